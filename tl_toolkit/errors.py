@@ -1,0 +1,27 @@
+"""How the toolkit tells a user that the input is wrong: one paragraph, printed once, exit code 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user gave cannot be used.
+
+    The message is one paragraph that names the thing, the value given and what would be accepted. Recipes print it
+    without a traceback and exit with 2; library users catch it like any other exception.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`" Did you mean 'x'?"` for the known name most like `name`, or an empty string when none is near."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def listing(names: Iterable[object], limit: int = 20) -> str:
+    """Names for an error message: `'a', 'b', 'c'`, and how many more there are past `limit`."""
+    shown = [repr(name) for name in names]
+    rest = f" and {len(shown) - limit} more" if len(shown) > limit else ""
+    return ", ".join(shown[:limit]) + rest

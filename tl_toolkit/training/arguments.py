@@ -1,0 +1,167 @@
+"""What a user can ask of a run: typed dataclasses that are the YAML keys, the flags and the `--help` text at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import TrainingArguments
+
+
+@dataclass
+class DataArguments:
+    """Which rows, and which of their columns mean what."""
+
+    task: str = field(
+        default="text-classification",
+        metadata={"help": "What is learned: text-classification or regression."},
+    )
+    dataset_name: str | None = field(
+        default=None,
+        metadata={
+            "help": "A Hub id, a local Hub-style folder, a csv/tsv/json/jsonl/parquet/txt file, or builtin:pydocs."
+        },
+    )
+    dataset_config_name: str | None = field(default=None, metadata={"help": "The dataset's configuration."})
+    dataset_revision: str | None = field(default=None, metadata={"help": "Commit, tag or branch of a Hub dataset."})
+    train_split_name: str | None = field(default=None, metadata={"help": "The split to train on, by default 'train'."})
+    validation_split_name: str | None = field(
+        default=None,
+        metadata={"help": "The split to select on; without one, a part of the training split is held out."},
+    )
+    test_split_name: str | None = field(default=None, metadata={"help": "The split to report, by default 'test'."})
+    text_column: str | None = field(default=None, metadata={"help": "The column with the text."})
+    text_pair_column: str | None = field(default=None, metadata={"help": "A second text, for sentence pairs."})
+    label_column: str | None = field(
+        default=None,
+        metadata={"help": "The column with the label; several binary columns separated by commas are multi-label."},
+    )
+    label_budget: int | None = field(
+        default=None,
+        metadata={"help": "Train on this many labelled rows: stratified, and nested for a given seed."},
+    )
+    validation_budget: int | None = field(
+        default=None,
+        metadata={"help": "Select on at most this many labelled rows: they are labels somebody paid for, too."},
+    )
+    test_budget: int | None = field(
+        default=None,
+        metadata={"help": "Report on a fixed sample of this many test rows, the same for every seed."},
+    )
+    validation_fraction: float = field(
+        default=0.1,
+        metadata={"help": "The part of the training split held out when the dataset has no validation split."},
+    )
+    max_length: int | None = field(
+        default=256, metadata={"help": "Texts are cut to this many tokens; the model's own limit is kept as well."}
+    )
+
+
+@dataclass
+class ModelArguments:
+    """What learns: a checkpoint, or an architecture with random weights."""
+
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "A checkpoint to start from: a Hub id, a local folder, or builtin:minilm."}
+    )
+    model_revision: str | None = field(default=None, metadata={"help": "Commit, tag or branch of a Hub checkpoint."})
+    model_type: str | None = field(
+        default=None,
+        metadata={
+            "help": "An architecture to train from scratch: rnn, self_attention, or any of transformers' (bert, gpt2)."
+        },
+    )
+    config_overrides: str | None = field(
+        default=None,
+        metadata={"help": "Changes to the model's configuration: key=value,key=value (a mapping in YAML)."},
+    )
+    tokenizer_name: str | None = field(
+        default=None,
+        metadata={
+            "help": "word, char or bpe (trained on the training split), or a pre-trained tokenizer. By default the "
+            "checkpoint's own, or word for a model from scratch."
+        },
+    )
+    tokenizer_vocab_size: int = field(
+        default=30_000, metadata={"help": "The largest vocabulary that word, char or bpe may have."}
+    )
+    tokenizer_min_frequency: int = field(
+        default=2, metadata={"help": "Words seen less often in the training split are unknown."}
+    )
+    tokenizer_lowercase: bool = field(default=True, metadata={"help": "Lower-case the text before splitting it."})
+    vectors: str | None = field(
+        default=None,
+        metadata={
+            "help": "Static word vectors (GloVe or word2vec text file, may be gzipped) to initialise the embeddings "
+            "of a model from scratch; their words join the vocabulary."
+        },
+    )
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "Run code that a checkpoint brings along. Only for sources you trust."}
+    )
+
+
+@dataclass
+class StrategyArguments:
+    """How knowledge moves into the model."""
+
+    strategy: str | None = field(
+        default=None,
+        metadata={
+            "help": "scratch, full (all weights tuned), frozen (only the head is trained) or lora. By default scratch "
+            "with --model_type and full with --model_name_or_path."
+        },
+    )
+    lora_r: int = field(default=8, metadata={"help": "Rank of LoRA's update matrices."})
+    lora_alpha: int = field(default=16, metadata={"help": "LoRA's updates are scaled by lora_alpha / lora_r."})
+    lora_dropout: float = field(
+        default=0.0, metadata={"help": "Dropout in front of LoRA's matrices; 0 where recurrent weights are adapted."}
+    )
+
+
+@dataclass
+class RunArguments(TrainingArguments):
+    """transformers' TrainingArguments, with the defaults of a run that is selected on its validation split."""
+
+    name: str | None = field(
+        default=None, metadata={"help": "What reports call this run; by default the model type or checkpoint."}
+    )
+    per_device_train_batch_size: int = field(default=32, metadata={"help": "Training batch size on each device."})
+    per_device_eval_batch_size: int = field(default=128, metadata={"help": "Evaluation batch size on each device."})
+    # None stands for "as the strategy advises"; __post_init__ of the parent needs a number, so 0 is the marker.
+    learning_rate: float = field(
+        default=0.0, metadata={"help": "Peak learning rate; 0 takes the strategy's usual one."}
+    )
+    num_train_epochs: float = field(default=0.0, metadata={"help": "Epochs; 0 takes the strategy's usual number."})
+    min_train_steps: int = field(
+        default=0,
+        metadata={
+            "help": "Train for more epochs if needed to reach this many updates: a few labels need many passes "
+            "(Mosbach et al. 2021)."
+        },
+    )
+    lr_scheduler_type: Any = field(default="linear", metadata={"help": "Learning-rate schedule, as transformers names it."})
+    weight_decay: float = field(
+        default=0.01, metadata={"help": "Weight decay; biases, norms and embeddings are spared."}
+    )
+    eval_strategy: Any = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
+    save_strategy: Any = field(default="epoch", metadata={"help": "When to save a checkpoint: no, steps, epoch or best."})
+    save_total_limit: int | None = field(
+        default=1, metadata={"help": "Checkpoints kept beside the best one; older ones are deleted."}
+    )
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "Keep the model that was best on the validation split."}
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after this many evaluations without a better one."}
+    )
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Hide losses that are not finite. Off: they stop the run."}
+    )
+    report_to: Any = field(default="none", metadata={"help": "Trackers, e.g. tensorboard, wandb, trackio."})
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "Start again although output_dir holds checkpoints of an unfinished run."}
+    )
+
+
+Arguments = tuple[DataArguments, ModelArguments, StrategyArguments, RunArguments]
