@@ -1,0 +1,88 @@
+"""A configuration that accepts its own fields, and nothing else."""
+
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+from transformers import PreTrainedConfig
+
+# Names that transformers itself writes into a saved config.json or hands to a configuration beside its fields. They
+# carry the state of a loaded checkpoint rather than the architecture, so they are no field of any family.
+_BOOKKEEPING = frozenset(
+    {
+        "_commit_hash",
+        "_name_or_path",
+        "attn_implementation",
+        "auto_map",
+        "base_model_pp_plan",
+        "base_model_tp_plan",
+        "experts_implementation",
+        "model_type",
+        "name_or_path",
+        "num_labels",
+        "output_attentions",
+        "per_layer_config",
+        "quantization_config",
+        "tie_last_hidden_states",
+        "torch_dtype",
+        "transformers_weights",
+    }
+)
+# What `from_pretrained` takes to find and read the file, and leaves among the arguments it passes on.
+_LOADING = frozenset({"_from_auto", "_from_pipeline", "adapter_kwargs", "code_revision", "gguf_file", "_commit_hash"})
+
+
+class StrictConfig(PreTrainedConfig):
+    """Base of every family's configuration: unknown names are errors, and the code travels with a saved model.
+
+    `PreTrainedConfig` keeps whatever keyword it does not know as an attribute, so that a misspelt field silently
+    leaves its default in place. Here only annotated fields and transformers' own bookkeeping are accepted. Types are
+    checked by `huggingface_hub.dataclasses.strict`, with which every subclass is decorated (the annotations must be
+    real types for that: no `from __future__ import annotations` in a configuration file).
+
+    Class attributes:
+        auto_classes: what `auto_map` becomes on every instance, {Auto class: "file.Class"}, for all heads of the
+            family, so that a folder saved by one head can be loaded by any other with `trust_remote_code=True`.
+    """
+
+    auto_classes: ClassVar[dict[str, str]] = {}
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self._reject_unknown(kwargs)
+        model_type = kwargs.get("model_type", self.model_type)
+        if model_type != self.model_type:
+            raise ValueError(f"{type(self).__name__} is for model_type {self.model_type!r}, not {model_type!r}.")
+        # Entries of a folder on the Hub name their repository ("user/name--file.Class") and therefore win.
+        kwargs["auto_map"] = {**self.auto_classes, **(kwargs.get("auto_map") or {})}
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def known_names(cls) -> set[str]:
+        """The names of all fields, with those that transformers maps onto them (`attribute_map`)."""
+        return {field.name for field in fields(cls)} | set(cls.attribute_map)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As in transformers, except that a keyword that nothing uses is an error rather than dropped."""
+        return_unused_kwargs = kwargs.pop("return_unused_kwargs", False)
+        config, unused = super().from_dict(config_dict, return_unused_kwargs=True, **kwargs)
+        if return_unused_kwargs:
+            return config, unused
+        cls._reject_unknown({name for name in unused if name not in _LOADING})
+        return config
+
+    def update(self, config_dict: dict[str, Any]) -> None:
+        """Set several fields at once; a name that is none is an error."""
+        self._reject_unknown(config_dict)
+        super().update(config_dict)
+
+    @classmethod
+    def _reject_unknown(cls, names: Any) -> None:
+        known = cls.known_names()
+        for name in names:
+            if name in known or name in _BOOKKEEPING:
+                continue
+            near = get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            own = sorted(known - {field.name for field in fields(PreTrainedConfig)})
+            raise ValueError(f"{cls.__name__} has no field {name!r}.{hint} Its fields are: {', '.join(own)}.")
