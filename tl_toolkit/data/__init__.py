@@ -1,0 +1,1 @@
+"""From what the user names to token ids: sources, columns, splits, tokenizers, static vectors."""

@@ -1,0 +1,253 @@
+"""Which column is the text and which the label, told from names and types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tl_toolkit.errors import UserError, nearest
+
+# In order of preference, compared in lower case.
+TEXT_NAMES = (
+    "text", "sentence", "review", "content", "document", "comment", "tweet", "message", "utterance", "body", "query",
+    "question", "description", "headline", "title", "input", "sequence", "name",
+)  # fmt: skip
+PAIR_NAMES = (
+    ("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("sentence_a", "sentence_b"),
+    ("question1", "question2"), ("text1", "text2"), ("text_a", "text_b"), ("text", "text_pair"),
+)  # fmt: skip
+LABEL_NAMES = (
+    "label", "labels", "target", "targets", "class", "classes", "category", "categories", "gold_label", "sentiment",
+    "intent", "topic", "y",
+)  # fmt: skip
+# Names of judgements: a label when nothing above is there.
+RATING_NAMES = (
+    "rating", "score", "stars", "star_rating", "polarity", "emotion", "similarity", "similarity_score", "value",
+)  # fmt: skip
+_IDENTIFIER = re.compile(r"(.*_)?(id|idx|index|guid|uuid|uid|row)|unnamed: \d+|__index_level_\d+__")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The roles of a dataset's columns. Several label columns are binary indicators of one multi-label problem."""
+
+    text: str
+    text_pair: str | None
+    label: str | tuple[str, ...] | None
+    problem_type: str | None
+
+
+def find_columns(
+    features: Mapping[str, Any],
+    *,
+    text_column: str | None = None,
+    text_pair_column: str | None = None,
+    label_column: str | None = None,
+    regression: bool = False,
+    label_required: bool = True,
+) -> Columns:
+    """Find the text, its pair and the label among `features` (a `datasets.Features`).
+
+    A column named by the caller is taken, after a check of its type. Otherwise one candidate is taken as it is, and
+    of several the one with a conventional name. Without `label_required`, a dataset with no recognisable label gives
+    `label=None` and `problem_type=None`.
+
+    Raises:
+        UserError: a named column is missing or of a wrong type, or nothing or too much can be the text or the label.
+    """
+    labels = tuple(part.strip() for part in label_column.split(",")) if label_column else ()
+    if label_column is not None and label_column in features:
+        labels = (label_column,)  # a name that has a comma in it
+    for flag, names in (("text_column", text_column), ("text_pair_column", text_pair_column), ("label_column", labels)):
+        for name in (names,) if isinstance(names, str) else names or ():
+            _check_exists(features, flag, name)
+    taken = {*labels, text_pair_column}
+    if text_column is not None:
+        _check_text(features, "text_column", text_column)
+    elif text_pair_column is None and (pair := _conventional_pair(features, taken)):
+        text_column, text_pair_column = pair
+    else:
+        text_column = _find_text(features, taken)
+    if text_pair_column is not None:
+        _check_text(features, "text_pair_column", text_pair_column)
+        if text_pair_column == text_column:
+            raise UserError(f"--text_column and --text_pair_column both name {text_column!r}: name two columns.")
+    texts = {text_column, text_pair_column}
+    if texts & set(labels):
+        raise UserError(f"--label_column names {labels[0]!r}, which is the text already. {_available(features)}")
+    if not labels:
+        found = _find_label(features, texts, regression, label_required)
+        labels = (found,) if found is not None else ()
+    if not labels:
+        return Columns(text_column, text_pair_column, None, None)
+    problem_type = _problem_type(features, labels, regression)
+    return Columns(text_column, text_pair_column, labels[0] if len(labels) == 1 else labels, problem_type)
+
+
+def _find_text(features: Mapping[str, Any], taken: set[str | None]) -> str:
+    candidates = [name for name, feature in features.items() if is_string(feature) and name not in taken]
+    conventional = _first_known(features, TEXT_NAMES[:4])
+    if conventional not in (None, *taken) and not any(name.lower() in TEXT_NAMES for name in candidates):
+        _check_text(features, "text_column", conventional)
+    others = [name for name in candidates if not _is_label_name(name) and not _is_identifier(name)]
+    remaining = others or [name for name in candidates if not _is_identifier(name)] or candidates
+    if len(remaining) == 1 and (others or conventional is None):
+        return remaining[0]
+    if known := _first_known(remaining, TEXT_NAMES):
+        return known
+    trouble = "no column holds strings" if not candidates else f"it could be any of {', '.join(map(repr, remaining))}"
+    raise UserError(
+        f"The column with the text is not clear: {trouble}. Name it by --text_column. {_available(features)}"
+    )
+
+
+def _find_label(features: Mapping[str, Any], texts: set[str | None], regression: bool, required: bool) -> str | None:
+    usable = is_number if regression else _is_class_like
+    candidates = [
+        name for name, feature in features.items()
+        if name not in texts and usable(feature) and (not _is_identifier(name) or _is_label_name(name))
+    ]  # fmt: skip
+    named = [name for name, kind in features.items() if "ClassLabel" in type(_inner(kind)).__name__]
+    floats = [name for name in candidates if is_float(features[name])]
+    preferred = floats if regression else [name for name in named if name in candidates]
+    if known := _first_known(candidates, LABEL_NAMES):
+        return known
+    if len(preferred) == 1:
+        return preferred[0]
+    if known := _first_known(preferred or candidates, RATING_NAMES):
+        return known
+    if len(candidates) == 1:
+        return candidates[0]
+    if not required:
+        return None
+    kind = "a number" if regression else "a class"
+    if candidates:
+        trouble = f"several columns could be it ({', '.join(map(repr, candidates))})"
+        hint = "" if regression else ", several binary columns separated by commas for a multi-label problem"
+    else:
+        trouble, hint = f"no column holds {kind}", ""
+        if not regression and any(is_float(feature) for feature in features.values()):
+            hint = ", or learn a number by --task regression"
+    raise UserError(f"The column with the label is not clear: {trouble}. Name it by --label_column{hint}. "
+                    f"{_available(features)}")  # fmt: skip
+
+
+def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regression: bool) -> str:
+    if regression:
+        if len(labels) > 1:
+            raise UserError(f"--task regression learns one number, and --label_column names {len(labels)} columns.")
+        if not is_number(features[labels[0]]):
+            raise UserError(
+                f"The label column {labels[0]!r} is {describe(features[labels[0]])}, not a number: --task regression "
+                f"cannot learn it. {_available(features)}"
+            )
+        return "regression"
+    for name in labels:
+        feature = features[name]
+        usable = is_integer(feature) or is_float(feature) if len(labels) > 1 else _is_class_like(feature, floats=True)
+        if not usable:
+            expected = (
+                "integers or booleans, 0 or 1" if len(labels) > 1 else "classes, strings, integers or lists of them"
+            )
+            raise UserError(
+                f"The label column {name!r} is {describe(feature)}, where {expected} are expected. {_available(features)}"
+            )
+    return "multi_label_classification" if len(labels) > 1 or is_list(features[labels[0]]) else (
+        "single_label_classification"
+    )  # fmt: skip
+
+
+def _conventional_pair(features: Mapping[str, Any], taken: set[str | None]) -> tuple[str, str] | None:
+    lower = {name.lower(): name for name in features if is_string(features[name]) and name not in taken}
+    for first, second in PAIR_NAMES:
+        if first in lower and second in lower:
+            return lower[first], lower[second]
+    return None
+
+
+def _first_known(names: Mapping[str, Any] | list[str], known: tuple[str, ...]) -> str | None:
+    lower = {name.lower(): name for name in reversed(list(names))}
+    return next((lower[name] for name in known if name in lower), None)
+
+
+def _is_label_name(name: str) -> bool:
+    return name.lower() in LABEL_NAMES + RATING_NAMES
+
+
+def _is_identifier(name: str) -> bool:
+    return _IDENTIFIER.fullmatch(name.lower()) is not None
+
+
+def _check_exists(features: Mapping[str, Any], flag: str, name: str) -> None:
+    if name not in features:
+        raise UserError(f"There is no column {name!r} (--{flag}).{nearest(name, features)} {_available(features)}")
+
+
+def _check_text(features: Mapping[str, Any], flag: str, name: str) -> None:
+    if not is_string(features[name]):
+        raise UserError(
+            f"The text column {name!r} is {describe(features[name])}, not a string. Name another by --{flag}. "
+            f"{_available(features)}"
+        )
+
+
+def _available(features: Mapping[str, Any]) -> str:
+    shown = [f"{name!r} ({describe(feature)})" for name, feature in features.items()]
+    rest = f" and {len(shown) - 30} more" if len(shown) > 30 else ""
+    return f"The columns are {', '.join(shown[:30])}{rest}."
+
+
+def describe(feature: Any) -> str:
+    """A feature in words: 'string', 'int64', '3 classes', 'list of string'."""
+    if isinstance(feature, dict):
+        return "struct"
+    if is_list(feature):
+        return f"list of {describe(_inner(feature))}"
+    if names := getattr(feature, "names", None):
+        return f"{len(names)} classes"
+    return str(getattr(feature, "dtype", type(feature).__name__))
+
+
+def is_list(feature: Any) -> bool:
+    """Whether the rows of a column are lists."""
+    return isinstance(feature, list) or type(feature).__name__ in ("List", "LargeList", "Sequence")
+
+
+def _inner(feature: Any) -> Any:
+    """What a list holds, or the feature itself."""
+    if isinstance(feature, list):
+        return feature[0]
+    return feature.feature if is_list(feature) else feature
+
+
+def _dtype(feature: Any) -> str:
+    return str(getattr(feature, "dtype", "")) if not isinstance(feature, (dict, list)) else ""
+
+
+def is_string(feature: Any) -> bool:
+    """Whether a column holds strings."""
+    return not is_list(feature) and _dtype(feature) in ("string", "large_string", "string_view")
+
+
+def is_float(feature: Any) -> bool:
+    """Whether a column holds real numbers."""
+    return not is_list(feature) and _dtype(feature).startswith(("float", "decimal"))
+
+
+def is_integer(feature: Any) -> bool:
+    """Whether a column holds whole numbers, booleans or class ids."""
+    return not is_list(feature) and _dtype(feature).startswith(("int", "uint", "bool"))
+
+
+def is_number(feature: Any) -> bool:
+    """Whether a column holds numbers that mean an amount, which class ids with names do not."""
+    return is_float(feature) or (
+        is_integer(feature) and not getattr(feature, "names", None) and not _dtype(feature).startswith("bool")
+    )
+
+
+def _is_class_like(feature: Any, floats: bool = False) -> bool:
+    inner = _inner(feature)
+    return is_string(inner) or is_integer(inner) or ((floats or is_list(feature)) and is_float(inner))

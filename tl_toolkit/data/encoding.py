@@ -1,0 +1,72 @@
+"""From texts to token ids: one pass over a split, straight into Arrow columns."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from tl_toolkit.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+_BATCH = 1000
+_QUIET_BELOW = 50_000
+# Tokenizers without a limit say so by a number of this size.
+_NO_LIMIT = 10**9
+
+
+def longest_input(tokenizer: PreTrainedTokenizerBase, max_length: int | None, pairs: bool = False) -> int | None:
+    """The smaller of the length asked for and the tokenizer's own limit; None where neither is set.
+
+    Raises:
+        UserError: the length leaves no room for a token beside the special ones.
+    """
+    special = tokenizer.num_special_tokens_to_add(pair=pairs)
+    if max_length is not None and max_length <= special:
+        raise UserError(
+            f"--max_length is {max_length}, and the tokenizer adds {special} special tokens to every input: give at "
+            f"least {special + 1}."
+        )
+    limits = [limit for limit in (max_length, tokenizer.model_max_length) if limit and limit < _NO_LIMIT]
+    return min(limits, default=None)
+
+
+def encode_texts(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> dict[str, Any]:
+    """Tokenise the column `text` (and `text_pair`) of a split.
+
+    A text without a token (an empty one, for tokenizers that add none) becomes one unknown token, so that every
+    row has a position to read from.
+
+    Returns:
+        Arrow columns: what the tokenizer makes (`input_ids`, `attention_mask`, maybe `token_type_ids`) and `length`,
+        the number of tokens. Built directly, not by `Dataset.map`: that would hash the tokenizer and the function to
+        name a cache file, which nothing needs at ten thousand texts a second.
+    """
+    import pyarrow as pa
+    from tqdm.auto import tqdm
+
+    pairs = "text_pair" in dataset.column_names
+    limit = longest_input(tokenizer, max_length, pairs)
+    options = {"truncation": True, "max_length": limit} if limit is not None else {"truncation": False}
+    types = {"input_ids": pa.list_(pa.int32()), "length": pa.int32()}
+    chunks: dict[str, list[Any]] = {}
+    quiet = len(dataset) < _QUIET_BELOW or os.environ.get("RANK", "0") != "0"
+    for start in tqdm(range(0, len(dataset), _BATCH), desc="Tokenising", unit="k rows", disable=quiet):
+        batch = dataset[start : start + _BATCH]
+        encoded = dict(tokenizer(batch["text"], batch["text_pair"] if pairs else None, **options))
+        for row, ids in enumerate(encoded["input_ids"]):
+            if not ids:
+                _fill_empty(encoded, row, tokenizer)
+        encoded["length"] = [len(ids) for ids in encoded["input_ids"]]
+        for name, values in encoded.items():
+            chunks.setdefault(name, []).append(pa.array(values, type=types.get(name, pa.list_(pa.int8()))))
+    return {name: pa.chunked_array(arrays) for name, arrays in chunks.items()}
+
+
+def _fill_empty(encoded: dict[str, Any], row: int, tokenizer: PreTrainedTokenizerBase) -> None:
+    known = (tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id)
+    filler = next((index for index in known if index is not None), 0)
+    for name in encoded:
+        encoded[name][row] = [filler] if name == "input_ids" else [int(name == "attention_mask")]

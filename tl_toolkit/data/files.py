@@ -1,0 +1,172 @@
+"""One local file as a table: csv, tsv, json, jsonl, parquet or plain text, with errors that name the place.
+
+Read here rather than by the builders of `datasets`, whose csv reader takes the words "None", "null" and "NA" for
+missing values, and whose cache would keep a copy of every file ever tried.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tl_toolkit.errors import UserError, listing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt")
+
+
+def file_suffix(path: Path) -> str:
+    """The suffix that decides how a file is read, looking through `.gz`: `reviews.csv.gz` is `.csv`."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if len(suffixes) > 1 and suffixes[-1] == ".gz":
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def read_table(path: Path) -> pa.Table:
+    """The rows of a file. Raises `UserError` for a kind, an encoding or a content that cannot be read."""
+    suffix = file_suffix(path)
+    if suffix not in SUFFIXES:
+        raise UserError(
+            f"The file {str(path)!r} cannot be used as a dataset: its name ends in {suffix or 'nothing'!r}, and what "
+            f"can be read is {listing(SUFFIXES)} (also with .gz)."
+        )
+    if suffix == ".parquet":
+        return _read_parquet(path)
+    text = _read_text(path)
+    if suffix in (".csv", ".tsv"):
+        return _read_separated(path, text, suffix)
+    if suffix == ".txt":
+        return _table(path, {"text": text.splitlines()})
+    return _table(path, _columns_of_records(path, _json_records(path, text)))
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"The file {str(path)!r} cannot be read as parquet: {_first_line(error)}") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        if path.suffix.lower() == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError) as error:
+        raise UserError(f"The file {str(path)!r} cannot be read: {_first_line(error)}") from error
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"The file {str(path)!r} is not {error.encoding.upper()} text: byte 0x{content[error.start]:02x} in line "
+            f"{line} cannot be decoded. It may be in Latin-1 or Windows-1252; save it as UTF-8, for example with "
+            f"'iconv -f WINDOWS-1252 -t UTF-8'."
+        ) from error
+
+
+def _read_separated(path: Path, text: str, suffix: str) -> pa.Table:
+    import csv
+
+    import pandas as pd
+    import pyarrow as pa
+
+    header = text.lstrip().split("\n", 1)[0]
+    separator = "\t" if suffix == ".tsv" else max(",;\t", key=header.count)
+    # Tab-separated files by definition know no quoting, yet many programs quote in them. A quote that never closes
+    # would swallow lines, so such a file is read as unquoted.
+    unquoted = separator == "\t" and any(
+        field.count('"') % 2 for line in text.split("\n") for field in line.split("\t")
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                io.StringIO(text),
+                sep=separator,
+                index_col=False,
+                low_memory=False,
+                keep_default_na=False,
+                na_values=[""],
+                quoting=csv.QUOTE_NONE if unquoted else csv.QUOTE_MINIMAL,
+            )
+    except pd.errors.EmptyDataError as error:
+        raise UserError(f"The file {str(path)!r} is empty: a first line with the column names is expected.") from error
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        reason = str(error).replace("Error tokenizing data. C error: ", "").strip()
+        raise UserError(
+            f"The file {str(path)!r} cannot be read as a table separated by {separator!r} whose first line holds the "
+            f"column names: {reason}"
+        ) from error
+    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+
+
+def _json_records(path: Path, text: str) -> list[dict[str, Any]]:
+    """Objects of a file with one a line, or of a document that is a list of objects or holds exactly one."""
+    start = text.lstrip()[:1]
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    try:
+        if start == "[" or file_suffix(path) == ".json":
+            document = json.loads(text)
+            if isinstance(document, dict):
+                lists = [value for value in document.values() if isinstance(value, list)]
+                document = lists[0] if len(lists) == 1 else [document]
+            numbered = list(enumerate(document, 1))
+            return [_as_object(path, f"entry {number}", record) for number, record in numbered]
+    except json.JSONDecodeError as error:
+        if start == "[" or len(lines) < 2:
+            raise UserError(f"The file {str(path)!r} is not valid JSON: {error}.") from error
+    records = []
+    for number, line in lines:
+        try:
+            records.append(_as_object(path, f"line {number}", json.loads(line)))
+        except json.JSONDecodeError as error:
+            raise UserError(f"Line {number} of {str(path)!r} is not valid JSON: {error}.") from error
+    return records
+
+
+def _as_object(path: Path, place: str, record: Any) -> dict[str, Any]:
+    if not isinstance(record, dict):
+        raise UserError(
+            f"In {str(path)!r}, {place} is a JSON {type(record).__name__}, where an object such as "
+            f'{{"text": "…", "label": "…"}} is expected.'
+        )
+    return record
+
+
+def _columns_of_records(path: Path, records: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: [record.get(name) for record in records] for name in names}
+
+
+def _table(path: Path, columns: dict[str, list[Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    arrays = {}
+    for name, values in columns.items():
+        try:
+            arrays[name] = pa.array(values)
+        except (pa.ArrowException, OverflowError) as error:
+            kinds = dict.fromkeys(type(value).__name__ for value in values if value is not None)
+            first = type(next(value for value in values if value is not None))
+            odd = next((row for row, value in enumerate(values) if value is not None and type(value) is not first), 0)
+            raise UserError(
+                f"The column {name!r} of {str(path)!r} mixes types ({listing(kinds)}): row {odd} holds "
+                f"{values[odd]!r}, while rows before it hold {first.__name__}. All rows of a column need one type."
+            ) from error
+    return pa.table(arrays)
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}".rstrip(": ")

@@ -1,0 +1,233 @@
+"""Where rows come from: the Hub, a local folder or file, or the dataset that every installation carries."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tl_toolkit.data.files import SUFFIXES, file_suffix, read_table
+from tl_toolkit.errors import UserError, listing, nearest
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+    from tl_toolkit.training.arguments import DataArguments
+
+BUILT_IN = ("pydocs",)
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Loaded rows, and what a result record says of them: name, config, revision, fingerprint, versions."""
+
+    dataset: DatasetDict
+    record: dict[str, Any]
+
+
+def load_source(arguments: DataArguments) -> Source:
+    """Load what `--dataset_name` names: a Hub id, a local folder or file, or `builtin:name[:config]`.
+
+    Raises:
+        UserError: nothing was named, it cannot be found or read, or a configuration or revision does not apply.
+    """
+    name, config, revision = arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision
+    if not name:
+        raise UserError(
+            "No dataset was named: --dataset_name takes a Hub id, a local folder, a file "
+            f"({', '.join(SUFFIXES)}), or builtin:pydocs."
+        )
+    if name.startswith("builtin:"):
+        return _load_built_in(name, config, revision)
+    path = Path(name).expanduser()
+    if path.exists():
+        if revision is not None:
+            raise UserError(f"--dataset_revision {revision!r} is for datasets on the Hub; {name!r} is a local path.")
+        dataset = _load_folder(name, path, config) if path.is_dir() else _load_file(name, path, config)
+    elif _looks_like_a_path(name, path):
+        raise UserError(f"The dataset {name!r} was not found: there is no such file or folder.{_siblings(path)}")
+    else:
+        dataset = _load_with_datasets(name, name, config, revision)
+        revision = _commit(dataset) or revision
+    record = {"name": name, "config": config, "revision": revision, "fingerprint": fingerprint(dataset)}
+    return Source(dataset, {**record, "versions": None})
+
+
+def _load_built_in(name: str, config: str | None, revision: str | None) -> Source:
+    _, kind, *rest = name.split(":")
+    if kind not in BUILT_IN:
+        raise UserError(
+            f"There is no built-in dataset {kind!r}; the built-in ones are {listing(BUILT_IN)}.{nearest(kind, BUILT_IN)}"
+        )
+    if revision is not None:
+        raise UserError(f"--dataset_revision {revision!r} is for datasets on the Hub; {name!r} is built in.")
+    if rest and config not in (None, rest[0]):
+        raise UserError(f"The dataset {name!r} and --dataset_config_name {config!r} name two configurations: give one.")
+    from tl_toolkit.data.pydocs import load_pydocs, pydocs_record
+
+    config = rest[0] if rest else config
+    dataset = load_pydocs(config)
+    return Source(dataset, {"name": name, "config": config, "revision": None, **pydocs_record()})
+
+
+def _load_file(name: str, path: Path, config: str | None) -> DatasetDict:
+    from datasets import Dataset, DatasetDict
+
+    if config is not None:
+        raise UserError(f"--dataset_config_name {config!r} does not apply to a single file such as {name!r}.")
+    try:
+        rows = Dataset(read_table(path))
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise UserError(f"The columns of {name!r} cannot be used: {error}") from error
+    if len(rows) == 0:
+        raise UserError(f"The file {name!r} has no rows.")
+    return DatasetDict({"train": rows})
+
+
+def _load_folder(name: str, path: Path, config: str | None) -> DatasetDict:
+    from datasets import Dataset, DatasetDict, load_from_disk
+
+    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+        try:
+            loaded = load_from_disk(str(path))
+        except Exception as error:
+            raise UserError(f"The saved dataset {name!r} cannot be read: {_innermost(error)}") from error
+        return DatasetDict({"train": loaded}) if isinstance(loaded, Dataset) else loaded
+    return _load_with_datasets(name, str(path), config, None)
+
+
+def _load_with_datasets(name: str, path: str, config: str | None, revision: str | None) -> DatasetDict:
+    import datasets
+
+    try:
+        with _quiet_below_warnings():
+            return datasets.load_dataset(path, config, revision=revision)
+    except (datasets.exceptions.DatasetNotFoundError, FileNotFoundError) as error:
+        where = f" at revision {revision!r}" if revision else ""
+        raise UserError(f"The dataset {name!r}{where} was not found: {_innermost(error)}") from error
+    except ConnectionError as error:
+        raise UserError(
+            f"The dataset {name!r} is neither a local path nor in the cache, and the Hub cannot be reached: {error}. "
+            f"Local folders and files, and builtin:pydocs, need no network."
+        ) from error
+    except ValueError as error:
+        raise UserError(_configuration_message(name, path, config, revision) or _failure(name, error)) from error
+    except Exception as error:  # datasets wraps what goes wrong in many types, and readers of file formats add theirs
+        raise UserError(_failure(name, error)) from error
+
+
+def _configuration_message(name: str, path: str, config: str | None, revision: str | None) -> str | None:
+    """What to say when the configuration is the trouble: unknown, or needed and not given."""
+    import datasets
+
+    try:
+        known = datasets.get_dataset_config_names(path, revision=revision)
+    except Exception:  # noqa: BLE001  this only looks for a better message than the one at hand
+        return None
+    if config is None and len(known) > 1:
+        return (
+            f"The dataset {name!r} has several configurations; name one of {listing(known)} by --dataset_config_name."
+        )
+    if config is not None and config not in known:
+        return (
+            f"The dataset {name!r} has no configuration {config!r} (--dataset_config_name); it has {listing(known)}."
+            f"{nearest(config, known)}"
+        )
+    return None
+
+
+def _failure(name: str, error: BaseException) -> str:
+    return f"The dataset {name!r} cannot be loaded: {_innermost(error)}"
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+class _quiet_below_warnings:
+    """No progress bars while rows are copied into the cache: they flicker by for anything but large datasets."""
+
+    def __enter__(self) -> None:
+        from datasets.utils import are_progress_bars_disabled, disable_progress_bars
+
+        self.disabled = are_progress_bars_disabled()
+        disable_progress_bars()
+
+    def __exit__(self, *exception: object) -> None:
+        from datasets.utils import enable_progress_bars
+
+        if not self.disabled:
+            enable_progress_bars()
+
+
+def _looks_like_a_path(name: str, path: Path) -> bool:
+    return file_suffix(path) in SUFFIXES or name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name)
+
+
+def _siblings(path: Path) -> str:
+    try:
+        return nearest(path.name, (sibling.name for sibling in path.parent.iterdir()))
+    except OSError:
+        return ""
+
+
+def _commit(dataset: DatasetDict) -> str | None:
+    """The commit that the rows of a Hub dataset come from, which stays true when its branch moves on."""
+    for split in dataset.values():
+        for url in split.info.download_checksums or {}:
+            if found := re.search(r"@([0-9a-f]{40})/", url):
+                return found.group(1)
+    return None
+
+
+def fingerprint(dataset: DatasetDict) -> str:
+    """A hash of split names, column names, class names and values: 16 hex digits, the same on every machine.
+
+    (The fingerprints of `datasets` depend on where files lie.)
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for split in sorted(dataset):
+        rows = dataset[split]
+        digest.update(json.dumps(["split", split, len(rows)]).encode())
+        for column in rows.column_names:
+            names = getattr(rows.features[column], "names", None)
+            digest.update(json.dumps(["column", column, names]).encode())
+            digest.update(_column_digest(rows, column))
+    return digest.hexdigest()
+
+
+def _column_digest(rows: Dataset, column: str) -> bytes:
+    """Hash one column through its values, never through Arrow buffers: those differ with chunks, offsets, padding."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values, shape = hashlib.blake2b(), hashlib.blake2b()
+    for batch in rows.select_columns([column]).with_format("arrow").iter(10_000):
+        array = batch.column(0).combine_chunks()
+        kind = array.type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            lengths = pc.binary_length(array).fill_null(-1)
+            shape.update(lengths.to_numpy(zero_copy_only=False).astype("<i8").tobytes())
+            filled = array.fill_null("").cast(pa.large_string())
+            _, offsets, content = filled.buffers()
+            if content is not None:
+                bounds = np.frombuffer(offsets, dtype="<i8")[[filled.offset, filled.offset + len(filled)]]
+                values.update(memoryview(content)[bounds[0] : bounds[1]])
+        elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+            shape.update(array.is_null().to_numpy(zero_copy_only=False).tobytes())
+            number = "<f8" if pa.types.is_floating(kind) else "<i8"
+            filled = array.fill_null(False if pa.types.is_boolean(kind) else 0)
+            values.update(filled.to_numpy(zero_copy_only=False).astype(number).tobytes())
+        else:
+            for value in array.to_pylist():
+                values.update(json.dumps(value, default=repr, sort_keys=True).encode() + b"\n")
+    return values.digest() + shape.digest()

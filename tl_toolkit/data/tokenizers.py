@@ -1,0 +1,153 @@
+"""Tokenizers for models trained from scratch: words, characters, or byte-level pairs, learned from given texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from tl_toolkit.errors import UserError, listing, nearest
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+KINDS = ("word", "char", "bpe")
+PAD, UNK, BOS, EOS = SPECIAL_TOKENS = ("<pad>", "<unk>", "<bos>", "<eos>")
+
+# A letter of a word: letters with the marks that combine with them (Devanagari vowel signs are marks), digits,
+# underscore, and the joiners of Indic scripts. Scripts written without spaces give one token a character.
+_LETTER = r"[\p{L}\p{M}\p{N}_\x{200C}\x{200D}&&[^\p{Han}\p{Hiragana}\p{Katakana}]]"
+_CLITIC = rf"'(?:s|re|ve|ll|d|m)(?!{_LETTER})"
+# Contractions part as in the Penn treebank (do n't, it 's), because tokenised corpora and word vectors have them so.
+_WORD = "|".join(
+    [
+        rf"{_LETTER}+?(?=n't(?!{_LETTER}))",
+        rf"n't(?!{_LETTER})",
+        _CLITIC,
+        # o'clock and 3.14 are words; an apostrophe or a full stop at the end is not part of one
+        rf"{_LETTER}+(?:(?:'(?!(?:s|re|ve|ll|d|m)(?!{_LETTER}))|(?<=\p{{N}})[.,](?=\p{{N}})){_LETTER}+)*",
+        r"\.{2,}",
+        r"-{2,}",
+        r"\S",
+    ]
+)
+
+
+def build_tokenizer(
+    kind: str,
+    texts: Iterable[str],
+    *,
+    vocab_size: int = 30_000,
+    min_frequency: int = 2,
+    lowercase: bool | None = None,
+    max_length: int | None = None,
+) -> PreTrainedTokenizerFast:
+    """Learn a vocabulary and wrap it as a fast tokenizer of transformers, saved and loaded like any other.
+
+    Ids 0 to 3 are `<pad>`, `<unk>`, `<bos>` and `<eos>`; none of them is added to a text. The vocabulary depends on
+    the texts alone: more frequent tokens first, equally frequent ones in the order of their characters.
+
+    Args:
+        kind: "word" (words, numbers and punctuation marks), "char" (Unicode characters, spaces too) or "bpe"
+            (byte-level pairs; decodes to exactly the text that was encoded, and knows every text).
+        texts: what to learn from.
+        vocab_size: at most this many tokens, the special ones included.
+        min_frequency: a token (for "bpe", a merge) must be seen this often.
+        lowercase: by default True for words and False for characters and byte pairs.
+        max_length: longest input of the model in tokens, kept as `model_max_length`.
+
+    Raises:
+        UserError: an unknown kind, a size too small, or texts in which nothing is frequent enough.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    if kind not in KINDS:
+        raise UserError(f"There is no tokenizer kind {kind!r}; the kinds are {listing(KINDS)}.{nearest(kind, KINDS)}")
+    smallest = len(SPECIAL_TOKENS) + (256 if kind == "bpe" else 1)
+    if vocab_size < smallest:
+        raise UserError(f"A {kind} tokenizer needs a vocabulary of at least {smallest} tokens; {vocab_size} was given.")
+    if min_frequency < 1:
+        raise UserError(f"The minimum frequency of a token is {min_frequency}, where 1 or more is expected.")
+    lowercase = kind == "word" if lowercase is None else lowercase
+    build = {"word": _word_tokenizer, "char": _char_tokenizer, "bpe": _byte_pair_tokenizer}[kind]
+    tokenizer = build(texts, vocab_size, min_frequency, lowercase)
+    if tokenizer.get_vocab_size() <= len(SPECIAL_TOKENS):
+        raise UserError(
+            f"No token for a {kind} tokenizer was found in the training texts: none is there at least "
+            f"{min_frequency} times."
+        )
+    limit = {} if max_length is None else {"model_max_length": max_length}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        unk_token=UNK,
+        bos_token=BOS,
+        eos_token=EOS,
+        padding_side="right",
+        model_input_names=["input_ids", "attention_mask"],
+        clean_up_tokenization_spaces=False,
+        **limit,
+    )
+
+
+def _word_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, lowercase: bool) -> Tokenizer:
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({UNK: 0}, unk_token=UNK))
+    steps = [normalizers.NFC(), normalizers.Replace("\u2019", "'")]
+    tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Lowercase()] if lowercase else steps)
+    # An inverted pattern with "removed" keeps what matches and drops what lies between.
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
+    return _learn_words(tokenizer, texts, vocab_size, min_frequency)
+
+
+def _char_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, lowercase: bool) -> Tokenizer:
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({UNK: 0}, unk_token=UNK))
+    steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])]
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?m:.)"), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return _learn_words(tokenizer, texts, vocab_size, min_frequency)
+
+
+def _learn_words(tokenizer: Tokenizer, texts: Iterable[str], vocab_size: int, min_frequency: int) -> Tokenizer:
+    from tokenizers import trainers
+
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
+    )
+    tokenizer.train_from_iterator(_batches(texts), trainer)
+    return tokenizer
+
+
+def _byte_pair_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, lowercase: bool) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_batches(texts), trainer)
+    return tokenizer
+
+
+def _batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
+    """Lists of texts: one crossing of the language border a thousand texts instead of one each."""
+    batch: list[str] = []
+    for text in texts:
+        batch.append(text)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,128 @@
+"""Static word vectors: GloVe and word2vec text files, read for the words of one vocabulary."""
+
+from __future__ import annotations
+
+import gzip
+import warnings
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from tl_toolkit.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Deviation of unknown words around the mean, as a part of the deviation of the known ones.
+_NOISE = 0.1
+
+
+def load_vectors(path: str | Path, tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
+    """Read the vectors of a tokenizer's tokens from a text file with a word and its numbers in each line.
+
+    The file may be compressed (.gz) and may begin with word2vec's line of sizes. A token is looked up as it is, then
+    in lower case; byte-level and sentence-piece marks of a word's beginning are left out. Of a word that comes twice
+    the first counts.
+
+    Tokens without a vector get the mean of those found, with a tenth of their deviation as noise: the mean says
+    nothing about the word, which is right when vectors stay frozen, and the noise lets two unknown words part when
+    they are tuned. The padding token gets zeros.
+
+    Returns:
+        Vectors, float32 `[vocabulary, dimensions]`, and which tokens were found, bool `[vocabulary]`.
+
+    Raises:
+        UserError: the file cannot be read, a line has another number of values, or no token is in it.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"The file of word vectors {str(path)!r} was not found.")
+    exact, lower = _surface_forms(tokenizer)
+    size = len(tokenizer)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+            found_exact, found_lower = _read(lines, path, set(exact), set(lower))
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"The file of word vectors {str(path)!r} cannot be read: {error}") from error
+    if not found_exact and not found_lower:
+        raise UserError(
+            f"None of the tokenizer's {size:,} tokens has a vector in {str(path)!r}: the file is of another language "
+            f"or kind, or the tokenizer does not make words (--tokenizer_name word does)."
+        )
+    dimensions = len(next(iter((found_exact or found_lower).values())))
+    vectors = np.zeros((size, dimensions), dtype=np.float32)
+    found = np.zeros(size, dtype=bool)
+    # Exact matches are written last: they win over those in lower case.
+    for forms, values in ((lower, found_lower), (exact, found_exact)):
+        for word, vector in values.items():
+            vectors[forms[word]] = vector
+            found[forms[word]] = True
+    known = vectors[found]
+    noise = np.random.default_rng(0).standard_normal((int((~found).sum()), dimensions), dtype=np.float32)
+    vectors[~found] = known.mean(axis=0) + _NOISE * known.std(axis=0) * noise
+    if tokenizer.pad_token_id is not None:
+        vectors[tokenizer.pad_token_id] = 0.0
+    return vectors, found
+
+
+def _surface_forms(tokenizer: PreTrainedTokenizerBase) -> tuple[dict[bytes, list[int]], dict[bytes, list[int]]]:
+    """Token ids by the bytes of the token as written, and of its lower case where that differs."""
+    exact: dict[bytes, list[int]] = {}
+    lower: dict[bytes, list[int]] = {}
+    special = set(tokenizer.all_special_tokens)
+    for token, index in tokenizer.get_vocab().items():
+        word = token if token in special else token.lstrip("\u0120\u2581") or token
+        exact.setdefault(word.encode(), []).append(index)
+        if word.lower() != word:
+            lower.setdefault(word.lower().encode(), []).append(index)
+    return exact, lower
+
+
+def _read(
+    lines: Iterable[bytes], path: Path, exact: set[bytes], lower: set[bytes]
+) -> tuple[dict[bytes, np.ndarray], dict[bytes, np.ndarray]]:
+    wanted = exact | lower
+    vectors: dict[bytes, np.ndarray] = {}
+    dimensions = 0
+    for number, line in enumerate(lines, 1):
+        line = line.rstrip().replace(b"\t", b" ")
+        spaces = line.count(b" ")
+        if number == 1 and spaces == 1 and all(field.isdigit() for field in line.split()):
+            dimensions = int(line.split()[1])  # word2vec's first line: the number of words and of dimensions
+            continue
+        dimensions = dimensions or spaces
+        if spaces == dimensions:
+            word, _, numbers = line.partition(b" ")
+        elif spaces > dimensions > 0:  # some published files have words with spaces in them
+            word, *fields = line.rsplit(b" ", dimensions)
+            numbers = b" ".join(fields)
+        else:
+            _bad_line(path, number, f"has {spaces} values, where {dimensions} are expected")
+        if word in wanted and word not in vectors:
+            vectors[word] = _numbers(numbers, dimensions, path, number)
+    return (
+        {word: vector for word, vector in vectors.items() if word in exact},
+        {word: vector for word, vector in vectors.items() if word in lower},
+    )
+
+
+def _numbers(text: bytes, dimensions: int, path: Path, line: int) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # how NumPy says that it stopped at something else
+        try:
+            vector = np.fromstring(text, dtype=np.float32, sep=" ")
+        except (DeprecationWarning, ValueError):
+            _bad_line(path, line, "holds something that is not a number")
+    if len(vector) != dimensions or not np.isfinite(vector).all():
+        _bad_line(path, line, f"has {len(vector)} finite values, where {dimensions} are expected")
+    return vector
+
+
+def _bad_line(path: Path, line: int, trouble: str) -> NoReturn:
+    raise UserError(
+        f"Line {line} of the word vectors {str(path)!r} {trouble}. A text file is expected, with a word and its "
+        f"numbers in every line, separated by spaces, as GloVe and word2vec (not binary) write them."
+    )

@@ -1,0 +1,16 @@
+"""How answers are judged. `scores` holds the formulas; the `evaluate.Metric` classes are imported when first asked for,
+because importing `evaluate` takes seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["Accuracy", "MacroF1", "MeanAbsoluteError", "MeanSquaredError", "MicroF1", "Pearson", "Spearman"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from tl_toolkit.metrics import modules
+
+        return getattr(modules, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

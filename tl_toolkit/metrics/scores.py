@@ -1,0 +1,109 @@
+"""The formulas, on NumPy arrays and with nothing to import: what runs are judged by.
+
+Every function takes predictions and references over all rows of a split. Class ids are integers `[rows]`; label sets
+are 0/1 `[rows, classes]`; numbers are real `[rows]`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def accuracy(predictions: np.ndarray, references: np.ndarray) -> float:
+    """The part of rows that are right; of label sets, that are right in every label."""
+    predictions, references = _checked(predictions, references)
+    right = predictions == references
+    return float((right.all(axis=1) if right.ndim == 2 else right).mean())
+
+
+def macro_f1(predictions: np.ndarray, references: np.ndarray, num_classes: int | None = None) -> float:
+    """The mean over classes of F1 = 2 TP / (2 TP + FP + FN).
+
+    The mean runs over all `num_classes` classes of a problem; a class that is neither predicted nor there counts 0
+    (scikit-learn's `zero_division=0` with all classes as `labels`), so that the value does not depend on which
+    classes a sample happens to hold. Without `num_classes` it runs over the classes that occur, which is
+    scikit-learn's default. Label sets have as many classes as columns.
+    """
+    predictions, references = _checked(predictions, references)
+    true_positive, predicted, actual = _counts(predictions, references, num_classes)
+    if predictions.ndim == 1 and num_classes is None:
+        occurs = predicted + actual > 0
+        true_positive, predicted, actual = true_positive[occurs], predicted[occurs], actual[occurs]
+    total = predicted + actual
+    return float(np.divide(2 * true_positive, total, out=np.zeros(len(total)), where=total > 0).mean())
+
+
+def micro_f1(predictions: np.ndarray, references: np.ndarray) -> float:
+    """F1 of the decisions of all classes taken together; 0 when no label is predicted or there."""
+    predictions, references = _checked(predictions, references)
+    true_positive, predicted, actual = (counts.sum() for counts in _counts(predictions, references, None))
+    return float(2 * true_positive / (predicted + actual)) if predicted + actual > 0 else 0.0
+
+
+def pearson(predictions: np.ndarray, references: np.ndarray) -> float:
+    """The linear correlation of Pearson, -1 to 1.
+
+    Undefined for a constant; then 0.0 is returned, because a predictor that always says the same has found nothing
+    of the order of the rows, and because a result record in JSON, or a choice of the best model, has no place for
+    not-a-number. Predictions that are not finite give not-a-number.
+    """
+    predictions, references = _checked(predictions, references)
+    if len(predictions) < 2 or _is_constant(predictions) or _is_constant(references):
+        return 0.0
+    x, y = predictions.astype(np.float64), references.astype(np.float64)
+    x, y = x - x.mean(), y - y.mean()
+    # Scaled before squaring: neither tiny nor huge numbers leave the range of floats.
+    x, y = x / np.abs(x).max(), y / np.abs(y).max()
+    return float(np.clip((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum()), -1.0, 1.0))
+
+
+def spearman(predictions: np.ndarray, references: np.ndarray) -> float:
+    """The rank correlation of Spearman, -1 to 1: Pearson's of the ranks, equal values sharing their mean rank."""
+    predictions, references = _checked(predictions, references)
+    if not (np.isfinite(predictions).all() and np.isfinite(references).all()):
+        return float("nan")
+    return pearson(_ranks(predictions), _ranks(references))
+
+
+def mse(predictions: np.ndarray, references: np.ndarray) -> float:
+    """The mean squared error."""
+    predictions, references = _checked(predictions, references)
+    return float(np.square(predictions.astype(np.float64) - references).mean())
+
+
+def mae(predictions: np.ndarray, references: np.ndarray) -> float:
+    """The mean absolute error."""
+    predictions, references = _checked(predictions, references)
+    return float(np.abs(predictions.astype(np.float64) - references).mean())
+
+
+def _checked(predictions: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    predictions, references = np.asarray(predictions), np.asarray(references)
+    if predictions.shape != references.shape or len(predictions) == 0:
+        raise ValueError(f"predictions {predictions.shape} and references {references.shape} need one shape, not empty")
+    return predictions, references
+
+
+def _counts(
+    predictions: np.ndarray, references: np.ndarray, num_classes: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True positives, predicted and actual numbers of each class."""
+    if predictions.ndim == 2:
+        both = (predictions > 0) & (references > 0)
+        return both.sum(axis=0), (predictions > 0).sum(axis=0), (references > 0).sum(axis=0)
+    size = num_classes or int(max(predictions.max(), references.max())) + 1
+    return (
+        np.bincount(references[predictions == references], minlength=size),
+        np.bincount(predictions, minlength=size),
+        np.bincount(references, minlength=size),
+    )
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    return bool((values == values[0]).all())

@@ -1,0 +1,34 @@
+"""What is learned: one file per task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tl_toolkit.errors import UserError, listing, nearest
+from tl_toolkit.tasks.base import Task
+from tl_toolkit.tasks.regression import Regression
+from tl_toolkit.tasks.text_classification import TextClassification
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+    from tl_toolkit.training.arguments import DataArguments
+
+TASKS: dict[str, type[Task]] = {task.name: task for task in (TextClassification, Regression)}
+
+__all__ = ["TASKS", "Regression", "Task", "TextClassification", "make_task", "task_for_model"]
+
+
+def make_task(arguments: DataArguments) -> Task:
+    """The task that `--task` names."""
+    if arguments.task not in TASKS:
+        raise UserError(
+            f"There is no task {arguments.task!r}; the tasks are {listing(TASKS)}.{nearest(arguments.task, TASKS)}"
+        )
+    return TASKS[arguments.task](arguments)
+
+
+def task_for_model(arguments: DataArguments, config: PretrainedConfig) -> Task:
+    """The task that a trained model was trained for, told from its configuration; `--task` is not looked at."""
+    regression = config.problem_type == "regression" or (config.problem_type is None and config.num_labels == 1)
+    return (Regression if regression else TextClassification).for_model(arguments, config)

@@ -1,0 +1,359 @@
+"""What every task on texts shares: from named data to checked, cut, budgeted and tokenised splits."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from tl_toolkit.data.columns import Columns
+from tl_toolkit.data.encoding import encode_texts
+from tl_toolkit.data.sources import Source, load_source
+from tl_toolkit.data.splits import find_split, hold_out, label_budget
+from tl_toolkit.errors import UserError, listing
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset, DatasetDict
+    from transformers import DataCollatorWithPadding, PretrainedConfig, PreTrainedTokenizerBase
+
+    from tl_toolkit.training.arguments import DataArguments
+
+logger = logging.getLogger(__name__)
+
+ROLES = ("train", "validation", "test")
+# Rows that are reported are the same for every seed; only the validation split varies with the run's.
+_TEST_SEED = 0
+_TEST_FRACTION = 0.2
+_SHOWN_CHARACTERS = 400
+
+
+class Task(ABC):
+    """What is learned from a dataset: its columns and rows, the kind of head, and how answers are judged.
+
+    Call `prepare` (or `prepare_for_prediction`) first; everything else describes what it found.
+    """
+
+    name: ClassVar[str]
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    problem_type: str
+    main_metric: str
+    greater_is_better: bool = True
+
+    def __init__(self, arguments: DataArguments) -> None:
+        self.arguments = arguments
+        self.labels: list[str] | None = None
+        self._record: dict[str, Any] = {}
+
+    # What a kind of task has to say
+
+    @abstractmethod
+    def _find_columns(self, features: Any, label_required: bool = True) -> Columns:
+        """The roles of the columns."""
+
+    @abstractmethod
+    def _read_labels(self, split: Dataset, split_name: str) -> tuple[Any, np.ndarray]:
+        """The labels of a split in whatever form `_encode` takes, and which rows have one."""
+
+    @abstractmethod
+    def _learn_labels(self, labels: dict[str, Any]) -> None:
+        """Settle the classes from the labels of all splits in use."""
+
+    @abstractmethod
+    def _encode(self, labels: Any, split_name: str) -> np.ndarray:
+        """Labels as the model takes them, one row a row."""
+
+    @abstractmethod
+    def _adopt(self, config: PretrainedConfig) -> None:
+        """Take problem type and classes from a trained model."""
+
+    @abstractmethod
+    def config_arguments(self) -> dict[str, Any]:
+        """What a model's configuration has to be told: num_labels, id2label, label2id, problem_type."""
+
+    @abstractmethod
+    def metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Metrics over all rows of a split, from logits `[rows, num_labels]` and the `labels` of `tokenize`."""
+
+    @abstractmethod
+    def _answers(self, logits: np.ndarray) -> dict[str, Any]:
+        """Columns `prediction` and `scores` from logits."""
+
+    # Preparing data
+
+    def prepare(self, seed: int) -> DatasetDict:
+        """Load, check, cut and budget the data.
+
+        Without a validation split, rows of the training split are held out by the run's seed. Without a test split
+        that has labels, the validation split becomes the test split; without that either, rows of the training split
+        are held out, the same for every seed.
+
+        Returns:
+            "train", "validation" and "test", each with `row` (its index in the source's split), `text`, maybe
+            `text_pair`, and `label`: a class id, 0/1 of each class, or a number.
+
+        Raises:
+            UserError: whatever is wrong with the source, columns, labels, texts, splits or budgets.
+        """
+        from datasets import DatasetDict
+
+        source, arguments = load_source(self.arguments), self.arguments
+        names = self._named_splits(source)
+        self.columns = self._find_columns(source.dataset[names["train"]].features)
+        read: dict[str, Any] = {}
+        labelled: dict[str, np.ndarray] = {}
+        for role in ROLES:
+            if (name := names[role]) is None:
+                continue
+            self._check_texts(source.dataset[name], name)
+            labels, has_label = self._read_labels(source.dataset[name], name)
+            if has_label.any():
+                read[name], labelled[name] = labels, has_label
+            elif role == "train" or getattr(arguments, f"{role}_split_name"):
+                raise UserError(f"No row of the {role} split {name!r} has a label in column {self._label_name()!r}.")
+            else:
+                names[role] = None
+        self._learn_labels(read)
+        encoded = {name: self._encode(labels, name) for name, labels in read.items()}
+        available = {name: self._labelled_rows(name, has_label) for name, has_label in labelled.items()}
+
+        origin = {role: role for role in ROLES}
+        if names["test"] is None and names["validation"] is not None and not arguments.validation_split_name:
+            names["test"], names["validation"], origin["test"] = names["validation"], None, "validation"
+        train = available[names["train"]]
+        rows: dict[str, np.ndarray] = {}
+        for role, fraction, cut_seed in (
+            ("test", _TEST_FRACTION, _TEST_SEED),
+            ("validation", arguments.validation_fraction, seed),
+        ):
+            if (name := names[role]) is not None:
+                rows[role] = available[name]
+                continue
+            kept, held = hold_out(encoded[names["train"]][train], fraction, cut_seed)
+            names[role], origin[role] = names["train"], "train"
+            rows[role], train = train[held], train[kept]
+        rows["train"] = train
+        for role, cut_seed in (("train", seed), ("validation", seed), ("test", _TEST_SEED)):
+            rows[role] = self._within_budget(role, rows[role], encoded[names[role]], cut_seed)
+        self._warn_of_odd_labels(encoded[names["train"]][rows["train"]])
+        self._record = self._describe(source, rows, origin)
+        return DatasetDict(
+            {role: self._normalised(source.dataset[names[role]], rows[role], encoded[names[role]]) for role in ROLES}
+        )
+
+    def _named_splits(self, source: Source) -> dict[str, str | None]:
+        found = {
+            role: find_split(source.dataset, role, getattr(self.arguments, f"{role}_split_name")) for role in ROLES
+        }
+        if found["train"] is None:
+            raise UserError(
+                f"The dataset {source.record['name']!r} has no split to train on; name one of "
+                f"{listing(source.dataset)} by --train_split_name."
+            )
+        used = [name for name in found.values() if name is not None]
+        if twice := {name for name in used if used.count(name) > 1}:
+            raise UserError(f"The split {twice.pop()!r} is named for two roles: training, selection and report need "
+                            f"rows of their own.")  # fmt: skip
+        return found
+
+    def _check_texts(self, split: Dataset, name: str) -> None:
+        if len(split) == 0:
+            raise UserError(f"The split {name!r} is empty: it has no row.")
+        label = self.columns.label
+        needed = [self.columns.text, self.columns.text_pair, *((label,) if isinstance(label, str) else label or ())]
+        for column in needed:
+            if column is not None and column not in split.column_names:
+                raise UserError(f"The split {name!r} has no column {column!r}; it has {listing(split.column_names)}.")
+        for column in needed[:2]:
+            if column is None:
+                continue
+            values = split.select_columns([column]).with_format("arrow")[:].column(0)
+            if values.null_count:
+                first = int(np.flatnonzero(values.is_null().to_numpy())[0])
+                raise UserError(
+                    f"Row {first} of split {name!r} has no text in column {column!r} ({values.null_count:,} of "
+                    f"{len(split):,} rows have none): fill or remove these rows."
+                )
+
+    def _labelled_rows(self, name: str, has_label: np.ndarray) -> np.ndarray:
+        if not has_label.all():
+            logger.warning(
+                "%d of %d rows of split %r have no label (-1) and are left out.",
+                (~has_label).sum(),
+                len(has_label),
+                name,
+            )
+        return np.flatnonzero(has_label)
+
+    def _within_budget(self, role: str, rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+        flag = "label_budget" if role == "train" else f"{role}_budget"
+        budget = getattr(self.arguments, flag)
+        if budget is None:
+            return rows
+        if budget < 1:
+            raise UserError(f"--{flag} is {budget}, where a number of rows from 1 on is expected.")
+        # Only the training budget is what a run is about; the others are upper limits.
+        if role != "train":
+            budget = min(budget, len(rows))
+        return rows[label_budget(labels[rows], budget, seed)]
+
+    def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
+        """Say what is legal, and probably not meant."""
+
+    def _normalised(self, split: Dataset, rows: np.ndarray, labels: np.ndarray | None) -> Dataset:
+        import pyarrow as pa
+        from datasets import Dataset
+
+        columns: dict[str, Any] = {"row": pa.array(rows.astype(np.int64))}
+        for role in ("text", "text_pair"):
+            if (column := getattr(self.columns, role)) is not None:
+                texts = split.select_columns([column]).with_format("arrow")[:].column(0)
+                # Offsets of 64 bits: taking rows out of more than 2 GB of text overflows those of 32.
+                columns[role] = texts.cast(pa.large_string()).take(pa.array(rows))
+        if labels is not None:
+            columns["label"] = _label_array(labels[rows])
+        return Dataset(pa.table(columns))
+
+    def _describe(self, source: Source, rows: dict[str, np.ndarray], origin: dict[str, str]) -> dict[str, Any]:
+        return {
+            "dataset": {
+                **source.record,
+                "columns": {
+                    "text": self.columns.text, "text_pair": self.columns.text_pair, "label": self._label_name(),
+                },
+                "rows": {role: len(rows[role]) for role in ROLES},
+                "validation_from": origin["validation"],
+                "test_from": origin["test"],
+            },
+            "task": {
+                "name": self.name,
+                "problem_type": self.problem_type,
+                "labels": self.labels,
+                "main_metric": self.main_metric,
+                "greater_is_better": self.greater_is_better,
+            },
+            "budget": {
+                "label_budget": self.arguments.label_budget,
+                "validation_budget": self.arguments.validation_budget,
+                "train_labels": len(rows["train"]),
+                "validation_labels": len(rows["validation"]),
+            },
+        }  # fmt: skip
+
+    def _label_name(self) -> str | None:
+        label = self.columns.label
+        return ",".join(label) if isinstance(label, tuple) else label
+
+    def record(self) -> dict[str, Any]:
+        """The parts "dataset", "task" and "budget" of the result record, after `prepare`."""
+        if not self._record:
+            raise RuntimeError("Task.record() describes prepared data: call prepare() first")
+        return self._record
+
+    # Prediction with a trained model
+
+    @classmethod
+    def for_model(cls, arguments: DataArguments, config: PretrainedConfig) -> Self:
+        """The task of a trained model: its classes are the model's, whatever the dataset declares."""
+        task = cls(arguments)
+        task._adopt(config)
+        return task
+
+    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
+        """The rows of one split, with the column `label` where the dataset has labels; those are mapped by name.
+
+        Args:
+            split: a name, or a usual synonym of it; by default the test split, or the only one there is.
+
+        Raises:
+            UserError: as `prepare`; a label that the model does not know.
+        """
+        source = load_source(self.arguments)
+        name = self._prediction_split(source, split)
+        rows = source.dataset[name]
+        self.columns = self._find_columns(rows.features, label_required=False)
+        self._check_texts(rows, name)
+        labels = None
+        if self.columns.label is not None:
+            read, labelled = self._read_labels(rows, name)
+            if labelled.all():
+                labels = self._encode(read, name)
+            elif labelled.any():
+                logger.warning("Not all rows of split %r have a label: no metrics are computed.", name)
+        return self._normalised(rows, np.arange(len(rows)), labels)
+
+    def _prediction_split(self, source: Source, split: str | None) -> str:
+        names = list(source.dataset)
+        if split is None:
+            found = find_split(names, "test", self.arguments.test_split_name) or (names[0] if len(names) == 1 else None)
+        elif split in names:
+            found = split
+        else:
+            found = find_split(names, split) if split in ROLES else None
+        if found is None:
+            asked = "no test split" if split is None else f"no split {split!r}"
+            raise UserError(f"The dataset {source.record['name']!r} has {asked}; its splits are {listing(names)}.")
+        return found
+
+    # From splits to model inputs, and from model outputs to answers
+
+    def tokenize(self, dataset: DatasetDict, tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> DatasetDict:
+        """Token ids of every split: what the tokenizer makes, `length`, and `labels` where the split has `label`.
+
+        Texts are cut to `max_length` tokens, and to the tokenizer's own limit.
+        """
+        import pyarrow as pa
+        from datasets import Dataset, DatasetDict
+
+        encoded = {}
+        for name, split in dataset.items():
+            columns = encode_texts(split, tokenizer, max_length)
+            if "label" in split.column_names:
+                columns["labels"] = split.with_format("arrow")[:]["label"].cast(self._label_type())
+            encoded[name] = Dataset(pa.table(columns))
+        return DatasetDict(encoded)
+
+    def _label_type(self) -> Any:
+        """The Arrow type of labels as the loss takes them: class ids are integers, everything else is float32."""
+        import pyarrow as pa
+
+        kinds = {"single_label_classification": pa.int64(), "multi_label_classification": pa.list_(pa.float32())}
+        return kinds.get(self.problem_type, pa.float32())
+
+    def collator(self, tokenizer: PreTrainedTokenizerBase) -> DataCollatorWithPadding:
+        """Pads a batch to its longest row, rounded up to a multiple of 8 where the model's limit allows that."""
+        from transformers import DataCollatorWithPadding
+
+        fits = tokenizer.model_max_length > 10**9 or tokenizer.model_max_length % 8 == 0
+        return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if fits else None)
+
+    def predictions(self, logits: np.ndarray, split: Dataset) -> pd.DataFrame:
+        """One line a row: `row`, `text` (its beginning), `text_pair`, `label`, `prediction`, `scores`.
+
+        Args:
+            logits: `[rows, num_labels]`, in the order of `split`.
+            split: as `prepare` or `prepare_for_prediction` returned it.
+        """
+        import pandas as pd
+
+        if len(logits) != len(split):
+            raise ValueError(f"there are {len(logits)} predictions for {len(split)} rows")
+        columns: dict[str, Any] = {"row": np.asarray(split["row"], dtype=np.int64)}
+        for name in ("text", "text_pair"):
+            if name in split.column_names:
+                columns[name] = [text[:_SHOWN_CHARACTERS] for text in split[name]]
+        if "label" in split.column_names:
+            labels = split.with_format("numpy")["label"][:]
+            columns["label"] = list(np.asarray(labels)) if np.ndim(labels) == 2 else np.asarray(labels)
+        return pd.DataFrame({**columns, **self._answers(np.asarray(logits))})
+
+
+def _label_array(labels: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    if labels.ndim == 1:
+        return pa.array(labels)
+    offsets = np.arange(len(labels) + 1, dtype=np.int32) * labels.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(labels).reshape(-1)))

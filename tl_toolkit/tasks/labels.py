@@ -1,0 +1,220 @@
+"""Labels as a dataset has them, read into arrays: class names whatever their type, lists of them, or numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tl_toolkit.errors import UserError, listing, nearest
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class NamedLabels:
+    """Labels of a split by name.
+
+    Attributes:
+        codes: index into `names` of each value, -1 where there is none; `[values]`.
+        names: class names in the order that their type gives them.
+        rows: for lists of labels, the row each value belongs to, `[values]`; None for one label a row.
+        labelled: whether a row has its label, `[rows]`.
+        declared: whether the dataset itself names the classes (ClassLabel), in an order to keep.
+    """
+
+    codes: np.ndarray
+    names: list[str]
+    rows: np.ndarray | None
+    labelled: np.ndarray
+    declared: bool = False
+
+
+def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
+    """Read a column of classes, or of lists of classes.
+
+    Raises:
+        UserError: an id outside the declared classes, a number that is no whole one, a missing label between others.
+    """
+    from tl_toolkit.data.columns import is_list
+
+    feature = split.features[column]
+    array = _column(split, column)
+    where = f"column {column!r} of split {split_name!r}"
+    if not is_list(feature):
+        codes, names, declared = _factorise(array, feature, where, rows=None)
+        if names == ["-1"]:  # how withheld labels are written where classes are plain integers
+            codes, names = np.full(len(codes), UNLABELLED), []
+        labelled = codes != UNLABELLED
+        if not declared and labelled.any() and not labelled.all():
+            _missing(where, labelled)
+        return NamedLabels(codes, names, None, labelled, declared)
+    import pyarrow.compute as pc
+
+    values, rows = pc.list_flatten(array), pc.list_parent_indices(array).to_numpy()
+    codes, names, declared = _factorise(values, _inner(feature), where, rows)
+    if (codes == UNLABELLED).any():
+        raise UserError(f"Row {rows[codes == UNLABELLED][0]} of {where} has a list with a missing label in it.")
+    if width := _multi_hot_width(array, values):
+        positions = np.concatenate([np.arange(width)] * int(len(array) - array.null_count))
+        kept = values.to_numpy(zero_copy_only=False).astype(float) == 1
+        codes, rows, names = positions[kept], rows[kept], [str(index) for index in range(width)]
+    labelled = ~array.is_null().to_numpy(zero_copy_only=False) & (len(values) > 0)
+    return NamedLabels(codes, names, rows, labelled, declared)
+
+
+def _multi_hot_width(array: Any, values: Any) -> int:
+    """The common length of lists that are 0/1 indicators of every class rather than class ids; 0 where they are not."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)) or len(values) == 0:
+        return 0
+    lengths = pc.unique(pc.list_value_length(array).drop_null())
+    binary = np.isin(values.to_numpy(zero_copy_only=False), (0, 1)).all()
+    return lengths[0].as_py() if len(lengths) == 1 and lengths[0].as_py() > 1 and binary else 0
+
+
+def read_indicators(split: Dataset, columns: Sequence[str], split_name: str) -> NamedLabels:
+    """Read several binary columns as one multi-label column; a row with -1 or nothing in them is unlabelled."""
+    matrix = np.stack([read_numbers(split, column, split_name)[0] for column in columns], axis=1)
+    labelled = np.isfinite(matrix).all(axis=1) & (matrix != UNLABELLED).all(axis=1)
+    wrong = labelled[:, None] & ~np.isin(matrix, (0, 1))
+    if wrong.any():
+        row, index = np.argwhere(wrong)[0]
+        raise UserError(
+            f"Row {row} of column {columns[index]!r} of split {split_name!r} holds {matrix[row, index]:g}: several "
+            f"label columns are 0/1 indicators, one of each class."
+        )
+    rows, codes = np.nonzero((matrix == 1) & labelled[:, None])
+    return NamedLabels(codes, list(columns), rows, labelled, declared=True)
+
+
+def read_numbers(split: Dataset, column: str, split_name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read a column of numbers: float64 `[rows]`, and which rows have one; all -1 means that they are withheld.
+
+    Raises:
+        UserError: an infinite number, or a missing one between others.
+    """
+    import pyarrow as pa
+
+    array = _column(split, column).cast(pa.float64(), safe=False)
+    numbers = array.to_numpy(zero_copy_only=False).astype(np.float64)
+    labelled = ~np.isnan(numbers)
+    where = f"column {column!r} of split {split_name!r}"
+    if np.isinf(numbers).any():
+        raise UserError(
+            f"Row {np.flatnonzero(np.isinf(numbers))[0]} of {where} is infinite: finite numbers are expected."
+        )
+    if labelled.any() and not labelled.all():
+        _missing(where, labelled)
+    if len(numbers) and (numbers == UNLABELLED).all():
+        labelled[:] = False
+    return numbers, labelled
+
+
+def class_names(labels: Sequence[NamedLabels]) -> list[str]:
+    """All class names of some splits in one order: as declared, whole numbers by value, strings by character."""
+    declared = [split.names for split in labels if split.declared]
+    if declared:
+        if any(sorted(names) != sorted(declared[0]) for names in declared):
+            raise UserError(
+                f"The splits declare different classes: {listing(declared[0])} and "
+                f"{listing(next(names for names in declared if sorted(names) != sorted(declared[0])))}."
+            )
+        return list(declared[0])
+    names = {name for split in labels for name in split.names}
+    return sorted(names, key=lambda name: (0, int(name), "") if _is_whole(name) else (1, 0, name))
+
+
+def encode(labels: NamedLabels, classes: Sequence[str], where: str) -> np.ndarray:
+    """Class ids by name: int64 `[rows]` with -1 for unlabelled rows, or 0/1 int8 `[rows, classes]` for lists.
+
+    Raises:
+        UserError: a label that is none of `classes`.
+    """
+    ids = {name: index for index, name in enumerate(classes)}
+    used = np.unique(labels.codes[labels.codes != UNLABELLED])
+    if unknown := [labels.names[code] for code in used if labels.names[code] not in ids]:
+        raise UserError(
+            f"{where} has labels that are not known here: {listing(unknown)}; known are {listing(classes)}."
+            f"{nearest(unknown[0], classes)}"
+        )
+    lookup = np.array([*(ids.get(name, UNLABELLED) for name in labels.names), UNLABELLED], dtype=np.int64)
+    mapped = lookup[labels.codes]  # a code of -1 reads the last entry
+    if labels.rows is None:
+        return mapped
+    indicators = np.zeros((len(labels.labelled), len(classes)), dtype=np.int8)
+    indicators[labels.rows, mapped] = 1
+    return indicators
+
+
+def _factorise(array: Any, feature: Any, where: str, rows: np.ndarray | None) -> tuple[np.ndarray, list[str], bool]:
+    """Codes into class names (-1 for nothing), the names, and whether the feature declares them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if declared := getattr(feature, "names", None):
+        ids = pc.fill_null(array, UNLABELLED).to_numpy(zero_copy_only=False).astype(np.int64)
+        outside = (ids < UNLABELLED) | (ids >= len(declared))
+        if outside.any():
+            place = int(np.flatnonzero(outside)[0])
+            raise UserError(
+                f"Row {place if rows is None else rows[place]} of {where} has the label {ids[place]}, outside the "
+                f"range 0 to {len(declared) - 1} of its {len(declared)} classes ({listing(declared)})."
+            )
+        return ids, list(declared), True
+    if pa.types.is_boolean(array.type):
+        codes = pc.fill_null(array.cast(pa.int8()), UNLABELLED).to_numpy(zero_copy_only=False).astype(np.int64)
+        return codes, ["False", "True"], False
+    if pa.types.is_floating(array.type):
+        array = _whole_numbers(array, where)
+    values = pc.unique(array.drop_null())
+    values = values.take(pc.sort_indices(values))
+    codes = pc.fill_null(pc.index_in(array, value_set=values), UNLABELLED)
+    return codes.to_numpy(zero_copy_only=False).astype(np.int64), [str(value) for value in values.to_pylist()], False
+
+
+def _whole_numbers(array: Any, where: str) -> Any:
+    import pyarrow as pa
+
+    numbers = array.to_numpy(zero_copy_only=False).astype(np.float64)
+    fractional = ~np.isnan(numbers) & (numbers != np.floor(numbers))
+    if fractional.any() or np.isinf(numbers).any():
+        place = int(np.flatnonzero(fractional | np.isinf(numbers))[0])
+        raise UserError(
+            f"The {where} holds the number {numbers[place]:g}, which is not a class. To learn numbers use --task "
+            f"regression, or name another column by --label_column."
+        )
+    return pa.array(np.nan_to_num(numbers).astype(np.int64), mask=np.isnan(numbers))
+
+
+def _column(split: Dataset, column: str) -> Any:
+    import pyarrow as pa
+
+    array = split.select_columns([column]).with_format("arrow")[:].column(0)
+    array = array.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], type=array.type)
+    return array
+
+
+def _inner(feature: Any) -> Any:
+    return feature[0] if isinstance(feature, list) else feature.feature
+
+
+def _is_whole(name: str) -> bool:
+    return name.lstrip("-").isdecimal() and name.isascii()
+
+
+def _missing(where: str, labelled: np.ndarray) -> None:
+    absent = np.flatnonzero(~labelled)
+    raise UserError(
+        f"Row {absent[0]} of {where} has no label ({len(absent):,} of {len(labelled):,} rows have none). Fill or remove "
+        f"these rows, or keep unlabelled rows in a split of their own."
+    )

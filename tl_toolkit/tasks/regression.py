@@ -1,0 +1,76 @@
+"""Which number a text carries: a rating, a similarity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tl_toolkit.data.columns import Columns, find_columns
+from tl_toolkit.errors import UserError
+from tl_toolkit.metrics import scores
+from tl_toolkit.tasks.base import Task, logger
+from tl_toolkit.tasks.labels import read_numbers
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig
+
+
+class Regression(Task):
+    """One number for a text or a pair of texts, learned by squared error and judged by correlation and error."""
+
+    name = "regression"
+    problem_type = "regression"
+    main_metric = "pearson"
+
+    def _find_columns(self, features: Any, label_required: bool = True) -> Columns:
+        return find_columns(
+            features,
+            text_column=self.arguments.text_column,
+            text_pair_column=self.arguments.text_pair_column,
+            label_column=self.arguments.label_column,
+            regression=True,
+            label_required=label_required,
+        )
+
+    def _read_labels(self, split: Dataset, split_name: str) -> tuple[np.ndarray, np.ndarray]:
+        assert isinstance(self.columns.label, str)
+        return read_numbers(split, self.columns.label, split_name)
+
+    def _learn_labels(self, labels: dict[str, np.ndarray]) -> None:
+        """Numbers have no classes."""
+
+    def _encode(self, labels: np.ndarray, split_name: str) -> np.ndarray:
+        return labels
+
+    def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
+        if np.ptp(labels) == 0:
+            logger.warning(
+                "All %d training rows have the number %g: there is nothing to learn.", len(labels), labels[0]
+            )
+
+    def _adopt(self, config: PretrainedConfig) -> None:
+        if config.num_labels != 1:
+            raise UserError(f"--task regression needs a model with one output; this one has {config.num_labels}.")
+
+    def config_arguments(self) -> dict[str, Any]:
+        """One output, named after the column it predicts."""
+        name = self._label_name() or "number"
+        return {"num_labels": 1, "id2label": {0: name}, "label2id": {name: 0}, "problem_type": self.problem_type}
+
+    def metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Pearson and Spearman correlation, mean squared and mean absolute error."""
+        predicted, labels = self._predict(logits), np.asarray(labels, dtype=np.float64).reshape(-1)
+        return {
+            "pearson": scores.pearson(predicted, labels),
+            "spearman": scores.spearman(predicted, labels),
+            "mse": scores.mse(predicted, labels),
+            "mae": scores.mae(predicted, labels),
+        }
+
+    def _predict(self, logits: np.ndarray) -> np.ndarray:
+        return np.asarray(logits, dtype=np.float64).reshape(-1)
+
+    def _answers(self, logits: np.ndarray) -> dict[str, Any]:
+        return {"prediction": self._predict(logits)}

@@ -1,0 +1,134 @@
+"""Which class a text belongs to, or which classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tl_toolkit.data.columns import Columns, find_columns
+from tl_toolkit.errors import UserError
+from tl_toolkit.metrics import scores
+from tl_toolkit.tasks.base import Task, logger
+from tl_toolkit.tasks.labels import NamedLabels, class_names, encode, read_indicators, read_named
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig
+
+MULTI_LABEL = "multi_label_classification"
+# Distinct values of an undeclared label column beyond which they are taken for ids, numbers or texts.
+_FEW_CLASSES = 50
+
+
+class TextClassification(Task):
+    """Single-label classification of texts or pairs of texts, or multi-label where the labels are lists.
+
+    Judged by accuracy (for multi-label: of whole label sets) and macro F1 over all classes, multi-label also by
+    micro F1, which is then the main metric: with many labels whole sets are seldom right at first.
+    """
+
+    name = "text-classification"
+    problem_type = "single_label_classification"
+
+    @property
+    def main_metric(self) -> str:  # type: ignore[override]
+        """The metric that selects a model."""
+        return "micro_f1" if self.problem_type == MULTI_LABEL else "accuracy"
+
+    def _find_columns(self, features: Any, label_required: bool = True) -> Columns:
+        columns = find_columns(
+            features,
+            text_column=self.arguments.text_column,
+            text_pair_column=self.arguments.text_pair_column,
+            label_column=self.arguments.label_column,
+            label_required=label_required,
+        )
+        if label_required:
+            self.problem_type = columns.problem_type or self.problem_type
+        elif columns.label is not None and columns.problem_type != self.problem_type:
+            raise UserError(
+                f"The model is for {self.problem_type} and the label column {columns.label!r} for "
+                f"{columns.problem_type}: name another column by --label_column."
+            )
+        return columns
+
+    def _read_labels(self, split: Dataset, split_name: str) -> tuple[NamedLabels, np.ndarray]:
+        label = self.columns.label
+        assert label is not None
+        if isinstance(label, tuple):
+            labels = read_indicators(split, label, split_name)
+        else:
+            labels = read_named(split, label, split_name)
+        return labels, labels.labelled
+
+    def _learn_labels(self, labels: dict[str, NamedLabels]) -> None:
+        self.labels = class_names(list(labels.values()))
+        rows = sum(len(split.labelled) for split in labels.values())
+        declared = any(split.declared for split in labels.values())
+        if not declared and len(self.labels) > max(_FEW_CLASSES, rows // 2):
+            raise UserError(
+                f"The label column {self._label_name()!r} has {len(self.labels):,} different values in {rows:,} rows: "
+                f"they look like ids, numbers or texts, not like classes. Name another by --label_column, or learn "
+                f"numbers by --task regression."
+            )
+
+    def _encode(self, labels: NamedLabels, split_name: str) -> np.ndarray:
+        assert self.labels is not None
+        return encode(labels, self.labels, f"Column {self._label_name()!r} of split {split_name!r}")
+
+    def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
+        assert self.labels is not None
+        counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(self.labels))
+        if len(self.labels) == 1 or (labels.ndim == 1 and (counts > 0).sum() == 1):
+            logger.warning(
+                "All %d training rows are of one class, %r: there is nothing to tell apart.",
+                len(labels), self.labels[int(counts.argmax())],
+            )  # fmt: skip
+        elif (counts == 0).any():
+            logger.warning(
+                "%d of %d classes have no training row (the first is %r): they cannot be learned.",
+                (counts == 0).sum(), len(self.labels), self.labels[int(counts.argmin())],
+            )  # fmt: skip
+
+    def _adopt(self, config: PretrainedConfig) -> None:
+        self.problem_type = config.problem_type or self.problem_type
+        self.labels = [config.id2label[index] for index in range(config.num_labels)]
+
+    def config_arguments(self) -> dict[str, Any]:
+        """The classes by id and by name, and the problem type."""
+        assert self.labels is not None
+        return {
+            "num_labels": len(self.labels),
+            "id2label": dict(enumerate(self.labels)),
+            "label2id": {name: index for index, name in enumerate(self.labels)},
+            "problem_type": self.problem_type,
+        }
+
+    def metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Accuracy and macro F1 (and micro F1 for multi-label) over all rows."""
+        predicted, labels = self._predict(np.asarray(logits)), np.asarray(labels).astype(np.int64)
+        if self.problem_type == MULTI_LABEL:
+            return {
+                "accuracy": scores.accuracy(predicted, labels),
+                "micro_f1": scores.micro_f1(predicted, labels),
+                "macro_f1": scores.macro_f1(predicted, labels),
+            }
+        return {
+            "accuracy": scores.accuracy(predicted, labels),
+            "macro_f1": scores.macro_f1(predicted, labels, num_classes=logits.shape[1]),
+        }
+
+    def _predict(self, logits: np.ndarray) -> np.ndarray:
+        """Class ids `[rows]`, or 0/1 `[rows, classes]` at probability one half."""
+        return (logits > 0).astype(np.int8) if self.problem_type == MULTI_LABEL else logits.argmax(axis=1)
+
+    def _answers(self, logits: np.ndarray) -> dict[str, Any]:
+        predicted = self._predict(logits)
+        logits = logits.astype(np.float64)
+        if self.problem_type == MULTI_LABEL:
+            probabilities = 0.5 * (1.0 + np.tanh(0.5 * logits))  # the sigmoid, without overflow
+            return {"prediction": list(predicted), "scores": list(probabilities.astype(np.float32))}
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return {"prediction": predicted.astype(np.int64), "scores": list(probabilities.astype(np.float32))}
