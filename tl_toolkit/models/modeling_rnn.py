@@ -1,0 +1,400 @@
+"""Recurrent networks with embeddings below and a head on top: one body, three tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import GenerationMixin, PreTrainedModel, initialization as init
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPast,
+    CausalLMOutputWithPast,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_rnn import RnnConfig
+from .pooling import SequencePooling
+from .rnn_cache import RnnCache
+from .rnn_layers import NUM_GATES, RnnLayer, TokenOrder
+
+
+class RnnPreTrainedModel(PreTrainedModel):
+    """What all heads of the family share: the configuration, the initialisation and the layer groups."""
+
+    config: RnnConfig
+    config_class = RnnConfig
+    base_model_prefix = "rnn"
+    input_modalities = ("text",)
+    _no_split_modules = ["RnnLayer"]
+    _is_stateful = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Start values by role.
+
+        Embeddings are uniform; input matrices Xavier-uniform per gate (Glorot and Bengio 2010); recurrent matrices
+        orthogonal per gate (Saxe et al. 2014); biases zero, except that an LSTM's forget gate starts at 1 so that the
+        cell remembers (Jozefowicz et al. 2015, section 2.2). torch adds two biases: the 1 is in `bias_ih` alone.
+        """
+        if isinstance(module, nn.RNNBase):
+            for name, parameter in module.named_parameters(recurse=False):
+                # The blocks below are new tensors without the mark that keeps loaded weights as they are.
+                if not getattr(parameter, "_is_hf_initialized", False):
+                    self._init_recurrent(module, name, parameter)
+        elif isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            if self.config.embedding_type == "one_hot":
+                # These rows are columns of the first layer's input matrices: one Xavier-uniform block per gate.
+                if not getattr(module.weight, "_is_hf_initialized", False):
+                    for gate in module.weight.split(self.config.hidden_size, dim=1):
+                        init.xavier_uniform_(gate)
+            else:
+                init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
+
+    @staticmethod
+    def _init_recurrent(module: nn.RNNBase, name: str, parameter: nn.Parameter) -> None:
+        if name.startswith("weight_ih") and not parameter.requires_grad:
+            init.eye_(parameter)  # the inputs are looked up in the input matrix already
+        elif name.startswith("weight_ih"):
+            for gate in parameter.split(module.hidden_size):
+                init.xavier_uniform_(gate)
+        elif name.startswith("weight_hh"):
+            for gate in parameter.split(module.hidden_size):
+                init.orthogonal_(gate)
+        else:
+            init.zeros_(parameter)
+            if name.startswith("bias_ih") and isinstance(module, nn.LSTM):
+                init.ones_(parameter[module.hidden_size : 2 * module.hidden_size])
+
+    def layer_groups(self) -> list[list[str]]:
+        """Prefixes of parameter names, one list per group, from the embedding to the head."""
+        prefix = "" if isinstance(self, RnnModel) else f"{self.base_model_prefix}."
+        layers = [[f"{prefix}layers.{index}."] for index in range(self.config.num_hidden_layers)]
+        head = [f"{name}." for name, _ in self.named_children() if name != self.base_model_prefix]
+        return [[f"{prefix}embedding."], *layers, *([] if isinstance(self, RnnModel) else [head])]
+
+
+class RnnModel(RnnPreTrainedModel):
+    """Embeddings and a stack of recurrent layers.
+
+    A one-hot vector times the input matrix W is a column of W. With `embedding_type="one_hot"` the embedding table
+    therefore holds the first layer's input matrices themselves, transposed (vocab_size, directions x gates x
+    hidden_size), and that layer's `weight_ih_l0` is a fixed identity: one-hot vectors are never materialised.
+    """
+
+    def __init__(self, config: RnnConfig) -> None:
+        super().__init__(config)
+        is_one_hot = config.embedding_type == "one_hot"
+        directions = 2 if config.bidirectional else 1
+        gates = NUM_GATES[config.cell_type] * config.hidden_size
+        self.embedding = nn.Embedding(config.vocab_size, directions * gates if is_one_hot else config.embedding_size)
+        self.embedding.weight.requires_grad_(not config.freeze_embeddings)
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        first_size = gates if is_one_hot else config.embedding_size
+        self.layers = nn.ModuleList(
+            RnnLayer(
+                config.cell_type,
+                first_size if index == 0 else config.output_size,
+                config.hidden_size,
+                config.bidirectional,
+                split_input=is_one_hot and index == 0,
+            )
+            for index in range(config.num_hidden_layers)
+        )
+        if is_one_hot:
+            for cell in self.layers[0].children():
+                cell.weight_ih_l0.requires_grad_(False)
+        self.hidden_dropout = nn.Dropout(config.hidden_dropout)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.embedding
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.embedding = value
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: RnnCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPast:
+        """Read a batch of texts, or the next window of each.
+
+        Args:
+            input_ids: (batch, time), or `inputs_embeds` (batch, time, embedding_size) in its place.
+            attention_mask: (batch, time) or, with a state, (batch, past + time): 1 for real tokens. Masked positions
+                are skipped wherever they stand, and come back as zeros.
+            past_key_values: the state to start from; it is replaced by the state after these tokens. With
+                `direction="backward"` the window read next is the one that stands before this one in the text.
+            use_cache: return the state. Default: the configuration's, in evaluation mode, where there is one direction.
+            output_hidden_states: return the vectors under and after each layer.
+
+        Returns:
+            `last_hidden_state` (batch, time, output_size) in reading order; `hidden_states` with the embeddings
+            (batch, time, embedding_size) and the output of every layer; `past_key_values`.
+
+        Raises:
+            ValueError: both or neither of `input_ids` and `inputs_embeds`; a mask of another length; a state with a
+                bidirectional network.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+        cache = self._cache(past_key_values, use_cache)
+        order = self._token_order(input_ids if input_ids is not None else inputs_embeds, attention_mask)
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+
+        if inputs_embeds is None:
+            # Moving ids is cheaper than moving vectors.
+            inputs_embeds = self.embedding(input_ids if order is None else order.compact(input_ids))
+        elif order is not None:
+            inputs_embeds = order.compact(inputs_embeds)
+        hidden_states = self.embedding_dropout(inputs_embeds)  # (batch, time, embedding_size), real tokens first
+
+        all_hidden_states: tuple[Tensor, ...] = ()
+        for index, layer in enumerate(self.layers):
+            if output_hidden_states:
+                # What is returned is also what the layer reads, so that its gradient can be asked for.
+                in_reading_order = hidden_states if order is None else order.restore(hidden_states)
+                all_hidden_states += (in_reading_order,)
+                hidden_states = in_reading_order if order is None else order.compact(in_reading_order)
+            if index > 0:
+                hidden_states = self.hidden_dropout(hidden_states)
+            hidden_states = layer(hidden_states, order, cache.layers[index] if cache is not None else None)
+        last_hidden_state = hidden_states if order is None else order.restore(hidden_states)
+
+        return BaseModelOutputWithPast(
+            last_hidden_state=last_hidden_state,
+            past_key_values=cache,
+            hidden_states=(*all_hidden_states, last_hidden_state) if output_hidden_states else None,
+        )
+
+    def _cache(self, past_key_values: RnnCache | None, use_cache: bool | None) -> RnnCache | None:
+        """The cache to read from and write to; None when no state comes in or goes out."""
+        if self.config.bidirectional:
+            if past_key_values is not None or use_cache:
+                raise ValueError(
+                    "A network with bidirectional=True has no state to carry from one window to the next (its second "
+                    "direction starts at the end of the text): leave past_key_values and use_cache out."
+                )
+            return None
+        if past_key_values is not None:
+            return past_key_values
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training
+        states_per_layer = 2 if self.config.cell_type == "lstm" else 1
+        return RnnCache(self.config.num_hidden_layers, states_per_layer) if use_cache else None
+
+    def _token_order(self, inputs: Tensor, attention_mask: Tensor | None) -> TokenOrder | None:
+        backward = self.config.direction == "backward"
+        if attention_mask is None:
+            if not backward:
+                return None
+            return TokenOrder(torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device), reverse=True)
+        time = inputs.shape[1]
+        if attention_mask.dim() != 2 or attention_mask.shape[1] < time:
+            raise ValueError(
+                f"attention_mask must be (batch, time) with at least the {time} positions of the input, got "
+                f"{tuple(attention_mask.shape)}."
+            )
+        # Generation hands in the mask of everything so far; the past is in the state already.
+        return TokenOrder(attention_mask[:, -time:].bool(), reverse=backward)
+
+
+class RnnForSequenceClassification(RnnPreTrainedModel):
+    """One label, several labels or numbers per text, as `config.problem_type` says (transformers' convention)."""
+
+    # Under gradient accumulation Trainer would hand in the number of labels, which the losses for several labels and
+    # for numbers do not use; without it, Trainer averages over the accumulated batches for all three.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: RnnConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.rnn = RnnModel(config)
+        summary = "both" if config.bidirectional else "first" if config.direction == "backward" else "last"
+        self.pooling = SequencePooling(config.output_size, config.pooling, summary)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
+    ) -> SequenceClassifierOutput:
+        """Classify texts; arguments as in `RnnModel`.
+
+        Args:
+            labels: (batch,) class ids, -100 to leave a row out; (batch, num_labels) of 0.0 and 1.0 for several
+                labels; (batch,) or (batch, num_labels) numbers for regression.
+            output_attentions: return the weights of attention pooling.
+
+        Returns:
+            `loss`, `logits` (batch, num_labels), `hidden_states`, and with `pooling="attention"` `attentions`: one
+            tensor (batch, time) that sums to 1 over the real tokens of each row and is 0 elsewhere.
+        """
+        outputs = self.rnn(
+            input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            use_cache=False,
+            output_hidden_states=output_hidden_states,
+        )
+        pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
+        logits = self.classifier(self.dropout(pooled))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        return SequenceClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=(weights,) if output_attentions and weights is not None else None,
+        )
+
+
+class RnnForTokenClassification(RnnPreTrainedModel):
+    """One label per token."""
+
+    def __init__(self, config: RnnConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.rnn = RnnModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.output_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
+    ) -> TokenClassifierOutput:
+        """Label tokens; arguments as in `RnnModel`. `labels` (batch, time), -100 where there is nothing to learn.
+
+        Returns `loss`, `logits` (batch, time, num_labels) and `hidden_states`.
+        """
+        outputs = self.rnn(
+            input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            use_cache=False,
+            output_hidden_states=output_hidden_states,
+        )
+        logits = self.classifier(self.dropout(outputs.last_hidden_state))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits, labels, self.config, **kwargs)
+        return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+
+
+class RnnForCausalLM(RnnPreTrainedModel, GenerationMixin):
+    """Language model: the next token from all before it (Mikolov et al. 2010).
+
+    With `direction="backward"` it is the previous token from all after it; the logits at a position then score the
+    token before it, and the loss pairs them so.
+    """
+
+    _tied_weights_keys = {"lm_head.weight": "rnn.embedding.weight"}
+
+    def __init__(self, config: RnnConfig) -> None:
+        if config.bidirectional:
+            raise ValueError(
+                "RnnForCausalLM needs bidirectional=False: a network that has read the text from its end has seen the "
+                "token it is to predict."
+            )
+        super().__init__(config)
+        self.rnn = RnnModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        return False  # generation must not start from a cache of keys and values: the model makes its own
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        if self.config.direction == "backward":
+            raise ValueError("A model with direction='backward' predicts what stands before a text: generate() appends.")
+        return super().prepare_inputs_for_generation(input_ids, attention_mask=attention_mask, **kwargs)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: RnnCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Score the next token at every position; arguments as in `RnnModel`.
+
+        Args:
+            labels: (batch, time), usually the input ids themselves, -100 where there is nothing to learn; they are
+                shifted here. `shift_labels`, already shifted, take precedence.
+            logits_to_keep: compute the logits of the last so many positions only (0: all), or of these positions.
+
+        Returns:
+            `loss`, `logits` (batch, time, vocab_size), `past_key_values`, `hidden_states`.
+        """
+        outputs = self.rnn(
+            input_ids,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(self.dropout(outputs.last_hidden_state[:, kept]))
+        loss = None
+        if labels is not None:
+            if self.config.direction == "backward" and kwargs.get("shift_labels") is None:
+                kwargs["shift_labels"] = nn.functional.pad(labels[:, :-1], (1, 0), value=-100)
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+        )
+
+
+__all__ = [
+    "RnnForCausalLM",
+    "RnnForSequenceClassification",
+    "RnnForTokenClassification",
+    "RnnModel",
+    "RnnPreTrainedModel",
+]

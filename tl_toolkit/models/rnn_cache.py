@@ -1,0 +1,119 @@
+"""The recurrent state as a transformers `Cache`, so that generation can carry, reorder and repeat it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
+
+
+class RnnCacheLayer(LinearAttentionCacheLayerMixin):
+    """State of one recurrent layer: `recurrent_states[0]` is h, and `recurrent_states[1]` is c for an LSTM.
+
+    Both are (batch, hidden_size). States are assigned, never written into, so that a gradient can flow through
+    several windows of a text that share one cache.
+    """
+
+    is_compileable = False
+    is_croppable = False
+
+    def __init__(self, number_of_states: int) -> None:
+        super().__init__(number_of_states)
+        self.seen_tokens = 0
+
+    @property
+    def state(self) -> tuple[Tensor, ...] | None:
+        """All states of the layer, or None before the first window."""
+        if not all(self.has_previous_state.values()):
+            return None
+        return tuple(self.recurrent_states[index] for index in range(self.number_of_states))
+
+    @property
+    def batch_size(self) -> int:
+        return -1 if self.state is None else self.state[0].shape[0]
+
+    def lazy_initialization(
+        self, conv_states: Tensor | None = None, recurrent_states: Tensor | None = None, state_idx: int = 0
+    ) -> None:
+        if recurrent_states is not None:
+            self.dtype, self.device = recurrent_states.dtype, recurrent_states.device
+            self.is_recurrent_states_initialized[state_idx] = True
+
+    def update_conv_state(self, conv_states: Tensor, state_idx: int = 0, **kwargs: Any) -> Tensor:
+        raise NotImplementedError("A recurrent layer has no convolution state.")
+
+    def update_recurrent_state(self, recurrent_states: Tensor, state_idx: int = 0, **kwargs: Any) -> Tensor:
+        self.lazy_initialization(recurrent_states=recurrent_states, state_idx=state_idx)
+        self.recurrent_states[state_idx] = recurrent_states
+        self.has_previous_state[state_idx] = True
+        return recurrent_states
+
+    def update(self, state: tuple[Tensor, ...], num_tokens: int) -> None:
+        """Replace the state by the one after `num_tokens` more positions."""
+        for index, tensor in enumerate(state):
+            self.update_recurrent_state(tensor, index)
+        self.seen_tokens += num_tokens
+
+    def reset(self) -> None:
+        self.__init__(self.number_of_states)
+
+    def crop(self, tokens_to_remove: int) -> None:
+        if tokens_to_remove != 0:
+            raise RuntimeError("A recurrent state cannot be taken back by tokens: the past is not kept.")
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        self.batch_select_indices(beam_idx)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        if self.state is not None:
+            self.update(tuple(tensor.repeat_interleave(repeats, dim=0) for tensor in self.state), 0)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        if self.state is not None:
+            self.update(tuple(tensor.index_select(0, indices.to(tensor.device)) for tensor in self.state), 0)
+
+    def detach(self) -> None:
+        """Cut the gradient: truncated back-propagation through time (Williams and Peng 1990)."""
+        if self.state is not None:
+            self.update(tuple(tensor.detach() for tensor in self.state), 0)
+
+
+class RnnCache(Cache):
+    """The states of all layers of a recurrent network, between one window of text and the next.
+
+    Args:
+        num_layers: number of recurrent layers.
+        states_per_layer: 2 for an LSTM (h and c), 1 otherwise.
+    """
+
+    def __init__(self, num_layers: int, states_per_layer: int) -> None:
+        super().__init__(layers=[RnnCacheLayer(states_per_layer) for _ in range(num_layers)])
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Number of positions read so far, padding included."""
+        return self.layers[layer_idx].seen_tokens
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
+        return self.get_seq_length(layer_idx) + query_length, 0
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of the stored state, -1 while there is none."""
+        return self.layers[0].batch_size
+
+    def detach(self) -> RnnCache:
+        """Cut the gradient between windows, in place; returns the cache itself."""
+        for layer in self.layers:
+            layer.detach()
+        return self
+
+
+def keep_state_of_empty_rows(
+    new: tuple[Tensor, ...], old: tuple[Tensor, ...] | None, is_empty: Tensor
+) -> tuple[Tensor, ...]:
+    """The new states (batch, hidden_size), except that rows without a real token (batch,) keep their old one."""
+    if old is None:
+        old = tuple(torch.zeros_like(tensor) for tensor in new)
+    return tuple(torch.where(is_empty[:, None], before, after) for before, after in zip(old, new, strict=True))
