@@ -89,7 +89,7 @@ def find_columns(
 def _find_text(features: Mapping[str, Any], taken: set[str | None]) -> str:
     candidates = [name for name, feature in features.items() if is_string(feature) and name not in taken]
     conventional = _first_known(features, TEXT_NAMES[:4])
-    if conventional not in (None, *taken) and not any(name.lower() in TEXT_NAMES for name in candidates):
+    if conventional and conventional not in taken and not any(name.lower() in TEXT_NAMES for name in candidates):
         _check_text(features, "text_column", conventional)
     others = [name for name in candidates if not _is_label_name(name) and not _is_identifier(name)]
     remaining = others or [name for name in candidates if not _is_identifier(name)] or candidates

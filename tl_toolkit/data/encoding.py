@@ -68,5 +68,5 @@ def encode_texts(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_lengt
 def _fill_empty(encoded: dict[str, Any], row: int, tokenizer: PreTrainedTokenizerBase) -> None:
     known = (tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id)
     filler = next((index for index in known if index is not None), 0)
-    for name in encoded:
-        encoded[name][row] = [filler] if name == "input_ids" else [int(name == "attention_mask")]
+    for name, values in encoded.items():
+        values[row] = [filler] if name == "input_ids" else [int(name == "attention_mask")]

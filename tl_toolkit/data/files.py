@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tl_toolkit.errors import UserError, listing
+from tl_toolkit.errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +27,14 @@ def file_suffix(path: Path) -> str:
     if len(suffixes) > 1 and suffixes[-1] == ".gz":
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
+
+
+def nearest_sibling(path: Path) -> str:
+    """The name in the same folder most like the one that was not found there, as `errors.nearest` says it."""
+    try:
+        return nearest(path.name, (sibling.name for sibling in path.parent.iterdir()))
+    except OSError:
+        return ""
 
 
 def read_table(path: Path) -> pa.Table:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tl_toolkit.data.files import SUFFIXES, file_suffix, read_table
+from tl_toolkit.data.files import SUFFIXES, file_suffix, nearest_sibling, read_table
 from tl_toolkit.errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def load_source(arguments: DataArguments) -> Source:
             raise UserError(f"--dataset_revision {revision!r} is for datasets on the Hub; {name!r} is a local path.")
         dataset = _load_folder(name, path, config) if path.is_dir() else _load_file(name, path, config)
     elif _looks_like_a_path(name, path):
-        raise UserError(f"The dataset {name!r} was not found: there is no such file or folder.{_siblings(path)}")
+        raise UserError(f"The dataset {name!r} was not found: there is no such file or folder.{nearest_sibling(path)}")
     else:
         dataset = _load_with_datasets(name, name, config, revision)
         revision = _commit(dataset) or revision
@@ -171,13 +171,6 @@ class _quiet_below_warnings:
 
 def _looks_like_a_path(name: str, path: Path) -> bool:
     return file_suffix(path) in SUFFIXES or name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name)
-
-
-def _siblings(path: Path) -> str:
-    try:
-        return nearest(path.name, (sibling.name for sibling in path.parent.iterdir()))
-    except OSError:
-        return ""
 
 
 def _commit(dataset: DatasetDict) -> str | None:

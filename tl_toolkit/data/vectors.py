@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
+from tl_toolkit.data.files import nearest_sibling
 from tl_toolkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,15 +40,10 @@ def load_vectors(path: str | Path, tokenizer: PreTrainedTokenizerBase) -> tuple[
         UserError: the file cannot be read, a line has another number of values, or no token is in it.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise UserError(f"The file of word vectors {str(path)!r} was not found.")
     exact, lower = _surface_forms(tokenizer)
     size = len(tokenizer)
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
-            found_exact, found_lower = _read(lines, path, set(exact), set(lower))
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"The file of word vectors {str(path)!r} cannot be read: {error}") from error
+    with _lines(path) as lines:
+        found_exact, found_lower = _read(lines, path, set(exact), set(lower))
     if not found_exact and not found_lower:
         raise UserError(
             f"None of the tokenizer's {size:,} tokens has a vector in {str(path)!r}: the file is of another language "
@@ -79,6 +76,17 @@ def _surface_forms(tokenizer: PreTrainedTokenizerBase) -> tuple[dict[bytes, list
         if word.lower() != word:
             lower.setdefault(word.lower().encode(), []).append(index)
     return exact, lower
+
+
+@contextmanager
+def _lines(path: Path) -> Iterator[Iterable[bytes]]:
+    if not path.is_file():
+        raise UserError(f"The file of word vectors {str(path)!r} was not found.{nearest_sibling(path)}")
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+            yield lines
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"The file of word vectors {str(path)!r} cannot be read: {error}") from error
 
 
 def _read(
@@ -126,3 +134,17 @@ def _bad_line(path: Path, line: int, trouble: str) -> NoReturn:
         f"Line {line} of the word vectors {str(path)!r} {trouble}. A text file is expected, with a word and its "
         f"numbers in every line, separated by spaces, as GloVe and word2vec (not binary) write them."
     )
+
+
+def with_words_of(path: str | Path, texts: Iterable[str], times: int) -> Iterator[str]:
+    """`texts`, then the words of a vector file `times` times: what to learn a vocabulary from that has both.
+
+    A word that the training texts lack, but that has a vector, is then no unknown word in a test text. Words that are
+    as frequent in the texts come before them, and a limit on the vocabulary's size cuts the file's words first.
+    """
+    yield from texts
+    path = Path(path).expanduser()
+    with _lines(path) as lines:
+        words = [line.split(maxsplit=1)[0].decode("utf-8", "replace") for line in lines if line.strip()]
+    for _ in range(times):
+        yield from words

@@ -11,8 +11,9 @@ import numpy as np
 from tl_toolkit.data.columns import Columns
 from tl_toolkit.data.encoding import encode_texts
 from tl_toolkit.data.sources import Source, load_source
-from tl_toolkit.data.splits import find_split, hold_out, label_budget
+from tl_toolkit.data.splits import find_split
 from tl_toolkit.errors import UserError, listing
+from tl_toolkit.tasks.parts import ROLES, Part, assign_parts, named_splits, within_budgets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROLES = ("train", "validation", "test")
-# Rows that are reported are the same for every seed; only the validation split varies with the run's.
-_TEST_SEED = 0
-_TEST_FRACTION = 0.2
 _SHOWN_CHARACTERS = 400
+# How labels are kept in predictions.
+_LABEL_TYPES = {
+    "single_label_classification": np.int64,
+    "multi_label_classification": np.int8,
+    "regression": np.float64,
+}
 
 
 class Task(ABC):
@@ -99,64 +102,32 @@ class Task(ABC):
         """
         from datasets import DatasetDict
 
-        source, arguments = load_source(self.arguments), self.arguments
-        names = self._named_splits(source)
-        self.columns = self._find_columns(source.dataset[names["train"]].features)
+        source = load_source(self.arguments)
+        splits = named_splits(list(source.dataset), self.arguments)
+        self.columns = self._find_columns(source.dataset[splits["train"]].features)
         read: dict[str, Any] = {}
         labelled: dict[str, np.ndarray] = {}
-        for role in ROLES:
-            if (name := names[role]) is None:
-                continue
+        for role, name in list(splits.items()):
             self._check_texts(source.dataset[name], name)
             labels, has_label = self._read_labels(source.dataset[name], name)
             if has_label.any():
-                read[name], labelled[name] = labels, has_label
-            elif role == "train" or getattr(arguments, f"{role}_split_name"):
+                read[name], labelled[name] = labels, _labelled_rows(name, has_label)
+            elif role == "train" or getattr(self.arguments, f"{role}_split_name"):
                 raise UserError(f"No row of the {role} split {name!r} has a label in column {self._label_name()!r}.")
             else:
-                names[role] = None
+                del splits[role]
         self._learn_labels(read)
         encoded = {name: self._encode(labels, name) for name, labels in read.items()}
-        available = {name: self._labelled_rows(name, has_label) for name, has_label in labelled.items()}
-
-        origin = {role: role for role in ROLES}
-        if names["test"] is None and names["validation"] is not None and not arguments.validation_split_name:
-            names["test"], names["validation"], origin["test"] = names["validation"], None, "validation"
-        train = available[names["train"]]
-        rows: dict[str, np.ndarray] = {}
-        for role, fraction, cut_seed in (
-            ("test", _TEST_FRACTION, _TEST_SEED),
-            ("validation", arguments.validation_fraction, seed),
-        ):
-            if (name := names[role]) is not None:
-                rows[role] = available[name]
-                continue
-            kept, held = hold_out(encoded[names["train"]][train], fraction, cut_seed)
-            names[role], origin[role] = names["train"], "train"
-            rows[role], train = train[held], train[kept]
-        rows["train"] = train
-        for role, cut_seed in (("train", seed), ("validation", seed), ("test", _TEST_SEED)):
-            rows[role] = self._within_budget(role, rows[role], encoded[names[role]], cut_seed)
-        self._warn_of_odd_labels(encoded[names["train"]][rows["train"]])
-        self._record = self._describe(source, rows, origin)
+        parts = assign_parts(splits, encoded, labelled, self.arguments, seed)
+        parts = within_budgets(parts, encoded, self.arguments, seed)
+        self._warn_of_odd_labels(encoded[parts["train"].split][parts["train"].rows])
+        self._record = self._describe(source, parts)
         return DatasetDict(
-            {role: self._normalised(source.dataset[names[role]], rows[role], encoded[names[role]]) for role in ROLES}
+            {
+                role: self._normalised(source.dataset[part.split], part.rows, encoded[part.split])
+                for role, part in parts.items()
+            }
         )
-
-    def _named_splits(self, source: Source) -> dict[str, str | None]:
-        found = {
-            role: find_split(source.dataset, role, getattr(self.arguments, f"{role}_split_name")) for role in ROLES
-        }
-        if found["train"] is None:
-            raise UserError(
-                f"The dataset {source.record['name']!r} has no split to train on; name one of "
-                f"{listing(source.dataset)} by --train_split_name."
-            )
-        used = [name for name in found.values() if name is not None]
-        if twice := {name for name in used if used.count(name) > 1}:
-            raise UserError(f"The split {twice.pop()!r} is named for two roles: training, selection and report need "
-                            f"rows of their own.")  # fmt: skip
-        return found
 
     def _check_texts(self, split: Dataset, name: str) -> None:
         if len(split) == 0:
@@ -177,28 +148,7 @@ class Task(ABC):
                     f"{len(split):,} rows have none): fill or remove these rows."
                 )
 
-    def _labelled_rows(self, name: str, has_label: np.ndarray) -> np.ndarray:
-        if not has_label.all():
-            logger.warning(
-                "%d of %d rows of split %r have no label (-1) and are left out.",
-                (~has_label).sum(),
-                len(has_label),
-                name,
-            )
-        return np.flatnonzero(has_label)
-
-    def _within_budget(self, role: str, rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-        flag = "label_budget" if role == "train" else f"{role}_budget"
-        budget = getattr(self.arguments, flag)
-        if budget is None:
-            return rows
-        if budget < 1:
-            raise UserError(f"--{flag} is {budget}, where a number of rows from 1 on is expected.")
-        # Only the training budget is what a run is about; the others are upper limits.
-        if role != "train":
-            budget = min(budget, len(rows))
-        return rows[label_budget(labels[rows], budget, seed)]
-
+    @abstractmethod
     def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
         """Say what is legal, and probably not meant."""
 
@@ -216,16 +166,16 @@ class Task(ABC):
             columns["label"] = _label_array(labels[rows])
         return Dataset(pa.table(columns))
 
-    def _describe(self, source: Source, rows: dict[str, np.ndarray], origin: dict[str, str]) -> dict[str, Any]:
+    def _describe(self, source: Source, parts: dict[str, Part]) -> dict[str, Any]:
         return {
             "dataset": {
                 **source.record,
                 "columns": {
                     "text": self.columns.text, "text_pair": self.columns.text_pair, "label": self._label_name(),
                 },
-                "rows": {role: len(rows[role]) for role in ROLES},
-                "validation_from": origin["validation"],
-                "test_from": origin["test"],
+                "rows": {role: len(part.rows) for role, part in parts.items()},
+                "validation_from": parts["validation"].origin,
+                "test_from": parts["test"].origin,
             },
             "task": {
                 "name": self.name,
@@ -237,8 +187,8 @@ class Task(ABC):
             "budget": {
                 "label_budget": self.arguments.label_budget,
                 "validation_budget": self.arguments.validation_budget,
-                "train_labels": len(rows["train"]),
-                "validation_labels": len(rows["validation"]),
+                "train_labels": len(parts["train"].rows),
+                "validation_labels": len(parts["validation"].rows),
             },
         }  # fmt: skip
 
@@ -345,9 +295,16 @@ class Task(ABC):
             if name in split.column_names:
                 columns[name] = [text[:_SHOWN_CHARACTERS] for text in split[name]]
         if "label" in split.column_names:
-            labels = split.with_format("numpy")["label"][:]
-            columns["label"] = list(np.asarray(labels)) if np.ndim(labels) == 2 else np.asarray(labels)
+            labels = np.asarray(split["label"], dtype=_LABEL_TYPES[self.problem_type])
+            columns["label"] = list(labels) if labels.ndim == 2 else labels
         return pd.DataFrame({**columns, **self._answers(np.asarray(logits))})
+
+
+def _labelled_rows(name: str, has_label: np.ndarray) -> np.ndarray:
+    if not has_label.all():
+        absent = int((~has_label).sum())
+        logger.warning("%d of %d rows of split %r have no label and are left out.", absent, len(has_label), name)
+    return np.flatnonzero(has_label)
 
 
 def _label_array(labels: np.ndarray) -> Any:

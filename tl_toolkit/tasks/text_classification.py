@@ -93,7 +93,8 @@ class TextClassification(Task):
 
     def _adopt(self, config: PretrainedConfig) -> None:
         self.problem_type = config.problem_type or self.problem_type
-        self.labels = [config.id2label[index] for index in range(config.num_labels)]
+        # A configuration read from JSON has its ids as integers again: PretrainedConfig sees to that.
+        self.labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
 
     def config_arguments(self) -> dict[str, Any]:
         """The classes by id and by name, and the problem type."""
