@@ -1,45 +1,51 @@
-"""The model families, made known to transformers' Auto classes.
+"""The model families, registered with transformers' Auto classes.
 
 Registration lives here and not in the files of a family: those travel to the Hub with a saved model, where the Auto
-classes find them through `auto_map`.
+classes find them through `auto_map`. Model classes are imported when they are first used.
 """
 
 from __future__ import annotations
 
-import transformers
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from typing import TYPE_CHECKING, Any
 
 from .configuration_rnn import RnnConfig
-from .modeling_rnn import RnnForCausalLM, RnnForSequenceClassification, RnnForTokenClassification, RnnModel
+from .configuration_self_attention import SelfAttentionConfig
+from .registration import register
 
+if TYPE_CHECKING:
+    from .modeling_rnn import (
+        RnnForCausalLM,
+        RnnForSequenceClassification,
+        RnnForTokenClassification,
+        RnnModel,
+    )
+    from .modeling_self_attention import (
+        SelfAttentionForCausalLM,
+        SelfAttentionForSequenceClassification,
+        SelfAttentionForTokenClassification,
+        SelfAttentionModel,
+    )
 
-def register(config_class: type[PreTrainedConfig], models: dict[str, type[PreTrainedModel]]) -> None:
-    """Register a family: `models` maps the name of an Auto class to the model that it builds for this configuration.
+FAMILIES = (RnnConfig, SelfAttentionConfig)
 
-    `register_for_auto_class` is what makes `save_pretrained` copy the code beside the weights.
-    """
-    AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
-    config_class.register_for_auto_class()
-    for auto_class, model_class in models.items():
-        getattr(transformers, auto_class).register(config_class, model_class, exist_ok=True)
-        model_class.register_for_auto_class(auto_class)
-
-
-register(
-    RnnConfig,
-    {
-        "AutoModel": RnnModel,
-        "AutoModelForSequenceClassification": RnnForSequenceClassification,
-        "AutoModelForTokenClassification": RnnForTokenClassification,
-        "AutoModelForCausalLM": RnnForCausalLM,
-    },
-)
+_MODELS = {name: model for config_class in FAMILIES for name, model in register(config_class).items()}
 
 __all__ = [
+    "FAMILIES",
     "RnnConfig",
     "RnnForCausalLM",
     "RnnForSequenceClassification",
     "RnnForTokenClassification",
     "RnnModel",
-    "register",
+    "SelfAttentionConfig",
+    "SelfAttentionForCausalLM",
+    "SelfAttentionForSequenceClassification",
+    "SelfAttentionForTokenClassification",
+    "SelfAttentionModel",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODELS:
+        return _MODELS[name].load()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

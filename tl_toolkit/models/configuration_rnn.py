@@ -36,7 +36,7 @@ class RnnConfig(StrictConfig):
     """
 
     model_type = "rnn"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
     auto_classes: ClassVar[dict[str, str]] = {
         "AutoConfig": "configuration_rnn.RnnConfig",
         "AutoModel": "modeling_rnn.RnnModel",
@@ -82,7 +82,9 @@ class RnnConfig(StrictConfig):
 
     def validate_combinations(self) -> None:
         if self.bidirectional and self.direction == "backward":
-            raise ValueError("direction='backward' is for bidirectional=False: a bidirectional network reads both ways.")
+            raise ValueError(
+                "direction='backward' is for bidirectional=False: a bidirectional network reads both ways."
+            )
         if self.tie_word_embeddings and self.embedding_size != self.hidden_size:
             raise ValueError(
                 f"tie_word_embeddings=True needs embedding_size == hidden_size, got {self.embedding_size} and "

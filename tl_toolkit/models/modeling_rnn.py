@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationMixin, PreTrainedModel, initialization as init
+from transformers import GenerationMixin, PreTrainedModel
+from transformers import initialization as init
 from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
     CausalLMOutputWithPast,
@@ -28,7 +29,7 @@ class RnnPreTrainedModel(PreTrainedModel):
     config_class = RnnConfig
     base_model_prefix = "rnn"
     input_modalities = ("text",)
-    _no_split_modules = ["RnnLayer"]
+    _no_split_modules: ClassVar[list[str]] = ["RnnLayer"]
     _is_stateful = True
 
     @torch.no_grad()
@@ -44,6 +45,9 @@ class RnnPreTrainedModel(PreTrainedModel):
                 # The blocks below are new tensors without the mark that keeps loaded weights as they are.
                 if not getattr(parameter, "_is_hf_initialized", False):
                     self._init_recurrent(module, name, parameter)
+        elif isinstance(module, RnnLayer) and module.is_looked_up:
+            for cell in module.children():
+                init.eye_(cell.weight_ih_l0)
         elif isinstance(module, nn.Linear):
             init.xavier_uniform_(module.weight)
             if module.bias is not None:
@@ -59,9 +63,7 @@ class RnnPreTrainedModel(PreTrainedModel):
 
     @staticmethod
     def _init_recurrent(module: nn.RNNBase, name: str, parameter: nn.Parameter) -> None:
-        if name.startswith("weight_ih") and not parameter.requires_grad:
-            init.eye_(parameter)  # the inputs are looked up in the input matrix already
-        elif name.startswith("weight_ih"):
+        if name.startswith("weight_ih"):
             for gate in parameter.split(module.hidden_size):
                 init.xavier_uniform_(gate)
         elif name.startswith("weight_hh"):
@@ -71,6 +73,27 @@ class RnnPreTrainedModel(PreTrainedModel):
             init.zeros_(parameter)
             if name.startswith("bias_ih") and isinstance(module, nn.LSTM):
                 init.ones_(parameter[module.hidden_size : 2 * module.hidden_size])
+
+    def post_init(self) -> None:
+        super().post_init()
+        self._freeze()
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; loading makes every parameter trainable, so that the fixed ones are fixed again."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded  # a tuple with output_loading_info=True
+        model._freeze()
+        return loaded
+
+    def _freeze(self) -> None:
+        """Fix what the configuration fixes: given embeddings, and the identity matrices of one-hot inputs."""
+        if self.config.freeze_embeddings:
+            self.get_input_embeddings().weight.requires_grad_(False)
+        for module in self.modules():
+            if isinstance(module, RnnLayer) and module.is_looked_up:
+                for cell in module.children():
+                    cell.weight_ih_l0.requires_grad_(False)
 
     def layer_groups(self) -> list[list[str]]:
         """Prefixes of parameter names, one list per group, from the embedding to the head."""
@@ -88,13 +111,14 @@ class RnnModel(RnnPreTrainedModel):
     hidden_size), and that layer's `weight_ih_l0` is a fixed identity: one-hot vectors are never materialised.
     """
 
+    _auto_class = "AutoModel"
+
     def __init__(self, config: RnnConfig) -> None:
         super().__init__(config)
         is_one_hot = config.embedding_type == "one_hot"
         directions = 2 if config.bidirectional else 1
         gates = NUM_GATES[config.cell_type] * config.hidden_size
         self.embedding = nn.Embedding(config.vocab_size, directions * gates if is_one_hot else config.embedding_size)
-        self.embedding.weight.requires_grad_(not config.freeze_embeddings)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         first_size = gates if is_one_hot else config.embedding_size
         self.layers = nn.ModuleList(
@@ -103,13 +127,10 @@ class RnnModel(RnnPreTrainedModel):
                 first_size if index == 0 else config.output_size,
                 config.hidden_size,
                 config.bidirectional,
-                split_input=is_one_hot and index == 0,
+                is_looked_up=is_one_hot and index == 0,
             )
             for index in range(config.num_hidden_layers)
         )
-        if is_one_hot:
-            for cell in self.layers[0].children():
-                cell.weight_ih_l0.requires_grad_(False)
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
         self.post_init()
 
@@ -216,6 +237,7 @@ class RnnModel(RnnPreTrainedModel):
 class RnnForSequenceClassification(RnnPreTrainedModel):
     """One label, several labels or numbers per text, as `config.problem_type` says (transformers' convention)."""
 
+    _auto_class = "AutoModelForSequenceClassification"
     # Under gradient accumulation Trainer would hand in the number of labels, which the losses for several labels and
     # for numbers do not use; without it, Trainer averages over the accumulated batches for all three.
     accepts_loss_kwargs = False
@@ -277,6 +299,8 @@ class RnnForSequenceClassification(RnnPreTrainedModel):
 class RnnForTokenClassification(RnnPreTrainedModel):
     """One label per token."""
 
+    _auto_class = "AutoModelForTokenClassification"
+
     def __init__(self, config: RnnConfig) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
@@ -320,7 +344,8 @@ class RnnForCausalLM(RnnPreTrainedModel, GenerationMixin):
     token before it, and the loss pairs them so.
     """
 
-    _tied_weights_keys = {"lm_head.weight": "rnn.embedding.weight"}
+    _auto_class = "AutoModelForCausalLM"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "rnn.embedding.weight"}
 
     def __init__(self, config: RnnConfig) -> None:
         if config.bidirectional:
@@ -342,7 +367,9 @@ class RnnForCausalLM(RnnPreTrainedModel, GenerationMixin):
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
     ) -> dict[str, Any]:
         if self.config.direction == "backward":
-            raise ValueError("A model with direction='backward' predicts what stands before a text: generate() appends.")
+            raise ValueError(
+                "A model with direction='backward' predicts what stands before a text: generate() appends."
+            )
         return super().prepare_inputs_for_generation(input_ids, attention_mask=attention_mask, **kwargs)
 
     @can_return_tuple

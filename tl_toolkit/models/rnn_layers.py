@@ -75,17 +75,18 @@ class RnnLayer(nn.Module):
 
     Args:
         cell_type: a key of `CELLS`.
-        input_size: features per token that come in. With `split_input`, half of them belong to each direction.
+        input_size: features per token that each direction reads.
         hidden_size: features per token and direction that go out.
         bidirectional: whether there is a second direction.
-        split_input: give each direction its own half of the input features.
+        is_looked_up: the inputs are products with the input matrices already (of one-hot vectors), first those of the
+            first direction, then those of the second. `weight_ih_l0` is to be an identity then, and stay so.
     """
 
     def __init__(
-        self, cell_type: str, input_size: int, hidden_size: int, bidirectional: bool, split_input: bool = False
+        self, cell_type: str, input_size: int, hidden_size: int, bidirectional: bool, is_looked_up: bool = False
     ) -> None:
         super().__init__()
-        self.split_input = split_input
+        self.is_looked_up = is_looked_up
         self.forward_cell = CELLS[cell_type](input_size, hidden_size, batch_first=True)
         self.backward_cell = CELLS[cell_type](input_size, hidden_size, batch_first=True) if bidirectional else None
 
@@ -97,7 +98,7 @@ class RnnLayer(nn.Module):
         """
         if self.backward_cell is None:
             return run_cached(self.forward_cell, inputs, order, cache)
-        forward_inputs, backward_inputs = inputs.chunk(2, dim=-1) if self.split_input else (inputs, inputs)
+        forward_inputs, backward_inputs = inputs.chunk(2, dim=-1) if self.is_looked_up else (inputs, inputs)
         flip = order.flip if order is not None else partial(torch.flip, dims=(1,))
         forward_outputs, _ = run_cell(self.forward_cell, forward_inputs)
         backward_outputs, _ = run_cell(self.backward_cell, flip(backward_inputs))

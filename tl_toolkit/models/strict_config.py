@@ -46,6 +46,7 @@ class StrictConfig(PreTrainedConfig):
     """
 
     auto_classes: ClassVar[dict[str, str]] = {}
+    _auto_class: ClassVar[str | None] = "AutoConfig"  # makes `save_pretrained` copy the code
 
     def __post_init__(self, **kwargs: Any) -> None:
         self._reject_unknown(kwargs)
