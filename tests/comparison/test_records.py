@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tl_toolkit.comparison.cells import make_cells
+from tl_toolkit.comparison.predictions import PredictionReader, confusion_matrix, label_counts
+from tl_toolkit.comparison.records import read_results, table
+from tl_toolkit.comparison.rerun import rerun
+from tl_toolkit.errors import UserError
+
+
+def read(folder):
+    return read_results(folder / "results.jsonl")
+
+
+def test_runs_are_read_in_order_with_all_that_a_table_needs(tmp_path, make_record, write_lines):
+    write_lines(tmp_path, [make_record("lstm", 100, 1, 0.25), make_record("minilm", None, 2, 0.5)])
+    results = read(tmp_path)
+    runs = table(results)
+    assert [result.transfer for result in results] == [False, True]
+    assert runs["budget"].tolist() == [100, math.inf]
+    assert runs["train_labels"].tolist() == [100, 6920]
+    assert runs["test.accuracy"].tolist() == [0.25, 0.5]
+    assert runs["trained_parameters"].tolist() == [1_040_000, 22_700_000]
+
+
+def test_a_repeated_run_counts_once_with_its_latest_record(tmp_path, make_record, write_lines):
+    failed = make_record("lstm", 100, 1, 0.2, status="failed", metrics={}, error="Loss is not finite.")
+    write_lines(tmp_path, [failed, make_record("gru", 100, 1, 0.3), make_record("lstm", 100, 1, 0.25)])
+    results = read(tmp_path)
+    assert [(result.entry, result.completed) for result in results] == [("lstm", True), ("gru", True)]
+
+
+def test_a_line_being_written_is_left_for_later(tmp_path, make_record, write_lines):
+    write_lines(tmp_path, [make_record("lstm", 100, 1, 0.25)])
+    with (tmp_path / "results.jsonl").open("a") as file:
+        file.write('{"entry": "gru", "fol')
+    assert len(read(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "Line 2 .* is not JSON"),
+        ("[]", "Line 2 .* no result record"),
+        ('{"entry": "a", "folder": "b", "schema_version": 9}', "Line 2 .* schema_version 9"),
+    ],
+)
+def test_what_is_no_record_is_named_by_its_line(tmp_path, make_record, line, message):
+    (tmp_path / "results.jsonl").write_text(json.dumps(make_record("lstm", 100, 1, 0.2)) + "\n" + line + "\n")
+    with pytest.raises(UserError, match=message):
+        read(tmp_path)
+
+
+def test_a_missing_file_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match=r"results\.jsonl"):
+        read(tmp_path)
+
+
+def test_a_failed_run_that_knows_nothing_is_in_the_table_and_in_no_cell(tmp_path, make_record, write_lines):
+    bare = {"schema_version": 1, "status": "failed", "error": "x", "entry": "gpt", "folder": "runs/g", "metrics": {}}
+    write_lines(tmp_path, [make_record("lstm", 100, 1, 0.25), bare])
+    results = read(tmp_path)
+    assert np.isnan(table(results)["test.accuracy"][1])
+    assert [cell.entry for cell in make_cells(results)] == ["lstm"]
+    assert make_cells(results[1:]) == []
+
+
+def test_cells_gather_seeds(tmp_path, make_record, write_lines):
+    write_lines(tmp_path, [make_record("lstm", 100, seed, 0.2 + seed / 100) for seed in (1, 2, 3)])
+    (cell,) = make_cells(read(tmp_path))
+    assert cell.test["accuracy"].mean == pytest.approx(0.22)
+    assert cell.test["accuracy"].deviation == pytest.approx(0.01)
+    assert cell.costs["train_seconds"] == pytest.approx(3.4 * 100 / 2000 + 0.8)
+    assert (cell.seeds, cell.train_labels, cell.validation_labels) == (3, 100, 100)
+
+
+def test_cells_are_ordered_by_budget_with_all_labels_last(tmp_path, make_record, write_lines):
+    write_lines(tmp_path, [make_record(name, budget, 1, 0.2) for budget in (None, 500, 100) for name in ("b", "a")])
+    assert [(cell.budget, cell.entry) for cell in make_cells(read(tmp_path))] == [
+        (100, "b"), (100, "a"), (500, "b"), (500, "a"), (math.inf, "b"), (math.inf, "a"),
+    ]  # fmt: skip
+
+
+def test_predictions_are_sorted_by_row_and_mistakes_by_certainty(tmp_path, make_record, write_lines, write_parquet):
+    record = make_record("lstm", 100, 1, 0.25)
+    write_lines(tmp_path, [record])
+    scores = [[0.1, 0.9, 0.0], [0.2, 0.1, 0.7], [0.0, 0.6, 0.4], [1.0, 0.0, 0.0]]
+    columns = {"row": [7, 2, 5, 3], "text": list("abcd"), "label": [0, 2, 0, 1], "prediction": [1, 2, 1, 0]}
+    write_parquet(tmp_path / record["folder"], columns | {"scores": [np.float32(row) for row in scores]})
+    (result,) = read(tmp_path)
+    reader = PredictionReader(tmp_path)
+    run = reader.labels(result)
+    assert run is not None
+    assert (run.row.tolist(), run.label.tolist(), run.prediction.tolist()) == ([2, 3, 5, 7], [2, 1, 0, 0], [2, 0, 1, 1])
+    mistakes = reader.mistakes(result)
+    assert [(mistake.text, mistake.certainty) for mistake in mistakes] == [
+        ("d", pytest.approx(1.0)), ("a", pytest.approx(0.9)), ("c", pytest.approx(0.6)),
+    ]  # fmt: skip
+    assert confusion_matrix([run, run], 3).tolist() == [[0, 4, 0], [2, 0, 0], [0, 0, 2]]
+
+
+def test_multi_label_mistakes_are_as_certain_as_their_surest_wrong_label(
+    tmp_path, make_record, write_lines, write_parquet
+):
+    record = make_record("lstm", 100, 1, 0.25)
+    write_lines(tmp_path, [record])
+    columns = {
+        "row": [0, 1, 2],
+        "text": list("abc"),
+        "label": [[1, 0], [0, 1], [1, 1]],
+        "prediction": [[1, 1], [0, 1], [0, 1]],
+        "scores": [[0.99, 0.7], [0.1, 0.9], [0.05, 0.9]],
+    }
+    write_parquet(tmp_path / record["folder"], columns)
+    (result,) = read(tmp_path)
+    reader = PredictionReader(tmp_path)
+    run = reader.labels(result)
+    assert run is not None and run.label.shape == (3, 2)
+    assert [(m.row, m.certainty) for m in reader.mistakes(result)] == [
+        (2, pytest.approx(0.95)), (0, pytest.approx(0.7)),
+    ]  # fmt: skip
+    assert label_counts([run]).tolist() == [[1, 0, 1], [2, 1, 0]]
+
+
+def test_missing_or_broken_predictions_are_none(tmp_path, make_record, write_lines):
+    write_lines(tmp_path, [make_record("lstm", 100, 1, 0.25), make_record("gru", 100, 1, 0.25)])
+    first, second = read(tmp_path)
+    (tmp_path / second.folder).mkdir(parents=True)
+    (tmp_path / second.folder / "predictions_test.parquet").write_bytes(b"PAR1 cut short")
+    reader = PredictionReader(tmp_path)
+    assert reader.labels(first) is None and reader.labels(second) is None
+    assert reader.mistakes(first) == [] and reader.mistakes(second) == []
+
+
+def test_rerun_puts_what_runs_share_in_the_file_and_the_rest_in_flags(tmp_path, make_record, write_lines):
+    import yaml
+
+    write_lines(tmp_path, [make_record("bi lstm", budget, 1, 0.25) for budget in (100, 500)])
+    again = rerun(read(tmp_path))
+    assert yaml.safe_load(again.configuration) == {
+        "dataset_name": "builtin:pydocs",
+        "strategy": "scratch",
+        "learning_rate": 2e-3,
+        "config_overrides": {"hidden_size": 128, "bidirectional": True},
+        "num_train_epochs": 10.0,
+    }
+    assert again.command == (
+        "accelerate launch recipes/finetune.py --config bi_lstm.yaml --seed 1 "
+        "--output_dir 'runs/bi lstm-100-1' --label_budget 100"
+    )

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tl_toolkit.comparison import formatting as show
+from tl_toolkit.comparison.cells import make_cells
+from tl_toolkit.comparison.contest import Goal, best, contests, labels_to_match
+from tl_toolkit.comparison.predictions import PredictionReader
+from tl_toolkit.comparison.records import read_results
+from tl_toolkit.comparison.verdict import decide
+
+GOAL = Goal("accuracy")
+
+
+def judge(folder, goal=GOAL):
+    results = read_results(folder / "results.jsonl")
+    cells, reader = make_cells(results), PredictionReader(folder)
+    rounds = contests(cells, goal, reader)
+    failed = sum(not result.completed for result in results)
+    verdict = decide(cells, rounds, goal, reader, failed)
+    said = [verdict.headline, *verdict.sentences, *verdict.notes]
+    assert not any(re.search(r"None|nan|inf\b|\{|  ", text) for text in said), said
+    return verdict, rounds
+
+
+def test_transfer_ahead_everywhere(tmp_path, comparison):
+    comparison()
+    verdict, rounds = judge(tmp_path)
+    assert [contest.outcome for contest in rounds] == ["transfer"] * 3
+    assert verdict.headline == (
+        "Yes, a pre-trained model pays: it is ahead at every label budget tried, from 100 to 2,000"
+    )
+    numbers, cost, worth = (text.replace(show.SPACE, " ") for text in verdict.sentences)
+    first = rounds[0]
+    scores = [100 * cell.test["accuracy"].mean for cell in (first.transfer, first.scratch)]
+    assert numbers.startswith(
+        f"With 100 labels, minilm reaches {scores[0]:.1f} % accuracy on the test rows against {scores[1]:.1f} % for "
+        f"bilstm-attention, the best from scratch: {100 * first.difference:.1f} points more (95 % interval "
+    )
+    assert re.search(r"; with 2,000 labels it reaches 6\d\.\d % against 5\d\.\d %: 1\d\.\d points more \(95 %", numbers)
+    assert cost == (
+        "With 2,000 labels, minilm took 12 times as long to train as bilstm-attention (49 s against 4.0 s) and has "
+        "22 times as many parameters (22.7M against 1.04M)."
+    )
+    assert re.fullmatch(
+        r"From scratch it takes about (8|9|1,0|1,1)\d0 labels to match what minilm does with 100 "
+        r"\(read off the learning curve between 500 and 2,000\)\.",
+        worth,
+    )
+    assert verdict.notes[0].startswith(
+        "Labels used by a run, for training + for choosing its checkpoint (validation): "
+        "100 + 100, 500 + 500 and 2,000 + 1,000."
+    )
+
+
+def test_nobody_wins_inside_the_noise(tmp_path, comparison):
+    comparison(skills={"lstm": (0.40,), "minilm": (0.405,)}, budgets=(100,), seeds=(5,))
+    verdict, (contest,) = judge(tmp_path)
+    assert contest.outcome == "none"
+    assert "no difference that these runs can show" in verdict.headline
+    assert "with 100 labels" in verdict.headline
+    assert "no difference that these runs can show (95" in verdict.sentences[0]
+    assert " ahead" not in verdict.headline and "more (" not in verdict.sentences[0]
+
+
+def test_seeds_that_scatter_veto_what_the_rows_show(tmp_path, make_record, write_lines):
+    """A gap of means that no resampling of rows could undo is still no finding when the seeds disagree."""
+    scattered = [make_record("minilm", 100, seed, value) for seed, value in enumerate((0.3, 0.7, 0.5))]
+    write_lines(tmp_path, [make_record("lstm", 100, seed, 0.40 + seed / 1000) for seed in range(3)] + scattered)
+    _, (contest,) = judge(tmp_path)
+    assert contest.difference == pytest.approx(0.099)
+    assert contest.over_rows is None and contest.outcome == "none"
+
+
+def test_scratch_ahead(tmp_path, comparison):
+    comparison(skills={"lstm": (0.6, 0.7), "minilm": (0.4, 0.5)}, budgets=(100, 500), seeds=(3, 3))
+    verdict, _ = judge(tmp_path)
+    assert verdict.headline == (
+        "No, training from scratch is enough: it is ahead at every label budget tried, from 100 to 500"
+    )
+    assert "points less (95" in verdict.sentences[0]
+    low, high = re.search(r"points less \(95\u00a0% interval ([\d.]+) to ([\d.]+)\)", verdict.sentences[0]).groups()
+    assert float(low) < float(high)
+    assert len(verdict.sentences) == 2  # nothing to match
+
+
+def test_it_depends_on_the_labels(tmp_path, comparison):
+    skills = {"lstm": (0.2, 0.4, 0.7), "minilm": (0.4, 0.6, 0.7)}
+    comparison(skills=skills, seeds=(3, 3, 3))
+    verdict, _ = judge(tmp_path)
+    assert verdict.headline == (
+        "It depends on the number of labels: with 100 and 500 the pre-trained model is ahead; "
+        "with 2,000 there is no difference that these runs can show"
+    )
+
+
+def test_scratch_never_gets_there(tmp_path, comparison):
+    comparison(skills={"lstm": (0.2, 0.22, 0.25), "minilm": (0.6, 0.7, 0.75)}, seeds=(3, 3, 3))
+    verdict, rounds = judge(tmp_path)
+    assert labels_to_match(rounds[0], rounds) is None
+    assert verdict.sentences[-1] == "From scratch, not even 2,000 labels reach what minilm does with 100."
+
+
+def test_scratch_gets_near_within_the_noise(tmp_path, make_record, write_lines):
+    """At its most labels lstm is half a point below minilm at its fewest, which no seed's spread can tell apart."""
+    records = [
+        make_record(entry, budget, seed, middle + (seed - 2) / 100)
+        for entry, curve in (("lstm", (0.2, 0.595)), ("minilm", (0.6, 0.8)))
+        for budget, middle in zip((100, 500), curve, strict=True)
+        for seed in (1, 2, 3)
+    ]
+    write_lines(tmp_path, records)
+    verdict, rounds = judge(tmp_path)
+    assert labels_to_match(rounds[0], rounds) is None
+    assert verdict.sentences[-1] == "From scratch, 500 labels come within the noise of what minilm does with 100."
+
+
+def test_labels_to_match_is_linear_in_the_logarithm(tmp_path, make_record, write_lines):
+    records = [make_record("lstm", budget, 1, value) for budget, value in ((10, 0.1), (1000, 0.5))]
+    write_lines(tmp_path, [*records, make_record("minilm", 10, 1, 0.3), make_record("minilm", 1000, 1, 0.8)])
+    _, rounds = judge(tmp_path)
+    labels, below, above = labels_to_match(rounds[0], rounds)
+    assert (labels, below, above) == (pytest.approx(100), 10, 1000)  # half way up, half way in log labels
+
+
+def test_the_best_is_picked_on_validation_rows(tmp_path, make_record, write_lines):
+    lucky = make_record("lstm", 100, 1, 0.50)
+    solid = make_record("gru", 100, 1, 0.45)
+    lucky["metrics"]["validation"]["accuracy"], solid["metrics"]["validation"]["accuracy"] = 0.40, 0.47
+    write_lines(tmp_path, [lucky, solid])
+    chosen = best(make_cells(read_results(tmp_path / "results.jsonl")), GOAL)
+    assert chosen is not None and chosen.entry == "gru"
+
+
+def test_less_can_be_better(tmp_path, make_record, write_lines):
+    task = {"name": "regression", "problem_type": "regression", "labels": None, "main_metric": "mse"}
+    records = []
+    for seed in (1, 2, 3):
+        for entry, error in (("lstm", 0.9), ("gru", 1.2), ("minilm", 0.4)):
+            metrics = {"mse": error + seed / 100, "pearson": 0.8}
+            records.append(
+                make_record(
+                    entry, 100, seed, 0.0,
+                    task=task | {"greater_is_better": False}, metrics={"validation": metrics, "test": metrics},
+                )
+            )  # fmt: skip
+    write_lines(tmp_path, records)
+    verdict, (contest,) = judge(tmp_path, Goal("mse", greater_is_better=False))
+    assert (contest.scratch.entry, contest.outcome) == ("lstm", "transfer")
+    assert verdict.sentences[0].startswith(
+        "With 100 labels, minilm reaches a mean squared error of 0.420 on the test rows against 0.920 for lstm, the "
+        "best from scratch: 0.500 less (less is better) (95"
+    )
+
+
+def test_one_seed_without_predictions_claims_nothing(tmp_path, make_record, write_lines):
+    write_lines(tmp_path, [make_record("lstm", None, 1, 0.2), make_record("minilm", None, 1, 0.9)])
+    verdict, (contest,) = judge(tmp_path)
+    assert contest.interval is None and contest.outcome == "none"
+    assert "with all 6,920 labels" in verdict.headline
+    assert "with nothing to tell how sure that is" in verdict.sentences[0]
+    assert any("a side has a single run" in note for note in verdict.notes)
+
+
+def test_one_seed_with_predictions_rests_on_the_rows(tmp_path, comparison):
+    comparison(skills={"lstm": (0.3,), "minilm": (0.6,)}, budgets=(100,), seeds=(1,))
+    _, (contest,) = judge(tmp_path)
+    assert contest.over_seeds is None and contest.over_rows is not None and contest.outcome == "transfer"
+
+
+@pytest.mark.parametrize(
+    ("entries", "headline"),
+    [
+        (("lstm", "gru"), "Every finished run here is from scratch, so nothing can be said of transfer yet"),
+        (("minilm",), "Every finished run here is a transfer, so nothing can be said of training from scratch yet"),
+    ],
+)
+def test_one_kind_only(tmp_path, make_record, write_lines, entries, headline):
+    write_lines(tmp_path, [make_record(entry, 100, 1, 0.2) for entry in entries])
+    verdict, _ = judge(tmp_path)
+    assert verdict.headline == headline
+    chosen = "the entry with the best validation score is lstm, which" if len(entries) > 1 else "minilm"
+    assert verdict.sentences == [f"With 100 labels {chosen} reaches 20.0\u00a0% accuracy on the test rows."]
+
+
+def test_kinds_at_different_budgets(tmp_path, make_record, write_lines):
+    write_lines(tmp_path, [make_record("lstm", 100, 1, 0.2), make_record("minilm", 500, 1, 0.2)])
+    verdict, _ = judge(tmp_path)
+    assert verdict.headline == "No label budget has finished runs both from scratch and with transfer yet"
+
+
+def test_nothing_finished(tmp_path, make_record, write_lines):
+    write_lines(tmp_path, [])
+    assert judge(tmp_path)[0].headline == "No run has finished yet"
+    failed = [make_record("lstm", 100, seed, 0, status="failed", metrics={}) for seed in (1, 2)]
+    write_lines(tmp_path, failed[:1])
+    assert judge(tmp_path)[0].headline == "The only run failed"
+    write_lines(tmp_path, failed)
+    assert judge(tmp_path)[0].headline == "All 2 runs failed"
+    write_lines(tmp_path, [failed[0], make_record("minilm", 100, 1, 0.2)])
+    assert judge(tmp_path)[0].notes[-1] == "1 run failed and is left out."
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (show.parameters(22_713_216), "22.7M"),
+        (show.parameters(999_900), "1M"),
+        (show.parameters(4_235), "4.24k"),
+        (show.parameters(84), "84"),
+        (show.seconds(3.44), "3.4\u00a0s"),
+        (show.seconds(300), "5.0\u00a0min"),
+        (show.seconds(7500), "2.1\u00a0h"),
+        (show.memory(880e6), "880\u00a0MB"),
+        (show.significant(1284), "1,300"),
+        (show.significant(96), "96"),
+        (show.times(2.04), "twice"),
+        (show.times(12.3), "12 times"),
+        (show.times(1234), "1,200 times"),
+        (show.gap(-0.01, "accuracy"), "1.0\u00a0point"),
+        (show.signed_gap(-0.012, "accuracy"), "−1.2"),
+        (show.plain_score(-0.0001, "pearson"), "0.000"),
+        (show.budget(500, 412), "500 (412 found)"),
+        (show.joined(["a", "b", "c"]), "a, b and c"),
+    ],
+)
+def test_numbers_as_a_reader_wants_them(text, expected):
+    assert text == expected

@@ -1,0 +1,86 @@
+"""One cell of the grid: the runs of one entry at one label budget, which differ only in their seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .records import Result, table
+from .statistics import Spread, spread
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COSTS = ("parameters", "trained_parameters", "train_seconds", "examples_per_second", "peak_memory_bytes")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Completed runs of one entry at one budget, and what they reached and cost on average.
+
+    `test` and `validation` map metric names to their spread over seeds; `costs` maps the names in `COSTS` to means,
+    None where unknown. Labels are counted per run; `train_labels` is the mean over seeds, rounded.
+    """
+
+    entry: str
+    budget: float
+    transfer: bool
+    strategy: str
+    results: tuple[Result, ...]
+    train_labels: int | None
+    validation_labels: int | None
+    test: dict[str, Spread]
+    validation: dict[str, Spread]
+    costs: dict[str, float | None]
+
+    @property
+    def seeds(self) -> int:
+        """The number of runs."""
+        return len(self.results)
+
+    def values(self, metric: str) -> list[float]:
+        """The test metric of every run."""
+        return [float(result.metrics("test").get(metric, np.nan)) for result in self.results]
+
+
+def make_cells(results: Sequence[Result]) -> list[Cell]:
+    """The cells that have at least one completed run: by budget, and within one in the order of first appearance."""
+    runs = table(results)
+    if runs.empty or not runs["completed"].any():
+        return []
+    runs = runs[runs["completed"]]
+    cells = []
+    for (entry, budget), group in runs.groupby(["entry", "budget"], sort=False):
+        means = {name: _number(group[name].mean()) for name in (*COSTS, "train_labels", "validation_labels")}
+        cells.append(
+            Cell(
+                entry=str(entry),
+                budget=float(budget),
+                transfer=bool(group["transfer"].iloc[0]),
+                strategy=str(group["strategy"].iloc[0]),
+                results=tuple(results[index] for index in group.index),
+                train_labels=_rounded(means["train_labels"]),
+                validation_labels=_rounded(means["validation_labels"]),
+                test=_spreads(group, "test."),
+                validation=_spreads(group, "validation."),
+                costs={name: means[name] for name in COSTS},
+            )
+        )
+    order = {name: position for position, name in enumerate(dict.fromkeys(result.entry for result in results))}
+    return sorted(cells, key=lambda cell: (cell.budget, order[cell.entry]))
+
+
+def _spreads(group: pd.DataFrame, prefix: str) -> dict[str, Spread]:
+    columns = [name for name in group.columns if name.startswith(prefix) and group[name].notna().any()]
+    return {name.removeprefix(prefix): spread(group[name].to_numpy()) for name in columns}
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _rounded(value: float | None) -> int | None:
+    return None if value is None else round(value)

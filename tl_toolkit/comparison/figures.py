@@ -1,0 +1,288 @@
+"""The pictures of a report: scores over label budgets, and for numbers predictions against labels.
+
+Each figure is one drawing, used three ways: a PNG and an SVG file for other documents, and an SVG within the page,
+whose colours follow the page's light or dark scheme.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import formatting as show
+from .cells import Cell
+from .contest import Goal
+from .palette import INK, LINE, MUTED, PROPERTIES, SCRATCH_DASH, SURFACE, TRANSFER_DASH, colour, marker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLE: Any = {
+    "text.parse_math": False,  # an entry may be called anything, dollars included
+    "font.size": 10,
+    "font.family": ["DejaVu Sans"],
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tl_toolkit",
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "figure.facecolor": SURFACE,
+    "axes.facecolor": SURFACE,
+    "savefig.facecolor": SURFACE,
+}
+LABEL_GAP = 15.0
+"""Least distance between two line labels, in points."""
+
+
+def learning_curves(cells: Sequence[Cell], entries: Sequence[str], goal: Goal, folder: Path) -> str:
+    """Draws test scores over label budgets, a line an entry, and returns the SVG for a page.
+
+    With one budget there is no curve, and each entry is a row of its seeds and their mean. `entries` fixes colours and
+    markers by position, so that they stay when runs are added. Writes learning_curves.svg and .png into `folder`.
+    """
+    shown = [cell for cell in cells if goal.metric in cell.test and np.isfinite(cell.test[goal.metric].mean)]
+    budgets = {cell.budget for cell in shown}
+    with _style():
+        if len(budgets) > 1:
+            figure = _curves(shown, entries, goal)
+            what = "Line chart of the mean test score of each entry over the number of training labels."
+        else:
+            figure = _rows(shown, entries, goal)
+            what = "Dot chart of the test score of each entry, with one small dot a seed."
+        return _save(figure, folder, "learning_curves", what)
+
+
+def scatter(label: np.ndarray, prediction: np.ndarray, entry: str, position: int, folder: Path, name: str) -> str:
+    """Draws predicted against true numbers (n,), and returns the SVG for a page. Writes `<name>.svg` and `.png`."""
+    with _style():
+        figure, axes = _figure(330, 300, left=48, right=12)
+        # Many points overlap: they are small and translucent, and one bitmap keeps a page of many rows small.
+        axes.scatter(
+            label, prediction, s=9, color=colour(position), alpha=0.35, linewidths=0, rasterized=len(label) > 500
+        )
+        ends = [min(label.min(), prediction.min()), max(label.max(), prediction.max())]
+        axes.plot(ends, ends, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+        axes.set_xlabel("label")
+        axes.set_ylabel("prediction")
+        return _save(figure, folder, name, f"Scatter plot of predictions against labels for {entry}.")
+
+
+def _curves(cells: Sequence[Cell], entries: Sequence[str], goal: Goal) -> Figure:
+    figure, axes = _figure(600, 345, left=34, right=_room(entries) + 8)
+    scale = 100.0 if goal.metric in show.PERCENT_METRICS else 1.0
+    budgets = sorted({cell.budget for cell in cells})
+    place = {budget: np.median([c.train_labels or 1 for c in cells if c.budget == budget]) for budget in budgets}
+    axes.set_xscale("log")
+    ends: list[tuple[float, float, str, int]] = []
+    for position, entry in enumerate(entries):
+        line = [cell for cell in cells if cell.entry == entry]
+        if not line:
+            continue
+        # Entries stand slightly beside each other, so that their spreads can be told apart.
+        shift = 1.02 ** (position - (len(entries) - 1) / 2)
+        x = np.array([place[cell.budget] for cell in line]) * shift
+        y = np.array([cell.test[goal.metric].mean for cell in line]) * scale
+        deviation = np.array([cell.test[goal.metric].deviation or 0.0 for cell in line]) * scale
+        axes.errorbar(x, y, yerr=deviation, fmt="none", ecolor=colour(position), elinewidth=1.2, alpha=0.55)
+        axes.plot(x, y, **_line_style(position, line[0].transfer))
+        ends.append((float(x[-1]), float(y[-1]), entry, position))
+    ticks = [place[budget] for budget in budgets]
+    names = [show.budget(b, None if np.isfinite(b) else round(place[b])) for b in budgets]
+    axes.set_xticks(ticks, names)
+    axes.set_xticks([], minor=True)
+    axes.grid(axis="x", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("training labels (logarithmic)")
+    axes.set_title(f"Test {show.metric_heading(goal.metric).lower()}", loc="left", fontsize=10, color=MUTED)
+    axes.margins(x=0.06, y=0.08)
+    _key(axes, {cell.transfer for cell in cells})
+    _name_lines(axes, ends)
+    return figure
+
+
+def _rows(cells: Sequence[Cell], entries: Sequence[str], goal: Goal) -> Figure:
+    scale = 100.0 if goal.metric in show.PERCENT_METRICS else 1.0
+    ordered = sorted(cells, key=lambda cell: cell.test[goal.metric].mean * goal.sign)
+    figure, axes = _figure(600, 78 + 28 * max(1, len(ordered)), left=_room(entries), right=16)
+    for height, cell in enumerate(ordered):
+        position = list(entries).index(cell.entry)
+        reached = cell.test[goal.metric]
+        seeds = np.array(cell.values(goal.metric)) * scale
+        axes.scatter(seeds, np.full(len(seeds), height), s=14, color=colour(position), alpha=0.45, linewidths=0)
+        deviation = (reached.deviation or 0.0) * scale
+        axes.errorbar(reached.mean * scale, height, xerr=deviation, fmt="none", ecolor=colour(position), elinewidth=1.2)
+        axes.plot([reached.mean * scale], [height], **_line_style(position, cell.transfer))
+    axes.set_yticks(range(len(ordered)), [_short(cell.entry) for cell in ordered], color=INK)
+    axes.set_ylim(-0.7, len(ordered) - 0.3)
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    _key(axes, {cell.transfer for cell in ordered})
+    axes.set_xlabel(f"test {show.metric_heading(goal.metric).lower()}")
+    return figure
+
+
+def _line_style(position: int, transfer: bool) -> dict[str, Any]:
+    """Solid with filled markers for transfer, dashed with hollow ones from scratch: readable without colour."""
+    own = colour(position)
+    return {
+        "color": own,
+        "linestyle": TRANSFER_DASH if transfer else SCRATCH_DASH,
+        "linewidth": 2.2 if transfer else 1.6,
+        "marker": marker(position),
+        "markersize": 7,
+        "markeredgewidth": 1.6,
+        "markeredgecolor": own,
+        "markerfacecolor": own if transfer else SURFACE,
+    }
+
+
+def _key(axes: Axes, kinds: set[bool]) -> None:
+    """Says above the axes which lines are transfer and which from scratch, where there are both."""
+    from matplotlib.lines import Line2D
+
+    if len(kinds) < 2:
+        return
+    handles = []
+    for transfer, name in ((True, "transfer"), (False, "from scratch")):
+        style = _line_style(0, transfer) | {"color": MUTED, "markeredgecolor": MUTED, "markersize": 5}
+        handles.append(Line2D([], [], label=name, **style | {"markerfacecolor": MUTED if transfer else SURFACE}))
+    axes.legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 0.985),
+        borderaxespad=0.0,
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+        labelcolor=MUTED,
+        handlelength=3.2,
+    )
+
+
+def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, str, int]]) -> None:
+    """Writes each line's name right of its end; names that would overlap are moved apart, with a thin leader line."""
+    if not ends:
+        return
+    axes.autoscale_view()  # the scales must be final before data are turned into points
+    points = 72 / axes.figure.dpi
+    ordered = sorted(ends, key=lambda end: end[1])
+    wanted = np.array([axes.transData.transform(end[:2])[1] * points for end in ordered])
+    right = axes.get_window_extent().x1 * points
+    for (x, y, name, position), height in zip(ordered, spaced(wanted, LABEL_GAP), strict=True):
+        axes.annotate(
+            _short(name),
+            xy=(x, y),
+            xytext=(right + 12, height),
+            textcoords="figure points",
+            va="center",
+            color=colour(position),
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour(position), "alpha": 0.35, "linewidth": 0.8, "shrinkB": 6},
+        )
+
+
+def spaced(wanted: np.ndarray, gap: float) -> np.ndarray:
+    """The heights nearest to the ascending `wanted` (n,) in squares that are at least `gap` apart.
+
+    With w the wishes, d_i = p_i − i·gap must not decrease: the isotonic regression of w_i − i·gap (Barlow et al. 1972).
+    """
+    from scipy.optimize import isotonic_regression
+
+    steps = gap * np.arange(len(wanted))
+    return isotonic_regression(wanted - steps).x + steps
+
+
+def _figure(width: float, height: float, left: float, right: float) -> tuple[Figure, Axes]:
+    """A figure and its axes; sizes and the room left and right of the axes in points."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / 72, height / 72))
+    FigureCanvasAgg(figure)
+    # The room is set, not found by a layout engine: line names are placed in points and must stay beside their axes.
+    figure.subplots_adjust(left=left / width, right=1 - right / width, bottom=42 / height, top=1 - 28 / height)
+    return figure, figure.add_subplot()
+
+
+def _room(names: Sequence[str]) -> float:
+    """Points that the longest name takes, at most 190 (names longer than that are shortened)."""
+    return 14 + 6.3 * max((len(_short(name)) for name in names), default=0)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 28 else f"{name[:27]}…"
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def _save(figure: Figure, folder: Path, name: str, description: str) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    svg = drawn.getvalue().decode("utf-8")
+    write_text(folder / f"{name}.svg", svg)
+    write_whole(
+        folder / f"{name}.png",
+        lambda path: figure.savefig(path, format="png", dpi=200),
+    )
+    return page_svg(svg, name, description)
+
+
+def page_svg(svg: str, name: str, description: str) -> str:
+    """A matplotlib SVG made fit for a page: no prologue, ids of its own, colours by custom property, described."""
+    from markupsafe import escape
+
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<(metadata|style).*?</\1>", "", svg, flags=re.DOTALL)  # a style element would reach the whole page
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'(url\(|href=")#', rf"\1#{name}-", svg)
+    for light, custom in PROPERTIES.items():
+        svg = svg.replace(light, f"var(--{custom}, {light})")
+    svg = svg.replace("'DejaVu Sans'", "inherit")
+    head = f'<svg class="chart" role="img" aria-label="{escape(description)}"'
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])  # type: ignore[index]
+    svg = re.sub(r"^<svg", f'{head} style="--natural: {width:.0f}px"', svg)
+    return re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole."""
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes beside `path` and renames, so that a reader never sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,148 @@
+"""Numbers and names as a reader wants them: scores in per cent, parameters in millions, times in sensible units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .statistics import Interval, Spread
+
+MISSING = "–"
+MINUS = "−"
+SPACE = "\u00a0"
+"""Keeps a number and its unit on one line."""
+
+PERCENT_METRICS = {"accuracy", "macro_f1", "micro_f1", "weighted_f1", "f1", "precision", "recall"}
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "mse": "mean squared error",
+    "mae": "mean absolute error",
+}
+
+
+def metric_name(metric: str) -> str:
+    """A metric as it is called within a sentence."""
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def metric_heading(metric: str) -> str:
+    """A metric as a column heading, with its unit."""
+    name = metric_name(metric)
+    return name[0].upper() + name[1:] + (", %" if metric in PERCENT_METRICS else "")
+
+
+def plain_score(value: float, metric: str) -> str:
+    """A metric's number without its unit: per cent with one decimal, or three decimals, or three digits."""
+    if not math.isfinite(value):
+        return "undefined"
+    if metric in PERCENT_METRICS:
+        return _signed(f"{100 * value:.1f}")
+    return _signed(f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}")
+
+
+def score(value: float, metric: str) -> str:
+    """A metric's number with its unit."""
+    return plain_score(value, metric) + (f"{SPACE}%" if metric in PERCENT_METRICS else "")
+
+
+def gap(value: float, metric: str) -> str:
+    """The size of a difference, without its sign: `3.2 points` or `0.041`."""
+    number = plain_score(abs(value), metric)
+    if metric not in PERCENT_METRICS:
+        return number
+    return f"{number}{SPACE}{'point' if number == '1.0' else 'points'}"
+
+
+def signed_gap(value: float, metric: str) -> str:
+    """A difference with its sign, without its unit: `+3.2`."""
+    number = plain_score(value, metric)
+    return number if number.startswith(MINUS) or not math.isfinite(value) else f"+{number}"
+
+
+def interval(bounds: Interval, metric: str) -> str:
+    """`1.2 to 3.4` in the metric's unit."""
+    return f"{plain_score(bounds.low, metric)} to {plain_score(bounds.high, metric)}"
+
+
+def spread(value: Spread | None, metric: str) -> str:
+    """`45.1 ± 0.6`, or the number alone when there is a single run."""
+    if value is None:
+        return MISSING
+    text = plain_score(value.mean, metric)
+    return text if value.deviation is None else f"{text} ± {plain_score(value.deviation, metric)}"
+
+
+def count(value: float | None) -> str:
+    """A whole number with thousands separated: `12,000`."""
+    return MISSING if value is None else f"{round(value):,}"
+
+
+def parameters(value: float | None) -> str:
+    """`22.7M`, `310k`, `84`."""
+    if value is None:
+        return MISSING
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size * 0.9995:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration in the unit that a person would use."""
+    if value is None:
+        return MISSING
+    for unit, size, upto in (("s", 1.0, 120.0), ("min", 60.0, 7200.0), ("h", 3600.0, math.inf)):
+        if value < upto:
+            number = value / size
+            return f"{number:.0f}{SPACE}{unit}" if number >= 9.95 else f"{number:.1f}{SPACE}{unit}"
+    return "for ever"
+
+
+def plain_seconds(value: float | None) -> str:
+    """Seconds for a table column: one decimal below 100."""
+    if value is None:
+        return MISSING
+    return f"{value:,.1f}" if value < 99.95 else f"{value:,.0f}"
+
+
+def memory(value: float | None) -> str:
+    """Bytes as MB or GB (powers of ten)."""
+    if value is None:
+        return MISSING
+    return f"{value / 1e9:.2f}{SPACE}GB" if value >= 1e9 else f"{value / 1e6:.0f}{SPACE}MB"
+
+
+def significant(value: float, digits: int = 2) -> str:
+    """A rough number, rounded to so many digits: 1,284 becomes `1,300`."""
+    magnitude = 10 ** max(0, math.floor(math.log10(value)) + 1 - digits)
+    return f"{round(value / magnitude) * magnitude:,}"
+
+
+def times(ratio: float) -> str:
+    """`14 times`, `1.6 times`, `twice`."""
+    number = f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}".removesuffix(".0")
+    return "twice" if number == "2" else f"{significant(ratio) if ratio >= 100 else number} times"
+
+
+def joined(parts: Sequence[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}"
+
+
+def budget(value: float, train_labels: int | None) -> str:
+    """A label budget: `100`, or `all 6,920` without one, or `500 (412 found)` when the dataset has fewer rows."""
+    found = "" if train_labels is None else count(train_labels)
+    if math.isinf(value):
+        return f"all {found}".strip()
+    asked = count(value)
+    return asked if train_labels is None or train_labels == round(value) else f"{asked} ({found} found)"
+
+
+def _signed(text: str) -> str:
+    if float(text) == 0:
+        return text.removeprefix("-")
+    return text.replace("-", MINUS)

@@ -1,0 +1,146 @@
+"""The result records of a comparison: one JSON object a line in `results.jsonl`, one line a run."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tl_toolkit.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+ALL_LABELS = math.inf
+"""The label budget of a run that had no budget: it sorts after every number."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run of one entry. `folder` is relative to the comparison's folder; `record` is the record as it was read."""
+
+    entry: str
+    folder: str
+    record: Mapping[str, Any]
+
+    @property
+    def completed(self) -> bool:
+        """Whether the run ended with test metrics that can be compared."""
+        return self.record.get("status") == "completed" and bool(self.metrics("test"))
+
+    @property
+    def strategy(self) -> str:
+        """The name of the strategy, `"scratch"` where nothing was transferred."""
+        return str(self.section("strategy").get("name", "unknown"))
+
+    @property
+    def transfer(self) -> bool:
+        """Whether knowledge was moved into the model before it saw the labels."""
+        return self.strategy != "scratch"
+
+    @property
+    def budget(self) -> float:
+        """The label budget asked for; `ALL_LABELS` without one."""
+        asked = self.section("budget").get("label_budget")
+        return ALL_LABELS if asked is None else float(asked)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the run; None when it failed before one was known."""
+        return self.record.get("seed")
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """A part of the record, empty when the run failed before it was known."""
+        return self.record.get(name) or {}
+
+    def metrics(self, split: str) -> Mapping[str, float]:
+        """Plain metric names to numbers for a split; empty when there are none."""
+        return self.section("metrics").get(split) or {}
+
+    def label_names(self) -> list[str] | None:
+        """Class names in the order of their ids; None for regression and for unnamed classes."""
+        labels = self.section("task").get("labels")
+        return None if labels is None else [str(label) for label in labels]
+
+
+def read_results(path: Path) -> list[Result]:
+    """The runs in a `results.jsonl`, in the order of their first appearance.
+
+    A run that was repeated (same entry, label budget and seed) counts once, with its latest record. A last line
+    without its line end is a record that is just being written, and is left for the next time.
+
+    Raises:
+        UserError: no such file, or a line that is not a result record of this schema version.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"The result records {str(path)!r} cannot be read ({error}); a comparison's folder is expected, "
+            "which holds a results.jsonl as compare.py writes it."
+        ) from error
+    whole = text[: text.rfind("\n") + 1]
+    results: dict[tuple[str, float, int | None], Result] = {}
+    for number, line in enumerate(whole.splitlines(), start=1):
+        if line.strip():
+            result = _parse(line, f"Line {number} of {str(path)!r}")
+            results[(result.entry, result.budget, result.seed)] = result
+    return list(results.values())
+
+
+def _parse(line: str, where: str) -> Result:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where} is not JSON ({error}); every line is expected to be one result record.") from error
+    if not isinstance(record, dict) or "entry" not in record or "folder" not in record:
+        raise UserError(f"{where} is no result record of a comparison: the keys 'entry' and 'folder' are expected.")
+    if record.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"{where} has schema_version {record.get('schema_version')!r}; this version of the toolkit reads "
+            f"{SCHEMA_VERSION}."
+        )
+    return Result(entry=str(record["entry"]), folder=str(record["folder"]), record=record)
+
+
+def table(results: Sequence[Result]) -> pd.DataFrame:
+    """One row a run, failed ones included, indexed by the position in `results`.
+
+    Columns: entry, strategy, transfer, budget (float, infinite for all labels), train_labels, validation_labels, seed,
+    completed, parameters, trained_parameters, train_seconds, examples_per_second, peak_memory_bytes, and one column
+    `<split>.<metric>` for each metric that a run has. What a run does not know is NaN.
+    """
+    import pandas as pd
+
+    rows = []
+    for result in results:
+        cost, budget = result.section("cost"), result.section("budget")
+        parameters = cost.get("parameters") or {}
+        row: dict[str, Any] = {
+            "entry": result.entry,
+            "strategy": result.strategy,
+            "transfer": result.transfer,
+            "budget": result.budget,
+            "train_labels": budget.get("train_labels"),
+            "validation_labels": budget.get("validation_labels"),
+            "seed": result.seed,
+            "completed": result.completed,
+            "parameters": parameters.get("total"),
+            "trained_parameters": parameters.get("trained"),
+            "train_seconds": cost.get("train_seconds"),
+            "examples_per_second": cost.get("examples_per_second"),
+            "peak_memory_bytes": cost.get("peak_memory_bytes"),
+        }
+        for split in ("validation", "test"):
+            row |= {f"{split}.{name}": value for name, value in result.metrics(split).items()}
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    kept_as_they_are = {"entry", "strategy", "transfer", "completed"}
+    for column in frame.columns.difference(list(kept_as_they_are)):
+        frame[column] = pd.to_numeric(frame[column])
+    return frame
