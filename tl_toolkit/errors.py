@@ -11,7 +11,15 @@ class UserError(Exception):
 
     The message is one paragraph that names the thing, the value given and what would be accepted. Recipes print it
     without a traceback and exit with 2; library users catch it like any other exception.
+
+    Args:
+        everywhere: it may have happened to this process alone, so that each process that meets it prints it. What was
+            given is the same for all processes, and is then complained about once.
     """
+
+    def __init__(self, message: str, *, everywhere: bool = False) -> None:
+        super().__init__(message)
+        self.everywhere = everywhere
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from transformers import TrainingArguments
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 
 
 @dataclass
@@ -88,7 +90,9 @@ class ModelArguments:
     tokenizer_min_frequency: int = field(
         default=2, metadata={"help": "Words seen less often in the training split are unknown."}
     )
-    tokenizer_lowercase: bool = field(default=True, metadata={"help": "Lower-case the text before splitting it."})
+    tokenizer_lowercase: bool | None = field(
+        default=None, metadata={"help": "Lower-case the text first; by default for word, not for char and bpe."}
+    )
     vectors: str | None = field(
         default=None,
         metadata={
@@ -105,7 +109,7 @@ class ModelArguments:
 class StrategyArguments:
     """How knowledge moves into the model."""
 
-    strategy: str | None = field(
+    strategy: Literal["scratch", "full", "frozen", "lora"] | None = field(
         default=None,
         metadata={
             "help": "scratch, full (all weights tuned), frozen (only the head is trained) or lora. By default scratch "
@@ -128,7 +132,6 @@ class RunArguments(TrainingArguments):
     )
     per_device_train_batch_size: int = field(default=32, metadata={"help": "Training batch size on each device."})
     per_device_eval_batch_size: int = field(default=128, metadata={"help": "Evaluation batch size on each device."})
-    # None stands for "as the strategy advises"; __post_init__ of the parent needs a number, so 0 is the marker.
     learning_rate: float = field(
         default=0.0, metadata={"help": "Peak learning rate; 0 takes the strategy's usual one."}
     )
@@ -140,12 +143,18 @@ class RunArguments(TrainingArguments):
             "(Mosbach et al. 2021)."
         },
     )
-    lr_scheduler_type: Any = field(default="linear", metadata={"help": "Learning-rate schedule, as transformers names it."})
+    lr_scheduler_type: SchedulerType | str = field(
+        default="linear", metadata={"help": "Learning-rate schedule, as transformers names it."}
+    )
     weight_decay: float = field(
         default=0.01, metadata={"help": "Weight decay; biases, norms and embeddings are spared."}
     )
-    eval_strategy: Any = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
-    save_strategy: Any = field(default="epoch", metadata={"help": "When to save a checkpoint: no, steps, epoch or best."})
+    eval_strategy: IntervalStrategy | str = field(
+        default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."}
+    )
+    save_strategy: SaveStrategy | str = field(
+        default="epoch", metadata={"help": "When to save a checkpoint: no, steps, epoch or best."}
+    )
     save_total_limit: int | None = field(
         default=1, metadata={"help": "Checkpoints kept beside the best one; older ones are deleted."}
     )
@@ -158,10 +167,42 @@ class RunArguments(TrainingArguments):
     logging_nan_inf_filter: bool = field(
         default=False, metadata={"help": "Hide losses that are not finite. Off: they stop the run."}
     )
-    report_to: Any = field(default="none", metadata={"help": "Trackers, e.g. tensorboard, wandb, trackio."})
+    logging_steps: float = field(
+        default=0.05, metadata={"help": "Log every so many updates; below 1, a part of them all."}
+    )
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "Go on with the patience and the seconds of the stopped run."}
+    )
+    report_to: None | str | list[str] = field(
+        default="none", metadata={"help": "Trackers, e.g. tensorboard, wandb, trackio."}
+    )
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Start again although output_dir holds checkpoints of an unfinished run."}
     )
 
+    def __post_init__(self) -> None:
+        self.as_given = differing(self)  # the parent rewrites values, and what was asked for is what others repeat
+        # The parent puts "loss" where no metric was named; a run selects on its task's main metric instead.
+        self.selects_on_main_metric = self.metric_for_best_model is None
+        if self.load_best_model_at_end and self.eval_strategy in ("no", IntervalStrategy.NO):
+            self.load_best_model_at_end = False
+        super().__post_init__()
 
-Arguments = tuple[DataArguments, ModelArguments, StrategyArguments, RunArguments]
+
+def differing(arguments: Any) -> dict[str, Any]:
+    """The fields of an argument dataclass that differ from their defaults."""
+    values = {f.name: (getattr(arguments, f.name), f) for f in dataclasses.fields(arguments) if f.init}
+    return {
+        name: value
+        for name, (value, f) in values.items()
+        if value != (f.default if f.default_factory is dataclasses.MISSING else f.default_factory())
+    }
+
+
+class Arguments(NamedTuple):
+    """Everything that was asked of one run."""
+
+    data: DataArguments
+    model: ModelArguments
+    strategy: StrategyArguments
+    run: RunArguments

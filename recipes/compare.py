@@ -1,0 +1,35 @@
+"""Compare models and strategies over label budgets and seeds, and write the verdict as a report.
+
+    python recipes/compare.py --config recipes/configs/demo.yaml --output_dir outputs/demo [--flag value ...]
+
+The YAML file is a grid: keys at its top are shared by all entries, `entries` names what is compared, `label_budgets`
+and `seeds` how often. Runs are made one after another in this process; running the command again makes only those that
+are missing. `--output_dir` then holds `report.html`, `report.md`, `figures/`, `results.jsonl` and one folder a run.
+"""
+
+from tl_toolkit.recipe import run_recipe
+
+
+def main() -> None:
+    from tl_toolkit.comparison.arguments import parse_compare_arguments
+
+    arguments = parse_compare_arguments(description=__doc__)
+
+    from tl_toolkit.comparison.execution import execute
+    from tl_toolkit.comparison.report import write_report
+
+    grid, output_dir = arguments.grid, arguments.output_dir
+    print(f"{len(grid.runs)} runs of {len(grid.entries)} entries; results go to {output_dir}", flush=True)
+    try:
+        failed = execute(grid, output_dir, retry_failed=arguments.retry_failed)
+    finally:  # also when it was interrupted: what has been compared so far is worth reading
+        if (output_dir / "results.jsonl").exists():
+            report = write_report(output_dir, grid.title)
+    print(f"\n{(output_dir / 'report.md').read_text(encoding='utf-8').split('##')[0].strip()}\n")
+    if failed:
+        print(f"{failed} runs failed; the report names them. --retry_failed repeats them.")
+    print(f"The report: {report.resolve()}")
+
+
+if __name__ == "__main__":
+    run_recipe(main)

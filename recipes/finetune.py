@@ -1,0 +1,27 @@
+"""Train a model on labelled text, from scratch or from a checkpoint, and say how well it does and what it cost.
+
+    accelerate launch recipes/finetune.py --config recipes/configs/sst2_bilstm.yaml [--flag value ...]
+
+The dataset is loaded and its columns found, the label budget cut, the tokenizer made, the model built or loaded and
+handed to its strategy, trained, selected on the validation split and reported on the test split. `--output_dir` then
+holds a model folder that `from_pretrained` loads, `predictions_*.parquet` and the result record `result.json`.
+"""
+
+from tl_toolkit.recipe import run_recipe
+
+
+def main() -> None:
+    from tl_toolkit.training.parsing import parse_arguments
+
+    arguments = parse_arguments(description=__doc__)
+
+    from tl_toolkit.training.run import run
+    from tl_toolkit.training.summary import print_summary
+
+    record = run(arguments)
+    if arguments.run.process_index == 0:
+        print_summary(record, arguments.run.output_dir)
+
+
+if __name__ == "__main__":
+    run_recipe(main)

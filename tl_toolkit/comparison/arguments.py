@@ -1,0 +1,68 @@
+"""What `compare.py` understands: a grid file, and every flag of a run, which then counts for all entries."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import UserError, nearest
+from ..training.arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments
+from ..training.parsing import make_parser, read_yaml
+from .grid import Grid, make_grid
+
+
+@dataclass
+class CompareArguments:
+    """The comparison as a whole."""
+
+    title: str | None = field(default=None, metadata={"help": "The report's heading."})
+    label_budgets: list[int] | None = field(default=None, metadata={"help": "Instead of the grid's label budgets."})
+    seeds: list[int] | None = field(default=None, metadata={"help": "Instead of the grid's seeds."})
+    keep_models: bool = field(default=True, metadata={"help": "Keep each run's model folder, not its record alone."})
+    retry_failed: bool = field(default=False, metadata={"help": "Repeat runs that are recorded as failed."})
+
+
+class ParsedComparison(NamedTuple):
+    """A comparison that can be started."""
+
+    grid: Grid
+    output_dir: Path
+    retry_failed: bool
+
+
+def parse_compare_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> ParsedComparison:
+    """The comparison that a command line asks for.
+
+    Raises:
+        UserError: no grid file, an unknown flag or key, or more than one process.
+    """
+    kinds = (CompareArguments, DataArguments, ModelArguments, StrategyArguments, RunArguments)
+    parser = make_parser(description, kinds, "The grid as a YAML file")
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if {"-h", "--help"} & set(argv):
+        parser.parse_args(["--help"])
+    for action in parser._actions:  # only what was given is kept, so that the grid's own values are not overridden
+        action.default = argparse.SUPPRESS
+    namespace, unknown = parser.parse_known_args(argv)
+    if unknown:
+        flags = [option for action in parser._actions for option in action.option_strings]
+        raise UserError(f"Unknown argument {unknown[0]!r}.{nearest(unknown[0], flags)} See --help for all of them.")
+    given = vars(namespace)
+    config = given.pop("config", None)
+    if config is None:
+        raise UserError("compare.py needs --config GRID.yaml, such as recipes/configs/demo.yaml.")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(
+            f"compare.py was launched on {os.environ['WORLD_SIZE']} processes, but makes its runs in one. Start it "
+            "with python, or with accelerate launch --num_processes 1."
+        )
+    content = read_yaml(Path(config))
+    output_dir = Path(given.pop("output_dir", None) or content.pop("output_dir", None) or "outputs/comparison")
+    content.pop("output_dir", None)
+    retry_failed = bool(given.pop("retry_failed", False))
+    return ParsedComparison(make_grid(content, given, str(config)), output_dir, retry_failed)

@@ -1,0 +1,162 @@
+"""Working through a grid: one run after another in this process, each leaving its record at once."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..training.record import RESULT_NAME, SCHEMA_VERSION, read_record, write_json
+from .grid import Grid, PlannedRun
+
+RESULTS_NAME = "results.jsonl"
+
+
+def execute(grid: Grid, output_dir: Path, *, retry_failed: bool, say: Callable[[str], None] = print) -> int:
+    """Make every run of `grid` that has no record yet, and keep `results.jsonl` in step.
+
+    A run whose record is there is left alone if its settings, data and toolkit version are what they were; a failed
+    one is repeated only with `retry_failed`. A run that fails is recorded with its error, and the grid goes on.
+
+    Returns:
+        How many runs of the grid have failed.
+    """
+    from ..data.sources import load_source
+    from ..training.run import run
+
+    _quieten()
+    (output_dir / "runs").mkdir(parents=True, exist_ok=True)
+    progress = _Progress(grid.runs, say)
+    failed = 0
+    for planned in grid.runs:
+        folder = output_dir / planned.folder
+        arguments = planned.arguments(output_dir)
+        key = planned.key(load_source(arguments.data).record["fingerprint"])
+        record = read_record(folder)
+        if record is None or record.get("key") != key or (record["status"] == "failed" and retry_failed):
+            progress.begin(planned)
+            try:
+                record = run(arguments)
+            except Exception as error:  # whatever happens to one run must not end the others
+                record = _failure(folder, planned, error)
+            record |= {"key": key, "entry": planned.entry, "folder": planned.folder}
+            _tidy(folder, grid.keep_models)
+            write_json(folder / RESULT_NAME, record)
+            progress.end(planned, record)
+            _forget()
+        else:
+            progress.skip(planned, record)
+        failed += record["status"] == "failed"
+        _write_results(grid, output_dir)
+    return failed
+
+
+def _write_results(grid: Grid, output_dir: Path) -> None:
+    """`results.jsonl` anew from the runs' own records, whole or not at all."""
+    records = [read_record(output_dir / planned.folder) for planned in grid.runs]
+    lines = [json.dumps(record) + "\n" for record in records if record is not None and "entry" in record]
+    temporary = output_dir / f".{RESULTS_NAME}.{os.getpid()}"
+    temporary.write_text("".join(lines), encoding="utf-8")
+    os.replace(temporary, output_dir / RESULTS_NAME)
+
+
+def _failure(folder: Path, planned: PlannedRun, error: Exception) -> dict[str, Any]:
+    """The record that the failed run left, or one that says what is known of it."""
+    record = read_record(folder) or {
+        "schema_version": SCHEMA_VERSION,
+        "name": planned.entry,
+        "budget": {"label_budget": planned.label_budget},
+        "seed": planned.seed,
+        "metrics": {},
+    }
+    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+    record |= {"status": "failed", "error": f"{kind}{' '.join(str(error).split())}"}
+    folder.mkdir(parents=True, exist_ok=True)
+    if not isinstance(error, UserError):  # a defect: keep where it happened
+        (folder / "error.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return record
+
+
+def _tidy(folder: Path, keep_model: bool) -> None:
+    """Leave the model, the record and the predictions; without `keep_model`, the record and the predictions."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            if path.name.startswith("checkpoint-") or not keep_model:
+                shutil.rmtree(path)
+        elif not keep_model and path.suffix != ".parquet" and path.name not in (RESULT_NAME, "error.txt"):
+            path.unlink()
+
+
+def _forget() -> None:
+    """Let go of the finished run's memory."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _quieten() -> None:
+    """One line a run is progress enough; bars and load reports of dozens of runs would hide it."""
+    import datasets
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+
+
+class _Progress:
+    """A line a run: what it was, what came out, and about how long the rest will take."""
+
+    def __init__(self, runs: list[PlannedRun], say: Callable[[str], None]) -> None:
+        self.runs, self.say = runs, say
+        self.done = 0
+        self.seconds: dict[tuple[str, int | None], list[float]] = {}
+        self.began = 0.0
+
+    def begin(self, planned: PlannedRun) -> None:
+        self.began = time.perf_counter()
+
+    def end(self, planned: PlannedRun, record: dict[str, Any]) -> None:
+        took = time.perf_counter() - self.began
+        self.seconds.setdefault((planned.entry, planned.label_budget), []).append(took)
+        self._report(planned, record, f"{took:6.1f} s   {self._left()}")
+
+    def skip(self, planned: PlannedRun, record: dict[str, Any]) -> None:
+        self._report(planned, record, "  (made before)")
+
+    def _report(self, planned: PlannedRun, record: dict[str, Any], rest: str) -> None:
+        self.done += 1
+        budget = "all labels" if planned.label_budget is None else f"{planned.label_budget} labels"
+        outcome = "FAILED" if record["status"] == "failed" else ""
+        with contextlib.suppress(KeyError):
+            metric = record["task"]["main_metric"]
+            outcome = outcome or f"{metric} {record['metrics']['test'][metric]:.3f}"
+        width = max(len(run.entry) for run in self.runs)
+        total = len(self.runs)
+        head = f"[{self.done:>{len(str(total))}}/{total}] {planned.entry:<{width}}  {budget:>11}  seed {planned.seed}"
+        self.say(f"{head}  {outcome:<16} {rest}")
+        if record["status"] == "failed":
+            self.say(f"        {record['error'][:300]}")
+
+    def _left(self) -> str:
+        """The time left, from runs of the same entry and budget, else from those of the entry scaled by nothing."""
+        mean = {cell: sum(times) / len(times) for cell, times in self.seconds.items()}
+        by_entry: dict[str, float] = {}
+        for (entry, _), seconds in mean.items():
+            by_entry[entry] = max(by_entry.get(entry, 0.0), seconds)
+        overall = sum(mean.values()) / len(mean)
+        seconds = sum(
+            mean.get((run.entry, run.label_budget), by_entry.get(run.entry, overall))
+            for run in self.runs[self.done + 1 :]
+        )
+        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"

@@ -1,0 +1,44 @@
+"""How knowledge moves into a model: one file per strategy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+from .base import Strategy
+from .frozen import Frozen
+from .full import Full
+from .lora import Lora
+from .scratch import Scratch
+
+if TYPE_CHECKING:
+    from ..training.arguments import ModelArguments, StrategyArguments
+
+STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (Scratch, Full, Frozen, Lora)}
+
+
+def make_strategy(arguments: StrategyArguments, model: ModelArguments) -> Strategy:
+    """The strategy that was asked for, by default `scratch` for an architecture and `full` for a checkpoint.
+
+    Raises:
+        UserError: neither or both of a checkpoint and an architecture, or one that the strategy has no use for.
+    """
+    if (model.model_name_or_path is None) == (model.model_type is None):
+        given = "neither was" if model.model_type is None else "both were"
+        raise UserError(
+            "A run needs either --model_name_or_path (a checkpoint to transfer from) or --model_type (an architecture "
+            f"to train from scratch), but {given} given."
+        )
+    name = arguments.strategy or ("scratch" if model.model_type else "full")
+    strategy = STRATEGIES[name](arguments)
+    if strategy.from_scratch and model.model_name_or_path:
+        raise UserError(
+            f"The strategy 'scratch' starts from random weights, but --model_name_or_path {model.model_name_or_path!r} "
+            "was given. Name the architecture with --model_type, or use full, frozen or lora."
+        )
+    if not strategy.from_scratch and model.model_type:
+        raise UserError(
+            f"The strategy {name!r} transfers from a checkpoint, but --model_type {model.model_type!r} has random "
+            "weights. Give --model_name_or_path, or use scratch."
+        )
+    return strategy

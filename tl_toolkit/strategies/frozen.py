@@ -1,0 +1,28 @@
+"""A frozen body under a trained head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .base import Strategy
+from .layer_groups import head_parameters
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Frozen(Strategy):
+    """The checkpoint extracts features and only the head is trained (Peters et al. 2019, "To Tune or Not to Tune?").
+
+    The head is the last of the model's layer groups. Frozen layers keep their dropout, which regularises the head.
+    """
+
+    name = "frozen"
+    learning_rate = 1e-3
+    epochs = 10.0
+
+    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
+        head = head_parameters(model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in head)
+        return model

@@ -1,0 +1,99 @@
+"""Which checkpoint a killed run can go on from."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def last_complete_checkpoint(output_dir: Path) -> Path | None:
+    """The newest checkpoint in `output_dir` that was written to its end; None when there is none.
+
+    Trainer writes straight into `checkpoint-N`, so that a run killed while saving leaves a folder that has the highest
+    number and is torn.
+    """
+    return next((path for path in reversed(checkpoints(output_dir)) if is_complete(path)), None)
+
+
+def checkpoints(output_dir: Path) -> list[Path]:
+    """All folders `checkpoint-N` of `output_dir`, oldest first."""
+    found = [p for p in output_dir.glob("checkpoint-*") if p.is_dir() and p.name.split("-")[1].isdigit()]
+    return sorted(found, key=lambda path: int(path.name.split("-")[1]))
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether every file that a resumed run needs is there and whole."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    weights = sorted(checkpoint.glob("*.safetensors"))
+    pickled = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *checkpoint.glob("rng_state*.pth")]
+    # torch.save writes a zip archive, whose directory comes last
+    whole = [*map(_whole_safetensors, weights), *map(zipfile.is_zipfile, pickled)]
+    return bool(weights) and len(pickled) > 2 and all(whole)
+
+
+def resolve_resume(resume: str | None, output_dir: Path) -> Path | None:
+    """The checkpoint that `--resume_from_checkpoint` means, None for a run that starts anew.
+
+    `true` (or the flag alone) is the last complete checkpoint of `output_dir`, if there is one; anything else is the
+    folder of a checkpoint.
+
+    Raises:
+        UserError: a folder that is not there or is torn.
+    """
+    if resume is None or resume.lower() in ("false", "no"):
+        return None
+    if resume.lower() in ("true", "yes", "last"):
+        return last_complete_checkpoint(output_dir)
+    path = Path(resume)
+    if not path.is_dir():
+        raise UserError(
+            f"--resume_from_checkpoint {resume!r} is not a folder. Give a checkpoint-N folder, or 'true' for the last "
+            f"complete one in {str(output_dir)!r}."
+        )
+    if not is_complete(path):
+        last = last_complete_checkpoint(path.parent)
+        advice = f"The last complete one beside it is {last.name!r}." if last else "There is no complete one beside it."
+        raise UserError(f"The checkpoint {resume!r} is not complete: the run was stopped while saving it. {advice}")
+    return path
+
+
+def check_same_architecture(checkpoint: Path, model: PreTrainedModel) -> None:
+    """Refuse to resume from a checkpoint of another model.
+
+    Raises:
+        UserError: a weight that `model` does not have, or has in another shape. Adapters are left to peft.
+    """
+    from safetensors import safe_open
+
+    own = {name: list(weight.shape) for name, weight in model.state_dict().items()}
+    for path in checkpoint.glob("model*.safetensors"):
+        with safe_open(path, framework="numpy") as weights:
+            for name in weights.keys():  # noqa: SIM118 - the open file is no mapping
+                shape = weights.get_slice(name).get_shape()
+                if own.get(name) != shape:
+                    found = f"has the shape {own[name]} here" if name in own else "does not exist here"
+                    raise UserError(
+                        f"The checkpoint {str(checkpoint)!r} is of another architecture than this run's "
+                        f"{type(model).__name__}: its weight {name!r} of shape {shape} {found}. Resume with the "
+                        "arguments the checkpoint was made with."
+                    )
+
+
+def _whole_safetensors(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):  # compares the size of the file with its header
+            return True
+    except (OSError, SafetensorError):
+        return False

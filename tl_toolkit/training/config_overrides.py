@@ -1,0 +1,97 @@
+"""`--config_overrides key=value,key=value`, typed by the annotations of the configuration they change."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ..errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+_COMMA_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
+
+
+def parse_overrides(text: str | None, config_class: type[PreTrainedConfig]) -> dict[str, Any]:
+    """The overrides in `text`, each value of the type that `config_class` declares for its key.
+
+    Raises:
+        UserError: an unknown key, or a value that is not of the key's type.
+    """
+    overrides: dict[str, Any] = {}
+    if not text:
+        return overrides
+    hints = _annotations(config_class)
+    for part in _COMMA_OUTSIDE_BRACKETS.split(text):
+        key, separator, value = (piece.strip() for piece in part.partition("="))
+        if not separator or not key:
+            raise UserError(f"--config_overrides must look like key=value,key=value, but has {part!r}.")
+        name = config_class.attribute_map.get(key, key)
+        if name not in hints:
+            known = sorted({*hints, *config_class.attribute_map})
+            raise UserError(
+                f"Unknown key {key!r} in --config_overrides: {config_class.__name__} has no such field."
+                f"{nearest(key, known)} Its fields are {', '.join(known)}."
+            )
+        overrides[name] = _typed(key, value, hints[name], config_class)
+    return overrides
+
+
+def _annotations(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
+    """The annotated fields a user may set: those of the class and its parents, less what transformers manages."""
+    import torch
+
+    hints = typing.get_type_hints(config_class, localns={"torch": torch})  # transformers imports it for checkers only
+    managed = {"transformers_version", "architectures", "auto_map", "dtype", "model_type", "id2label", "label2id"}
+    return {f.name: hints[f.name] for f in dataclasses.fields(config_class) if f.init and f.name not in managed}
+
+
+def _typed(key: str, text: str, hint: Any, config_class: type) -> Any:
+    value = yaml.safe_load(text) if text else ""
+    for candidate in _alternatives(hint):
+        if candidate is Any:
+            return value
+        if candidate is float:  # YAML reads 1e-3 as a string
+            try:
+                return float(text)
+            except ValueError:
+                continue
+        if typing.get_origin(candidate) is typing.Literal:
+            choices = typing.get_args(candidate)
+            match = next((choice for choice in choices if str(choice) == text), None)
+            if match is not None:
+                return match
+            continue
+        kind = typing.get_origin(candidate) or candidate
+        if candidate is type(None):
+            if text.lower() in ("none", "null"):
+                return None
+        elif kind is int:
+            if isinstance(value, int) and not isinstance(value, bool):
+                return value
+        elif kind is str:
+            return text
+        elif isinstance(kind, type) and isinstance(value, kind):
+            return value
+    accepted = " or ".join(map(_describe, _alternatives(hint)))
+    raise UserError(f"--config_overrides gives {key}={text!r}, but {config_class.__name__}.{key} takes {accepted}.")
+
+
+def _describe(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return ", ".join(repr(choice) for choice in typing.get_args(hint))
+    return "none" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def _alternatives(hint: Any) -> list[Any]:
+    """The members of a union, the most particular first: none, booleans and integers before floats before text."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    members = list(typing.get_args(hint)) if union else [hint]
+    order = {type(None): 0, bool: 1, int: 2, float: 3, str: 5}
+    return sorted(members, key=lambda member: order.get(member, 4))

@@ -1,0 +1,127 @@
+"""What a run costs, and on what it ran."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers.trainer_callback import ExportableState, TrainerCallback
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import TrainingArguments
+
+_LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "peft", "evaluate")
+
+
+class Stopwatch(TrainerCallback, ExportableState):
+    """Seconds spent training, without those spent evaluating and saving; they survive a resumed run.
+
+    Being an `ExportableState`, the seconds are part of every checkpoint.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self._running_since: float | None = None
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._start()
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_evaluate or control.should_save:
+            self._stop()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._stop()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        if self._running_since is None:
+            self._running_since = time.perf_counter()
+
+    def _stop(self) -> None:
+        if self._running_since is not None:
+            _wait_for_device()
+            self.seconds += time.perf_counter() - self._running_since
+            self._running_since = None
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {"seconds": self.seconds}, "attributes": {}}
+
+
+@contextmanager
+def peak_memory() -> Iterator[dict[str, int | None]]:
+    """The most memory held within the context, as `bytes`: of the GPU where there is one, of the process otherwise.
+
+    On a CPU it is the resident set, interpreter and libraries included; None where the system cannot reset its mark.
+    """
+    import torch
+
+    result: dict[str, int | None] = {"bytes": None}
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        yield result
+        result["bytes"] = torch.cuda.max_memory_allocated()
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak resident set size
+    except OSError:
+        yield result
+        return
+    yield result
+    status = Path("/proc/self/status").read_text()
+    result["bytes"] = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """Parameters in all, and those that are trained."""
+    parameters = list(model.parameters())
+    return {
+        "total": sum(p.numel() for p in parameters),
+        "trained": sum(p.numel() for p in parameters if p.requires_grad),
+    }
+
+
+def hardware(args: TrainingArguments) -> dict[str, Any]:
+    """Device, world size and threads of this run."""
+    import torch
+
+    name = torch.cuda.get_device_name() if args.device.type == "cuda" else _processor()
+    return {
+        "device": args.device.type,
+        "device_name": name,
+        "world_size": args.world_size,
+        "threads": torch.get_num_threads(),
+        "platform": f"{platform.system()}-{platform.machine()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the libraries a result depends on."""
+    return {"python": sys.version.split()[0], **{name: version(name) for name in _LIBRARIES}}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _wait_for_device() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,48 @@
+"""The loss of each problem type as a mean over a whole batch, however that batch is split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def summed_loss(logits: Tensor, labels: Tensor, problem_type: str, label_smoothing: float = 0.0) -> Tensor:
+    """Loss summed over the labels that count.
+
+    Args:
+        logits: (rows, labels), for regression (rows, 1).
+        labels: class ids (rows,) for `single_label_classification`, 0 or 1 (rows, labels) for
+            `multi_label_classification`, numbers (rows,) for `regression`.
+    """
+    logits = logits.float()  # a half-precision sum over a batch would lose what the optimiser needs
+    if problem_type == "single_label_classification":
+        return functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=label_smoothing)
+    if problem_type == "multi_label_classification":
+        return functional.binary_cross_entropy_with_logits(logits, labels.float(), reduction="sum")
+    if problem_type == "regression":
+        return functional.mse_loss(logits.squeeze(-1), labels.float(), reduction="sum")
+    raise ValueError(f"Unknown problem type {problem_type!r}.")
+
+
+def batch_mean_loss(problem_type: str, label_smoothing: float = 0.0) -> Callable[..., Tensor]:
+    """A `compute_loss_func` for Trainer that divides by the labels of the whole batch.
+
+    Under gradient accumulation and on several processes Trainer hands over the number of labels in the batch as a
+    whole. Means over its parts, averaged, would be another number whenever the parts differ in size.
+    """
+
+    def compute(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+        loss = summed_loss(outputs["logits"], labels, problem_type, label_smoothing)
+        return loss / (labels.numel() if num_items_in_batch is None else num_items_in_batch)
+
+    return compute
+
+
+def mean_loss(logits: Any, labels: Any, problem_type: str) -> float:
+    """The mean loss of gathered arrays, see `summed_loss`."""
+    loss = summed_loss(torch.as_tensor(logits), torch.as_tensor(labels), problem_type)
+    return loss.item() / labels.size

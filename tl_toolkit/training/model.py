@@ -1,0 +1,285 @@
+"""The tokenizer and the model of a run: built from scratch or loaded from a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import UserError, listing, nearest
+from .arguments import ModelArguments
+from .config_overrides import parse_overrides
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+T = TypeVar("T")
+
+
+def make_tokenizer(
+    arguments: ModelArguments, training_texts: Callable[[], Iterable[str]], max_length: int | None
+) -> PreTrainedTokenizerBase:
+    """The checkpoint's tokenizer, another pre-trained one, or one learned from the training texts.
+
+    Raises:
+        UserError: a tokenizer that cannot be found, or a new vocabulary for an old model.
+    """
+    from ..data import tokenizers, vectors
+
+    name = arguments.tokenizer_name or ("word" if arguments.model_type else None)
+    if name in tokenizers.KINDS:
+        if arguments.model_name_or_path:
+            raise UserError(
+                f"--tokenizer_name {name!r} makes a new vocabulary, which the embeddings of the checkpoint "
+                f"{arguments.model_name_or_path!r} do not know. Leave it out to use the checkpoint's own tokenizer."
+            )
+        texts = training_texts()
+        if arguments.vectors:
+            texts = vectors.with_words_of(arguments.vectors, texts, arguments.tokenizer_min_frequency)
+        return tokenizers.build_tokenizer(
+            name,
+            texts,
+            vocab_size=arguments.tokenizer_vocab_size,
+            min_frequency=arguments.tokenizer_min_frequency,
+            lowercase=arguments.tokenizer_lowercase,
+            max_length=max_length,
+        )
+    return load_tokenizer(arguments)
+
+
+def make_model(
+    arguments: ModelArguments,
+    auto_class_name: str,
+    task_config: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+) -> PreTrainedModel:
+    """The model of a run in float32, with the task's head and the tokenizer's vocabulary.
+
+    Args:
+        auto_class_name: such as "AutoModelForSequenceClassification".
+        task_config: what the task sets in the configuration (labels, problem type).
+
+    Raises:
+        UserError: an unknown architecture or checkpoint, a checkpoint of another architecture, a wrong override.
+    """
+    import transformers
+
+    auto_class = getattr(transformers, auto_class_name)
+    if arguments.model_type:
+        return _from_scratch(arguments, auto_class, task_config, tokenizer)
+    return _from_checkpoint(arguments, auto_class, task_config, tokenizer)
+
+
+def longest_input(config: PreTrainedConfig) -> int | None:
+    """The most tokens a model with positions can read; None where there is no such limit."""
+    return getattr(config, "max_position_embeddings", None)
+
+
+def shortest(*limits: int | None) -> int | None:
+    """The smallest limit that is one: transformers has huge numbers and negatives where there is none."""
+    return min((limit for limit in limits if limit is not None and 0 < limit < 10**9), default=None)
+
+
+def load_tokenizer(arguments: ModelArguments) -> PreTrainedTokenizerBase:
+    """The pre-trained tokenizer that was named, or that of the checkpoint.
+
+    One without a padding token (GPT-2's) pads with its end-of-text token; attention masks, and the `pad_token_id` that
+    the model is given, keep the two meanings apart.
+
+    Raises:
+        UserError: it cannot be found, is no tokenizer, or has nothing to pad with.
+    """
+    from transformers import AutoTokenizer
+
+    name = arguments.tokenizer_name or arguments.model_name_or_path
+    tokenizer = _load(
+        lambda: AutoTokenizer.from_pretrained(
+            _location(name), revision=arguments.model_revision, trust_remote_code=arguments.trust_remote_code
+        ),
+        f"the tokenizer {name!r} (--tokenizer_name; word, char and bpe are made from the training split)",
+    )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        raise UserError(f"The tokenizer {name!r} has no padding, end-of-text or unknown token to pad with.")
+    return tokenizer
+
+
+def load_trained(arguments: ModelArguments, auto_class_name: str) -> PreTrainedModel:
+    """A trained model with its head, in float32.
+
+    Raises:
+        UserError: it cannot be found, or its head was never trained.
+    """
+    import torch
+    import transformers
+
+    name = arguments.model_name_or_path
+    auto_class = getattr(transformers, auto_class_name)
+    model, report = _load(
+        lambda: auto_class.from_pretrained(
+            _location(name),
+            revision=arguments.model_revision,
+            trust_remote_code=arguments.trust_remote_code,
+            dtype=torch.float32,
+            output_loading_info=True,
+        ),
+        f"the model {name!r} (--model_name_or_path)",
+    )
+    if report["missing_keys"]:
+        raise UserError(
+            f"The checkpoint {name!r} has no trained weights for {type(model).__name__}, so its answers would be random "
+            f"({listing(report['missing_keys'])} are missing). Train it with finetune.py first."
+        )
+    return model
+
+
+def _from_scratch(
+    arguments: ModelArguments, auto_class: Any, task_config: dict[str, Any], tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel:
+    from transformers import CONFIG_MAPPING
+
+    model_type = arguments.model_type
+    if model_type not in CONFIG_MAPPING:
+        raise UserError(
+            f"Unknown --model_type {model_type!r}.{nearest(str(model_type), CONFIG_MAPPING)} The toolkit's own are rnn "
+            "and self_attention; the others are the model types of transformers, such as bert, gpt2 or distilbert."
+        )
+    config_class = CONFIG_MAPPING[model_type]
+    overrides = parse_overrides(arguments.config_overrides, config_class)
+    pretrained = _vectors(arguments, tokenizer)
+    settings = {"vocab_size": len(tokenizer), **_special_ids(tokenizer, config_class), **task_config}
+    if pretrained is not None and "embedding_size" in config_class.__dataclass_fields__:
+        settings["embedding_size"] = pretrained.shape[1]
+    config = _load(lambda: config_class(**{**settings, **overrides}), f"a configuration of {model_type!r}")
+    model = _load(lambda: auto_class.from_config(config), f"a {model_type!r} model with {auto_class.__name__}")
+    if pretrained is not None:
+        _set_embeddings(model, pretrained, arguments.vectors)
+    return model
+
+
+def _from_checkpoint(
+    arguments: ModelArguments, auto_class: Any, task_config: dict[str, Any], tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel:
+    import torch
+    from transformers import AutoConfig
+
+    name = arguments.model_name_or_path
+    assert name is not None
+    if arguments.vectors:
+        raise UserError("--vectors initialises a model from scratch (--model_type); a checkpoint brings its own.")
+    location = _location(name)
+    origin = {"revision": arguments.model_revision, "trust_remote_code": arguments.trust_remote_code}
+    what = f"the checkpoint {name!r} (--model_name_or_path)"
+    config = _load(lambda: AutoConfig.from_pretrained(location, **origin), what)
+    for key, value in {**task_config, **parse_overrides(arguments.config_overrides, type(config))}.items():
+        setattr(config, key, value)
+    config.pad_token_id = tokenizer.pad_token_id
+    model, report = _load(
+        lambda: auto_class.from_pretrained(
+            location,
+            config=config,
+            dtype=torch.float32,  # half-precision checkpoints are trained from float32 master weights
+            ignore_mismatched_sizes=True,  # a head for other labels; anything else is refused below
+            output_loading_info=True,
+            **origin,
+        ),
+        what,
+    )
+    _check_loaded(model, report, name)
+    return model
+
+
+def _check_loaded(model: PreTrainedModel, report: dict[str, Any], name: str) -> None:
+    """Refuse a checkpoint whose weights are not those of the body it is loaded into."""
+    from ..strategies.layer_groups import head_parameters
+
+    head = head_parameters(model)
+    body = {n for n, _ in model.named_parameters()} - head
+    mismatched = {entry[0] for entry in report["mismatched_keys"]}
+    absent = body & (set(report["missing_keys"]) | mismatched)
+    if absent:
+        example = sorted(absent)[0]
+        raise UserError(
+            f"The checkpoint {name!r} does not fit the architecture of its configuration, {type(model).__name__}: "
+            f"{len(absent)} of {len(body)} weights of the body are missing or have another shape, {example!r} among "
+            "them. They are weights of another architecture, or the configuration was changed."
+        )
+
+
+def _location(name: str | None) -> str:
+    """Where `from_pretrained` finds `name`: the folder of a built-in model, a local folder, or the Hub id itself."""
+    assert name is not None  # the callers' arguments were checked: there is a checkpoint or a tokenizer
+    if name.startswith("builtin:"):
+        from ..data.builtin_models import builtin_model_path
+
+        return str(builtin_model_path(name))
+    path = Path(name).expanduser()
+    if path.is_file():
+        raise UserError(f"{name!r} is a file; a checkpoint is the folder that holds config.json and the weights.")
+    if path.is_dir():
+        _check_folder(path, name)
+        return str(path)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UserError(f"The folder {name!r} does not exist. Give a local model folder, a Hub id or builtin:minilm.")
+    return name
+
+
+def _check_folder(path: Path, name: str) -> None:
+    config = path / "config.json"
+    try:
+        settings = json.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        if (path / "tokenizer.json").is_file():
+            return
+        raise UserError(f"The folder {name!r} has no readable config.json, so it is no model folder.") from error
+    except ValueError as error:
+        raise UserError(f"{str(config)!r} is not valid JSON: {error}.") from error
+    if "model_type" not in settings:
+        raise UserError(
+            f"The config.json in {name!r} names no model_type, so its architecture is unknown to transformers."
+        )
+
+
+def _load(make: Callable[[], T], what: str) -> T:
+    """`make()`, with what transformers raises about its input turned into one paragraph."""
+    try:
+        return make()
+    except UserError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "out of memory" in str(error):
+            raise
+        problem = " ".join(str(error).split())
+        raise UserError(f"Could not make or load {what}. {problem[:600]}") from error
+    except Exception as error:
+        if type(error).__name__ not in ("SafetensorError", "StrictDataclassFieldValidationError"):
+            raise
+        raise UserError(f"Could not make or load {what}. {' '.join(str(error).split())[:600]}") from error
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerBase, config_class: type[PreTrainedConfig]) -> dict[str, Any]:
+    names = ("pad_token_id", "bos_token_id", "eos_token_id")
+    return {name: getattr(tokenizer, name) for name in names if name in config_class.__dataclass_fields__}
+
+
+def _vectors(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase) -> Any:
+    if not arguments.vectors:
+        return None
+    from ..data.vectors import load_vectors
+
+    return load_vectors(arguments.vectors, tokenizer)[0]
+
+
+def _set_embeddings(model: PreTrainedModel, vectors: Any, source: str | None) -> None:
+    import torch
+
+    weight = model.get_input_embeddings().weight
+    if tuple(weight.shape) != vectors.shape:
+        raise UserError(
+            f"The vectors in {source!r} have {vectors.shape[1]} dimensions, but the model's embeddings have "
+            f"{weight.shape[1]}. Leave the size to the vectors, or set it to {vectors.shape[1]}."
+        )
+    with torch.no_grad():
+        weight.copy_(torch.from_numpy(vectors))

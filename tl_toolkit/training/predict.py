@@ -1,0 +1,87 @@
+"""Prediction with a trained model folder on any dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import UserError
+from ..tasks import task_for_model
+from .arguments import DataArguments, ModelArguments, RunArguments
+from .model import load_tokenizer, load_trained, longest_input, shortest
+from .output_dir import staged
+from .parsing import into_dataclasses, make_parser, settings_and_flags
+from .record import write_json
+
+
+@dataclass
+class PredictArguments:
+    """Which rows to answer."""
+
+    split: str | None = field(
+        default=None, metadata={"help": "The split to predict; by default the test split, or the only one there is."}
+    )
+
+
+class PredictionArguments(NamedTuple):
+    """Everything that was asked of a prediction."""
+
+    predict: PredictArguments
+    data: DataArguments
+    model: ModelArguments
+    run: RunArguments
+
+
+def parse_predict_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> PredictionArguments:
+    """The arguments of `predict.py` from a command line.
+
+    Raises:
+        UserError: an unknown flag or key, a value of the wrong type, or no model.
+    """
+    kinds = (PredictArguments, DataArguments, ModelArguments, RunArguments)
+    parser = make_parser(description, kinds)
+    parser.set_defaults(eval_strategy="no", save_strategy="no", load_best_model_at_end=False)  # nothing is trained
+    arguments = PredictionArguments(*into_dataclasses(parser, settings_and_flags(parser, argv), kinds))
+    if arguments.model.model_name_or_path is None:
+        raise UserError("predict.py needs --model_name_or_path: the output folder of finetune.py, or a Hub id.")
+    return arguments
+
+
+def predict(arguments: PredictionArguments) -> dict[str, float]:
+    """Write `predictions.parquet` and, where there are labels, `metrics.json`; the metrics are returned.
+
+    Raises:
+        UserError: a model or dataset that cannot be used, or a label that the model does not know.
+    """
+    from datasets import DatasetDict
+
+    from .evaluation import predict_in_order
+    from .trainer import ToolkitTrainer
+
+    name = arguments.model.model_name_or_path
+    tokenizer = load_tokenizer(arguments.model)
+    model = load_trained(arguments.model, "AutoModelForSequenceClassification")
+    task = task_for_model(arguments.data, model.config)
+    rows = task.prepare_for_prediction(arguments.predict.split)
+    max_length = shortest(arguments.data.max_length, longest_input(model.config), tokenizer.model_max_length)
+    tokenised = task.tokenize(DatasetDict({"rows": rows}), tokenizer, max_length)["rows"]
+    trainer = ToolkitTrainer(
+        model,
+        arguments.run,
+        problem_type=task.problem_type,
+        metrics=task.metrics,
+        data_collator=task.collator(tokenizer),
+        processing_class=tokenizer,
+    )
+    logits, metrics = predict_in_order(trainer, tokenised)
+    if trainer.is_world_process_zero():
+        output_dir = Path(arguments.run.output_dir)
+        with staged(output_dir) as staging:
+            task.predictions(logits, rows).to_parquet(staging / "predictions.parquet", index=False)
+        (output_dir / "metrics.json").unlink(missing_ok=True)  # of an earlier dataset
+        if metrics:
+            dataset = {"name": arguments.data.dataset_name, "rows": len(rows)}
+            write_json(output_dir / "metrics.json", {"model": name, "dataset": dataset, "metrics": metrics})
+    return metrics

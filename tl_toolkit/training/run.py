@@ -1,0 +1,218 @@
+"""One run: a task, a model and a strategy become a model folder and a result record."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..errors import UserError
+from ..strategies import make_strategy
+from ..tasks import make_task
+from .arguments import Arguments, RunArguments
+from .checkpoints import check_same_architecture, resolve_resume
+from .cost import Stopwatch, count_parameters, hardware, peak_memory, versions
+from .evaluation import by_length, predict_in_order
+from .model import longest_input, make_model, make_tokenizer, shortest
+from .output_dir import claim, staged
+from .record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, write_json
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+    from ..strategies import Strategy
+    from ..tasks import Task
+    from .trainer import ToolkitTrainer
+
+
+def run(arguments: Arguments) -> dict[str, Any]:
+    """Train, evaluate and save; the model folder, the predictions and `result.json` are left in `output_dir`.
+
+    Returns:
+        The result record.
+
+    Raises:
+        UserError: something given cannot be used; nothing was trained.
+        NonFiniteLoss: the training came apart. The result record says so (`status` is "failed").
+    """
+    from transformers import set_seed
+
+    started = _now()
+    strategy = make_strategy(arguments.strategy, arguments.model)
+    task = make_task(arguments.data)
+    output_dir = Path(arguments.run.output_dir)
+    with arguments.run.main_process_first(local=False, desc="looking at the output folder"):
+        checkpoint = resolve_resume(arguments.run.resume_from_checkpoint, output_dir)
+        if checkpoint is None and arguments.run.process_index == 0:
+            claim(output_dir, arguments.run.overwrite_output_dir)
+
+    splits = task.prepare(arguments.run.seed)
+    tokenizer = make_tokenizer(arguments.model, lambda: _texts(splits["train"]), arguments.data.max_length)
+    set_seed(arguments.run.seed)  # from here on everything random is the model's and the trainer's
+    model = make_model(arguments.model, task.auto_class, task.config_arguments(), tokenizer)
+    max_length = shortest(arguments.data.max_length, longest_input(model.config), tokenizer.model_max_length)
+    tokenised = task.tokenize(splits, tokenizer, max_length)
+    if checkpoint is not None:
+        check_same_architecture(checkpoint, model)
+    trained = strategy.prepare(model)
+    parameters = count_parameters(trained)
+    _resolve_schedule(arguments.run, strategy, len(tokenised["train"]))
+    trainer = _make_trainer(arguments.run, task, trained, tokenizer, tokenised)
+
+    record: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "toolkit_version": __version__,
+        "status": "failed",
+        "error": None,
+        "started": started,
+        "name": arguments.run.name or arguments.model.model_type or arguments.model.model_name_or_path,
+        **task.record(),
+        "model": {
+            "model_type": model.config.model_type,
+            "model_name_or_path": arguments.model.model_name_or_path,
+            "class": type(model).__name__,
+            "tokenizer": arguments.model.tokenizer_name or ("word" if arguments.model.model_type else None),
+            "vocab_size": len(tokenizer),
+        },
+        "strategy": strategy.record(),
+        "seed": arguments.run.seed,
+        "arguments": changed_arguments(arguments),
+        "hardware": hardware(arguments.run),
+        "versions": versions(),
+    }
+    try:
+        with peak_memory() as peak:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        began = time.perf_counter()
+        results = {split: predict_in_order(trainer, tokenised[split]) for split in ("validation", "test")}
+        evaluate_seconds = time.perf_counter() - began
+    except Exception as error:
+        error = _explained(error)
+        record |= {"error": " ".join(str(error).split()), "finished": _now(), "metrics": {}, "predictions": {}}
+        if trainer.is_world_process_zero():
+            write_json(output_dir / RESULT_NAME, record)
+        raise error
+
+    _save(trainer, strategy, output_dir)
+    if trainer.is_world_process_zero():
+        record["predictions"] = {}
+        for split, (logits, _) in results.items():
+            name = f"predictions_{split}.parquet"
+            with staged(output_dir) as staging:
+                task.predictions(logits, splits[split]).to_parquet(staging / name, index=False)
+            record["predictions"][split] = name
+    record |= {
+        "status": "completed",
+        "finished": _now(),
+        "metrics": {split: metrics for split, (_, metrics) in results.items()},
+        "history": trainer.state.log_history,
+        "cost": {
+            "parameters": parameters,
+            **_speed(trainer, tokenised["train"]),
+            "evaluate_seconds": evaluate_seconds,
+            "peak_memory_bytes": peak["bytes"],
+        },
+    }
+    if trainer.is_world_process_zero():
+        write_json(output_dir / RESULT_NAME, record)
+    return record
+
+
+def _make_trainer(
+    args: RunArguments, task: Task, model: Any, tokenizer: PreTrainedTokenizerBase, tokenised: Any
+) -> ToolkitTrainer:
+    from transformers import EarlyStoppingCallback
+
+    from .trainer import ToolkitTrainer
+
+    if args.selects_on_main_metric:
+        args.metric_for_best_model, args.greater_is_better = task.main_metric, task.greater_is_better
+    callbacks: list[Any] = [Stopwatch()]
+    if args.early_stopping_patience:
+        if not args.load_best_model_at_end:
+            raise UserError("--early_stopping_patience needs --load_best_model_at_end and an --eval_strategy.")
+        callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
+    return ToolkitTrainer(
+        model,
+        args,
+        problem_type=task.problem_type,
+        metrics=task.metrics,
+        train_dataset=tokenised["train"],
+        eval_dataset=tokenised["validation"].select(by_length(tokenised["validation"])),
+        data_collator=task.collator(tokenizer),
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )
+
+
+def _resolve_schedule(args: RunArguments, strategy: Strategy, rows: int) -> None:
+    """Put the strategy's usual learning rate and epochs where the user left them open, and see to `min_train_steps`."""
+    args.learning_rate = args.learning_rate or strategy.learning_rate
+    args.num_train_epochs = args.num_train_epochs or strategy.epochs
+    batch = args.train_batch_size * args.world_size * args.gradient_accumulation_steps
+    steps_per_epoch = math.ceil(rows / batch)
+    args.num_train_epochs = max(args.num_train_epochs, math.ceil(args.min_train_steps / steps_per_epoch))
+
+
+def _save(trainer: ToolkitTrainer, strategy: Strategy, output_dir: Path) -> None:
+    """Leave the model in `output_dir`; every process takes part, the main one writes."""
+    trainer.accelerator.wait_for_everyone()
+    if strategy.wraps:
+        if trainer.is_world_process_zero():
+            with staged(output_dir) as staging:
+                model = strategy.finish(trainer.accelerator.unwrap_model(trainer.model), staging)
+                model.save_pretrained(staging)
+                trainer.processing_class.save_pretrained(staging)
+    elif trainer.is_world_process_zero() and not trainer.is_fsdp_enabled:
+        with staged(output_dir) as staging:
+            trainer.save_model(str(staging), _internal_call=True)
+            (staging / "training_args.bin").unlink(missing_ok=True)  # a pickle that names local folders
+    elif trainer.is_fsdp_enabled:  # sharded weights are gathered by all processes together
+        trainer.save_model(str(output_dir), _internal_call=True)
+    trainer.accelerator.wait_for_everyone()
+
+
+def _speed(trainer: ToolkitTrainer, train: Dataset) -> dict[str, Any]:
+    stopwatch = next(c for c in trainer.callback_handler.callbacks if isinstance(c, Stopwatch))
+    epochs = trainer.state.epoch or 0.0
+    seconds = stopwatch.seconds
+    rows = epochs * len(train)
+    tokens = epochs * sum(train["length"])
+    return {
+        "train_seconds": seconds,
+        "examples_per_second": rows / seconds if seconds else None,
+        "tokens_per_second": tokens / seconds if seconds else None,
+        "steps": trainer.state.global_step,
+        "epochs": epochs,
+    }
+
+
+def _explained(error: Exception) -> Exception:
+    """The same error, as a `UserError` where its cause is one that a user can remove."""
+    import torch
+
+    message = str(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        return UserError(
+            "The device ran out of memory. Lower --per_device_train_batch_size (and raise "
+            "--gradient_accumulation_steps by as much), or lower --max_length.",
+            everywhere=True,
+        )
+    if isinstance(error, RuntimeError) and "could not create a primitive" in message:
+        return UserError(
+            "This processor has no fused recurrent kernels in half precision, so --bf16 cannot train a recurrent model "
+            "on it. Leave it out to train in float32."
+        )
+    return error
+
+
+def _texts(dataset: Dataset) -> list[str]:
+    return [text for column in ("text", "text_pair") if column in dataset.column_names for text in dataset[column]]
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,97 @@
+"""transformers' Trainer, where a run of the toolkit needs something else of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler, SequentialSampler
+from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers.trainer_pt_utils import nested_gather
+
+from ..errors import UserError
+from ..strategies.parameter_groups import parameter_groups
+from .losses import batch_mean_loss, mean_loss
+
+
+class NonFiniteLoss(UserError):
+    """The loss became infinite or not a number; the run was stopped and nothing of it was saved."""
+
+
+class ToolkitTrainer(Trainer):
+    """Trainer with decay-sparing groups over all parameters, exact losses, and a stop at losses that are not finite.
+
+    Args:
+        problem_type: `single_label_classification`, `multi_label_classification` or `regression`.
+        metrics: from logits and labels to the numbers of the task.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        args: TrainingArguments,
+        *,
+        problem_type: str,
+        metrics: Callable[[np.ndarray, np.ndarray], dict[str, float]],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            model,
+            args,
+            compute_loss_func=batch_mean_loss(problem_type, args.label_smoothing_factor),
+            compute_metrics=lambda prediction: self._metrics(prediction, metrics),
+            preprocess_logits_for_metrics=lambda output, labels: output[0] if isinstance(output, tuple) else output,
+            **kwargs,
+        )
+        self.problem_type = problem_type
+
+    optimizer: Any
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
+            if settings.keys() & {"params", "model", "optimizer_dict"}:  # optimisers that choose their own groups
+                return super().create_optimizer(model)
+            self.optimizer = optimizer_class(parameter_groups(model, self.args.weight_decay), **settings)
+        return self.optimizer
+
+    def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
+        output = super().evaluation_loop(dataloader, *args, **kwargs)
+        rows, predicted = len(dataloader.dataset), len(output.predictions)
+        if rows != predicted:
+            raise RuntimeError(f"{predicted} predictions were gathered for {rows} rows.")
+        return output
+
+    def _metrics(
+        self, prediction: EvalPrediction, metrics: Callable[[np.ndarray, np.ndarray], dict[str, float]]
+    ) -> dict[str, float]:
+        """All metrics from the gathered rows: the mean of per-process or per-batch means would be another number."""
+        logits, labels = prediction.predictions, prediction.label_ids
+        loss = mean_loss(logits, labels, self.problem_type)
+        if not math.isfinite(loss):
+            raise _not_finite("evaluation", loss, self.state.global_step, self.args.learning_rate)
+        return {"loss": loss, **metrics(logits, labels)}
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
+        # Rows stay in their order, whatever the order in training; accelerate shards batches over processes.
+        return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+
+    def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        if self.control.should_log or self.control.should_evaluate or self.control.should_save:
+            # Gathered, so that every process stops; the loss is read when it is logged anyway.
+            loss = nested_gather(tr_loss, self.args.parallel_mode).mean().item()
+            if not math.isfinite(loss):
+                raise _not_finite("training", loss, self.state.global_step, self.args.learning_rate)
+        super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
+
+
+def _not_finite(kind: str, loss: float, step: int, learning_rate: float) -> NonFiniteLoss:
+    return NonFiniteLoss(
+        f"The {kind} loss was {loss} at step {step}, so the run was stopped and that state was not saved. The usual "
+        f"causes are a learning rate that is too high (--learning_rate was {learning_rate:g}), half precision, and "
+        "labels or inputs that are not finite."
+    )
