@@ -77,6 +77,11 @@ class StrictConfig(PreTrainedConfig):
         self._reject_unknown(config_dict)
         super().update(config_dict)
 
+    def to_dict(self) -> dict[str, Any]:
+        """All fields and bookkeeping. Other attributes of an instance are left out: no load would accept them."""
+        kept = self.known_names() | _BOOKKEEPING
+        return {name: value for name, value in super().to_dict().items() if name in kept}
+
     @classmethod
     def _reject_unknown(cls, names: Any) -> None:
         known = cls.known_names()

@@ -1,0 +1,75 @@
+"""transformers' own tests of a model, run on the recurrent family."""
+
+from __future__ import annotations
+
+import unittest
+from typing import Any
+
+import torch
+from family_tests import FamilyTests
+from transformers.testing_utils import torch_device
+
+from tl_toolkit.models import (
+    RnnConfig,
+    RnnForCausalLM,
+    RnnForSequenceClassification,
+    RnnForTokenClassification,
+    RnnModel,
+)
+
+
+class RnnModelTester:
+    """The tiny model and batch that transformers' tests ask for."""
+
+    cell_type = "lstm"
+
+    def __init__(self, parent: unittest.TestCase) -> None:
+        self.parent = parent
+        self.batch_size = 5
+        self.seq_length = 7
+        self.vocab_size = 97
+        self.hidden_size = 20
+        self.num_hidden_layers = 2
+        self.is_training = True
+
+    def get_config(self) -> RnnConfig:
+        return RnnConfig(
+            vocab_size=self.vocab_size,
+            embedding_size=self.hidden_size,  # the tests expect the embeddings to have the hidden size
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.num_hidden_layers,
+            cell_type=self.cell_type,
+            pad_token_id=0,
+        )
+
+    def prepare_config_and_inputs_for_common(self) -> tuple[RnnConfig, dict[str, Any]]:
+        ids = torch.randint(1, self.vocab_size, (self.batch_size, self.seq_length), device=torch_device)
+        mask = torch.ones_like(ids)
+        mask[1, -2:] = mask[2, :3] = mask[3, 2] = 0
+        return self.get_config(), {"input_ids": ids, "attention_mask": mask}
+
+
+class GruModelTester(RnnModelTester):
+    cell_type = "gru"
+
+
+class TestLstm(FamilyTests, unittest.TestCase):
+    all_model_classes = (RnnModel, RnnForSequenceClassification, RnnForTokenClassification, RnnForCausalLM)
+    names = {
+        "MODEL_MAPPING_NAMES": "RnnModel",
+        "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES": "RnnForSequenceClassification",
+        "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES": "RnnForTokenClassification",
+        "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES": "RnnForCausalLM",
+    }
+    config_class = RnnConfig
+    config_fields = {"vocab_size": 97, "embedding_size": 20, "hidden_size": 20, "pooling": "attention"}
+    minimum_of_tests = 50
+    model_tester_class = RnnModelTester
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.model_tester = self.model_tester_class(self)
+
+
+class TestGru(TestLstm):
+    model_tester_class = GruModelTester
