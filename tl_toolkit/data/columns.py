@@ -152,7 +152,8 @@ def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regressi
                 "integers or booleans, 0 or 1" if len(labels) > 1 else "classes, strings, integers or lists of them"
             )
             raise UserError(
-                f"The label column {name!r} is {describe(feature)}, where {expected} are expected. {_available(features)}"
+                f"The label column {name!r} is {describe(feature)}, where {expected} are expected. "
+                f"{_available(features)}"
             )
     return "multi_label_classification" if len(labels) > 1 or is_list(features[labels[0]]) else (
         "single_label_classification"

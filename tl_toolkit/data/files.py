@@ -92,11 +92,7 @@ def _read_separated(path: Path, text: str, suffix: str) -> pa.Table:
 
     header = text.lstrip().split("\n", 1)[0]
     separator = "\t" if suffix == ".tsv" else max(",;\t", key=header.count)
-    # Tab-separated files by definition know no quoting, yet many programs quote in them. A quote that never closes
-    # would swallow lines, so such a file is read as unquoted.
-    unquoted = separator == "\t" and any(
-        field.count('"') % 2 for line in text.split("\n") for field in line.split("\t")
-    )
+    unquoted = separator == "\t" and _has_stray_quotes(text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -118,6 +114,17 @@ def _read_separated(path: Path, text: str, suffix: str) -> pa.Table:
             f"column names: {reason}"
         ) from error
     return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+
+
+def _has_stray_quotes(text: str) -> bool:
+    """Whether quotes in tab-separated text are just characters, which the format by definition says.
+
+    Many programs quote in it all the same. But where every line has all its fields, and a field has a quote that does
+    not close, reading quotes as such would swallow lines.
+    """
+    lines = [line for line in text.splitlines() if line]
+    tabs = {line.count("\t") for line in lines}
+    return len(tabs) == 1 and any(field.count('"') % 2 for line in lines for field in line.split("\t"))
 
 
 def _json_records(path: Path, text: str) -> list[dict[str, Any]]:

@@ -63,7 +63,8 @@ def _load_built_in(name: str, config: str | None, revision: str | None) -> Sourc
     _, kind, *rest = name.split(":")
     if kind not in BUILT_IN:
         raise UserError(
-            f"There is no built-in dataset {kind!r}; the built-in ones are {listing(BUILT_IN)}.{nearest(kind, BUILT_IN)}"
+            f"There is no built-in dataset {kind!r}; the built-in ones are {listing(BUILT_IN)}."
+            f"{nearest(kind, BUILT_IN)}"
         )
     if revision is not None:
         raise UserError(f"--dataset_revision {revision!r} is for datasets on the Hub; {name!r} is built in.")
@@ -117,6 +118,8 @@ def _load_with_datasets(name: str, path: str, config: str | None, revision: str 
             f"Local folders and files, and builtin:pydocs, need no network."
         ) from error
     except ValueError as error:
+        if empty := re.search(r'Instruction "(.+?)" corresponds to no data', str(error)):
+            raise UserError(f"The split {empty.group(1)!r} of the dataset {name!r} is empty: it has no row.") from error
         raise UserError(_configuration_message(name, path, config, revision) or _failure(name, error)) from error
     except Exception as error:  # datasets wraps what goes wrong in many types, and readers of file formats add theirs
         raise UserError(_failure(name, error)) from error

@@ -1,4 +1,4 @@
-"""The metrics as `evaluate.Metric` classes, which need no network: `Accuracy().compute(predictions=…, references=…)`."""
+"""The metrics as `evaluate.Metric` classes that need no network: `Accuracy().compute(predictions=…, references=…)`."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ import numpy as np
 from tl_toolkit.data.columns import Columns
 from tl_toolkit.data.encoding import encode_texts
 from tl_toolkit.data.sources import Source, load_source
-from tl_toolkit.data.splits import find_split
+from tl_toolkit.data.splits import SYNONYMS, find_split
 from tl_toolkit.errors import UserError, listing
-from tl_toolkit.tasks.parts import ROLES, Part, assign_parts, named_splits, within_budgets
+from tl_toolkit.tasks.parts import Part, assign_parts, named_splits, within_budgets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -241,7 +241,8 @@ class Task(ABC):
         elif split in names:
             found = split
         else:
-            found = find_split(names, split) if split in ROLES else None
+            role = next((role for role, synonyms in SYNONYMS.items() if split in synonyms), None)
+            found = find_split(names, role) if role is not None else None
         if found is None:
             asked = "no test split" if split is None else f"no split {split!r}"
             raise UserError(f"The dataset {source.record['name']!r} has {asked}; its splits are {listing(names)}.")

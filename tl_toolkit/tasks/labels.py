@@ -215,6 +215,6 @@ def _is_whole(name: str) -> bool:
 def _missing(where: str, labelled: np.ndarray) -> None:
     absent = np.flatnonzero(~labelled)
     raise UserError(
-        f"Row {absent[0]} of {where} has no label ({len(absent):,} of {len(labelled):,} rows have none). Fill or remove "
-        f"these rows, or keep unlabelled rows in a split of their own."
+        f"Row {absent[0]} of {where} has no label ({len(absent):,} of {len(labelled):,} rows have none). Fill or "
+        f"remove these rows, or keep unlabelled rows in a split of their own."
     )

@@ -73,6 +73,12 @@ class TextClassification(Task):
                 f"numbers by --task regression."
             )
 
+        if len(self.labels) < 2 and self.problem_type != MULTI_LABEL:
+            raise UserError(
+                f"Every row has the label {self.labels[0]!r} in column {self._label_name()!r}: a classifier needs at "
+                f"least two classes. Name another column by --label_column."
+            )
+
     def _encode(self, labels: NamedLabels, split_name: str) -> np.ndarray:
         assert self.labels is not None
         return encode(labels, self.labels, f"Column {self._label_name()!r} of split {split_name!r}")
@@ -80,7 +86,7 @@ class TextClassification(Task):
     def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
         assert self.labels is not None
         counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(self.labels))
-        if len(self.labels) == 1 or (labels.ndim == 1 and (counts > 0).sum() == 1):
+        if labels.ndim == 1 and (counts > 0).sum() == 1:
             logger.warning(
                 "All %d training rows are of one class, %r: there is nothing to tell apart.",
                 len(labels), self.labels[int(counts.argmax())],

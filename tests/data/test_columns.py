@@ -1,0 +1,101 @@
+"""Columns: what is clear is found, what is not is asked for, with the columns there are."""
+
+from __future__ import annotations
+
+import pytest
+from datasets import ClassLabel, Features, List, Value
+
+from tl_toolkit.data.columns import Columns, find_columns
+from tl_toolkit.errors import UserError
+
+S, I, F, B = Value("string"), Value("int64"), Value("float32"), Value("bool")  # noqa: E741
+C = ClassLabel(names=["no", "yes"])
+SINGLE, MULTI = "single_label_classification", "multi_label_classification"
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        ({"sentence": S, "label": C}, ("sentence", None, "label", SINGLE)),
+        ({"text": S, "label": S}, ("text", None, "label", SINGLE)),
+        ({"label": S, "text": S}, ("text", None, "label", SINGLE)),
+        ({"id": S, "utterance": S, "intent": S}, ("utterance", None, "intent", SINGLE)),
+        ({"anything": S, "whatever": C}, ("anything", None, "whatever", SINGLE)),
+        ({"Review": S, "Sentiment": S}, ("Review", None, "Sentiment", SINGLE)),
+        ({"text": S, "label": I, "label_text": S}, ("text", None, "label", SINGLE)),
+        ({"label": C, "title": S, "content": S}, ("content", None, "label", SINGLE)),
+        ({"text": S, "stars": I}, ("text", None, "stars", SINGLE)),
+        ({"text": S, "score": F, "polarity": C}, ("text", None, "polarity", SINGLE)),
+        ({"text": S, "spam": B}, ("text", None, "spam", SINGLE)),
+        ({"idx": I, "sentence1": S, "sentence2": S, "label": C}, ("sentence1", "sentence2", "label", SINGLE)),
+        ({"premise": S, "hypothesis": S, "label": C}, ("premise", "hypothesis", "label", SINGLE)),
+        ({"text": S, "labels": List(C), "id": S}, ("text", None, "labels", MULTI)),
+        ({"text": S, "labels": List(S)}, ("text", None, "labels", MULTI)),
+        ({"name": S, "label": C}, ("name", None, "label", SINGLE)),
+        ({"Unnamed: 0": I, "comment": S, "class": I}, ("comment", None, "class", SINGLE)),
+        ({"tweet": Value("large_string"), "target": I}, ("tweet", None, "target", SINGLE)),
+    ],
+)
+def test_columns_are_found(features, expected):
+    assert find_columns(Features(features)) == Columns(*expected)
+
+
+@pytest.mark.parametrize(
+    ("features", "label"),
+    [
+        ({"text": S, "rating": F}, "rating"),
+        ({"sentence1": S, "sentence2": S, "label": F, "idx": I}, "label"),
+        ({"text": S, "price": F, "year": I}, "price"),
+        ({"text": S, "stars": I}, "stars"),
+    ],
+)
+def test_regression_takes_the_number(features, label):
+    found = find_columns(Features(features), regression=True)
+    assert (found.label, found.problem_type) == (label, "regression")
+
+
+def test_named_columns_win():
+    features = Features({"a": S, "b": S, "c": S, "label": C, "other": I, "x": I, "y": I, "z": B})
+    assert find_columns(features, text_column="b", label_column="other") == Columns("b", None, "other", SINGLE)
+    assert find_columns(features, text_column="b", label_column="c") == Columns("b", None, "c", SINGLE)
+    found = find_columns(features, text_column="b", text_pair_column="a")
+    assert found == Columns("b", "a", "label", SINGLE)
+    found = find_columns(features, text_column="a", label_column="x, y,z")
+    assert found == Columns("a", None, ("x", "y", "z"), MULTI)
+
+
+def test_no_pair_is_made_when_the_text_is_named():
+    features = Features({"sentence1": S, "sentence2": S, "label": C})
+    assert find_columns(features, text_column="sentence2") == Columns("sentence2", None, "label", SINGLE)
+
+
+def test_labels_may_be_absent_for_prediction():
+    assert find_columns(Features({"text": S}), label_required=False) == Columns("text", None, None, None)
+    assert find_columns(Features({"text": S, "n": I, "m": I}), label_required=False).label is None
+
+
+@pytest.mark.parametrize(
+    ("features", "arguments", "message"),
+    [
+        ({"one": S, "two": S, "label": C}, {}, "text is not clear.*'one', 'two'.*--text_column.*'one' .string."),
+        ({"n": I, "label": C}, {}, "no column holds strings"),
+        ({"text": I, "label": S}, {}, "'text' is int64, not a string"),
+        ({"text": S}, {}, "label is not clear: no column holds a class"),
+        ({"text": S, "price": F}, {}, "label is not clear.*--task regression"),
+        ({"text": S, "coarse": C, "fine": C}, {}, "several columns.*'coarse', 'fine'.*2 classes"),
+        ({"text": S, "toxic": I, "obscene": I}, {}, "separated by commas"),
+        ({"text": S, "label": C}, {"text_column": "txt"}, "no column 'txt'.*Did you mean 'text'"),
+        ({"text": S, "label": C}, {"text_column": "label"}, "'label' is 2 classes, not a string"),
+        ({"text": S, "label": C}, {"label_column": "text"}, "is the text already|text is not clear"),
+        ({"text": S, "a": S}, {"text_column": "text", "text_pair_column": "text"}, "both name 'text'"),
+        ({"text": S, "a": I, "b": S}, {"label_column": "a,b"}, "'b' is string, where integers or booleans"),
+        ({"text": S, "when": Value("date32")}, {"label_column": "when"}, "'when' is date32"),
+        ({"text": S, "label": S}, {"regression": True}, "no column holds a number"),
+        ({"text": S, "label": S}, {"regression": True, "label_column": "label"}, "'label' is string, not a number"),
+        ({"text": S, "a": F, "b": F}, {"regression": True, "label_column": "a,b"}, "learns one number"),
+        ({"text": S, "a": F, "b": F}, {"regression": True}, "several columns could be it"),
+    ],
+)
+def test_what_is_not_clear_is_asked_for(features, arguments, message):
+    with pytest.raises(UserError, match=message):
+        find_columns(Features(features), **arguments)

@@ -1,0 +1,100 @@
+"""Regression: the number is found, kept at full precision, and judged by correlation and error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tl_toolkit.data.tokenizers import build_tokenizer
+from tl_toolkit.errors import UserError
+from tl_toolkit.tasks import Regression, make_task
+from tl_toolkit.training.arguments import DataArguments
+
+
+def task_of(path, **arguments):
+    return make_task(DataArguments(dataset_name=str(path), task="regression", **arguments))
+
+
+def jsonl(path: Path, scores: list) -> Path:
+    path.write_text("\n".join(json.dumps({"text": f"t{i}", "score": score}) for i, score in enumerate(scores)))
+    return path
+
+
+def test_from_numbers_to_predictions(tmp_path):
+    scores = [i / 7 for i in range(101)]
+    task = task_of(jsonl(tmp_path / "d.jsonl", scores), label_budget=23)
+    data = task.prepare(1)
+    assert isinstance(task, Regression) and len(data["train"]) == 23
+    assert all(row["label"] == scores[row["row"]] for split in data.values() for row in split)
+    record = task.record()
+    assert record["task"] == {
+        "name": "regression", "problem_type": "regression", "labels": None, "main_metric": "pearson",
+        "greater_is_better": True,
+    }  # fmt: skip
+    assert record["dataset"]["columns"]["label"] == "score"
+    assert task.config_arguments() == {
+        "num_labels": 1, "id2label": {0: "score"}, "label2id": {"score": 0}, "problem_type": "regression",
+    }  # fmt: skip
+    tokenizer = build_tokenizer("word", data["train"]["text"], min_frequency=1)
+    encoded = task.tokenize(data, tokenizer, None)
+    assert encoded["train"].features["labels"].dtype == "float32"
+    batch = task.collator(tokenizer)([encoded["train"][i] for i in range(3)])
+    assert batch["labels"].dtype.is_floating_point and batch["labels"].shape == (3,)
+    labels = np.array(data["test"]["label"])
+    metrics = task.metrics((2 * labels + 1)[:, None], labels)
+    assert metrics == {
+        "pearson": pytest.approx(1.0), "spearman": pytest.approx(1.0),
+        "mse": pytest.approx(np.square(labels + 1).mean()), "mae": pytest.approx((labels + 1).mean()),
+    }  # fmt: skip
+    frame = task.predictions(labels[:, None].astype(np.float32), data["test"])
+    assert list(frame.columns) == ["row", "text", "label", "prediction"]
+    assert frame["label"].tolist() == labels.tolist() and frame["prediction"].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ([0.5] * 20 + [None], "Row 20 of column 'score' .* has no label"),
+        ([0.5] * 20 + [float("inf")], "Row 20 of column 'score' .* is infinite"),
+        (["high", "low"] * 9, "no column holds a number"),
+    ],
+)
+def test_numbers_that_are_none(tmp_path, scores, message):
+    with pytest.raises(UserError, match=message):
+        task_of(jsonl(tmp_path / "d.jsonl", scores)).prepare(1)
+
+
+def test_constant_labels_are_warned_of(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        task_of(jsonl(tmp_path / "d.jsonl", [0.5] * 40)).prepare(1)
+    assert "have the number 0.5" in caplog.text
+
+
+def test_withheld_test_labels_move_the_validation_split(tmp_path):
+    for name, scores in (("train", [i / 3 for i in range(50)]), ("validation", [1.0, 2.5]), ("test", [-1.0] * 5)):
+        jsonl(tmp_path / f"{name}.jsonl", scores)
+    task = task_of(tmp_path)
+    assert {role: len(split) for role, split in task.prepare(1).items()} == {"train": 45, "validation": 5, "test": 2}
+    assert task.record()["dataset"]["test_from"] == "validation"
+
+
+def test_a_model_with_several_outputs_is_no_regressor():
+    from transformers import BertConfig
+
+    with pytest.raises(UserError, match="one output; this one has 3"):
+        Regression.for_model(DataArguments(dataset_name="x"), BertConfig(num_labels=3))
+
+
+def test_real_ratings():
+    root = os.environ.get("TL_TOOLKIT_TEST_DATA")
+    if not root:
+        pytest.skip("TL_TOOLKIT_TEST_DATA names no folder with datasets")
+    task = task_of(Path(root) / "data" / "movie_ratings", label_budget=100)
+    data = task.prepare(1)
+    assert task.record()["dataset"]["columns"]["label"] == "rating"
+    assert abs(np.mean(data["train"]["label"]) - np.mean(data["validation"]["label"])) < 0.3
