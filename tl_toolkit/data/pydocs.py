@@ -1,0 +1,340 @@
+"""`builtin:pydocs`: a text dataset that every installation carries, the docstrings of its own libraries.
+
+`classification` asks from which of eleven libraries a description comes. `unlabelled` holds the other docstrings,
+whole, to pre-train language models on, and no text of the validation and test rows of `classification`. The rows
+depend on the versions of the libraries alone; see `pydocs_record`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import sysconfig
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tl_toolkit.data import docstrings
+from tl_toolkit.data.cache import cache_folder
+from tl_toolkit.errors import UserError, listing, nearest
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+CONFIGS = ("classification", "unlabelled")
+
+STANDARD_LIBRARY = "python"
+
+LIBRARIES: Mapping[str, tuple[str, ...]] = {
+    "huggingface-hub": ("huggingface_hub",),
+    "matplotlib": ("matplotlib", "mpl_toolkits"),
+    "networkx": ("networkx",),
+    "numpy": ("numpy",),
+    "pandas": ("pandas",),
+    STANDARD_LIBRARY: (),
+    "scikit-learn": ("sklearn",),
+    "scipy": ("scipy",),
+    "sympy": ("sympy",),
+    "torch": ("torch", "functorch", "torchgen"),
+    "transformers": ("transformers",),
+}
+"""The classes: distributions that the toolkit requires, itself or through torch, and the packages they install."""
+
+UNLABELLED_LIBRARIES: Mapping[str, tuple[str, ...]] = {
+    "accelerate": ("accelerate",),
+    "datasets": ("datasets",),
+    "evaluate": ("evaluate",),
+    "jinja2": ("jinja2",),
+    "peft": ("peft",),
+}
+"""Required distributions with too few descriptions for a class: their text is in `unlabelled` alone."""
+
+MOST_WORDS = 60
+"""Longest description that becomes a row of `classification`."""
+
+Document = Sequence[str | None]
+"""The paragraphs of one docstring; the first is None where it does not open with prose."""
+
+_TOKEN = re.compile(r"[^\W_]+")
+_QUOTED = re.compile(r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"")
+_STOPS = ".,;:!?()[]'\"-"
+
+
+def load_pydocs(config_name: str | None = None) -> DatasetDict:
+    """The splits train, validation and test of one configuration, built on first use and cached from then on.
+
+    `classification`, the default, has the columns `text` (a paragraph of 5 to 60 words with the names of libraries
+    masked) and `label` (`ClassLabel`, the eleven names of `LIBRARIES`); `unlabelled` has `text` alone, paragraphs
+    separated by blank lines.
+
+    Raises:
+        UserError: an unknown configuration, a library that is not installed, or a cache folder that cannot be used.
+    """
+    config = CONFIGS[0] if config_name is None else config_name
+    if config not in CONFIGS:
+        raise UserError(
+            f"The dataset 'builtin:pydocs' has no configuration {config!r}.{nearest(config, CONFIGS)} "
+            f"Known: {listing(CONFIGS)}."
+        )
+    from datasets import DatasetDict
+
+    folder = _built_folder()
+    return DatasetDict({split: _read(folder / f"{config}-{split}.parquet", split) for split in _SHARES[config]})
+
+
+def pydocs_record() -> dict[str, Any]:
+    """What identifies the rows: `fingerprint`, a hash of all of them, and `versions`, the libraries' they come from."""
+    return json.loads((_built_folder() / "record.json").read_text(encoding="utf-8"))
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+_SHARES = {
+    "classification": {"train": 0.8, "validation": 0.1, "test": 0.1},
+    "unlabelled": {"train": 0.9, "validation": 0.05, "test": 0.05},
+}
+
+Row = tuple[str, int]
+Splits = dict[str, list[Any]]
+
+
+def words(text: str) -> list[str]:
+    """Letters and digits in lower case: two texts with the same words count as the same."""
+    return _TOKEN.findall(text.casefold())
+
+
+@functools.lru_cache(maxsize=1 << 18)
+def outline(text: str) -> str:
+    """The words without quoted parts, numbers and identifiers: two texts with the same outline are near-duplicates.
+
+    A text of little else than identifiers is its own outline.
+    """
+    tokens = _QUOTED.sub(" ", text).split() if "'" in text or '"' in text else text.split()
+    stripped = [token.strip(_STOPS) for token in tokens]
+    rest = [word.lower() for word in stripped if word.isalpha() and (word.islower() or word.istitle())]
+    return " ".join(rest if len(rest) >= 3 else words(text))
+
+
+def split_of(text: str, config: str) -> str:
+    """The split of a text, from a hash of its outline: near-duplicates share it, other texts have no say in it."""
+    # With the configuration in the hash, what one holds out says nothing about the splits of the other.
+    position = int.from_bytes(_digest(f"{config}\n{outline(text)}")[:8], "big") / 2**64
+    for split, share in _SHARES[config].items():
+        position -= share
+        if position < 0:
+            return split
+    return "test"
+
+
+def classification_rows(documents: Mapping[str, Iterable[Document]]) -> Splits:
+    """Labelled rows `(text, class)` by split, from the documents of each library; classes count in the given order.
+
+    Of near-duplicates within a library the first is kept; what several libraries say alike has no label to learn and
+    is dropped.
+    """
+    texts: dict[str, dict[int, str]] = defaultdict(dict)
+    for label, library in enumerate(documents):
+        for document in documents[library]:
+            first = document[0]
+            if first is not None and len(first.split()) <= MOST_WORDS:
+                texts[outline(first)].setdefault(label, first)
+    splits: Splits = {split: [] for split in _SHARES["classification"]}
+    for by_label in texts.values():
+        if len(by_label) == 1:
+            ((label, text),) = by_label.items()
+            splits[split_of(text, "classification")].append((text, label))
+    return {split: _shuffled(rows, lambda row: row[0]) for split, rows in splits.items()}
+
+
+def unlabelled_texts(documents: Iterable[Document], held_out: Iterable[str]) -> Splits:
+    """Whole documents by split, without those that hold a near-duplicate or, anywhere, the words of a held-out text.
+
+    A paragraph that occurs in several documents stays in the first one alone.
+    """
+    held_out = list(held_out)
+    outlines = {outline(text) for text in held_out}
+    # A text is looked for where its first three words occur; a row has at least five between spaces.
+    by_start: dict[tuple[str, str, str], list[list[str]]] = defaultdict(list)
+    for text in held_out:
+        first, second, third, *_ = sequence = words(text)
+        by_start[first, second, third].append(sequence)
+    seen: set[str] = set()
+    splits: Splits = {split: [] for split in _SHARES["unlabelled"]}
+    for document in documents:
+        paragraphs = [(text, outline(text)) for text in document if text is not None]
+        if any(key in outlines for _, key in paragraphs):
+            continue
+        fresh = []
+        for text, key in paragraphs:
+            if key not in seen:
+                seen.add(key)
+                fresh.append(text)
+        whole = "\n\n".join(fresh)
+        if fresh and not _holds(words(whole), by_start):
+            splits[split_of(fresh[0], "unlabelled")].append(whole)
+    return {split: _shuffled(texts, lambda text: text) for split, texts in splits.items()}
+
+
+def _holds(sequence: list[str], by_start: Mapping[tuple[str, str, str], list[list[str]]]) -> bool:
+    """Whether a sequence of words contains one of the sought sequences, which are filed under their first words."""
+    for place, start in enumerate(zip(sequence, sequence[1:], sequence[2:], strict=False)):
+        for sought in by_start.get(start, ()):
+            if sequence[place : place + len(sought)] == sought:
+                return True
+    return False
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _shuffled(rows: list[Any], text: Any) -> list[Any]:
+    """Rows in the order of a hash of their text: mixed, and the same everywhere."""
+    return sorted(rows, key=lambda row: _digest(text(row)))
+
+
+def fingerprint(rows: Mapping[str, Splits]) -> str:
+    """16 hexadecimal digits of a hash over the rows of every split of every configuration."""
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# --- collection and cache -------------------------------------------------------------------------------------------
+
+
+def _folders(library: str, packages: Sequence[str]) -> list[Path]:
+    """The folders of a library's source."""
+    if library == STANDARD_LIBRARY:
+        places: list[str] = [sysconfig.get_path("stdlib")]
+    else:
+        # For a package at the top level, find_spec looks at folders and runs nothing.
+        specs = [importlib.util.find_spec(package) for package in packages]
+        places = [place for spec in specs if spec for place in spec.submodule_search_locations or []]
+    return [Path(place) for place in places]
+
+
+def _library_versions() -> dict[str, str]:
+    versions = {}
+    for library in (*LIBRARIES, *UNLABELLED_LIBRARIES):
+        try:
+            is_python = library == STANDARD_LIBRARY
+            versions[library] = platform.python_version() if is_python else importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise _missing(library) from error
+    return versions
+
+
+def _missing(library: str) -> UserError:
+    return UserError(
+        f"The dataset 'builtin:pydocs' is made from the docstrings of installed libraries, and those of {library!r} "
+        f"are not found. It needs the source files (.py) of {listing((*LIBRARIES, *UNLABELLED_LIBRARIES))}: install "
+        "the toolkit with all its requirements."
+    )
+
+
+def _collect() -> dict[str, list[Document]]:
+    """The documents of every library, by the order of their files; a bar on standard error shows progress."""
+    from tqdm import tqdm
+
+    files: list[Path] = []
+    owners: list[str] = []
+    for library, packages in (*LIBRARIES.items(), *UNLABELLED_LIBRARIES.items()):
+        own = [file for folder in _folders(library, packages) for file in docstrings.python_files(folder)]
+        if not own:
+            raise _missing(library)
+        files += own
+        owners += [library] * len(own)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with tqdm(total=len(files), desc="builtin:pydocs, read once", unit=" files", smoothing=0) as bar:
+        results = docstrings.collect(files, min(cores, 16), bar.update)
+    documents: dict[str, list[Document]] = defaultdict(list)
+    for library, found in zip(owners, results, strict=True):
+        documents[library] += found
+    return dict(documents)
+
+
+def build_rows(documents: Mapping[str, Iterable[Document]]) -> dict[str, Splits]:
+    """The rows of both configurations from the documents of every library."""
+    labelled = classification_rows({library: documents[library] for library in LIBRARIES})
+    held_out = [text for split in ("validation", "test") for text, _ in labelled[split]]
+    everything = (document for library in documents for document in documents[library])
+    return {"classification": labelled, "unlabelled": unlabelled_texts(everything, held_out)}
+
+
+@functools.cache
+def _collector_version() -> str:
+    """A hash of the code that makes the rows, so that no change of it meets rows of before."""
+    code = b"".join(Path(file).read_bytes() for file in (docstrings.__file__, __file__))
+    return hashlib.sha256(code).hexdigest()
+
+
+def _built_folder() -> Path:
+    """The cache folder with the rows for the installed versions; built by one process while others wait."""
+    from filelock import FileLock
+
+    versions = _library_versions()
+    key = hashlib.sha256(json.dumps([versions, _collector_version()], sort_keys=True).encode()).hexdigest()[:16]
+    parent = cache_folder() / "pydocs"
+    folder = parent / key
+    if folder.is_dir():
+        return folder
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(parent / "lock"):
+            if not folder.is_dir():
+                # Whoever holds the lock is alone: what lies here under a temporary name, a killed process left.
+                for left in parent.glob("*.tmp"):
+                    shutil.rmtree(left, ignore_errors=True)
+                _write(build_rows(_collect()), versions, folder)
+    except OSError as error:
+        raise UserError(
+            f"The dataset 'builtin:pydocs' cannot be written to the cache folder {parent}: {error.strerror or error}. "
+            "The environment variable TL_TOOLKIT_CACHE names another folder."
+        ) from error
+    return folder
+
+
+def _write(rows: Mapping[str, Splits], versions: Mapping[str, str], folder: Path) -> None:
+    """Both configurations and their record in `folder`, which appears whole or not at all."""
+    import pyarrow
+    import pyarrow.parquet
+
+    temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", suffix=".tmp", dir=folder.parent))
+    try:
+        for config, splits in rows.items():
+            for split, held in splits.items():
+                columns: dict[str, Any] = {"text": held}
+                if config == "classification":
+                    columns = {"text": [text for text, _ in held], "label": [label for _, label in held]}
+                pyarrow.parquet.write_table(pyarrow.table(columns), temporary / f"{config}-{split}.parquet")
+        record = {"fingerprint": fingerprint(rows), "versions": dict(versions)}
+        (temporary / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        for file in temporary.iterdir():
+            with open(file, "rb") as stream, contextlib.suppress(OSError):
+                os.fsync(stream.fileno())
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read(file: Path, split: str) -> Any:
+    import pyarrow.parquet
+    from datasets import ClassLabel, Dataset, Features, NamedSplit, Value
+
+    try:
+        columns = pyarrow.parquet.read_table(file).to_pydict()
+    except (OSError, pyarrow.ArrowInvalid) as error:
+        raise UserError(
+            f"The cached rows of 'builtin:pydocs' in {file} cannot be read; delete {file.parent}."
+        ) from error
+    features = {"text": Value("string"), "label": ClassLabel(names=list(LIBRARIES))}
+    return Dataset.from_dict(columns, Features({name: features[name] for name in columns}), split=NamedSplit(split))
