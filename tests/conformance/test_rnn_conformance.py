@@ -62,8 +62,30 @@ class TestLstm(FamilyTests, unittest.TestCase):
         "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES": "RnnForCausalLM",
     }
     config_class = RnnConfig
-    config_fields = {"vocab_size": 97, "embedding_size": 20, "hidden_size": 20, "pooling": "attention"}
+    config_fields = {
+        "vocab_size": 97,
+        "embedding_size": 20,
+        "hidden_size": 20,
+        "pooling": "attention",
+        "common_properties": ["hidden_size", "num_hidden_layers", "vocab_size"],  # the default adds attention heads
+    }
+    has_attentions = False
     minimum_of_tests = 50
+    skips = {
+        "a recurrent network has no attention between tokens, as Mamba has none": [
+            "test_attention_outputs",
+            "test_can_set_attention_dynamically",
+            "test_eager_matches_sdpa_inference_*",
+            "test_sdpa_can_dispatch_non_composite_models",
+        ],
+        "hidden states are collected in the forward pass, not by hooks: layers work on tokens moved to the front": [
+            "test_can_capture_specific_layers_hidden_states",
+            "test_capture_outputs_decorator",
+        ],
+        "no gradient checkpointing: the fused kernels keep what they need for a whole sequence of a layer": [
+            "test_enable_input_require_grads_with_gradient_checkpointing",
+        ],
+    }
     model_tester_class = RnnModelTester
 
     def setUp(self) -> None:
