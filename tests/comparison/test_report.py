@@ -81,7 +81,7 @@ def test_the_whole_report(tmp_path, comparison):
     assert len(re.findall(r"Most confident mistakes, 2,000 labels, seed 1", said)) == 8
     assert "accelerate launch recipes/finetune.py --config lstm.yaml --seed 1" in said
     assert "config_overrides: hidden_size: 128" in said
-    assert "![Accuracy, % of each entry over label budgets](figures/learning_curves.png)" in summary
+    assert "![Learning curves: Accuracy, %, of each entry over label budgets](figures/learning_curves.png)" in summary
     assert summary.count("| minilm | transfer: full |") == 3
     assert {"svg", "details", "figcaption"} <= outline.tags
     assert (tmp_path / "figures" / "learning_curves.png").exists()
@@ -120,9 +120,9 @@ def test_one_budget_one_seed_without_predictions(tmp_path, make_record, write_li
     write_lines(tmp_path, [make_record("lstm", None, 1, 0.25), make_record("minilm", None, 1, 0.5)])
     page, summary, _ = report(tmp_path)
     said = words(page)
-    assert "all 6,920 training labels" in said and "Scores by entry" in said
+    assert "All 6,920 training labels" in said and "Scores by entry" in said
     assert "25.0 23.1" not in said  # each score is its own cell, and
-    assert "±" not in summary.split("## all 6,920")[1]  # one seed has no deviation
+    assert "±" not in summary.split("## All 6,920")[1]  # one seed has no deviation
     assert said.count("The predictions of these runs are not at hand.") == 2
 
 
@@ -132,6 +132,16 @@ def test_failed_runs_are_listed_and_nothing_else_is_needed(tmp_path, write_lines
     page, summary, _ = report(tmp_path)
     assert "The only run failed." in words(page) and "Loss is nan at step 7." in words(page)
     assert "| gpt | – | – | Loss is nan at step 7. |" in summary
+    assert "strategy unknown" in words(page)
+
+
+def test_an_entry_whose_first_run_failed_is_told_by_the_next(tmp_path, make_record, write_lines):
+    bare = {"schema_version": 1, "status": "failed", "error": "Killed.", "entry": "lstm", "folder": "r", "seed": 0}
+    write_lines(tmp_path, [bare, make_record("lstm", 100, 1, 0.25)])
+    page, _, _ = report(tmp_path)
+    said = words(page)
+    assert "lstm from scratch RnnForSequenceClassification, rnn, tokenizer word of 9,000" in said
+    assert "--config lstm.yaml --seed 1" in said
 
 
 def test_nothing_recorded_yet(tmp_path, write_lines):

@@ -59,8 +59,9 @@ def test_nobody_wins_inside_the_noise(tmp_path, comparison):
     comparison(skills={"lstm": (0.40,), "minilm": (0.405,)}, budgets=(100,), seeds=(5,))
     verdict, (contest,) = judge(tmp_path)
     assert contest.outcome == "none"
-    assert "no difference that these runs can show" in verdict.headline
-    assert "with 100 labels" in verdict.headline
+    assert verdict.headline == (
+        "With 100 labels there is no difference that these runs can show between training from scratch and transfer"
+    )
     assert "no difference that these runs can show (95" in verdict.sentences[0]
     assert " ahead" not in verdict.headline and "more (" not in verdict.sentences[0]
 
@@ -159,7 +160,7 @@ def test_one_seed_without_predictions_claims_nothing(tmp_path, make_record, writ
     write_lines(tmp_path, [make_record("lstm", None, 1, 0.2), make_record("minilm", None, 1, 0.9)])
     verdict, (contest,) = judge(tmp_path)
     assert contest.interval is None and contest.outcome == "none"
-    assert "with all 6,920 labels" in verdict.headline
+    assert verdict.headline.startswith("With all 6,920 labels there is no difference that these runs can show")
     assert "with nothing to tell how sure that is" in verdict.sentences[0]
     assert any("a side has a single run" in note for note in verdict.notes)
 

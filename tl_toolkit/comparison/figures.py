@@ -113,7 +113,7 @@ def _curves(cells: Sequence[Cell], entries: Sequence[str], goal: Goal) -> Figure
     axes.grid(axis="x", visible=False)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("training labels (logarithmic)")
-    axes.set_title(f"Test {show.metric_heading(goal.metric).lower()}", loc="left", fontsize=10, color=MUTED)
+    axes.set_title(f"Test {show.metric_axis(goal.metric)}", loc="left", fontsize=10, color=MUTED)
     axes.margins(x=0.06, y=0.08)
     _key(axes, {cell.transfer for cell in cells})
     _name_lines(axes, ends)
@@ -137,7 +137,7 @@ def _rows(cells: Sequence[Cell], entries: Sequence[str], goal: Goal) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     _key(axes, {cell.transfer for cell in ordered})
-    axes.set_xlabel(f"test {show.metric_heading(goal.metric).lower()}")
+    axes.set_xlabel(f"test {show.metric_axis(goal.metric)}")
     return figure
 
 

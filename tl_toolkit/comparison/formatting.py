@@ -31,8 +31,17 @@ def metric_name(metric: str) -> str:
 
 def metric_heading(metric: str) -> str:
     """A metric as a column heading, with its unit."""
-    name = metric_name(metric)
-    return name[0].upper() + name[1:] + (", %" if metric in PERCENT_METRICS else "")
+    return capital(metric_axis(metric))
+
+
+def metric_axis(metric: str) -> str:
+    """A metric with its unit, not capitalised: `accuracy, %`."""
+    return metric_name(metric) + (", %" if metric in PERCENT_METRICS else "")
+
+
+def capital(text: str) -> str:
+    """The text with its first letter in upper case and the others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def plain_score(value: float, metric: str) -> str:

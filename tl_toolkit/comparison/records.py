@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
+UNKNOWN = "unknown"
 ALL_LABELS = math.inf
 """The label budget of a run that had no budget: it sorts after every number."""
 
@@ -34,8 +35,8 @@ class Result:
 
     @property
     def strategy(self) -> str:
-        """The name of the strategy, `"scratch"` where nothing was transferred."""
-        return str(self.section("strategy").get("name", "unknown"))
+        """The name of the strategy, `"scratch"` where nothing was transferred, `UNKNOWN` when the run failed early."""
+        return str(self.section("strategy").get("name", UNKNOWN))
 
     @property
     def transfer(self) -> bool:
@@ -86,7 +87,7 @@ def read_results(path: Path) -> list[Result]:
         ) from error
     whole = text[: text.rfind("\n") + 1]
     results: dict[tuple[str, float, int | None], Result] = {}
-    for number, line in enumerate(whole.splitlines(), start=1):
+    for number, line in enumerate(whole.split("\n"), start=1):
         if line.strip():
             result = _parse(line, f"Line {number} of {str(path)!r}")
             results[(result.entry, result.budget, result.seed)] = result

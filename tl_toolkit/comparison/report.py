@@ -14,7 +14,7 @@ from .evidence import gather, mistakes_heading
 from .figures import learning_curves, scatter, write_text
 from .palette import DARK_SERIES, key
 from .predictions import PredictionReader
-from .records import Result, read_results
+from .records import UNKNOWN, Result, read_results
 from .rerun import rerun
 from .verdict import decide
 
@@ -63,7 +63,7 @@ def build_context(results: Sequence[Result], output_dir: Path, title: str) -> di
         "metric": show.metric_heading(goal.metric),
         "rounds": [_round(contest) for contest in rounds],
         "curves": Markup(learning_curves(cells, entries, goal, figures)) if cells else "",
-        "key": key([(entry, next(r.transfer for r in results if r.entry == entry)) for entry in entries]),
+        "key": key([(entry, _telling([r for r in results if r.entry == entry]).transfer) for entry in entries]),
         "one_budget": len({cell.budget for cell in cells}) == 1,
         "metrics": [show.metric_heading(metric) for metric in _metrics(cells, goal)],
         "budgets": _budgets(cells, rounds, goal),
@@ -157,7 +157,7 @@ def _budgets(cells: Sequence[Cell], rounds: Sequence[Contest], goal: Goal) -> li
         here.sort(key=lambda cell: -cell.test[goal.metric].mean * goal.sign if goal.metric in cell.test else 0.0)
         tables.append(
             {
-                "heading": f"{show.budget(budget, here[0].train_labels)} training labels",
+                "heading": show.capital(f"{show.budget(budget, here[0].train_labels)} training labels"),
                 "validation": _span([cell.validation_labels for cell in here]),
                 "rows": [_row(cell, metrics, (cell.entry, cell.budget) in picked) for cell in here],
             }
@@ -181,7 +181,14 @@ def _row(cell: Cell, metrics: Sequence[str], picked: bool) -> dict[str, Any]:
     }
 
 
+def _telling(runs: Sequence[Result]) -> Result:
+    """The run of an entry that tells most of it: the first that completed, or else the first."""
+    return next((result for result in runs if result.completed), runs[0])
+
+
 def _kind(strategy: str) -> str:
+    if strategy == UNKNOWN:
+        return "strategy unknown"
     return "from scratch" if strategy == "scratch" else f"transfer: {strategy.replace('_', ' ')}"
 
 
@@ -198,7 +205,8 @@ def _entry(
     from markupsafe import Markup
 
     runs = [result for result in results if result.entry == entry]
-    first, again = runs[0], rerun(runs)
+    first = _telling(runs)
+    again = rerun([result for result in runs if result.section("arguments")])
     model = first.section("model")
     what = [model.get("class"), model.get("model_name_or_path") or model.get("model_type"), _tokens(model)]
     shown: dict[str, Any] = {

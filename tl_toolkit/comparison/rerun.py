@@ -24,10 +24,13 @@ class Rerun:
 def rerun(results: Sequence[Result]) -> Rerun:
     """What all runs of one entry were given goes into the file, the rest of the first run's arguments into flags.
 
-    The label budget, the seed and the output folder are always flags, because they are what one changes.
+    The label budget, the seed and the output folder are always flags, because they are what one changes. Both texts
+    are empty when no run is given.
     """
     import yaml
 
+    if not results:
+        return Rerun(configuration="", command="")
     given = [dict(result.section("arguments")) for result in results]
     first = given[0]
     shared = {

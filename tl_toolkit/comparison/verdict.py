@@ -55,7 +55,8 @@ def _headline(rounds: Sequence[Contest]) -> str:
         return f"Yes, a pre-trained model pays: it is ahead {where}"
     if outcome == "scratch":
         return f"No, training from scratch is enough: it is ahead {where}"
-    return f"There is {NO_DIFFERENCE} between training from scratch and transfer, {where}"
+    comma = "" if len(rounds) == 1 else ","
+    return show.capital(f"{where}{comma} there is {NO_DIFFERENCE} between training from scratch and transfer")
 
 
 def _numbers(rounds: Sequence[Contest]) -> str:
@@ -77,7 +78,7 @@ def _numbers(rounds: Sequence[Contest]) -> str:
         parts.append(f"{text}: {_difference(contest)}")
         before = contest
     sentence = "; ".join(parts)
-    return f"{sentence[0].upper()}{sentence[1:]}."
+    return f"{show.capital(sentence)}."
 
 
 def _reached(value: float, metric: str) -> str:
