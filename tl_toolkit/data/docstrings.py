@@ -188,7 +188,7 @@ _MARKUP: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
     ("<", re.compile(r"</?[A-Za-z][\w-]*(?:\s[^<>]*)?/?>"), ""),  # tags
     ("|", re.compile(r"\|([^\s|](?:[^|]*[^\s|])?)\|_{0,2}"), r"\1"),  # |substitution|
     ("`", re.compile(r"``([^`]*)``"), r"\1"),
-    ("`", re.compile(r"`[~!.]?([^`]+)`_{0,2}"), r"\1"),
+    ("`", re.compile(r"`[~!]?\.?([^`]+)`_{0,2}"), r"\1"),
     ("*", re.compile(r"(?<![\w*])\*\*(?=\S)([^*]+?)(?<=\S)\*\*(?!\w)"), r"\1"),
     ("*", re.compile(r"(?<![\w*])\*(?=\S)([^*]+?)(?<=\S)\*(?!\w)"), r"\1"),
     ("_", re.compile(r"(?<!\w)_(?=[A-Za-z])([^_]+?)_(?!\w)"), r"\1"),
