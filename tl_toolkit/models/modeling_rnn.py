@@ -30,6 +30,7 @@ class RnnPreTrainedModel(PreTrainedModel):
     base_model_prefix = "rnn"
     input_modalities = ("text",)
     _no_split_modules: ClassVar[list[str]] = ["RnnLayer"]
+    _input_embed_layer = "embedding"
     _is_stateful = True
 
     @torch.no_grad()
@@ -45,9 +46,6 @@ class RnnPreTrainedModel(PreTrainedModel):
                 # The blocks below are new tensors without the mark that keeps loaded weights as they are.
                 if not getattr(parameter, "_is_hf_initialized", False):
                     self._init_recurrent(module, name, parameter)
-        elif isinstance(module, RnnLayer) and module.is_looked_up:
-            for cell in module.children():
-                init.eye_(cell.weight_ih_l0)
         elif isinstance(module, nn.Linear):
             init.xavier_uniform_(module.weight)
             if module.bias is not None:
@@ -63,7 +61,9 @@ class RnnPreTrainedModel(PreTrainedModel):
 
     @staticmethod
     def _init_recurrent(module: nn.RNNBase, name: str, parameter: nn.Parameter) -> None:
-        if name.startswith("weight_ih"):
+        if name.startswith("weight_ih") and module.has_identity_input:
+            init.eye_(parameter)
+        elif name.startswith("weight_ih"):
             for gate in parameter.split(module.hidden_size):
                 init.xavier_uniform_(gate)
         elif name.startswith("weight_hh"):
@@ -91,15 +91,15 @@ class RnnPreTrainedModel(PreTrainedModel):
         if self.config.freeze_embeddings:
             self.get_input_embeddings().weight.requires_grad_(False)
         for module in self.modules():
-            if isinstance(module, RnnLayer) and module.is_looked_up:
-                for cell in module.children():
-                    cell.weight_ih_l0.requires_grad_(False)
+            if isinstance(module, nn.RNNBase) and module.has_identity_input:
+                module.weight_ih_l0.requires_grad_(False)
 
     def layer_groups(self) -> list[list[str]]:
         """Prefixes of parameter names, one list per group, from the embedding to the head."""
         prefix = "" if isinstance(self, RnnModel) else f"{self.base_model_prefix}."
         layers = [[f"{prefix}layers.{index}."] for index in range(self.config.num_hidden_layers)]
-        head = [f"{name}." for name, _ in self.named_children() if name != self.base_model_prefix]
+        heads = [name for name, module in self.named_children() if any(True for _ in module.parameters())]
+        head = [f"{name}." for name in heads if name != self.base_model_prefix]
         return [[f"{prefix}embedding."], *layers, *([] if isinstance(self, RnnModel) else [head])]
 
 
@@ -133,12 +133,6 @@ class RnnModel(RnnPreTrainedModel):
         )
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        return self.embedding
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        self.embedding = value
 
     @can_return_tuple
     def forward(

@@ -89,6 +89,8 @@ class RnnLayer(nn.Module):
         self.is_looked_up = is_looked_up
         self.forward_cell = CELLS[cell_type](input_size, hidden_size, batch_first=True)
         self.backward_cell = CELLS[cell_type](input_size, hidden_size, batch_first=True) if bidirectional else None
+        for cell in self.children():
+            cell.has_identity_input = is_looked_up  # for the initialisation, which sees one module at a time
 
     def forward(self, inputs: Tensor, order: TokenOrder | None, cache: RnnCacheLayer | None = None) -> Tensor:
         """(batch, time, features) with real tokens first -> (batch, time, hidden_size x directions).

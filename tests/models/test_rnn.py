@@ -1,0 +1,521 @@
+"""The recurrent family: its numerics, padding, state, configuration, and round trips."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from tl_toolkit.models import (
+    RnnConfig,
+    RnnForCausalLM,
+    RnnForSequenceClassification,
+    RnnForTokenClassification,
+    RnnModel,
+)
+from tl_toolkit.models.rnn_cache import RnnCache
+
+BATCH, TIME, VOCAB, EMBEDDING, HIDDEN, LAYERS, LABELS = 5, 11, 23, 7, 13, 2, 3
+CELLS = ["lstm", "gru", "rnn_tanh", "rnn_relu"]
+HEADS = [RnnModel, RnnForSequenceClassification, RnnForTokenClassification, RnnForCausalLM]
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+def config(**fields: Any) -> RnnConfig:
+    sizes = {"vocab_size": VOCAB, "embedding_size": EMBEDDING, "hidden_size": HIDDEN, "num_hidden_layers": LAYERS}
+    return RnnConfig(**{**sizes, "num_labels": LABELS, **fields})
+
+
+def token_ids(time: int = TIME) -> torch.Tensor:
+    return torch.randint(0, VOCAB, (BATCH, time))
+
+
+def ragged_mask() -> torch.Tensor:
+    """Right padding, left padding, holes, a single token, everything."""
+    mask = torch.ones(BATCH, TIME, dtype=torch.long)
+    mask[0, 7:] = 0
+    mask[1, :4] = 0
+    mask[2, [0, 3, 4, 8, 10]] = 0
+    mask[3] = 0
+    mask[3, 5] = 1
+    return mask
+
+
+# --- Numerics ---------------------------------------------------------------------------------------------------------
+
+
+def step(cell_type: str, cell: nn.RNNBase, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[Any, Any]:
+    """One step of the published equations: x (input), h and c (hidden)."""
+    from_input = cell.weight_ih_l0 @ x + cell.bias_ih_l0
+    from_state = cell.weight_hh_l0 @ h + cell.bias_hh_l0
+    if cell_type == "lstm":  # Hochreiter and Schmidhuber 1997, Gers et al. 2000
+        i, f, g, o = (from_input + from_state).chunk(4)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+    if cell_type == "gru":  # Cho et al. 2014, with the reset gate after the product
+        (r_x, z_x, n_x), (r_h, z_h, n_h) = from_input.chunk(3), from_state.chunk(3)
+        r, z = torch.sigmoid(r_x + r_h), torch.sigmoid(z_x + z_h)
+        return (1 - z) * torch.tanh(n_x + r * n_h) + z * h, c
+    return (torch.tanh if cell_type == "rnn_tanh" else torch.relu)(from_input + from_state), c  # Elman 1990
+
+
+def unroll(cell_type: str, cell: nn.RNNBase, xs: list[torch.Tensor]) -> list[torch.Tensor]:
+    h = c = torch.zeros(cell.hidden_size, dtype=xs[0].dtype)
+    outputs = []
+    for x in xs:
+        h, c = step(cell_type, cell, x, h, c)
+        outputs.append(h)
+    return outputs
+
+
+@pytest.mark.parametrize("direction, bidirectional", [("forward", False), ("backward", False), ("forward", True)])
+@pytest.mark.parametrize("cell_type", CELLS)
+@torch.no_grad()
+def test_equations_step_by_step(cell_type: str, direction: str, bidirectional: bool) -> None:
+    """Each text unrolled by hand over its real tokens alone, in float64."""
+    model = RnnModel(config(cell_type=cell_type, direction=direction, bidirectional=bidirectional)).double().eval()
+    ids, mask = token_ids(), ragged_mask()
+    outputs = model(ids, attention_mask=mask).last_hidden_state
+    for row in range(BATCH):
+        real = mask[row].bool()
+        xs = list(model.embedding(ids[row][real]))
+        for layer in model.layers:
+            if bidirectional:
+                forward = unroll(cell_type, layer.forward_cell, xs)
+                backward = unroll(cell_type, layer.backward_cell, xs[::-1])[::-1]
+                xs = [torch.cat(pair) for pair in zip(forward, backward, strict=True)]
+            elif direction == "backward":
+                xs = unroll(cell_type, layer.forward_cell, xs[::-1])[::-1]
+            else:
+                xs = unroll(cell_type, layer.forward_cell, xs)
+        torch.testing.assert_close(outputs[row][real], torch.stack(xs))
+        assert (outputs[row][~real] == 0).all()
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell_type", CELLS)
+@torch.no_grad()
+def test_equals_stacked_torch_module(cell_type: str, bidirectional: bool) -> None:
+    model = RnnModel(config(cell_type=cell_type, bidirectional=bidirectional)).eval()
+    kinds = {"lstm": nn.LSTM, "gru": nn.GRU}
+    options = {} if cell_type in kinds else {"nonlinearity": cell_type.removeprefix("rnn_")}
+    module = kinds.get(cell_type, nn.RNN)(
+        EMBEDDING, HIDDEN, LAYERS, batch_first=True, bidirectional=bidirectional, **options
+    )
+    for index, layer in enumerate(model.layers):
+        for cell, suffix in [(layer.forward_cell, ""), (layer.backward_cell, "_reverse")]:
+            for name, parameter in cell.named_parameters() if cell is not None else []:
+                getattr(module, f"{name[:-1]}{index}{suffix}").copy_(parameter)
+    ids = token_ids()
+    lengths = torch.tensor([11, 3, 7, 1, 5])
+    packed = nn.utils.rnn.pack_padded_sequence(model.embedding(ids), lengths, batch_first=True, enforce_sorted=False)
+    expected, _ = nn.utils.rnn.pad_packed_sequence(module(packed)[0], batch_first=True)
+    mask = (torch.arange(TIME) < lengths[:, None]).long()
+    torch.testing.assert_close(model(ids, attention_mask=mask).last_hidden_state, expected)
+
+
+def test_backpropagation_through_time() -> None:
+    """Elman tanh: dL/dW = sum_t delta_t h_{t-1}^T, delta_t = (1 - h_t^2) (dL/dh_t + W^T delta_{t+1}) (Werbos 1990)."""
+    model = RnnModel(config(cell_type="rnn_tanh", num_hidden_layers=1)).double()
+    cell = model.layers[0].forward_cell
+    ids = token_ids()[:1]
+    upstream = torch.randn(TIME, HIDDEN, dtype=torch.float64)
+    hidden = model(ids).last_hidden_state[0]
+    (hidden * upstream).sum().backward()
+
+    h, w = hidden.detach(), cell.weight_hh_l0.detach()
+    x = model.embedding(ids[0]).detach()
+    delta = torch.zeros(HIDDEN, dtype=torch.float64)
+    recurrent, inputs = torch.zeros_like(cell.weight_hh_l0), torch.zeros_like(cell.weight_ih_l0)
+    for t in reversed(range(TIME)):
+        delta = (1 - h[t] ** 2) * (upstream[t] + w.T @ delta)
+        inputs += torch.outer(delta, x[t])
+        if t > 0:
+            recurrent += torch.outer(delta, h[t - 1])
+    torch.testing.assert_close(cell.weight_hh_l0.grad, recurrent)
+    torch.testing.assert_close(cell.weight_ih_l0.grad, inputs)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell_type", CELLS)
+@torch.no_grad()
+def test_one_hot_equals_materialised_one_hot(cell_type: str, bidirectional: bool) -> None:
+    model = RnnModel(config(cell_type=cell_type, bidirectional=bidirectional, embedding_type="one_hot")).eval()
+    ids, mask = token_ids(), ragged_mask()
+    outputs = model(ids, attention_mask=mask, output_hidden_states=True)
+    layer = model.layers[0]
+    cells = [cell for cell in (layer.forward_cell, layer.backward_cell) if cell is not None]
+    input_matrices = model.embedding.weight.chunk(len(cells), dim=1)
+    for row in range(BATCH):
+        real = mask[row].bool()
+        indicators = nn.functional.one_hot(ids[row][real], VOCAB).float()
+        expected = []
+        for index, (cell, matrix) in enumerate(zip(cells, input_matrices, strict=True)):
+            options = {"nonlinearity": cell.nonlinearity} if isinstance(cell, nn.RNN) else {}
+            plain = type(cell)(VOCAB, HIDDEN, batch_first=True, **options)
+            plain.weight_ih_l0.copy_(matrix.T)
+            for name in ("weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
+                getattr(plain, name).copy_(getattr(cell, name))
+            read = indicators if index == 0 else indicators.flip(0)
+            out = plain(read[None])[0][0]
+            expected.append(out if index == 0 else out.flip(0))
+        torch.testing.assert_close(outputs.hidden_states[1][row][real], torch.cat(expected, dim=-1))
+
+
+# --- Padding ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "concat", "attention"])
+@pytest.mark.parametrize("direction, bidirectional", [("forward", False), ("backward", False), ("forward", True)])
+@torch.no_grad()
+def test_padding_never_changes_a_text(pooling: str, direction: str, bidirectional: bool) -> None:
+    """Each text classified alone, without padding, gives the logits it gives in the padded batch."""
+    fields = config(pooling=pooling, direction=direction, bidirectional=bidirectional)
+    model = RnnForSequenceClassification(fields).eval()
+    ids, mask = token_ids(), ragged_mask()
+    logits = model(ids, attention_mask=mask).logits
+    for row in range(BATCH):
+        alone = model(ids[row][mask[row].bool()][None]).logits[0]
+        torch.testing.assert_close(logits[row], alone)
+    other_padding = torch.where(mask.bool(), ids, (ids + 1) % VOCAB)
+    assert torch.equal(model(other_padding, attention_mask=mask).logits, logits)
+    embeds = model.get_input_embeddings()(ids)
+    torch.testing.assert_close(model(inputs_embeds=embeds, attention_mask=mask).logits, logits)
+    permutation = torch.tensor([3, 0, 4, 2, 1])
+    torch.testing.assert_close(model(ids[permutation], attention_mask=mask[permutation]).logits, logits[permutation])
+
+
+@torch.no_grad()
+def test_row_without_tokens_is_no_error() -> None:
+    mask = ragged_mask()
+    mask[3] = 0
+    for bidirectional in (False, True):
+        model = RnnForSequenceClassification(config(bidirectional=bidirectional)).eval()
+        assert model(token_ids(), attention_mask=mask).logits.isfinite().all()
+    cache = RnnModel(config()).eval()(token_ids(), attention_mask=mask).past_key_values
+    assert (cache.layers[0].recurrent_states[0][3] == 0).all()
+
+
+@torch.no_grad()
+def test_attention_weights() -> None:
+    model = RnnForSequenceClassification(config(pooling="attention", bidirectional=True)).eval()
+    ids, mask = token_ids(), ragged_mask()
+    (weights,) = model(ids, attention_mask=mask, output_attentions=True).attentions
+    assert weights.shape == (BATCH, TIME)
+    torch.testing.assert_close(weights.sum(1), torch.ones(BATCH))
+    assert (weights[mask == 0] == 0).all()
+    assert model(ids, attention_mask=mask).attentions is None
+
+
+# --- State ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_two_windows_equal_one(cell_type: str, direction: str, masked: bool) -> None:
+    """Outputs and gradients: the state carries both over the border, padding inside either window or not."""
+    model = RnnModel(config(cell_type=cell_type, direction=direction)).double().train()
+    ids, mask = token_ids(), ragged_mask() if masked else torch.ones(BATCH, TIME, dtype=torch.long)
+    whole = model(ids, attention_mask=mask).last_hidden_state
+    whole.square().sum().backward()
+    gradient = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+
+    windows = [slice(0, 4), slice(4, TIME)]
+    outputs, cache = [], None
+    for window in windows if direction == "forward" else reversed(windows):
+        result = model(ids[:, window], attention_mask=mask[:, window], past_key_values=cache, use_cache=True)
+        cache = result.past_key_values
+        outputs.append(result.last_hidden_state)
+    joined = torch.cat(outputs if direction == "forward" else outputs[::-1], dim=1)
+    torch.testing.assert_close(joined, whole)
+    joined.square().sum().backward()
+    for parameter, expected in zip(model.parameters(), gradient, strict=True):
+        torch.testing.assert_close(parameter.grad, expected)
+    assert cache.get_seq_length() == TIME
+
+
+@torch.no_grad()
+def test_state_matches_torch() -> None:
+    model = RnnModel(config(num_hidden_layers=1)).eval()
+    ids = token_ids()
+    _, (h, c) = model.layers[0].forward_cell(model.embedding(ids))
+    layer = model(ids).past_key_values.layers[0]
+    torch.testing.assert_close(layer.recurrent_states[0], h[0])
+    torch.testing.assert_close(layer.recurrent_states[1], c[0])
+
+
+def test_cache_operations() -> None:
+    cache = RnnCache(num_layers=2, states_per_layer=2)
+    assert (cache.get_seq_length(), cache.batch_size, cache.has_previous_state()) == (0, -1, False)
+    states = [(torch.randn(3, HIDDEN, requires_grad=True), torch.randn(3, HIDDEN)) for _ in range(2)]
+    for layer, state in zip(cache.layers, states, strict=True):
+        layer.update(state, 5)
+    assert (cache.get_seq_length(), cache.batch_size, cache.has_previous_state()) == (5, 3, True)
+    cache.reorder_cache(torch.tensor([2, 2, 0]))
+    assert torch.equal(cache.layers[1].recurrent_states[1], states[1][1][[2, 2, 0]])
+    cache.batch_repeat_interleave(2)
+    assert torch.equal(cache.layers[0].recurrent_states[0], states[0][0][[2, 2, 2, 2, 0, 0]])
+    cache.batch_select_indices(torch.tensor([4]))
+    assert torch.equal(cache.layers[0].recurrent_states[0], states[0][0][[0]])
+    assert cache.layers[0].recurrent_states[0].requires_grad
+    assert not cache.detach().layers[0].recurrent_states[0].requires_grad
+    assert not cache.is_compileable
+    assert cache.get_seq_length() == 5
+    cache.reset()
+    assert (cache.get_seq_length(), cache.has_previous_state()) == (0, False)
+
+
+@torch.no_grad()
+def test_cache_is_returned_when_wanted() -> None:
+    model, ids = RnnModel(config()), token_ids()
+    assert model.eval()(ids).past_key_values is not None
+    assert model.eval()(ids, use_cache=False).past_key_values is None
+    assert model.train()(ids).past_key_values is None
+    assert RnnModel(config(use_cache=False)).eval()(ids).past_key_values is None
+    both_ways = RnnModel(config(bidirectional=True)).eval()
+    assert both_ways(ids).past_key_values is None
+    with pytest.raises(ValueError, match="bidirectional=True"):
+        both_ways(ids, use_cache=True)
+
+
+# --- Losses -----------------------------------------------------------------------------------------------------------
+
+
+def test_losses() -> None:
+    ids, mask = token_ids(), ragged_mask()
+    model = RnnForSequenceClassification(config())
+    labels = torch.tensor([0, 2, -100, 1, -100])
+    result = model(ids, attention_mask=mask, labels=labels)
+    expected = nn.functional.cross_entropy(result.logits[[0, 1, 3]], labels[[0, 1, 3]])
+    torch.testing.assert_close(result.loss, expected)
+    torch.testing.assert_close(result[0], result.loss)
+
+    several = torch.randint(0, 2, (BATCH, LABELS)).float()
+    model = RnnForSequenceClassification(config(problem_type="multi_label_classification"))
+    result = model(ids, labels=several)
+    torch.testing.assert_close(result.loss, nn.functional.binary_cross_entropy_with_logits(result.logits, several))
+
+    numbers = torch.randn(BATCH)
+    model = RnnForSequenceClassification(config(num_labels=1))
+    result = model(ids, labels=numbers)
+    torch.testing.assert_close(result.loss, (result.logits[:, 0] - numbers).square().mean())
+
+    tags = torch.where(mask.bool(), torch.randint(0, LABELS, (BATCH, TIME)), -100)
+    result = RnnForTokenClassification(config())(ids, attention_mask=mask, labels=tags)
+    kept = tags != -100
+    torch.testing.assert_close(result.loss, nn.functional.cross_entropy(result.logits[kept], tags[kept]))
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_language_model_loss(direction: str) -> None:
+    """Every token but the one without a neighbour is predicted once, from the side that the model reads from."""
+    model, ids = RnnForCausalLM(config(direction=direction)), token_ids()
+    result = model(ids, labels=ids)
+    if direction == "forward":
+        logits, targets = result.logits[:, :-1], ids[:, 1:]
+    else:
+        logits, targets = result.logits[:, 1:], ids[:, :-1]
+    expected = nn.functional.cross_entropy(logits.reshape(-1, VOCAB), targets.reshape(-1))
+    torch.testing.assert_close(result.loss, expected)
+    summed = model(ids, labels=ids, num_items_in_batch=torch.tensor(17)).loss
+    torch.testing.assert_close(summed * 17, expected * BATCH * (TIME - 1))
+    shifted = token_ids()
+    result = model(ids, labels=ids, shift_labels=shifted)
+    expected = nn.functional.cross_entropy(result.logits.reshape(-1, VOCAB), shifted.reshape(-1))
+    torch.testing.assert_close(result.loss, expected)
+
+
+@torch.no_grad()
+def test_logits_to_keep() -> None:
+    model, ids = RnnForCausalLM(config()).eval(), token_ids()
+    logits = model(ids).logits
+    torch.testing.assert_close(model(ids, logits_to_keep=2).logits, logits[:, -2:])
+    torch.testing.assert_close(model(ids, logits_to_keep=torch.tensor([1, 5])).logits, logits[:, [1, 5]])
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@torch.no_grad()
+def test_language_model_does_not_see_its_target(direction: str) -> None:
+    model, ids = RnnForCausalLM(config(direction=direction)).eval(), token_ids()
+    changed = ids.clone()
+    changed[:, 6] = (changed[:, 6] + 1) % VOCAB
+    same = (model(ids).logits == model(changed).logits).all(dim=-1).all(dim=0)
+    unread = range(6) if direction == "forward" else range(7, TIME)
+    assert [index for index in range(TIME) if same[index]] == list(unread)
+
+
+# --- Initialisation, saving -------------------------------------------------------------------------------------------
+
+
+def test_initialisation() -> None:
+    model = RnnModel(config(num_hidden_layers=1, bidirectional=True))
+    for cell in (model.layers[0].forward_cell, model.layers[0].backward_cell):
+        for gate in cell.weight_hh_l0.split(HIDDEN):
+            torch.testing.assert_close(gate @ gate.T, torch.eye(HIDDEN), atol=1e-5, rtol=0)
+        bound = math.sqrt(6 / (EMBEDDING + HIDDEN))
+        assert 0.9 * bound < cell.weight_ih_l0.abs().max() <= bound
+        i, f, g, o = (cell.bias_ih_l0 + cell.bias_hh_l0).chunk(4)
+        assert (f == 1).all() and not (i.any() or g.any() or o.any())
+    assert 0.09 < model.embedding.weight.abs().max() <= 0.1
+    one_hot = RnnModel(config(embedding_type="one_hot", bidirectional=True))
+    assert torch.equal(one_hot.layers[0].backward_cell.weight_ih_l0, torch.eye(4 * HIDDEN))
+    bound = math.sqrt(6 / (VOCAB + HIDDEN))
+    assert 0.9 * bound < one_hot.embedding.weight.abs().max() <= bound
+
+
+VARIANTS = [
+    {},
+    {"cell_type": "gru", "bidirectional": True, "pooling": "attention"},
+    {"cell_type": "rnn_relu", "embedding_type": "one_hot"},
+    {"direction": "backward", "freeze_embeddings": True},
+    {"embedding_size": HIDDEN, "tie_word_embeddings": True},
+]
+
+
+@pytest.mark.parametrize("head, fields", itertools.product(HEADS, VARIANTS))
+@torch.no_grad()
+def test_round_trip_is_exact(head: Any, fields: dict[str, Any], tmp_path: Path) -> None:
+    if head is RnnForCausalLM and fields.get("bidirectional"):
+        pytest.skip("not a causal language model, see test_bidirectional_language_model_is_refused")
+    model = head(config(**fields)).eval()
+    model.save_pretrained(tmp_path)
+    loaded, info = head.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info.values())
+    expected = {name: (tensor, tensor.requires_grad) for name, tensor in model.named_parameters()}
+    for name, tensor in loaded.named_parameters():
+        assert torch.equal(tensor, expected[name][0]) and tensor.requires_grad == expected[name][1], name
+    assert len(dict(loaded.named_parameters())) == len(expected)
+    assert not list(loaded.buffers()) and not any(tensor.is_meta for tensor in loaded.parameters())
+    ids = token_ids()
+    assert torch.equal(model(ids)[0], loaded(ids)[0])
+    assert AutoConfig.from_pretrained(tmp_path).to_dict() == loaded.config.to_dict()
+
+
+def test_any_head_from_any_folder(tmp_path: Path) -> None:
+    model = RnnForCausalLM(config())
+    model.save_pretrained(tmp_path)
+    classifier = AutoModelForSequenceClassification.from_pretrained(tmp_path, num_labels=4)
+    assert isinstance(classifier, RnnForSequenceClassification) and classifier.classifier.out_features == 4
+    for name, tensor in AutoModel.from_pretrained(tmp_path).named_parameters():
+        assert torch.equal(tensor, model.get_parameter(f"rnn.{name}"))
+        assert torch.equal(tensor, classifier.get_parameter(f"rnn.{name}"))
+
+
+def test_auto_classes_build_the_family() -> None:
+    assert type(AutoModelForCausalLM.from_config(config())) is RnnForCausalLM
+    assert AutoModel._model_mapping[RnnConfig] == RnnModel
+    assert type(AutoConfig.for_model("rnn", hidden_size=5)) is RnnConfig
+
+
+def test_no_tensor_outside_parameters_and_buffers() -> None:
+    for fields in VARIANTS:
+        for module in RnnForSequenceClassification(config(**fields)).modules():
+            assert not [name for name, value in vars(module).items() if isinstance(value, torch.Tensor)]
+
+
+def test_frozen_embeddings_stay() -> None:
+    model = RnnForSequenceClassification(config(freeze_embeddings=True))
+    vectors = torch.randn(VOCAB, EMBEDDING)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.copy_(vectors)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, weight_decay=0.1)
+    model(token_ids(), labels=torch.tensor([0, 1, 2, 0, 1])).loss.backward()
+    optimizer.step()
+    assert torch.equal(model.get_input_embeddings().weight, vectors)
+
+
+def test_layer_groups_cover_every_parameter_once() -> None:
+    for head in HEADS:
+        model = head(config(pooling="attention"))
+        groups = model.layer_groups()
+        assert len(groups) == 1 + LAYERS + (head is not RnnModel)
+        for name, _ in model.named_parameters():
+            assert sum(name.startswith(prefix) for group in groups for prefix in group) == 1, name
+        for prefix in itertools.chain(*groups):
+            assert any(name.startswith(prefix) for name, _ in model.named_parameters()), prefix
+
+
+def test_resize_keeps_embeddings() -> None:
+    for fields in VARIANTS:
+        if fields.get("bidirectional"):
+            continue
+        model = RnnForCausalLM(config(**fields))
+        before = model.get_input_embeddings().weight.clone()
+        model.resize_token_embeddings(VOCAB + 4)
+        assert torch.equal(model.get_input_embeddings().weight[:VOCAB], before)
+        assert model(token_ids() + 4).logits.shape == (BATCH, TIME, VOCAB + 4)
+
+
+# --- Precision --------------------------------------------------------------------------------------------------------
+
+
+def test_autocast_on_cpu_stays_in_float32() -> None:
+    model, ids = RnnForSequenceClassification(config(bidirectional=True)), token_ids()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = model(ids, attention_mask=ragged_mask(), labels=torch.zeros(BATCH, dtype=torch.long)).loss
+    loss.backward()
+    assert loss.isfinite()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+# --- Errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"hiden_size": 3}, "Did you mean 'hidden_size'"),
+        ({"hidden_size": "3"}, "expected int"),
+        ({"hidden_size": 0}, "hidden_size must be at least 1"),
+        ({"cell_type": "lstn"}, "lstn"),
+        ({"pooling": "first"}, "first"),
+        ({"hidden_dropout": 1.0}, "hidden_dropout is a probability"),
+        ({"bidirectional": "yes"}, "expected bool"),
+        ({"bidirectional": True, "direction": "backward"}, "reads both ways"),
+        ({"tie_word_embeddings": True}, "embedding_size == hidden_size"),
+        ({"embedding_type": "one_hot", "freeze_embeddings": True}, "one_hot"),
+        ({"model_type": "bert"}, "'bert'"),
+    ],
+)
+def test_bad_configuration(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(Exception, match=message):
+        config(**fields)
+
+
+def test_unknown_field_when_loading(tmp_path: Path) -> None:
+    config().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="hiden_size"):
+        RnnConfig.from_pretrained(tmp_path, hiden_size=3)
+    assert RnnConfig.from_pretrained(tmp_path, hidden_size=3).hidden_size == 3
+    with pytest.raises(ValueError, match="hiden_size"):
+        config().update({"hiden_size": 3})
+    with pytest.raises(TypeError, match="hiden_size"):
+        RnnModel(config()).save_pretrained(tmp_path)
+        RnnModel.from_pretrained(tmp_path, hiden_size=3)
+
+
+def test_bidirectional_language_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="bidirectional=False"):
+        RnnForCausalLM(config(bidirectional=True))
+
+
+def test_bad_input() -> None:
+    model, ids = RnnModel(config()), token_ids()
+    with pytest.raises(ValueError, match="exactly one"):
+        model()
+    with pytest.raises(ValueError, match="exactly one"):
+        model(ids, inputs_embeds=model.embedding(ids))
+    with pytest.raises(ValueError, match="at least the 11 positions"):
+        model(ids, attention_mask=torch.ones(BATCH, TIME - 1))
