@@ -33,6 +33,12 @@ SINGLE, MULTI = "single_label_classification", "multi_label_classification"
         ({"text": S, "labels": List(S)}, ("text", None, "labels", MULTI)),
         ({"name": S, "label": C}, ("name", None, "label", SINGLE)),
         ({"Unnamed: 0": I, "comment": S, "class": I}, ("comment", None, "class", SINGLE)),
+        (
+            {"tweet_id": I, "airline_sentiment": S, "airline": S, "tweet text": S, "user": S},
+            ("tweet text", None, "airline_sentiment", SINGLE),
+        ),
+        ({"reviewText": S, "overall": I}, ("reviewText", None, "overall", SINGLE)),
+        ({"ticket": S, "ticketCategory": S}, ("ticket", None, "ticketCategory", SINGLE)),
         ({"tweet": Value("large_string"), "target": I}, ("tweet", None, "target", SINGLE)),
     ],
 )

@@ -86,6 +86,12 @@ def test_local_folder_with_configurations(tmp_path):
         load(tmp_path)
 
 
+def test_folder_of_csv_files_takes_words_for_words(tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text("text,label\nnull,1\nNA,0\n")
+    assert rows_of(tmp_path) == [("null", 1), ("NA", 0)]
+
+
 def test_saved_to_disk(tmp_path):
     DatasetDict({"train": Dataset.from_dict({"text": ["a"], "label": [1]})}).save_to_disk(tmp_path / "saved")
     assert rows_of(tmp_path / "saved") == [("a", 1)]

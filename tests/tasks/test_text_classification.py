@@ -346,6 +346,17 @@ def test_prediction_without_labels(tmp_path):
         task.prepare_for_prediction("validation")
 
 
+def test_a_column_that_is_only_guessed_to_be_the_label_stops_no_prediction(tmp_path, caplog):
+    (tmp_path / "d.csv").write_text("text,year\na,1999\nb,2001\n")
+    task = task_for_model(DataArguments(dataset_name=str(tmp_path / "d.csv")), config())
+    with caplog.at_level(logging.WARNING):
+        assert task.prepare_for_prediction().column_names == ["row", "text"]
+    assert "'year' holds no labels of this model" in caplog.text
+    task.arguments.label_column = "year"
+    with pytest.raises(UserError, match="not known here: '1999', '2001'"):
+        task.prepare_for_prediction()
+
+
 def test_the_kind_of_model_settles_the_task(tmp_path):
     arguments = DataArguments(dataset_name="x")
     assert isinstance(task_for_model(arguments, config(["score"])), Regression)

@@ -12,7 +12,8 @@ from tl_toolkit.errors import UserError, nearest
 # In order of preference, compared in lower case.
 TEXT_NAMES = (
     "text", "sentence", "review", "content", "document", "comment", "tweet", "message", "utterance", "body", "query",
-    "question", "description", "headline", "title", "input", "sequence", "name",
+    "question", "article", "abstract", "post", "news", "phrase", "statement", "transcript", "feedback", "description",
+    "summary", "headline", "title", "input", "sequence", "name",
 )  # fmt: skip
 PAIR_NAMES = (
     ("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("sentence_a", "sentence_b"),
@@ -91,12 +92,16 @@ def _find_text(features: Mapping[str, Any], taken: set[str | None]) -> str:
     conventional = _first_known(features, TEXT_NAMES[:4])
     if conventional and conventional not in taken and not any(name.lower() in TEXT_NAMES for name in candidates):
         _check_text(features, "text_column", conventional)
-    others = [name for name in candidates if not _is_label_name(name) and not _is_identifier(name)]
+    others = [name for name in candidates if not is_label_name(name) and not _is_identifier(name)]
     remaining = others or [name for name in candidates if not _is_identifier(name)] or candidates
     if len(remaining) == 1 and (others or conventional is None):
         return remaining[0]
     if known := _first_known(remaining, TEXT_NAMES):
         return known
+    unlike_labels = [name for name in remaining if not _words(name) & {*LABEL_NAMES, *RATING_NAMES}]
+    for likely in (unlike_labels, [name for name in unlike_labels if _words(name) & set(TEXT_NAMES)]):
+        if len(likely) == 1:
+            return likely[0]
     trouble = "no column holds strings" if not candidates else f"it could be any of {', '.join(map(repr, remaining))}"
     raise UserError(
         f"The column with the text is not clear: {trouble}. Name it by --text_column. {_available(features)}"
@@ -107,7 +112,7 @@ def _find_label(features: Mapping[str, Any], texts: set[str | None], regression:
     usable = is_number if regression else _is_class_like
     candidates = [
         name for name, feature in features.items()
-        if name not in texts and usable(feature) and (not _is_identifier(name) or _is_label_name(name))
+        if name not in texts and usable(feature) and (not _is_identifier(name) or is_label_name(name))
     ]  # fmt: skip
     named = [name for name, kind in features.items() if "ClassLabel" in type(_inner(kind)).__name__]
     floats = [name for name in candidates if is_float(features[name])]
@@ -118,8 +123,10 @@ def _find_label(features: Mapping[str, Any], texts: set[str | None], regression:
         return preferred[0]
     if known := _first_known(preferred or candidates, RATING_NAMES):
         return known
-    if len(candidates) == 1:
-        return candidates[0]
+    likely = [name for name in candidates if _words(name) & set(LABEL_NAMES)]
+    for few in (likely, candidates):
+        if len(few) == 1:
+            return few[0]
     if not required:
         return None
     kind = "a number" if regression else "a class"
@@ -173,7 +180,13 @@ def _first_known(names: Mapping[str, Any] | list[str], known: tuple[str, ...]) -
     return next((lower[name] for name in known if name in lower), None)
 
 
-def _is_label_name(name: str) -> bool:
+def _words(name: str) -> set[str]:
+    """The words of a name: `reviewText` and `review_text` have "review" and "text"."""
+    return set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_").replace(" ", "_").split("_"))
+
+
+def is_label_name(name: str) -> bool:
+    """Whether a column of this name is a label by convention."""
     return name.lower() in LABEL_NAMES + RATING_NAMES
 
 

@@ -100,15 +100,18 @@ def _load_folder(name: str, path: Path, config: str | None) -> DatasetDict:
         except Exception as error:
             raise UserError(f"The saved dataset {name!r} cannot be read: {_innermost(error)}") from error
         return DatasetDict({"train": loaded}) if isinstance(loaded, Dataset) else loaded
-    return _load_with_datasets(name, str(path), config, None)
+    kinds = {file_suffix(file) for file in path.rglob("*")} & set(SUFFIXES)
+    # As in single files, the words "None", "null" and "NA" are no missing values.
+    options = {"keep_default_na": False, "na_values": [""]} if kinds == {".csv"} else {}
+    return _load_with_datasets(name, str(path), config, None, **options)
 
 
-def _load_with_datasets(name: str, path: str, config: str | None, revision: str | None) -> DatasetDict:
+def _load_with_datasets(name: str, path: str, config: str | None, revision: str | None, **options: Any) -> DatasetDict:
     import datasets
 
     try:
         with _quiet_below_warnings():
-            return datasets.load_dataset(path, config, revision=revision)
+            return datasets.load_dataset(path, config, revision=revision, **options)
     except (datasets.exceptions.DatasetNotFoundError, FileNotFoundError) as error:
         where = f" at revision {revision!r}" if revision else ""
         raise UserError(f"The dataset {name!r}{where} was not found: {_innermost(error)}") from error
@@ -152,8 +155,7 @@ def _failure(name: str, error: BaseException) -> str:
 def _innermost(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}".rstrip(": ")
 
 
 class _quiet_below_warnings:

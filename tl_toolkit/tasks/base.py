@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tl_toolkit.data.columns import Columns
+from tl_toolkit.data.columns import Columns, is_label_name
 from tl_toolkit.data.encoding import encode_texts
 from tl_toolkit.data.sources import Source, load_source
 from tl_toolkit.data.splits import SYNONYMS, find_split
@@ -225,14 +225,25 @@ class Task(ABC):
         rows = source.dataset[name]
         self.columns = self._find_columns(rows.features, label_required=False)
         self._check_texts(rows, name)
-        labels = None
-        if self.columns.label is not None:
+        return self._normalised(rows, np.arange(len(rows)), self._labels_for_prediction(rows, name))
+
+    def _labels_for_prediction(self, rows: Dataset, name: str) -> np.ndarray | None:
+        label = self.columns.label
+        if label is None:
+            return None
+        try:
             read, labelled = self._read_labels(rows, name)
             if labelled.all():
-                labels = self._encode(read, name)
-            elif labelled.any():
-                logger.warning("Not all rows of split %r have a label: no metrics are computed.", name)
-        return self._normalised(rows, np.arange(len(rows)), labels)
+                return self._encode(read, name)
+        except UserError:
+            # A column that was only guessed to be the label, by being the last one left, may well be something else.
+            if self.arguments.label_column is not None or not isinstance(label, str) or is_label_name(label):
+                raise
+            logger.warning("Column %r holds no labels of this model: no metrics are computed.", label)
+            return None
+        if labelled.any():
+            logger.warning("Not all rows of split %r have a label: no metrics are computed.", name)
+        return None
 
     def _prediction_split(self, source: Source, split: str | None) -> str:
         names = list(source.dataset)
