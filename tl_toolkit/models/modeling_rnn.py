@@ -358,13 +358,16 @@ class RnnForCausalLM(RnnPreTrainedModel, GenerationMixin):
         return False  # generation must not start from a cache of keys and values: the model makes its own
 
     def prepare_inputs_for_generation(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
+        self, input_ids: Any, attention_mask: Any = None, inputs_embeds: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
+        # The names are in the signature because generation looks there for what the model can use.
         if self.config.direction == "backward":
             raise ValueError(
-                "A model with direction='backward' predicts what stands before a text: generate() appends."
+                "generate() appends to a text; a model with direction='backward' predicts what comes before."
             )
-        return super().prepare_inputs_for_generation(input_ids, attention_mask=attention_mask, **kwargs)
+        return super().prepare_inputs_for_generation(
+            input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
+        )
 
     @can_return_tuple
     def forward(

@@ -1,0 +1,87 @@
+"""A saved folder loads in a Python without the toolkit, any head from any other head's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from tl_toolkit.models import RnnConfig, RnnForCausalLM, RnnForSequenceClassification
+
+# Runs where `import tl_toolkit` fails; prints what each head computes, and saves one of them again.
+SCRIPT = """
+import json, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "tl_toolkit":
+            raise ModuleNotFoundError("no toolkit here")
+
+sys.meta_path.insert(0, Absent())
+import torch
+import transformers
+
+ids = torch.tensor([[5, 2, 7, 0], [3, 3, 1, 6]])
+mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
+tasks = ["SequenceClassification", "TokenClassification", "CausalLM"]
+heads = ["AutoModel"] + ["AutoModelFor" + task for task in tasks]
+result = {}
+for folder in sys.argv[1:]:
+    found = result[folder] = {}
+    for name in heads:
+        model = getattr(transformers, name).from_pretrained(folder, trust_remote_code=True).eval()
+        found[name] = [type(model).__name__, model(ids, attention_mask=mask)[0].tolist()]
+        if name == "AutoModelForSequenceClassification":
+            model.save_pretrained(folder + "_again")
+        if name == "AutoModelForCausalLM":
+            found["generated"] = model.generate(ids, attention_mask=mask, max_new_tokens=5, num_beams=2).tolist()
+assert not any(name.split(".")[0] == "tl_toolkit" for name in sys.modules)
+print(json.dumps(result))
+"""
+
+
+def test_loads_without_the_toolkit(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 11, "embedding_size": 5, "hidden_size": 7, "num_hidden_layers": 2, "num_labels": 3}
+    models = [
+        head(RnnConfig(**sizes, eos_token_id=1)).eval() for head in (RnnForCausalLM, RnnForSequenceClassification)
+    ]
+    folders = [tmp_path / type(model).__name__ for model in models]
+    for model, folder in zip(models, folders, strict=True):
+        model.save_pretrained(folder)
+    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", SCRIPT, *map(str, folders)]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+
+    ids = torch.tensor([[5, 2, 7, 0], [3, 3, 1, 6]])
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
+    for model, folder in zip(models, folders, strict=True):
+        found = result[str(folder)]
+        for auto_class, reference in RnnConfig.auto_classes.items():
+            if auto_class != "AutoConfig":
+                assert found[auto_class][0] == reference.split(".")[1]
+        torch.testing.assert_close(torch.tensor(found["AutoModel"][1]), model.rnn(ids, attention_mask=mask)[0])
+        torch.testing.assert_close(torch.tensor(found[model._auto_class][1]), model(ids, attention_mask=mask)[0])
+        # What was loaded there and saved again carries the code as well, and loads here.
+        again = Path(f"{folder}_again")
+        for file in folder.glob("*.py"):
+            assert (again / file.name).read_text() == file.read_text()
+        reloaded = RnnForSequenceClassification.from_pretrained(again).eval()
+        expected = torch.tensor(found["AutoModelForSequenceClassification"][1])
+        torch.testing.assert_close(reloaded(ids, attention_mask=mask).logits, expected)
+    generated = models[0].generate(ids, attention_mask=mask, max_new_tokens=5, num_beams=2)
+    assert result[str(folders[0])]["generated"] == generated.tolist()
+
+
+def test_files_that_travel_import_only_each_other(tmp_path: Path) -> None:
+    RnnForCausalLM(RnnConfig(vocab_size=11, embedding_size=5, hidden_size=7)).save_pretrained(tmp_path)
+    carried = {path.stem for path in tmp_path.glob("*.py")}
+    assert {"configuration_rnn", "modeling_rnn", "pooling", "rnn_cache", "rnn_layers", "strict_config"} == carried
+    for path in tmp_path.glob("*.py"):
+        assert "tl_toolkit" not in path.read_text()
