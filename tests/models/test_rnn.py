@@ -506,6 +506,34 @@ def test_unknown_field_when_loading(tmp_path: Path) -> None:
         RnnModel.from_pretrained(tmp_path, hiden_size=3)
 
 
+def test_what_transformers_passes_is_no_unknown_field(tmp_path: Path) -> None:
+    model = RnnForSequenceClassification(config(problem_type="multi_label_classification", dtype="float32"))
+    model.config.id2label = {0: "red", 1: "green", 2: "blue"}
+    model.save_pretrained(tmp_path)
+    again = RnnConfig.from_dict(model.config.to_dict())
+    assert again.to_dict() == model.config.to_dict()
+    again = AutoConfig.from_pretrained(
+        tmp_path,
+        trust_remote_code=True,
+        revision="main",
+        token=None,
+        output_attentions=True,
+        attn_implementation="eager",
+    )
+    assert again.output_attentions and again.id2label == model.config.id2label and type(again) is RnnConfig
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path, trust_remote_code=True, dtype=torch.float64)
+    assert loaded.dtype == torch.float64
+    assert RnnConfig(torch_dtype="float32", num_labels=5).num_labels == 5
+
+
+def test_stray_attribute_is_not_saved(tmp_path: Path) -> None:
+    stray = config()
+    stray.hiden_size = 3
+    with pytest.raises(Exception, match="hiden_size"):
+        stray.save_pretrained(tmp_path)
+    assert not (tmp_path / "config.json").exists()
+
+
 def test_bidirectional_language_model_is_refused() -> None:
     with pytest.raises(ValueError, match="bidirectional=False"):
         RnnForCausalLM(config(bidirectional=True))

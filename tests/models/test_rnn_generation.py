@@ -18,7 +18,7 @@ NEW = 7
 
 
 def language_model(cell_type: str = "lstm", **fields: Any) -> RnnForCausalLM:
-    torch.manual_seed(3)
+    torch.manual_seed(2)
     config = RnnConfig(
         vocab_size=VOCAB,
         embedding_size=11,
@@ -32,7 +32,7 @@ def language_model(cell_type: str = "lstm", **fields: Any) -> RnnForCausalLM:
     model = RnnForCausalLM(config).eval()
     with torch.no_grad():  # large weights: the choices differ from step to step
         for parameter in model.parameters():
-            parameter.uniform_(-1.5, 1.5)
+            parameter.uniform_(-2.5, 2.5)
     return model
 
 

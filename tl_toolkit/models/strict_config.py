@@ -10,8 +10,6 @@ from transformers import PreTrainedConfig
 # carry the state of a loaded checkpoint rather than the architecture, so they are no field of any family.
 _BOOKKEEPING = frozenset(
     {
-        "_commit_hash",
-        "_name_or_path",
         "attn_implementation",
         "auto_map",
         "base_model_pp_plan",
@@ -57,6 +55,10 @@ class StrictConfig(PreTrainedConfig):
         kwargs["auto_map"] = {**self.auto_classes, **(kwargs.get("auto_map") or {})}
         super().__post_init__(**kwargs)
 
+    def validate_names(self) -> None:
+        """Runs before every save too: an attribute set by hand would make a config.json that cannot be loaded."""
+        self._reject_unknown(vars(self))
+
     @classmethod
     def known_names(cls) -> set[str]:
         """The names of all fields, with those that transformers maps onto them (`attribute_map`)."""
@@ -86,7 +88,7 @@ class StrictConfig(PreTrainedConfig):
     def _reject_unknown(cls, names: Any) -> None:
         known = cls.known_names()
         for name in names:
-            if name in known or name in _BOOKKEEPING:
+            if name in known or name in _BOOKKEEPING or name.startswith("_"):
                 continue
             near = get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
