@@ -66,7 +66,7 @@ class TestSelfAttention(FamilyTests, unittest.TestCase):
     }
     config_class = SelfAttentionConfig
     config_fields = {"vocab_size": 97, "hidden_size": 20, "num_attention_heads": 4, "pooling": "attention"}
-    minimum_of_tests = 60
+    minimum_of_tests = 75
 
     def setUp(self) -> None:
         super().setUp()
