@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..training.record import RESULT_NAME, SCHEMA_VERSION, read_record, write_json
+from ..strategies import make_strategy
+from ..training.arguments import Arguments
+from ..training.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record, write_json
 from .grid import Grid, PlannedRun
 
 RESULTS_NAME = "results.jsonl"
@@ -46,7 +48,7 @@ def execute(grid: Grid, output_dir: Path, *, retry_failed: bool, say: Callable[[
             try:
                 record = run(arguments)
             except Exception as error:  # whatever happens to one run must not end the others
-                record = _failure(folder, planned, error)
+                record = _failure(folder, planned, arguments, error)
             record |= {"key": key, "entry": planned.entry, "folder": planned.folder}
             _tidy(folder, grid.keep_models)
             write_json(folder / RESULT_NAME, record)
@@ -68,13 +70,15 @@ def _write_results(grid: Grid, output_dir: Path) -> None:
     os.replace(temporary, output_dir / RESULTS_NAME)
 
 
-def _failure(folder: Path, planned: PlannedRun, error: Exception) -> dict[str, Any]:
+def _failure(folder: Path, planned: PlannedRun, arguments: Arguments, error: Exception) -> dict[str, Any]:
     """The record that the failed run left, or one that says what is known of it."""
     record = read_record(folder) or {
         "schema_version": SCHEMA_VERSION,
         "name": planned.entry,
+        "strategy": make_strategy(arguments.strategy, arguments.model).record(),
         "budget": {"label_budget": planned.label_budget},
         "seed": planned.seed,
+        "arguments": changed_arguments(arguments),
         "metrics": {},
     }
     kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 
@@ -186,7 +188,10 @@ class RunArguments(TrainingArguments):
         self.selects_on_main_metric = self.metric_for_best_model is None
         if self.load_best_model_at_end and self.eval_strategy in ("no", IntervalStrategy.NO):
             self.load_best_model_at_end = False
+        # accelerate's launcher starts processes on a CPU without telling them that a CPU was meant.
+        self.use_cpu = self.use_cpu or ("LOCAL_RANK" in os.environ and not torch.accelerator.is_available())
         super().__post_init__()
+        self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type != "cpu"
 
 
 def differing(arguments: Any) -> dict[str, Any]:

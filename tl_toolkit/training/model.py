@@ -129,8 +129,8 @@ def load_trained(arguments: ModelArguments, auto_class_name: str) -> PreTrainedM
     )
     if report["missing_keys"]:
         raise UserError(
-            f"The checkpoint {name!r} has no trained weights for {type(model).__name__}, so its answers would be random "
-            f"({listing(report['missing_keys'])} are missing). Train it with finetune.py first."
+            f"The checkpoint {name!r} has no trained weights for the head of {type(model).__name__}, so its answers "
+            f"would be random: {listing(report['missing_keys'])} are missing. Train it with finetune.py first."
         )
     return model
 
@@ -243,20 +243,18 @@ def _check_folder(path: Path, name: str) -> None:
 
 
 def _load(make: Callable[[], T], what: str) -> T:
-    """`make()`, with what transformers raises about its input turned into one paragraph."""
+    """`make()`, with what the libraries raise about its input turned into one paragraph."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    about_input = (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError)
     try:
         return make()
-    except UserError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "out of memory" in str(error):
+    except (*about_input, StrictDataclassError, SafetensorError) as error:
+        if "out of memory" in str(error):
             raise
         problem = " ".join(str(error).split())
         raise UserError(f"Could not make or load {what}. {problem[:600]}") from error
-    except Exception as error:
-        if type(error).__name__ not in ("SafetensorError", "StrictDataclassFieldValidationError"):
-            raise
-        raise UserError(f"Could not make or load {what}. {' '.join(str(error).split())[:600]}") from error
 
 
 def _special_ids(tokenizer: PreTrainedTokenizerBase, config_class: type[PreTrainedConfig]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentDefaultsHelpFormatter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_type_hints
 
 import yaml
 from transformers import HfArgumentParser
@@ -37,12 +37,15 @@ def make_parser(
         formatter_class=ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--config", default=None, help=f"{config_help} with the same keys as the flags; flags win.")
+    optional = {
+        name for kind in dataclass_types for name, hint in get_type_hints(kind).items() if type(None) in get_args(hint)
+    }
     for action in parser._actions:
         if action.dest == "resume_from_checkpoint":  # alone it means: from the last complete checkpoint
             action.nargs, action.const = "?", "true"
         if action.default is None and action.type is string_to_bool:  # a switch that also knows "not said"
             action.nargs, action.const = "?", True
-        if action.default is None and action.type is not None and action.nargs in (None, "?"):
+        if action.dest in optional - {"report_to"} and action.type is not None and action.nargs in (None, "?"):
             action.type = _or_none(action.type)  # so that a flag can undo what the YAML file says
     return parser
 

@@ -40,7 +40,9 @@ def run(arguments: Arguments) -> dict[str, Any]:
         NonFiniteLoss: the training came apart. The result record says so (`status` is "failed").
     """
     from transformers import set_seed
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a bar for every saved checkpoint would break Trainer's own
     started = _now()
     strategy = make_strategy(arguments.strategy, arguments.model)
     task = make_task(arguments.data)

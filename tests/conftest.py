@@ -1,0 +1,85 @@
+"""Data that is small enough to train on within a test, and real where the numbers matter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test waits for a network
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+_WORDS = {
+    "fruit": ["apple", "pear", "plum", "fig", "melon"],
+    "metal": ["iron", "tin", "lead", "zinc", "gold"],
+    "river": ["rhine", "rhone", "elbe", "oder", "main"],
+}
+
+
+def make_texts(rows: int, seed: int) -> tuple[list[str], list[str]]:
+    """Texts of 3 to 11 words, one in three of which gives the class away, and the names of their classes."""
+    rng = np.random.default_rng(seed)
+    names = list(_WORDS)
+    common = ["the", "a", "of", "and", "some", "very", "old", "new"]
+    texts, labels = [], []
+    for row in range(rows):
+        label = names[row % len(names)]
+        length = int(rng.integers(3, 12))
+        words = [rng.choice(_WORDS[label]) if i % 3 == 0 else rng.choice(common) for i in range(length)]
+        texts.append(" ".join(words))
+        labels.append(label)
+    return texts, labels
+
+
+@pytest.fixture
+def dataset_folder(tmp_path: Path) -> Path:
+    """A Hub-style folder with 66 training, 31 validation and 47 test rows of three classes."""
+    import pandas as pd
+
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for seed, (split, rows) in enumerate({"train": 66, "validation": 31, "test": 47}.items()):
+        texts, labels = make_texts(rows, seed)
+        pd.DataFrame({"text": texts, "label": labels}).to_parquet(folder / f"{split}.parquet")
+    return folder
+
+
+@pytest.fixture
+def test_data() -> Path:
+    """The folder of real data and weights that TL_TOOLKIT_TEST_DATA names."""
+    folder = os.environ.get("TL_TOOLKIT_TEST_DATA")
+    if not folder:
+        pytest.skip("TL_TOOLKIT_TEST_DATA names no folder with real data")
+    return Path(folder)
+
+
+@pytest.fixture
+def finetune(dataset_folder: Path, tmp_path: Path) -> Callable[..., dict]:
+    """Runs a small fine-tuning in this process: `finetune(output, **settings)` returns the result record."""
+    from tl_toolkit.training.parsing import arguments_from
+    from tl_toolkit.training.run import run
+
+    def call(output: str = "out", **settings: object) -> dict:
+        base = {
+            "dataset_name": str(dataset_folder),
+            "output_dir": str(tmp_path / output),
+            "use_cpu": True,
+            "disable_tqdm": True,
+            "per_device_train_batch_size": 11,
+            "num_train_epochs": 2,
+        }
+        return run(arguments_from({**base, **settings}, "the test"))
+
+    return call
+
+
+RNN = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=13,num_hidden_layers=1"}
+
+
+@pytest.fixture
+def tiny_rnn() -> dict[str, str]:
+    """Settings of a model that trains in a second."""
+    return dict(RNN)

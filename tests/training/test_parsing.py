@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tl_toolkit.errors import UserError
+from tl_toolkit.training.parsing import arguments_from, parse_arguments
+
+
+def test_flags_beat_the_file_and_the_file_beats_the_defaults(tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("model_type: rnn\nseed: 7\nlearning_rate: 1e-3\nweight_decay: 0.5\n")
+    arguments = parse_arguments(["--seed", "11", "--config", str(config)])
+    assert arguments.run.seed == 11
+    assert arguments.run.learning_rate == 1e-3  # which PyYAML itself reads as a string
+    assert arguments.run.weight_decay == 0.5
+    assert arguments.run.per_device_train_batch_size == 32
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (["--sede", "3"], ["--sede", "--seed"]),
+        (["--see", "3"], ["--see"]),  # abbreviations are no flags
+        (["--seed", "three"], ["--seed", "three"]),
+        (["--strategy", "ful"], ["ful", "full"]),
+        (["--lr_scheduler_type", "lineal"], ["lineal", "linear"]),
+    ],
+)
+def test_a_wrong_flag_is_named(flags: list[str], names: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_arguments(flags)
+    assert all(name in str(caught.value) for name in names)
+
+
+def test_a_wrong_key_is_named_with_the_nearest(tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("modeltype: rnn\n")
+    with pytest.raises(UserError, match="'modeltype'.*'model_type'"):
+        parse_arguments(["--config", str(config)])
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "\t:"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(text)
+    with pytest.raises(UserError, match="run.yaml"):
+        parse_arguments(["--config", str(config)])
+    with pytest.raises(UserError, match="missing.yaml"):
+        parse_arguments(["--config", str(tmp_path / "missing.yaml")])
+
+
+def test_mappings_lists_and_none_reach_their_flags() -> None:
+    settings = {
+        "model_type": "rnn",
+        "config_overrides": {"bidirectional": True, "sizes": [1, 2], "x": None},
+        "report_to": ["tensorboard"],
+        "label_budget": None,
+        "bf16": False,
+    }
+    arguments = arguments_from(settings, "the test")
+    assert arguments.model.config_overrides == "bidirectional=true,sizes=[1,2],x=none"
+    assert arguments.run.report_to == ["tensorboard"]
+    assert arguments.data.label_budget is None
+
+
+def test_a_flag_can_take_back_what_the_file_says(tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("max_length: 17\nlabel_budget: 5\n")
+    arguments = parse_arguments(["--config", str(config), "--max_length", "none"])
+    assert (arguments.data.max_length, arguments.data.label_budget) == (None, 5)
+
+
+def test_resume_without_a_value_means_the_last_checkpoint() -> None:
+    assert parse_arguments(["--resume_from_checkpoint"]).run.resume_from_checkpoint == "true"
+    assert (
+        parse_arguments(["--resume_from_checkpoint", "x/checkpoint-3"]).run.resume_from_checkpoint == "x/checkpoint-3"
+    )
+    assert parse_arguments([]).run.resume_from_checkpoint is None
