@@ -21,11 +21,19 @@ CELLS = {
 NUM_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
-def permute_time(tensor: Tensor, positions: Tensor) -> Tensor:
-    """Pick `positions` (batch, time) along the time axis of (batch, time) or (batch, time, size)."""
-    if tensor.dim() == 3:
-        positions = positions[..., None].expand(-1, -1, tensor.shape[2])
-    return tensor.gather(1, positions)
+def take_positions(tensor: Tensor, positions: Tensor) -> Tensor:
+    """Pick `positions` (batch, time) along the time axis of (batch, time) or (batch, time, size).
+
+    A position equal to the length of the axis picks zeros, in tensors of three dimensions.
+    """
+    if tensor.dim() == 2:
+        return tensor.gather(1, positions)
+    # Picking whole rows of one matrix is several times faster on a CPU, above all backwards, than `gather`.
+    batch, time, size = tensor.shape
+    rows = positions + torch.arange(batch, device=tensor.device)[:, None] * time
+    rows = rows.where(positions < time, batch * time)
+    with_zeros = torch.cat([tensor.reshape(batch * time, size), tensor.new_zeros(1, size)])
+    return with_zeros.index_select(0, rows.flatten()).view(batch, time, size)
 
 
 class TokenOrder:
@@ -46,8 +54,8 @@ class TokenOrder:
         # Reverses the first `length` positions of a row; the modulus makes it a permutation of the rest as well.
         self.reversed_positions = (self.lengths[:, None] - 1 - position) % mask.shape[1]  # (batch, time)
         real_first = (~mask).int().argsort(dim=1, stable=True)
-        self.order = permute_time(real_first, self.reversed_positions) if reverse else real_first
-        self.inverse = self.order.argsort(dim=1)
+        self.order = take_positions(real_first, self.reversed_positions) if reverse else real_first
+        self.inverse = self.order.argsort(dim=1).where(mask, mask.shape[1])
 
     @cached_property
     def lengths_on_cpu(self) -> Tensor:
@@ -56,15 +64,15 @@ class TokenOrder:
 
     def compact(self, tensor: Tensor) -> Tensor:
         """From reading order to real tokens first: (batch, time) or (batch, time, size)."""
-        return permute_time(tensor, self.order)
+        return take_positions(tensor, self.order)
 
     def restore(self, tensor: Tensor) -> Tensor:
         """From real tokens first to reading order, with zeros at masked positions: (batch, time, size)."""
-        return permute_time(tensor, self.inverse).masked_fill(~self.mask[..., None], 0)
+        return take_positions(tensor, self.inverse)
 
     def flip(self, tensor: Tensor) -> Tensor:
         """Reverse the real tokens of each row of a compact tensor. Its own inverse."""
-        return permute_time(tensor, self.reversed_positions)
+        return take_positions(tensor, self.reversed_positions)
 
 
 class RnnLayer(nn.Module):
