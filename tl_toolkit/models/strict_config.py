@@ -82,7 +82,8 @@ class StrictConfig(PreTrainedConfig):
         when saving: transformers' own model tests set the epsilon of every kind of norm on every configuration.
         """
         kept = self.known_names() | _BOOKKEEPING
-        return {name: value for name, value in super().to_dict().items() if name in kept}
+        every = super().to_dict()
+        return {name: value for name, value in every.items() if name in kept or name.startswith("_")}
 
     @classmethod
     def _reject_unknown(cls, names: Any) -> None:
