@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tl_toolkit.data.tokenizers import build_tokenizer
-from tl_toolkit.data.vectors import load_vectors, with_words_of
+from tl_toolkit.data.vectors import load_vectors, words_of
 from tl_toolkit.errors import UserError
 
 LINES = ["good 1 2 3", "film -0.5 0.25 1e-1", "unused 9 9 9", "good 7 7 7", "plot 3 2 1 "]
@@ -99,10 +99,15 @@ def test_missing_and_corrupt_files(tmp_path, tokenizer):
 
 def test_vocabulary_learned_with_the_words_of_the_file(tmp_path):
     (tmp_path / "v.txt").write_text("\n".join(LINES))
-    tokenizer = build_tokenizer(
-        "word", with_words_of(tmp_path / "v.txt", ["a film", "a plot"], times=2), min_frequency=2
-    )
+    words = list(words_of(tmp_path / "v.txt"))
+    tokenizer = build_tokenizer("word", ["a film", "a story"], min_frequency=2, more_words=words)
     assert {"a", "film", "good", "unused"} <= set(tokenizer.get_vocab())
+    assert "story" not in tokenizer.get_vocab()  # once in the texts, and not in the file
+    ids = tokenizer("a good film")["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(ids) == ["a", "good", "film"]
+    few = build_tokenizer("word", ["a film", "a story"], min_frequency=2, more_words=words, vocab_size=6)
+    assert sorted(few.get_vocab().values()) == list(range(6))
+    assert {"a", words[0]} <= set(few.get_vocab())  # the first words of the file, which are its most frequent
 
 
 def test_real_glove():

@@ -232,13 +232,41 @@ def test_a_checkpoint_of_another_architecture_is_refused(
         finetune("second", **other, resume_from_checkpoint=str(checkpoint))
 
 
-def test_an_unfinished_run_is_not_overwritten_unasked(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
+def test_an_output_folder_is_not_overwritten_unasked(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
     finetune(**tiny_rnn)
     (tmp_path / "out" / "result.json").unlink()  # as if it had been killed
     with pytest.raises(UserError, match="--resume_from_checkpoint.*--overwrite_output_dir"):
         finetune(**tiny_rnn)
     assert finetune(**tiny_rnn, overwrite_output_dir=True)["status"] == "completed"
     assert finetune(**tiny_rnn)["status"] == "completed"  # a finished run may be made again
+
+
+def test_weights_that_are_no_earlier_run_are_kept(finetune: Finetune, bert_checkpoint: Path) -> None:
+    weights = (bert_checkpoint / "model.safetensors").read_bytes()
+    with pytest.raises(UserError, match="same folder"):
+        finetune(model_name_or_path=str(bert_checkpoint), output_dir=str(bert_checkpoint))
+    with pytest.raises(UserError, match="holds a model"):
+        finetune(model_type="rnn", output_dir=str(bert_checkpoint))
+    assert (bert_checkpoint / "model.safetensors").read_bytes() == weights
+
+
+def test_a_run_killed_in_its_first_save_starts_anew(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
+    torn = tmp_path / "out" / "checkpoint-6"
+    torn.mkdir(parents=True)
+    (torn / "model.safetensors").write_bytes(b"half of it")
+    assert finetune(**tiny_rnn, resume_from_checkpoint="true")["status"] == "completed"
+
+
+@pytest.mark.parametrize("settings", [{"report_to": "nowhere"}, {"metric_for_best_model": "acuracy"}])
+def test_what_trainer_refuses_is_one_paragraph(finetune: Finetune, tiny_rnn: dict, settings: dict) -> None:
+    with pytest.raises(UserError, match=next(iter(settings.values()))):
+        finetune(**tiny_rnn, **settings)
+
+
+def test_a_model_with_offset_positions_reads_its_longest_text(finetune: Finetune, dataset_folder: Path) -> None:
+    sizes = "hidden_size=8,num_hidden_layers=1,num_attention_heads=2,intermediate_size=11,max_position_embeddings=6"
+    record = finetune(model_type="roberta", config_overrides=sizes, num_train_epochs=1)
+    assert record["status"] == "completed"
 
 
 def test_a_resumed_run_is_the_uninterrupted_run(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:

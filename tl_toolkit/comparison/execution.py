@@ -31,17 +31,25 @@ def execute(grid: Grid, output_dir: Path, *, retry_failed: bool, say: Callable[[
     Returns:
         How many runs of the grid have failed.
     """
+    from ..data.sources import remember_sources
+
+    _quieten()
+    with remember_sources():
+        return _execute(grid, output_dir, retry_failed, say)
+
+
+def _execute(grid: Grid, output_dir: Path, retry_failed: bool, say: Callable[[str], None]) -> int:
     from ..data.sources import load_source
     from ..training.run import run
 
-    _quieten()
     (output_dir / "runs").mkdir(parents=True, exist_ok=True)
     progress = _Progress(grid.runs, say)
+    fingerprint = load_source(grid.runs[0].arguments(output_dir).data).record["fingerprint"]
     failed = 0
     for planned in grid.runs:
         folder = output_dir / planned.folder
         arguments = planned.arguments(output_dir)
-        key = planned.key(load_source(arguments.data).record["fingerprint"])
+        key = planned.key(fingerprint)
         record = read_record(folder)
         if record is None or record.get("key") != key or (record["status"] == "failed" and retry_failed):
             progress.begin(planned)

@@ -11,13 +11,32 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..errors import UserError, nearest
+from ..errors import UserError, listing, nearest
 from ..strategies import make_strategy
 from ..training.arguments import Arguments
 from ..training.parsing import arguments_from, known_keys, make_parser
 
 GRID_KEYS = {"label_budgets", "seeds", "entries", "title", "keep_models"}
 _SET_BY_THE_GRID = {"label_budget", "seed", "output_dir", "name", "resume_from_checkpoint"}
+
+
+# What decides which rows are tested, and what is asked of them.
+_SAME_FOR_ALL = frozenset(
+    (
+        "task",
+        "dataset_name",
+        "dataset_config_name",
+        "dataset_revision",
+        "label_column",
+        "test_split_name",
+        "test_budget",
+    )
+)
+
+
+def folder_name(entry: str) -> str:
+    """The name of an entry as part of a folder's."""
+    return re.sub(r"[^\w.-]+", "_", entry)
 
 
 @dataclass(frozen=True)
@@ -33,8 +52,7 @@ class PlannedRun:
     def folder(self) -> str:
         """The run's folder below that of the comparison."""
         budget = "all" if self.label_budget is None else str(self.label_budget)
-        name = re.sub(r"[^\w.-]+", "_", self.entry)
-        return f"runs/{name}-{budget}-seed{self.seed}"
+        return f"runs/{folder_name(self.entry)}-{budget}-seed{self.seed}"
 
     def key(self, dataset_fingerprint: str) -> str:
         """What the run's result depends on, as 16 hex digits: its settings, the data, and the toolkit's version."""
@@ -74,6 +92,7 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
     """
     known = known_keys(make_parser(None)) - _SET_BY_THE_GRID
     _check_keys(content, known | GRID_KEYS, where)
+    _check_keys(flags, known | GRID_KEYS, "the flags")
     entries = content.get("entries")
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise UserError(f"{where} needs 'entries': a list of mappings, each with a 'name' and what to train.")
@@ -89,6 +108,13 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
             problem = "has no name" if not name else f"has the name {name!r}, which is taken or is no text"
             raise UserError(f"Entry {number} in {where} {problem}; reports tell entries apart by their names.")
         _check_keys({k: v for k, v in entry.items() if k != "name"}, known, f"the entry {name!r} of {where}")
+        if own_rows := sorted(_SAME_FOR_ALL & entry.keys()):
+            raise UserError(
+                f"The entry {name!r} of {where} has its own {own_rows[0]!r}. Entries are judged on the same rows, so "
+                f"{listing(sorted(_SAME_FOR_ALL))} belong at the top of the file."
+            )
+        if taken := next((other for other in settings if folder_name(other) == folder_name(name)), None):
+            raise UserError(f"The entries {taken!r} and {name!r} of {where} would share a folder: rename one of them.")
         settings[name] = {**shared, **{k: v for k, v in entry.items() if k != "name"}, **own_flags}
         arguments = arguments_from(settings[name], f"the entry {name!r} of {where}")
         make_strategy(arguments.strategy, arguments.model)  # a wrong entry shows before the first run, not hours later

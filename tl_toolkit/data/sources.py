@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,13 +33,35 @@ class Source:
     record: dict[str, Any]
 
 
+_remembered: dict[tuple[str | None, ...], Source] | None = None
+
+
+@contextmanager
+def remember_sources() -> Iterator[None]:
+    """Within this context a dataset is read and hashed once, however many runs ask for it."""
+    global _remembered
+    _remembered = {}
+    try:
+        yield
+    finally:
+        _remembered = None
+
+
 def load_source(arguments: DataArguments) -> Source:
     """Load what `--dataset_name` names: a Hub id, a local folder or file, or `builtin:name[:config]`.
 
     Raises:
         UserError: nothing was named, it cannot be found or read, or a configuration or revision does not apply.
     """
-    name, config, revision = arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision
+    named = (arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision)
+    if _remembered is None:
+        return _load(*named)
+    if named not in _remembered:
+        _remembered[named] = _load(*named)
+    return _remembered[named]
+
+
+def _load(name: str | None, config: str | None, revision: str | None) -> Source:
     if not name:
         raise UserError(
             "No dataset was named: --dataset_name takes a Hub id, a local folder, a file "

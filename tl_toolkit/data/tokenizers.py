@@ -41,6 +41,7 @@ def build_tokenizer(
     min_frequency: int = 2,
     lowercase: bool | None = None,
     max_length: int | None = None,
+    more_words: Iterable[str] = (),
 ) -> PreTrainedTokenizerFast:
     """Learn a vocabulary and wrap it as a fast tokenizer of transformers, saved and loaded like any other.
 
@@ -55,6 +56,8 @@ def build_tokenizer(
         min_frequency: a token (for "bpe", a merge) must be seen this often.
         lowercase: by default True for words and False for characters and byte pairs.
         max_length: longest input of the model in tokens, kept as `model_max_length`.
+        more_words: for "word", words that join the vocabulary behind those of the texts, in their order, as far as
+            `vocab_size` allows: words that have vectors are then known although no training text has them.
 
     Raises:
         UserError: an unknown kind, a size too small, or texts in which nothing is frequent enough.
@@ -76,6 +79,8 @@ def build_tokenizer(
             f"No token for a {kind} tokenizer was found in the training texts: none is there at least "
             f"{min_frequency} times."
         )
+    if kind == "word":
+        _extend(tokenizer, more_words, vocab_size)
     limit = {} if max_length is None else {"model_max_length": max_length}
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -99,6 +104,17 @@ def _word_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, l
     # An inverted pattern with "removed" keeps what matches and drops what lies between.
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
     return _learn_words(tokenizer, texts, vocab_size, min_frequency)
+
+
+def _extend(tokenizer: Tokenizer, words: Iterable[str], vocab_size: int) -> None:
+    from tokenizers import models
+
+    vocabulary = tokenizer.get_vocab()
+    for word in words:
+        if len(vocabulary) >= vocab_size:
+            break
+        vocabulary.setdefault(tokenizer.normalizer.normalize_str(word), len(vocabulary))
+    tokenizer.model = models.WordLevel(vocabulary, unk_token=UNK)
 
 
 def _char_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, lowercase: bool) -> Tokenizer:

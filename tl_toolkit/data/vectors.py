@@ -136,15 +136,11 @@ def _bad_line(path: Path, line: int, trouble: str) -> NoReturn:
     )
 
 
-def with_words_of(path: str | Path, texts: Iterable[str], times: int) -> Iterator[str]:
-    """`texts`, then the words of a vector file `times` times: what to learn a vocabulary from that has both.
+def words_of(path: str | Path) -> Iterator[str]:
+    """The words of a vector file in its order, which in published files is that of their frequency.
 
-    A word that the training texts lack, but that has a vector, is then no unknown word in a test text. Words that are
-    as frequent in the texts come before them, and a limit on the vocabulary's size cuts the file's words first.
+    Raises:
+        UserError: the file cannot be read.
     """
-    yield from texts
-    path = Path(path).expanduser()
-    with _lines(path) as lines:
-        words = [line.split(maxsplit=1)[0].decode("utf-8", "replace") for line in lines if line.strip()]
-    for _ in range(times):
-        yield from words
+    with _lines(Path(path).expanduser()) as lines:
+        yield from (line.split(maxsplit=1)[0].decode("utf-8", "replace") for line in lines if line.strip())

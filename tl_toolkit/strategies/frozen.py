@@ -24,5 +24,6 @@ class Frozen(Strategy):
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         head = head_parameters(model)
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name in head)
+            if name not in head:
+                parameter.requires_grad_(False)
         return model

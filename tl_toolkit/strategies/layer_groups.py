@@ -23,7 +23,8 @@ def layer_groups(model: PreTrainedModel) -> list[list[str]]:
     declared = getattr(model, "layer_groups", None)
     if declared is not None:
         return _by_prefix(names, declared())
-    blocks = _longest_module_list(model)
+    # An encoder-decoder has two stacks; for a head on top of both, the body is one group.
+    blocks = None if model.config.is_encoder_decoder else _longest_module_list(model)
     if blocks is None:
         body = f"{model.base_model_prefix}."
         groups = [[n for n in names if n.startswith(body)], [n for n in names if not n.startswith(body)]]

@@ -74,8 +74,10 @@ def _targets(model: PreTrainedModel, head: set[str]) -> tuple[list[str], list[st
         if isinstance(module, (nn.Linear, Conv1D)) and f"{name}.weight" not in head:
             modules.append(name)
         elif isinstance(module, nn.RNNBase):
-            own = [f"{name}.{p}" for p, _ in module.named_parameters(recurse=False) if p.startswith(_RECURRENT_WEIGHTS)]
-            parameters += [full for full in own if full not in head]
+            for own, weight in module.named_parameters(recurse=False):
+                # What the family itself keeps fixed, such as the identity in front of one-hot input, stays fixed.
+                if own.startswith(_RECURRENT_WEIGHTS) and weight.requires_grad and f"{name}.{own}" not in head:
+                    parameters.append(f"{name}.{own}")
     return modules, parameters
 
 

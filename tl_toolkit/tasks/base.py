@@ -285,11 +285,12 @@ class Task(ABC):
         return kinds.get(self.problem_type, pa.float32())
 
     def collator(self, tokenizer: PreTrainedTokenizerBase) -> DataCollatorWithPadding:
-        """Pads a batch to its longest row, rounded up to a multiple of 8 where the model's limit allows that."""
+        """Pads a batch to its longest row; on a GPU, whose kernels like it, to a multiple of 8 if the limit allows."""
+        import torch
         from transformers import DataCollatorWithPadding
 
         fits = tokenizer.model_max_length > 10**9 or tokenizer.model_max_length % 8 == 0
-        return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if fits else None)
+        return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if fits and torch.cuda.is_available() else None)
 
     def predictions(self, logits: np.ndarray, split: Dataset) -> pd.DataFrame:
         """One line a row: `row`, `text` (its beginning), `text_pair`, `label`, `prediction`, `scores`.

@@ -36,6 +36,8 @@ def is_complete(checkpoint: Path) -> bool:
         return False
     weights = sorted(checkpoint.glob("*.safetensors"))
     pickled = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *checkpoint.glob("rng_state*.pth")]
+    if any(path.is_dir() for path in checkpoint.iterdir()):  # FSDP and DeepSpeed shard the rest into folders
+        return bool(weights) and all(map(_whole_safetensors, weights))
     # torch.save writes a zip archive, whose directory comes last
     whole = [*map(_whole_safetensors, weights), *map(zipfile.is_zipfile, pickled)]
     return bool(weights) and len(pickled) > 2 and all(whole)

@@ -84,13 +84,9 @@ def peak_memory() -> Iterator[dict[str, int | None]]:
     result["bytes"] = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
-def count_parameters(model: nn.Module) -> dict[str, int]:
-    """Parameters in all, and those that are trained."""
-    parameters = list(model.parameters())
-    return {
-        "total": sum(p.numel() for p in parameters),
-        "trained": sum(p.numel() for p in parameters if p.requires_grad),
-    }
+def trainable_parameters(model: nn.Module) -> int:
+    """How many numbers of `model` are trained."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def hardware(args: TrainingArguments) -> dict[str, Any]:

@@ -34,12 +34,10 @@ def make_tokenizer(
                 f"--tokenizer_name {name!r} makes a new vocabulary, which the embeddings of the checkpoint "
                 f"{arguments.model_name_or_path!r} do not know. Leave it out to use the checkpoint's own tokenizer."
             )
-        texts = training_texts()
-        if arguments.vectors:
-            texts = vectors.with_words_of(arguments.vectors, texts, arguments.tokenizer_min_frequency)
         return tokenizers.build_tokenizer(
             name,
-            texts,
+            training_texts(),
+            more_words=vectors.words_of(arguments.vectors) if arguments.vectors else (),
             vocab_size=arguments.tokenizer_vocab_size,
             min_frequency=arguments.tokenizer_min_frequency,
             lowercase=arguments.tokenizer_lowercase,
@@ -71,9 +69,13 @@ def make_model(
     return _from_checkpoint(arguments, auto_class, task_config, tokenizer)
 
 
-def longest_input(config: PreTrainedConfig) -> int | None:
+def longest_input(model: PreTrainedModel) -> int | None:
     """The most tokens a model with positions can read; None where there is no such limit."""
-    return getattr(config, "max_position_embeddings", None)
+    limit = getattr(model.config, "max_position_embeddings", None)
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return limit - module.padding_idx - 1  # RoBERTa counts positions from behind the padding token's id
+    return limit
 
 
 def shortest(*limits: int | None) -> int | None:

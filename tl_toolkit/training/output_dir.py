@@ -13,17 +13,28 @@ from .checkpoints import checkpoints
 from .record import RESULT_NAME
 
 
-def claim(output_dir: Path, overwrite: bool) -> None:
+def claim(output_dir: Path, *, overwrite: bool, source: str | None) -> None:
     """Make `output_dir` ready for a run that starts anew: whatever an earlier run left there is removed.
 
     Raises:
-        UserError: the folder cannot be made, or holds checkpoints of a run that did not finish, and `overwrite` is
-            false: somebody may want to resume it.
+        UserError: the folder cannot be made; is the `source` that the run starts from; holds a model that no run of the
+            toolkit left; or, with `overwrite` false, checkpoints of a run that did not finish and may be resumed.
     """
+    if source is not None and Path(source).expanduser().resolve() == output_dir.resolve():
+        raise UserError(
+            f"--output_dir and --model_name_or_path are the same folder, {source!r}: the run would delete the weights "
+            "it starts from. Choose another --output_dir."
+        )
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"The folder {str(output_dir)!r} (--output_dir) cannot be made: {error.strerror}.") from error
+    known = (output_dir / RESULT_NAME).exists() or checkpoints(output_dir)
+    if any(output_dir.glob("*.safetensors")) and not known:
+        raise UserError(
+            f"The folder {str(output_dir)!r} (--output_dir) holds a model, but no result.json of an earlier run, so it "
+            "is not overwritten. Choose another --output_dir."
+        )
     unfinished = checkpoints(output_dir) and not (output_dir / RESULT_NAME).exists()
     if unfinished and not overwrite:
         raise UserError(

@@ -42,7 +42,10 @@ def parse_predict_arguments(argv: Sequence[str] | None = None, description: str 
     """
     kinds = (PredictArguments, DataArguments, ModelArguments, RunArguments)
     parser = make_parser(description, kinds)
-    parser.set_defaults(eval_strategy="no", save_strategy="no", load_best_model_at_end=False)  # nothing is trained
+    # Texts are cut as they were in training: the saved tokenizer knows the length.
+    parser.set_defaults(
+        max_length=None, eval_strategy="no", save_strategy="no", load_best_model_at_end=False
+    )  # nothing is trained
     arguments = PredictionArguments(*into_dataclasses(parser, settings_and_flags(parser, argv), kinds))
     if arguments.model.model_name_or_path is None:
         raise UserError("predict.py needs --model_name_or_path: the output folder of finetune.py, or a Hub id.")
@@ -65,7 +68,7 @@ def predict(arguments: PredictionArguments) -> dict[str, float]:
     model = load_trained(arguments.model, "AutoModelForSequenceClassification")
     task = task_for_model(arguments.data, model.config)
     rows = task.prepare_for_prediction(arguments.predict.split)
-    max_length = shortest(arguments.data.max_length, longest_input(model.config), tokenizer.model_max_length)
+    max_length = shortest(arguments.data.max_length, longest_input(model), tokenizer.model_max_length)
     tokenised = task.tokenize(DatasetDict({"rows": rows}), tokenizer, max_length)["rows"]
     trainer = ToolkitTrainer(
         model,

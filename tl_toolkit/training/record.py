@@ -54,7 +54,7 @@ _STORAGE = frozenset(
     ("output_dir", "overwrite_output_dir", "logging_dir", "resume_from_checkpoint", "save_only_model")
     + ("save_total_limit", "name", "run_name", "project", "disable_tqdm", "log_level", "report_to", "trackio_space_id")
     + ("push_to_hub", "hub_token", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_always_push")
-    + ("hub_revision",)
+    + ("hub_revision", "debug", "include_num_input_tokens_seen")  # the last two change their type in parsing
 )
 
 

@@ -14,15 +14,15 @@ from ..strategies import make_strategy
 from ..tasks import make_task
 from .arguments import Arguments, RunArguments
 from .checkpoints import check_same_architecture, resolve_resume
-from .cost import Stopwatch, count_parameters, hardware, peak_memory, versions
+from .cost import Stopwatch, hardware, peak_memory, trainable_parameters, versions
 from .evaluation import by_length, predict_in_order
 from .model import longest_input, make_model, make_tokenizer, shortest
 from .output_dir import claim, staged
 from .record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, write_json
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
+    from datasets import Dataset, DatasetDict
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from ..strategies import Strategy
     from ..tasks import Task
@@ -50,41 +50,34 @@ def run(arguments: Arguments) -> dict[str, Any]:
     with arguments.run.main_process_first(local=False, desc="looking at the output folder"):
         checkpoint = resolve_resume(arguments.run.resume_from_checkpoint, output_dir)
         if checkpoint is None and arguments.run.process_index == 0:
-            claim(output_dir, arguments.run.overwrite_output_dir)
+            anew = arguments.run.overwrite_output_dir or arguments.run.resume_from_checkpoint is not None
+            claim(output_dir, overwrite=anew, source=arguments.model.model_name_or_path)
 
     splits = task.prepare(arguments.run.seed)
     tokenizer = make_tokenizer(arguments.model, lambda: _texts(splits["train"]), arguments.data.max_length)
     set_seed(arguments.run.seed)  # from here on everything random is the model's and the trainer's
     model = make_model(arguments.model, task.auto_class, task.config_arguments(), tokenizer)
-    max_length = shortest(arguments.data.max_length, longest_input(model.config), tokenizer.model_max_length)
+    max_length = shortest(arguments.data.max_length, longest_input(model), tokenizer.model_max_length)
+    tokenizer.model_max_length = (
+        max_length or tokenizer.model_max_length
+    )  # saved with it, so that predict.py cuts alike
     tokenised = task.tokenize(splits, tokenizer, max_length)
     if checkpoint is not None:
         check_same_architecture(checkpoint, model)
+    total = sum(parameter.numel() for parameter in model.parameters())
     trained = strategy.prepare(model)
-    parameters = count_parameters(trained)
+    parameters = {"total": total, "trained": trainable_parameters(trained)}
     _resolve_schedule(arguments.run, strategy, len(tokenised["train"]))
     trainer = _make_trainer(arguments.run, task, trained, tokenizer, tokenised)
 
-    record: dict[str, Any] = {
+    record = {
         "schema_version": SCHEMA_VERSION,
         "toolkit_version": __version__,
         "status": "failed",
         "error": None,
         "started": started,
-        "name": arguments.run.name or arguments.model.model_type or arguments.model.model_name_or_path,
         **task.record(),
-        "model": {
-            "model_type": model.config.model_type,
-            "model_name_or_path": arguments.model.model_name_or_path,
-            "class": type(model).__name__,
-            "tokenizer": arguments.model.tokenizer_name or ("word" if arguments.model.model_type else None),
-            "vocab_size": len(tokenizer),
-        },
-        "strategy": strategy.record(),
-        "seed": arguments.run.seed,
-        "arguments": changed_arguments(arguments),
-        "hardware": hardware(arguments.run),
-        "versions": versions(),
+        **_describe(arguments, strategy, model, tokenizer),
     }
     try:
         with peak_memory() as peak:
@@ -92,21 +85,17 @@ def run(arguments: Arguments) -> dict[str, Any]:
         began = time.perf_counter()
         results = {split: predict_in_order(trainer, tokenised[split]) for split in ("validation", "test")}
         evaluate_seconds = time.perf_counter() - began
+        _save_model(trainer, strategy, output_dir)
+        if trainer.is_world_process_zero():
+            record["predictions"] = _save_predictions(task, splits, results, output_dir)
     except Exception as error:
-        error = _explained(error)
-        record |= {"error": " ".join(str(error).split()), "finished": _now(), "metrics": {}, "predictions": {}}
+        explained = _explained(error)
+        record |= {"error": " ".join(str(explained).split()), "finished": _now(), "metrics": {}, "predictions": {}}
         if trainer.is_world_process_zero():
             write_json(output_dir / RESULT_NAME, record)
-        raise error
-
-    _save(trainer, strategy, output_dir)
-    if trainer.is_world_process_zero():
-        record["predictions"] = {}
-        for split, (logits, _) in results.items():
-            name = f"predictions_{split}.parquet"
-            with staged(output_dir) as staging:
-                task.predictions(logits, splits[split]).to_parquet(staging / name, index=False)
-            record["predictions"][split] = name
+        if explained is error:
+            raise
+        raise explained from error
     record |= {
         "status": "completed",
         "finished": _now(),
@@ -120,14 +109,36 @@ def run(arguments: Arguments) -> dict[str, Any]:
         },
     }
     if trainer.is_world_process_zero():
-        write_json(output_dir / RESULT_NAME, record)
+        write_json(output_dir / RESULT_NAME, record)  # last: a folder with this file holds a finished run
     return record
+
+
+def _describe(
+    arguments: Arguments, strategy: Strategy, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Any]:
+    """The parts of the result record that are known before training."""
+    asked = arguments.model
+    return {
+        "name": arguments.run.name or asked.model_type or asked.model_name_or_path,
+        "model": {
+            "model_type": model.config.model_type,
+            "model_name_or_path": asked.model_name_or_path,
+            "class": type(model).__name__,
+            "tokenizer": asked.tokenizer_name or ("word" if asked.model_type else None),
+            "vocab_size": len(tokenizer),
+        },
+        "strategy": strategy.record(),
+        "seed": arguments.run.seed,
+        "arguments": changed_arguments(arguments),
+        "hardware": hardware(arguments.run),
+        "versions": versions(),
+    }
 
 
 def _make_trainer(
     args: RunArguments, task: Task, model: Any, tokenizer: PreTrainedTokenizerBase, tokenised: Any
 ) -> ToolkitTrainer:
-    from transformers import EarlyStoppingCallback
+    from transformers import EarlyStoppingCallback, PrinterCallback
 
     from .trainer import ToolkitTrainer
 
@@ -138,17 +149,23 @@ def _make_trainer(
         if not args.load_best_model_at_end:
             raise UserError("--early_stopping_patience needs --load_best_model_at_end and an --eval_strategy.")
         callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
-    return ToolkitTrainer(
-        model,
-        args,
-        problem_type=task.problem_type,
-        metrics=task.metrics,
-        train_dataset=tokenised["train"],
-        eval_dataset=tokenised["validation"].select(by_length(tokenised["validation"])),
-        data_collator=task.collator(tokenizer),
-        processing_class=tokenizer,
-        callbacks=callbacks,
-    )
+    try:
+        trainer = ToolkitTrainer(
+            model,
+            args,
+            problem_type=task.problem_type,
+            metrics=task.metrics,
+            train_dataset=tokenised["train"],
+            eval_dataset=tokenised["validation"].select(by_length(tokenised["validation"])),
+            data_collator=task.collator(tokenizer),
+            processing_class=tokenizer,
+            callbacks=callbacks,
+        )
+    except (ValueError, RuntimeError, ImportError) as error:  # a tracker, optimiser or precision that is not there
+        raise UserError(f"Training cannot be set up: {' '.join(str(error).split())}") from error
+    if args.log_level == "error":
+        trainer.remove_callback(PrinterCallback)  # what stands in for the progress bar where that is disabled
+    return trainer
 
 
 def _resolve_schedule(args: RunArguments, strategy: Strategy, rows: int) -> None:
@@ -160,22 +177,32 @@ def _resolve_schedule(args: RunArguments, strategy: Strategy, rows: int) -> None
     args.num_train_epochs = max(args.num_train_epochs, math.ceil(args.min_train_steps / steps_per_epoch))
 
 
-def _save(trainer: ToolkitTrainer, strategy: Strategy, output_dir: Path) -> None:
+def _save_model(trainer: ToolkitTrainer, strategy: Strategy, output_dir: Path) -> None:
     """Leave the model in `output_dir`; every process takes part, the main one writes."""
     trainer.accelerator.wait_for_everyone()
-    if strategy.wraps:
-        if trainer.is_world_process_zero():
-            with staged(output_dir) as staging:
+    if trainer.is_fsdp_enabled and not strategy.wraps:  # sharded weights are gathered by all processes together
+        trainer.save_model(str(output_dir), _internal_call=True)
+    elif trainer.is_world_process_zero():
+        with staged(output_dir) as staging:
+            if strategy.wraps:
                 model = strategy.finish(trainer.accelerator.unwrap_model(trainer.model), staging)
                 model.save_pretrained(staging)
                 trainer.processing_class.save_pretrained(staging)
-    elif trainer.is_world_process_zero() and not trainer.is_fsdp_enabled:
-        with staged(output_dir) as staging:
-            trainer.save_model(str(staging), _internal_call=True)
-            (staging / "training_args.bin").unlink(missing_ok=True)  # a pickle that names local folders
-    elif trainer.is_fsdp_enabled:  # sharded weights are gathered by all processes together
-        trainer.save_model(str(output_dir), _internal_call=True)
+            else:
+                trainer.save_model(str(staging), _internal_call=True)
+                (staging / "training_args.bin").unlink(missing_ok=True)  # a pickle that names local folders
     trainer.accelerator.wait_for_everyone()
+
+
+def _save_predictions(
+    task: Task, splits: DatasetDict, results: dict[str, tuple[Any, dict[str, float]]], output_dir: Path
+) -> dict[str, str]:
+    """A parquet file for each split; their names by split."""
+    names = {split: f"predictions_{split}.parquet" for split in results}
+    with staged(output_dir) as staging:
+        for split, (logits, _) in results.items():
+            task.predictions(logits, splits[split]).to_parquet(staging / names[split], index=False)
+    return names
 
 
 def _speed(trainer: ToolkitTrainer, train: Dataset) -> dict[str, Any]:
@@ -209,6 +236,8 @@ def _explained(error: Exception) -> Exception:
             "This processor has no fused recurrent kernels in half precision, so --bf16 cannot train a recurrent model "
             "on it. Leave it out to train in float32."
         )
+    if isinstance(error, KeyError) and "metric_for_best_model" in message:
+        return UserError(" ".join(str(error.args[0]).split()))
     return error
 
 

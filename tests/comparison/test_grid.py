@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tl_toolkit.comparison.grid import make_grid
+from tl_toolkit.errors import UserError
+
+ENTRIES = [
+    {"name": "lstm", "model_type": "rnn", "config_overrides": {"hidden_size": 13}},
+    {"name": "bert", "model_name_or_path": "bert-base-uncased", "learning_rate": "1e-3"},
+]
+CONTENT = {"dataset_name": "builtin:pydocs", "learning_rate": 5e-4, "label_budgets": [500, 100], "entries": ENTRIES}
+
+
+def test_the_runs_of_a_grid() -> None:
+    grid = make_grid({**CONTENT, "seeds": {100: [3, 1], 500: [2]}}, {}, "grid.yaml")
+    assert [(run.entry, run.label_budget, run.seed) for run in grid.runs] == [
+        ("lstm", 100, 3), ("bert", 100, 3), ("lstm", 100, 1), ("bert", 100, 1), ("lstm", 500, 2), ("bert", 500, 2),
+    ]  # fmt: skip
+
+
+def test_flags_beat_entries_and_entries_beat_the_top(tmp_path: Path) -> None:
+    grid = make_grid(CONTENT, {"seeds": [7], "label_budgets": [11]}, "grid.yaml")
+    rates = [run.arguments(tmp_path).run.learning_rate for run in grid.runs]
+    assert rates == [5e-4, 1e-3]
+    grid = make_grid(CONTENT, {"learning_rate": 0.25, "dataset_name": "other.csv"}, "grid.yaml")
+    for run in grid.runs:
+        arguments = run.arguments(tmp_path)
+        assert (arguments.run.learning_rate, arguments.data.dataset_name) == (0.25, "other.csv")
+        assert arguments.run.output_dir == str(tmp_path / run.folder)
+        assert (arguments.data.label_budget, arguments.run.seed) == (run.label_budget, run.seed)
+
+
+def test_a_key_changes_with_what_the_result_depends_on() -> None:
+    def keys(content: dict, fingerprint: str = "a") -> list[str]:
+        return [run.key(fingerprint) for run in make_grid(content, {"seeds": [1]}, "grid.yaml").runs]
+
+    first = keys(CONTENT)
+    assert len(set(first)) == len(first)
+    assert keys(CONTENT) == first
+    assert set(keys(CONTENT, "b")).isdisjoint(first)
+    changed = keys({**CONTENT, "entries": [{**ENTRIES[0], "weight_decay": 0.5}, ENTRIES[1]]})
+    assert [a == b for a, b in zip(first, changed, strict=True)] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ({**CONTENT, "entrys": []}, ["entrys", "entries"]),
+        ({**CONTENT, "entries": []}, ["entries"]),
+        ({**CONTENT, "entries": [{"model_type": "rnn"}]}, ["Entry 1", "name"]),
+        ({**CONTENT, "entries": [ENTRIES[0], ENTRIES[0]]}, ["lstm", "taken"]),
+        ({**CONTENT, "entries": [{"name": "a b", "model_type": "rnn"}, {"name": "a+b", "model_type": "rnn"}]}, ["a+b"]),
+        ({**CONTENT, "entries": [{"name": "x", "model_typ": "rnn"}]}, ["model_typ", "model_type", "'x'"]),
+        ({**CONTENT, "entries": [{"name": "x"}]}, ["--model_type"]),
+        ({**CONTENT, "entries": [{**ENTRIES[0], "dataset_name": "y"}]}, ["dataset_name", "lstm"]),
+        ({**CONTENT, "seed": 3}, ["seed", "seeds"]),
+        ({**CONTENT, "seeds": {100: [1]}}, ["500"]),
+        ({**CONTENT, "seeds": [True]}, ["seeds"]),
+        ({**CONTENT, "label_budgets": [0]}, ["label_budgets"]),
+        ({**CONTENT, "label_budgets": "100"}, ["label_budgets"]),
+    ],
+)
+def test_a_wrong_grid_is_refused(content: dict, names: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        make_grid(content, {}, "grid.yaml")
+    assert all(name in str(caught.value) for name in names), str(caught.value)
+
+
+def test_flags_that_the_grid_sets_are_refused() -> None:
+    with pytest.raises(UserError, match="'seed'.*seeds"):
+        make_grid(CONTENT, {"seed": 3}, "grid.yaml")
