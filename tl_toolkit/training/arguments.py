@@ -178,6 +178,10 @@ class RunArguments(TrainingArguments):
     report_to: None | str | list[str] = field(
         default="none", metadata={"help": "Trackers, e.g. tensorboard, wandb, trackio."}
     )
+    use_cpu: bool = field(default=False, metadata={"help": "Stay on the CPU although there is a GPU."})
+    dataloader_pin_memory: bool = field(
+        default=True, metadata={"help": "Pin batches in memory where a GPU will fetch them."}
+    )
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Start again although output_dir holds checkpoints of an unfinished run."}
     )

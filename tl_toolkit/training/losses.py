@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 def summed_loss(logits: Tensor, labels: Tensor, problem_type: str, label_smoothing: float = 0.0) -> Tensor:
-    """Loss summed over the labels that count.
+    """Loss summed over the labels that count; those that are -100 do not.
 
     Args:
         logits: (rows, labels), for regression (rows, 1).
@@ -21,11 +21,14 @@ def summed_loss(logits: Tensor, labels: Tensor, problem_type: str, label_smoothi
     logits = logits.float()  # a half-precision sum over a batch would lose what the optimiser needs
     if problem_type == "single_label_classification":
         return functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=label_smoothing)
+    labels = labels.float()
     if problem_type == "multi_label_classification":
-        return functional.binary_cross_entropy_with_logits(logits, labels.float(), reduction="sum")
-    if problem_type == "regression":
-        return functional.mse_loss(logits.squeeze(-1), labels.float(), reduction="sum")
-    raise ValueError(f"Unknown problem type {problem_type!r}.")
+        losses = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    elif problem_type == "regression":
+        losses = functional.mse_loss(logits.squeeze(-1), labels, reduction="none")
+    else:
+        raise ValueError(f"Unknown problem type {problem_type!r}.")
+    return losses.masked_fill(labels == -100, 0.0).sum()
 
 
 def batch_mean_loss(problem_type: str, label_smoothing: float = 0.0) -> Callable[..., Tensor]:

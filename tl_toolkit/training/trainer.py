@@ -15,6 +15,7 @@ from transformers.trainer_pt_utils import nested_gather
 from ..errors import UserError
 from ..strategies.parameter_groups import parameter_groups
 from .losses import batch_mean_loss, mean_loss
+from .sampling import EpochSampler, with_blank_row
 
 
 class NonFiniteLoss(UserError):
@@ -36,11 +37,15 @@ class ToolkitTrainer(Trainer):
         *,
         problem_type: str,
         metrics: Callable[[np.ndarray, np.ndarray], dict[str, float]],
+        train_dataset: Any = None,
         **kwargs: Any,
     ) -> None:
+        if train_dataset is not None and args.world_size > 1:
+            train_dataset = with_blank_row(train_dataset)
         super().__init__(
             model,
             args,
+            train_dataset=train_dataset,
             compute_loss_func=batch_mean_loss(problem_type, args.label_smoothing_factor),
             compute_metrics=lambda prediction: self._metrics(prediction, metrics),
             preprocess_logits_for_metrics=lambda output, labels: output[0] if isinstance(output, tuple) else output,
@@ -75,6 +80,21 @@ class ToolkitTrainer(Trainer):
         if not math.isfinite(loss):
             raise _not_finite("evaluation", loss, self.state.global_step, self.args.learning_rate)
         return {"loss": loss, **metrics(logits, labels)}
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        strategy = self.args.train_sampling_strategy
+        if strategy not in ("random", "group_by_length"):
+            return super()._get_train_sampler(train_dataset)
+        several = self.args.world_size > 1
+        rows = len(dataset) - several  # the last row is the blank one, see __init__
+        return EpochSampler(
+            rows,
+            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            global_batch=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
+            lengths=dataset["length"][:rows] if strategy == "group_by_length" else None,
+            fill=several,
+        )
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         # Rows stay in their order, whatever the order in training; accelerate shards batches over processes.

@@ -1,0 +1,195 @@
+"""The recipes as a user starts them: exit codes, what is printed, and several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from tl_toolkit.comparison.grid import make_grid
+from tl_toolkit.recipe import run_recipe
+from tl_toolkit.training.parsing import arguments_from
+
+ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "recipes"
+RNN = ["--model_type", "rnn", "--config_overrides", "embedding_size=7,hidden_size=13,num_hidden_layers=1", "--use_cpu"]
+
+
+def start(*command: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300
+    )
+
+
+def launch(config: str, *arguments: str) -> subprocess.CompletedProcess:
+    accelerate = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        str(RECIPES / "accelerate" / config),
+    ]
+    port = ["--main_process_port", str(20_000 + os.getpid() % 20_000)]
+    return start(*accelerate, *port, *arguments, OMP_NUM_THREADS="1")
+
+
+def test_bad_input_is_one_paragraph_and_exit_code_2(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    done = start(
+        sys.executable,
+        str(RECIPES / "finetune.py"),
+        *RNN,
+        "--dataset_name",
+        "./nowhere.csv",
+        "--output_dir",
+        str(output),
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    paragraph = done.stderr.strip().split("\n\n")[-1]
+    assert paragraph.startswith("error:") and "nowhere.csv" in paragraph
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_defect_is_no_user_error() -> None:
+    def main() -> None:
+        raise ZeroDivisionError("a defect")
+
+    with pytest.raises(ZeroDivisionError):
+        run_recipe(main)
+
+
+def test_a_full_disk_is_a_user_error(capsys: pytest.CaptureFixture) -> None:
+    def main() -> None:
+        with open("/dev/full", "w") as file:
+            file.write("x" * 10)
+
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(SystemExit) as left:
+        run_recipe(main)
+    assert left.value.code == 2
+    assert "disk is full" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", ["finetune.py", "predict.py", "compare.py"])
+def test_help_names_the_flags(recipe: str) -> None:
+    done = start(sys.executable, str(RECIPES / recipe), "--help")
+    assert done.returncode == 0
+    for flag in ("--dataset_name", "--model_name_or_path", "--max_length", "--config"):
+        assert flag in done.stdout
+
+
+def test_two_processes_do_what_one_does(dataset_folder: Path, tmp_path: Path) -> None:
+    """Training at the same global batch, every prediction row by row, and the metrics."""
+    common = [
+        str(RECIPES / "finetune.py"), *RNN, "--dataset_name", str(dataset_folder), "--num_train_epochs", "2",
+        "--optim", "sgd", "--learning_rate", "0.5", "--disable_tqdm", "--per_device_eval_batch_size", "5",
+    ]  # fmt: skip
+    for name, config, batch in (("one", "one_cpu.yaml", "12"), ("two", "two_cpu.yaml", "6")):
+        done = launch(config, *common, "--per_device_train_batch_size", batch, "--output_dir", str(tmp_path / name))
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two"))
+    assert (one["hardware"]["world_size"], two["hardware"]["world_size"]) == (1, 2)
+    for split in ("validation", "test"):
+        first, second = (pd.read_parquet(tmp_path / n / f"predictions_{split}.parquet") for n in ("one", "two"))
+        assert first["row"].tolist() == second["row"].tolist()
+        assert first["text"].tolist() == second["text"].tolist()
+        np.testing.assert_allclose(np.stack(first["scores"]), np.stack(second["scores"]), atol=1e-5)
+        for metric, value in one["metrics"][split].items():
+            assert two["metrics"][split][metric] == pytest.approx(value, abs=1e-5)
+
+
+def test_an_error_on_two_processes_is_printed_once_and_nobody_waits(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = launch("two_cpu.yaml", str(RECIPES / "finetune.py"), *RNN, "--dataset_name", "./nowhere.csv")
+    assert done.returncode != 0
+    assert done.stderr.count("error: The dataset './nowhere.csv'") == 1
+    assert "exitcode  : 2" in done.stderr
+    assert time.monotonic() - began < 120
+
+
+def test_a_run_killed_with_kill_9_is_resumed(dataset_folder: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, str(RECIPES / "finetune.py"), *RNN, "--dataset_name", str(dataset_folder), "--disable_tqdm",
+        "--num_train_epochs", "400", "--output_dir", str(tmp_path / "out"), "--eval_strategy", "steps", "--eval_steps",
+        "25", "--save_strategy", "steps", "--save_steps", "25", "--per_device_train_batch_size", "11",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and not list(tmp_path.glob("out/checkpoint-*/trainer_state.json")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out" / "result.json").exists()
+    refused = start(*command)
+    assert refused.returncode == 2 and "--resume_from_checkpoint" in refused.stderr
+    resumed = start(*command, "--resume_from_checkpoint", "--max_steps", "2400")
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    steps = [entry["step"] for entry in record["history"] if "eval_loss" in entry]
+    assert steps == list(range(25, 2401, 25))  # as if it had never been killed
+
+
+def test_predict_repeats_what_finetune_reported(dataset_folder: Path, tmp_path: Path) -> None:
+    finetune = [sys.executable, str(RECIPES / "finetune.py"), *RNN, "--dataset_name", str(dataset_folder)]
+    assert start(*finetune, "--max_length", "5", "--output_dir", str(tmp_path / "model")).returncode == 0
+    predict = [
+        sys.executable,
+        str(RECIPES / "predict.py"),
+        "--model_name_or_path",
+        str(tmp_path / "model"),
+        "--use_cpu",
+    ]
+    done = start(*predict, "--dataset_name", str(dataset_folder), "--output_dir", str(tmp_path / "answers"))
+    assert done.returncode == 0, done.stderr[-2000:]
+    reported = json.loads((tmp_path / "model" / "result.json").read_text())["metrics"]["test"]
+    assert json.loads((tmp_path / "answers" / "metrics.json").read_text())["metrics"] == pytest.approx(reported)
+    answers = pd.read_parquet(tmp_path / "answers" / "predictions.parquet")
+    tested = pd.read_parquet(tmp_path / "model" / "predictions_test.parquet")
+    assert answers["prediction"].tolist() == tested["prediction"].tolist()
+
+    unlabelled = tmp_path / "new.txt"
+    unlabelled.write_text("iron and tin\nthe old rhine\n")
+    done = start(*predict, "--dataset_name", str(unlabelled), "--output_dir", str(tmp_path / "answers"))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert not (tmp_path / "answers" / "metrics.json").exists()  # that of the labelled dataset is gone
+    assert len(pd.read_parquet(tmp_path / "answers" / "predictions.parquet")) == 2
+
+
+CONFIGS = sorted((RECIPES / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_configuration_can_be_started(path: Path) -> None:
+    content = yaml.safe_load(path.read_text())
+    if "entries" in content:
+        assert make_grid(content, {}, path.name).runs
+    else:
+        arguments = arguments_from(content, path.name)
+        assert arguments.data.dataset_name and (arguments.model.model_type or arguments.model.model_name_or_path)
+
+
+def test_compare_ends_with_the_path_of_its_report(dataset_folder: Path, tmp_path: Path) -> None:
+    grid = {
+        "dataset_name": str(dataset_folder), "use_cpu": True, "num_train_epochs": 1, "label_budgets": [12],
+        "seeds": [1], "entries": [{"name": "<b>tiny</b>", "model_type": "rnn", "config_overrides": {"hidden_size": 13}}],
+    }  # fmt: skip
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
+    command = [sys.executable, str(RECIPES / "compare.py"), "--config", str(tmp_path / "grid.yaml")]
+    done = start(*command, "--output_dir", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr[-2000:]
+    report = Path(done.stdout.strip().splitlines()[-1].removeprefix("The report: "))
+    assert report == tmp_path / "out" / "report.html"
+    assert "&lt;b&gt;tiny&lt;/b&gt;" in report.read_text() and "<b>tiny</b>" not in report.read_text()
+    assert (tmp_path / "out" / "report.md").exists() and list((tmp_path / "out" / "figures").iterdir())
+    assert (tmp_path / "out" / "runs").is_dir()
