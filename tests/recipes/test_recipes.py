@@ -89,11 +89,13 @@ def test_help_names_the_flags(recipe: str) -> None:
         assert flag in done.stdout
 
 
-def test_two_processes_do_what_one_does(dataset_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("order", ["random", "group_by_length"])
+def test_two_processes_do_what_one_does(dataset_folder: Path, tmp_path: Path, order: str) -> None:
     """Training at the same global batch, every prediction row by row, and the metrics."""
     common = [
         str(RECIPES / "finetune.py"), *RNN, "--dataset_name", str(dataset_folder), "--num_train_epochs", "2",
         "--optim", "sgd", "--learning_rate", "0.5", "--disable_tqdm", "--per_device_eval_batch_size", "5",
+        "--train_sampling_strategy", order,
     ]  # fmt: skip
     for name, config, batch in (("one", "one_cpu.yaml", "12"), ("two", "two_cpu.yaml", "6")):
         done = launch(config, *common, "--per_device_train_batch_size", batch, "--output_dir", str(tmp_path / name))
@@ -182,7 +184,7 @@ def test_every_configuration_can_be_started(path: Path) -> None:
 def test_compare_ends_with_the_path_of_its_report(dataset_folder: Path, tmp_path: Path) -> None:
     grid = {
         "dataset_name": str(dataset_folder), "use_cpu": True, "num_train_epochs": 1, "label_budgets": [12],
-        "seeds": [1], "entries": [{"name": "<b>tiny</b>", "model_type": "rnn", "config_overrides": {"hidden_size": 13}}],
+        "entries": [{"name": "<b>tiny</b>", "model_type": "rnn", "config_overrides": {"hidden_size": 13}}], "seeds": [1],
     }  # fmt: skip
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
     command = [sys.executable, str(RECIPES / "compare.py"), "--config", str(tmp_path / "grid.yaml")]

@@ -92,6 +92,12 @@ def test_the_best_evaluation_is_kept(finetune: Finetune, tiny_rnn: dict) -> None
     assert record["metrics"]["validation"]["accuracy"] == max(evaluations)
 
 
+def test_similar_lengths_are_batched(finetune: Finetune, tiny_rnn: dict) -> None:
+    settings = {**tiny_rnn, "num_train_epochs": 15, "learning_rate": 0.02, "per_device_train_batch_size": 6}
+    record = finetune(**settings, train_sampling_strategy="group_by_length")
+    assert record["metrics"]["test"]["accuracy"] > 0.9
+
+
 def test_early_stopping_and_least_steps(finetune: Finetune, tiny_rnn: dict) -> None:
     record = finetune(**tiny_rnn, num_train_epochs=50, early_stopping_patience=2, learning_rate=0.0001)
     assert record["cost"]["epochs"] < 50

@@ -82,7 +82,7 @@ class ToolkitTrainer(Trainer):
         return {"loss": loss, **metrics(logits, labels)}
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
+        dataset = self.train_dataset  # what is passed has lost its column of lengths
         strategy = self.args.train_sampling_strategy
         if strategy not in ("random", "group_by_length"):
             return super()._get_train_sampler(train_dataset)
