@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, BertConfig, DistilBertConfig, GPT2Config, PreTrainedModel
 
+from tl_toolkit.errors import UserError
 from tl_toolkit.models import RnnConfig, SelfAttentionConfig
 from tl_toolkit.strategies.layer_groups import head_parameters, layer_groups
 from tl_toolkit.strategies.parameter_groups import parameter_groups
@@ -50,6 +51,22 @@ def test_a_family_that_forgets_a_parameter_is_refused() -> None:
     model.layer_groups = lambda: [["bert.embeddings"], ["bert.encoder", "bert.pooler"]]
     with pytest.raises(ValueError, match="classifier"):
         layer_groups(model)
+
+
+def test_a_learning_rate_for_the_head() -> None:
+    from tl_toolkit.strategies import make_strategy
+    from tl_toolkit.training.arguments import ModelArguments, StrategyArguments
+
+    model = build("bert")
+    checkpoint = ModelArguments(model_name_or_path="x")
+    strategy = make_strategy(StrategyArguments(strategy="full", head_learning_rate=0.25), checkpoint)
+    groups = parameter_groups(model, 0.3, strategy.learning_rates(model))
+    rates = {id(p): group.get("lr") for group in groups for p in group["params"]}
+    assert len(rates) == len(list(model.parameters()))
+    for name, parameter in model.named_parameters():
+        assert rates[id(parameter)] == (0.25 if name in HEADS["bert"] else None)
+    with pytest.raises(UserError, match="head_learning_rate.*frozen"):
+        make_strategy(StrategyArguments(strategy="frozen", head_learning_rate=0.25), checkpoint)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

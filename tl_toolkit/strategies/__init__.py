@@ -41,4 +41,6 @@ def make_strategy(arguments: StrategyArguments, model: ModelArguments) -> Strate
             f"The strategy {name!r} transfers from a checkpoint, but --model_type {model.model_type!r} has random "
             "weights. Give --model_name_or_path, or use scratch."
         )
+    if arguments.head_learning_rate is not None and name != "full":
+        raise UserError(f"--head_learning_rate is for the strategy 'full'; {name!r} trains with --learning_rate alone.")
     return strategy

@@ -40,6 +40,10 @@ class Strategy(ABC):
             UserError: the strategy cannot be applied to this model.
         """
 
+    def learning_rates(self, model: nn.Module) -> dict[str, float]:
+        """Peak learning rates of parameters, by name, that are not trained with the run's own."""
+        return {}
+
     def finish(self, model: nn.Module, output_dir: Path) -> PreTrainedModel:
         """The trained model without any wrapper; what only the strategy can save goes to `output_dir`."""
         return model

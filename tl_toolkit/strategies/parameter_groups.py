@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, weight_decay: float, learning_rates: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
     """Optimiser groups over *all* parameters of `model`, frozen ones included.
 
     A frozen parameter has no gradient, so that the optimiser passes it over, but one that the optimiser never saw
     would stay untrained after it is unfrozen. Weight decay is for matrices that mix features: biases and norms (one
     dimension) and embeddings (a row of which is seen now and then, but would be decayed at every step) are spared.
+
+    Args:
+        learning_rates: by parameter name, where it is not the optimiser's own.
     """
     from torch import nn
 
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag))}
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
-    for parameter in model.parameters():
-        (decayed if parameter.ndim >= 2 and id(parameter) not in embeddings else spared).append(parameter)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+    groups: dict[tuple[float | None, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        decayed = parameter.ndim >= 2 and id(parameter) not in embeddings
+        groups.setdefault(((learning_rates or {}).get(name), decayed), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": weight_decay if decayed else 0.0,
+            **({} if rate is None else {"lr": rate}),
+        }
+        for (rate, decayed), parameters in sorted(groups.items(), key=lambda item: (item[0][0] or 0.0, not item[0][1]))
+    ]

@@ -118,6 +118,13 @@ class StrategyArguments:
             "with --model_type and full with --model_name_or_path."
         },
     )
+    head_learning_rate: float | None = field(
+        default=None,
+        metadata={
+            "help": "A peak learning rate of its own for the head, which starts random where a checkpoint's body does "
+            "not; for full."
+        },
+    )
     lora_r: int = field(default=8, metadata={"help": "Rank of LoRA's update matrices."})
     lora_alpha: int = field(default=16, metadata={"help": "LoRA's updates are scaled by lora_alpha / lora_r."})
     lora_dropout: float = field(

@@ -68,7 +68,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     trained = strategy.prepare(model)
     parameters = {"total": total, "trained": trainable_parameters(trained)}
     _resolve_schedule(arguments.run, strategy, len(tokenised["train"]))
-    trainer = _make_trainer(arguments.run, task, trained, tokenizer, tokenised)
+    trainer = _make_trainer(arguments.run, task, trained, tokenizer, tokenised, strategy.learning_rates(trained))
 
     record = {
         "schema_version": SCHEMA_VERSION,
@@ -136,7 +136,12 @@ def _describe(
 
 
 def _make_trainer(
-    args: RunArguments, task: Task, model: Any, tokenizer: PreTrainedTokenizerBase, tokenised: Any
+    args: RunArguments,
+    task: Task,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    tokenised: DatasetDict,
+    learning_rates: dict[str, float],
 ) -> ToolkitTrainer:
     from transformers import EarlyStoppingCallback, PrinterCallback
 
@@ -155,6 +160,7 @@ def _make_trainer(
             args,
             problem_type=task.problem_type,
             metrics=task.metrics,
+            learning_rates=learning_rates,
             train_dataset=tokenised["train"],
             eval_dataset=tokenised["validation"].select(by_length(tokenised["validation"])),
             data_collator=task.collator(tokenizer),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ class ToolkitTrainer(Trainer):
     Args:
         problem_type: `single_label_classification`, `multi_label_classification` or `regression`.
         metrics: from logits and labels to the numbers of the task.
+        learning_rates: of parameters, by name, that are not trained with `args.learning_rate`.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ToolkitTrainer(Trainer):
         *,
         problem_type: str,
         metrics: Callable[[np.ndarray, np.ndarray], dict[str, float]],
+        learning_rates: Mapping[str, float] | None = None,
         train_dataset: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -52,6 +54,7 @@ class ToolkitTrainer(Trainer):
             **kwargs,
         )
         self.problem_type = problem_type
+        self.learning_rates = learning_rates
 
     optimizer: Any
 
@@ -61,7 +64,8 @@ class ToolkitTrainer(Trainer):
             optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
             if settings.keys() & {"params", "model", "optimizer_dict"}:  # optimisers that choose their own groups
                 return super().create_optimizer(model)
-            self.optimizer = optimizer_class(parameter_groups(model, self.args.weight_decay), **settings)
+            groups = parameter_groups(model, self.args.weight_decay, self.learning_rates)
+            self.optimizer = optimizer_class(groups, **settings)
         return self.optimizer
 
     def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
