@@ -7,6 +7,7 @@ and `seeds` how often. Runs are made one after another in this process; running 
 are missing. `--output_dir` then holds `report.html`, `report.md`, `figures/`, `results.jsonl` and one folder a run.
 """
 
+from tl_toolkit.errors import UserError
 from tl_toolkit.recipe import run_recipe
 
 
@@ -15,10 +16,11 @@ def main() -> None:
 
     arguments = parse_compare_arguments(description=__doc__)
 
-    from tl_toolkit.comparison.execution import execute
+    from tl_toolkit.comparison.execution import check_data, execute
     from tl_toolkit.comparison.report import write_report
 
     grid, output_dir = arguments.grid, arguments.output_dir
+    check_data(grid, output_dir)
     print(f"{len(grid.runs)} runs of {len(grid.entries)} entries; results go to {output_dir}", flush=True)
     try:
         failed = execute(grid, output_dir, retry_failed=arguments.retry_failed)
@@ -29,6 +31,8 @@ def main() -> None:
     if failed:
         print(f"{failed} runs failed; the report names them. --retry_failed repeats them.")
     print(f"The report: {report.resolve()}")
+    if failed == len(grid.runs):
+        raise UserError("Every run of the comparison failed; the report says why.")
 
 
 if __name__ == "__main__":

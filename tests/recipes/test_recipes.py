@@ -113,7 +113,8 @@ def test_two_processes_do_what_one_does(dataset_folder: Path, tmp_path: Path, or
 
 def test_an_error_on_two_processes_is_printed_once_and_nobody_waits(tmp_path: Path) -> None:
     began = time.monotonic()
-    done = launch("two_cpu.yaml", str(RECIPES / "finetune.py"), *RNN, "--dataset_name", "./nowhere.csv")
+    missing = ["--dataset_name", "./nowhere.csv", "--output_dir", str(tmp_path / "out")]
+    done = launch("two_cpu.yaml", str(RECIPES / "finetune.py"), *RNN, *missing)
     assert done.returncode != 0
     assert done.stderr.count("error: The dataset './nowhere.csv'") == 1
     assert "exitcode  : 2" in done.stderr
@@ -182,10 +183,9 @@ def test_every_configuration_can_be_started(path: Path) -> None:
 
 
 def test_compare_ends_with_the_path_of_its_report(dataset_folder: Path, tmp_path: Path) -> None:
-    grid = {
-        "dataset_name": str(dataset_folder), "use_cpu": True, "num_train_epochs": 1, "label_budgets": [12],
-        "entries": [{"name": "<b>tiny</b>", "model_type": "rnn", "config_overrides": {"hidden_size": 13}}], "seeds": [1],
-    }  # fmt: skip
+    entry = {"name": "<b>tiny</b>", "model_type": "rnn", "config_overrides": {"hidden_size": 13}}
+    shared = {"dataset_name": str(dataset_folder), "use_cpu": True, "num_train_epochs": 1}
+    grid = {**shared, "label_budgets": [12], "seeds": [1], "entries": [entry]}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
     command = [sys.executable, str(RECIPES / "compare.py"), "--config", str(tmp_path / "grid.yaml")]
     done = start(*command, "--output_dir", str(tmp_path / "out"))
@@ -195,3 +195,5 @@ def test_compare_ends_with_the_path_of_its_report(dataset_folder: Path, tmp_path
     assert "&lt;b&gt;tiny&lt;/b&gt;" in report.read_text() and "<b>tiny</b>" not in report.read_text()
     assert (tmp_path / "out" / "report.md").exists() and list((tmp_path / "out" / "figures").iterdir())
     assert (tmp_path / "out" / "runs").is_dir()
+    wrong = start(*command, "--output_dir", str(tmp_path / "wrong"), "--text_column", "txet")
+    assert wrong.returncode == 2 and "'txet'" in wrong.stderr and "Traceback" not in wrong.stderr

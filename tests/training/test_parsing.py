@@ -56,6 +56,8 @@ def test_mappings_lists_and_none_reach_their_flags() -> None:
         "model_type": "rnn",
         "config_overrides": {"bidirectional": True, "sizes": [1, 2], "x": None},
         "report_to": ["tensorboard"],
+        "label_column": ["a", "b"],
+        "lr_scheduler_kwargs": {"num_cycles": 2},
         "label_budget": None,
         "bf16": False,
     }
@@ -63,6 +65,16 @@ def test_mappings_lists_and_none_reach_their_flags() -> None:
     assert arguments.model.config_overrides == "bidirectional=true,sizes=[1,2],x=none"
     assert arguments.run.report_to == ["tensorboard"]
     assert arguments.data.label_budget is None
+    assert arguments.data.label_column == "a,b"
+    assert arguments.run.lr_scheduler_kwargs == {"num_cycles": 2}
+
+
+def test_words_that_yaml_takes_for_other_things_stay_words(tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("label_column: yes\ndataset_revision: 0123457\neval_strategy: no\nseed: 5\nbf16: false\n")
+    arguments = parse_arguments(["--config", str(config)])
+    assert (arguments.data.label_column, arguments.data.dataset_revision) == ("yes", "0123457")
+    assert (arguments.run.eval_strategy.value, arguments.run.seed, arguments.run.bf16) == ("no", 5, False)
 
 
 def test_a_flag_can_take_back_what_the_file_says(tmp_path: Path) -> None:

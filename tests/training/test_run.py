@@ -112,8 +112,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(finetune: Finetune, tmp_path: P
     assert record["status"] == "failed"
     assert "loss was" in record["error"]
     assert not list((tmp_path / "out").glob("model*.safetensors"))
-    for checkpoint in (tmp_path / "out").glob("checkpoint-*"):
-        assert all(weight.isfinite().all() for weight in load_file(checkpoint / "model.safetensors").values())
+    assert not list((tmp_path / "out").glob("checkpoint-*"))  # the first step diverged, and no state of it was saved
 
 
 @pytest.mark.parametrize("task", ["text-classification", "multi-label", "regression"])
@@ -209,6 +208,13 @@ def test_the_metrics_of_regression(finetune: Finetune, dataset_folder: Path, tin
         ({"model_type": "rnn", "config_overrides": "hidden_size=0"}, ["hidden_size"]),
         ({"model_type": "rnn", "tokenizer_name": "./nowhere"}, ["./nowhere"]),
         ({"model_type": "rnn", "vectors": "nowhere.txt"}, ["nowhere.txt"]),
+        ({"model_type": "t5"}, ["t5", "encoder-decoder"]),
+        ({"model_type": "rnn", "config_overrides": "problem_type=regression"}, ["problem_type"]),
+        ({"model_type": "rnn", "config_overrides": "cell_type=@lstm"}, ["@lstm", "lstm"]),
+        ({"model_type": "rnn", "per_device_train_batch_size": 0}, ["per_device_train_batch_size"]),
+        ({"model_type": "rnn", "num_train_epochs": -1}, ["num_train_epochs"]),
+        ({"model_type": "rnn", "max_length": -3}, ["max_length"]),
+        ({"model_type": "rnn", "lr_scheduler_type": "cosine_with_min_lr"}, ["min_lr"]),
         ({"model_type": "rnn", "label_budget": 1000}, ["1000", "66"]),
         ({"model_type": "rnn", "label_column": "lable"}, ["lable", "label"]),
     ],
@@ -249,11 +255,53 @@ def test_an_output_folder_is_not_overwritten_unasked(finetune: Finetune, tmp_pat
 
 def test_weights_that_are_no_earlier_run_are_kept(finetune: Finetune, bert_checkpoint: Path) -> None:
     weights = (bert_checkpoint / "model.safetensors").read_bytes()
-    with pytest.raises(UserError, match="same folder"):
-        finetune(model_name_or_path=str(bert_checkpoint), output_dir=str(bert_checkpoint))
+    for place in (bert_checkpoint, bert_checkpoint.parent):
+        with pytest.raises(UserError, match="lies in its own --output_dir"):
+            finetune(model_name_or_path=str(bert_checkpoint), output_dir=str(place))
     with pytest.raises(UserError, match="holds a model"):
         finetune(model_type="rnn", output_dir=str(bert_checkpoint))
     assert (bert_checkpoint / "model.safetensors").read_bytes() == weights
+
+
+def test_a_mistake_costs_no_finished_run(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
+    finetune(**tiny_rnn)
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    before = {path.name for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(UserError, match="txet"):
+        finetune(**tiny_rnn, text_column="txet")
+    with pytest.raises(UserError, match="learning_rate"):
+        finetune(**tiny_rnn, learning_rate=-1)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == before
+    finetune(**tiny_rnn)
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_nothing_saved_holds_a_token_or_a_pickle(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
+    finetune(**tiny_rnn, hub_token="hf_secret_secret")
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert any(path.name == "optimizer.pt" for path in files)
+    assert not any(b"hf_secret_secret" in path.read_bytes() for path in files)
+    assert not any(path.name == "training_args.bin" for path in files)
+
+
+def test_a_tokenizer_of_another_model_is_refused(finetune: Finetune, tmp_path: Path, bert_checkpoint: Path) -> None:
+    build_tokenizer("bpe", ["some text"], vocab_size=300).save_pretrained(tmp_path / "other")
+    with pytest.raises(UserError, match="tokenizer of another model"):
+        finetune(model_name_or_path=str(bert_checkpoint), tokenizer_name=str(tmp_path / "other"))
+
+
+def test_a_test_split_without_labels_is_not_used(finetune: Finetune, dataset_folder: Path, tiny_rnn: dict) -> None:
+    path = dataset_folder / "test.parquet"
+    pd.read_parquet(path)[["text"]].to_parquet(path)
+    (dataset_folder / "dataset").mkdir()
+    from datasets import Dataset, DatasetDict
+
+    splits = {
+        name: Dataset.from_parquet(str(dataset_folder / f"{name}.parquet")) for name in ("train", "validation", "test")
+    }
+    DatasetDict(splits).save_to_disk(str(dataset_folder / "dataset"))
+    record = finetune(**tiny_rnn, dataset_name=str(dataset_folder / "dataset"))
+    assert (record["dataset"]["test_from"], record["dataset"]["validation_from"]) == ("validation", "train")
 
 
 def test_a_run_killed_in_its_first_save_starts_anew(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:

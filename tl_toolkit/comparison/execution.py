@@ -16,10 +16,26 @@ from typing import Any
 from ..errors import UserError
 from ..strategies import make_strategy
 from ..training.arguments import Arguments
+from ..training.output_dir import make_folder
 from ..training.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record, write_json
 from .grid import Grid, PlannedRun
 
 RESULTS_NAME = "results.jsonl"
+
+
+def check_data(grid: Grid, output_dir: Path) -> None:
+    """Prepare the data of one run for each label budget: what is wrong with it would be wrong with every run.
+
+    Raises:
+        UserError: as `Task.prepare`; the folder cannot be made.
+    """
+    from ..data.sources import remember_sources
+    from ..tasks import make_task
+
+    make_folder(output_dir)
+    with remember_sources():
+        for planned in {run.label_budget: run for run in grid.runs}.values():
+            make_task(planned.arguments(output_dir).data).prepare(planned.seed)
 
 
 def execute(grid: Grid, output_dir: Path, *, retry_failed: bool, say: Callable[[str], None] = print) -> int:
@@ -161,7 +177,7 @@ class _Progress:
             self.say(f"        {record['error'][:300]}")
 
     def _left(self) -> str:
-        """The time left, from runs of the same entry and budget, else from those of the entry scaled by nothing."""
+        """The time left: as runs of the same entry and budget took, else the entry's longest, else the mean."""
         mean = {cell: sum(times) / len(times) for cell, times in self.seconds.items()}
         by_entry: dict[str, float] = {}
         for (entry, _), seconds in mean.items():

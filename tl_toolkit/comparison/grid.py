@@ -19,18 +19,10 @@ from ..training.parsing import arguments_from, known_keys, make_parser
 GRID_KEYS = {"label_budgets", "seeds", "entries", "title", "keep_models"}
 _SET_BY_THE_GRID = {"label_budget", "seed", "output_dir", "name", "resume_from_checkpoint"}
 
-
 # What decides which rows are tested, and what is asked of them.
 _SAME_FOR_ALL = frozenset(
-    (
-        "task",
-        "dataset_name",
-        "dataset_config_name",
-        "dataset_revision",
-        "label_column",
-        "test_split_name",
-        "test_budget",
-    )
+    ["task", "dataset_name", "dataset_config_name", "dataset_revision", "label_column", "test_budget"]
+    + ["train_split_name", "validation_split_name", "test_split_name"]
 )
 
 
@@ -55,9 +47,13 @@ class PlannedRun:
         return f"runs/{folder_name(self.entry)}-{budget}-seed{self.seed}"
 
     def key(self, dataset_fingerprint: str) -> str:
-        """What the run's result depends on, as 16 hex digits: its settings, the data, and the toolkit's version."""
-        content = [self.settings, self.label_budget, self.seed, dataset_fingerprint, __version__]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        """What the run's result depends on, as 16 hex digits.
+
+        Its settings, the data, the toolkit's version, and of local checkpoints and vectors which files they are.
+        """
+        read = [_state(self.settings.get(name)) for name in ("model_name_or_path", "tokenizer_name", "vectors")]
+        content = [self.settings, self.label_budget, self.seed, dataset_fingerprint, __version__, read]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def arguments(self, output_dir: Path) -> Arguments:
         """The run's arguments; it is silent and keeps no more than it needs to select its best model."""
@@ -65,6 +61,15 @@ class PlannedRun:
         own = {"name": self.entry, "label_budget": self.label_budget, "seed": self.seed}
         place = {"output_dir": str(output_dir / self.folder), "overwrite_output_dir": True}
         return arguments_from({**quiet, **self.settings, **own, **place}, f"the entry {self.entry!r}")
+
+
+def _state(source: Any) -> list[list[Any]]:
+    """Names, sizes and times of the files of a local source; nothing for one on the Hub."""
+    path = Path(str(source)).expanduser()
+    if source is None or not path.exists():
+        return []
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
 
 
 @dataclass(frozen=True)
@@ -124,8 +129,11 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
         for seed in seeds[budget]
         for name in settings
     ]
+    keep_models = flags.get("keep_models", content.get("keep_models", True))
+    if not isinstance(keep_models, bool):
+        raise UserError(f"'keep_models' in {where} is {keep_models!r}, where true or false is expected.")
     title = str(flags.get("title") or content.get("title") or "Comparison")
-    return Grid(title, bool(flags.get("keep_models", content.get("keep_models", True))), runs)
+    return Grid(title, keep_models, runs)
 
 
 def _check_keys(mapping: Mapping[str, Any], known: set[str], where: str) -> None:
@@ -149,6 +157,8 @@ def _budgets(budgets: Any, where: str) -> list[int | None]:
 def _seeds(seeds: Any, budgets: list[int | None], where: str) -> dict[int | None, list[int]]:
     seeds = [1, 2, 3] if seeds is None else seeds
     by_budget = seeds if isinstance(seeds, dict) else dict.fromkeys(budgets, seeds)
+    if unused := [budget for budget in by_budget if budget not in budgets]:
+        raise UserError(f"'seeds' in {where} names {listing(unused)}, which is none of the label budgets.")
     for budget in budgets:
         chosen = by_budget.get(budget)
         if not isinstance(chosen, list) or not chosen or not all(_is_whole(s) and s >= 0 for s in chosen):

@@ -10,7 +10,7 @@ from typing import Any
 
 from .records import Result
 
-VARYING = ("label_budget", "seed", "output_dir")
+VARYING = ("label_budget", "seed")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def rerun(results: Sequence[Result]) -> Rerun:
     configuration = yaml.safe_dump(shared, sort_keys=False, allow_unicode=True, width=100) if shared else ""
     file = f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in results[0].entry)}.yaml"
     words = ["accelerate", "launch", "recipes/finetune.py", "--config", file, *_flags(flags)]
+    words += ["--output_dir", f"outputs/{file.removesuffix('.yaml')}"]
     return Rerun(configuration=configuration, command=shlex.join(words))
 
 

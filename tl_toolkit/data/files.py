@@ -9,7 +9,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import warnings
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +53,7 @@ def read_table(path: Path) -> pa.Table:
     if suffix in (".csv", ".tsv"):
         return _read_separated(path, text, suffix)
     if suffix == ".txt":
-        return _table(path, {"text": text.splitlines()})
+        return _table(path, {"text": re.split(r"\r\n|\r|\n", text.rstrip("\r\n"))})
     return _table(path, _columns_of_records(path, _json_records(path, text)))
 
 
@@ -70,7 +72,7 @@ def _read_text(path: Path) -> str:
         content = path.read_bytes()
         if path.suffix.lower() == ".gz":
             content = gzip.decompress(content)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"The file {str(path)!r} cannot be read: {_first_line(error)}") from error
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:

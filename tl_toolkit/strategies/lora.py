@@ -56,9 +56,12 @@ class Lora(Strategy):
             ),
         )
 
-    def finish(self, model: nn.Module, output_dir: Path) -> PreTrainedModel:
-        model.save_pretrained(output_dir / "adapter")  # type: ignore[operator]
-        return model.merge_and_unload()  # type: ignore[operator]
+    def finish(self, model: Any, output_dir: Path) -> PreTrainedModel:
+        config = model.peft_config["default"]
+        if Path(str(config.base_model_name_or_path)).exists():
+            config.base_model_name_or_path = None  # a folder of this machine, which means nothing elsewhere
+        model.save_pretrained(output_dir / "adapter")
+        return model.merge_and_unload()
 
     def record(self) -> dict[str, Any]:
         return {"name": self.name, "r": self.arguments.lora_r, "alpha": self.arguments.lora_alpha}

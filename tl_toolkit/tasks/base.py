@@ -108,11 +108,14 @@ class Task(ABC):
         read: dict[str, Any] = {}
         labelled: dict[str, np.ndarray] = {}
         for role, name in list(splits.items()):
+            if role != "train" and not self._has_labels(source.dataset[name]) and not self._is_named(role):
+                del splits[role]  # such as a test split whose labels its authors keep to themselves
+                continue
             self._check_texts(source.dataset[name], name)
             labels, has_label = self._read_labels(source.dataset[name], name)
             if has_label.any():
                 read[name], labelled[name] = labels, _labelled_rows(name, has_label)
-            elif role == "train" or getattr(self.arguments, f"{role}_split_name"):
+            elif role == "train" or self._is_named(role):
                 raise UserError(f"No row of the {role} split {name!r} has a label in column {self._label_name()!r}.")
             else:
                 del splits[role]
@@ -128,6 +131,13 @@ class Task(ABC):
                 for role, part in parts.items()
             }
         )
+
+    def _has_labels(self, split: Dataset) -> bool:
+        label = self.columns.label
+        return set((label,) if isinstance(label, str) else label or ()) <= set(split.column_names)
+
+    def _is_named(self, role: str) -> bool:
+        return getattr(self.arguments, f"{role}_split_name") is not None
 
     def _check_texts(self, split: Dataset, name: str) -> None:
         if len(split) == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -129,7 +130,7 @@ def class_names(labels: Sequence[NamedLabels]) -> list[str]:
             )
         return list(declared[0])
     names = {name for split in labels for name in split.names}
-    return sorted(names, key=lambda name: (0, int(name), "") if _is_whole(name) else (1, 0, name))
+    return sorted(names, key=lambda name: (0, int(name), name) if _is_whole(name) else (1, 0, name))
 
 
 def encode(labels: NamedLabels, classes: Sequence[str], where: str) -> np.ndarray:
@@ -209,7 +210,7 @@ def _inner(feature: Any) -> Any:
 
 
 def _is_whole(name: str) -> bool:
-    return name.lstrip("-").isdecimal() and name.isascii()
+    return re.fullmatch(r"-?[0-9]+", name) is not None
 
 
 def _missing(where: str, labelled: np.ndarray) -> None:

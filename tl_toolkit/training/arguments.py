@@ -60,6 +60,12 @@ class DataArguments:
         default=256, metadata={"help": "Texts are cut to this many tokens; the model's own limit is kept as well."}
     )
 
+    def __post_init__(self) -> None:
+        if self.max_length is not None and self.max_length < 1:
+            raise ValueError(f"--max_length is {self.max_length}, where 1 or more is expected (none: no limit).")
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(f"--validation_fraction is {self.validation_fraction}, where a part of 1 is expected.")
+
 
 @dataclass
 class ModelArguments:
@@ -185,6 +191,12 @@ class RunArguments(TrainingArguments):
     report_to: None | str | list[str] = field(
         default="none", metadata={"help": "Trackers, e.g. tensorboard, wandb, trackio."}
     )
+    resume_from_checkpoint: str | None = field(
+        default=None,
+        metadata={
+            "help": "Alone: go on from the last complete checkpoint in output_dir. Or the folder of a checkpoint."
+        },
+    )
     use_cpu: bool = field(default=False, metadata={"help": "Stay on the CPU although there is a GPU."})
     dataloader_pin_memory: bool = field(
         default=True, metadata={"help": "Pin batches in memory where a GPU will fetch them."}
@@ -201,6 +213,19 @@ class RunArguments(TrainingArguments):
             self.load_best_model_at_end = False
         # accelerate's launcher starts processes on a CPU without telling them that a CPU was meant.
         self.use_cpu = self.use_cpu or ("LOCAL_RANK" in os.environ and not torch.accelerator.is_available())
+        if str(self.resume_from_checkpoint).lower() in ("false", "no"):
+            self.resume_from_checkpoint = None
+        positive = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} is {getattr(self, name)}, where 1 or more is expected.")
+        for name in ("learning_rate", "num_train_epochs", "min_train_steps", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name} is {getattr(self, name)}, where 0 or more is expected.")
+        if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
+            raise ValueError(
+                f"--early_stopping_patience is {self.early_stopping_patience}, where 1 or more is expected."
+            )
         super().__post_init__()
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type != "cpu"
 

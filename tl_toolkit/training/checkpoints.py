@@ -52,7 +52,7 @@ def resolve_resume(resume: str | None, output_dir: Path) -> Path | None:
     Raises:
         UserError: a folder that is not there or is torn.
     """
-    if resume is None or resume.lower() in ("false", "no"):
+    if resume is None:
         return None
     if resume.lower() in ("true", "yes", "last"):
         return last_complete_checkpoint(output_dir)

@@ -15,7 +15,7 @@ from ..errors import UserError, nearest
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-_COMMA_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
+_COMMA_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])(?![^{]*\})")
 
 
 def parse_overrides(text: str | None, config_class: type[PreTrainedConfig]) -> dict[str, Any]:
@@ -48,12 +48,17 @@ def _annotations(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
     import torch
 
     hints = typing.get_type_hints(config_class, localns={"torch": torch})  # transformers imports it for checkers only
-    managed = {"transformers_version", "architectures", "auto_map", "dtype", "model_type", "id2label", "label2id"}
+    managed = {"transformers_version", "architectures", "auto_map", "dtype", "model_type"}
+    managed |= {"id2label", "label2id", "num_labels", "problem_type"}  # the task's to say
+    managed |= {"vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"}  # the tokenizer's
     return {f.name: hints[f.name] for f in dataclasses.fields(config_class) if f.init and f.name not in managed}
 
 
 def _typed(key: str, text: str, hint: Any, config_class: type) -> Any:
-    value = yaml.safe_load(text) if text else ""
+    try:
+        value = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        value = text
     for candidate in _alternatives(hint):
         if candidate is Any:
             return value

@@ -95,11 +95,13 @@ def load_tokenizer(arguments: ModelArguments) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     name = arguments.tokenizer_name or arguments.model_name_or_path
+    revision = None if arguments.tokenizer_name else arguments.model_revision
+    own = "--tokenizer_name; word, char and bpe are made from the training split"
     tokenizer = _load(
         lambda: AutoTokenizer.from_pretrained(
-            _location(name), revision=arguments.model_revision, trust_remote_code=arguments.trust_remote_code
+            _location(name), revision=revision, trust_remote_code=arguments.trust_remote_code
         ),
-        f"the tokenizer {name!r} (--tokenizer_name; word, char and bpe are made from the training split)",
+        f"the tokenizer {name!r} ({own if arguments.tokenizer_name else '--model_name_or_path'})",
     )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -108,8 +110,10 @@ def load_tokenizer(arguments: ModelArguments) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_trained(arguments: ModelArguments, auto_class_name: str) -> PreTrainedModel:
-    """A trained model with its head, in float32.
+def load_trained(
+    arguments: ModelArguments, auto_class_name: str, tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel:
+    """A trained model with its head, in float32, that knows what `tokenizer` pads with.
 
     Raises:
         UserError: it cannot be found, or its head was never trained.
@@ -134,6 +138,9 @@ def load_trained(arguments: ModelArguments, auto_class_name: str) -> PreTrainedM
             f"The checkpoint {name!r} has no trained weights for the head of {type(model).__name__}, so its answers "
             f"would be random: {listing(report['missing_keys'])} are missing. Train it with finetune.py first."
         )
+    _check_vocabulary(model, tokenizer, arguments.tokenizer_name or str(name))
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
     return model
 
 
@@ -155,6 +162,11 @@ def _from_scratch(
     if pretrained is not None and "embedding_size" in config_class.__dataclass_fields__:
         settings["embedding_size"] = pretrained.shape[1]
     config = _load(lambda: config_class(**{**settings, **overrides}), f"a configuration of {model_type!r}")
+    if config.is_encoder_decoder:
+        raise UserError(
+            f"--model_type {model_type!r} is an encoder-decoder, which would read a label from a decoder that has "
+            "nothing to decode. Choose an encoder (bert, rnn, self_attention) or a decoder (gpt2)."
+        )
     model = _load(lambda: auto_class.from_config(config), f"a {model_type!r} model with {auto_class.__name__}")
     if pretrained is not None:
         _set_embeddings(model, pretrained, arguments.vectors)
@@ -190,7 +202,17 @@ def _from_checkpoint(
         what,
     )
     _check_loaded(model, report, name)
+    _check_vocabulary(model, tokenizer, arguments.tokenizer_name or name)
     return model
+
+
+def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    known = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > known:
+        raise UserError(
+            f"The tokenizer {name!r} has {len(tokenizer):,} tokens, but the embeddings of {type(model).__name__} only "
+            f"{known:,}: it is the tokenizer of another model. Leave out --tokenizer_name to use the checkpoint's own."
+        )
 
 
 def _check_loaded(model: PreTrainedModel, report: dict[str, Any], name: str) -> None:

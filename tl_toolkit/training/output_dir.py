@@ -12,39 +12,62 @@ from ..errors import UserError
 from .checkpoints import checkpoints
 from .record import RESULT_NAME
 
+PREDICTIONS = {split: f"predictions_{split}.parquet" for split in ("validation", "test")}
 
-def claim(output_dir: Path, *, overwrite: bool, source: str | None) -> None:
-    """Make `output_dir` ready for a run that starts anew: whatever an earlier run left there is removed.
+
+def make_folder(output_dir: Path) -> None:
+    """Make the folder that was asked for.
 
     Raises:
-        UserError: the folder cannot be made; is the `source` that the run starts from; holds a model that no run of the
-            toolkit left; or, with `overwrite` false, checkpoints of a run that did not finish and may be resumed.
+        UserError: it cannot be made.
     """
-    if source is not None and Path(source).expanduser().resolve() == output_dir.resolve():
-        raise UserError(
-            f"--output_dir and --model_name_or_path are the same folder, {source!r}: the run would delete the weights "
-            "it starts from. Choose another --output_dir."
-        )
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"The folder {str(output_dir)!r} (--output_dir) cannot be made: {error.strerror}.") from error
-    known = (output_dir / RESULT_NAME).exists() or checkpoints(output_dir)
-    if any(output_dir.glob("*.safetensors")) and not known:
+
+
+def check_free(output_dir: Path, *, overwrite: bool, sources: list[str | None]) -> None:
+    """See that a run may write to `output_dir`, without changing anything in it.
+
+    Args:
+        overwrite: whether checkpoints of a run that did not finish may go.
+        sources: what the run reads: model, tokenizer, dataset, as far as they are local.
+
+    Raises:
+        UserError: the folder cannot be made; holds one of the sources; holds a model that no run of the toolkit left;
+            or, without `overwrite`, checkpoints that somebody may want to resume.
+    """
+    make_folder(output_dir)
+    here = output_dir.resolve()
+    for source in sources:
+        if source is not None and Path(source).expanduser().resolve().is_relative_to(here):
+            raise UserError(
+                f"The run reads {source!r}, which lies in its own --output_dir {str(output_dir)!r}, where it would be "
+                "deleted. Choose another --output_dir."
+            )
+    finished = (output_dir / RESULT_NAME).exists()
+    if any(output_dir.glob("*.safetensors")) and not finished and not checkpoints(output_dir):
         raise UserError(
             f"The folder {str(output_dir)!r} (--output_dir) holds a model, but no result.json of an earlier run, so it "
             "is not overwritten. Choose another --output_dir."
         )
-    unfinished = checkpoints(output_dir) and not (output_dir / RESULT_NAME).exists()
-    if unfinished and not overwrite:
+    if checkpoints(output_dir) and not finished and not overwrite:
         raise UserError(
             f"The folder {str(output_dir)!r} holds checkpoints of a run that did not finish. Continue it with "
             "--resume_from_checkpoint, start again with --overwrite_output_dir, or choose another --output_dir."
         )
+
+
+def clear(output_dir: Path, *, keep_checkpoints: bool) -> None:
+    """Remove what an earlier run left, so that nothing of it can be taken for this one's; other files stay."""
+    if not (output_dir / RESULT_NAME).exists() and not checkpoints(output_dir):
+        return
     (output_dir / RESULT_NAME).unlink(missing_ok=True)  # first: what follows is no finished run any more
-    for pattern in ("model*.safetensors", "predictions_*.parquet", ".staging-*", "adapter", "checkpoint-*"):
-        for path in output_dir.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in [*output_dir.glob("model*.safetensors"), *(output_dir / name for name in PREDICTIONS.values())]:
+        path.unlink(missing_ok=True)
+    for folder in [output_dir / "adapter", *([] if keep_checkpoints else checkpoints(output_dir))]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import sys
 from argparse import ArgumentDefaultsHelpFormatter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,11 +21,28 @@ from .arguments import Arguments, DataArguments, ModelArguments, RunArguments, S
 _DATACLASSES = (DataArguments, ModelArguments, StrategyArguments, RunArguments)
 
 
+_COMMA_SEPARATED = ("label_column", "config_overrides")  # lists in YAML that are one value as a flag
+
+
 class _Parser(HfArgumentParser):
     """transformers' parser, which reports to the caller instead of leaving the process."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message[0].upper()}{message[1:]}. See --help.")
+
+
+class _TextLoader(yaml.SafeLoader):
+    """YAML whose scalars are text, but for null, true and false as YAML 1.2 spells them, and plain whole numbers."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}
+
+
+for _tag, _pattern, _first in (
+    ("tag:yaml.org,2002:null", r"~|null|", "~n\0"),
+    ("tag:yaml.org,2002:bool", r"true|false", "tf"),
+    ("tag:yaml.org,2002:int", r"0|-?[1-9][0-9]*", "-0123456789"),
+):
+    _TextLoader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), [c if c != "\0" else "" for c in _first])
 
 
 def make_parser(
@@ -85,7 +104,8 @@ def known_keys(parser: HfArgumentParser) -> set[str]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # Scalars stay text, so that "no" is no boolean and 1e-3 no string; null is told apart below.
+        settings = yaml.load(path.read_text(encoding="utf-8"), _TextLoader)
     except OSError as error:
         raise UserError(f"The configuration file {str(path)!r} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -114,7 +134,10 @@ def as_flags(settings: Mapping[str, Any], parser: HfArgumentParser, where: str |
         if value is None:
             continue
         if isinstance(value, dict):
-            flags.append(f"--{key}={_mapping_as_text(value)}")
+            text = _mapping_as_text(value) if key == "config_overrides" else json.dumps(value)
+            flags.append(f"--{key}={text}")
+        elif isinstance(value, list) and key in _COMMA_SEPARATED:
+            flags.append(f"--{key}={','.join(map(_as_text, value))}")
         elif isinstance(value, list):
             flags += [f"--{key}", *map(_as_text, value)]
         else:
@@ -136,8 +159,8 @@ def into_dataclasses(parser: HfArgumentParser, flags: list[str], kinds: Sequence
     values = vars(namespace)
     try:
         return [kind(**{f.name: values[f.name] for f in dataclasses.fields(kind) if f.init}) for kind in kinds]
-    except (ValueError, ImportError) as error:  # TrainingArguments checks some values itself
-        raise UserError(f"The training arguments cannot be used: {' '.join(str(error).split())}") from error
+    except (ValueError, TypeError, OSError, ImportError) as error:  # what the classes themselves refuse
+        raise UserError(f"The arguments cannot be used: {' '.join(str(error).split())}") from error
 
 
 def _or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:

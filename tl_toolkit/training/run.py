@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,12 @@ from ..errors import UserError
 from ..strategies import make_strategy
 from ..tasks import make_task
 from .arguments import Arguments, RunArguments
+from .causes import explained
 from .checkpoints import check_same_architecture, resolve_resume
 from .cost import Stopwatch, hardware, peak_memory, trainable_parameters, versions
 from .evaluation import by_length, predict_in_order
 from .model import longest_input, make_model, make_tokenizer, shortest
-from .output_dir import claim, staged
+from .output_dir import PREDICTIONS, check_free, clear, staged
 from .record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, write_json
 
 if TYPE_CHECKING:
@@ -47,11 +49,12 @@ def run(arguments: Arguments) -> dict[str, Any]:
     strategy = make_strategy(arguments.strategy, arguments.model)
     task = make_task(arguments.data)
     output_dir = Path(arguments.run.output_dir)
-    with arguments.run.main_process_first(local=False, desc="looking at the output folder"):
-        checkpoint = resolve_resume(arguments.run.resume_from_checkpoint, output_dir)
-        if checkpoint is None and arguments.run.process_index == 0:
-            anew = arguments.run.overwrite_output_dir or arguments.run.resume_from_checkpoint is not None
-            claim(output_dir, overwrite=anew, source=arguments.model.model_name_or_path)
+    checkpoint = resolve_resume(arguments.run.resume_from_checkpoint, output_dir)
+    check_free(
+        output_dir,
+        overwrite=arguments.run.overwrite_output_dir or arguments.run.resume_from_checkpoint is not None,
+        sources=[arguments.model.model_name_or_path, arguments.model.tokenizer_name, arguments.data.dataset_name],
+    )
 
     splits = task.prepare(arguments.run.seed)
     tokenizer = make_tokenizer(arguments.model, lambda: _texts(splits["train"]), arguments.data.max_length)
@@ -68,6 +71,8 @@ def run(arguments: Arguments) -> dict[str, Any]:
     trained = strategy.prepare(model)
     parameters = {"total": total, "trained": trainable_parameters(trained)}
     _resolve_schedule(arguments.run, strategy, len(tokenised["train"]))
+    if strategy.wraps and arguments.run.fsdp_plugin_args is not None:
+        raise UserError(f"The strategy {strategy.name!r} cannot be used with FSDP, whose shards it cannot merge.")
     trainer = _make_trainer(arguments.run, task, trained, tokenizer, tokenised, strategy.learning_rates(trained))
 
     record = {
@@ -79,6 +84,9 @@ def run(arguments: Arguments) -> dict[str, Any]:
         **task.record(),
         **_describe(arguments, strategy, model, tokenizer),
     }
+    trainer.accelerator.wait_for_everyone()  # every process has looked at the folder
+    if trainer.is_world_process_zero():
+        clear(output_dir, keep_checkpoints=checkpoint is not None)
     try:
         with peak_memory() as peak:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -89,13 +97,13 @@ def run(arguments: Arguments) -> dict[str, Any]:
         if trainer.is_world_process_zero():
             record["predictions"] = _save_predictions(task, splits, results, output_dir)
     except Exception as error:
-        explained = _explained(error)
-        record |= {"error": " ".join(str(explained).split()), "finished": _now(), "metrics": {}, "predictions": {}}
+        reason = explained(error)
+        record |= {"error": " ".join(str(reason).split()), "finished": _now(), "metrics": {}, "predictions": {}}
         if trainer.is_world_process_zero():
             write_json(output_dir / RESULT_NAME, record)
-        if explained is error:
+        if reason is error:
             raise
-        raise explained from error
+        raise reason from error
     record |= {
         "status": "completed",
         "finished": _now(),
@@ -150,7 +158,7 @@ def _make_trainer(
     if args.selects_on_main_metric:
         args.metric_for_best_model, args.greater_is_better = task.main_metric, task.greater_is_better
     callbacks: list[Any] = [Stopwatch()]
-    if args.early_stopping_patience:
+    if args.early_stopping_patience is not None:
         if not args.load_best_model_at_end:
             raise UserError("--early_stopping_patience needs --load_best_model_at_end and an --eval_strategy.")
         callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
@@ -167,7 +175,9 @@ def _make_trainer(
             processing_class=tokenizer,
             callbacks=callbacks,
         )
-    except (ValueError, RuntimeError, ImportError) as error:  # a tracker, optimiser or precision that is not there
+        trainer.create_optimizer_and_scheduler(1)  # tried here, where what is wrong with its arguments can be said
+        trainer.optimizer = trainer.lr_scheduler = None
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
         raise UserError(f"Training cannot be set up: {' '.join(str(error).split())}") from error
     if args.log_level == "error":
         trainer.remove_callback(PrinterCallback)  # what stands in for the progress bar where that is disabled
@@ -184,19 +194,17 @@ def _resolve_schedule(args: RunArguments, strategy: Strategy, rows: int) -> None
 
 
 def _save_model(trainer: ToolkitTrainer, strategy: Strategy, output_dir: Path) -> None:
-    """Leave the model in `output_dir`; every process takes part, the main one writes."""
+    """Leave the model in `output_dir`; every process takes part, since sharded weights are gathered by all together."""
     trainer.accelerator.wait_for_everyone()
-    if trainer.is_fsdp_enabled and not strategy.wraps:  # sharded weights are gathered by all processes together
-        trainer.save_model(str(output_dir), _internal_call=True)
-    elif trainer.is_world_process_zero():
-        with staged(output_dir) as staging:
-            if strategy.wraps:
-                model = strategy.finish(trainer.accelerator.unwrap_model(trainer.model), staging)
-                model.save_pretrained(staging)
-                trainer.processing_class.save_pretrained(staging)
-            else:
-                trainer.save_model(str(staging), _internal_call=True)
-                (staging / "training_args.bin").unlink(missing_ok=True)  # a pickle that names local folders
+    staging = staged(output_dir) if trainer.is_world_process_zero() else nullcontext(output_dir / ".staging-model")
+    with staging as folder:
+        if not strategy.wraps:
+            trainer.save_model(str(folder), _internal_call=True)
+        elif trainer.is_world_process_zero():
+            model = strategy.finish(trainer.accelerator.unwrap_model(trainer.model), folder)
+            model.save_pretrained(folder)
+            trainer.processing_class.save_pretrained(folder)
+        trainer.accelerator.wait_for_everyone()
     trainer.accelerator.wait_for_everyone()
 
 
@@ -204,11 +212,10 @@ def _save_predictions(
     task: Task, splits: DatasetDict, results: dict[str, tuple[Any, dict[str, float]]], output_dir: Path
 ) -> dict[str, str]:
     """A parquet file for each split; their names by split."""
-    names = {split: f"predictions_{split}.parquet" for split in results}
     with staged(output_dir) as staging:
         for split, (logits, _) in results.items():
-            task.predictions(logits, splits[split]).to_parquet(staging / names[split], index=False)
-    return names
+            task.predictions(logits, splits[split]).to_parquet(staging / PREDICTIONS[split], index=False)
+    return PREDICTIONS
 
 
 def _speed(trainer: ToolkitTrainer, train: Dataset) -> dict[str, Any]:
@@ -224,27 +231,6 @@ def _speed(trainer: ToolkitTrainer, train: Dataset) -> dict[str, Any]:
         "steps": trainer.state.global_step,
         "epochs": epochs,
     }
-
-
-def _explained(error: Exception) -> Exception:
-    """The same error, as a `UserError` where its cause is one that a user can remove."""
-    import torch
-
-    message = str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        return UserError(
-            "The device ran out of memory. Lower --per_device_train_batch_size (and raise "
-            "--gradient_accumulation_steps by as much), or lower --max_length.",
-            everywhere=True,
-        )
-    if isinstance(error, RuntimeError) and "could not create a primitive" in message:
-        return UserError(
-            "This processor has no fused recurrent kernels in half precision, so --bf16 cannot train a recurrent model "
-            "on it. Leave it out to train in float32."
-        )
-    if isinstance(error, KeyError) and "metric_for_best_model" in message:
-        return UserError(" ".join(str(error.args[0]).split()))
-    return error
 
 
 def _texts(dataset: Dataset) -> list[str]:

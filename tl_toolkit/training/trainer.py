@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,11 @@ class ToolkitTrainer(Trainer):
             lengths=dataset["length"][:rows] if strategy == "group_by_length" else None,
             fill=several,
         )
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        # A pickle of all arguments, which names local folders and may hold a token; nothing reads it again.
+        (Path(output_dir or self.args.output_dir) / "training_args.bin").unlink(missing_ok=True)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         # Rows stay in their order, whatever the order in training; accelerate shards batches over processes.
