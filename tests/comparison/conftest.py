@@ -55,7 +55,6 @@ def make_record(entry: str, budget: int | None, seed: int, reached: float, **cha
         "config_overrides": {"hidden_size": 128, "bidirectional": True},
         "num_train_epochs": 10.0,
         "seed": seed,
-        "output_dir": f"runs/{entry}-{budget}-{seed}",
     } | ({} if budget is None else {"label_budget": budget})
     return {
         "schema_version": 1,

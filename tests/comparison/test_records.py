@@ -150,6 +150,6 @@ def test_rerun_puts_what_runs_share_in_the_file_and_the_rest_in_flags(tmp_path, 
         "num_train_epochs": 10.0,
     }
     assert again.command == (
-        "accelerate launch recipes/finetune.py --config bi_lstm.yaml --seed 1 "
-        "--output_dir 'runs/bi lstm-100-1' --label_budget 100"
+        "accelerate launch recipes/finetune.py --config bi_lstm.yaml --seed 1 --label_budget 100 "
+        "--output_dir outputs/bi_lstm"
     )

@@ -268,12 +268,14 @@ def test_tokenize_with_special_tokens_and_types(tmp_path):
     assert batch["input_ids"].shape == (2, 9)  # not 16: the model has 13 positions
 
 
-def test_collator_pads_to_a_multiple_of_eight(tmp_path):
+@pytest.mark.parametrize(("on_gpu", "width"), [(True, 8), (False, 3)])
+def test_collator_pads_to_a_multiple_of_eight_on_a_gpu(tmp_path, monkeypatch, on_gpu, width):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: on_gpu)
     task = task_of(csv(tmp_path / "rows.csv", 31))
     data = task.prepare(1)
     tokenizer = build_tokenizer("word", data["train"]["text"], min_frequency=1, max_length=256)
     batch = task.collator(tokenizer)([task.tokenize(data, tokenizer, 256)["train"][i] for i in range(5)])
-    assert batch["input_ids"].shape == (5, 8) and batch["attention_mask"].sum() == 15
+    assert batch["input_ids"].shape == (5, width) and batch["attention_mask"].sum() == 15
     assert batch["labels"].tolist() == data["train"]["label"][:5]
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,7 @@ def execute(grid: Grid, output_dir: Path, *, retry_failed: bool, say: Callable[[
     """
     from ..data.sources import remember_sources
 
-    _quieten()
-    with remember_sources():
+    with _quiet(), remember_sources():
         return _execute(grid, output_dir, retry_failed, say)
 
 
@@ -132,14 +131,21 @@ def _forget() -> None:
         torch.cuda.empty_cache()
 
 
-def _quieten() -> None:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """One line a run is progress enough; bars and load reports of dozens of runs would hide it."""
     import datasets
     from transformers.utils import logging
 
+    verbosity, bars = logging.get_verbosity(), datasets.are_progress_bars_disabled()
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
     datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if not bars:
+            datasets.enable_progress_bars()
 
 
 class _Progress:

@@ -11,6 +11,8 @@ import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 
+from ..errors import UserError
+
 
 @dataclass
 class DataArguments:
@@ -62,9 +64,9 @@ class DataArguments:
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 1:
-            raise ValueError(f"--max_length is {self.max_length}, where 1 or more is expected (none: no limit).")
+            raise UserError(f"--max_length is {self.max_length}, where 1 or more is expected (none: no limit).")
         if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"--validation_fraction is {self.validation_fraction}, where a part of 1 is expected.")
+            raise UserError(f"--validation_fraction is {self.validation_fraction}, where a part of 1 is expected.")
 
 
 @dataclass
@@ -218,12 +220,12 @@ class RunArguments(TrainingArguments):
         positive = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
         for name in positive:
             if getattr(self, name) < 1:
-                raise ValueError(f"--{name} is {getattr(self, name)}, where 1 or more is expected.")
+                raise UserError(f"--{name} is {getattr(self, name)}, where 1 or more is expected.")
         for name in ("learning_rate", "num_train_epochs", "min_train_steps", "weight_decay"):
             if getattr(self, name) < 0:
-                raise ValueError(f"--{name} is {getattr(self, name)}, where 0 or more is expected.")
+                raise UserError(f"--{name} is {getattr(self, name)}, where 0 or more is expected.")
         if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
-            raise ValueError(
+            raise UserError(
                 f"--early_stopping_patience is {self.early_stopping_patience}, where 1 or more is expected."
             )
         super().__post_init__()
