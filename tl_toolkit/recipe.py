@@ -6,9 +6,12 @@ import errno
 import os
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 
 from .errors import UserError
+
+PATIENCE_SECONDS = 30  # for the first process to meet, import times included, what another has met already
 
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 _TORN_WRITE = ("No space left on device", "PytorchStreamWriter failed writing file", "unexpected pos")
@@ -22,11 +25,10 @@ def run_recipe(main: Callable[[], None]) -> None:
         explained = _explain(error)
         if explained is None:
             raise
-        if explained.everywhere or int(os.environ.get("RANK", "0")) == 0:
-            width = min(100, _columns())
-            print(
-                f"\n{textwrap.fill(f'error: {explained}', width, break_long_words=False)}", file=sys.stderr, flush=True
-            )
+        if not explained.everywhere:
+            _let_the_first_speak()
+        width = min(100, _columns())
+        print(f"\n{textwrap.fill(f'error: {explained}', width, break_long_words=False)}", file=sys.stderr, flush=True)
         _leave(2)
 
 
@@ -43,6 +45,16 @@ def _explain(error: Exception) -> UserError | None:
     if any(sign in str(error) for sign in _TORN_WRITE):  # torch and safetensors raise errors of their own
         return UserError("Writing failed: the disk is full. Free some space and run again.", everywhere=True)
     return None
+
+
+def _let_the_first_speak() -> None:
+    """On all processes but the first: wait to be stopped, as launchers do to the others when one process has left.
+
+    Leaving earlier would have the launcher stop the first process, maybe before it has said what is wrong. A process
+    that is still there after the wait has met something that the first has not, and speaks for itself.
+    """
+    if int(os.environ.get("RANK", "0")) > 0:
+        time.sleep(PATIENCE_SECONDS)
 
 
 def _leave(code: int) -> None:

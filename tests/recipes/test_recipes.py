@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tl_toolkit.comparison.grid import make_grid
+from tl_toolkit.errors import UserError
 from tl_toolkit.recipe import run_recipe
 from tl_toolkit.training.parsing import arguments_from
 
@@ -119,6 +120,36 @@ def test_an_error_on_two_processes_is_printed_once_and_nobody_waits(tmp_path: Pa
     assert done.stderr.count("error: The dataset './nowhere.csv'") == 1
     assert "exitcode  : 2" in done.stderr
     assert time.monotonic() - began < 120
+
+
+@pytest.mark.parametrize("slow_rank", [0, 1])
+def test_the_first_process_speaks_however_late_it_meets_the_error(tmp_path: Path, slow_rank: int) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, time\n"
+        "from tl_toolkit.errors import UserError\n"
+        "from tl_toolkit.recipe import run_recipe\n"
+        "def main():\n"
+        f"    time.sleep(3 * (os.environ['RANK'] == '{slow_rank}'))\n"
+        "    raise UserError('Nothing is right, says ' + os.environ['RANK'] + '.')\n"
+        "run_recipe(main)\n"
+    )
+    done = launch("two_cpu.yaml", str(script))
+    assert done.stderr.count("error: Nothing is right, says 0.") == 1
+    assert "says 1." not in done.stderr and "exitcode  : 2" in done.stderr
+
+
+def test_what_only_another_process_meets_is_said_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def main() -> None:
+        raise UserError("This process alone has no room.")
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("tl_toolkit.recipe.PATIENCE_SECONDS", 0.01)
+    with pytest.raises(SystemExit) as left:
+        run_recipe(main)
+    assert left.value.code == 2 and "error: This process alone" in capsys.readouterr().err
 
 
 def test_a_run_killed_with_kill_9_is_resumed(dataset_folder: Path, tmp_path: Path) -> None:
