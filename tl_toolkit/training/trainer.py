@@ -23,13 +23,49 @@ class NonFiniteLoss(UserError):
     """The loss became infinite or not a number; the run was stopped and nothing of it was saved."""
 
 
-class ToolkitTrainer(Trainer):
-    """Trainer with decay-sparing groups over all parameters, exact losses, and a stop at losses that are not finite.
+class BaseTrainer(Trainer):
+    """Trainer with decay-sparing groups over all parameters, and a stop at losses that are not finite.
+
+    Args:
+        learning_rates: of parameters, by name, that are not trained with `args.learning_rate`.
+    """
+
+    optimizer: Any
+
+    def __init__(self, *args: Any, learning_rates: Mapping[str, float] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.learning_rates = learning_rates
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
+            if settings.keys() & {"params", "model", "optimizer_dict"}:  # optimisers that choose their own groups
+                return super().create_optimizer(model)
+            groups = parameter_groups(model, self.args.weight_decay, self.learning_rates)
+            self.optimizer = optimizer_class(groups, **settings)
+        return self.optimizer
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        # A pickle of all arguments, which names local folders and may hold a token; nothing reads it again.
+        (Path(output_dir or self.args.output_dir) / "training_args.bin").unlink(missing_ok=True)
+
+    def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        if self.control.should_log or self.control.should_evaluate or self.control.should_save:
+            # Gathered, so that every process stops; the loss is read when it is logged anyway.
+            loss = nested_gather(tr_loss, self.args.parallel_mode).mean().item()
+            if not math.isfinite(loss):
+                raise not_finite("training", loss, self.state.global_step, self.args.learning_rate)
+        super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
+
+
+class ToolkitTrainer(BaseTrainer):
+    """The trainer of labelled rows: exact losses, and the same order of rows on any number of processes.
 
     Args:
         problem_type: `single_label_classification`, `multi_label_classification` or `regression`.
         metrics: from logits and labels to the numbers of the task.
-        learning_rates: of parameters, by name, that are not trained with `args.learning_rate`.
     """
 
     def __init__(
@@ -39,7 +75,6 @@ class ToolkitTrainer(Trainer):
         *,
         problem_type: str,
         metrics: Callable[[np.ndarray, np.ndarray], dict[str, float]],
-        learning_rates: Mapping[str, float] | None = None,
         train_dataset: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -55,19 +90,6 @@ class ToolkitTrainer(Trainer):
             **kwargs,
         )
         self.problem_type = problem_type
-        self.learning_rates = learning_rates
-
-    optimizer: Any
-
-    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        if self.optimizer is None:
-            model = self.model if model is None else model
-            optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
-            if settings.keys() & {"params", "model", "optimizer_dict"}:  # optimisers that choose their own groups
-                return super().create_optimizer(model)
-            groups = parameter_groups(model, self.args.weight_decay, self.learning_rates)
-            self.optimizer = optimizer_class(groups, **settings)
-        return self.optimizer
 
     def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
         output = super().evaluation_loop(dataloader, *args, **kwargs)
@@ -83,7 +105,7 @@ class ToolkitTrainer(Trainer):
         logits, labels = prediction.predictions, prediction.label_ids
         loss = mean_loss(logits, labels, self.problem_type)
         if not math.isfinite(loss):
-            raise _not_finite("evaluation", loss, self.state.global_step, self.args.learning_rate)
+            raise not_finite("evaluation", loss, self.state.global_step, self.args.learning_rate)
         return {"loss": loss, **metrics(logits, labels)}
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
@@ -101,25 +123,13 @@ class ToolkitTrainer(Trainer):
             fill=several,
         )
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        # A pickle of all arguments, which names local folders and may hold a token; nothing reads it again.
-        (Path(output_dir or self.args.output_dir) / "training_args.bin").unlink(missing_ok=True)
-
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         # Rows stay in their order, whatever the order in training; accelerate shards batches over processes.
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
 
-    def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
-        if self.control.should_log or self.control.should_evaluate or self.control.should_save:
-            # Gathered, so that every process stops; the loss is read when it is logged anyway.
-            loss = nested_gather(tr_loss, self.args.parallel_mode).mean().item()
-            if not math.isfinite(loss):
-                raise _not_finite("training", loss, self.state.global_step, self.args.learning_rate)
-        super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
 
-
-def _not_finite(kind: str, loss: float, step: int, learning_rate: float) -> NonFiniteLoss:
+def not_finite(kind: str, loss: float, step: int, learning_rate: float) -> NonFiniteLoss:
+    """The error for a training or evaluation loss that is infinite or not a number."""
     return NonFiniteLoss(
         f"The {kind} loss was {loss} at step {step}, so the run was stopped and that state was not saved. The usual "
         f"causes are a learning rate that is too high (--learning_rate was {learning_rate:g}), half precision, and "
