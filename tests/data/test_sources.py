@@ -62,6 +62,16 @@ def test_byte_order_mark_semicolons_utf16_and_gzip(tmp_path):
     assert rows_of(tmp_path / "rows.csv.gz") == ROWS
 
 
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+def test_codes_with_leading_zeros_stay_as_they_are_written(tmp_path, kind):
+    rows = ["text label id size share", "a 00 _1 -5 0.5", "b 01 007 0 0", "c 10  30 10.05"]
+    (tmp_path / f"d.{kind}").write_text("\n".join(rows).replace(" ", "," if kind == "csv" else "\t").replace("_", " "))
+    assert load(tmp_path / f"d.{kind}").dataset["train"].to_dict() == {
+        "text": ["a", "b", "c"], "label": ["00", "01", "10"], "id": ["1", "007", None], "size": [-5, 0, 30],
+        "share": [0.5, 0.0, 10.05],
+    }  # fmt: skip
+
+
 def test_tsv_with_a_stray_quote_loses_no_line(tmp_path):
     (tmp_path / "quotes.tsv").write_text('text\tlabel\n"so it begins\t1\nan end" of sorts\t0\nplain\t1\n')
     assert rows_of(tmp_path / "quotes.tsv") == [('"so it begins', 1), ('an end" of sorts', 0), ("plain", 1)]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt")
+_LEADING_ZERO = r"[-+]?0\d"  # numbers are not written so, but codes are, and 007 as a number would lose its name
 
 
 def file_suffix(path: Path) -> str:
@@ -95,18 +96,25 @@ def _read_separated(path: Path, text: str, suffix: str) -> pa.Table:
     header = text.lstrip().split("\n", 1)[0]
     separator = "\t" if suffix == ".tsv" else max(",;\t", key=header.count)
     unquoted = separator == "\t" and _has_stray_quotes(text)
+    options: dict[str, Any] = {
+        "sep": separator,
+        "index_col": False,
+        "low_memory": False,
+        "keep_default_na": False,
+        "na_values": [""],
+        "quoting": csv.QUOTE_NONE if unquoted else csv.QUOTE_MINIMAL,
+    }
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                io.StringIO(text),
-                sep=separator,
-                index_col=False,
-                low_memory=False,
-                keep_default_na=False,
-                na_values=[""],
-                quoting=csv.QUOTE_NONE if unquoted else csv.QUOTE_MINIMAL,
-            )
+            frame = pd.read_csv(io.StringIO(text), **options)
+            numeric = [place for place, kind in enumerate(frame.dtypes) if pd.api.types.is_numeric_dtype(kind)]
+            if numeric and re.search(r"(?<![\d.])0\d", text):
+                written = pd.read_csv(io.StringIO(text), usecols=numeric, dtype=str, **options)
+                for place, name in zip(numeric, written.columns, strict=True):
+                    values = written[name].str.strip()
+                    if values.str.match(_LEADING_ZERO).any():
+                        frame.isetitem(place, values)
     except pd.errors.EmptyDataError as error:
         raise UserError(f"The file {str(path)!r} is empty: a first line with the column names is expected.") from error
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
