@@ -53,6 +53,8 @@ def test_columns_are_found(features, expected):
         ({"sentence1": S, "sentence2": S, "label": F, "idx": I}, "label"),
         ({"text": S, "price": F, "year": I}, "price"),
         ({"text": S, "stars": I}, "stars"),
+        ({"text": S, "rating": S, "year": I}, "rating"),  # numbers, but for a row that reading it will name
+        ({"text": S, "label": S, "score": F}, "score"),
     ],
 )
 def test_regression_takes_the_number(features, label):
@@ -96,8 +98,8 @@ def test_labels_may_be_absent_for_prediction():
         ({"text": S, "a": S}, {"text_column": "text", "text_pair_column": "text"}, "both name 'text'"),
         ({"text": S, "a": I, "b": S}, {"label_column": "a,b"}, "'b' is string, where integers or booleans"),
         ({"text": S, "when": Value("date32")}, {"label_column": "when"}, "'when' is date32"),
-        ({"text": S, "label": S}, {"regression": True}, "no column holds a number"),
-        ({"text": S, "label": S}, {"regression": True, "label_column": "label"}, "'label' is string, not a number"),
+        ({"text": S, "x": S}, {"regression": True, "text_column": "text"}, "no column holds a number"),
+        ({"text": S, "x": I, "y": B}, {"regression": True, "label_column": "y"}, "'y' is bool, not a number"),
         ({"text": S, "a": F, "b": F}, {"regression": True, "label_column": "a,b"}, "learns one number"),
         ({"text": S, "a": F, "b": F}, {"regression": True}, "several columns could be it"),
     ],

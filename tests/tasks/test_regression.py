@@ -61,12 +61,31 @@ def test_from_numbers_to_predictions(tmp_path):
     [
         ([0.5] * 20 + [None], "Row 20 of column 'score' .* has no label"),
         ([0.5] * 20 + [float("inf")], "Row 20 of column 'score' .* is infinite"),
-        (["high", "low"] * 9, "no column holds a number"),
+        (["high", "low"] * 9, "Row 0 of column 'score' .* holds 'high', which is no number .18 of 18 rows hold none"),
     ],
 )
 def test_numbers_that_are_none(tmp_path, scores, message):
     with pytest.raises(UserError, match=message):
         task_of(jsonl(tmp_path / "d.jsonl", scores)).prepare(1)
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("value", ["nan", "N/A", "abc", "1,5", "-"])
+def test_a_number_that_is_none_is_named_with_its_row(tmp_path, value, named):
+    lines = [f't{i},{i / 7},{i},"{value if i == 13 else i / 3}"' for i in range(29)]
+    (tmp_path / "d.csv").write_text("\n".join(["text,price,year,score" if named else "text,id,year,score", *lines]))
+    arguments = {"label_column": "score"} if named else {}
+    with pytest.raises(UserError, match=f"Row 13 of column 'score' .* holds '{value}', .*1 of 29 rows.*3 or -0.5"):
+        task_of(tmp_path / "d.csv", **arguments).prepare(1)
+
+
+def test_strings_are_read_as_the_numbers_they_spell(tmp_path):
+    scores = [i / 7 for i in range(31)]
+    data = task_of(jsonl(tmp_path / "d.jsonl", [f" {score} " for score in scores])).prepare(1)
+    assert all(row["label"] == scores[row["row"]] for split in data.values() for row in split)
+    path = jsonl(tmp_path / "e.jsonl", [*map(str, scores), None])
+    with pytest.raises(UserError, match="Row 31 of column 'score' .* has no label"):
+        task_of(path).prepare(1)
 
 
 def test_constant_labels_are_warned_of(tmp_path, caplog):

@@ -123,6 +123,10 @@ def _find_label(features: Mapping[str, Any], texts: set[str | None], regression:
         return preferred[0]
     if known := _first_known(preferred or candidates, RATING_NAMES):
         return known
+    if regression and required:  # numbers as strings, or hardly a column of them: reading it shows which row is none
+        strings = [name for name, feature in features.items() if name not in texts and is_string(feature)]
+        if known := _first_known(strings, LABEL_NAMES + RATING_NAMES):
+            return known
     likely = [name for name in candidates if _words(name) & set(LABEL_NAMES)]
     for few in (likely, candidates):
         if len(few) == 1:
@@ -145,7 +149,7 @@ def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regressi
     if regression:
         if len(labels) > 1:
             raise UserError(f"--task regression learns one number, and --label_column names {len(labels)} columns.")
-        if not is_number(features[labels[0]]):
+        if not is_number(features[labels[0]]) and not is_string(features[labels[0]]):
             raise UserError(
                 f"The label column {labels[0]!r} is {describe(features[labels[0]])}, not a number: --task regression "
                 f"cannot learn it. {_available(features)}"

@@ -99,15 +99,20 @@ def read_indicators(split: Dataset, columns: Sequence[str], split_name: str) -> 
 def read_numbers(split: Dataset, column: str, split_name: str) -> tuple[np.ndarray, np.ndarray]:
     """Read a column of numbers: float64 `[rows]`, and which rows have one; all -1 means that they are withheld.
 
+    Strings are read as the numbers that they spell.
+
     Raises:
-        UserError: an infinite number, or a missing one between others.
+        UserError: a string that is no number, an infinite number, or a missing one between others.
     """
     import pyarrow as pa
 
-    array = _column(split, column).cast(pa.float64(), safe=False)
+    where = f"column {column!r} of split {split_name!r}"
+    array = _column(split, column)
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        array = _spelt_numbers(array, where)
+    array = array.cast(pa.float64(), safe=False)
     numbers = array.to_numpy(zero_copy_only=False).astype(np.float64)
     labelled = ~np.isnan(numbers)
-    where = f"column {column!r} of split {split_name!r}"
     if np.isinf(numbers).any():
         raise UserError(
             f"Row {np.flatnonzero(np.isinf(numbers))[0]} of {where} is infinite: finite numbers are expected."
@@ -193,6 +198,22 @@ def _whole_numbers(array: Any, where: str) -> Any:
             f"regression, or name another column by --label_column."
         )
     return pa.array(np.nan_to_num(numbers).astype(np.int64), mask=np.isnan(numbers))
+
+
+def _spelt_numbers(array: Any, where: str) -> Any:
+    import pandas as pd
+    import pyarrow as pa
+
+    strings = array.to_pandas()
+    numbers = pd.to_numeric(strings, errors="coerce").to_numpy(dtype=np.float64)
+    wrong = np.flatnonzero(np.isnan(numbers) & strings.notna().to_numpy())
+    if len(wrong):
+        raise UserError(
+            f"Row {wrong[0]} of {where} holds {strings[wrong[0]]!r}, which is no number ({len(wrong):,} of "
+            f"{len(strings):,} rows hold none): numbers such as 3 or -0.5 are expected. Mend or remove these rows, or "
+            f"name another column by --label_column."
+        )
+    return pa.array(numbers, from_pandas=True)
 
 
 def _column(split: Dataset, column: str) -> Any:
