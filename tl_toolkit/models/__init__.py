@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .configuration_awd_lstm import AwdLstmConfig
 from .configuration_rnn import RnnConfig
 from .configuration_self_attention import SelfAttentionConfig
 from .registration import register
 
 if TYPE_CHECKING:
+    from .modeling_awd_lstm import (
+        AwdLstmForCausalLM,
+        AwdLstmForSequenceClassification,
+        AwdLstmModel,
+    )
     from .modeling_rnn import (
         RnnForCausalLM,
         RnnForSequenceClassification,
@@ -26,12 +32,16 @@ if TYPE_CHECKING:
         SelfAttentionModel,
     )
 
-FAMILIES = (RnnConfig, SelfAttentionConfig)
+FAMILIES = (AwdLstmConfig, RnnConfig, SelfAttentionConfig)
 
 _MODELS = {name: model for config_class in FAMILIES for name, model in register(config_class).items()}
 
 __all__ = [
     "FAMILIES",
+    "AwdLstmConfig",
+    "AwdLstmForCausalLM",
+    "AwdLstmForSequenceClassification",
+    "AwdLstmModel",
     "RnnConfig",
     "RnnForCausalLM",
     "RnnForSequenceClassification",

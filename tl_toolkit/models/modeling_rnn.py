@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationMixin, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
@@ -19,7 +19,8 @@ from transformers.utils.generic import can_return_tuple
 from .configuration_rnn import RnnConfig
 from .pooling import SequencePooling
 from .rnn_cache import RnnCache
-from .rnn_layers import NUM_GATES, RnnLayer, TokenOrder
+from .rnn_generation import RecurrentGenerationMixin
+from .rnn_layers import NUM_GATES, RnnLayer, token_order
 
 
 class RnnPreTrainedModel(PreTrainedModel):
@@ -167,7 +168,9 @@ class RnnModel(RnnPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
         cache = self._cache(past_key_values, use_cache)
-        order = self._token_order(input_ids if input_ids is not None else inputs_embeds, attention_mask)
+        order = token_order(
+            input_ids if input_ids is not None else inputs_embeds, attention_mask, self.config.direction == "backward"
+        )
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
 
@@ -211,21 +214,6 @@ class RnnModel(RnnPreTrainedModel):
             use_cache = self.config.use_cache and not self.training
         states_per_layer = 2 if self.config.cell_type == "lstm" else 1
         return RnnCache(self.config.num_hidden_layers, states_per_layer) if use_cache else None
-
-    def _token_order(self, inputs: Tensor, attention_mask: Tensor | None) -> TokenOrder | None:
-        backward = self.config.direction == "backward"
-        if attention_mask is None:
-            if not backward:
-                return None
-            return TokenOrder(torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device), reverse=True)
-        time = inputs.shape[1]
-        if attention_mask.dim() != 2 or attention_mask.shape[1] < time:
-            raise ValueError(
-                f"attention_mask must be (batch, time) with at least the {time} positions of the input, got "
-                f"{tuple(attention_mask.shape)}."
-            )
-        # Generation hands in the mask of everything so far; the past is in the state already.
-        return TokenOrder(attention_mask[:, -time:].bool(), reverse=backward)
 
 
 class RnnForSequenceClassification(RnnPreTrainedModel):
@@ -331,7 +319,7 @@ class RnnForTokenClassification(RnnPreTrainedModel):
         return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
 
-class RnnForCausalLM(RnnPreTrainedModel, GenerationMixin):
+class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
     """Language model: the next token from all before it (Mikolov et al. 2010).
 
     With `direction="backward"` it is the previous token from all after it; the logits at a position then score the
@@ -352,22 +340,6 @@ class RnnForCausalLM(RnnPreTrainedModel, GenerationMixin):
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
-
-    @classmethod
-    def _supports_default_dynamic_cache(cls) -> bool:
-        return False  # generation must not start from a cache of keys and values: the model makes its own
-
-    def prepare_inputs_for_generation(
-        self, input_ids: Any, attention_mask: Any = None, inputs_embeds: Any = None, **kwargs: Any
-    ) -> dict[str, Any]:
-        # The names are in the signature because generation looks there for what the model can use.
-        if self.config.direction == "backward":
-            raise ValueError(
-                "generate() appends to a text; a model with direction='backward' predicts what comes before."
-            )
-        return super().prepare_inputs_for_generation(
-            input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
-        )
 
     @can_return_tuple
     def forward(

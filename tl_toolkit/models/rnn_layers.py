@@ -75,6 +75,31 @@ class TokenOrder:
         return take_positions(tensor, self.reversed_positions)
 
 
+def token_order(inputs: Tensor, attention_mask: Tensor | None, reverse: bool) -> TokenOrder | None:
+    """The order in which a network reads a window; None where that is the order in which it stands.
+
+    Args:
+        inputs: (batch, time) or (batch, time, size).
+        attention_mask: (batch, time) or, with a state, (batch, past + time).
+        reverse: read the real tokens from the last to the first.
+
+    Raises:
+        ValueError: a mask of another length.
+    """
+    if attention_mask is None:
+        if not reverse:
+            return None
+        return TokenOrder(torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device), reverse=True)
+    time = inputs.shape[1]
+    if attention_mask.dim() != 2 or attention_mask.shape[1] < time:
+        raise ValueError(
+            f"attention_mask must be (batch, time) with at least the {time} positions of the input, got "
+            f"{tuple(attention_mask.shape)}."
+        )
+    # Generation hands in the mask of everything so far; the past is in the state already.
+    return TokenOrder(attention_mask[:, -time:].bool(), reverse=reverse)
+
+
 class RnnLayer(nn.Module):
     """One recurrent layer in one direction or two.
 

@@ -1,0 +1,165 @@
+"""The parts of an AWD-LSTM: an LSTM whose recurrent weights are dropped, locked dropout, one body, one head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .configuration_awd_lstm import AwdLstmConfig
+from .pooling import SequencePooling
+from .rnn_cache import RnnCache
+from .rnn_layers import run_cached, token_order
+
+
+class WeightDropLstm(nn.LSTM):
+    """One LSTM layer with DropConnect on its hidden-to-hidden matrix (Merity et al. 2017, section 2).
+
+    One mask for a whole window, so that the fused kernel runs as ever. The dropped copy exists during the call alone:
+    parameters and state dict are those of `nn.LSTM`.
+
+    Args:
+        input_size, hidden_size: features in and out.
+        weight_dropout: probability.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, weight_dropout: float) -> None:
+        super().__init__(input_size, hidden_size, batch_first=True)
+        self.weight_dropout = weight_dropout
+
+    def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - the name that torch gives it
+        if not self.training or self.weight_dropout == 0:
+            return super().forward(input, hx)
+        self._update_flat_weights()
+        stored, self.is_dropping = self._flat_weights, True
+        try:
+            self._flat_weights = self._with_dropped(stored)
+            return super().forward(input, hx)
+        finally:
+            self._flat_weights, self.is_dropping = stored, False
+
+    def _init_flat_weights(self) -> None:
+        # torch makes the list that it hands to the kernel anew within a call when a weight is computed rather than
+        # stored, as those that peft adapts are.
+        super()._init_flat_weights()
+        if getattr(self, "is_dropping", False):
+            self._flat_weights = self._with_dropped(self._flat_weights)
+
+    def _with_dropped(self, weights: list[Tensor]) -> list[Tensor]:
+        place = self._flat_weights_names.index("weight_hh_l0")
+        dropped = functional.dropout(weights[place], self.weight_dropout)
+        return [*weights[:place], dropped, *weights[place + 1 :]]
+
+
+class LockedDropout(nn.Module):
+    """Dropout with one mask for all time steps of a window (Gal and Ghahramani 2016, "variational" dropout)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(batch, time, size) -> the same."""
+        if not self.training or self.p == 0:
+            return hidden_states
+        batch, _, size = hidden_states.shape
+        return hidden_states * functional.dropout(hidden_states.new_ones(batch, 1, size), self.p)
+
+
+class AwdLstmBody(nn.Module):
+    """Embeddings and a stack of LSTM layers that read in one direction.
+
+    Args:
+        config: of the model.
+        direction: `forward` or `backward`.
+    """
+
+    def __init__(self, config: AwdLstmConfig, direction: str) -> None:
+        super().__init__()
+        self.direction = direction
+        self.embedding_dropout = config.dropout("embedding")
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
+        self.input_dropout = LockedDropout(config.dropout("input"))
+        self.hidden_dropout = LockedDropout(config.dropout("hidden"))
+        self.layers = nn.ModuleList(
+            WeightDropLstm(*sizes, weight_dropout=config.dropout("weight")) for sizes in config.layer_sizes()
+        )
+
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None = None,
+        cache: RnnCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Read a window; arguments as in `AwdLstmModel`.
+
+        Returns:
+            The last layer's output (batch, time, embedding_size) in reading order, without dropout, and with
+            `output_hidden_states` the embeddings and every layer's output.
+        """
+        order = token_order(
+            input_ids if input_ids is not None else inputs_embeds, attention_mask, self.direction == "backward"
+        )
+        if inputs_embeds is None:
+            inputs_embeds = self.embed(input_ids if order is None else order.compact(input_ids))
+        elif order is not None:
+            inputs_embeds = order.compact(inputs_embeds)
+        hidden_states = self.input_dropout(inputs_embeds)  # (batch, time, embedding_size), real tokens first
+
+        collected: tuple[Tensor, ...] = ()
+        for index, layer in enumerate(self.layers):
+            if output_hidden_states:
+                # What is returned is also what the layer reads, so that its gradient can be asked for.
+                in_reading_order = hidden_states if order is None else order.restore(hidden_states)
+                collected += (in_reading_order,)
+                hidden_states = in_reading_order if order is None else order.compact(in_reading_order)
+            if index > 0:
+                hidden_states = self.hidden_dropout(hidden_states)
+            hidden_states = run_cached(layer, hidden_states, order, cache.layers[index] if cache is not None else None)
+        last = hidden_states if order is None else order.restore(hidden_states)
+        return last, (*collected, last) if output_hidden_states else ()
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """(batch, time) -> (batch, time, embedding_size), with whole words dropped in training.
+
+        Dropping rows of the embedding matrix (Merity et al. 2017, section 4.3) is the same as scaling the vectors that
+        were looked up by their rows' masks, and spares a copy of the matrix.
+        """
+        vectors = self.embedding(input_ids)
+        if not self.training or self.embedding_dropout == 0:
+            return vectors
+        kept = functional.dropout(vectors.new_ones(self.embedding.num_embeddings), self.embedding_dropout)
+        return vectors * kept[input_ids][..., None]
+
+
+class PoolingClassifier(nn.Module):
+    """Concat pooling and two batch-normed linear blocks (Howard and Ruder 2018, section 3.3).
+
+    `h_c = [h_T, meanpool(H), maxpool(H)]`, then twice: batch norm, dropout, linear, with a ReLU between the two.
+    """
+
+    def __init__(self, config: AwdLstmConfig, direction: str) -> None:
+        super().__init__()
+        self.pooling = SequencePooling(config.embedding_size, "concat", "first" if direction == "backward" else "last")
+        self.hidden_norm = nn.BatchNorm1d(self.pooling.output_size)
+        self.hidden_dropout = nn.Dropout(config.dropout("output"))
+        self.hidden = nn.Linear(self.pooling.output_size, config.classifier_hidden_size, bias=False)
+        self.output_norm = nn.BatchNorm1d(config.classifier_hidden_size)
+        self.output_dropout = nn.Dropout(config.classifier_dropout)
+        self.output = nn.Linear(config.classifier_hidden_size, config.num_labels, bias=False)
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """(batch, time, embedding_size) and (batch, time) -> logits (batch, num_labels)."""
+        pooled, _ = self.pooling(hidden_states, attention_mask)  # (batch, 3 x embedding_size)
+        hidden = self.hidden(self.hidden_dropout(_normalise(self.hidden_norm, pooled))).relu()
+        return self.output(self.output_dropout(_normalise(self.output_norm, hidden)))
+
+
+def _normalise(norm: nn.BatchNorm1d, inputs: Tensor) -> Tensor:
+    """Batch norm; a batch of one row, which has no variance, is normalised by the running statistics in training."""
+    if not norm.training or inputs.shape[0] > 1:
+        return norm(inputs)
+    return functional.batch_norm(inputs, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)

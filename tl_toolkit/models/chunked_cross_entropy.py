@@ -1,0 +1,71 @@
+"""Cross-entropy of a linear output layer, without ever holding the logits of all tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IGNORED = -100
+_LOGITS_AT_ONCE = 2**23  # 32 MiB in float32: large enough for full-speed products
+
+
+def chunked_cross_entropy(
+    hidden_states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk_size: int | None = None
+) -> Tensor:
+    """Summed cross-entropy of `hidden_states @ weight.T + bias`, in float32.
+
+    Equal to `torch.nn.functional.cross_entropy(..., reduction="sum")` in value and gradients, but the memory is that of
+    one chunk of logits: the gradients of a chunk are computed while its logits are there.
+
+    Args:
+        hidden_states: (tokens, size).
+        weight: (vocab_size, size).
+        bias: (vocab_size,).
+        targets: (tokens,) token ids, -100 where there is nothing to learn.
+        chunk_size: tokens at once; by default as many as make about eight million logits.
+    """
+    if chunk_size is None:
+        chunk_size = max(1, _LOGITS_AT_ONCE // weight.shape[0])
+    return _ChunkedCrossEntropy.apply(hidden_states, weight, bias, targets, chunk_size)
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk_size: int
+    ) -> Tensor:
+        wanted = ctx.needs_input_grad[:3]
+        hidden_grad = torch.empty_like(hidden_states) if wanted[0] else None
+        weight_grad = torch.zeros_like(weight) if wanted[1] else None
+        bias_grad = torch.zeros_like(bias) if bias is not None and wanted[2] else None
+        loss = torch.zeros((), dtype=torch.float32, device=hidden_states.device)
+        for start in range(0, len(targets), chunk_size):
+            chunk = slice(start, start + chunk_size)
+            hidden, target = hidden_states[chunk], targets[chunk]
+            counts = (target != IGNORED)[:, None]
+            index = target.clamp(min=0)[:, None]
+            # (chunk, vocab_size); a product in half precision is continued in float32
+            logits = torch.nn.functional.linear(hidden, weight, bias).float()
+            log_normaliser = logits.logsumexp(dim=1, keepdim=True)
+            loss += ((log_normaliser - logits.gather(1, index)) * counts).sum()
+            if any(wanted):
+                # d loss / d logits = softmax - one-hot of the target, in the memory of the logits
+                error = logits.sub_(log_normaliser).exp_()
+                error.scatter_add_(1, index, torch.full_like(index, -1, dtype=error.dtype))
+                error = error.mul_(counts).to(hidden.dtype)
+                if hidden_grad is not None:
+                    torch.mm(error, weight, out=hidden_grad[chunk])
+                if weight_grad is not None:
+                    weight_grad.addmm_(error.t(), hidden)
+                if bias_grad is not None:
+                    bias_grad += error.sum(dim=0)
+        ctx.save_for_backward(hidden_grad, weight_grad, bias_grad)
+        return loss
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, loss_grad: Tensor) -> tuple[Tensor | None, ...]:
+        scaled = (None if grad is None else grad * loss_grad.to(grad.dtype) for grad in ctx.saved_tensors)
+        return (*scaled, None, None)

@@ -1,0 +1,118 @@
+"""Configuration of the AWD-LSTM, the language model that ULMFiT transfers."""
+
+from typing import ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+
+from .strict_config import StrictConfig
+
+_SIZES = (
+    "vocab_size",
+    "embedding_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "classifier_hidden_size",
+    "max_backprop_tokens",
+)
+_DROPOUTS = ("input_dropout", "hidden_dropout", "output_dropout", "embedding_dropout", "weight_dropout")
+
+
+@strict
+class AwdLstmConfig(StrictConfig):
+    r"""Everything that shapes an AWD-LSTM (Merity et al. 2017). Sizes count units, dropouts are probabilities.
+
+    The sizes and dropouts are those of fastai's pre-trained language model. ULMFiT's classifiers usually drop more:
+    input_dropout 0.4, hidden_dropout 0.3, output_dropout 0.4, embedding_dropout 0.05, weight_dropout 0.5.
+
+    Args:
+        vocab_size: number of token ids.
+        embedding_size: size of the embedding vectors, and of what the last layer returns.
+        hidden_size: size of the state of every layer but the last.
+        num_hidden_layers: number of stacked LSTM layers.
+        direction: `forward`; `backward` to read each text from its end; or `both`, an ensemble of two bodies and two
+            heads, one for each direction, whose probabilities are averaged. Outputs come back in reading order.
+        input_dropout: locked dropout on the embedding vectors. (Locked: one mask for all time steps of a window, Gal
+            and Ghahramani 2016.)
+        hidden_dropout: locked dropout between layers.
+        output_dropout: locked dropout on what the language-modelling head reads; dropout on what a classifier pools.
+        embedding_dropout: whole words are dropped, everywhere in a window at once.
+        weight_dropout: DropConnect on the hidden-to-hidden matrices, one mask a window (Wan et al. 2013).
+        dropout_multiplier: all five above are multiplied by it.
+        classifier_hidden_size: units of the classifier's hidden layer.
+        classifier_dropout: dropout on these units.
+        activation_regularization: alpha of AR, which keeps the language model's outputs small.
+        temporal_activation_regularization: beta of TAR, which keeps them from changing fast (Merity et al. 2017,
+            section 5).
+        tie_word_embeddings: the language-modelling head uses the embedding matrix.
+        max_backprop_tokens: a classifier pools, and has a gradient through, so many of the tokens that it reads last;
+            what stands before them is read in windows without one, and reaches the result as the state alone.
+        initializer_range: embeddings start uniform in [-initializer_range, initializer_range].
+        use_cache: return the recurrent state (`past_key_values`) in evaluation mode.
+        pad_token_id, bos_token_id, eos_token_id: ids of the special tokens. Padding is told by `attention_mask`
+            alone, never by the id.
+    """
+
+    model_type = "awd_lstm"
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    auto_classes: ClassVar[dict[str, str]] = {
+        "AutoConfig": "configuration_awd_lstm.AwdLstmConfig",
+        "AutoModel": "modeling_awd_lstm.AwdLstmModel",
+        "AutoModelForSequenceClassification": "modeling_awd_lstm.AwdLstmForSequenceClassification",
+        "AutoModelForCausalLM": "modeling_awd_lstm.AwdLstmForCausalLM",
+    }
+
+    vocab_size: int = 30000
+    embedding_size: int = 400
+    hidden_size: int = 1152
+    num_hidden_layers: int = 3
+    direction: Literal["forward", "backward", "both"] = "forward"
+    input_dropout: float | int = 0.25
+    hidden_dropout: float | int = 0.15
+    output_dropout: float | int = 0.1
+    embedding_dropout: float | int = 0.02
+    weight_dropout: float | int = 0.2
+    dropout_multiplier: float | int = 1.0
+    classifier_hidden_size: int = 50
+    classifier_dropout: float | int = 0.1
+    activation_regularization: float | int = 2.0
+    temporal_activation_regularization: float | int = 1.0
+    tie_word_embeddings: bool = True
+    max_backprop_tokens: int = 1440
+    initializer_range: float | int = 0.1
+    use_cache: bool = True
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The directions that have a body of their own."""
+        return ("forward", "backward") if self.direction == "both" else (self.direction,)
+
+    def dropout(self, name: str) -> float:
+        """The probability of one of the five dropouts that `dropout_multiplier` scales, such as "input"."""
+        return getattr(self, f"{name}_dropout") * self.dropout_multiplier
+
+    def layer_sizes(self) -> list[tuple[int, int]]:
+        """Features in and out of each layer: from the embeddings, through the hidden size, and back to theirs."""
+        sizes = [self.embedding_size, *[self.hidden_size] * (self.num_hidden_layers - 1), self.embedding_size]
+        return list(zip(sizes[:-1], sizes[1:], strict=True))
+
+    def validate_sizes(self) -> None:
+        for name in _SIZES:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+
+    def validate_dropouts(self) -> None:
+        if self.dropout_multiplier < 0:
+            raise ValueError(f"dropout_multiplier must be 0 or more, got {self.dropout_multiplier}.")
+        for name in (*_DROPOUTS, "classifier_dropout"):
+            scale = self.dropout_multiplier if name in _DROPOUTS else 1
+            if not 0 <= getattr(self, name) * scale < 1:
+                times = f" x dropout_multiplier {scale}" if scale != 1 else ""
+                raise ValueError(f"{name} is a probability and must be in [0, 1), got {getattr(self, name)}{times}.")
+
+    def validate_regularization(self) -> None:
+        for name in ("activation_regularization", "temporal_activation_regularization"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")

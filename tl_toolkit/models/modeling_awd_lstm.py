@@ -1,0 +1,374 @@
+"""The AWD-LSTM as a language model and as a classifier: what ULMFiT transfers from the one to the other."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPast,
+    CausalLMOutputWithPast,
+    SequenceClassifierOutput,
+)
+from transformers.utils.generic import can_return_tuple
+
+from .awd_lstm_layers import AwdLstmBody, LockedDropout, PoolingClassifier
+from .chunked_cross_entropy import IGNORED, chunked_cross_entropy
+from .configuration_awd_lstm import AwdLstmConfig
+from .ensembling import average_logits
+from .rnn_cache import RnnCache
+from .rnn_generation import RecurrentGenerationMixin
+
+
+class AwdLstmPreTrainedModel(PreTrainedModel):
+    """What all heads of the family share: the configuration, the initialisation and the layer groups."""
+
+    config: AwdLstmConfig
+    config_class = AwdLstmConfig
+    base_model_prefix = "awd_lstm"
+    input_modalities = ("text",)
+    _no_split_modules: ClassVar[list[str]] = ["WeightDropLstm"]
+    _is_stateful = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Embeddings uniform, recurrent layers uniform in 1/sqrt(hidden size) (Merity et al. 2017, section 5)."""
+        if isinstance(module, nn.LSTM):
+            bound = module.hidden_size**-0.5
+            for parameter in module.parameters(recurse=False):
+                init.uniform_(parameter, -bound, bound)
+        elif isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
+        elif isinstance(module, nn.BatchNorm1d):
+            for ones in (module.weight, module.running_var):
+                init.ones_(ones)
+            for zeros in (module.bias, module.running_mean, module.num_batches_tracked):
+                init.zeros_(zeros)
+
+    @property
+    def _bodies_prefix(self) -> str:
+        return "" if isinstance(self, AwdLstmModel) else f"{self.base_model_prefix}."
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The embeddings; with `direction="both"` those of the forward body."""
+        return self.get_submodule(f"{self._bodies_prefix}{self.config.directions[0]}_body").embedding
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the embeddings of a model of one direction."""
+        if self.config.direction == "both":
+            raise ValueError("A model with direction='both' has two sets of embeddings; change its two members.")
+        self.get_submodule(f"{self._bodies_prefix}{self.config.direction}_body").embedding = value
+
+    def layer_groups(self) -> list[list[str]]:
+        """Prefixes of parameter names, one list per group, from the embedding to the head."""
+        bodies = [f"{self._bodies_prefix}{direction}_body." for direction in self.config.directions]
+        layers = [[f"{body}layers.{index}." for body in bodies] for index in range(self.config.num_hidden_layers)]
+        groups = [[f"{body}embedding." for body in bodies], *layers]
+        if isinstance(self, AwdLstmModel):
+            return groups
+        return [*groups, [f"{name}." for name, _ in self.named_children() if name != self.base_model_prefix]]
+
+
+class AwdLstmModel(AwdLstmPreTrainedModel):
+    """Embeddings and a stack of LSTM layers under the dropouts of Merity et al. (2017), in one direction or both."""
+
+    _auto_class = "AutoModel"
+
+    def __init__(self, config: AwdLstmConfig) -> None:
+        super().__init__(config)
+        for direction in config.directions:
+            self.add_module(f"{direction}_body", AwdLstmBody(config, direction))
+        self.post_init()
+
+    def bodies(self) -> list[AwdLstmBody]:
+        """The body of each direction, in the order of `config.directions`."""
+        return [self.get_submodule(f"{direction}_body") for direction in self.config.directions]
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: RnnCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPast:
+        """Read a batch of texts, or the next window of each.
+
+        Args:
+            input_ids: (batch, time), or `inputs_embeds` (batch, time, embedding_size) in its place.
+            attention_mask: (batch, time) or, with a state, (batch, past + time): 1 for real tokens. Masked positions
+                are skipped wherever they stand, and come back as zeros.
+            past_key_values: the state to start from; it is replaced by the state after these tokens. With
+                `direction="backward"` the window read next is the one that stands before this one in the text.
+            use_cache: return the state. Default: the configuration's, in evaluation mode, where there is one direction.
+            output_hidden_states: return the vectors under and after each layer.
+
+        Returns:
+            `last_hidden_state` (batch, time, embedding_size) in reading order, without dropout; `hidden_states` with
+            the embeddings and the output of every layer; `past_key_values`. With `direction="both"` the features of
+            the two directions stand side by side, and there is no state.
+
+        Raises:
+            ValueError: both or neither of `input_ids` and `inputs_embeds`; a mask of another length; with
+                `direction="both"` a state or `inputs_embeds`, of which each body would need its own.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+        if self.config.direction == "both" and (inputs_embeds is not None or past_key_values is not None or use_cache):
+            raise ValueError(
+                "A model with direction='both' reads input_ids as a whole: its bodies have embeddings and states of "
+                "their own. Leave inputs_embeds, past_key_values and use_cache out."
+            )
+        cache = self._cache(past_key_values, use_cache)
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        outputs = [
+            body(input_ids, attention_mask, cache, inputs_embeds, output_hidden_states) for body in self.bodies()
+        ]
+        last, collected = zip(*outputs, strict=True)
+        return BaseModelOutputWithPast(
+            last_hidden_state=torch.cat(last, dim=-1),
+            past_key_values=cache,
+            hidden_states=tuple(torch.cat(level, dim=-1) for level in zip(*collected, strict=True))
+            if len(collected) > 1 and output_hidden_states
+            else collected[0] or None,
+        )
+
+    def _cache(self, past_key_values: RnnCache | None, use_cache: bool | None) -> RnnCache | None:
+        """The cache to read from and write to; None when no state comes in or goes out."""
+        if past_key_values is not None:
+            return past_key_values
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training and self.config.direction != "both"
+        return RnnCache(self.config.num_hidden_layers, states_per_layer=2) if use_cache else None
+
+
+class AwdLstmForCausalLM(AwdLstmPreTrainedModel, RecurrentGenerationMixin):
+    """Language model: the next token from all before it; with `direction="backward"` the previous from all after it."""
+
+    _auto_class = "AutoModelForCausalLM"
+
+    def __init__(self, config: AwdLstmConfig) -> None:
+        if config.direction == "both":
+            raise ValueError(
+                "AwdLstmForCausalLM needs direction='forward' or 'backward': the two predict different tokens, so that "
+                "there is nothing to average. Train one model of each direction."
+            )
+        super().__init__(config)
+        self.awd_lstm = AwdLstmModel(config)
+        self.output_dropout = LockedDropout(config.dropout("output"))
+        self.lm_head = nn.Linear(config.embedding_size, config.vocab_size)
+        self._tied_weights_keys = {"lm_head.weight": f"awd_lstm.{config.direction}_body.embedding.weight"}
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: RnnCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        shift_labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        skip_logits: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Score the next token at every position; arguments as in `AwdLstmModel`.
+
+        Args:
+            labels: (batch, time), usually the input ids themselves, -100 where there is nothing to learn; they are
+                shifted here. `shift_labels`, already shifted, take precedence.
+            logits_to_keep: compute the logits of the last so many positions only (0: all), or of these positions.
+            skip_logits: return no logits beside a loss, which is then computed without ever holding all of them.
+                Default: in training mode.
+            num_items_in_batch: the loss is a sum over tokens divided by this number; by default by that of the tokens.
+
+        Returns:
+            `loss`, in training mode with AR and TAR in it; `logits` (batch, time, vocab_size); `past_key_values`;
+            `hidden_states`.
+        """
+        outputs = self.awd_lstm(
+            input_ids,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+        )
+        raw = outputs.last_hidden_state  # (batch, time, embedding_size)
+        hidden_states = self.output_dropout(raw)
+        targets = shift_labels if shift_labels is not None else self._shift(labels)
+        loss = None
+        if targets is not None:
+            targets = targets.to(raw.device)
+            loss = self._loss(raw, hidden_states, attention_mask, targets, num_items_in_batch)
+        if skip_logits is None:
+            skip_logits = self.training and loss is not None
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=None if skip_logits else self.lm_head(hidden_states[:, kept]),
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+        )
+
+    def _shift(self, labels: Tensor | None) -> Tensor | None:
+        """The label that each position is to predict: that of the next one, backwards that of the one before."""
+        if labels is None:
+            return None
+        if self.config.direction == "backward":
+            return nn.functional.pad(labels[:, :-1], (1, 0), value=IGNORED)
+        return nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
+
+    def _loss(
+        self,
+        raw: Tensor,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None,
+        targets: Tensor,
+        num_items_in_batch: Tensor | int | None,
+    ) -> Tensor:
+        """Cross-entropy and, in training mode, activation regularisation (Merity et al. 2017, section 5)."""
+        head = self.lm_head
+        count = (targets != IGNORED).sum()
+        items = count if num_items_in_batch is None else torch.as_tensor(num_items_in_batch, device=raw.device)
+        flat = hidden_states.reshape(-1, hidden_states.shape[-1])
+        loss = chunked_cross_entropy(flat, head.weight, head.bias, targets.reshape(-1)) / items
+        if not self.training:
+            return loss
+        # Means over a part of the batch count as much as its tokens, so that the parts add up to the whole.
+        return loss + self._activation_regularization(raw, hidden_states, attention_mask) * (count / items)
+
+    def _activation_regularization(self, raw: Tensor, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """AR, `alpha mean((m * h_t)^2)`, and TAR, `beta mean((h_t - h_{t+1})^2)`, over real tokens."""
+        alpha, beta = self.config.activation_regularization, self.config.temporal_activation_regularization
+        mask = None if attention_mask is None else attention_mask[:, -raw.shape[1] :].bool()
+        total = raw.new_zeros((), dtype=torch.float32)
+        if alpha:
+            total = total + alpha * _mean(hidden_states.float().square(), mask)
+        if beta and raw.shape[1] > 1:
+            pairs = None if mask is None else mask[:, 1:] & mask[:, :-1]
+            total = total + beta * _mean((raw[:, 1:] - raw[:, :-1]).float().square(), pairs)
+        return total
+
+
+def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """The mean of (batch, time, size) over the positions where `mask` (batch, time) is true."""
+    if mask is None:
+        return values.mean()
+    return values.mean(dim=-1).masked_fill(~mask, 0).sum() / mask.sum().clamp(min=1)
+
+
+class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
+    """ULMFiT's classifier: one label, several labels or numbers per text, as `config.problem_type` says.
+
+    Texts of any length are read. Of the tokens that are read last, `config.max_backprop_tokens` are pooled and have a
+    gradient; those before them are read in windows of that size, and reach the result as the state alone (BPT3C,
+    Howard and Ruder 2018, section 3.3). With `direction="both"` two classifiers answer, and their probabilities (for
+    regression: their numbers) are averaged.
+    """
+
+    _auto_class = "AutoModelForSequenceClassification"
+    # Under gradient accumulation Trainer would hand in the number of labels, which the losses for several labels and
+    # for numbers do not use; without it, Trainer averages over the accumulated batches for all three.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: AwdLstmConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.awd_lstm = AwdLstmModel(config)
+        for direction in config.directions:
+            self.add_module(f"{direction}_head", PoolingClassifier(config, direction))
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
+    ) -> SequenceClassifierOutput:
+        """Classify texts; arguments as in `AwdLstmModel`.
+
+        Args:
+            labels: (batch,) class ids, -100 to leave a row out; (batch, num_labels) of 0.0 and 1.0 for several
+                labels; (batch,) or (batch, num_labels) numbers for regression.
+
+        Returns:
+            `loss`, `logits` (batch, num_labels), and `hidden_states` of the window that was read last.
+        """
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        inputs = input_ids if input_ids is not None else inputs_embeds
+        answers, collected = [], []
+        for body in self.awd_lstm.bodies():
+            window, mask, cache = self._read_up_to_last_window(body, inputs, attention_mask)
+            ids, vectors = (window, None) if input_ids is not None else (None, window)
+            last, hidden_states = body(ids, mask, cache, vectors, output_hidden_states)
+            answers.append(self.get_submodule(f"{body.direction}_head")(last, mask))
+            collected.append(hidden_states)
+        logits = average_logits(answers, self.config.problem_type, self.num_labels)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
+        return SequenceClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=tuple(torch.cat(level, dim=-1) for level in zip(*collected, strict=True))
+            if output_hidden_states
+            else None,
+        )
+
+    def _read_up_to_last_window(
+        self, body: AwdLstmBody, inputs: Tensor, attention_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, RnnCache | None]:
+        """The window that is read last, its mask, and the state in front of it.
+
+        Windows are counted from the end of each row's own reading, so that padding moves none of their borders.
+        """
+        size, time = self.config.max_backprop_tokens, inputs.shape[1]
+        if time <= size:
+            return inputs, attention_mask, None
+        mask = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
+        mask = mask if attention_mask is None else attention_mask.bool()
+        backward = body.direction == "backward"
+        # What is read last goes to the edge of the batch: to the left when reading backwards, else to the right.
+        order = (~mask if backward else mask).int().argsort(dim=1, stable=True)
+        rows = torch.arange(len(inputs), device=inputs.device)[:, None]
+        inputs, mask = inputs[rows, order], mask[rows, order]
+        cache = RnnCache(self.config.num_hidden_layers, states_per_layer=2)
+        borders = range(size * ((time - 1) // size), -1, -size)  # distances from the edge, the farthest first
+        for near in borders:
+            far = min(near + size, time)
+            window = slice(near, far) if backward else slice(time - far, time - near)
+            if near == 0:
+                return inputs[:, window], mask[:, window], cache
+            ids, vectors = (inputs[:, window], None) if inputs.dim() == 2 else (None, inputs[:, window])
+            with torch.no_grad():
+                body(ids, mask[:, window], cache, vectors)
+        raise AssertionError("the last border is 0")
+
+
+__all__ = [
+    "AwdLstmForCausalLM",
+    "AwdLstmForSequenceClassification",
+    "AwdLstmModel",
+    "AwdLstmPreTrainedModel",
+]
