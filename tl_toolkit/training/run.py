@@ -20,6 +20,7 @@ from .cost import Stopwatch, hardware, peak_memory, trainable_parameters, versio
 from .evaluation import by_length, predict_in_order
 from .model import longest_input, make_model, make_tokenizer, shortest
 from .output_dir import PREDICTIONS, check_free, clear, staged
+from .progress_bars import without_progress_bars
 from .record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, write_json
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .trainer import ToolkitTrainer
 
 
+@without_progress_bars()
 def run(arguments: Arguments) -> dict[str, Any]:
     """Train, evaluate and save; the model folder, the predictions and `result.json` are left in `output_dir`.
 
@@ -42,9 +44,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
         NonFiniteLoss: the training came apart. The result record says so (`status` is "failed").
     """
     from transformers import set_seed
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # a bar for every saved checkpoint would break Trainer's own
     started = _now()
     strategy = make_strategy(arguments.strategy, arguments.model)
     task = make_task(arguments.data)
