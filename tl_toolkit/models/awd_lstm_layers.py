@@ -135,7 +135,7 @@ class AwdLstmBody(nn.Module):
         return vectors * kept[input_ids][..., None]
 
 
-class PoolingClassifier(nn.Module):
+class PoolingClassificationHead(nn.Module):
     """Concat pooling and two batch-normed linear blocks (Howard and Ruder 2018, section 3.3).
 
     `h_c = [h_T, meanpool(H), maxpool(H)]`, then twice: batch norm, dropout, linear, with a ReLU between the two.

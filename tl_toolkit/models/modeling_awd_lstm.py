@@ -15,7 +15,7 @@ from transformers.modeling_outputs import (
 )
 from transformers.utils.generic import can_return_tuple
 
-from .awd_lstm_layers import AwdLstmBody, LockedDropout, PoolingClassifier
+from .awd_lstm_layers import AwdLstmBody, LockedDropout, PoolingClassificationHead
 from .chunked_cross_entropy import IGNORED, chunked_cross_entropy
 from .configuration_awd_lstm import AwdLstmConfig
 from .ensembling import average_logits
@@ -292,7 +292,7 @@ class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
         self.num_labels = config.num_labels
         self.awd_lstm = AwdLstmModel(config)
         for direction in config.directions:
-            self.add_module(f"{direction}_head", PoolingClassifier(config, direction))
+            self.add_module(f"{direction}_head", PoolingClassificationHead(config, direction))
         self.post_init()
 
     @can_return_tuple
