@@ -10,8 +10,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
+from transformers.training_args import OptimizerNames
 
 from ..errors import UserError
+
+NT_ASGD = "nt_asgd"  # an optimiser that transformers does not know, see nt_asgd.py
 
 
 @dataclass
@@ -166,6 +169,21 @@ class RunArguments(TrainingArguments):
     weight_decay: float = field(
         default=0.01, metadata={"help": "Weight decay; biases, norms and embeddings are spared."}
     )
+    optim: str = field(
+        default=TrainingArguments.default_optim,
+        metadata={
+            "help": "The optimiser: nt_asgd (SGD, averaged once the validation loss stops falling; Merity et al. "
+            "2017), or one of transformers'.",
+            "choices": [NT_ASGD, *(name.value for name in OptimizerNames)],
+        },
+    )
+    nt_asgd_interval: int = field(
+        default=5,
+        metadata={
+            "help": "nt_asgd starts averaging at an evaluation whose loss is above the best of those more than so "
+            "many evaluations ago."
+        },
+    )
     eval_strategy: IntervalStrategy | str = field(
         default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."}
     )
@@ -221,14 +239,21 @@ class RunArguments(TrainingArguments):
         for name in positive:
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} is {getattr(self, name)}, where 1 or more is expected.")
-        for name in ("learning_rate", "num_train_epochs", "min_train_steps", "weight_decay"):
+        for name in ("learning_rate", "num_train_epochs", "min_train_steps", "weight_decay", "nt_asgd_interval"):
             if getattr(self, name) < 0:
                 raise UserError(f"--{name} is {getattr(self, name)}, where 0 or more is expected.")
         if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
             raise UserError(
                 f"--early_stopping_patience is {self.early_stopping_patience}, where 1 or more is expected."
             )
+        nt_asgd = self.optim == NT_ASGD
+        if nt_asgd and self.eval_strategy in ("no", IntervalStrategy.NO):
+            raise UserError(
+                "--optim nt_asgd watches the validation loss, so it needs an --eval_strategy: steps or epoch."
+            )
+        self.optim = OptimizerNames.SGD if nt_asgd else self.optim  # the parent knows its own names only
         super().__post_init__()
+        self.optim = NT_ASGD if nt_asgd else self.optim
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type != "cpu"
 
 

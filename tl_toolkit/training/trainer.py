@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers import EvalPrediction, TrainingArguments
 from transformers.trainer_pt_utils import nested_gather
 
 from ..errors import UserError
 from ..strategies.parameter_groups import parameter_groups
 from .losses import batch_mean_loss, mean_loss
+from .nt_asgd import AveragingTrainer
 from .sampling import EpochSampler, with_blank_row
 
 
@@ -23,7 +24,7 @@ class NonFiniteLoss(UserError):
     """The loss became infinite or not a number; the run was stopped and nothing of it was saved."""
 
 
-class BaseTrainer(Trainer):
+class BaseTrainer(AveragingTrainer):
     """Trainer with decay-sparing groups over all parameters, and a stop at losses that are not finite.
 
     Args:
