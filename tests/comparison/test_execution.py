@@ -69,3 +69,24 @@ def test_a_changed_entry_and_a_torn_record_are_made_again(content: dict, tmp_pat
     _, lines = run(content, output)
     assert "made before" not in lines[0]
     assert json.loads(record.read_text())["key"] != first["key"]
+
+
+def test_models_that_are_wanted_after_all_are_made_again(content: dict, tmp_path: Path) -> None:
+    output = tmp_path / "comparison"
+    del content["entries"][1]
+    grid, _ = run(content, output)
+    weights = output / grid.runs[0].folder / "model.safetensors"
+    assert not weights.exists()
+    _, lines = run({**content, "keep_models": True}, output)
+    assert weights.exists() and "made before" not in lines[0]
+    for keep_models in (True, False):  # what is there already is neither made nor taken away
+        _, lines = run({**content, "keep_models": keep_models}, output)
+        assert weights.exists() and "made before" in lines[0]
+
+
+def test_a_failed_run_is_not_repeated_for_want_of_its_model(content: dict, tmp_path: Path) -> None:
+    content["entries"] = [{**content["entries"][1], "max_grad_norm": 0, "num_train_epochs": 4}]
+    content["keep_models"] = True
+    run(content, tmp_path / "comparison")
+    _, lines = run(content, tmp_path / "comparison")
+    assert "made before" in lines[0] and "FAILED" in lines[0]

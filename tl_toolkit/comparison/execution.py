@@ -41,8 +41,9 @@ def check_data(grid: Grid, output_dir: Path) -> None:
 def execute(grid: Grid, output_dir: Path, *, retry_failed: bool, say: Callable[[str], None] = print) -> int:
     """Make every run of `grid` that has no record yet, and keep `results.jsonl` in step.
 
-    A run whose record is there is left alone if its settings, data and toolkit version are what they were; a failed
-    one is repeated only with `retry_failed`. A run that fails is recorded with its error, and the grid goes on.
+    A run whose record is there is left alone if its settings, data and toolkit version are what they were, and its
+    model is there if models are kept; a failed one is repeated only with `retry_failed`. A run that fails is recorded
+    with its error, and the grid goes on.
 
     Returns:
         How many runs of the grid have failed.
@@ -66,7 +67,8 @@ def _execute(grid: Grid, output_dir: Path, retry_failed: bool, say: Callable[[st
         arguments = planned.arguments(output_dir)
         key = planned.key(fingerprint)
         record = read_record(folder)
-        if record is None or record.get("key") != key or (record["status"] == "failed" and retry_failed):
+        known = record is not None and record.get("key") == key
+        if record is None or not known or _is_wanted_again(record, folder, grid.keep_models, retry_failed):
             progress.begin(planned)
             try:
                 record = run(arguments)
@@ -82,6 +84,13 @@ def _execute(grid: Grid, output_dir: Path, retry_failed: bool, say: Callable[[st
         failed += record["status"] == "failed"
         _write_results(grid, output_dir)
     return failed
+
+
+def _is_wanted_again(record: dict[str, Any], folder: Path, keep_models: bool, retry_failed: bool) -> bool:
+    """Whether a run of the same settings is made again: it failed, or left no model where models are kept now."""
+    if record["status"] == "failed":
+        return retry_failed
+    return keep_models and not any(folder.glob("*.safetensors"))
 
 
 def _write_results(grid: Grid, output_dir: Path) -> None:
