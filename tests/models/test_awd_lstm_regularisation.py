@@ -176,7 +176,7 @@ def test_one_row_can_train_under_batch_norm() -> None:
     torch.manual_seed(0)
     model = AwdLstmForSequenceClassification(AwdLstmConfig(**SIZES, **OFF, num_labels=3)).train()
     model(IDS, labels=torch.tensor([0, 1, 2]))
-    before = model.forward_head.hidden_norm.running_mean.clone()
+    before = model.forward_head.pooled_norm.running_mean.clone()
     loss = model(IDS[:1], labels=torch.tensor([0])).loss
     loss.backward()
-    assert torch.isfinite(loss) and torch.equal(model.forward_head.hidden_norm.running_mean, before)
+    assert torch.isfinite(loss) and torch.equal(model.forward_head.pooled_norm.running_mean, before)

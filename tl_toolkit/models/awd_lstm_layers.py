@@ -144,18 +144,18 @@ class PoolingClassificationHead(nn.Module):
     def __init__(self, config: AwdLstmConfig, direction: str) -> None:
         super().__init__()
         self.pooling = SequencePooling(config.embedding_size, "concat", "first" if direction == "backward" else "last")
-        self.hidden_norm = nn.BatchNorm1d(self.pooling.output_size)
-        self.hidden_dropout = nn.Dropout(config.dropout("output"))
+        self.pooled_norm = nn.BatchNorm1d(self.pooling.output_size)
+        self.pooled_dropout = nn.Dropout(config.dropout("output"))
         self.hidden = nn.Linear(self.pooling.output_size, config.classifier_hidden_size, bias=False)
-        self.output_norm = nn.BatchNorm1d(config.classifier_hidden_size)
-        self.output_dropout = nn.Dropout(config.classifier_dropout)
+        self.hidden_norm = nn.BatchNorm1d(config.classifier_hidden_size)
+        self.hidden_dropout = nn.Dropout(config.classifier_dropout)
         self.output = nn.Linear(config.classifier_hidden_size, config.num_labels, bias=False)
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
         """(batch, time, embedding_size) and (batch, time) -> logits (batch, num_labels)."""
         pooled, _ = self.pooling(hidden_states, attention_mask)  # (batch, 3 x embedding_size)
-        hidden = self.hidden(self.hidden_dropout(_normalise(self.hidden_norm, pooled))).relu()
-        return self.output(self.output_dropout(_normalise(self.output_norm, hidden)))
+        hidden = self.hidden(self.pooled_dropout(_normalise(self.pooled_norm, pooled))).relu()
+        return self.output(self.hidden_dropout(_normalise(self.hidden_norm, hidden)))
 
 
 def _normalise(norm: nn.BatchNorm1d, inputs: Tensor) -> Tensor:

@@ -10,29 +10,33 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, pipeline
 
-from tl_toolkit.models import RnnConfig, RnnForCausalLM, RnnForSequenceClassification
+from tl_toolkit.models import (
+    AwdLstmConfig,
+    AwdLstmForCausalLM,
+    RnnConfig,
+    RnnForCausalLM,
+    RnnForSequenceClassification,
+)
 from tl_toolkit.models.rnn_cache import RnnCache
 
 VOCAB, PAD, EOS = 29, 0, 1
 NEW = 7
 
 
-def language_model(cell_type: str = "lstm", **fields: Any) -> RnnForCausalLM:
+def language_model(kind: str = "lstm", **fields: Any) -> RnnForCausalLM | AwdLstmForCausalLM:
+    """A model of one kind of cell, or an AWD-LSTM."""
     torch.manual_seed(2)
-    config = RnnConfig(
-        vocab_size=VOCAB,
-        embedding_size=11,
-        hidden_size=13,
-        num_hidden_layers=2,
-        cell_type=cell_type,
-        pad_token_id=PAD,
-        eos_token_id=EOS,
-        **fields,
-    )
-    model = RnnForCausalLM(config).eval()
+    sizes = {"vocab_size": VOCAB, "embedding_size": 11, "hidden_size": 13, "num_hidden_layers": 2}
+    fields = {**sizes, "pad_token_id": PAD, "eos_token_id": EOS, **fields}
+    if kind == "awd_lstm":
+        model = AwdLstmForCausalLM(AwdLstmConfig(**fields)).eval()
+    else:
+        model = RnnForCausalLM(RnnConfig(cell_type=kind, **fields)).eval()
     with torch.no_grad():  # large weights: the choices differ from step to step
         for parameter in model.parameters():
             parameter.uniform_(-2.5, 2.5)
+        if model.lm_head.bias is not None:
+            model.lm_head.bias.zero_()
     return model
 
 
@@ -59,17 +63,18 @@ def generate(model: RnnForCausalLM, ids: torch.Tensor, **options: Any) -> torch.
     ],
     ids=["greedy", "sample", "beam", "beam-length-penalty", "beam-sample", "many-samples"],
 )
-@pytest.mark.parametrize("cell_type", ["lstm", "gru", "rnn_tanh"])
-def test_cached_equals_uncached(cell_type: str, options: dict[str, Any], prompts: torch.Tensor) -> None:
-    model = language_model(cell_type)
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn_tanh", "awd_lstm"])
+def test_cached_equals_uncached(kind: str, options: dict[str, Any], prompts: torch.Tensor) -> None:
+    model = language_model(kind)
     cached = generate(model, prompts, use_cache=True, **options)
     assert cached.shape[1] > prompts.shape[1]
     assert torch.equal(cached, generate(model, prompts, use_cache=False, **options))
 
 
+@pytest.mark.parametrize("kind", ["lstm", "awd_lstm"])
 @torch.no_grad()
-def test_greedy_by_hand(prompts: torch.Tensor) -> None:
-    model = language_model()
+def test_greedy_by_hand(kind: str, prompts: torch.Tensor) -> None:
+    model = language_model(kind)
     row = prompts[:1]
     expected = row
     for _ in range(NEW):
@@ -99,9 +104,12 @@ def test_wide_beam_finds_the_best_text(prompts: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"num_beams": 3}], ids=["greedy", "beam"])
+@pytest.mark.parametrize("kind", ["lstm", "awd_lstm"])
 @pytest.mark.parametrize("use_cache", [True, False])
-def test_left_padding_equals_no_padding(use_cache: bool, options: dict[str, Any], prompts: torch.Tensor) -> None:
-    model = language_model()
+def test_left_padding_equals_no_padding(
+    use_cache: bool, kind: str, options: dict[str, Any], prompts: torch.Tensor
+) -> None:
+    model = language_model(kind)
     mask = torch.tensor([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [0, 0, 0, 0, 1]])
     padded = torch.where(mask.bool(), prompts, PAD)
     together = generate(model, padded, attention_mask=mask, use_cache=use_cache, **options)
@@ -112,8 +120,9 @@ def test_left_padding_equals_no_padding(use_cache: bool, options: dict[str, Any]
         assert (together[row, 5 + len(new) :] == PAD).all()
 
 
-def test_going_on_from_a_returned_state(prompts: torch.Tensor) -> None:
-    model = language_model()
+@pytest.mark.parametrize("kind", ["lstm", "awd_lstm"])
+def test_going_on_from_a_returned_state(kind: str, prompts: torch.Tensor) -> None:
+    model = language_model(kind)
     model.generation_config.eos_token_id = None
     whole = generate(model, prompts)
     half = generate(model, prompts, max_new_tokens=3, return_dict_in_generate=True)
@@ -122,8 +131,9 @@ def test_going_on_from_a_returned_state(prompts: torch.Tensor) -> None:
     assert torch.equal(rest, whole)
 
 
-def test_from_embeddings(prompts: torch.Tensor) -> None:
-    model = language_model()
+@pytest.mark.parametrize("kind", ["lstm", "awd_lstm"])
+def test_from_embeddings(kind: str, prompts: torch.Tensor) -> None:
+    model = language_model(kind)
     embeds = model.get_input_embeddings()(prompts)
     mask = torch.ones_like(prompts)
     generated = model.generate(inputs_embeds=embeds, attention_mask=mask, max_new_tokens=NEW)
@@ -143,8 +153,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
 
 
-def test_text_generation_pipeline(tokenizer: PreTrainedTokenizerFast) -> None:
-    model = language_model()
+@pytest.mark.parametrize("kind", ["lstm", "awd_lstm"])
+def test_text_generation_pipeline(kind: str, tokenizer: PreTrainedTokenizerFast) -> None:
+    model = language_model(kind)
     tokenizer.padding_side = "left"
     generator = pipeline("text-generation", model=model, tokenizer=tokenizer)
     options = {"max_new_tokens": NEW, "do_sample": False, "return_full_text": False}

@@ -8,9 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
-from tl_toolkit.models import RnnConfig, RnnForCausalLM, RnnForSequenceClassification
+from tl_toolkit.models import (
+    AwdLstmConfig,
+    AwdLstmForCausalLM,
+    AwdLstmForSequenceClassification,
+    RnnConfig,
+    RnnForCausalLM,
+    RnnForSequenceClassification,
+)
 
 # Runs where `import tl_toolkit` fails; prints what each head computes, and saves one of them again.
 SCRIPT = """
@@ -27,10 +35,9 @@ import transformers
 
 ids = torch.tensor([[5, 2, 7, 0], [3, 3, 1, 6]])
 mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
-tasks = ["SequenceClassification", "TokenClassification", "CausalLM"]
-heads = ["AutoModel"] + ["AutoModelFor" + task for task in tasks]
+heads = sys.argv[1].split(",")
 result = {}
-for folder in sys.argv[1:]:
+for folder in sys.argv[2:]:
     found = result[folder] = {}
     for name in heads:
         model = getattr(transformers, name).from_pretrained(folder, trust_remote_code=True).eval()
@@ -44,17 +51,24 @@ print(json.dumps(result))
 """
 
 
-def test_loads_without_the_toolkit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "config_class, language_model, classifier",
+    [
+        (RnnConfig, RnnForCausalLM, RnnForSequenceClassification),
+        (AwdLstmConfig, AwdLstmForCausalLM, AwdLstmForSequenceClassification),
+    ],
+    ids=["rnn", "awd_lstm"],
+)
+def test_loads_without_the_toolkit(config_class: type, language_model: type, classifier: type, tmp_path: Path) -> None:
     torch.manual_seed(0)
     sizes = {"vocab_size": 11, "embedding_size": 5, "hidden_size": 7, "num_hidden_layers": 2, "num_labels": 3}
-    models = [
-        head(RnnConfig(**sizes, eos_token_id=1)).eval() for head in (RnnForCausalLM, RnnForSequenceClassification)
-    ]
+    models = [head(config_class(**sizes, eos_token_id=1)).eval() for head in (language_model, classifier)]
+    heads = [name for name in config_class.auto_classes if name != "AutoConfig"]
     folders = [tmp_path / type(model).__name__ for model in models]
     for model, folder in zip(models, folders, strict=True):
         model.save_pretrained(folder)
     environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", SCRIPT, *map(str, folders)]
+    command = [sys.executable, "-c", SCRIPT, ",".join(heads), *map(str, folders)]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
@@ -63,16 +77,15 @@ def test_loads_without_the_toolkit(tmp_path: Path) -> None:
     mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
     for model, folder in zip(models, folders, strict=True):
         found = result[str(folder)]
-        for auto_class, reference in RnnConfig.auto_classes.items():
-            if auto_class != "AutoConfig":
-                assert found[auto_class][0] == reference.split(".")[1]
-        torch.testing.assert_close(torch.tensor(found["AutoModel"][1]), model.rnn(ids, attention_mask=mask)[0])
+        for auto_class in heads:
+            assert found[auto_class][0] == config_class.auto_classes[auto_class].split(".")[1]
+        torch.testing.assert_close(torch.tensor(found["AutoModel"][1]), model.base_model(ids, attention_mask=mask)[0])
         torch.testing.assert_close(torch.tensor(found[model._auto_class][1]), model(ids, attention_mask=mask)[0])
         # What was loaded there and saved again carries the code as well, and loads here.
         again = Path(f"{folder}_again")
         for file in folder.glob("*.py"):
             assert (again / file.name).read_text() == file.read_text()
-        reloaded = RnnForSequenceClassification.from_pretrained(again).eval()
+        reloaded = classifier.from_pretrained(again).eval()
         expected = torch.tensor(found["AutoModelForSequenceClassification"][1])
         torch.testing.assert_close(reloaded(ids, attention_mask=mask).logits, expected)
     generated = models[0].generate(ids, attention_mask=mask, max_new_tokens=5, num_beams=2)
@@ -82,6 +95,7 @@ def test_loads_without_the_toolkit(tmp_path: Path) -> None:
 def test_files_that_travel_import_only_each_other(tmp_path: Path) -> None:
     RnnForCausalLM(RnnConfig(vocab_size=11, embedding_size=5, hidden_size=7)).save_pretrained(tmp_path)
     carried = {path.stem for path in tmp_path.glob("*.py")}
-    assert {"configuration_rnn", "modeling_rnn", "pooling", "rnn_cache", "rnn_layers", "strict_config"} == carried
+    shared = {"pooling", "rnn_cache", "rnn_generation", "rnn_layers", "strict_config"}
+    assert {"configuration_rnn", "modeling_rnn", *shared} == carried
     for path in tmp_path.glob("*.py"):
         assert "tl_toolkit" not in path.read_text()
