@@ -1,4 +1,4 @@
-"""Classification from files to predictions: rows, labels, cuts, budgets, errors."""
+"""Classification from files to model inputs: rows, labels, cuts, budgets, tokens."""
 
 from __future__ import annotations
 
@@ -8,45 +8,16 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from datasets import ClassLabel, Dataset, Features, Value
 
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
-from tl_toolkit.tasks import Regression, TextClassification, make_task, task_for_model
-from tl_toolkit.training.arguments import DataArguments
 
 NAMES = ["neg", "pos"]
 
 
-def task_of(path, **arguments):
-    return make_task(DataArguments(dataset_name=str(path), **arguments))
-
-
-def csv(path: Path, rows: int = 211, labels: tuple = ("pos", "neg", "neutral")) -> Path:
-    frame = pd.DataFrame(
-        {"text": [f"text number {i}" for i in range(rows)], "label": [labels[i % len(labels)] for i in range(rows)]}
-    )
-    frame.to_csv(path, index=False)
-    return path
-
-
-def folder(path: Path, **splits: list[int]) -> Path:
-    """A saved dataset with ClassLabel splits of the given labels."""
-    features = Features({"sentence": Value("string"), "label": ClassLabel(names=NAMES)})
-    DatasetDict(
-        {
-            name: Dataset.from_dict(
-                {"sentence": [f"{name} {i}" for i in range(len(ids))], "label": ids}, features=features
-            )
-            for name, ids in splits.items()
-        }
-    ).save_to_disk(path)
-    return path
-
-
-def test_one_file_gives_three_disjoint_splits_and_a_record(tmp_path):
+def test_one_file_gives_three_disjoint_splits_and_a_record(tmp_path, task_of, csv):
     task = task_of(csv(tmp_path / "rows.csv"), label_budget=17, validation_budget=11)
     data = task.prepare(seed=1)
     record = task.record()
@@ -79,7 +50,7 @@ def test_one_file_gives_three_disjoint_splits_and_a_record(tmp_path):
     }  # fmt: skip
 
 
-def test_test_rows_stay_while_seeds_change_the_others(tmp_path):
+def test_test_rows_stay_while_seeds_change_the_others(tmp_path, task_of, csv):
     path = csv(tmp_path / "rows.csv")
     first, second, again = (task_of(path, label_budget=29, test_budget=23).prepare(seed) for seed in (1, 2, 1))
     assert first["test"]["row"][:] == second["test"]["row"][:] and len(first["test"]) == 23
@@ -90,7 +61,7 @@ def test_test_rows_stay_while_seeds_change_the_others(tmp_path):
     assert set(first["train"]["row"]) < set(larger["train"]["row"])
 
 
-def test_splits_of_the_dataset_are_used_under_their_usual_names(tmp_path):
+def test_splits_of_the_dataset_are_used_under_their_usual_names(tmp_path, task_of, folder):
     path = folder(tmp_path / "d", train=[0, 1] * 11, dev=[0, 1] * 3, test=[1, 0] * 2, unsupervised=[-1] * 5)
     task = task_of(path)
     data = task.prepare(1)
@@ -103,7 +74,7 @@ def test_splits_of_the_dataset_are_used_under_their_usual_names(tmp_path):
     assert task.labels == NAMES
 
 
-def test_validation_is_cut_from_train_never_from_test(tmp_path):
+def test_validation_is_cut_from_train_never_from_test(tmp_path, task_of, folder):
     task = task_of(folder(tmp_path / "d", train=[0, 1] * 50, test=[1, 0] * 7))
     data = task.prepare(1)
     assert {role: len(split) for role, split in data.items()} == {"train": 90, "validation": 10, "test": 14}
@@ -113,7 +84,7 @@ def test_validation_is_cut_from_train_never_from_test(tmp_path):
 
 
 @pytest.mark.parametrize("splits", [{"test": [-1] * 9}, {}], ids=["withheld", "absent"])
-def test_without_test_labels_the_validation_split_is_reported(tmp_path, splits):
+def test_without_test_labels_the_validation_split_is_reported(tmp_path, splits, task_of, folder):
     task = task_of(folder(tmp_path / "d", train=[0, 1] * 50, validation=[1, 0] * 7, **splits))
     data = task.prepare(1)
     assert {role: len(split) for role, split in data.items()} == {"train": 90, "validation": 10, "test": 14}
@@ -124,7 +95,7 @@ def test_without_test_labels_the_validation_split_is_reported(tmp_path, splits):
     )
 
 
-def test_a_validation_split_named_by_the_user_stays_one(tmp_path):
+def test_a_validation_split_named_by_the_user_stays_one(tmp_path, task_of, folder):
     path = folder(tmp_path / "d", train=[0, 1] * 50, validation=[1, 0] * 7)
     task = task_of(path, validation_split_name="validation")
     data = task.prepare(1)
@@ -132,7 +103,7 @@ def test_a_validation_split_named_by_the_user_stays_one(tmp_path):
     assert task.record()["dataset"]["test_from"] == "train"
 
 
-def test_rows_marked_as_unlabelled_are_left_out(tmp_path, caplog):
+def test_rows_marked_as_unlabelled_are_left_out(tmp_path, caplog, task_of, folder):
     path = folder(tmp_path / "d", train=[0, 1, -1] * 20, test=[0, 1])
     with caplog.at_level(logging.WARNING):
         data = task_of(path).prepare(1)
@@ -151,7 +122,7 @@ def test_rows_marked_as_unlabelled_are_left_out(tmp_path, caplog):
         (["10", "9"], ["9", "10"]),
     ],
 )
-def test_classes_get_names_in_the_order_of_their_type(tmp_path, values, names):
+def test_classes_get_names_in_the_order_of_their_type(tmp_path, values, names, task_of):
     Dataset.from_dict({"text": ["x"] * 60, "label": values * (60 // len(values))}).to_parquet(tmp_path / "d.parquet")
     task = task_of(tmp_path / "d.parquet", label_column="label")
     data = task.prepare(1)
@@ -166,7 +137,7 @@ MULTI_ROWS = [["b"], ["a", "c"], [], ["a"], ["c", "b", "a"]] * 13
 
 
 @pytest.mark.parametrize("kind", ["strings", "ids", "multi_hot", "columns", "class_label"])
-def test_multi_label_in_all_its_forms(tmp_path, kind):
+def test_multi_label_in_all_its_forms(tmp_path, kind, task_of):
     indicators = [[int(name in row) for name in "abc"] for row in MULTI_ROWS]
     columns: dict = {"text": [f"t{i}" for i in range(len(MULTI_ROWS))]}
     arguments, names = {}, ["0", "1", "2"]
@@ -212,7 +183,7 @@ def test_multi_label_in_all_its_forms(tmp_path, kind):
     np.testing.assert_allclose(frame["scores"][0], 1 / (1 + np.exp(-logits[0])), rtol=1e-6)
 
 
-def test_sentence_pairs(tmp_path):
+def test_sentence_pairs(tmp_path, task_of):
     rows = [{"premise": f"p{i}", "hypothesis": "h " * (i % 3), "label": i % 2} for i in range(40)]
     (tmp_path / "d.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     task = task_of(tmp_path / "d.jsonl")
@@ -227,7 +198,7 @@ def test_sentence_pairs(tmp_path):
     ]  # fmt: skip
 
 
-def test_tokenize_cuts_measures_and_never_leaves_a_row_empty(tmp_path):
+def test_tokenize_cuts_measures_and_never_leaves_a_row_empty(tmp_path, task_of):
     texts = ["one two three four five", "", "  ", "two"] * 10
     Dataset.from_dict({"text": texts, "label": [0, 1] * 20}).to_parquet(tmp_path / "d.parquet")
     task = task_of(tmp_path / "d.parquet")
@@ -245,7 +216,7 @@ def test_tokenize_cuts_measures_and_never_leaves_a_row_empty(tmp_path):
         task.tokenize(data, tokenizer, 0)
 
 
-def test_tokenize_with_special_tokens_and_types(tmp_path):
+def test_tokenize_with_special_tokens_and_types(tmp_path, task_of, csv):
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -269,7 +240,7 @@ def test_tokenize_with_special_tokens_and_types(tmp_path):
 
 
 @pytest.mark.parametrize(("on_gpu", "width"), [(True, 8), (False, 3)])
-def test_collator_pads_to_a_multiple_of_eight_on_a_gpu(tmp_path, monkeypatch, on_gpu, width):
+def test_collator_pads_to_a_multiple_of_eight_on_a_gpu(tmp_path, monkeypatch, on_gpu, width, task_of, csv):
     monkeypatch.setattr("torch.cuda.is_available", lambda: on_gpu)
     task = task_of(csv(tmp_path / "rows.csv", 31))
     data = task.prepare(1)
@@ -279,173 +250,6 @@ def test_collator_pads_to_a_multiple_of_eight_on_a_gpu(tmp_path, monkeypatch, on
     assert batch["labels"].tolist() == data["train"]["label"][:5]
 
 
-def test_metrics_and_predictions(tmp_path):
-    task = task_of(csv(tmp_path / "rows.csv", 61))
-    split = task.prepare(1)["test"]
-    labels = np.array(split["label"])
-    logits = np.random.default_rng(0).normal(size=(len(labels), 3)).astype(np.float32)
-    from sklearn.metrics import f1_score
-
-    metrics = task.metrics(logits, labels)
-    assert metrics["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
-    assert metrics["macro_f1"] == pytest.approx(f1_score(labels, logits.argmax(1), average="macro"))
-    frame = task.predictions(logits, split)
-    assert list(frame.columns) == ["row", "text", "label", "prediction", "scores"]
-    assert frame["row"].tolist() == split["row"][:] and frame["label"].tolist() == labels.tolist()
-    np.testing.assert_allclose(np.stack(frame["scores"]).sum(axis=1), 1, rtol=1e-6)
-    assert (np.stack(frame["scores"]).argmax(1) == frame["prediction"]).all()
-    frame.to_parquet(tmp_path / "p.parquet")
-    import pyarrow.parquet as pq
-
-    types = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "p.parquet")}
-    assert (types["row"], types["label"], types["prediction"]) == ("int64",) * 3 and "float" in types["scores"]
-    with pytest.raises(ValueError, match="5 predictions"):
-        task.predictions(logits[:5], split)
-    huge = task.predictions(logits * 1e30, split)
-    assert np.isfinite(np.stack(huge["scores"])).all()
-
-
-def test_predictions_show_the_beginning_of_a_text(tmp_path):
-    Dataset.from_dict({"text": ["x" * 401] * 20, "label": [0, 1] * 10}).to_parquet(tmp_path / "d.parquet")
-    task = task_of(tmp_path / "d.parquet")
-    split = task.prepare(1)["test"]
-    assert task.predictions(np.zeros((len(split), 2)), split)["text"].str.len().tolist() == [400] * len(split)
-
-
-def config(labels=("neg", "neutral", "pos"), **more):
-    from transformers import BertConfig
-
-    return BertConfig(id2label=dict(enumerate(labels)), label2id={name: i for i, name in enumerate(labels)}, **more)
-
-
-def test_prediction_maps_labels_by_name(tmp_path):
-    csv(tmp_path / "rows.csv", 7, labels=("pos", "neg"))
-    task = task_for_model(DataArguments(dataset_name=str(tmp_path / "rows.csv")), config())
-    rows = task.prepare_for_prediction()
-    assert rows["label"][:] == [2, 0, 2, 0, 2, 0, 2] and rows["row"][:] == list(range(7))
-    assert task.config_arguments()["num_labels"] == 3
-    assert isinstance(task, TextClassification)
-    csv(tmp_path / "rows.csv", 7, labels=("pos", "negative"))
-    with pytest.raises(
-        UserError, match="labels that are not known here: 'negative'; known are 'neg', 'neutral', 'pos'"
-    ):
-        task.prepare_for_prediction()
-
-
-def test_prediction_without_labels(tmp_path):
-    (tmp_path / "lines.txt").write_text("one\ntwo\n")
-    task = TextClassification.for_model(DataArguments(dataset_name=str(tmp_path / "lines.txt")), config())
-    rows = task.prepare_for_prediction()
-    assert rows.column_names == ["row", "text"]
-    assert list(task.predictions(np.zeros((2, 3)), rows).columns) == ["row", "text", "prediction", "scores"]
-    tokenizer = build_tokenizer("word", ["one two"], min_frequency=1)
-    assert "labels" not in task.tokenize(DatasetDict({"rows": rows}), tokenizer, None)["rows"].column_names
-    path = folder(tmp_path / "d", train=[0, 1], test=[-1, -1])
-    task = TextClassification.for_model(DataArguments(dataset_name=str(path)), config(NAMES))
-    assert task.prepare_for_prediction("test").column_names == ["row", "text"]
-    assert task.prepare_for_prediction("training")["label"][:] == [0, 1]
-    with pytest.raises(UserError, match="no split 'validation'; its splits are 'train', 'test'"):
-        task.prepare_for_prediction("validation")
-
-
-def test_a_column_that_is_only_guessed_to_be_the_label_stops_no_prediction(tmp_path, caplog):
-    (tmp_path / "d.csv").write_text("text,year\na,1999\nb,2001\n")
-    task = task_for_model(DataArguments(dataset_name=str(tmp_path / "d.csv")), config())
-    with caplog.at_level(logging.WARNING):
-        assert task.prepare_for_prediction().column_names == ["row", "text"]
-    assert "'year' holds no labels of this model" in caplog.text
-    task.arguments.label_column = "year"
-    with pytest.raises(UserError, match="not known here: '1999', '2001'"):
-        task.prepare_for_prediction()
-
-
-def test_the_kind_of_model_settles_the_task(tmp_path):
-    arguments = DataArguments(dataset_name="x")
-    assert isinstance(task_for_model(arguments, config(["score"])), Regression)
-    assert isinstance(task_for_model(arguments, config(NAMES)), TextClassification)
-    multi = task_for_model(arguments, config(problem_type="multi_label_classification"))
-    assert multi.main_metric == "micro_f1"
-    csv(tmp_path / "rows.csv", 7)
-    multi.arguments.dataset_name = str(tmp_path / "rows.csv")
-    with pytest.raises(
-        UserError, match="model is for multi_label_classification and the label column 'label' for single"
-    ):
-        multi.prepare_for_prediction()
-
-
-def jsonl(path: Path, rows: list) -> Path:
-    path.write_text("\n".join(json.dumps(row) for row in rows))
-    return path
-
-
-GOOD = [{"text": f"t{i}", "label": i % 2} for i in range(40)]
-
-
-@pytest.mark.parametrize(
-    ("rows", "arguments", "message"),
-    [
-        ([*GOOD, {"text": None, "label": 1}], {}, "Row 40 of split 'train' has no text in column 'text' .1 of 41"),
-        ([*GOOD, {"text": "t", "label": None}], {}, "Row 40 of column 'label' .* has no label .1 of 41"),
-        ([{"text": i, "label": str(i % 2)} for i in range(9)], {}, "'text' is int64, not a string"),
-        ([{"text": "t", "label": None, "x": 1}] * 9, {"label_column": "label"}, "null"),
-        ([{"text": f"t{i}", "label": "x"} for i in range(9)], {}, "Every row has the label 'x'.*two classes"),
-        ([{"text": f"t{i}", "label": i} for i in range(99)], {}, "99 different values in 99 rows"),
-        ([{"text": "t", "label": 0.5}] * 9, {"label_column": "label"}, "holds the number 0.5.*--task regression"),
-        ([{"text": "t", "a": 1, "b": 2}] * 9, {"label_column": "a,b"}, "Row 0 of column 'b' .* holds 2: several"),
-        (GOOD, {"label_budget": 41}, "budget of 41 labels .* has 29"),
-        (GOOD, {"label_budget": 0}, "--label_budget is 0"),
-        (GOOD, {"validation_budget": -1}, "--validation_budget is -1"),
-        (GOOD, {"validation_fraction": 1.5}, "--validation_fraction is 1.5"),
-        (GOOD, {"test_split_name": "test"}, "no split 'test' .--test_split_name"),
-        (GOOD, {"test_split_name": "train"}, "'train' is named for train and test"),
-        (GOOD, {"task": "classification"}, "no task 'classification'.*Did you mean 'text-classification'"),
-        (GOOD[:2], {}, "1 row cannot be parted"),
-    ],
-)
-def test_bad_data_is_refused(tmp_path, rows, arguments, message):
-    with pytest.raises(UserError, match=message):
-        task_of(jsonl(tmp_path / "d.jsonl", rows), **arguments).prepare(1)
-
-
-def test_labels_outside_the_range(tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    features = Features({"text": Value("string"), "label": ClassLabel(names=NAMES)})
-    table = pa.table({"text": ["a", "b", "c"], "label": [0, 1, 7]}).cast(
-        pa.schema([("text", pa.string()), ("label", pa.int64())])
-    )
-    pq.write_table(table.replace_schema_metadata(features.arrow_schema.metadata), tmp_path / "d.parquet")
-    with pytest.raises(UserError, match="Row 2 of column 'label' .* label 7, outside the range 0 to 1"):
-        task_of(tmp_path / "d.parquet").prepare(1)
-
-
-def test_empty_and_unlabelled_splits(tmp_path):
-    (tmp_path / "a").mkdir()
-    for name, rows in (("train", 10), ("test", 0)):
-        csv(tmp_path / "a" / f"{name}.csv", rows)
-    with pytest.raises(UserError, match="split 'test' .* is empty"):
-        task_of(tmp_path / "a").prepare(1)
-    with pytest.raises(UserError, match="No row of the train split 'train' has a label"):
-        task_of(folder(tmp_path / "b", train=[-1] * 5)).prepare(1)
-    with pytest.raises(UserError, match="No row of the test split 'test' has a label"):
-        task_of(folder(tmp_path / "c", train=[0, 1] * 5, test=[-1]), test_split_name="test").prepare(1)
-    with pytest.raises(UserError, match="no split to train on; name one of 'a', 'b'"):
-        task_of(folder(tmp_path / "d", a=[0], b=[1])).prepare(1)
-    with pytest.raises(RuntimeError, match="prepare"):
-        task_of("x").record()
-
-
-def test_warnings(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING):
-        task_of(folder(tmp_path / "one", train=[1] * 40, test=[0, 1])).prepare(1)
-    assert "of one class, 'pos'" in caplog.text
-    caplog.clear()
-    with caplog.at_level(logging.WARNING):
-        task_of(csv(tmp_path / "few.csv", 40), label_budget=2).prepare(1)
-    assert "1 of 3 classes have no training row" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("name", "rows", "classes"),
     [
@@ -453,7 +257,7 @@ def test_warnings(tmp_path, caplog):
         ("names", (14012, 2000, 2000), 18), ("dna_splice", (2552, 319, 319), 3),
     ],
 )  # fmt: skip
-def test_real_datasets(name, rows, classes):
+def test_real_datasets(name, rows, classes, task_of):
     root = os.environ.get("TL_TOOLKIT_TEST_DATA")
     if not root:
         pytest.skip("TL_TOOLKIT_TEST_DATA names no folder with datasets")
