@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tl_toolkit.errors import UserError, nearest
+from tl_toolkit.errors import UserError, listing, nearest
 
 # In order of preference, compared in lower case.
 TEXT_NAMES = (
@@ -169,6 +169,27 @@ def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regressi
     return "multi_label_classification" if len(labels) > 1 or is_list(features[labels[0]]) else (
         "single_label_classification"
     )  # fmt: skip
+
+
+def check_texts(split: Any, name: str, texts: Sequence[str], others: Sequence[str] = ()) -> None:
+    """See that a split (a `datasets.Dataset`) has rows, the columns `texts` and `others`, and a text in every row.
+
+    Raises:
+        UserError: it has not; the split is called `name` in the message.
+    """
+    if len(split) == 0:
+        raise UserError(f"The split {name!r} is empty: it has no row.")
+    for column in (*texts, *others):
+        if column not in split.column_names:
+            raise UserError(f"The split {name!r} has no column {column!r}; it has {listing(split.column_names)}.")
+    for column in texts:
+        values = split.select_columns([column]).with_format("arrow")[:].column(0)
+        if values.null_count:
+            first = values.is_null().index(True).as_py()
+            raise UserError(
+                f"Row {first} of split {name!r} has no text in column {column!r} ({values.null_count:,} of "
+                f"{len(split):,} rows have none): fill or remove these rows."
+            )
 
 
 def _conventional_pair(features: Mapping[str, Any], taken: set[str | None]) -> tuple[str, str] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tl_toolkit.data.columns import Columns, is_label_name
+from tl_toolkit.data.columns import Columns, check_texts, is_label_name
 from tl_toolkit.data.encoding import encode_texts
 from tl_toolkit.data.sources import Source, load_source
 from tl_toolkit.data.splits import SYNONYMS, find_split
@@ -140,23 +140,10 @@ class Task(ABC):
         return getattr(self.arguments, f"{role}_split_name") is not None
 
     def _check_texts(self, split: Dataset, name: str) -> None:
-        if len(split) == 0:
-            raise UserError(f"The split {name!r} is empty: it has no row.")
         label = self.columns.label
-        needed = [self.columns.text, self.columns.text_pair, *((label,) if isinstance(label, str) else label or ())]
-        for column in needed:
-            if column is not None and column not in split.column_names:
-                raise UserError(f"The split {name!r} has no column {column!r}; it has {listing(split.column_names)}.")
-        for column in needed[:2]:
-            if column is None:
-                continue
-            values = split.select_columns([column]).with_format("arrow")[:].column(0)
-            if values.null_count:
-                first = int(np.flatnonzero(values.is_null().to_numpy())[0])
-                raise UserError(
-                    f"Row {first} of split {name!r} has no text in column {column!r} ({values.null_count:,} of "
-                    f"{len(split):,} rows have none): fill or remove these rows."
-                )
+        labels = (label,) if isinstance(label, str) else label or ()
+        texts = [column for column in (self.columns.text, self.columns.text_pair) if column is not None]
+        check_texts(split, name, texts, labels)
 
     @abstractmethod
     def _warn_of_odd_labels(self, labels: np.ndarray) -> None:

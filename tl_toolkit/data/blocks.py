@@ -1,0 +1,115 @@
+"""Text as one stream of tokens, cut into blocks that are read on their own: language modelling without a state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from tl_toolkit.data.streams import IGNORED, TokenStream
+from tl_toolkit.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_REPLACED, _RANDOM = 0.8, 0.1
+
+
+class Blocks(Dataset):
+    """Blocks of `block_size` positions, the last one padded; `labels` are -100 where there is nothing to learn.
+
+    The item behind the last is a blank one, without any label, which fills up the last batch of several processes.
+
+    Args:
+        pad_id: fills the last block, where the attention mask is 0.
+    """
+
+    def __init__(self, stream: TokenStream, block_size: int, pad_id: int) -> None:
+        self.block_size, self.pad_id = block_size, pad_id
+        self.tokens = len(stream)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """For what changes from epoch to epoch."""
+        self.epoch = epoch
+
+    def _padded(self, ids: np.ndarray) -> dict[str, torch.Tensor]:
+        input_ids = np.full(self.block_size, self.pad_id, np.int64)
+        input_ids[: len(ids)] = ids
+        mask = (np.arange(self.block_size) < len(ids)).astype(np.int64)
+        return {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(mask)}
+
+    def _blank(self) -> dict[str, torch.Tensor]:
+        item = self._padded(np.full(1, self.pad_id))
+        return {**item, "labels": torch.full((self.block_size,), IGNORED)}
+
+
+class CausalBlocks(Blocks):
+    """Blocks for predicting the next token; `labels` are the input ids, which the loss shifts.
+
+    A block begins with the last token of the one before it, and the first with the stream's start: every token of the
+    stream is predicted exactly once. A block of b positions predicts b - 1 tokens.
+    """
+
+    def __init__(self, stream: TokenStream, block_size: int, pad_id: int) -> None:
+        if block_size < 2:
+            raise UserError(f"--block_size is {block_size}; a causal model needs at least 2, to predict one token.")
+        super().__init__(stream, block_size, pad_id)
+        self.ids = np.concatenate([[stream.start], stream.ids]).astype(np.int32)
+
+    def __len__(self) -> int:
+        return -(-self.tokens // (self.block_size - 1))
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if index >= len(self):
+            return self._blank()
+        begin = index * (self.block_size - 1)
+        item = self._padded(self.ids[begin : begin + self.block_size])
+        labels = item["input_ids"].masked_fill(item["attention_mask"] == 0, IGNORED)
+        labels[0] = IGNORED
+        return {**item, "labels": labels}
+
+
+class MaskedBlocks(Blocks):
+    """Blocks with masked tokens to fill in (Devlin et al. 2019, section 3.1 and appendix A.1).
+
+    Of the tokens that are not special, each is chosen with `probability`; of those, 80 % become the mask token, 10 % a
+    random one, and 10 % stay. The choice depends on the seed, the epoch and the block alone: it is the same on any
+    number of processes, after a resumption, and in every evaluation, whose epoch stays 0.
+
+    Raises:
+        UserError: the tokenizer has no mask token.
+    """
+
+    def __init__(
+        self, stream: TokenStream, block_size: int, tokenizer: PreTrainedTokenizerBase, *, probability: float, seed: int
+    ) -> None:
+        super().__init__(stream, block_size, tokenizer.pad_token_id)
+        if tokenizer.mask_token_id is None:
+            raise UserError(
+                "Masked language modelling needs a mask token, and the tokenizer has none. Train a causal model "
+                "(--task causal-lm), or take a tokenizer with a mask token."
+            )
+        self.ids, self.probability, self.seed = stream.ids, probability, seed
+        self.mask_id, self.vocab_size = tokenizer.mask_token_id, len(tokenizer)
+        special = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id}
+        self.special = np.fromiter(special, np.int64, len(special))
+
+    def __len__(self) -> int:
+        return -(-self.tokens // self.block_size)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if index >= len(self):
+            return self._blank()
+        item = self._padded(self.ids[index * self.block_size : (index + 1) * self.block_size])
+        input_ids = item["input_ids"].numpy()
+        generator = np.random.default_rng([self.seed, 6, self.epoch, index])
+        chosen, fate = generator.random((2, self.block_size))
+        picked = (chosen < self.probability) & ~np.isin(input_ids, self.special) & (item["attention_mask"].numpy() == 1)
+        labels = np.where(picked, input_ids, IGNORED)
+        others = generator.integers(0, self.vocab_size, self.block_size)
+        masked = np.where(fate < _REPLACED, self.mask_id, np.where(fate < _REPLACED + _RANDOM, others, input_ids))
+        item["input_ids"] = torch.from_numpy(np.where(picked, masked, input_ids))
+        return {**item, "labels": torch.from_numpy(labels)}
