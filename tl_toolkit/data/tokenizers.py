@@ -134,7 +134,7 @@ def _learn_words(tokenizer: Tokenizer, texts: Iterable[str], vocab_size: int, mi
     trainer = trainers.WordLevelTrainer(
         vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
     )
-    tokenizer.train_from_iterator(_batches(texts), trainer)
+    tokenizer.train_from_iterator(batches(texts), trainer)
     return tokenizer
 
 
@@ -153,12 +153,12 @@ def _byte_pair_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: i
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_batches(texts), trainer)
+    tokenizer.train_from_iterator(batches(texts), trainer)
     return tokenizer
 
 
-def _batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
-    """Lists of texts: one crossing of the language border a thousand texts instead of one each."""
+def batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
+    """Lists of texts: one crossing of the language border for a thousand texts instead of one for each."""
     batch: list[str] = []
     for text in texts:
         batch.append(text)

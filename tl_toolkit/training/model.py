@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import UserError, listing, nearest
 from .arguments import ModelArguments
 from .config_overrides import parse_overrides
+from .vocabulary import adapt_vocabulary, check_word_level, is_word_level, relearn_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 def make_tokenizer(
@@ -29,10 +34,14 @@ def make_tokenizer(
 
     name = arguments.tokenizer_name or ("word" if arguments.model_type else None)
     if name in tokenizers.KINDS:
-        if arguments.model_name_or_path:
-            raise UserError(
-                f"--tokenizer_name {name!r} makes a new vocabulary, which the embeddings of the checkpoint "
-                f"{arguments.model_name_or_path!r} do not know. Leave it out to use the checkpoint's own tokenizer."
+        own = _replaceable_words(arguments, name) if arguments.model_name_or_path else None
+        if own is not None and arguments.tokenizer_lowercase is None:  # else a tokenizer of other rules is wanted
+            return relearn_words(
+                own,
+                training_texts(),
+                vocab_size=arguments.tokenizer_vocab_size,
+                min_frequency=arguments.tokenizer_min_frequency,
+                max_length=max_length,
             )
         return tokenizers.build_tokenizer(
             name,
@@ -44,6 +53,22 @@ def make_tokenizer(
             max_length=max_length,
         )
     return load_tokenizer(arguments)
+
+
+def _replaceable_words(arguments: ModelArguments, kind: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint that can be given a new vocabulary of `kind`; `make_model` maps its rows.
+
+    Raises:
+        UserError: one of the two is not word-level.
+    """
+    if kind != "word":
+        raise UserError(
+            f"--tokenizer_name {kind!r} makes a new vocabulary, which the embeddings of the checkpoint "
+            f"{arguments.model_name_or_path!r} do not know. Leave it out to use the checkpoint's own tokenizer."
+        )
+    own = load_tokenizer(replace(arguments, tokenizer_name=None))
+    check_word_level(own, f"the tokenizer of the checkpoint {arguments.model_name_or_path!r}")
+    return own
 
 
 def make_model(
@@ -189,7 +214,8 @@ def _from_checkpoint(
     config = _load(lambda: AutoConfig.from_pretrained(location, **origin), what)
     for key, value in {**task_config, **parse_overrides(arguments.config_overrides, type(config))}.items():
         setattr(config, key, value)
-    config.pad_token_id = tokenizer.pad_token_id
+    own = _own_words(arguments, tokenizer)  # None where the embeddings are used as they are
+    config.pad_token_id = (tokenizer if own is None else own).pad_token_id
     model, report = _load(
         lambda: auto_class.from_pretrained(
             location,
@@ -202,8 +228,23 @@ def _from_checkpoint(
         what,
     )
     _check_loaded(model, report, name)
+    if own is not None:
+        _check_vocabulary(model, own, name)
+        known = adapt_vocabulary(model, own, tokenizer)
+        logger.info("Of %d tokens, %d are words that %r knows.", len(tokenizer), known, name)
     _check_vocabulary(model, tokenizer, arguments.tokenizer_name or name)
     return model
+
+
+def _own_words(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase | None:
+    """The checkpoint's own tokenizer, where `tokenizer` has other words and both are word-level: they can be mapped."""
+    if not arguments.tokenizer_name or not is_word_level(tokenizer):
+        return None
+    try:
+        own = load_tokenizer(replace(arguments, tokenizer_name=None))
+    except UserError:  # the checkpoint has none, and the one that was named is taken for its own
+        return None
+    return own if is_word_level(own) and own.get_vocab() != tokenizer.get_vocab() else None
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
