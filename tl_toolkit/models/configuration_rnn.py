@@ -29,6 +29,7 @@ class RnnConfig(StrictConfig):
         classifier_dropout: dropout before the head, whichever it is.
         tie_word_embeddings: the language-modelling head uses the embedding matrix (Press and Wolf 2017); needs
             `embedding_size == hidden_size`.
+        lm_head_bias: the language-modelling head adds a bias to every token's logit.
         initializer_range: embeddings start uniform in [-initializer_range, initializer_range].
         use_cache: return the recurrent state (`past_key_values`) in evaluation mode.
         pad_token_id, bos_token_id, eos_token_id: ids of the special tokens. Padding is told by `attention_mask`
@@ -59,6 +60,7 @@ class RnnConfig(StrictConfig):
     hidden_dropout: float | int = 0.0
     classifier_dropout: float | int = 0.0
     tie_word_embeddings: bool = False
+    lm_head_bias: bool = False
     initializer_range: float | int = 0.1
     use_cache: bool = True
     pad_token_id: int | None = None

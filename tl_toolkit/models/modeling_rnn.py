@@ -338,7 +338,7 @@ class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
         super().__init__(config)
         self.rnn = RnnModel(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=config.lm_head_bias)
         self.post_init()
 
     @can_return_tuple
