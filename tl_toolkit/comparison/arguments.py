@@ -23,6 +23,10 @@ class CompareArguments:
     title: str | None = field(default=None, metadata={"help": "The report's heading."})
     label_budgets: list[int] | None = field(default=None, metadata={"help": "Instead of the grid's label budgets."})
     seeds: list[int] | None = field(default=None, metadata={"help": "Instead of the grid's seeds."})
+    stage_datasets: list[str] | None = field(
+        default=None,
+        metadata={"help": "NAME=DATASET for each stage that reads another dataset than the grid says: wiki=PATH."},
+    )
     keep_models: bool = field(default=True, metadata={"help": "Keep each run's model folder, not its record alone."})
     retry_failed: bool = field(default=False, metadata={"help": "Repeat runs that are recorded as failed."})
 

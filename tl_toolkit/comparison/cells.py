@@ -14,7 +14,10 @@ from .statistics import Spread, spread
 if TYPE_CHECKING:
     import pandas as pd
 
-COSTS = ("parameters", "trained_parameters", "train_seconds", "examples_per_second", "peak_memory_bytes")
+COSTS = ("parameters", "trained_parameters", "pretrain_seconds", "train_seconds") + (
+    "examples_per_second",
+    "peak_memory_bytes",
+)
 
 
 @dataclass(frozen=True)

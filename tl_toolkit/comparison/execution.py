@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import shutil
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
 from ..strategies import make_strategy
 from ..training.arguments import Arguments
 from ..training.output_dir import make_folder
 from ..training.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record, write_json
 from .grid import Grid, PlannedRun
+from .housekeeping import failed, forget, quiet
+from .stage_execution import check_stages, describe_stages, run_stages, stage_keys
+from .stages import in_order
 
 RESULTS_NAME = "results.jsonl"
 
 
 def check_data(grid: Grid, output_dir: Path) -> None:
     """Prepare the data of one run for each label budget: what is wrong with it would be wrong with every run.
+
+    The datasets of the stages are read as well.
 
     Raises:
         UserError: as `Task.prepare`; the folder cannot be made.
@@ -36,6 +38,7 @@ def check_data(grid: Grid, output_dir: Path) -> None:
     with remember_sources():
         for planned in {run.label_budget: run for run in grid.runs}.values():
             make_task(planned.arguments(output_dir).data).prepare(planned.seed)
+        stage_keys(grid.stages, output_dir)
 
 
 def execute(grid: Grid, output_dir: Path, *, retry_failed: bool, say: Callable[[str], None] = print) -> int:
@@ -50,7 +53,7 @@ def execute(grid: Grid, output_dir: Path, *, retry_failed: bool, say: Callable[[
     """
     from ..data.sources import remember_sources
 
-    with _quiet(), remember_sources():
+    with quiet(), remember_sources():
         return _execute(grid, output_dir, retry_failed, say)
 
 
@@ -61,29 +64,46 @@ def _execute(grid: Grid, output_dir: Path, retry_failed: bool, say: Callable[[st
     (output_dir / "runs").mkdir(parents=True, exist_ok=True)
     progress = _Progress(grid.runs, say)
     fingerprint = load_source(grid.runs[0].arguments(output_dir).data).record["fingerprint"]
-    failed = 0
-    for planned in grid.runs:
+    of_stages = stage_keys(grid.stages, output_dir)
+    keys = [planned.key(fingerprint, [of_stages[name] for name in planned.stages]) for planned in grid.runs]
+    made = [
+        _made_before(output_dir / planned.folder, key, grid.keep_models, retry_failed)
+        for planned, key in zip(grid.runs, keys, strict=True)
+    ]
+    needed = (name for planned, record in zip(grid.runs, made, strict=True) if not record for name in planned.stages)
+    stages = [grid.stages[name] for name in in_order(needed, grid.stages)]
+    stage_records = run_stages(stages, of_stages, output_dir, retry_failed, say)
+    failures = 0
+    for planned, key, record in zip(grid.runs, keys, made, strict=True):
         folder = output_dir / planned.folder
-        arguments = planned.arguments(output_dir)
-        key = planned.key(fingerprint)
-        record = read_record(folder)
-        known = record is not None and record.get("key") == key
-        if record is None or not known or _is_wanted_again(record, folder, grid.keep_models, retry_failed):
+        if record is None:
+            arguments = planned.arguments(output_dir)
             progress.begin(planned)
             try:
+                check_stages(planned.stages, stage_records)
                 record = run(arguments)
             except Exception as error:  # whatever happens to one run must not end the others
                 record = _failure(folder, planned, arguments, error)
             record |= {"key": key, "entry": planned.entry, "folder": planned.folder}
+            record |= {"stages": describe_stages(planned.stages, of_stages, stage_records)} if planned.stages else {}
             _tidy(folder, grid.keep_models)
             write_json(folder / RESULT_NAME, record)
             progress.end(planned, record)
-            _forget()
+            forget()
         else:
             progress.skip(planned, record)
-        failed += record["status"] == "failed"
+        failures += record["status"] == "failed"
         _write_results(grid, output_dir)
-    return failed
+    return failures
+
+
+def _made_before(folder: Path, key: str, keep_models: bool, retry_failed: bool) -> dict[str, Any] | None:
+    """The record of a run that is not to be made again; None for one that is."""
+    record = read_record(folder)
+    known = record is not None and record.get("key") == key
+    if record is None or not known or _is_wanted_again(record, folder, keep_models, retry_failed):
+        return None
+    return record
 
 
 def _is_wanted_again(record: dict[str, Any], folder: Path, keep_models: bool, retry_failed: bool) -> bool:
@@ -104,21 +124,18 @@ def _write_results(grid: Grid, output_dir: Path) -> None:
 
 def _failure(folder: Path, planned: PlannedRun, arguments: Arguments, error: Exception) -> dict[str, Any]:
     """The record that the failed run left, or one that says what is known of it."""
-    record = read_record(folder) or {
-        "schema_version": SCHEMA_VERSION,
-        "name": planned.entry,
-        "strategy": make_strategy(arguments.strategy, arguments.model).record(),
-        "budget": {"label_budget": planned.label_budget},
-        "seed": planned.seed,
-        "arguments": changed_arguments(arguments),
-        "metrics": {},
-    }
-    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-    record |= {"status": "failed", "error": f"{kind}{' '.join(str(error).split())}"}
-    folder.mkdir(parents=True, exist_ok=True)
-    if not isinstance(error, UserError):  # a defect: keep where it happened
-        (folder / "error.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    return record
+    left = read_record(folder)
+    if left is None or "key" in left:  # none, or that of an earlier run
+        left = {
+            "schema_version": SCHEMA_VERSION,
+            "name": planned.entry,
+            "strategy": make_strategy(arguments.strategy, arguments.model).record(),
+            "budget": {"label_budget": planned.label_budget},
+            "seed": planned.seed,
+            "arguments": changed_arguments(arguments),
+            "metrics": {},
+        }
+    return failed(left, folder, error)
 
 
 def _tidy(folder: Path, keep_model: bool) -> None:
@@ -129,32 +146,6 @@ def _tidy(folder: Path, keep_model: bool) -> None:
                 shutil.rmtree(path)
         elif not keep_model and path.suffix != ".parquet" and path.name not in (RESULT_NAME, "error.txt"):
             path.unlink()
-
-
-def _forget() -> None:
-    """Let go of the finished run's memory."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """One line a run is progress enough; bars and load reports of dozens of runs would hide it."""
-    import datasets
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), datasets.are_progress_bars_disabled()
-    logging.set_verbosity_error()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if not bars:
-            datasets.enable_progress_bars()
 
 
 class _Progress:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +13,11 @@ from ..errors import UserError, listing, nearest
 from ..strategies import make_strategy
 from ..training.arguments import Arguments
 from ..training.parsing import arguments_from, known_keys, make_parser
+from .keys import key_of, state_of
+from .stages import Stage, in_order, make_stages, named_stages, with_folders
 
-GRID_KEYS = {"label_budgets", "seeds", "entries", "title", "keep_models"}
+GRID_KEYS = {"label_budgets", "seeds", "entries", "title", "keep_models", "stages"}
+_FLAGS = (GRID_KEYS - {"entries", "stages"}) | {"stage_datasets"}
 _SET_BY_THE_GRID = {"label_budget", "seed", "output_dir", "name", "resume_from_checkpoint"}
 
 # What decides which rows are tested, and what is asked of them.
@@ -24,6 +25,7 @@ _SAME_FOR_ALL = frozenset(
     ["task", "dataset_name", "dataset_config_name", "dataset_revision", "label_column", "test_budget"]
     + ["train_split_name", "validation_split_name", "test_split_name"]
 )
+_SHARED_WITH_STAGES = ("use_cpu",)  # all else about a stage is said in its own place
 
 
 def folder_name(entry: str) -> str:
@@ -33,12 +35,13 @@ def folder_name(entry: str) -> str:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of the grid: an entry with a label budget (None: all labels) and a seed."""
+    """One run of the grid: an entry with a label budget (None: all labels) and a seed, after its `stages`, in order."""
 
     entry: str
     label_budget: int | None
     seed: int
     settings: dict[str, Any] = field(repr=False)
+    stages: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -46,39 +49,33 @@ class PlannedRun:
         budget = "all" if self.label_budget is None else str(self.label_budget)
         return f"runs/{folder_name(self.entry)}-{budget}-seed{self.seed}"
 
-    def key(self, dataset_fingerprint: str) -> str:
+    def key(self, dataset_fingerprint: str, stage_keys: Sequence[str] = ()) -> str:
         """What the run's result depends on, as 16 hex digits.
 
-        Its settings, the data, the toolkit's version, and of local checkpoints and vectors which files they are.
+        Its settings, the data, the toolkit's version, of local checkpoints and vectors which files they are, and the
+        keys of its stages.
         """
-        read = [_state(self.settings.get(name)) for name in ("model_name_or_path", "tokenizer_name", "vectors")]
+        read = [state_of(self.settings.get(name)) for name in ("model_name_or_path", "tokenizer_name", "vectors")]
         content = [self.settings, self.label_budget, self.seed, dataset_fingerprint, __version__, read]
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return key_of([*content, list(stage_keys)] if stage_keys else content)
 
     def arguments(self, output_dir: Path) -> Arguments:
         """The run's arguments; it is silent and keeps no more than it needs to select its best model."""
         quiet = {"disable_tqdm": True, "log_level": "error", "save_only_model": True}
         own = {"name": self.entry, "label_budget": self.label_budget, "seed": self.seed}
         place = {"output_dir": str(output_dir / self.folder), "overwrite_output_dir": True}
-        return arguments_from({**quiet, **self.settings, **own, **place}, f"the entry {self.entry!r}")
-
-
-def _state(source: Any) -> list[list[Any]]:
-    """Names, sizes and times of the files of a local source; nothing for one on the Hub."""
-    path = Path(str(source)).expanduser()
-    if source is None or not path.exists():
-        return []
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
+        settings = with_folders(self.settings, output_dir)
+        return arguments_from({**quiet, **settings, **own, **place}, f"the entry {self.entry!r}")
 
 
 @dataclass(frozen=True)
 class Grid:
-    """All runs of a comparison, in the order in which they are made, and how the comparison is called."""
+    """All runs of a comparison, and the stages before them, in the order in which they are made; and its title."""
 
     title: str
     keep_models: bool
     runs: list[PlannedRun]
+    stages: dict[str, Stage] = field(default_factory=dict)
 
     @property
     def entries(self) -> list[str]:
@@ -92,17 +89,21 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
     or a mapping from label budget to a list. The smallest budgets come first, and within one budget each seed goes
     through all entries, so that a comparison that is stopped early has compared something.
 
+    Of the keys at the top and of the flags, stages are given `use_cpu` alone; the flag `stage_datasets`, a list of
+    `NAME=DATASET`, says where their datasets lie.
+
     Raises:
-        UserError: an unknown or missing key, an entry without a name or with one that is taken, a wrong budget or seed.
+        UserError: an unknown or missing key, an entry without a name or with one that is taken, a wrong budget, seed or
+            stage.
     """
     known = known_keys(make_parser(None)) - _SET_BY_THE_GRID
     _check_keys(content, known | GRID_KEYS, where)
-    _check_keys(flags, known | GRID_KEYS, "the flags")
+    _check_keys(flags, known | _FLAGS, "the flags")
     entries = content.get("entries")
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise UserError(f"{where} needs 'entries': a list of mappings, each with a 'name' and what to train.")
     shared = {key: value for key, value in content.items() if key not in GRID_KEYS}
-    own_flags = {key: value for key, value in flags.items() if key not in GRID_KEYS}
+    own_flags = {key: value for key, value in flags.items() if key not in _FLAGS}
     budgets = _budgets(flags.get("label_budgets", content.get("label_budgets")), where)
     seeds = _seeds(flags.get("seeds", content.get("seeds")), budgets, where)
 
@@ -123,8 +124,11 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
         settings[name] = {**shared, **{k: v for k, v in entry.items() if k != "name"}, **own_flags}
         arguments = arguments_from(settings[name], f"the entry {name!r} of {where}")
         make_strategy(arguments.strategy, arguments.model)  # a wrong entry shows before the first run, not hours later
+    named = {name: named_stages(own) for name, own in settings.items()}
+    for_stages = {key: value for key, value in {**shared, **own_flags}.items() if key in _SHARED_WITH_STAGES}
+    stages = make_stages(content.get("stages"), flags.get("stage_datasets") or (), for_stages, named, where)
     runs = [
-        PlannedRun(name, budget, seed, settings[name])
+        PlannedRun(name, budget, seed, settings[name], in_order(named[name], stages))
         for budget in budgets
         for seed in seeds[budget]
         for name in settings
@@ -133,7 +137,7 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
     if not isinstance(keep_models, bool):
         raise UserError(f"'keep_models' in {where} is {keep_models!r}, where true or false is expected.")
     title = str(flags.get("title") or content.get("title") or "Comparison")
-    return Grid(title, keep_models, runs)
+    return Grid(title, keep_models, runs, stages)
 
 
 def _check_keys(mapping: Mapping[str, Any], known: set[str], where: str) -> None:

@@ -62,6 +62,12 @@ class Result:
         """Plain metric names to numbers for a split; empty when there are none."""
         return self.section("metrics").get(split) or {}
 
+    @property
+    def pretrain_seconds(self) -> float | None:
+        """What the stages before the run took, all together; None for a run that has none, or when one is unknown."""
+        seconds = [stage.get("train_seconds") for stage in self.record.get("stages") or ()]
+        return sum(seconds) if seconds and None not in seconds else None
+
     def label_names(self) -> list[str] | None:
         """Class names in the order of their ids; None for regression and for unnamed classes."""
         labels = self.section("task").get("labels")
@@ -113,8 +119,8 @@ def table(results: Sequence[Result]) -> pd.DataFrame:
     """One row a run, failed ones included, indexed by the position in `results`.
 
     Columns: entry, strategy, transfer, budget (float, infinite for all labels), train_labels, validation_labels, seed,
-    completed, parameters, trained_parameters, train_seconds, examples_per_second, peak_memory_bytes, and one column
-    `<split>.<metric>` for each metric that a run has. What a run does not know is NaN.
+    completed, parameters, trained_parameters, pretrain_seconds, train_seconds, examples_per_second, peak_memory_bytes,
+    and one column `<split>.<metric>` for each metric that a run has. What a run does not know is NaN.
     """
     import pandas as pd
 
@@ -133,6 +139,7 @@ def table(results: Sequence[Result]) -> pd.DataFrame:
             "completed": result.completed,
             "parameters": parameters.get("total"),
             "trained_parameters": parameters.get("trained"),
+            "pretrain_seconds": result.pretrain_seconds,
             "train_seconds": cost.get("train_seconds"),
             "examples_per_second": cost.get("examples_per_second"),
             "peak_memory_bytes": cost.get("peak_memory_bytes"),

@@ -67,6 +67,7 @@ def build_context(results: Sequence[Result], output_dir: Path, title: str) -> di
         "one_budget": len({cell.budget for cell in cells}) == 1,
         "metrics": [show.metric_heading(metric) for metric in _metrics(cells, goal)],
         "budgets": _budgets(cells, rounds, goal),
+        "has_stages": any(cell.costs["pretrain_seconds"] is not None for cell in cells),
         "entries": [
             _entry(entry, position, results, cells, rounds, reader, figures) for position, entry in enumerate(entries)
         ],
@@ -175,6 +176,7 @@ def _row(cell: Cell, metrics: Sequence[str], picked: bool) -> dict[str, Any]:
         "seeds": cell.seeds,
         "parameters": show.parameters(cell.costs["parameters"]),
         "trained": show.parameters(cell.costs["trained_parameters"]),
+        "pretraining": show.plain_seconds(cell.costs["pretrain_seconds"]),
         "seconds": show.plain_seconds(cell.costs["train_seconds"]),
         "rate": show.count(cell.costs["examples_per_second"]),
         "memory": show.memory(cell.costs["peak_memory_bytes"]),

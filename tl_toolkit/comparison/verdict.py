@@ -103,7 +103,7 @@ def _difference(contest: Contest) -> str:
 
 
 def _cost(contest: Contest) -> str:
-    """What the two cost at the contest's budget: one sentence, empty when nothing is known."""
+    """What the two cost at the contest's budget, and before that in stages; empty when nothing is known."""
     transfer, scratch = contest.transfer, contest.scratch
     clauses: list[tuple[str, str]] = []
     seconds = (transfer.costs["train_seconds"], scratch.costs["train_seconds"])
@@ -113,12 +113,17 @@ def _cost(contest: Contest) -> str:
     if all(sizes):
         more = "has {} as many parameters" + ("" if clauses else " as {}")
         clauses.append(_clause(contest, sizes, show.parameters, more, "has about as many parameters"))
-    if not clauses:
-        return ""
-    (subject, text), rest = clauses[0], clauses[1:]
-    for other, more in rest:
-        text += f" and {more}" if other == subject else f", while {other} {more}"
-    return f"With {_budget(contest)} labels, {subject} {text}."
+    sentence = ""
+    if clauses:
+        (subject, text), rest = clauses[0], clauses[1:]
+        for other, more in rest:
+            text += f" and {more}" if other == subject else f", while {other} {more}"
+        sentence = f"With {_budget(contest)} labels, {subject} {text}."
+    for cell in (transfer, scratch):
+        if (before := cell.costs["pretrain_seconds"]) is not None:
+            took = f"The pre-training of {cell.entry}, made once for all of its runs, took {show.seconds(before)}."
+            sentence = f"{sentence} {took}".strip()
+    return sentence
 
 
 def _clause(

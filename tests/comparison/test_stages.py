@@ -1,0 +1,282 @@
+"""Stages: their order, their keys, and what happens to them and to the runs that need them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tl_toolkit.comparison.execution import check_data, execute
+from tl_toolkit.comparison.grid import Grid, make_grid
+from tl_toolkit.comparison.records import Result, read_results
+from tl_toolkit.comparison.report import write_report
+from tl_toolkit.errors import UserError
+from tl_toolkit.training.record import read_record, write_json
+
+WORDS = ["the", "a", "of", "iron", "tin", "apple", "pear", "rhine", "elbe"]
+
+
+class Pretraining:
+    """Stands for the pre-training recipe: leaves a language model, notes what it was asked for, fails when told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.failing: dict[str, BaseException] = {}
+
+    def arguments(self, settings: dict[str, Any], where: str) -> SimpleNamespace:
+        if "typo" in settings:
+            raise UserError(f"Unknown key 'typo' in {where}.")
+        names = ("dataset_name", "dataset_config_name", "dataset_revision")
+        return SimpleNamespace(settings=settings, data=SimpleNamespace(**{name: settings.get(name) for name in names}))
+
+    def run(self, arguments: SimpleNamespace) -> dict[str, Any]:
+        from tl_toolkit.data.tokenizers import build_tokenizer
+        from tl_toolkit.models import RnnConfig, RnnForCausalLM
+
+        settings = arguments.settings
+        folder = Path(settings["output_dir"])
+        self.calls.append({**settings, "found": sorted(path.name for path in folder.iterdir())})
+        if settings["name"] in self.failing:
+            (folder / "checkpoint-3").mkdir(exist_ok=True)
+            raise self.failing[settings["name"]]
+        tokenizer = build_tokenizer(
+            "word", WORDS * 2, vocab_size=53, min_frequency=1, lowercase=None, max_length=None, more_words=()
+        )
+        sizes = {"embedding_size": 7, "hidden_size": 13, "num_hidden_layers": 1}
+        RnnForCausalLM(RnnConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        record = {
+            "schema_version": 1, "status": "completed", "error": None, "cost": {"train_seconds": 31.0},
+            "metrics": {"validation": {"perplexity": 17.0}},
+        }  # fmt: skip
+        write_json(folder / "result.json", record)
+        return record
+
+    @property
+    def names(self) -> list[str]:
+        return [call["name"] for call in self.calls]
+
+
+@pytest.fixture
+def pretraining(monkeypatch: pytest.MonkeyPatch) -> Pretraining:
+    fake, module = Pretraining(), ModuleType("tl_toolkit.training.pretrain")
+    module.pretrain, module.pretrain_arguments_from = fake.run, fake.arguments
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return fake
+
+
+STAGES = {
+    "adapted": {"model_name_or_path": "stage:general", "dataset_name": "target.csv"},
+    "general": {"model_type": "rnn", "dataset_name": "articles", "dataset_config_name": "en", "learning_rate": "1e-2"},
+}
+ENTRIES = [
+    {"name": "scratch", "model_type": "rnn"},
+    {"name": "general", "model_name_or_path": "stage:general"},
+    {"name": "adapted", "model_name_or_path": "stage:adapted"},
+]
+CONTENT = {"dataset_name": "rows.csv", "seeds": [1], "stages": STAGES, "entries": ENTRIES}
+
+
+def planned(content: dict = CONTENT, **flags: Any) -> Grid:
+    return make_grid(content, flags, "grid.yaml")
+
+
+def test_stages_stand_behind_those_they_start_from(pretraining: Pretraining, tmp_path: Path) -> None:
+    grid = planned()
+    assert list(grid.stages) == ["general", "adapted"]
+    assert [run.stages for run in grid.runs] == [(), ("general",), ("general", "adapted")]
+    assert [run.arguments(tmp_path).model.model_name_or_path for run in grid.runs] == [
+        None, str(tmp_path / "stages" / "general"), str(tmp_path / "stages" / "adapted"),
+    ]  # fmt: skip
+    settings = grid.stages["adapted"].arguments(tmp_path).settings
+    assert settings["model_name_or_path"] == str(tmp_path / "stages" / "general")
+    assert settings["output_dir"] == str(tmp_path / "stages" / "adapted")
+
+
+def test_a_stage_shared_by_two_others_comes_once(pretraining: Pretraining) -> None:
+    both = {"model_name_or_path": "stage:adapted", "tokenizer_name": "stage:other", "dataset_name": "x"}
+    stages = {"both": both, "other": {"model_name_or_path": "stage:general"}, **STAGES}
+    grid = planned({**CONTENT, "stages": stages, "entries": [{"name": "x", "model_name_or_path": "stage:both"}]})
+    assert grid.runs[0].stages == ("general", "adapted", "other", "both")
+
+
+def test_stages_share_use_cpu_alone_with_the_grid(pretraining: Pretraining, tmp_path: Path) -> None:
+    grid = planned({**CONTENT, "learning_rate": 0.5, "use_cpu": True}, weight_decay=0.25)
+    settings = grid.stages["adapted"].settings
+    assert settings == {**STAGES["adapted"], "use_cpu": True}
+    assert planned(use_cpu=True).stages["adapted"].settings == settings
+    assert planned().stages["adapted"].settings == STAGES["adapted"]
+
+
+def test_the_datasets_of_stages_may_lie_elsewhere(pretraining: Pretraining) -> None:
+    stages = planned(stage_datasets=["general=here/with=sign"]).stages
+    assert stages["general"].settings == {
+        "model_type": "rnn", "dataset_name": "here/with=sign", "learning_rate": "1e-2"
+    }  # fmt: skip
+    assert stages["adapted"].settings == STAGES["adapted"]
+    for wrong in ("general", "general=", "genral=here"):
+        with pytest.raises(UserError, match=f"--stage_datasets was given '{wrong}'.*'general'"):
+            planned(stage_datasets=[wrong])
+
+
+def change(stage: str, **settings: Any) -> dict:
+    return {**CONTENT, "stages": {**STAGES, stage: {**STAGES[stage], **settings}}}
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (change("adapted", model_name_or_path="stage:generall"), ["'adapted'", "'generall'", "'general'?"]),
+        (change("general", model_name_or_path="stage:adapted"), ["general -> adapted -> general"]),
+        (change("general", tokenizer_name="stage:general"), ["general -> general"]),
+        (change("general", output_dir="x"), ["output_dir", "'general'"]),
+        (change("general", typo=1), ["typo", "'general'"]),
+        ({**CONTENT, "stages": {}}, ["the entry 'general'", "there are no stages"]),
+        ({**CONTENT, "stages": ["general"]}, ["'stages'", "mapping"]),
+        ({**CONTENT, "stages": {**STAGES, "../up": {}}}, ["'../up'"]),
+    ],
+)
+def test_wrong_stages_are_refused(pretraining: Pretraining, content: dict, names: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        planned(content)
+    assert all(name.lower() in str(caught.value).lower() for name in names), str(caught.value)
+
+
+def test_a_stage_without_use_is_left_out_with_a_warning(
+    pretraining: Pretraining, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        grid = planned({**CONTENT, "entries": ENTRIES[:2]})
+    assert list(grid.stages) == ["general"] and "'adapted'" in caplog.text
+
+
+@pytest.fixture
+def content(dataset_folder: Path) -> dict:
+    rnn = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=13,num_hidden_layers=1"}
+    return {
+        "dataset_name": str(dataset_folder), "use_cpu": True, "num_train_epochs": 1, "label_budgets": [12],
+        "seeds": [1], "keep_models": False,
+        "stages": {name: {**own, "dataset_name": str(dataset_folder)} for name, own in STAGES.items()},
+        "entries": [{**ENTRIES[0], **rnn}, *ENTRIES[1:]],
+    }  # fmt: skip
+
+
+Execute = Callable[..., tuple[list[str], dict[str, Result]]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Execute:
+    def call(content: dict, **options: bool) -> tuple[list[str], dict[str, Result]]:
+        lines: list[str] = []
+        output = tmp_path / "out"
+        for stage in content["stages"].values():
+            stage.pop("dataset_config_name", None)
+        grid = planned(content)
+        check_data(grid, output)
+        execute(grid, output, **{"retry_failed": False, **options}, say=lines.append)
+        return lines, {result.entry: result for result in read_results(output / "results.jsonl")}
+
+    return call
+
+
+def test_stages_are_made_once_and_what_depends_on_a_change_again(
+    pretraining: Pretraining, content: dict, run: Execute, tmp_path: Path
+) -> None:
+    _, first = run(content)
+    assert all(result.completed for result in first.values())
+    assert pretraining.names == ["general", "adapted"]
+    assert [stage["name"] for stage in first["adapted"].record["stages"]] == ["general", "adapted"]
+    assert [result.pretrain_seconds for result in first.values()] == [None, 31.0, 62.0]
+    page = write_report(tmp_path / "out", "A title").read_text()
+    summary = (tmp_path / "out" / "report.md").read_text()
+    assert "Pre-training, s" in page and "Pre-training, s" in summary
+    assert "made once for all of its runs, took" in summary
+
+    lines, _ = run(content)
+    assert pretraining.names == ["general", "adapted"] and sum("made before" in line for line in lines) == 3
+
+    content["stages"]["adapted"]["num_train_epochs"] = 3
+    _, second = run(content)
+    assert pretraining.names == ["general", "adapted", "adapted"]
+    keys = [[results[name].record["key"] for name in ("scratch", "general", "adapted")] for results in (first, second)]
+    assert [a == b for a, b in zip(*keys, strict=True)] == [True, True, False]
+
+    content["stages"]["general"]["num_train_epochs"] = 3
+    run({**content, "seeds": [1, 2]})
+    assert pretraining.names[3:] == ["general", "adapted"]
+    assert [call["found"] for call in pretraining.calls] == [["stage.json"]] * 5  # nothing is left of other settings
+
+
+def test_a_failed_stage_fails_the_runs_that_need_it_and_no_other(
+    pretraining: Pretraining, content: dict, run: Execute, tmp_path: Path
+) -> None:
+    pretraining.failing["general"] = ZeroDivisionError("a defect")
+    lines, results = run(content)
+    assert pretraining.names == ["general"]
+    assert results["scratch"].completed
+    for name in ("general", "adapted"):
+        error = results[name].record["error"]
+        assert error == "The stage 'general', which this run needs, failed: ZeroDivisionError: a defect"
+    assert "defect" in (tmp_path / "out" / "stages" / "general" / "error.txt").read_text()
+    assert "a defect" in write_report(tmp_path / "out", "A title").read_text()
+
+    run({**content, "seeds": [1, 2]})
+    assert pretraining.names == ["general"]
+    pretraining.failing.clear()
+    _, results = run(content, retry_failed=True)
+    assert pretraining.names == ["general", "general", "adapted"]
+    assert all(result.completed for result in results.values())
+
+
+def test_a_killed_stage_goes_on_if_its_settings_are_the_same(
+    pretraining: Pretraining, content: dict, run: Execute, tmp_path: Path
+) -> None:
+    pretraining.failing["general"] = KeyboardInterrupt()  # nothing of the grid runs after a kill, or after this
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(content)
+    assert [call["found"] for call in pretraining.calls] == [["stage.json"], ["checkpoint-3", "stage.json"]]
+    assert all(call["resume_from_checkpoint"] == "true" for call in pretraining.calls)
+    content["stages"]["general"]["learning_rate"] = 0.5
+    pretraining.failing.clear()
+    run(content)
+    assert pretraining.calls[2]["found"] == ["stage.json"]
+    left = {path.name for path in (tmp_path / "out" / "stages").iterdir()}
+    assert left == {"general", "adapted"}
+
+
+def test_checkpoints_go_when_a_stage_is_done(
+    pretraining: Pretraining, content: dict, run: Execute, tmp_path: Path
+) -> None:
+    pretraining.failing["general"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        run(content)
+    pretraining.failing.clear()
+    run(content)
+    folder = tmp_path / "out" / "stages" / "general"
+    assert read_record(folder) is not None and not list(folder.glob("checkpoint-*"))
+
+
+def test_a_folder_that_is_no_stage_is_kept(
+    pretraining: Pretraining, content: dict, run: Execute, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out" / "stages" / "general"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_text("mine")
+    with pytest.raises(UserError, match="holds something else"):
+        run(content)
+    assert (folder / "model.safetensors").read_text() == "mine" and pretraining.calls == []
+
+
+def test_a_stage_without_its_dataset_is_refused_before_anything_is_made(
+    pretraining: Pretraining, content: dict, run: Execute, tmp_path: Path
+) -> None:
+    content["stages"]["general"]["dataset_name"] = "./nowhere.csv"
+    with pytest.raises(UserError, match="nowhere"):
+        run(content)
+    assert not (tmp_path / "out" / "runs").exists()
