@@ -4,7 +4,8 @@
 
 The dataset is loaded and its columns found, the label budget cut, the tokenizer made, the model built or loaded and
 handed to its strategy, trained, selected on the validation split and reported on the test split. `--output_dir` then
-holds a model folder that `from_pretrained` loads, `predictions_*.parquet` and the result record `result.json`.
+holds a model folder that `from_pretrained` loads, `predictions_*.parquet` and the result record `result.json`. With
+`--find_lr` nothing is trained: it then holds a picture of the loss over the learning rate.
 """
 
 from tl_toolkit.recipe import run_recipe
@@ -19,7 +20,7 @@ def main() -> None:
     from tl_toolkit.training.summary import print_summary
 
     record = run(arguments)
-    if arguments.run.process_index == 0:
+    if arguments.run.process_index == 0 and not arguments.run.find_lr:
         print_summary(record, arguments.run.output_dir)
 
 

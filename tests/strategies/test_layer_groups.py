@@ -60,7 +60,7 @@ def test_a_learning_rate_for_the_head() -> None:
     model = build("bert")
     checkpoint = ModelArguments(model_name_or_path="x")
     strategy = make_strategy(StrategyArguments(strategy="full", head_learning_rate=0.25), checkpoint)
-    groups = parameter_groups(model, 0.3, strategy.learning_rates(model))
+    groups = parameter_groups(model, 0.3, strategy.learning_rates(model, 0.125))
     rates = {id(p): group.get("lr") for group in groups for p in group["params"]}
     assert len(rates) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():

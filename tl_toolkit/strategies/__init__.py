@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import UserError
+from ..errors import UserError, listing
 from .base import Strategy
+from .discriminative import Discriminative
 from .frozen import Frozen
 from .full import Full
+from .gradual_unfreezing import GradualUnfreezing
 from .lora import Lora
 from .scratch import Scratch
 
 if TYPE_CHECKING:
     from ..training.arguments import ModelArguments, StrategyArguments
 
-STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (Scratch, Full, Frozen, Lora)}
+STRATEGIES: dict[str, type[Strategy]] = {
+    kind.name: kind for kind in (Scratch, Full, Discriminative, GradualUnfreezing, Frozen, Lora)
+}
+
+_TRANSFERRING = [name for name, kind in STRATEGIES.items() if not kind.from_scratch]
 
 
 def make_strategy(arguments: StrategyArguments, model: ModelArguments) -> Strategy:
@@ -34,7 +40,7 @@ def make_strategy(arguments: StrategyArguments, model: ModelArguments) -> Strate
     if strategy.from_scratch and model.model_name_or_path:
         raise UserError(
             f"The strategy 'scratch' starts from random weights, but --model_name_or_path {model.model_name_or_path!r} "
-            "was given. Name the architecture with --model_type, or use full, frozen or lora."
+            f"was given. Name the architecture with --model_type, or use one of {listing(_TRANSFERRING)}."
         )
     if not strategy.from_scratch and model.model_type:
         raise UserError(

@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..errors import UserError
+
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
     from ..training.arguments import StrategyArguments
 
@@ -27,7 +29,7 @@ class Strategy(ABC):
     from_scratch: ClassVar[bool] = False
     wraps: ClassVar[bool] = False
     learning_rate: ClassVar[float]
-    epochs: ClassVar[float]
+    epochs: float
 
     def __init__(self, arguments: StrategyArguments) -> None:
         self.arguments = arguments
@@ -40,9 +42,22 @@ class Strategy(ABC):
             UserError: the strategy cannot be applied to this model.
         """
 
-    def learning_rates(self, model: nn.Module) -> dict[str, float]:
-        """Peak learning rates of parameters, by name, that are not trained with the run's own."""
+    def configure(self, args: TrainingArguments) -> None:
+        """Set what the strategy needs of the trainer; called before there is one.
+
+        Raises:
+            UserError: the strategy cannot be used with these arguments.
+        """
+        if self.wraps and args.fsdp_plugin_args is not None:
+            raise UserError(f"The strategy {self.name!r} cannot be used with FSDP, whose shards it cannot merge.")
+
+    def learning_rates(self, model: nn.Module, learning_rate: float) -> dict[str, float]:
+        """Peak learning rates of parameters, by name, that are not trained with the run's own, `learning_rate`."""
         return {}
+
+    def callbacks(self, model: nn.Module) -> list[TrainerCallback]:
+        """What the trainer of `model`, the module that `prepare` made, is to call while it trains."""
+        return []
 
     def finish(self, model: nn.Module, output_dir: Path) -> PreTrainedModel:
         """The trained model without any wrapper; what only the strategy can save goes to `output_dir`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .base import Strategy
-from .layer_groups import head_parameters
+from .layer_groups import layer_groups
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,7 +22,7 @@ class Frozen(Strategy):
     epochs = 10.0
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
-        head = head_parameters(model)
+        head = set(layer_groups(model)[-1])
         for name, parameter in model.named_parameters():
             if name not in head:
                 parameter.requires_grad_(False)

@@ -26,6 +26,6 @@ class Full(Strategy):
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         return model
 
-    def learning_rates(self, model: nn.Module) -> dict[str, float]:
+    def learning_rates(self, model: nn.Module, learning_rate: float) -> dict[str, float]:
         rate = self.arguments.head_learning_rate
         return {} if rate is None else dict.fromkeys(head_parameters(model), rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,36 +13,75 @@ def layer_groups(model: PreTrainedModel) -> list[list[str]]:
     """Names of all parameters of `model`, in groups from embedding to head; the last group is the head.
 
     A family of the toolkit declares its groups as prefixes (`layer_groups()` of the model). For any other model they
-    are derived from the module tree: the longest `nn.ModuleList` of the body holds the layers, one group each; what is
-    registered in front of it makes the first group, and what comes behind it (a final norm, a pooler, the classifier)
-    the head.
+    are derived from the module tree: the longest outermost `nn.ModuleList` of the body holds the layers, one group
+    each; what is registered in front of it makes the first group, and what comes behind it (a final norm, a pooler,
+    the classifier) the head.
+
+    A matrix that a language model's head shares with its embeddings has one name and is in one group, the head's, as in
+    the language models of Howard and Ruder (2018): new words learn there first.
 
     Raises:
         ValueError: a parameter that no declared group holds, or that two groups hold.
     """
-    names = [name for name, _ in model.named_parameters()]
+    names = [name for name, _ in model.named_parameters()]  # lists a shared parameter once
     declared = getattr(model, "layer_groups", None)
     if declared is not None:
-        return _by_prefix(names, declared())
+        groups = _by_prefix(names, declared())
+        has_head = any(not name.startswith(f"{model.base_model_prefix}.") for name in groups[-1])
+    else:
+        groups, has_head = _from_module_tree(model, names)
+    shared = _shared_matrix(model)
+    if shared is None:
+        return groups
+    groups = [[name for name in group if name != shared] for group in groups]
+    head = groups.pop() if has_head else []
+    return [group for group in [*groups, [*head, shared]] if group]
+
+
+def head_parameters(model: PreTrainedModel) -> set[str]:
+    """Names of the parameters that are the head's alone, which a checkpoint with another head does not have."""
+    shared = _shared_matrix(model)
+    return {name for name in layer_groups(model)[-1] if name != shared}
+
+
+def group_names(groups: Sequence[Sequence[str]]) -> list[str]:
+    """What to call each group: the outermost modules that hold parameters of this group alone.
+
+    With BERT: `bert.embeddings`, `bert.encoder.layer.0`, …, `bert.pooler, classifier`.
+    """
+    others = {name: number for number, group in enumerate(groups) for name in group}
+    owners: dict[str, set[int]] = {}  # the groups of what lies under each module
+    for name, number in others.items():
+        for prefix in _prefixes(name):
+            owners.setdefault(prefix, set()).add(number)
+    return [
+        ", ".join(dict.fromkeys(next(p for p in _prefixes(name) if len(owners[p]) == 1) for name in group))
+        for group in groups
+    ]
+
+
+def _prefixes(name: str) -> list[str]:
+    """`["a", "a.b", "a.b.c"]` for `a.b.c`."""
+    parts = name.split(".")
+    return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
+
+
+def _from_module_tree(model: PreTrainedModel, names: list[str]) -> tuple[list[list[str]], bool]:
+    """The groups, and whether the last one is a head."""
     # An encoder-decoder has two stacks; for a head on top of both, the body is one group.
     blocks = None if model.config.is_encoder_decoder else _longest_module_list(model)
     if blocks is None:
         body = f"{model.base_model_prefix}."
-        groups = [[n for n in names if n.startswith(body)], [n for n in names if not n.startswith(body)]]
-        return [group for group in groups if group]
+        head = [name for name in names if not name.startswith(body)]
+        return [group for group in [[n for n in names if n.startswith(body)], head] if group], bool(head)
     prefix, length = blocks
     inside = [name for name in names if name.startswith(f"{prefix}.")]
     if not inside:
-        return [names]
+        return [names], False
     first = names.index(inside[0])
     layers = [[name for name in inside if name.startswith(f"{prefix}.{i}.")] for i in range(length)]
     behind = [name for name in names[first:] if name not in set(inside)]
-    return [group for group in [names[:first], *layers, behind] if group]
-
-
-def head_parameters(model: PreTrainedModel) -> set[str]:
-    """Names of the parameters of the head."""
-    return set(layer_groups(model)[-1])
+    return [group for group in [names[:first], *layers, behind] if group], bool(behind)
 
 
 def _by_prefix(names: list[str], prefixes: list[list[str]]) -> list[list[str]]:
@@ -58,8 +98,22 @@ def _by_prefix(names: list[str], prefixes: list[list[str]]) -> list[list[str]]:
     return [group for group in groups if group]
 
 
+def _shared_matrix(model: PreTrainedModel) -> str | None:
+    """The name of the matrix that is both embeddings and head; None where there is none."""
+    try:
+        embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    except NotImplementedError:  # a model that reads no tokens
+        return None
+    matrix = getattr(head, "weight", None)
+    if matrix is None or matrix is not getattr(embeddings, "weight", None):
+        return None
+    return next(name for name, parameter in model.named_parameters() if parameter is matrix)
+
+
 def _longest_module_list(model: PreTrainedModel) -> tuple[str, int] | None:
     from torch import nn
 
-    lists = [(name, len(module)) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
-    return max(lists, key=lambda entry: entry[1], default=None)
+    lists = {name: len(module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
+    # The experts of a layer, say, are a list inside the list of layers, and may be more.
+    outermost = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
+    return max(((name, lists[name]) for name in outermost), key=lambda entry: entry[1], default=None)

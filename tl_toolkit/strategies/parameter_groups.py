@@ -20,14 +20,21 @@ def parameter_groups(
 
     Args:
         learning_rates: by parameter name, where it is not the optimiser's own.
+
+    Raises:
+        ValueError: a rate for a parameter that `model` does not have.
     """
     from torch import nn
+
+    rates = dict(learning_rates or {})
+    if unknown := rates.keys() - {name for name, _ in model.named_parameters()}:
+        raise ValueError(f"learning_rates names parameters that the model does not have: {sorted(unknown)}")
 
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag))}
     groups: dict[tuple[float | None, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         decayed = parameter.ndim >= 2 and id(parameter) not in embeddings
-        groups.setdefault(((learning_rates or {}).get(name), decayed), []).append(parameter)
+        groups.setdefault((rates.get(name), decayed), []).append(parameter)
     return [
         {
             "params": parameters,

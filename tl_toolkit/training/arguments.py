@@ -13,6 +13,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, Scheduler
 from transformers.training_args import OptimizerNames
 
 from ..errors import UserError
+from ..strategies.schedules import SLANTED_TRIANGULAR
 
 NT_ASGD = "nt_asgd"  # an optimiser that transformers does not know, see nt_asgd.py
 
@@ -94,7 +95,8 @@ class ModelArguments:
         default=None,
         metadata={
             "help": "word, char or bpe (trained on the training split), or a pre-trained tokenizer. By default the "
-            "checkpoint's own, or word for a model from scratch."
+            "checkpoint's own, or word for a model from scratch. With a checkpoint that has a word-level tokenizer, "
+            "word learns its vocabulary anew: known words keep their embeddings."
         },
     )
     tokenizer_vocab_size: int = field(
@@ -122,11 +124,19 @@ class ModelArguments:
 class StrategyArguments:
     """How knowledge moves into the model."""
 
-    strategy: Literal["scratch", "full", "frozen", "lora"] | None = field(
+    strategy: Literal["scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "lora"] | None = field(
         default=None,
         metadata={
-            "help": "scratch, full (all weights tuned), frozen (only the head is trained) or lora. By default scratch "
-            "with --model_type and full with --model_name_or_path."
+            "help": "scratch, full (all weights tuned), discriminative (all tuned, lower layers at lower rates), "
+            "gradual_unfreezing (the same, and one layer group more in every epoch, from the head down), frozen (only "
+            "the head is trained) or lora. By default scratch with --model_type and full with --model_name_or_path."
+        },
+    )
+    lr_decay: float = field(
+        default=2.6,
+        metadata={
+            "help": "For discriminative and gradual_unfreezing: a layer group learns at this many times less than the "
+            "one above it, the head at --learning_rate; 1 for one rate."
         },
     )
     head_learning_rate: float | None = field(
@@ -163,8 +173,18 @@ class RunArguments(TrainingArguments):
             "(Mosbach et al. 2021)."
         },
     )
-    lr_scheduler_type: SchedulerType | str = field(
-        default="linear", metadata={"help": "Learning-rate schedule, as transformers names it."}
+    lr_scheduler_type: str = field(
+        default="linear",
+        metadata={
+            "help": "Learning-rate schedule; slanted_triangular is that of Howard and Ruder (2018).",
+            "choices": [SLANTED_TRIANGULAR, *(name.value for name in SchedulerType)],
+        },
+    )
+    cut_fraction: float = field(
+        default=0.1, metadata={"help": "slanted_triangular: the part of all updates in which the rate rises."}
+    )
+    lr_ratio: float = field(
+        default=32.0, metadata={"help": "slanted_triangular: how much lower the lowest rate is than the peak."}
     )
     weight_decay: float = field(
         default=0.01, metadata={"help": "Weight decay; biases, norms and embeddings are spared."}
@@ -224,6 +244,16 @@ class RunArguments(TrainingArguments):
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Start again although output_dir holds checkpoints of an unfinished run."}
     )
+    find_lr: bool = field(
+        default=False,
+        metadata={
+            "help": "Train no model, but try learning rates from low to high (Smith 2017), suggest one, and leave "
+            "lr_finder.png and lr_finder.json in output_dir."
+        },
+    )
+    find_lr_start: float = field(default=1e-7, metadata={"help": "The first and lowest rate that --find_lr tries."})
+    find_lr_end: float = field(default=10.0, metadata={"help": "The last and highest rate that --find_lr tries."})
+    find_lr_steps: int = field(default=100, metadata={"help": "How many rates --find_lr tries, one an update."})
 
     def __post_init__(self) -> None:
         self.as_given = differing(self)  # the parent rewrites values, and what was asked for is what others repeat
@@ -251,10 +281,38 @@ class RunArguments(TrainingArguments):
             raise UserError(
                 "--optim nt_asgd watches the validation loss, so it needs an --eval_strategy: steps or epoch."
             )
+        self._check_schedule()
+        self._check_find_lr()
+        slanted = self.lr_scheduler_type == SLANTED_TRIANGULAR
         self.optim = OptimizerNames.SGD if nt_asgd else self.optim  # the parent knows its own names only
+        self.lr_scheduler_type = SchedulerType.CONSTANT if slanted else self.lr_scheduler_type
         super().__post_init__()
         self.optim = NT_ASGD if nt_asgd else self.optim
+        self.lr_scheduler_type = SLANTED_TRIANGULAR if slanted else self.lr_scheduler_type
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type != "cpu"
+
+    def _check_schedule(self) -> None:
+        if self.lr_scheduler_type != SLANTED_TRIANGULAR:
+            return
+        if not 0 <= self.cut_fraction < 1:
+            raise UserError(f"--cut_fraction is {self.cut_fraction:g}, where 0 or more and less than 1 is expected.")
+        if self.lr_ratio < 1:
+            raise UserError(f"--lr_ratio is {self.lr_ratio:g}, where 1 or more is expected.")
+        for name in ("warmup_steps", "lr_scheduler_kwargs"):
+            if getattr(self, name):
+                raise UserError(
+                    f"--{name} does not go with --lr_scheduler_type {SLANTED_TRIANGULAR}, whose shape is set by "
+                    "--cut_fraction and --lr_ratio."
+                )
+
+    def _check_find_lr(self) -> None:
+        if not 0 < self.find_lr_start < self.find_lr_end:
+            raise UserError(
+                f"--find_lr_start is {self.find_lr_start:g} and --find_lr_end {self.find_lr_end:g}, where two numbers "
+                "above 0 are expected, the second one the larger."
+            )
+        if self.find_lr_steps < 10:
+            raise UserError(f"--find_lr_steps is {self.find_lr_steps}, where 10 or more is expected.")
 
 
 def differing(arguments: Any) -> dict[str, Any]:

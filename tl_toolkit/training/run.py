@@ -18,6 +18,7 @@ from .causes import explained
 from .checkpoints import check_same_architecture, resolve_resume
 from .cost import Stopwatch, hardware, peak_memory, trainable_parameters, versions
 from .evaluation import by_length, predict_in_order
+from .lr_finder import find_learning_rate
 from .model import longest_input, make_model, make_tokenizer, shortest
 from .output_dir import PREDICTIONS, check_free, clear, staged
 from .progress_bars import without_progress_bars
@@ -37,7 +38,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     """Train, evaluate and save; the model folder, the predictions and `result.json` are left in `output_dir`.
 
     Returns:
-        The result record.
+        The result record; with `find_lr` what `find_learning_rate` returns, and then nothing else is left behind.
 
     Raises:
         UserError: something given cannot be used; nothing was trained.
@@ -71,9 +72,10 @@ def run(arguments: Arguments) -> dict[str, Any]:
     trained = strategy.prepare(model)
     parameters = {"total": total, "trained": trainable_parameters(trained)}
     _resolve_schedule(arguments.run, strategy, len(tokenised["train"]))
-    if strategy.wraps and arguments.run.fsdp_plugin_args is not None:
-        raise UserError(f"The strategy {strategy.name!r} cannot be used with FSDP, whose shards it cannot merge.")
-    trainer = _make_trainer(arguments.run, task, trained, tokenizer, tokenised, strategy.learning_rates(trained))
+    strategy.configure(arguments.run)
+    trainer = _make_trainer(arguments.run, task, trained, tokenizer, tokenised, strategy)
+    if arguments.run.find_lr:
+        return find_learning_rate(trainer, output_dir)
 
     record = {
         "schema_version": SCHEMA_VERSION,
@@ -149,7 +151,7 @@ def _make_trainer(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     tokenised: DatasetDict,
-    learning_rates: dict[str, float],
+    strategy: Strategy,
 ) -> ToolkitTrainer:
     from transformers import EarlyStoppingCallback, PrinterCallback
 
@@ -157,7 +159,7 @@ def _make_trainer(
 
     if args.selects_on_main_metric:
         args.metric_for_best_model, args.greater_is_better = task.main_metric, task.greater_is_better
-    callbacks: list[Any] = [Stopwatch()]
+    callbacks: list[Any] = [Stopwatch(), *strategy.callbacks(model)]
     if args.early_stopping_patience is not None:
         if not args.load_best_model_at_end:
             raise UserError("--early_stopping_patience needs --load_best_model_at_end and an --eval_strategy.")
@@ -168,7 +170,7 @@ def _make_trainer(
             args,
             problem_type=task.problem_type,
             metrics=task.metrics,
-            learning_rates=learning_rates,
+            learning_rates=strategy.learning_rates(model, args.learning_rate),
             train_dataset=tokenised["train"],
             eval_dataset=tokenised["validation"].select(by_length(tokenised["validation"])),
             data_collator=task.collator(tokenizer),

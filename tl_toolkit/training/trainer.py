@@ -15,6 +15,7 @@ from transformers.trainer_pt_utils import nested_gather
 
 from ..errors import UserError
 from ..strategies.parameter_groups import parameter_groups
+from ..strategies.schedules import SLANTED_TRIANGULAR, slanted_triangular
 from .losses import batch_mean_loss, mean_loss
 from .nt_asgd import AveragingTrainer
 from .sampling import EpochSampler, with_blank_row
@@ -32,6 +33,7 @@ class BaseTrainer(AveragingTrainer):
     """
 
     optimizer: Any
+    lr_scheduler: Any
 
     def __init__(self, *args: Any, learning_rates: Mapping[str, float] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,10 +44,26 @@ class BaseTrainer(AveragingTrainer):
             model = self.model if model is None else model
             optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
             if settings.keys() & {"params", "model", "optimizer_dict"}:  # optimisers that choose their own groups
+                if self.learning_rates:
+                    raise UserError(
+                        f"--optim {self.args.optim} chooses its own groups of parameters, so that layers cannot be "
+                        "given learning rates of their own. Choose another one, or --strategy full."
+                    )
                 return super().create_optimizer(model)
             groups = parameter_groups(model, self.args.weight_decay, self.learning_rates)
             self.optimizer = optimizer_class(groups, **settings)
         return self.optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        if self.lr_scheduler is None and self.args.lr_scheduler_type == SLANTED_TRIANGULAR:
+            optimizer = self.optimizer if optimizer is None else optimizer
+            self.lr_scheduler = slanted_triangular(
+                optimizer, num_training_steps, self.args.cut_fraction, self.args.lr_ratio
+            )
+            self._created_lr_scheduler = True
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)

@@ -1,0 +1,222 @@
+"""A learning-rate range test: which rates the training of this very model can bear."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers.trainer_pt_utils import nested_gather
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+from ..errors import UserError
+from ..strategies.gradual_unfreezing import Unfreezing
+from .record import write_json
+
+if TYPE_CHECKING:
+    from .trainer import BaseTrainer
+
+SMOOTHING = 0.9
+STOP_AT = 4.0
+PICTURE_NAME, CURVE_NAME = "lr_finder.png", "lr_finder.json"
+
+
+def find_learning_rate(
+    trainer: BaseTrainer,
+    output_dir: Path,
+    start: float | None = None,
+    end: float | None = None,
+    steps: int | None = None,
+) -> dict[str, Any]:
+    """Sweep the learning rate over the updates of a short training, and suggest one (Smith 2017, section 3.3).
+
+    Update t of N is made at `start * (end / start) ** (t / (N - 1))`; groups with a rate of their own keep its ratio to
+    the run's. Nothing is frozen that a strategy would unfreeze later. The loss is smoothed exponentially with the
+    correction for its start from 0 (Kingma and Ba 2015, section 3), and the sweep ends early where that exceeds four
+    times its least value. The suggestion is the rate at which the smoothed loss falls most steeply over the logarithm
+    of the rate, in front of its minimum; a more careful one is a tenth of the rate of the minimum.
+
+    Writes `lr_finder.json` and `lr_finder.png` into `output_dir`, and prints both suggestions. The model's weights, the
+    generators of random numbers and the trainer are left as they were found.
+
+    Args:
+        trainer: one that has not been trained yet.
+        start, end, steps: by default `find_lr_start`, `find_lr_end` and `find_lr_steps` of the trainer's arguments.
+
+    Returns:
+        `suggestion` (None where the loss never fell), `minimum_divided_by_10`, and the curve: `learning_rates`,
+        `losses` and `smoothed_losses`, an entry an update.
+
+    Raises:
+        UserError: with FSDP or DeepSpeed; when the first loss is not finite.
+    """
+    args: Any = trainer.args
+    start = args.find_lr_start if start is None else start
+    end = args.find_lr_end if end is None else end
+    steps = args.find_lr_steps if steps is None else steps
+    if args.fsdp_plugin_args is not None or args.deepspeed_plugin is not None:
+        raise UserError("--find_lr cannot be used with FSDP or DeepSpeed. Find the rate on one process.")
+    with _undone(trainer):
+        sweep = _Sweep(trainer, start, end, steps)
+        sweep.run()
+    found = sweep.result()
+    if trainer.is_world_process_zero():
+        write_json(output_dir / CURVE_NAME, found)
+        _draw(found, output_dir / PICTURE_NAME)
+        _say(found, output_dir)
+    return found
+
+
+class _Sweep(TrainerCallback):
+    """Raises the rate from update to update of an otherwise ordinary training, and keeps the losses."""
+
+    def __init__(self, trainer: BaseTrainer, start: float, end: float, steps: int) -> None:
+        self.trainer, self.start, self.end, self.steps = trainer, start, end, steps
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+        self.smoothed: list[float] = []
+        self._average = 0.0
+
+    def rate(self, step: int) -> float:
+        return self.start * (self.end / self.start) ** (step / (self.steps - 1))
+
+    def run(self) -> None:
+        trainer = self.trainer
+        base = trainer.args.learning_rate
+        trainer.args = copy.copy(trainer.args)
+        trainer.args.max_steps = self.steps
+        trainer.args.eval_strategy = trainer.args.logging_strategy = IntervalStrategy.NO
+        trainer.args.save_strategy = SaveStrategy.NO
+        trainer.args.load_best_model_at_end = trainer.args.eval_on_start = trainer.args.logging_first_step = False
+        for kind in (EarlyStoppingCallback, Unfreezing):
+            while trainer.pop_callback(kind) is not None:
+                pass
+        trainer.add_callback(self)
+        trainer.create_optimizer()
+        trainer.lr_scheduler = LambdaLR(trainer.optimizer, lambda step: self.rate(step) / base)
+        trainer.train()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer._tr_loss.zero_()  # Trainer adds up the losses of the parts of an update, and of all updates
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # The same on every process, so that all stop together.
+        loss = nested_gather(self.trainer._tr_loss, args.parallel_mode).mean().item()
+        if not math.isfinite(loss):
+            control.should_training_stop = True
+            return
+        self.rates.append(self.rate(len(self.rates)))
+        self.losses.append(loss)
+        self._average = SMOOTHING * self._average + (1 - SMOOTHING) * loss
+        self.smoothed.append(self._average / (1 - SMOOTHING ** len(self.losses)))
+        if self.smoothed[-1] > STOP_AT * min(self.smoothed):
+            control.should_training_stop = True
+
+    def result(self) -> dict[str, Any]:
+        if not self.losses:
+            raise UserError(
+                f"The loss was not finite at the lowest learning rate, {self.start:g} (--find_lr_start): look at the "
+                "labels and inputs, or leave out half precision."
+            )
+        lowest = int(np.argmin(self.smoothed))
+        return {
+            "suggestion": self._steepest(lowest),
+            "minimum_divided_by_10": self.rates[lowest] / 10,
+            "learning_rates": self.rates,
+            "losses": self.losses,
+            "smoothed_losses": self.smoothed,
+        }
+
+    def _steepest(self, lowest: int) -> float | None:
+        """The rate of the steepest descent in front of the minimum; the first tenth, hardly smoothed, does not count.
+
+        A descent is measured over a tenth of the sweep: that from one update to the next is noise.
+        """
+        first, reach = self.steps // 10, max(1, self.steps // 20)
+        slopes = {}  # by update; the rates are equally far apart in their logarithm
+        for middle in range(first, lowest):
+            left, right = max(first, middle - reach), min(lowest, middle + reach)
+            slopes[middle] = (self.smoothed[right] - self.smoothed[left]) / (right - left)
+        steepest = min(slopes, key=lambda middle: slopes[middle], default=None)
+        return None if steepest is None or slopes[steepest] >= 0 else self.rates[steepest]
+
+
+@contextmanager
+def _undone(trainer: BaseTrainer) -> Iterator[None]:
+    """Gives the trainer, its model and all generators of random numbers back as they were."""
+    model: Any = trainer.model
+    weights = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
+    before = {name: getattr(trainer, name) for name in ("args", "state", "control", "optimizer", "lr_scheduler")}
+    callbacks = list(trainer.callback_handler.callbacks)
+    generators = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    trainer.control = copy.copy(trainer.control)
+    try:
+        yield
+    finally:
+        model.load_state_dict(weights)
+        model.zero_grad(set_to_none=True)
+        for name, value in before.items():
+            setattr(trainer, name, value)
+        trainer.callback_handler.callbacks = callbacks
+        for name in ("optimizer", "lr_scheduler"):
+            setattr(trainer.callback_handler, name, before[name])
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])
+        torch.set_rng_state(generators[2])
+        if devices:
+            torch.cuda.set_rng_state_all(devices)
+
+
+def _say(found: dict[str, Any], output_dir: Path) -> None:
+    print()
+    if found["suggestion"] is None:
+        print("The loss did not fall at any learning rate of the sweep.")
+    else:
+        print(f"Steepest descent of the loss at:  --learning_rate {found['suggestion']:.2g}")
+    print(f"A tenth of the loss's minimum at: --learning_rate {found['minimum_divided_by_10']:.2g}")
+    print(f"The curve is in {output_dir / PICTURE_NAME} and {output_dir / CURVE_NAME}")
+
+
+def _draw(found: dict[str, Any], path: Path) -> None:
+    """The losses, raw and smoothed, over the learning rate, with both suggestions."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    from ..comparison.figures import STYLE
+    from ..comparison.palette import MUTED, SERIES
+
+    rates, losses, smoothed = (np.array(found[name]) for name in ("learning_rates", "losses", "smoothed_losses"))
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(rates, losses, color=MUTED, alpha=0.4, linewidth=1, label="loss of an update")
+        axes.plot(rates, smoothed, color=SERIES[0], linewidth=2, label="smoothed")
+        marks = (("suggestion", SERIES[1], "steepest descent"), ("minimum_divided_by_10", SERIES[2], "minimum / 10"))
+        for name, colour, text in marks:
+            if (rate := found[name]) is not None:
+                axes.axvline(rate, color=colour, linewidth=1.5, linestyle="--", label=f"{text}: {rate:.2g}")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:.0e}".replace("e-0", "e-").replace("e+0", "e"))
+        # One wild loss at the end of the sweep would press everything else to the ground.
+        low, high = min(losses.min(), smoothed.min()), max(smoothed.max(), np.percentile(losses, 90))
+        margin = 0.05 * (high - low) or 0.5
+        axes.set_ylim(low - margin, high + margin)
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("training loss")
+        axes.legend(frameon=False, loc="best")
+        temporary = path.with_name(f".{os.getpid()}.{path.name}")
+        try:
+            figure.savefig(temporary, dpi=150)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
