@@ -35,6 +35,9 @@ class Blocks(Dataset):
         """For what changes from epoch to epoch."""
         self.epoch = epoch
 
+    def __len__(self) -> int:
+        raise NotImplementedError
+
     def _padded(self, ids: np.ndarray) -> dict[str, torch.Tensor]:
         input_ids = np.full(self.block_size, self.pad_id, np.int64)
         input_ids[: len(ids)] = ids

@@ -38,9 +38,19 @@ def is_complete(checkpoint: Path) -> bool:
     pickled = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *checkpoint.glob("rng_state*.pth")]
     if any(path.is_dir() for path in checkpoint.iterdir()):  # FSDP and DeepSpeed shard the rest into folders
         return bool(weights) and all(map(_whole_safetensors, weights))
+    pickled += _carried_states(checkpoint)
     # torch.save writes a zip archive, whose directory comes last
     whole = [*map(_whole_safetensors, weights), *map(zipfile.is_zipfile, pickled)]
     return bool(weights) and len(pickled) > 2 and all(whole)
+
+
+def _carried_states(checkpoint: Path) -> list[Path]:
+    """The states that the processes of a language model carry from window to window: `carried_state_RANK_of_N.pt`."""
+    found = sorted(checkpoint.glob("carried_state_*_of_*.pt"))
+    if not found:
+        return []
+    world_size = int(found[0].stem.split("_of_")[1])
+    return [checkpoint / f"carried_state_{rank}_of_{world_size}.pt" for rank in range(world_size)]
 
 
 def resolve_resume(resume: str | None, output_dir: Path) -> Path | None:

@@ -94,6 +94,23 @@ def make_model(
     return _from_checkpoint(arguments, auto_class, task_config, tokenizer)
 
 
+def load_config(arguments: ModelArguments) -> PreTrainedConfig:
+    """The configuration of the architecture or checkpoint that was named, as it is before a run changes it.
+
+    Raises:
+        UserError: an unknown architecture or checkpoint.
+    """
+    from transformers import AutoConfig
+
+    if arguments.model_type:
+        return _config_class(arguments.model_type)()
+    name = arguments.model_name_or_path
+    origin = {"revision": arguments.model_revision, "trust_remote_code": arguments.trust_remote_code}
+    return _load(
+        lambda: AutoConfig.from_pretrained(_location(name), **origin), f"the checkpoint {name!r} (--model_name_or_path)"
+    )
+
+
 def longest_input(model: PreTrainedModel) -> int | None:
     """The most tokens a model with positions can read; None where there is no such limit."""
     limit = getattr(model.config, "max_position_embeddings", None)
@@ -172,15 +189,9 @@ def load_trained(
 def _from_scratch(
     arguments: ModelArguments, auto_class: Any, task_config: dict[str, Any], tokenizer: PreTrainedTokenizerBase
 ) -> PreTrainedModel:
-    from transformers import CONFIG_MAPPING
-
     model_type = arguments.model_type
-    if model_type not in CONFIG_MAPPING:
-        raise UserError(
-            f"Unknown --model_type {model_type!r}.{nearest(str(model_type), CONFIG_MAPPING)} The toolkit's own are rnn "
-            "and self_attention; the others are the model types of transformers, such as bert, gpt2 or distilbert."
-        )
-    config_class = CONFIG_MAPPING[model_type]
+    assert model_type is not None  # the caller looked
+    config_class = _config_class(model_type)
     overrides = parse_overrides(arguments.config_overrides, config_class)
     pretrained = _vectors(arguments, tokenizer)
     settings = {"vocab_size": len(tokenizer), **_special_ids(tokenizer, config_class), **task_config}
@@ -198,11 +209,22 @@ def _from_scratch(
     return model
 
 
+def _config_class(model_type: str) -> Any:
+    from transformers import CONFIG_MAPPING
+
+    if model_type not in CONFIG_MAPPING:
+        raise UserError(
+            f"Unknown --model_type {model_type!r}.{nearest(model_type, CONFIG_MAPPING)} The toolkit's own are rnn, "
+            "awd_lstm and self_attention; the others are the model types of transformers, such as bert, gpt2 or "
+            "distilbert."
+        )
+    return CONFIG_MAPPING[model_type]
+
+
 def _from_checkpoint(
     arguments: ModelArguments, auto_class: Any, task_config: dict[str, Any], tokenizer: PreTrainedTokenizerBase
 ) -> PreTrainedModel:
     import torch
-    from transformers import AutoConfig
 
     name = arguments.model_name_or_path
     assert name is not None
@@ -211,7 +233,7 @@ def _from_checkpoint(
     location = _location(name)
     origin = {"revision": arguments.model_revision, "trust_remote_code": arguments.trust_remote_code}
     what = f"the checkpoint {name!r} (--model_name_or_path)"
-    config = _load(lambda: AutoConfig.from_pretrained(location, **origin), what)
+    config = load_config(arguments)
     for key, value in {**task_config, **parse_overrides(arguments.config_overrides, type(config))}.items():
         setattr(config, key, value)
     own = _own_words(arguments, tokenizer)  # None where the embeddings are used as they are

@@ -1,0 +1,151 @@
+"""Language modelling: which texts are learned from, held out and reported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tl_toolkit.data.columns import check_texts, find_columns
+from tl_toolkit.data.sources import Source, load_source
+from tl_toolkit.data.splits import find_split, hold_out
+from tl_toolkit.errors import UserError, listing
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+    from tl_toolkit.training.arguments import DataArguments
+
+CAUSAL, MASKED = "causal-lm", "masked-lm"
+NAMES = {CAUSAL: "causal-language-modeling", MASKED: "masked-language-modeling"}
+AUTO_CLASSES = {CAUSAL: "AutoModelForCausalLM", MASKED: "AutoModelForMaskedLM"}
+_EVALUATED = ("validation", "test")
+
+
+class LanguageModeling:
+    """Texts to learn a language from; labels are not looked at.
+
+    Several splits may be trained on. Those for validation and test are only ever evaluated on.
+
+    Args:
+        kind: "causal-lm" or "masked-lm".
+    """
+
+    main_metric = "loss"
+    greater_is_better = False
+
+    def __init__(self, arguments: DataArguments, kind: str) -> None:
+        self.arguments, self.kind = arguments, kind
+        self.name, self.auto_class = NAMES[kind], AUTO_CLASSES[kind]
+        self._record: dict[str, Any] = {}
+
+    def prepare(self, seed: int, *, evaluate_only: bool = False, shuffle: bool = False) -> DatasetDict:
+        """Load and check the texts.
+
+        Without a validation split, a part of the training texts is held out by the seed; without a test split there is
+        none.
+
+        Args:
+            evaluate_only: nothing is trained: no texts to learn from, and only what there is to evaluate on.
+            shuffle: put the training texts into an order drawn by the seed.
+
+        Returns:
+            "train" and "validation", and "test" where there is one, each with `text`.
+
+        Raises:
+            UserError: whatever is wrong with the source, columns, texts or splits.
+        """
+        from datasets import DatasetDict
+
+        source = load_source(self.arguments)
+        names = list(source.dataset)
+        evaluated = {
+            role: find_split(names, role, getattr(self.arguments, f"{role}_split_name")) for role in _EVALUATED
+        }
+        roles = {role: [name] for role, name in evaluated.items() if name is not None}
+        if not evaluate_only:
+            roles = {"train": self._training_splits(names), **roles}
+        self._check_apart(roles, names)
+        self.column = self._text_column(source, next(iter(roles.values()))[0])
+        texts = {role: self._texts(source, splits) for role, splits in roles.items()}
+        origins = {role: role for role in texts}
+        if "validation" not in texts and not evaluate_only:
+            if len(texts["train"]) < 2:
+                raise UserError(
+                    f"The dataset {self.arguments.dataset_name!r} has one text and no validation split, so that none "
+                    "can be held out to evaluate on. Name one by --validation_split_name."
+                )
+            fraction = self.arguments.validation_fraction
+            kept, held = hold_out(np.zeros(len(texts["train"]), np.int64), fraction, seed)
+            texts["train"], texts["validation"] = texts["train"].select(kept), texts["train"].select(held)
+            origins["validation"] = "train"
+        if shuffle and not evaluate_only:
+            texts["train"] = texts["train"].select(np.random.default_rng([seed, 3]).permutation(len(texts["train"])))
+        self._record = self._describe(source, roles, origins)
+        return DatasetDict(texts)
+
+    def _training_splits(self, names: list[str]) -> list[str]:
+        named = self.arguments.train_split_name
+        if named is None or named in names:
+            found = [find_split(names, "train", named)]
+        else:
+            found = [find_split(names, "train", part.strip()) for part in named.split(",") if part.strip()]
+        splits = [name for name in dict.fromkeys(found) if name is not None]
+        if not splits:
+            raise UserError(
+                f"The dataset {self.arguments.dataset_name!r} has no split to train on; name one or several of "
+                f"{listing(names)} by --train_split_name, separated by commas."
+            )
+        return splits
+
+    def _check_apart(self, roles: dict[str, list[str]], names: list[str]) -> None:
+        if not roles:
+            raise UserError(
+                f"The dataset {self.arguments.dataset_name!r} has no validation and no test split to evaluate on; name "
+                f"one of {listing(names)} by --test_split_name."
+            )
+        for name in names:
+            if len(twice := [role for role, splits in roles.items() if name in splits]) > 1:
+                raise UserError(f"The split {name!r} is named for {' and '.join(twice)}: each needs texts of its own.")
+
+    def _text_column(self, source: Source, split: str) -> str:
+        features = source.dataset[split].features
+        named = self.arguments
+        found = find_columns(
+            features, text_column=named.text_column, label_column=named.label_column, label_required=False
+        )
+        return found.text
+
+    def _texts(self, source: Source, splits: list[str]) -> Dataset:
+        import pyarrow as pa
+        from datasets import Dataset
+
+        columns = []
+        for name in splits:
+            check_texts(source.dataset[name], name, [self.column])
+            column = source.dataset[name].select_columns([self.column]).with_format("arrow")[:].column(0)
+            columns += column.cast(pa.large_string()).chunks
+        return Dataset(pa.table({"text": pa.chunked_array(columns, type=pa.large_string())}))
+
+    def _describe(self, source: Source, roles: dict[str, list[str]], origins: dict[str, str]) -> dict[str, Any]:
+        return {
+            "dataset": {
+                **source.record,
+                "columns": {"text": self.column, "text_pair": None, "label": None},
+                "splits": roles,
+                "validation_from": origins.get("validation"),
+                "test_from": origins.get("test"),
+            },
+            "task": {
+                "name": self.name,
+                "problem_type": None,
+                "labels": None,
+                "main_metric": self.main_metric,
+                "greater_is_better": self.greater_is_better,
+            },
+            "budget": {"label_budget": None, "validation_budget": None, "train_labels": 0, "validation_labels": 0},
+        }
+
+    def record(self) -> dict[str, Any]:
+        """The parts "dataset", "task" and "budget" of the result record, after `prepare`. Texts cost no label."""
+        return self._record

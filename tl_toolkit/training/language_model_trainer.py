@@ -1,0 +1,274 @@
+"""The trainers of language models: contiguous windows with a carried state, or independent blocks."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler, default_collate
+from transformers import TrainerCallback, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput
+
+from ..data.streams import IGNORED, Lanes, StreamWindows
+from ..errors import UserError
+from ..models.rnn_cache import RnnCache
+from .sampling import EpochSampler
+from .trainer import BaseTrainer, not_finite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transformers import PreTrainedModel
+
+    from ..data.blocks import Blocks
+
+_MOST_LOGITS = 2**25  # numbers held at a time in evaluation: 128 MiB in float32
+
+
+class LanguageModelTrainer(BaseTrainer):
+    """What both trainers share: evaluation by the exact mean over all tokens of all processes.
+
+    `eval_dataset`, and what `score` takes, is whatever `_losses` of the trainer reads.
+    """
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        return self.eval_dataset if eval_dataset is None else eval_dataset  # evaluation_loop below reads it itself
+
+    def evaluation_loop(
+        self, dataloader: Any, description: str, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
+    ) -> EvalLoopOutput:
+        scored = self.score(dataloader)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in scored.items()}
+        return EvalLoopOutput(None, None, metrics, num_samples=dataloader.tokens)
+
+    @torch.no_grad()
+    def score(self, dataset: Any) -> dict[str, float]:
+        """The mean loss over all predicted tokens of `dataset` in nats, and its exponential, the perplexity.
+
+        Raises:
+            NonFiniteLoss: the loss is infinite or not a number.
+        """
+        if not self.accelerator._models:  # evaluated without training: only mixed precision is to be prepared
+            self.accelerator.prepare_model(self.model, evaluation_mode=True)
+        self.model.eval()
+        if callable(getattr(self.optimizer, "eval", None)):
+            self.optimizer.eval()
+        total = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        for logits, targets in self._predictions(dataset):
+            total += torch.stack([_loss_sum(logits, targets).double(), (targets != IGNORED).sum().double()])
+        loss_sum, count = self.accelerator.reduce(total, reduction="sum").tolist()
+        loss = loss_sum / count if count else math.nan
+        if not math.isfinite(loss):
+            raise not_finite("evaluation", loss, self.state.global_step, self.args.learning_rate)
+        return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+
+    def _predictions(self, dataset: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Logits `[rows, time, vocab]` and targets `[rows, time]` of this process, a few at a time."""
+        raise NotImplementedError
+
+    def _prepare_input(self, data: Any) -> Any:
+        if isinstance(data, torch.Tensor):  # batches lie in pinned memory: copying them must not wait for the device
+            return data.to(self.args.device, non_blocking=True)
+        return super()._prepare_input(data)
+
+
+class BlockTrainer(LanguageModelTrainer):
+    """The trainer of models without a state: blocks in an order that depends on the seed and the epoch alone.
+
+    Args:
+        shifted: whether the logits of a position score the token behind it.
+    """
+
+    train_dataset: Blocks
+
+    def __init__(self, model: torch.nn.Module, args: TrainingArguments, *, shifted: bool, **kwargs: Any) -> None:
+        self.shifted = shifted
+        super().__init__(model, args, compute_loss_func=self._mean_loss, data_collator=default_collate, **kwargs)
+        self.add_callback(_EachEpoch(self))
+
+    def _mean_loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        return _loss_sum(*self._aligned(outputs.logits, labels)) / num_items_in_batch
+
+    def _aligned(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return (logits[:, :-1], labels[:, 1:]) if self.shifted else (logits, labels)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
+        args = self.args
+        return EpochSampler(
+            len(self.train_dataset),
+            seed=args.seed if args.data_seed is None else args.data_seed,
+            global_batch=args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+            fill=args.world_size > 1,
+        )
+
+    def _predictions(self, dataset: Blocks) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        size, rank, world = self.args.eval_batch_size, self.args.process_index, self.args.world_size
+        for first in range(rank * size, len(dataset), world * size):
+            batch = default_collate([dataset[i] for i in range(first, min(first + size, len(dataset)))])
+            batch = self._prepare_inputs(batch)
+            labels = batch.pop("labels")
+            yield self._aligned(self.model(**batch).logits, labels)
+
+
+class StreamTrainer(LanguageModelTrainer):
+    """The trainer of recurrent models: truncated back-propagation through time with a carried state.
+
+    Each process reads its own lanes of the stream (`data/streams.py`) and carries the state from one window to the
+    next, cut off from the gradient; an epoch starts without a state. The loss of an update is the mean over the
+    tokens of its window over all lanes of all processes. An update's learning rate is scaled by the length of its
+    window over the usual one (Merity et al. 2017, section 5): a short window has fewer tokens to average over.
+
+    The state is part of every checkpoint, in one file for each process.
+    """
+
+    train_dataset: StreamWindows
+
+    def __init__(self, model: torch.nn.Module, args: TrainingArguments, **kwargs: Any) -> None:
+        super().__init__(model, args, **kwargs)
+        self.carried: dict[int, RnnCache] = {}  # by group of lanes
+        self.checkpoint: Path | None = None
+        self.windows = _WindowCallback(self)
+        self.add_callback(self.windows)
+
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+        self.checkpoint = Path(resume_from_checkpoint) if isinstance(resume_from_checkpoint, str) else None
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def get_train_dataloader(self) -> DataLoader:
+        # Not handed to accelerate, which would deal the batches out to the processes: they are this process's own.
+        return DataLoader(
+            self.train_dataset, batch_size=1, collate_fn=_only, pin_memory=self.args.dataloader_pin_memory
+        )
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
+        # Known without asking the other processes; filled in on the device, so that nothing waits for a copy.
+        return torch.full((), batch_samples[0]["num_targets"], device=device) if batch_samples else None
+
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        inputs = dict(inputs)
+        group, self.windows.relative_length = inputs.pop("group"), inputs.pop("relative_length")
+        del inputs["num_targets"]
+        inputs |= {"past_key_values": self.carried.get(group), "use_cache": True}
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        self.carried[group] = outputs.past_key_values.detach()
+        return (loss, outputs) if return_outputs else loss
+
+    def _predictions(self, dataset: Lanes) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        vocab_size = self.model.get_output_embeddings().weight.shape[0]
+        length = max(1, _MOST_LOGITS // (len(dataset.inputs) * vocab_size))
+        state = None
+        for window in dataset.windows(length):
+            input_ids, targets = self._prepare_input(window)
+            outputs = self.model(input_ids=input_ids, past_key_values=state, use_cache=True)
+            state = outputs.past_key_values
+            yield outputs.logits, targets
+
+    # The carried state in checkpoints
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        layers = {
+            group: [(list(layer.state or ()), layer.seen_tokens) for layer in cache.layers]
+            for group, cache in self.carried.items()
+        }
+        path = _state_path(Path(output_dir), self.args)
+        temporary = path.with_name(f".{path.name}")
+        torch.save({"identity": self.train_dataset.identity(), "step": self.state.global_step, "layers": layers},
+                   temporary)  # fmt: skip
+        os.replace(temporary, path)
+        self.accelerator.wait_for_everyone()  # trainer_state.json, which is written next, says that all are there
+
+    def _restore(self, checkpoint: Path) -> None:
+        path = _state_path(checkpoint, self.args)
+        if not path.is_file():
+            raise UserError(
+                f"The checkpoint {str(checkpoint)!r} holds no carried state {path.name!r}: it is of another kind of "
+                "run, or of another number of processes. Resume with the processes it was made with."
+            )
+        saved = torch.load(path, map_location=self.args.device, weights_only=True)
+        for name, value in self.train_dataset.identity().items():
+            if saved["identity"].get(name) != value:
+                raise UserError(
+                    f"The checkpoint {str(checkpoint)!r} cannot be resumed on this stream: its {name} was "
+                    f"{saved['identity'].get(name)}, and here it is {value}. Resume with the arguments, data and "
+                    "processes that it was made with."
+                )
+        self.carried = {group: _cache(layers) for group, layers in saved["layers"].items()}
+
+
+class _EachEpoch(TrainerCallback):
+    """Tells the training data which epoch it is, at the start of a resumed one too."""
+
+    def __init__(self, trainer: BlockTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        per_epoch = max(
+            1, state.max_steps and math.ceil(len(kwargs["train_dataloader"]) / args.gradient_accumulation_steps)
+        )
+        self.trainer.train_dataset.set_epoch(state.global_step // per_epoch)
+
+
+class _WindowCallback(TrainerCallback):
+    """Starts epochs, and scales the learning rate of each update to its window."""
+
+    def __init__(self, trainer: StreamTrainer) -> None:
+        self.trainer = trainer
+        self.relative_length = 1.0
+        self._rates: list[float] = []
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        trainer = self.trainer
+        epoch, position = divmod(state.global_step, trainer.train_dataset.updates)
+        trainer.train_dataset.set_epoch(epoch)
+        trainer.carried = {}
+        if trainer.checkpoint is not None:
+            trainer._restore(trainer.checkpoint)
+            trainer.checkpoint = None
+        if position == 0:
+            trainer.carried = {}
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        groups = kwargs["optimizer"].param_groups
+        self._rates = [group["lr"] for group in groups]
+        for group in groups:
+            group["lr"] = group["lr"] * self.relative_length
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        for group, rate in zip(kwargs["optimizer"].param_groups, self._rates, strict=True):
+            group["lr"] = rate
+
+
+def carries_state(model: PreTrainedModel) -> bool:
+    """Whether a model is recurrent in the way of the toolkit: its state is an `RnnCache`, argument and return value."""
+    return (
+        bool(getattr(model, "_is_stateful", False))
+        and not model._supports_default_dynamic_cache()
+        and "past_key_values" in inspect.signature(model.forward).parameters
+    )
+
+
+def _loss_sum(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    flat = logits.float().flatten(0, 1)
+    return torch.nn.functional.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED, reduction="sum")
+
+
+def _state_path(checkpoint: Path, args: TrainingArguments) -> Path:
+    return checkpoint / f"carried_state_{args.process_index}_of_{args.world_size}.pt"
+
+
+def _cache(layers: list[Any]) -> RnnCache:
+    cache = RnnCache(len(layers), len(layers[0][0]))
+    for layer, (state, seen_tokens) in zip(cache.layers, layers, strict=True):
+        layer.update(tuple(state), seen_tokens)
+    return cache
+
+
+def _only(batch: list[Any]) -> Any:
+    return batch[0]
