@@ -1,0 +1,198 @@
+"""Flair's character language models (Akbik et al. 2018, "Contextual String Embeddings") as `RnnForCausalLM`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import UserError
+from .safe_pickle import PlainState, check_exists, read_tensors
+from .vocabulary import read_vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+UNKNOWN = "<unk>"
+START = "\n"  # what Flair puts before a text, and between texts
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "best-lm.pt")
+
+
+class FlairModel(NamedTuple):
+    """What a Flair language model consists of."""
+
+    weights: dict[str, Tensor]
+    items: list[str]
+    is_forward: bool
+    dropout: float
+    cell_type: str
+
+
+def read_flair(location: Path, vocabulary: Path | None, direction: str | None) -> FlairModel:
+    """Read Flair's own file, or a state dict beside a `config.json`.
+
+    Args:
+        location: a folder with `config.json` and weights, or a file: Flair's own (.pt), or a state dict
+            (.safetensors, .bin, .pt).
+        vocabulary: the characters by id, where the weights do not come with them: .pkl or .json, a list.
+        direction: `forward` or `backward`, where they do not say it.
+
+    Raises:
+        UserError: nothing to read; anything in it that is not plain; no characters or direction known.
+    """
+    path = location if location.is_file() else _weights_in(location)
+    content = _read(path)
+    config = _config_beside(path)
+    if isinstance(content.get("state_dict"), dict):  # Flair's own file says everything about itself
+        config = {**config, **{name: value for name, value in content.items() if name != "state_dict"}}
+        content = content["state_dict"]
+    if vocabulary is not None:
+        items: Any = read_vocabulary(vocabulary).tokens
+    else:
+        items = config.get("idx2item", getattr(config.get("dictionary"), "idx2item", None))
+    is_forward = config.get("is_forward_lm", config.get("is_forward"))
+    if direction is not None:
+        is_forward = direction == "forward"
+    _check(path, items, is_forward)
+    return FlairModel(
+        weights=content,
+        items=[item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in items],
+        is_forward=bool(is_forward),
+        dropout=float(config.get("dropout") or 0.0),
+        cell_type=str(config.get("recurrent_type") or "lstm").lower(),
+    )
+
+
+def _check(path: Path, items: Any, is_forward: Any) -> None:
+    if not isinstance(items, list) or not all(isinstance(item, str | bytes) for item in items):
+        raise UserError(
+            f"The weights {str(path)!r} come without a list of characters. Name one by --vocab: a pickled list or a "
+            'JSON list of strings, in Flair [item.decode("utf-8") for item in model.dictionary.idx2item].'
+        )
+    if not isinstance(is_forward, bool | int):
+        raise UserError(
+            f"The weights {str(path)!r} do not say in which direction they read. Say it by --direction: forward or "
+            "backward."
+        )
+
+
+def _weights_in(folder: Path) -> Path:
+    for name in _WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(
+        f"{str(folder)!r} (--weights) is neither a file nor a folder with one of {', '.join(_WEIGHTS)} in it."
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.suffix != ".safetensors":
+        return read_tensors(path, {"flair.data.Dictionary": PlainState})
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    check_exists(path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"The file {str(path)!r} is not a safetensors file, or is damaged.") from error
+
+
+def _config_beside(path: Path) -> dict[str, Any]:
+    file = path.with_name("config.json")
+    if not file.is_file():
+        return {}
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"The file {str(file)!r} is not valid JSON: {error}.") from error
+    return config if isinstance(config, dict) else {}
+
+
+def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The model in float32, with Flair's dropouts, and its tokenizer.
+
+    Raises:
+        UserError: weights that are not those of a Flair language model, or of one with a projection.
+    """
+    import torch
+
+    from ..models import RnnConfig, RnnForCausalLM
+
+    weights = dict(source.weights)
+    if any(name.startswith("proj.") for name in weights):
+        raise UserError(
+            "The Flair model has a projection between its recurrent layer and its head (nout), which the rnn family "
+            "has not. Models with nout=None, as all that Flair has released, can be converted."
+        )
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    depth = sum(name.startswith("rnn.weight_hh_l") for name in weights)
+    renamed = {"encoder.weight": "rnn.embedding.weight", "decoder.weight": "lm_head.weight"}
+    renamed["decoder.bias"] = "lm_head.bias"
+    for layer in range(depth):
+        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            renamed[f"rnn.{kind}_l{layer}"] = f"rnn.layers.{layer}.forward_cell.{kind}_l0"
+    missing, unknown = sorted(set(renamed) - set(weights)), sorted(set(weights) - set(renamed))
+    if missing or unknown or not depth:
+        raise UserError(
+            "These are not the weights of a Flair language model, which are encoder.weight, rnn.weight_ih_l0, …, "
+            f"decoder.weight and decoder.bias: missing are {missing or 'none'}, unknown {unknown or 'none'}."
+        )
+    vocab_size, embedding_size = shapes["encoder.weight"]
+    if vocab_size != len(source.items):
+        raise UserError(f"The weights know {vocab_size} characters and the vocabulary has {len(source.items)}.")
+    config = RnnConfig(
+        vocab_size=vocab_size,
+        embedding_size=embedding_size,
+        hidden_size=shapes["rnn.weight_hh_l0"][1],
+        num_hidden_layers=depth,
+        cell_type=source.cell_type,
+        direction="forward" if source.is_forward else "backward",
+        lm_head_bias=True,
+        embedding_dropout=source.dropout,
+        hidden_dropout=source.dropout if depth > 1 else 0.0,
+        classifier_dropout=source.dropout,
+        pad_token_id=_id_of(UNKNOWN, source.items),
+        bos_token_id=_id_of(START, source.items),
+    )
+    model = RnnForCausalLM(config)
+    model.load_state_dict({new: weights[old].to(torch.float32) for old, new in renamed.items()})
+    return model.eval(), character_tokenizer(source.items)
+
+
+def _id_of(item: str, items: list[str]) -> int | None:
+    return items.index(item) if item in items else None
+
+
+def character_tokenizer(items: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Flair's dictionary as a fast tokenizer: one id for each character, unknown ones `<unk>`; nothing is added.
+
+    Flair pads with spaces and masks nothing; here padding is masked, and `<unk>` stands for it.
+
+    Raises:
+        UserError: an item that occurs twice, or no item for unknown characters.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary: dict[str, int] = {}
+    for item in items:
+        if item in vocabulary:
+            raise UserError(f"The vocabulary has the character {item!r} twice.")
+        vocabulary[item] = len(vocabulary)
+    if UNKNOWN not in vocabulary:
+        raise UserError(f"The vocabulary has no {UNKNOWN!r} for unknown characters.")
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?m:.)"), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token=UNKNOWN,
+        pad_token=UNKNOWN,
+        split_special_tokens=True,  # the five characters "<unk>" in a text are five characters
+        padding_side="right",
+        model_input_names=["input_ids", "attention_mask"],
+        clean_up_tokenization_spaces=False,
+    )
