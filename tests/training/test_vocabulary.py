@@ -146,6 +146,7 @@ def test_as_many_words_in_another_order(old: PreTrainedTokenizerFast) -> None:
 @pytest.mark.parametrize("kind", ["char", "bpe"])
 def test_other_vocabularies_are_refused(old: PreTrainedTokenizerFast, kind: str) -> None:
     other = build_tokenizer(kind, OLD_TEXTS, vocab_size=300, min_frequency=1)
+    other.add_tokens(["<mark>"])  # longer than a character, and yet no word-level vocabulary
     assert is_word_level(old) and not is_word_level(other)
     for one, two in ((old, other), (other, old)):
         with pytest.raises(UserError, match="not word-level.*reused as they are"):

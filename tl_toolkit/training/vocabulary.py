@@ -94,9 +94,10 @@ def relearn_words(
 
 def is_word_level(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the tokens are whole words: neither parts of words, nor characters that a tokenizer lists like words."""
-    model = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
-    special = set(tokenizer.all_special_tokens)
-    return type(model).__name__ == "WordLevel" and any(len(word) > 1 for word in tokenizer.get_vocab().keys() - special)
+    if type(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)).__name__ != "WordLevel":
+        return False
+    words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
+    return sum(len(word) > 1 for word in words) > len(words) / 2  # a few longer ones may be markers
 
 
 def check_word_level(tokenizer: PreTrainedTokenizerBase, what: str) -> None:
