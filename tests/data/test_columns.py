@@ -9,6 +9,7 @@ from tl_toolkit.data.columns import Columns, find_columns
 from tl_toolkit.errors import UserError
 
 S, I, F, B = Value("string"), Value("int64"), Value("float32"), Value("bool")  # noqa: E741
+N = Value("null")
 C = ClassLabel(names=["no", "yes"])
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 
@@ -101,6 +102,9 @@ def test_labels_may_be_absent_for_prediction():
         ({"text": S, "x": S}, {"regression": True, "text_column": "text"}, "no column holds a number"),
         ({"text": S, "x": I, "y": B}, {"regression": True, "label_column": "y"}, "'y' is bool, not a number"),
         ({"text": S, "a": F, "b": F}, {"regression": True, "label_column": "a,b"}, "learns one number"),
+        ({"text": S, "label": N}, {}, "the column 'label' is empty.*--label_column if it is another"),
+        ({"text": S, "label": N}, {"label_column": "label"}, "'label' is empty, where classes"),
+        ({"text": N, "label": C}, {}, "'text' is empty, not a string.*'text' .empty., 'label' .2 classes"),
         ({"text": S, "a": F, "b": F}, {"regression": True}, "several columns could be it"),
     ],
 )

@@ -178,6 +178,11 @@ def test_fingerprint_of_nested_columns():
         ("list.jsonl", b'{"text": "a"}\n[1]\n', "line 2 is a JSON list"),
         ("mixed.jsonl", b'{"text": "a"}\n{"text": 7}\n', "column 'text'.*mixes types.*row 1 holds 7"),
         ("bad.csv.gz", b"not compressed", "cannot be read"),
+        ("five.json", b"5", "holds a JSON int, where a list of objects"),
+        ("null.json", b"null", "holds a JSON NoneType"),
+        ("huge.json", b'[{"text": "a", "label": %d}]' % 10**20, "'label' .* does not fit into 64 bits"),
+        ("twice.csv", b"text,label,,text,\na,1,2,3,4\n", "two columns named 'text'"),
+        ("binary.csv", b"text,label\na,1\nb\0,2\n", "is no text: line 3 holds a zero byte"),
         ("sheet.xlsx", b"PK", "ends in '.xlsx'.*'.csv'"),
     ],
 )
@@ -186,6 +191,25 @@ def test_files_that_cannot_be_used(tmp_path, name, content, message):
     with pytest.raises(UserError, match=message) as raised:
         load(tmp_path / name)
     assert "\n" not in str(raised.value) and name in str(raised.value)
+
+
+def test_parquet_with_two_columns_of_one_name(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table([["a"], ["b"], ["c"]], names=["text", "label", "text"]), tmp_path / "d.parquet")
+    with pytest.raises(UserError, match="two columns named 'text'"):
+        load(tmp_path / "d.parquet")
+
+
+def test_csv_columns_without_a_name_may_be_several(tmp_path):
+    (tmp_path / "d.csv").write_text("text,label,,\na,1,,\nb,2,,\n")
+    assert rows_of(tmp_path / "d.csv") == [("a", 1), ("b", 2)]
+
+
+def test_csv_column_without_a_value_is_of_no_type(tmp_path):
+    (tmp_path / "d.csv").write_text("text,label\na,\nb,\n")
+    assert load(tmp_path / "d.csv").dataset["train"].features["label"] == Value("null")
 
 
 def test_names_that_lead_nowhere(tmp_path):

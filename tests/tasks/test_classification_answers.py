@@ -85,6 +85,14 @@ def test_prediction_without_labels(tmp_path, folder):
         task.prepare_for_prediction("validation")
 
 
+@pytest.mark.parametrize("named", [{}, {"label_column": "label"}])
+def test_prediction_with_an_empty_label_column(tmp_path, named):
+    (tmp_path / "d.csv").write_text("text,label\none,\ntwo,\n")
+    arguments = DataArguments(dataset_name=str(tmp_path / "d.csv"), **named)
+    for labels in (NAMES, ["score"]):
+        assert task_for_model(arguments, config(labels)).prepare_for_prediction().column_names == ["row", "text"]
+
+
 def test_a_column_that_is_only_guessed_to_be_the_label_stops_no_prediction(tmp_path, caplog):
     (tmp_path / "d.csv").write_text("text,year\na,1999\nb,2001\n")
     task = task_for_model(DataArguments(dataset_name=str(tmp_path / "d.csv")), config())

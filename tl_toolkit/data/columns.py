@@ -78,6 +78,8 @@ def find_columns(
     texts = {text_column, text_pair_column}
     if texts & set(labels):
         raise UserError(f"--label_column names {labels[0]!r}, which is the text already. {_available(features)}")
+    if not label_required and len(labels) == 1 and is_empty(features[labels[0]]):
+        return Columns(text_column, text_pair_column, None, None)
     if not labels:
         found = _find_label(features, texts, regression, label_required)
         labels = (found,) if found is not None else ()
@@ -137,6 +139,8 @@ def _find_label(features: Mapping[str, Any], texts: set[str | None], regression:
     if candidates:
         trouble = f"several columns could be it ({', '.join(map(repr, candidates))})"
         hint = "" if regression else ", several binary columns separated by commas for a multi-label problem"
+    elif empty := [name for name, feature in features.items() if is_empty(feature) and is_label_name(name)]:
+        trouble, hint = f"the column {empty[0]!r} is empty", " if it is another"
     else:
         trouble, hint = f"no column holds {kind}", ""
         if not regression and any(is_float(feature) for feature in features.values()):
@@ -246,7 +250,9 @@ def describe(feature: Any) -> str:
         return f"list of {describe(_inner(feature))}"
     if names := getattr(feature, "names", None):
         return f"{len(names)} classes"
-    return str(getattr(feature, "dtype", type(feature).__name__))
+    if is_empty(feature):
+        return "empty"
+    return str(getattr(feature, "dtype", type(feature).__name__)).removeprefix("large_")
 
 
 def is_list(feature: Any) -> bool:
@@ -263,6 +269,11 @@ def _inner(feature: Any) -> Any:
 
 def _dtype(feature: Any) -> str:
     return str(getattr(feature, "dtype", "")) if not isinstance(feature, (dict, list)) else ""
+
+
+def is_empty(feature: Any) -> bool:
+    """Whether no row of a column has a value, so that it has no type either."""
+    return not is_list(feature) and _dtype(feature) == "null"
 
 
 def is_string(feature: Any) -> bool:

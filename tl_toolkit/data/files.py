@@ -63,6 +63,7 @@ def _read_parquet(path: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
+        _check_names(path, pq.read_schema(path).names)
         return pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"The file {str(path)!r} cannot be read as parquet: {_first_line(error)}") from error
@@ -75,7 +76,14 @@ def _read_text(path: Path) -> str:
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"The file {str(path)!r} cannot be read: {_first_line(error)}") from error
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if b"\0" in content and not wide:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise UserError(
+            f"The file {str(path)!r} is no text: line {line} holds a zero byte. Data of another format, or text in "
+            f"UTF-16 without a byte order mark, has to be saved as UTF-8 first."
+        )
+    encoding = "utf-16" if wide else "utf-8-sig"
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -108,6 +116,8 @@ def _read_separated(path: Path, text: str, suffix: str) -> pa.Table:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(io.StringIO(text), **options)
+            first = pd.read_csv(io.StringIO(text), header=None, nrows=1, dtype=str, **options)
+            _check_names(path, first.iloc[0].dropna().tolist())  # pandas renames a second column of a name
             numeric = [place for place, kind in enumerate(frame.dtypes) if pd.api.types.is_numeric_dtype(kind)]
             if numeric and re.search(r"(?<![\d.])0\d", text):
                 written = pd.read_csv(io.StringIO(text), usecols=numeric, dtype=str, **options)
@@ -123,7 +133,18 @@ def _read_separated(path: Path, text: str, suffix: str) -> pa.Table:
             f"The file {str(path)!r} cannot be read as a table separated by {separator!r} whose first line holds the "
             f"column names: {reason}"
         ) from error
-    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    for place, column in enumerate(table.columns):
+        if column.null_count == len(table) > 0:  # which pandas takes for numbers
+            table = table.set_column(place, table.column_names[place], pa.nulls(len(table)))
+    return table
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise UserError(
+            f"The file {str(path)!r} has two columns named {twice[0]!r}: give every column a name of its own."
+        )
 
 
 def _has_stray_quotes(text: str) -> bool:
@@ -147,6 +168,11 @@ def _json_records(path: Path, text: str) -> list[dict[str, Any]]:
             if isinstance(document, dict):
                 lists = [value for value in document.values() if isinstance(value, list)]
                 document = lists[0] if len(lists) == 1 else [document]
+            if not isinstance(document, list):
+                raise UserError(
+                    f"The file {str(path)!r} holds a JSON {type(document).__name__}, where a list of objects such as "
+                    f'{{"text": "…", "label": "…"}} is expected.'
+                )
             numbered = list(enumerate(document, 1))
             return [_as_object(path, f"entry {number}", record) for number, record in numbered]
     except json.JSONDecodeError as error:
@@ -182,7 +208,12 @@ def _table(path: Path, columns: dict[str, list[Any]]) -> pa.Table:
     for name, values in columns.items():
         try:
             arrays[name] = pa.array(values)
-        except (pa.ArrowException, OverflowError) as error:
+        except OverflowError as error:
+            raise UserError(
+                f"The column {name!r} of {str(path)!r} holds a whole number that does not fit into 64 bits: write it "
+                f"as a string, in quotes."
+            ) from error
+        except pa.ArrowException as error:
             kinds = dict.fromkeys(type(value).__name__ for value in values if value is not None)
             first = type(next(value for value in values if value is not None))
             odd = next((row for row, value in enumerate(values) if value is not None and type(value) is not first), 0)
