@@ -1,0 +1,143 @@
+"""Training speed of the AWD-LSTM language model against fastai's, and against a plain stack of `nn.LSTM`.
+
+    python benchmarks/awd_lstm_throughput.py [--device cuda] [--embedding_size 400 --hidden_size 1152]
+
+All three have the same sizes and read the same windows with their state carried over, window by window in turn, under
+Adam and clipping. The plain stack has no regularisation at all; ours and fastai's have all of it: weight drop, locked
+and embedding dropout, tied embeddings, AR and TAR. Tokens per second and their ratios to the plain stack are printed.
+Without fastai (`pip install fastai`, of which only the text models are imported) its rows are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tl_toolkit.models import AwdLstmConfig, AwdLstmForCausalLM
+
+# From inputs and targets (batch, time) to the loss; the state is kept between calls.
+Step = Callable[[Tensor, Tensor], Tensor]
+
+
+class PlainStack(nn.Module):
+    """Embedding, LSTM layers of changing sizes, and the embedding again as the output layer."""
+
+    def __init__(self, config: AwdLstmConfig) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
+        self.layers = nn.ModuleList(nn.LSTM(*sizes, batch_first=True) for sizes in config.layer_sizes())
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, inputs: Tensor, states: list[Any]) -> tuple[Tensor, list[Any]]:
+        hidden, new_states = self.embedding(inputs), []
+        for layer, state in zip(self.layers, states, strict=True):
+            hidden, state = layer(hidden, state)
+            new_states.append(tuple(tensor.detach() for tensor in state))
+        return functional.linear(hidden, self.embedding.weight, self.bias), new_states
+
+
+def plain_step(config: AwdLstmConfig, device: str) -> tuple[nn.Module, Step]:
+    model = PlainStack(config).to(device).train()
+    states: list[Any] = [None] * config.num_hidden_layers
+
+    def step(inputs: Tensor, targets: Tensor) -> Tensor:
+        nonlocal states
+        logits, states = model(inputs, states)
+        return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    return model, step
+
+
+def our_step(config: AwdLstmConfig, device: str) -> tuple[nn.Module, Step]:
+    model = AwdLstmForCausalLM(config).to(device).train()
+    cache = None
+
+    def step(inputs: Tensor, targets: Tensor) -> Tensor:
+        nonlocal cache
+        outputs = model(inputs, past_key_values=cache, use_cache=True, shift_labels=targets)
+        cache = outputs.past_key_values.detach()
+        return outputs.loss
+
+    return model, step
+
+
+def fastai_step(config: AwdLstmConfig, device: str) -> tuple[nn.Module, Step] | None:
+    try:
+        from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
+        from fastai.text.models.core import get_language_model
+    except ImportError as error:
+        print(f"fastai is left out: {error}")
+        return None
+    dropouts = {
+        "output_p": "output",
+        "hidden_p": "hidden",
+        "input_p": "input",
+        "embed_p": "embedding",
+        "weight_p": "weight",
+    }
+    settings = {**awd_lstm_lm_config, **{theirs: config.dropout(ours) for theirs, ours in dropouts.items()}}
+    settings |= {"emb_sz": config.embedding_size, "n_hid": config.hidden_size, "n_layers": config.num_hidden_layers}
+    model = get_language_model(AWD_LSTM, config.vocab_size, config=settings).to(device).train()
+
+    def step(inputs: Tensor, targets: Tensor) -> Tensor:
+        logits, raw, dropped = model(inputs)
+        loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        # As its RNNRegularizer adds them.
+        loss = loss + config.activation_regularization * dropped.float().pow(2).mean()
+        return loss + config.temporal_activation_regularization * (raw[:, 1:] - raw[:, :-1]).float().pow(2).mean()
+
+    return model, step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--vocab_size", type=int, default=10_000)
+    parser.add_argument("--embedding_size", type=int, default=200)
+    parser.add_argument("--hidden_size", type=int, default=400)
+    parser.add_argument("--num_hidden_layers", type=int, default=3)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--window_length", type=int, default=70)
+    parser.add_argument("--windows", type=int, default=20)
+    options = parser.parse_args()
+    config = AwdLstmConfig(
+        vocab_size=options.vocab_size,
+        embedding_size=options.embedding_size,
+        hidden_size=options.hidden_size,
+        num_hidden_layers=options.num_hidden_layers,
+    )
+    made = {"plain nn.LSTM stack": plain_step, "ours": our_step, "fastai": fastai_step}
+    contestants = {name: pair for name, make in made.items() if (pair := make(config, options.device)) is not None}
+    optimizers = {name: torch.optim.Adam(model.parameters(), lr=1e-3) for name, (model, _) in contestants.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    generator = torch.Generator().manual_seed(1)
+    for number in range(options.windows + 2):
+        size = (options.batch_size, options.window_length + 1)
+        window = torch.randint(0, options.vocab_size, size, generator=generator).to(options.device)
+        names = list(contestants)
+        for name in names[number % len(names) :] + names[: number % len(names)]:  # each goes first in turn
+            model, step = contestants[name]
+            began = time.perf_counter()
+            step(window[:, :-1], window[:, 1:]).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.25)
+            optimizers[name].step()
+            optimizers[name].zero_grad()
+            if options.device == "cuda":
+                torch.cuda.synchronize()
+            if number >= 2:  # the first windows warm up
+                seconds[name].append(time.perf_counter() - began)
+    print(f"{torch.get_num_threads()} threads on {options.device}; {config.layer_sizes()}, {options.vocab_size} words")
+    tokens, base = options.batch_size * options.window_length, median(seconds["plain nn.LSTM stack"])
+    for name, taken in seconds.items():
+        print(f"{name:<22} {tokens / median(taken):8.0f} tokens/s   {base / median(taken):5.2f} x")
+
+
+if __name__ == "__main__":
+    main()
