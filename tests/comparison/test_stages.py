@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,40 +14,32 @@ from tl_toolkit.comparison.grid import Grid, make_grid
 from tl_toolkit.comparison.records import Result, read_results
 from tl_toolkit.comparison.report import write_report
 from tl_toolkit.errors import UserError
+from tl_toolkit.training.arguments import Arguments
+from tl_toolkit.training.pretrain_arguments import PretrainArguments
 from tl_toolkit.training.record import read_record, write_json
 
-WORDS = ["the", "a", "of", "iron", "tin", "apple", "pear", "rhine", "elbe"]
+
+class Call(NamedTuple):
+    """What pre-training was asked for, and what its folder held."""
+
+    arguments: PretrainArguments
+    found: list[str]
 
 
 class Pretraining:
     """Stands for the pre-training recipe: leaves a language model, notes what it was asked for, fails when told to."""
 
     def __init__(self) -> None:
-        self.calls: list[dict[str, Any]] = []
+        self.calls: list[Call] = []
         self.failing: dict[str, BaseException] = {}
 
-    def arguments(self, settings: dict[str, Any], where: str) -> SimpleNamespace:
-        if "typo" in settings:
-            raise UserError(f"Unknown key 'typo' in {where}.")
-        names = ("dataset_name", "dataset_config_name", "dataset_revision")
-        return SimpleNamespace(settings=settings, data=SimpleNamespace(**{name: settings.get(name) for name in names}))
-
-    def run(self, arguments: SimpleNamespace) -> dict[str, Any]:
-        from tl_toolkit.data.tokenizers import build_tokenizer
-        from tl_toolkit.models import RnnConfig, RnnForCausalLM
-
-        settings = arguments.settings
-        folder = Path(settings["output_dir"])
-        self.calls.append({**settings, "found": sorted(path.name for path in folder.iterdir())})
-        if settings["name"] in self.failing:
+    def run(self, arguments: PretrainArguments) -> dict[str, Any]:
+        folder = Path(arguments.run.output_dir)
+        self.calls.append(Call(arguments, sorted(path.name for path in folder.iterdir())))
+        if arguments.run.name in self.failing:
             (folder / "checkpoint-3").mkdir(exist_ok=True)
-            raise self.failing[settings["name"]]
-        tokenizer = build_tokenizer(
-            "word", WORDS * 2, vocab_size=53, min_frequency=1, lowercase=None, max_length=None, more_words=()
-        )
-        sizes = {"embedding_size": 7, "hidden_size": 13, "num_hidden_layers": 1}
-        RnnForCausalLM(RnnConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+            raise self.failing[arguments.run.name]
+        (folder / "model.safetensors").write_text("weights")
         record = {
             "schema_version": 1, "status": "completed", "error": None, "cost": {"train_seconds": 31.0},
             "metrics": {"validation": {"perplexity": 17.0}},
@@ -59,14 +49,13 @@ class Pretraining:
 
     @property
     def names(self) -> list[str]:
-        return [call["name"] for call in self.calls]
+        return [call.arguments.run.name for call in self.calls]
 
 
 @pytest.fixture
 def pretraining(monkeypatch: pytest.MonkeyPatch) -> Pretraining:
-    fake, module = Pretraining(), ModuleType("tl_toolkit.training.pretrain")
-    module.pretrain, module.pretrain_arguments_from = fake.run, fake.arguments
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    fake = Pretraining()
+    monkeypatch.setattr("tl_toolkit.training.pretrain.pretrain", fake.run)
     return fake
 
 
@@ -93,9 +82,9 @@ def test_stages_stand_behind_those_they_start_from(pretraining: Pretraining, tmp
     assert [run.arguments(tmp_path).model.model_name_or_path for run in grid.runs] == [
         None, str(tmp_path / "stages" / "general"), str(tmp_path / "stages" / "adapted"),
     ]  # fmt: skip
-    settings = grid.stages["adapted"].arguments(tmp_path).settings
-    assert settings["model_name_or_path"] == str(tmp_path / "stages" / "general")
-    assert settings["output_dir"] == str(tmp_path / "stages" / "adapted")
+    arguments = grid.stages["adapted"].arguments(tmp_path)
+    assert arguments.model.model_name_or_path == str(tmp_path / "stages" / "general")
+    assert arguments.run.output_dir == str(tmp_path / "stages" / "adapted")
 
 
 def test_a_stage_shared_by_two_others_comes_once(pretraining: Pretraining) -> None:
@@ -135,7 +124,9 @@ def change(stage: str, **settings: Any) -> dict:
         (change("general", model_name_or_path="stage:adapted"), ["general -> adapted -> general"]),
         (change("general", tokenizer_name="stage:general"), ["general -> general"]),
         (change("general", output_dir="x"), ["output_dir", "'general'"]),
-        (change("general", typo=1), ["typo", "'general'"]),
+        (change("general", evaluate_only=True), ["evaluate_only", "'general'", "no model"]),
+        (change("general", window_lenght=1), ["window_lenght", "'window_length'", "'general'"]),
+        (change("general", strategy="full"), ["'full'", "--model_type 'rnn'"]),
         ({**CONTENT, "stages": {}}, ["the entry 'general'", "there are no stages"]),
         ({**CONTENT, "stages": ["general"]}, ["'stages'", "mapping"]),
         ({**CONTENT, "stages": {**STAGES, "../up": {}}}, ["'../up'"]),
@@ -157,20 +148,32 @@ def test_a_stage_without_use_is_left_out_with_a_warning(
 
 @pytest.fixture
 def content(dataset_folder: Path) -> dict:
-    rnn = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=13,num_hidden_layers=1"}
     return {
-        "dataset_name": str(dataset_folder), "use_cpu": True, "num_train_epochs": 1, "label_budgets": [12],
-        "seeds": [1], "keep_models": False,
+        **CONTENT,
+        "dataset_name": str(dataset_folder),
+        "label_budgets": [12],
         "stages": {name: {**own, "dataset_name": str(dataset_folder)} for name, own in STAGES.items()},
-        "entries": [{**ENTRIES[0], **rnn}, *ENTRIES[1:]],
-    }  # fmt: skip
+    }
 
 
 Execute = Callable[..., tuple[list[str], dict[str, Result]]]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Execute:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., dict[str, Any]]) -> Execute:
+    """Works through a grid whose runs train nothing, but need the folders they start from."""
+
+    def train(arguments: Arguments) -> dict[str, Any]:
+        start = arguments.model.model_name_or_path
+        assert start is None or read_record(Path(start))["status"] == "completed"
+        folder = Path(arguments.run.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.safetensors").write_text("weights")
+        strategy = {"name": "full" if start else "scratch"}
+        return make_record(arguments.run.name, arguments.data.label_budget, arguments.run.seed, 0.7, strategy=strategy)
+
+    monkeypatch.setattr("tl_toolkit.training.run.run", train)
+
     def call(content: dict, **options: bool) -> tuple[list[str], dict[str, Result]]:
         lines: list[str] = []
         output = tmp_path / "out"
@@ -209,7 +212,7 @@ def test_stages_are_made_once_and_what_depends_on_a_change_again(
     content["stages"]["general"]["num_train_epochs"] = 3
     run({**content, "seeds": [1, 2]})
     assert pretraining.names[3:] == ["general", "adapted"]
-    assert [call["found"] for call in pretraining.calls] == [["stage.json"]] * 5  # nothing is left of other settings
+    assert [call.found for call in pretraining.calls] == [["stage.json"]] * 5  # nothing is left of other settings
 
 
 def test_a_failed_stage_fails_the_runs_that_need_it_and_no_other(
@@ -240,12 +243,12 @@ def test_a_killed_stage_goes_on_if_its_settings_are_the_same(
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             run(content)
-    assert [call["found"] for call in pretraining.calls] == [["stage.json"], ["checkpoint-3", "stage.json"]]
-    assert all(call["resume_from_checkpoint"] == "true" for call in pretraining.calls)
+    assert [call.found for call in pretraining.calls] == [["stage.json"], ["checkpoint-3", "stage.json"]]
+    assert all(call.arguments.run.resume_from_checkpoint == "true" for call in pretraining.calls)
     content["stages"]["general"]["learning_rate"] = 0.5
     pretraining.failing.clear()
     run(content)
-    assert pretraining.calls[2]["found"] == ["stage.json"]
+    assert pretraining.calls[2].found == ["stage.json"]
     left = {path.name for path in (tmp_path / "out" / "stages").iterdir()}
     assert left == {"general", "adapted"}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import UserError, listing, nearest
+from ..strategies import make_strategy
 from .keys import key_of, state_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ FOLDER = "stages"
 _PREFIX = "stage:"
 _MAY_NAME_A_STAGE = ("model_name_or_path", "tokenizer_name")
 _SET_BY_THE_GRID = ("name", "output_dir", "overwrite_output_dir", "resume_from_checkpoint")
+_LEAVE_NO_MODEL = ("evaluate_only", "find_lr")
 _OF_THE_DATASET = ("dataset_config_name", "dataset_revision")
 
 
@@ -96,6 +98,10 @@ def make_stages(
     for name, own in settings.items():
         if taken := [key for key in _SET_BY_THE_GRID if key in own]:
             raise UserError(f"The key {taken[0]!r} of the stage {name!r} in {where} is set by the grid itself.")
+        if taken := [key for key in _LEAVE_NO_MODEL if key in own]:
+            raise UserError(
+                f"{taken[0]!r} in the stage {name!r} of {where} leaves no model to start from: leave it out."
+            )
     before: dict[str, tuple[str, ...]] = {}
     for entry, names in needed_by.items():
         for name in names:
@@ -116,7 +122,8 @@ def in_order(names: Iterable[str], stages: Mapping[str, Stage]) -> tuple[str, ..
 def _check(stage: Stage, where: str) -> None:
     from ..training.pretrain import pretrain_arguments_from
 
-    pretrain_arguments_from(stage.settings, f"the stage {stage.name!r} of {where}")
+    arguments = pretrain_arguments_from(stage.settings, f"the stage {stage.name!r} of {where}")
+    make_strategy(arguments.strategy, arguments.model)
 
 
 def _collect(
