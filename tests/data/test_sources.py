@@ -227,8 +227,15 @@ def test_names_that_lead_nowhere(tmp_path):
     with pytest.raises(UserError, match="does not apply to a single file"):
         load(tmp_path / "rows.csv", dataset_config_name="x")
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(UserError, match="nothing"):
+    with pytest.raises(UserError, match="dataset .*nothing' holds no data: files that end in '.csv'"):
         load(tmp_path / "nothing")
+    (tmp_path / "half").mkdir()
+    for name, rows in (("train", ["a"]), ("test", [])):
+        Dataset.from_dict({"text": rows}, features=Features({"text": Value("string")})).to_parquet(
+            tmp_path / "half" / f"{name}.parquet"
+        )
+    with pytest.raises(UserError, match="half' has an empty split: no row is in '.*test.parquet'"):
+        load(tmp_path / "half")
     (tmp_path / "corrupt").mkdir()
     (tmp_path / "corrupt" / "train.parquet").write_bytes(b"PAR1 but no more")
     with pytest.raises(UserError, match="cannot be loaded"):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ class Source:
 _remembered: dict[tuple[str | None, ...], Source] | None = None
 
 
-@contextmanager
+@contextlib.contextmanager
 def remember_sources() -> Iterator[None]:
     """Within this context a dataset is read and hashed once, however many runs ask for it."""
     global _remembered
@@ -132,10 +132,15 @@ def _load_folder(name: str, path: Path, config: str | None) -> DatasetDict:
 
 def _load_with_datasets(name: str, path: str, config: str | None, revision: str | None, **options: Any) -> DatasetDict:
     import datasets
+    from datasets.data_files import EmptyDatasetError
 
     try:
         with _quiet_below_warnings():
             return datasets.load_dataset(path, config, revision=revision, **options)
+    except EmptyDatasetError as error:
+        raise UserError(
+            f"The dataset {name!r} holds no data: files that end in {listing(SUFFIXES)} can be read."
+        ) from error
     except (datasets.exceptions.DatasetNotFoundError, FileNotFoundError) as error:
         where = f" at revision {revision!r}" if revision else ""
         raise UserError(f"The dataset {name!r}{where} was not found: {_innermost(error)}") from error
@@ -149,6 +154,8 @@ def _load_with_datasets(name: str, path: str, config: str | None, revision: str 
             raise UserError(f"The split {empty.group(1)!r} of the dataset {name!r} is empty: it has no row.") from error
         raise UserError(_configuration_message(name, path, config, revision) or _failure(name, error)) from error
     except Exception as error:  # datasets wraps what goes wrong in many types, and readers of file formats add theirs
+        if "BatchSize must be greater than 0" in str(error.__cause__):  # a parquet file without rows
+            raise UserError(f"The dataset {name!r} has {_empty_parquet(path)}: remove it, or fill it.") from error
         raise UserError(_failure(name, error)) from error
 
 
@@ -170,6 +177,18 @@ def _configuration_message(name: str, path: str, config: str | None, revision: s
             f"{nearest(config, known)}"
         )
     return None
+
+
+def _empty_parquet(path: str) -> str:
+    """A split without rows in words, with its file if that is here."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for file in sorted(Path(path).rglob("*.parquet")):
+        with contextlib.suppress(pa.ArrowException, OSError):
+            if pq.read_metadata(file).num_rows == 0:
+                return f"an empty split: no row is in {str(file)!r}"
+    return "an empty split"
 
 
 def _failure(name: str, error: BaseException) -> str:
