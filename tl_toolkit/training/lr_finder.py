@@ -84,7 +84,7 @@ class _Sweep(TrainerCallback):
         self.rates: list[float] = []
         self.losses: list[float] = []
         self.smoothed: list[float] = []
-        self._average = 0.0
+        self._average, self._rate = 0.0, start
 
     def rate(self, step: int) -> float:
         return self.start * (self.end / self.start) ** (step / (self.steps - 1))
@@ -107,6 +107,7 @@ class _Sweep(TrainerCallback):
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer._tr_loss.zero_()  # Trainer adds up the losses of the parts of an update, and of all updates
+        self._rate = self.rate(self.trainer.lr_scheduler.last_epoch)  # it stands still where half precision overflows
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # The same on every process, so that all stop together.
@@ -114,7 +115,7 @@ class _Sweep(TrainerCallback):
         if not math.isfinite(loss):
             control.should_training_stop = True
             return
-        self.rates.append(self.rate(len(self.rates)))
+        self.rates.append(self._rate)
         self.losses.append(loss)
         self._average = SMOOTHING * self._average + (1 - SMOOTHING) * loss
         self.smoothed.append(self._average / (1 - SMOOTHING ** len(self.losses)))

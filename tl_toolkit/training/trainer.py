@@ -46,7 +46,7 @@ class BaseTrainer(AveragingTrainer):
             if settings.keys() & {"params", "model", "optimizer_dict"}:  # optimisers that choose their own groups
                 if self.learning_rates:
                     raise UserError(
-                        f"--optim {self.args.optim} chooses its own groups of parameters, so that layers cannot be "
+                        f"--optim {self.args.optim.value} chooses its own groups of parameters, so that layers cannot be "
                         "given learning rates of their own. Choose another one, or --strategy full."
                     )
                 return super().create_optimizer(model)
