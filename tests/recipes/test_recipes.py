@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from tl_toolkit.comparison.grid import make_grid
 from tl_toolkit.errors import UserError
@@ -110,6 +112,25 @@ def test_two_processes_do_what_one_does(dataset_folder: Path, tmp_path: Path, or
         np.testing.assert_allclose(np.stack(first["scores"]), np.stack(second["scores"]), atol=1e-5)
         for metric, value in one["metrics"][split].items():
             assert two["metrics"][split][metric] == pytest.approx(value, abs=1e-5)
+
+
+def test_layers_unfrozen_late_are_averaged_over_two_processes(dataset_folder: Path, tmp_path: Path) -> None:
+    """Each process sees other rows, so that a layer trained on its own rows alone would end elsewhere."""
+    recipe, rows = str(RECIPES / "finetune.py"), ["--dataset_name", str(dataset_folder), "--disable_tqdm"]
+    base = str(tmp_path / "base")
+    assert start(sys.executable, recipe, *RNN, *rows, "--num_train_epochs", "1", "--output_dir", base).returncode == 0
+    common = [
+        recipe, "--model_name_or_path", base, *rows, "--strategy", "gradual_unfreezing", "--num_train_epochs", "4",
+        "--optim", "sgd", "--learning_rate", "2", "--load_best_model_at_end", "false", "--use_cpu",
+    ]  # fmt: skip
+    for name, config, batch, parts in (("one", "one_cpu.yaml", "12", "1"), ("two", "two_cpu.yaml", "3", "2")):
+        sizes = ["--per_device_train_batch_size", batch, "--gradient_accumulation_steps", parts]
+        done = launch(config, *common, *sizes, "--output_dir", str(tmp_path / name))
+        assert done.returncode == 0, done.stderr[-2000:]
+    before, one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("base", "one", "two"))
+    for name, weight in one.items():
+        assert not torch.allclose(weight, before[name], atol=1e-3), name  # there was something to average
+        torch.testing.assert_close(two[name], weight, atol=1e-5, rtol=1e-4)
 
 
 def test_an_error_on_two_processes_is_printed_once_and_nobody_waits(tmp_path: Path) -> None:
