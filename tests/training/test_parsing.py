@@ -34,6 +34,35 @@ def test_a_wrong_flag_is_named(flags: list[str], names: list[str]) -> None:
     assert all(name in str(caught.value) for name in names)
 
 
+@pytest.mark.parametrize("name", ["num_train_epochs", "learning_rate", "weight_decay", "max_grad_norm", "lr_ratio"])
+def test_numbers_that_are_none_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=f"--{name} is nan, where a number is expected"):
+        parse_arguments([f"--{name}", "nan"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("num_train_epochs", "inf", "a finite number of 0 or more"),
+        ("learning_rate", "inf", "a finite number of 0 or more"),
+        ("learning_rate", "-1.0", "a finite number of 0 or more"),
+        ("seed", "-1", "a whole number from 0 to 4294967295"),
+        ("seed", "4294967296", "a whole number from 0 to 4294967295"),
+        ("data_seed", "-3", "a whole number from 0 to 4294967295"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(name: str, value: str, expected: str) -> None:
+    with pytest.raises(UserError, match=f"--{name} is {value}, where {expected} is expected"):
+        parse_arguments([f"--{name}={value}"])
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("seed: 1\nmodel_type: rnn\nseed: 2\n")
+    with pytest.raises(UserError, match="run.yaml' .*the key 'seed' stands twice.*line 3"):
+        parse_arguments(["--config", str(config)])
+
+
 def test_a_wrong_key_is_named_with_the_nearest(tmp_path: Path) -> None:
     config = tmp_path / "run.yaml"
     config.write_text("modeltype: rnn\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -265,13 +266,21 @@ class RunArguments(TrainingArguments):
         self.use_cpu = self.use_cpu or ("LOCAL_RANK" in os.environ and not torch.accelerator.is_available())
         if str(self.resume_from_checkpoint).lower() in ("false", "no"):
             self.resume_from_checkpoint = None
+        for f in dataclasses.fields(self):
+            if isinstance(value := getattr(self, f.name, None), float) and math.isnan(value):
+                raise UserError(f"--{f.name} is nan, where a number is expected.")
         positive = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
         for name in positive:
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} is {getattr(self, name)}, where 1 or more is expected.")
         for name in ("learning_rate", "num_train_epochs", "min_train_steps", "weight_decay", "nt_asgd_interval"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name} is {getattr(self, name)}, where 0 or more is expected.")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"--{name} is {getattr(self, name)}, where a finite number of 0 or more is expected.")
+        for name in ("seed", "data_seed"):
+            if not 0 <= (getattr(self, name) or 0) < 2**32:  # as numpy's generators take them
+                raise UserError(
+                    f"--{name} is {getattr(self, name)}, where a whole number from 0 to {2**32 - 1} is expected."
+                )
         if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
             raise UserError(
                 f"--early_stopping_patience is {self.early_stopping_patience}, where 1 or more is expected."
