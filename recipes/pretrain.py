@@ -20,7 +20,7 @@ def main() -> None:
     from tl_toolkit.training.summary import print_language_model_summary
 
     record = pretrain(arguments)
-    if arguments.run.process_index == 0:
+    if arguments.run.process_index == 0 and not arguments.run.find_lr:
         print_language_model_summary(record, arguments.run.output_dir)
 
 
