@@ -230,6 +230,12 @@ def test_bad_input_is_named_and_leaves_nothing(
     assert not list(tmp_path.glob("out/*"))
 
 
+def test_an_architecture_without_the_head_is_named_without_a_list_of_all_others(finetune: Finetune) -> None:
+    with pytest.raises(UserError, match="ViTConfig.*no head for AutoModelForSequenceClassification") as caught:
+        finetune(model_type="vit", config_overrides="hidden_size=12,num_hidden_layers=1,num_attention_heads=2")
+    assert len(str(caught.value)) < 300
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(
     finetune: Finetune, tmp_path: Path, tiny_rnn: dict, bert_checkpoint: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -341,6 +342,8 @@ def _load(make: Callable[[], T], what: str) -> T:
         if "out of memory" in str(error):
             raise
         problem = " ".join(str(error).split())
+        if found := re.match(r"Unrecognized configuration class .*?(\w+)'> for this kind of AutoModel: (\w+)", problem):
+            problem = f"An architecture of {found[1]} has no head for {found[2]}, as bert, gpt2 and rnn have one."
         raise UserError(f"Could not make or load {what}. {problem[:600]}") from error
 
 
