@@ -57,6 +57,7 @@ def test_a_key_changes_with_what_the_result_depends_on() -> None:
         ({**CONTENT, "entries": [{"name": "x"}]}, ["--model_type"]),
         ({**CONTENT, "entries": [{**ENTRIES[0], "dataset_name": "y"}]}, ["dataset_name", "lstm"]),
         ({**CONTENT, "seed": 3}, ["seed", "seeds"]),
+        ({**CONTENT, "entries": [{**ENTRIES[0], "find_lr": True}]}, ["find_lr", "finetune.py"]),
         ({**CONTENT, "seeds": {100: [1]}}, ["500"]),
         ({**CONTENT, "seeds": [True]}, ["seeds"]),
         ({**CONTENT, "label_budgets": [0]}, ["label_budgets"]),

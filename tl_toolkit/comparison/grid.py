@@ -144,6 +144,8 @@ def _check_keys(mapping: Mapping[str, Any], known: set[str], where: str) -> None
     for key in mapping:
         if key in _SET_BY_THE_GRID:
             raise UserError(f"The key {key!r} in {where} is set by the grid itself: use label_budgets and seeds.")
+        if key == "find_lr":
+            raise UserError(f"The key 'find_lr' in {where} trains nothing that could be compared: use finetune.py.")
         if key not in known:
             raise UserError(f"Unknown key {key!r} in {where}.{nearest(str(key), known)}")
 
