@@ -60,9 +60,8 @@ def needs_own_reader(path: Path) -> bool:
     """Whether the file is an archive of a protocol that torch's `weights_only` cannot read."""
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        with archive.open(_pickle_name(archive)) as file:
-            start = file.read(2)
+    with zipfile.ZipFile(path) as archive, archive.open(_pickle_name(archive)) as file:
+        start = file.read(2)
     return start[:1] == pickle.PROTO and start[1] > _NEWEST_OF_TORCH
 
 

@@ -1,0 +1,181 @@
+"""A conversion from beginning to end: read, convert, write a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..data.fastai_tokenizer import BOS, PAD, UNK, fastai_tokenizer, fastai_vocabulary
+from ..errors import UserError
+from ..training.output_dir import check_free, staged
+from ..training.parsing import into_dataclasses, make_parser, settings_and_flags
+from .fastai import convert_fastai, read_fastai, to_fastai
+from .flair import convert_flair, read_flair
+from .safe_pickle import write_plain_pickle
+from .vocabulary import read_vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+
+@dataclass
+class ConvertArguments:
+    """What to convert, and where to."""
+
+    output_dir: str = field(metadata={"help": "The folder to write; it must not hold a model yet."})
+    source: Literal["fastai", "flair"] | None = field(
+        default=None, metadata={"help": "The library whose weights become a model of the toolkit."}
+    )
+    target: Literal["fastai"] | None = field(
+        default=None, metadata={"help": "The library for which a model of the toolkit is written."}
+    )
+    weights: str | None = field(
+        default=None, metadata={"help": "With --source: the file of weights, for flair also a folder with one."}
+    )
+    vocab: str | None = field(
+        default=None,
+        metadata={"help": "With --source: tokens by id, a pickled or JSON list of strings. Flair's own file has them."},
+    )
+    direction: Literal["forward", "backward"] | None = field(
+        default=None,
+        metadata={"help": "With --source: how the model reads. By default what Flair's file says, forward for fastai."},
+    )
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "With --target: the model folder to convert."}
+    )
+
+    def __post_init__(self) -> None:
+        if (self.source is None) == (self.target is None):
+            raise ValueError("give one of --source (fastai or flair) and --target (fastai).")
+        needed = {"fastai": ("weights", "vocab"), "flair": ("weights",), None: ("model_name_or_path",)}[self.source]
+        missing = [f"--{name}" for name in needed if getattr(self, name) is None]
+        if missing:
+            what = f"--source {self.source}" if self.source else f"--target {self.target}"
+            raise ValueError(f"{what} needs {' and '.join(missing)}.")
+
+
+def parse_convert_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> ConvertArguments:
+    """The arguments of `convert.py` from a command line.
+
+    Raises:
+        UserError: an unknown flag or key, a value of the wrong type, or something missing.
+    """
+    parser = make_parser(description, (ConvertArguments,))
+    return into_dataclasses(parser, settings_and_flags(parser, argv), (ConvertArguments,))[0]
+
+
+def convert(arguments: ConvertArguments) -> list[Path]:
+    """Convert, and return the files that were written.
+
+    Raises:
+        UserError: files that cannot be read, hold more than tensors and plain values, or do not go together.
+    """
+    output_dir = Path(arguments.output_dir)
+    sources = [arguments.weights, arguments.vocab, arguments.model_name_or_path]
+    check_free(output_dir, overwrite=False, sources=sources)
+    if arguments.target == "fastai":
+        return _write_for_fastai(str(arguments.model_name_or_path), output_dir)
+    location = Path(str(arguments.weights)).expanduser()
+    vocab = Path(arguments.vocab).expanduser() if arguments.vocab else None
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    if arguments.source == "flair":
+        model, tokenizer = convert_flair(read_flair(location, vocab, arguments.direction))
+    else:
+        assert vocab is not None
+        model, tokenizer = from_fastai(location, vocab, arguments.direction or "forward")
+    return save(model, tokenizer, output_dir)
+
+
+def from_fastai(weights: Path, vocab: Path, direction: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """fastai's model and vocabulary as a model of the toolkit and its tokenizer.
+
+    Raises:
+        UserError: files that cannot be read, or do not go together.
+    """
+    vocabulary = read_vocabulary(vocab)
+    tokenizer = fastai_tokenizer(vocabulary.tokens)
+    special_ids = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.bos_token_id}
+    model = convert_fastai(read_fastai(weights), direction, special_ids, vocabulary.labels)
+    if model.config.vocab_size != len(vocabulary.tokens):
+        raise UserError(
+            f"The weights {str(weights)!r} are of {model.config.vocab_size} tokens and the vocabulary {str(vocab)!r} "
+            f"has {len(vocabulary.tokens)}: they do not belong together."
+        )
+    return model, tokenizer
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, output_dir: Path) -> list[Path]:
+    """Write model, code and tokenizer as one folder that `from_pretrained` loads."""
+    with staged(output_dir) as staging:
+        model.save_pretrained(staging)
+        tokenizer.save_pretrained(staging)
+        names = [path.relative_to(staging) for path in sorted(staging.rglob("*")) if path.is_file()]
+    return [output_dir / name for name in names]
+
+
+def _write_for_fastai(name: str, output_dir: Path) -> list[Path]:
+    import torch
+    from transformers import AutoTokenizer
+
+    model = _load(name)
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    tokens, order = _fastai_order(tokenizer, model.config.vocab_size)
+    states = to_fastai(model, order)
+    labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    is_classifier = type(model).__name__.endswith("SequenceClassification")
+    written = []
+    with staged(output_dir) as staging:
+        for direction, state in states.items():
+            weights = "weights.pth" if len(states) == 1 else f"weights_{direction}.pth"
+            torch.save(_sharing_tied(state), staging / weights)
+            written.append(output_dir / weights)
+        write_plain_pickle(staging / "vocab.pkl", [tokens, labels] if is_classifier else tokens)
+    return [*written, output_dir / "vocab.pkl"]
+
+
+def _sharing_tied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, on the CPU; one that occurs under several names is saved once."""
+    copies = {id(tensor): tensor.detach().cpu().contiguous() for tensor in state.values()}
+    return {name: copies[id(tensor)] for name, tensor in state.items()}
+
+
+def _load(name: str) -> PreTrainedModel:
+    import torch
+    import transformers
+    from transformers import AutoConfig
+
+    from .. import models
+
+    if not Path(name).expanduser().is_dir():
+        raise UserError(f"There is no model folder {name!r} (--model_name_or_path).")
+    try:
+        config = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise UserError(f"The folder {name!r} (--model_name_or_path) holds no model: {error}") from error
+    architecture = (config.architectures or ["AwdLstmModel"])[0]
+    if config.model_type != "awd_lstm":
+        raise UserError(
+            f"fastai has no counterpart of {architecture} ({config.model_type}) in {name!r}: only awd_lstm models are "
+            "converted to it."
+        )
+    model_class = getattr(models, architecture, None) or getattr(transformers, architecture)
+    return model_class.from_pretrained(name, dtype=torch.float32)
+
+
+def _fastai_order(tokenizer: PreTrainedTokenizerFast, vocab_size: int) -> tuple[list[str], list[int]]:
+    """fastai's vocabulary, and for each of its ids ours.
+
+    fastai takes 0 for unknown words and 1 for padding, whatever stands there: ours are moved to these places, under
+    fastai's names. Rows of the weights that no token has are filled up.
+    """
+    tokens = fastai_vocabulary(tokenizer)
+    renamed = {tokenizer.unk_token: UNK, tokenizer.pad_token: PAD, tokenizer.bos_token: BOS}
+    tokens = [renamed.get(token, token) for token in tokens]
+    tokens += ["xxfake"] * (vocab_size - len(tokens))
+    first = [tokens.index(token) for token in (UNK, PAD) if token in tokens]
+    order = [*first, *(index for index in range(vocab_size) if index not in first)]
+    return [tokens[index] for index in order], order

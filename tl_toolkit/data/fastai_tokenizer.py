@@ -1,0 +1,230 @@
+"""fastai's text rules as a fast tokenizer (Howard and Ruder 2018; fastai 2, `fastai.text.core`).
+
+fastai rewrites a text by eight rules and then splits it with spaCy: `Wow!!!!` becomes `xxbos xxmaj wow xxrep 4 !`.
+Here the rules are normalizers and the splitting is pre-tokenizers of the tokenizers library, so that the whole is one
+`tokenizer.json`. Replacements of that library cannot refer to what was matched. Marks are therefore *inserted*, by
+patterns that match nothing but a place, and then what they make superfluous is removed.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from tl_toolkit.errors import UserError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+UNK, PAD, BOS, EOS, FLD, REP, WREP, UP, MAJ = SPECIAL_TOKENS = (
+    *("xxunk", "xxpad", "xxbos", "xxeos", "xxfld"),
+    *("xxrep", "xxwrep", "xxup", "xxmaj"),
+)
+FILLER = "xxfake"  # fills fastai's vocabularies up to a multiple of eight, as often as it takes
+_MARK = "\ue000"  # of no use in texts: a private character
+_MOST_REPEATED_CHARACTERS, _MOST_REPEATED_WORDS = 99, 20
+
+_FIX_HTML = (
+    *(("#39;", "'"), ("amp;", "&"), ("#146;", "'"), ("nbsp;", " "), ("#36;", "$"), ("\\n", "\n"), ("quot;", "'")),
+    *(("<br />", "\n"), ('\\"', '"'), ("<unk>", UNK), (" @.@ ", "."), (" @-@ ", "-"), ("...", " …")),
+)
+
+# What spaCy parts from the front of a word, from its end, and within it (spacy/lang/punctuation.py), for text in lower
+# case. Onigmo's syntax: \K keeps what stands before it out of the match, \G is where the last match ended.
+_QUOTES = r"""'"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧"""
+_PUNCTUATION = r"…,:;!?¿¡()\[\]{}<>_#*&。？！，、；：～·।،۔؛٪"
+_SYMBOL = "[\\p{So}&&[^▁]]"
+_EMOTICON = r"[:;=]['’]?-?[)(\]\[]+|[:;]-?[po](?![\p{L}0-9])|\(-?[:;=]|\)-?:|(?<![\p{L}0-9.,])8-?\)|<3(?![\p{L}0-9])"
+_PREFIX = rf"{_EMOTICON}|['’](?:em|cause|cos|cuz|bout|nuff|s)(?![\p{{L}}0-9])|\.\.+|''|[{_PUNCTUATION}{_QUOTES}§%=—–\p{{Sc}}{_SYMBOL}]|\+(?![0-9])"
+_UNITS = "[kcmd]?m[²³]?|ha|[µn]m|yd|in|ft|[mµk]?g|t|lb|oz|mph|mbar|[mkgt]b|%"
+# a full stop that belongs to its word
+_ABBREVIATION = r"(?<!\A[a-zäöü]|\Aco|\Avs|\Aa\.m|\Ap\.m|\Ai\.e|\Ae\.g|\Av\.s)"
+_SUFFIX = (
+    rf"{_EMOTICON}|\.\.+|''|['’]s|(?<!\Aol)[{_PUNCTUATION}{_QUOTES}—–{_SYMBOL}]|(?<=[0-9])\+|(?<=[0-9])\p{{Sc}}"
+    rf"|(?<=[0-9])(?:{_UNITS})"
+    rf"|{_ABBREVIATION}(?<=[0-9\p{{Ll}}\p{{Lo}}%²\-+{_PUNCTUATION}{_QUOTES}])\."
+)
+_LETTER = r"[\p{L}\p{M}]"
+_INFIX = (
+    rf"\.\.+|…|{_SYMBOL}|(?<=[0-9])[+\-*^](?=[0-9\-])|(?<={_LETTER}),(?={_LETTER})"
+    rf"|(?<=[{_QUOTES}])\.(?=[{_QUOTES}])"
+    rf"|(?<=[\p{{L}}\p{{M}}0-9])(?:---|--|——|[\-–—~])(?={_LETTER})|(?<=[\p{{L}}\p{{M}}0-9])[:<>=/](?={_LETTER})"
+)
+# Words that stand in spaCy's table of English exceptions: contractions with and without their apostrophe.
+_NEGATED = r"do|does|did|ca|could|have|has|had|ai|are|is|was|were|might|must|need|ought|sha|should|wo|would|may|dare"
+_CONTRACTIONS = "|".join(
+    [
+        rf"\A(?:{_NEGATED})\K(?:n['’]t|nt)\z",
+        r"\A(?:i|you|he|she|it|we|they|who|what|where|when|why|how|there|that|this)\K['’](?:ll|d|ve|re|m|s)\z",
+        r"\Ai\K(?:m|ve|d)\z|\A(?:you|they|what)\K(?:re|ve)\z|\A(?:we|who)\Kve\z|\A(?:you|they)\Kll\z|\A(?:that|what|there|he|she|who|where|how|when|why)\Ks\z",
+        r"\A(?:could|might|must|should|would)\K(?:['’]ve|ve)\z",
+        r"\A(?:we|you|he|they|it)\Kd\z|\A1?[0-9]\K(?:am|pm|a\.m\.|p\.m\.)\z",
+        r"\Acan\Knot\z|\Agon\Kna\z|\Agot\Kta\z",
+    ]
+)
+
+
+def fastai_tokenizer(tokens: Iterable[str], max_length: int | None = None) -> PreTrainedTokenizerFast:
+    """fastai's rules with a given vocabulary; `xxbos` is put before every text.
+
+    There is no end-of-text token: in fastai's streams each text begins with `xxbos`, and nothing ends it.
+
+    Args:
+        tokens: by id. `xxfake`, which may occur several times, becomes `xxfake_1`, `xxfake_2`, …
+        max_length: longest input of the model in tokens, kept as `model_max_length`.
+
+    Raises:
+        UserError: any other token twice, one of fastai's special tokens missing, or pieces of words.
+    """
+    from tokenizers import models
+
+    vocabulary: dict[str, int] = {}
+    fillers = 0
+    for position, token in enumerate(tokens):
+        if token == FILLER:
+            fillers += 1
+            token = f"{FILLER}_{fillers}"
+        if token in vocabulary:
+            raise UserError(
+                f"The vocabulary has the token {token!r} twice, as number {vocabulary[token]} and as {position}."
+            )
+        vocabulary[token] = position
+    _check(vocabulary)
+    tokenizer = _rules()
+    tokenizer.model = models.WordLevel(vocabulary, unk_token=UNK)
+    return _wrapped(tokenizer, max_length)
+
+
+def learn_fastai_tokenizer(
+    texts: Iterable[str],
+    vocab_size: int,
+    min_frequency: int,
+    lowercase: bool | None,
+    max_length: int | None,
+    more_words: Iterable[str],
+) -> PreTrainedTokenizerFast:
+    """fastai's rules with the most frequent tokens of `texts`; arguments as in `build_tokenizer`.
+
+    Raises:
+        UserError: a size that has no room for words, no token that is frequent enough, or `lowercase=False`.
+    """
+    from tokenizers import trainers
+
+    from .tokenizers import batches
+
+    if lowercase is False:
+        raise UserError("fastai's rules lower-case a text and mark what was upper case: leave tokenizer_lowercase out.")
+    if vocab_size <= len(SPECIAL_TOKENS):
+        raise UserError(f"A fastai tokenizer needs more than {len(SPECIAL_TOKENS)} tokens; {vocab_size} was given.")
+    tokenizer = _rules()
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
+    )
+    tokenizer.train_from_iterator(batches(texts), trainer)
+    known = tokenizer.get_vocab()
+    words = sorted(known.keys() - set(SPECIAL_TOKENS), key=known.__getitem__)  # marks stand in the texts as well
+    if not words:
+        raise UserError(f"No token was found in the training texts: none is there at least {min_frequency} times.")
+    new = (word for word in dict.fromkeys(map(str.lower, more_words)) if word not in known)
+    return fastai_tokenizer(islice([*SPECIAL_TOKENS, *words, *new], vocab_size), max_length)
+
+
+def fastai_vocabulary(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """The tokens by id, as fastai has them: fillers have their one name again."""
+    ids = tokenizer.get_vocab()
+    tokens = sorted(ids, key=ids.__getitem__)
+    return [FILLER if token.startswith(f"{FILLER}_") else token for token in tokens]
+
+
+def _check(vocabulary: dict[str, int]) -> None:
+    missing = [token for token in (UNK, PAD, BOS) if token not in vocabulary]
+    if missing:
+        raise UserError(
+            f"The vocabulary lacks {', '.join(missing)}, which every vocabulary of fastai 2 has. Was it made by fastai?"
+        )
+    if sum(token.startswith("▁") for token in vocabulary) > len(vocabulary) / 4:
+        raise UserError(
+            "The vocabulary consists of pieces of words (▁the), as SentencePiece makes them. fastai's rules with words "
+            "cannot be put before it."
+        )
+
+
+def _wrapped(tokenizer: Tokenizer, max_length: int | None) -> PreTrainedTokenizerFast:
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast
+
+    bos = tokenizer.token_to_id(BOS)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, bos)]
+    )
+    limit = {} if max_length is None else {"model_max_length": max_length}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token=UNK,
+        pad_token=PAD,
+        bos_token=BOS,
+        padding_side="right",
+        model_input_names=["input_ids", "attention_mask"],
+        clean_up_tokenization_spaces=False,
+        **limit,
+    )
+
+
+def _rules() -> Tokenizer:
+    """The eight rules in fastai's order, and the splitting, around an empty vocabulary."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    def replace(pattern: str, content: str) -> normalizers.Replace:
+        return normalizers.Replace(Regex(pattern), content)
+
+    # An entity that html.unescape knows: those of HTML 4, with their semicolon.
+    entities = [(f"&{name};", text) for name, text in html.entities.entitydefs.items()]  # type: ignore[attr-defined]
+    tokenizer = Tokenizer(models.WordLevel({UNK: 0}, unk_token=UNK))
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Prepend(" "),  # the library cannot insert at the very start of a text
+            *(normalizers.Replace(old, new) for old, new in (*_FIX_HTML, *entities, (_MARK, ""))),
+            # replace_rep: cccc is xxrep 4 c. A mark where a run begins; its length; then one character for all.
+            replace(r"(.|\n)\K(?!\1)(?=(\S)\2\2)", _MARK),
+            *(
+                replace(rf"{_MARK}(?=(\S)\1{{{count - 1}}}(?!\1))", f" {REP} {count} ")
+                for count in range(3, _MOST_REPEATED_CHARACTERS)
+            ),
+            replace(_MARK, f" {REP} {_MOST_REPEATED_CHARACTERS} "),
+            replace(rf" {REP} [0-9]+ (\S)\K\1+", " "),
+            # replace_wrep: no no no is xxwrep 3 no, in the same way
+            replace(r"\s(?=(\w+)(?:\s+\1){2,}(?!\w))", f" {_MARK}"),
+            replace(rf"(?<!\w)(\w+)\K {_MARK}(?=\1(?!\w))", " "),
+            *(
+                replace(rf"{_MARK}(?=(\w+)(?:\s+\1){{{count - 1}}}(?!\w|\s+\1(?!\w)))", f"{WREP} {count} ")
+                for count in range(3, _MOST_REPEATED_WORDS)
+            ),
+            replace(_MARK, f"{WREP} {_MOST_REPEATED_WORDS} "),
+            replace(rf"{WREP} [0-9]+ (\w+)\K(?:\s+\1)+(?!\w)", " "),
+            *(normalizers.Replace(sign, f" {sign} ") for sign in "/#\\"),  # spec_add_spaces
+            replace(" {2,}", " "),  # rm_useless_spaces
+            replace(r"(?<=\s)(?=[A-Z][^a-z\s]+(?=\s|\z))", f"{UP} "),  # replace_all_caps
+            replace(r"(?<=\s)(?=[A-Z][^A-Z\s]*[a-z][^A-Z\s]*(?=\s|\z))", f"{MAJ} "),  # replace_maj
+            normalizers.Lowercase(),
+            normalizers.Strip(),
+            replace(r"(?<=[^\S ]) ", "▁"),  # a space within a token of white space
+        ]
+    )
+
+    def part(pattern: str) -> pre_tokenizers.Split:
+        return pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"(?<=\S) "), behavior="removed"),  # one space parts words, the rest are tokens
+            part(r"\s[\s▁]*"),
+            part(rf"\G(?:{_PREFIX})"),
+            part(rf"(?:{_SUFFIX})(?=(?:{_SUFFIX})*\z)"),
+            part(_CONTRACTIONS),
+            part(_INFIX),
+        ]
+    )
+    return tokenizer
