@@ -15,7 +15,6 @@ from tl_toolkit.strategies.layer_groups import layer_groups
 
 VOCAB, EMBEDDING, HIDDEN, LABELS = 23, 5, 7, 3
 NO_DROPOUT = {"dropout_multiplier": 0.0, "classifier_dropout": 0.0}
-LM_AND_CLASSIFIER = [AwdLstmForCausalLM, AwdLstmForSequenceClassification]
 
 
 def config(**changes: object) -> AwdLstmConfig:
@@ -176,7 +175,7 @@ def test_both_directions_average_their_answers(problem_type: str) -> None:
     torch.testing.assert_close(probabilities(both(inputs).logits), mean)
 
 
-@pytest.mark.parametrize("kind", [AwdLstmModel, *LM_AND_CLASSIFIER])
+@pytest.mark.parametrize("kind", [AwdLstmModel, AwdLstmForCausalLM, AwdLstmForSequenceClassification])
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
 def test_save_and_load_bit_by_bit(kind: type, direction: str, tmp_path: Path) -> None:
     if kind is AwdLstmForCausalLM and direction == "both":
@@ -203,11 +202,14 @@ def test_a_classifier_starts_from_a_language_model(tmp_path: Path) -> None:
     assert torch.isfinite(classifier.eval()(ids(2, 7)).logits).all()
 
 
-@pytest.mark.parametrize("kind", LM_AND_CLASSIFIER)
-def test_layer_groups_hold_every_parameter_once(kind: type) -> None:
-    groups = layer_groups(make(kind, num_hidden_layers=3))
-    assert [len(group) for group in groups[:-1]] == [1, 4, 4, 4]
-    assert groups[0] == ["awd_lstm.forward_body.embedding.weight"]
+def test_layer_groups_from_embedding_to_head() -> None:
+    classifier, tied = make(AwdLstmForSequenceClassification), make(AwdLstmForCausalLM)
+    untied = make(AwdLstmForCausalLM, tie_word_embeddings=False)
+    assert [len(group) for group in layer_groups(classifier)] == [1, 4, 4, 4, 6]
+    assert [len(group) for group in layer_groups(untied)] == [1, 4, 4, 4, 2]
+    assert [len(group) for group in layer_groups(tied)] == [4, 4, 4, 2]
+    assert layer_groups(classifier)[0] == ["awd_lstm.forward_body.embedding.weight"]
+    assert set(layer_groups(tied)[-1]) == {"awd_lstm.forward_body.embedding.weight", "lm_head.bias"}
 
 
 def test_combinations_that_cannot_be() -> None:
