@@ -45,8 +45,17 @@ def test_words(text, expected):
     assert words(build_tokenizer("word", TEXTS), text) == expected
 
 
+def test_texts_that_are_tokenised_already_are_left_alone():
+    text = "The <unk> @-@ old N.J. tree ,"
+    tokenizer = build_tokenizer("whitespace", [text] * 3, min_frequency=1)
+    ids = tokenizer(text + " bush")["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(ids) == [*text.split(), "<unk>"]
+    assert ids[1] == ids[-1] == tokenizer.unk_token_id
+    assert sorted(tokenizer.get_vocab().values()) == list(range(len(tokenizer))) == list(range(10))
+
+
 def test_special_tokens_come_first_and_are_not_added():
-    for kind in KINDS:
+    for kind in set(KINDS) - {"fastai"}:  # which has its own
         tokenizer = build_tokenizer(kind, TEXTS, max_length=17)
         assert tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == [0, 1, 2, 3]
         assert (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.model_max_length) == (0, 1, 17)
@@ -109,7 +118,7 @@ def test_saved_and_loaded(tmp_path, kind):
     tokenizer.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     probe = [*TEXTS, "never seen \u65e5", "", "<pad> it's"]
-    assert loaded.is_fast and loaded.model_max_length == 19 and loaded.pad_token_id == 0
+    assert loaded.is_fast and loaded.model_max_length == 19 and loaded.pad_token_id == tokenizer.pad_token_id
     assert loaded(probe)["input_ids"] == tokenizer(probe)["input_ids"]
     assert loaded.get_vocab() == tokenizer.get_vocab()
     assert set(loaded("the")) == {"input_ids", "attention_mask"}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from tl_toolkit.data.fastai_tokenizer import learn_fastai_tokenizer
 from tl_toolkit.errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-KINDS = ("word", "char", "bpe")
+KINDS = ("word", "whitespace", "char", "bpe", "fastai")
 PAD, UNK, BOS, EOS = SPECIAL_TOKENS = ("<pad>", "<unk>", "<bos>", "<eos>")
 
 # A letter of a word: letters with the marks that combine with them (Devanagari vowel signs are marks), digits,
@@ -49,15 +50,17 @@ def build_tokenizer(
     the texts alone: more frequent tokens first, equally frequent ones in the order of their characters.
 
     Args:
-        kind: "word" (words, numbers and punctuation marks), "char" (Unicode characters, spaces too) or "bpe"
-            (byte-level pairs; decodes to exactly the text that was encoded, and knows every text).
+        kind: "word" (words, numbers and punctuation marks), "whitespace" (what stands between spaces, for texts that
+            are tokenised already), "char" (Unicode characters, spaces too), "bpe" (byte-level pairs; decodes to
+            exactly the text that was encoded, and knows every text) or "fastai" (words by the rules of
+            `fastai_tokenizer`, with special tokens of its own).
         texts: what to learn from.
         vocab_size: at most this many tokens, the special ones included.
         min_frequency: a token (for "bpe", a merge) must be seen this often.
-        lowercase: by default True for words and False for characters and byte pairs.
+        lowercase: by default True for "word" and False for the others.
         max_length: longest input of the model in tokens, kept as `model_max_length`.
-        more_words: for "word", words that join the vocabulary behind those of the texts, in their order, as far as
-            `vocab_size` allows: words that have vectors are then known although no training text has them.
+        more_words: for "word" and "fastai", words that join the vocabulary behind those of the texts, in their order,
+            as far as `vocab_size` allows: words that have vectors are then known although no training text has them.
 
     Raises:
         UserError: an unknown kind, a size too small, or texts in which nothing is frequent enough.
@@ -71,8 +74,15 @@ def build_tokenizer(
         raise UserError(f"A {kind} tokenizer needs a vocabulary of at least {smallest} tokens; {vocab_size} was given.")
     if min_frequency < 1:
         raise UserError(f"The minimum frequency of a token is {min_frequency}, where 1 or more is expected.")
+    if kind == "fastai":
+        return learn_fastai_tokenizer(texts, vocab_size, min_frequency, lowercase, max_length, more_words)
     lowercase = kind == "word" if lowercase is None else lowercase
-    build = {"word": _word_tokenizer, "char": _char_tokenizer, "bpe": _byte_pair_tokenizer}[kind]
+    build = {
+        "word": _word_tokenizer,
+        "whitespace": _whitespace_tokenizer,
+        "char": _char_tokenizer,
+        "bpe": _byte_pair_tokenizer,
+    }[kind]
     tokenizer = build(texts, vocab_size, min_frequency, lowercase)
     if tokenizer.get_vocab_size() <= len(SPECIAL_TOKENS):
         raise UserError(
@@ -104,6 +114,20 @@ def _word_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, l
     # An inverted pattern with "removed" keeps what matches and drops what lies between.
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
     return _learn_words(tokenizer, texts, vocab_size, min_frequency)
+
+
+def _whitespace_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, lowercase: bool) -> Tokenizer:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({UNK: 0}, unk_token=UNK))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase()] if lowercase else [])
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = _learn_words(tokenizer, texts, vocab_size, min_frequency)
+    # A text may hold a special token as a word, as WikiText does <unk>: the trainer numbers it twice.
+    learned = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    ordered = [*SPECIAL_TOKENS, *(word for word, _ in learned if word not in SPECIAL_TOKENS)]
+    tokenizer.model = models.WordLevel({word: index for index, word in enumerate(ordered)}, unk_token=UNK)
+    return tokenizer
 
 
 def _extend(tokenizer: Tokenizer, words: Iterable[str], vocab_size: int) -> None:

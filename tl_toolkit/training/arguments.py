@@ -95,7 +95,7 @@ class ModelArguments:
     tokenizer_name: str | None = field(
         default=None,
         metadata={
-            "help": "word, char or bpe (trained on the training split), or a pre-trained tokenizer. By default the "
+            "help": "word, whitespace, char or bpe (made from the training split), or a pre-trained one. By default the "
             "checkpoint's own, or word for a model from scratch. With a checkpoint that has a word-level tokenizer, "
             "word learns its vocabulary anew: known words keep their embeddings."
         },
