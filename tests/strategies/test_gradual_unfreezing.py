@@ -67,6 +67,11 @@ def test_what_the_family_fixes_stays_fixed(tmp_path: Path) -> None:
     assert moved[5] == {name for name, _ in model.named_parameters()} - {"rnn.embedding.weight"}
     assert [n for n, p in model.named_parameters() if not p.requires_grad] == ["rnn.embedding.weight"]
 
+    tied = build("rnn", "causal", freeze_embeddings=True, tie_word_embeddings=True, embedding_size=5)
+    stages = train(tied, strategy("gradual_unfreezing"), tmp_path, "causal", num_train_epochs=1)
+    last_layer = {name for name, _ in tied.named_parameters() if name.startswith("rnn.layers.2.")}
+    assert stages == [last_layer]  # the head is fixed with the embeddings, and takes no turn
+
 
 def test_everything_moves_from_the_first_epoch_without_unfreezing(tmp_path: Path) -> None:
     """The other side of the ablation."""

@@ -55,13 +55,14 @@ class Unfreezing(TrainerCallback):
 
     Until training begins everything requires a gradient: the processes of distributed data parallel training agree when
     they wrap a model on the parameters that they average, and those that are unfrozen later would not be among them.
-    Parameters that are fixed in the model itself stay so.
+    Parameters that are fixed in the model itself stay so, and a group of them alone takes no turn.
     """
 
     def __init__(self, model: nn.Module, groups: list[list[str]]) -> None:
         parameters = dict(model.named_parameters())
-        self.names = group_names(groups)
-        self.groups = [[parameters[name] for name in group if parameters[name].requires_grad] for group in groups]
+        trainable = [[parameters[name] for name in group if parameters[name].requires_grad] for group in groups]
+        self.names = [name for name, group in zip(group_names(groups), trainable, strict=True) if group]
+        self.groups = [group for group in trainable if group]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         never = self.names[: max(0, len(self.names) - state.num_train_epochs)]
