@@ -95,8 +95,8 @@ class ModelArguments:
     tokenizer_name: str | None = field(
         default=None,
         metadata={
-            "help": "word, whitespace, char or bpe (made from the training split), or a pre-trained one. By default the "
-            "checkpoint's own, or word for a model from scratch. With a checkpoint that has a word-level tokenizer, "
+            "help": "word, whitespace, char or bpe (made from the training split), or a pre-trained one. By default "
+            "the checkpoint's own, or word for a model from scratch. With a checkpoint that has a word-level one, "
             "word learns its vocabulary anew: known words keep their embeddings."
         },
     )

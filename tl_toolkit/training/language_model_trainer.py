@@ -191,7 +191,7 @@ class StreamTrainer(LanguageModelTrainer):
                 f"The checkpoint {str(checkpoint)!r} holds no carried state {path.name!r}: it is of another kind of "
                 "run, or of another number of processes. Resume with the processes it was made with."
             )
-        saved = torch.load(path, map_location=self.args.device, weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
         for name, value in self.train_dataset.identity().items():
             if saved["identity"].get(name) != value:
                 raise UserError(
@@ -199,7 +199,7 @@ class StreamTrainer(LanguageModelTrainer):
                     f"{saved['identity'].get(name)}, and here it is {value}. Resume with the arguments, data and "
                     "processes that it was made with."
                 )
-        self.carried = {group: _cache(layers) for group, layers in saved["layers"].items()}
+        self.carried = {group: _cache(layers, self.args.device) for group, layers in saved["layers"].items()}
 
 
 class _EachEpoch(TrainerCallback):
@@ -263,10 +263,10 @@ def _state_path(checkpoint: Path, args: TrainingArguments) -> Path:
     return checkpoint / f"carried_state_{args.process_index}_of_{args.world_size}.pt"
 
 
-def _cache(layers: list[Any]) -> RnnCache:
+def _cache(layers: list[Any], device: torch.device) -> RnnCache:
     cache = RnnCache(len(layers), len(layers[0][0]))
     for layer, (state, seen_tokens) in zip(cache.layers, layers, strict=True):
-        layer.update(tuple(state), seen_tokens)
+        layer.update(tuple(tensor.to(device) for tensor in state), seen_tokens)
     return cache
 
 
