@@ -43,7 +43,10 @@ def make_trainer(folder: Path, model: nn.Module | None = None, **settings: Any) 
         }
     )  # fmt: skip
     rows = [{"x": torch.ones(2), "labels": torch.zeros(())} for _ in range(13)]
-    return BaseTrainer(model or Bowl(), args, learning_rates={"b": 0.5 / 2.6}, train_dataset=rows)
+    trainer = BaseTrainer(model or Bowl(), args, learning_rates={"b": 0.5 / 2.6}, train_dataset=rows)
+    trainer.create_optimizer_and_scheduler(1)  # on trial, as a run does
+    trainer.optimizer = trainer.lr_scheduler = None
+    return trainer
 
 
 @pytest.mark.parametrize("parts", [1, 2])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SMOOTHING = 0.9
 STOP_AT = 4.0
 PICTURE_NAME, CURVE_NAME = "lr_finder.png", "lr_finder.json"
+_CHANGED = ("args", "state", "control", "optimizer", "lr_scheduler", "_created_lr_scheduler")  # of the trainer
 
 
 def find_learning_rate(
@@ -102,12 +103,16 @@ class _Sweep(TrainerCallback):
                 pass
         trainer.add_callback(self)
         trainer.create_optimizer()
-        trainer.lr_scheduler = LambdaLR(trainer.optimizer, lambda step: self.rate(step) / base)
+        self.schedule = LambdaLR(trainer.optimizer, lambda step: self.rate(step) / base)
+        trainer.lr_scheduler = self.schedule
+        trainer._created_lr_scheduler = False  # Trainer replaces one that it has made itself, if only on trial
         trainer.train()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer._tr_loss.zero_()  # Trainer adds up the losses of the parts of an update, and of all updates
-        self._rate = self.rate(self.trainer.lr_scheduler.last_epoch)  # it stands still where half precision overflows
+        if self.trainer.lr_scheduler is not self.schedule:
+            raise RuntimeError("The trainer has replaced the schedule of the sweep.")
+        self._rate = self.rate(self.schedule.last_epoch)  # it stands still where half precision overflows
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # The same on every process, so that all stop together.
@@ -156,7 +161,7 @@ def _undone(trainer: BaseTrainer) -> Iterator[None]:
     """Gives the trainer, its model and all generators of random numbers back as they were."""
     model: Any = trainer.model
     weights = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
-    before = {name: getattr(trainer, name) for name in ("args", "state", "control", "optimizer", "lr_scheduler")}
+    before = {name: getattr(trainer, name) for name in _CHANGED}
     callbacks = list(trainer.callback_handler.callbacks)
     generators = random.getstate(), np.random.get_state(), torch.get_rng_state()
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
