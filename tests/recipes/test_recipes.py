@@ -21,6 +21,7 @@ from tl_toolkit.comparison.grid import make_grid
 from tl_toolkit.errors import UserError
 from tl_toolkit.recipe import run_recipe
 from tl_toolkit.training.parsing import arguments_from
+from tl_toolkit.training.pretrain import pretrain_arguments_from
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
@@ -84,11 +85,12 @@ def test_a_full_disk_is_a_user_error(capsys: pytest.CaptureFixture) -> None:
     assert "disk is full" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("recipe", ["finetune.py", "predict.py", "compare.py"])
+@pytest.mark.parametrize("recipe", ["finetune.py", "predict.py", "compare.py", "ensemble.py"])
 def test_help_names_the_flags(recipe: str) -> None:
     done = start(sys.executable, str(RECIPES / recipe), "--help")
     assert done.returncode == 0
-    for flag in ("--dataset_name", "--model_name_or_path", "--max_length", "--config"):
+    own = "--backward" if recipe == "ensemble.py" else "--model_name_or_path"
+    for flag in ("--dataset_name", own, "--max_length", "--config"):
         assert flag in done.stdout
 
 
@@ -230,7 +232,8 @@ def test_every_configuration_can_be_started(path: Path) -> None:
     if "entries" in content:
         assert make_grid(content, {}, path.name).runs
     else:
-        arguments = arguments_from(content, path.name)
+        is_language_model = {"window_length", "block_size"} & content.keys()
+        arguments = (pretrain_arguments_from if is_language_model else arguments_from)(content, path.name)
         assert arguments.data.dataset_name and (arguments.model.model_type or arguments.model.model_name_or_path)
 
 

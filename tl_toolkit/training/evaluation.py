@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from datasets import Dataset
+from .output_dir import PREDICTIONS, staged
 
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+    from ..tasks import Task
     from .trainer import ToolkitTrainer
 
 _TIMING = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
@@ -32,3 +37,11 @@ def predict_in_order(trainer: ToolkitTrainer, dataset: Dataset) -> tuple[Any, di
     logits[order] = output.predictions
     plain = {key.removeprefix("test_"): value for key, value in (output.metrics or {}).items()}
     return logits, {key: value for key, value in plain.items() if key not in _TIMING}
+
+
+def save_predictions(task: Task, splits: DatasetDict, logits: Mapping[str, Any], output_dir: Path) -> dict[str, str]:
+    """Leave a parquet file for each split that has `logits`, `[rows, num_labels]`; returns their names by split."""
+    with staged(output_dir) as staging:
+        for split, answers in logits.items():
+            task.predictions(answers, splits[split]).to_parquet(staging / PREDICTIONS[split], index=False)
+    return {split: PREDICTIONS[split] for split in logits}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .arguments import Arguments, differing
 
 if TYPE_CHECKING:
+    from .ensemble_arguments import EnsembleRequest
     from .pretrain_arguments import PretrainArguments
 
 SCHEMA_VERSION = 1
@@ -38,7 +39,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and record.get("schema_version") == SCHEMA_VERSION else None
 
 
-def changed_arguments(arguments: Arguments | PretrainArguments) -> dict[str, Any]:
+def changed_arguments(arguments: Arguments | PretrainArguments | EnsembleRequest) -> dict[str, Any]:
     """Every argument that differs from its default, as one flat mapping of plain values.
 
     Where and how a run is stored and watched is left out: it does not change the result, and names folders of the

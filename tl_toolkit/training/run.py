@@ -12,10 +12,10 @@ from ..tasks import make_task
 from .arguments import Arguments, RunArguments
 from .checkpoints import check_same_architecture, resolve_resume
 from .cost import peak_memory, trainable_parameters
-from .evaluation import by_length, predict_in_order
+from .evaluation import by_length, predict_in_order, save_predictions
 from .lr_finder import find_learning_rate
 from .model import longest_input, make_model, make_tokenizer, shortest
-from .output_dir import PREDICTIONS, check_free, staged
+from .output_dir import check_free
 from .progress_bars import without_progress_bars
 from .record import RESULT_NAME, write_json
 from .run_parts import (
@@ -95,7 +95,8 @@ def run(arguments: Arguments) -> dict[str, Any]:
         evaluate_seconds = time.perf_counter() - began
         save_model(trainer, strategy, output_dir)
         if trainer.is_world_process_zero():
-            record["predictions"] = _save_predictions(task, splits, results, output_dir)
+            logits = {split: answers for split, (answers, _) in results.items()}
+            record["predictions"] = save_predictions(task, splits, logits, output_dir)
     record |= {
         "status": "completed",
         "finished": now(),
@@ -141,16 +142,6 @@ def _make_trainer(
         )
         try_out(trainer)
     return trainer
-
-
-def _save_predictions(
-    task: Task, splits: DatasetDict, results: dict[str, tuple[Any, dict[str, float]]], output_dir: Path
-) -> dict[str, str]:
-    """A parquet file for each split; their names by split."""
-    with staged(output_dir) as staging:
-        for split, (logits, _) in results.items():
-            task.predictions(logits, splits[split]).to_parquet(staging / PREDICTIONS[split], index=False)
-    return PREDICTIONS
 
 
 def _texts(dataset: Dataset) -> list[str]:

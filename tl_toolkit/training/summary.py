@@ -33,6 +33,20 @@ def print_language_model_summary(record: dict[str, Any], output_dir: str) -> Non
     print(f"{'The model and result.json are' if cost['steps'] else 'result.json is'} in {output_dir}")
 
 
+def print_ensemble_summary(record: dict[str, Any], output_dir: str) -> None:
+    """The metrics of both members and of the ensemble side by side, split by split, and what evaluating it took."""
+    for split, metrics in record["metrics"].items():
+        print(f"\n{split}", end="")
+        members = {member["direction"]: member["metrics"][split] for member in record["members"]}
+        _print_table({**members, "ensemble": metrics})
+    cost = record["cost"]
+    print(
+        f"\n{cost['parameters']['total']:,} parameters, evaluated in {cost['evaluate_seconds']:.1f} s "
+        f"({cost['examples_per_second']:,.0f} rows/s)."
+    )
+    print(f"The model and result.json are in {output_dir}")
+
+
 def _print_table(results: dict[str, dict[str, float]]) -> None:
     names = list(next(iter(results.values())))
     width = max(map(len, names))
