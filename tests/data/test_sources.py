@@ -102,6 +102,14 @@ def test_folder_of_csv_files_takes_words_for_words(tmp_path):
     assert rows_of(tmp_path) == [("null", 1), ("NA", 0)]
 
 
+def test_folder_of_csv_files_keeps_leading_zeros(tmp_path):
+    (tmp_path / "train.csv").write_text("text,label,id\na,007,1\nb,,2\n")
+    (tmp_path / "test.csv").write_text("text,label,id\nc,10,3\n")
+    data = load(tmp_path).dataset
+    assert data["train"].to_dict() == {"text": ["a", "b"], "label": ["007", None], "id": [1, 2]}
+    assert data["test"].to_dict() == {"text": ["c"], "label": ["10"], "id": [3]}
+
+
 def test_saved_to_disk(tmp_path):
     DatasetDict({"train": Dataset.from_dict({"text": ["a"], "label": [1]})}).save_to_disk(tmp_path / "saved")
     assert rows_of(tmp_path / "saved") == [("a", 1)]

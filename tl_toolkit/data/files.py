@@ -140,6 +140,19 @@ def _read_separated(path: Path, text: str, suffix: str) -> pa.Table:
     return table
 
 
+def columns_of_codes(path: Path) -> list[str]:
+    """The columns of a csv file that only leading zeros keep from being numbers; none of a file that cannot be read."""
+    import pyarrow.compute as pc
+
+    try:
+        table = read_table(path)
+    except UserError:
+        return []
+    text = [name for name, kind in zip(table.column_names, table.schema.types, strict=True) if "string" in str(kind)]
+    numbers = {name: pc.all(pc.match_substring_regex(table[name], r"^\s*[-+]?[\d.]+\s*$")).as_py() for name in text}
+    return [name for name, are_numbers in numbers.items() if are_numbers]
+
+
 def _check_names(path: Path, names: list[str]) -> None:
     if twice := [name for place, name in enumerate(names) if name in names[:place]]:
         raise UserError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tl_toolkit.data.files import SUFFIXES, file_suffix, nearest_sibling, read_table
+from tl_toolkit.data.files import SUFFIXES, columns_of_codes, file_suffix, nearest_sibling, read_table
 from tl_toolkit.errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
@@ -125,9 +125,20 @@ def _load_folder(name: str, path: Path, config: str | None) -> DatasetDict:
             raise UserError(f"The saved dataset {name!r} cannot be read: {_innermost(error)}") from error
         return DatasetDict({"train": loaded}) if isinstance(loaded, Dataset) else loaded
     kinds = {file_suffix(file) for file in path.rglob("*")} & set(SUFFIXES)
-    # As in single files, the words "None", "null" and "NA" are no missing values.
-    options = {"keep_default_na": False, "na_values": [""]} if kinds == {".csv"} else {}
+    # As in single files, the words "None", "null" and "NA" are no missing values, and codes such as 007 no numbers.
+    options: dict[str, Any] = {}
+    if kinds == {".csv"}:
+        codes = {column for file in path.rglob("*") if file_suffix(file) == ".csv" for column in columns_of_codes(file)}
+        options = {
+            "keep_default_na": False,
+            "na_values": [""],
+            "converters": dict.fromkeys(codes, _text_or_missing) or None,
+        }
     return _load_with_datasets(name, str(path), config, None, **options)
+
+
+def _text_or_missing(field: str) -> str | None:
+    return field.strip() or None
 
 
 def _load_with_datasets(name: str, path: str, config: str | None, revision: str | None, **options: Any) -> DatasetDict:
