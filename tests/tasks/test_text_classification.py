@@ -36,6 +36,7 @@ def test_one_file_gives_three_disjoint_splits_and_a_record(tmp_path, task_of, cs
         "validation_budget": 11,
         "train_labels": 17,
         "validation_labels": 11,
+        "constant_answer": np.bincount(data["train"]["label"]).argmax(),
     }
     json.dumps(record)
     rows = [set(data[role]["row"]) for role in ("train", "validation", "test")]

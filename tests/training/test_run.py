@@ -359,3 +359,15 @@ def test_a_resumed_run_is_the_uninterrupted_run(finetune: Finetune, tmp_path: Pa
     assert resumed["metrics"] == whole["metrics"]
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "resumed"))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_arguments_of_a_record_make_the_same_run(finetune: Finetune, tiny_rnn: dict) -> None:
+    """They are those that were given, and what became of them with so few rows stands beside them."""
+    record = finetune(**tiny_rnn, num_train_epochs=1, min_train_steps=25, label_budget=13, seed=5)
+    given = record["arguments"]
+    assert (given["num_train_epochs"], given["min_train_steps"]) == (1, 25) and "learning_rate" not in given
+    assert record["resolved"] == {"learning_rate": 1e-3, "num_train_epochs": 13}  # two updates an epoch
+    again = finetune("again", **given)
+    assert again["arguments"] == given and again["resolved"] == record["resolved"]
+    assert again["metrics"] == record["metrics"]
+    assert again["budget"]["constant_answer"] == record["budget"]["constant_answer"] in (0, 1, 2)

@@ -13,6 +13,7 @@ from tl_toolkit.data.encoding import encode_texts
 from tl_toolkit.data.sources import Source, load_source
 from tl_toolkit.data.splits import SYNONYMS, find_split
 from tl_toolkit.errors import UserError, listing
+from tl_toolkit.metrics.constant import constant_answer
 from tl_toolkit.tasks.parts import Part, assign_parts, named_splits, within_budgets
 
 if TYPE_CHECKING:
@@ -123,8 +124,9 @@ class Task(ABC):
         encoded = {name: self._encode(labels, name) for name, labels in read.items()}
         parts = assign_parts(splits, encoded, labelled, self.arguments, seed)
         parts = within_budgets(parts, encoded, self.arguments, seed)
-        self._warn_of_odd_labels(encoded[parts["train"].split][parts["train"].rows])
-        self._record = self._describe(source, parts)
+        trained_on = encoded[parts["train"].split][parts["train"].rows]
+        self._warn_of_odd_labels(trained_on)
+        self._record = self._describe(source, parts, trained_on)
         return DatasetDict(
             {
                 role: self._normalised(source.dataset[part.split], part.rows, encoded[part.split])
@@ -163,7 +165,7 @@ class Task(ABC):
             columns["label"] = _label_array(labels[rows])
         return Dataset(pa.table(columns))
 
-    def _describe(self, source: Source, parts: dict[str, Part]) -> dict[str, Any]:
+    def _describe(self, source: Source, parts: dict[str, Part], trained_on: np.ndarray) -> dict[str, Any]:
         return {
             "dataset": {
                 **source.record,
@@ -186,6 +188,7 @@ class Task(ABC):
                 "validation_budget": self.arguments.validation_budget,
                 "train_labels": len(parts["train"].rows),
                 "validation_labels": len(parts["validation"].rows),
+                "constant_answer": constant_answer(trained_on),
             },
         }  # fmt: skip
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import Arguments, differing
+from .arguments import Arguments, RunArguments, differing
 
 if TYPE_CHECKING:
     from .ensemble_arguments import EnsembleRequest
@@ -40,18 +40,22 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def changed_arguments(arguments: Arguments | PretrainArguments | EnsembleRequest) -> dict[str, Any]:
-    """Every argument that differs from its default, as one flat mapping of plain values.
+    """Every argument that was given another value than its default, as one flat mapping of plain values.
 
-    Where and how a run is stored and watched is left out: it does not change the result, and names folders of the
-    machine it ran on.
+    These are the values as they were asked for, so that they ask for the same again; what a run made of them is told
+    by `resolved_arguments`. Where and how a run is stored and watched is left out: it does not change the result, and
+    names folders of the machine it ran on.
     """
     changed: dict[str, Any] = {}
     for group in arguments[:-1]:
         changed |= differing(group)
-    run = arguments.run
-    chosen = {"learning_rate": run.learning_rate, "num_train_epochs": run.num_train_epochs}
-    changed |= {**run.as_given, **chosen, "seed": run.seed}
+    changed |= {**arguments.run.as_given, "seed": arguments.run.seed}
     return {name: _plain(value) for name, value in changed.items() if name not in _STORAGE}
+
+
+def resolved_arguments(run: RunArguments) -> dict[str, float]:
+    """The schedule in use, once `resolve_schedule` has settled what was left open or had to give way."""
+    return {"learning_rate": run.learning_rate, "num_train_epochs": run.num_train_epochs}
 
 
 _STORAGE = frozenset(

@@ -14,7 +14,7 @@ from ..errors import UserError
 from .causes import explained
 from .cost import Stopwatch, hardware, versions
 from .output_dir import clear, staged
-from .record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, write_json
+from .record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, resolved_arguments, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -56,6 +56,7 @@ def opening(
         "strategy": strategy.record(),
         "seed": arguments.run.seed,
         "arguments": changed_arguments(arguments),
+        "resolved": resolved_arguments(arguments.run),
         "hardware": hardware(arguments.run),
         "versions": versions(),
     }
