@@ -8,8 +8,8 @@ patterns that match nothing but a place, and then what they make superfluous is 
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
+from html.entities import entitydefs
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,8 @@ _QUOTES = r"""'"”“`‘´’‚„»«「」『』（）〔〕【】《》〈
 _PUNCTUATION = r"…,:;!?¿¡()\[\]{}<>_#*&。？！，、；：～·।،۔؛٪"
 _SYMBOL = "[\\p{So}&&[^▁]]"
 _EMOTICON = r"[:;=]['’]?-?[)(\]\[]+|[:;]-?[po](?![\p{L}0-9])|\(-?[:;=]|\)-?:|(?<![\p{L}0-9.,])8-?\)|<3(?![\p{L}0-9])"
-_PREFIX = rf"{_EMOTICON}|['’](?:em|cause|cos|cuz|bout|nuff|s)(?![\p{{L}}0-9])|\.\.+|''|[{_PUNCTUATION}{_QUOTES}§%=—–\p{{Sc}}{_SYMBOL}]|\+(?![0-9])"
+_CLIPPED = r"['’](?:em|cause|cos|cuz|bout|nuff|s)(?![\p{L}0-9])"
+_PREFIX = rf"{_EMOTICON}|{_CLIPPED}|\.\.+|''|[{_PUNCTUATION}{_QUOTES}§%=—–\p{{Sc}}{_SYMBOL}]|\+(?![0-9])"
 _UNITS = "[kcmd]?m[²³]?|ha|[µn]m|yd|in|ft|[mµk]?g|t|lb|oz|mph|mbar|[mkgt]b|%"
 # a full stop that belongs to its word
 _ABBREVIATION = r"(?<!\A[a-zäöü]|\Aco|\Avs|\Aa\.m|\Ap\.m|\Ai\.e|\Ae\.g|\Av\.s)"
@@ -59,7 +60,8 @@ _CONTRACTIONS = "|".join(
     [
         rf"\A(?:{_NEGATED})\K(?:n['’]t|nt)\z",
         r"\A(?:i|you|he|she|it|we|they|who|what|where|when|why|how|there|that|this)\K['’](?:ll|d|ve|re|m|s)\z",
-        r"\Ai\K(?:m|ve|d)\z|\A(?:you|they|what)\K(?:re|ve)\z|\A(?:we|who)\Kve\z|\A(?:you|they)\Kll\z|\A(?:that|what|there|he|she|who|where|how|when|why)\Ks\z",
+        r"\Ai\K(?:m|ve|d)\z|\A(?:you|they|what)\K(?:re|ve)\z|\A(?:we|who)\Kve\z|\A(?:you|they)\Kll\z",
+        r"\A(?:that|what|there|he|she|who|where|how|when|why)\Ks\z",
         r"\A(?:could|might|must|should|would)\K(?:['’]ve|ve)\z",
         r"\A(?:we|you|he|they|it)\Kd\z|\A1?[0-9]\K(?:am|pm|a\.m\.|p\.m\.)\z",
         r"\Acan\Knot\z|\Agon\Kna\z|\Agot\Kta\z",
@@ -181,7 +183,7 @@ def _rules() -> Tokenizer:
         return normalizers.Replace(Regex(pattern), content)
 
     # An entity that html.unescape knows: those of HTML 4, with their semicolon.
-    entities = [(f"&{name};", text) for name, text in html.entities.entitydefs.items()]  # type: ignore[attr-defined]
+    entities = [(f"&{name};", text) for name, text in entitydefs.items()]
     tokenizer = Tokenizer(models.WordLevel({UNK: 0}, unk_token=UNK))
     tokenizer.normalizer = normalizers.Sequence(
         [
