@@ -124,6 +124,33 @@ def test_adaptation_starts_from_the_folder_of_a_training(pretrain: Pretrain, tmp
     assert only["cost"]["steps"] == 0 and not list((tmp_path / "only").glob("*.safetensors"))
 
 
+def test_words_that_are_known_keep_their_embeddings(pretrain: Pretrain, tmp_path: Path, dataset_folder: Path) -> None:
+    pretrain("first", **settings_of("awd_lstm"))
+    for path in dataset_folder.glob("*.parquet"):
+        pd.DataFrame({"text": ["the old canal of iron and steel"] * 17}).to_parquet(path)
+    settings = {"tokenizer_name": "word", "learning_rate": 1e-12, "weight_decay": 0, "num_train_epochs": 1}
+    record = pretrain("second", model_name_or_path=str(tmp_path / "first"), **settings)
+    assert record["model"]["vocab_size"] == 4 + 7 and record["metrics"]["test"]["unknown_share"] == 0
+    tables = []
+    for name in ("first", "second"):
+        weight = AutoModelForCausalLM.from_pretrained(tmp_path / name).get_input_embeddings().weight.detach()
+        vocabulary = AutoTokenizer.from_pretrained(tmp_path / name).get_vocab()
+        tables.append({word: weight[index] for word, index in vocabulary.items()})
+    for word in ("<eos>", "iron", "the"):
+        torch.testing.assert_close(tables[1][word], tables[0][word])
+    mean = torch.stack(list(tables[0].values())).mean(0)
+    torch.testing.assert_close(tables[1]["canal"], mean)
+    torch.testing.assert_close(tables[1]["steel"], mean)
+
+
+def test_a_head_that_was_never_trained_is_not_evaluated(
+    pretrain: Pretrain, tmp_path: Path, finetune: Callable[..., dict], tiny_rnn: dict
+) -> None:
+    finetune("classifier", **tiny_rnn)
+    with pytest.raises(UserError, match="would be random"):
+        pretrain(model_name_or_path=str(tmp_path / "classifier"), evaluate_only=True)
+
+
 def test_validation_and_test_texts_are_never_trained_on(pretrain: Pretrain, dataset_folder: Path) -> None:
     (dataset_folder / "validation.parquet").unlink()
     texts = [f"text number {i}" for i in range(20)]
@@ -228,6 +255,7 @@ def test_nt_asgd_averages_once_the_loss_rises(pretrain: Pretrain) -> None:
         ({"model_type": "rnn", "window_length": 0}, ["window_length", "0"]),
         ({"model_type": "rnn", "mlm_probability": 1.5}, ["mlm_probability", "1.5"]),
         ({"model_type": "rnn", "label_smoothing_factor": 0.1}, ["label_smoothing_factor"]),
+        ({"model_type": "rnn", "ignore_data_skip": True}, ["ignore_data_skip", "state"]),
         ({"model_type": "rnn", "per_device_train_batch_size": 5000}, ["lanes", "per_device_train_batch_size"]),
         ({"model_type": "rnn", "text_column": "txet"}, ["txet", "text"]),
         ({"model_type": "rnn", "train_split_name": "train,trian"}, ["trian", "train"]),

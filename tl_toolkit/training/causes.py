@@ -13,7 +13,8 @@ def explained(error: Exception) -> Exception:
     if isinstance(error, torch.OutOfMemoryError):
         return UserError(
             "The device ran out of memory. Lower --per_device_train_batch_size (and raise "
-            "--gradient_accumulation_steps by as much), or lower --max_length.",
+            "--gradient_accumulation_steps by as much), or lower --max_length (of language models --window_length or "
+            "--block_size).",
             everywhere=True,
         )
     if isinstance(error, RuntimeError) and "could not create a primitive" in message:

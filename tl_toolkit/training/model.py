@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import UserError, listing, nearest
 from .arguments import ModelArguments
 from .config_overrides import parse_overrides
+from .location import location_of, not_here
 from .vocabulary import adapt_vocabulary, check_word_level, is_word_level, relearn_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 T = TypeVar("T")
+
+# What the toolkit's architectures are called elsewhere.
+_OTHER_NAMES = {
+    "lstm": "rnn with --config_overrides cell_type=lstm",
+    "bilstm": "rnn with --config_overrides cell_type=lstm,bidirectional=true",
+    "gru": "rnn with --config_overrides cell_type=gru",
+    "elman": "rnn with --config_overrides cell_type=rnn_tanh",
+    "rnn_tanh": "rnn with --config_overrides cell_type=rnn_tanh",
+    "rnn_relu": "rnn with --config_overrides cell_type=rnn_relu",
+    "transformer": "self_attention",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +118,9 @@ def load_config(arguments: ModelArguments) -> PreTrainedConfig:
     name = arguments.model_name_or_path
     origin = {"revision": arguments.model_revision, "trust_remote_code": arguments.trust_remote_code}
     return _load(
-        lambda: AutoConfig.from_pretrained(_location(name), **origin), f"the checkpoint {name!r} (--model_name_or_path)"
+        lambda: AutoConfig.from_pretrained(location_of(name), **origin),
+        f"the checkpoint {name!r} (--model_name_or_path)",
+        name,
     )
 
 
@@ -142,9 +154,10 @@ def load_tokenizer(arguments: ModelArguments) -> PreTrainedTokenizerBase:
     own = "--tokenizer_name; word, char and bpe are made from the training split"
     tokenizer = _load(
         lambda: AutoTokenizer.from_pretrained(
-            _location(name), revision=revision, trust_remote_code=arguments.trust_remote_code
+            location_of(name), revision=revision, trust_remote_code=arguments.trust_remote_code
         ),
         f"the tokenizer {name!r} ({own if arguments.tokenizer_name else '--model_name_or_path'})",
+        name,
     )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -168,18 +181,19 @@ def load_trained(
     auto_class = getattr(transformers, auto_class_name)
     model, report = _load(
         lambda: auto_class.from_pretrained(
-            _location(name),
+            location_of(name),
             revision=arguments.model_revision,
             trust_remote_code=arguments.trust_remote_code,
             dtype=torch.float32,
             output_loading_info=True,
         ),
         f"the model {name!r} (--model_name_or_path)",
+        name,
     )
     if report["missing_keys"]:
         raise UserError(
             f"The checkpoint {name!r} has no trained weights for the head of {type(model).__name__}, so its answers "
-            f"would be random: {listing(report['missing_keys'])} are missing. Train it with finetune.py first."
+            f"would be random: {listing(report['missing_keys'])} are missing. Train it first."
         )
     _check_vocabulary(model, tokenizer, arguments.tokenizer_name or str(name))
     if model.config.pad_token_id is None:
@@ -214,6 +228,8 @@ def _config_class(model_type: str) -> Any:
     from transformers import CONFIG_MAPPING
 
     if model_type not in CONFIG_MAPPING:
+        if known := _OTHER_NAMES.get(model_type.lower().replace("-", "_")):
+            raise UserError(f"There is no --model_type {model_type!r}: say --model_type {known}.")
         raise UserError(
             f"Unknown --model_type {model_type!r}.{nearest(model_type, CONFIG_MAPPING)} The toolkit's own are rnn, "
             "awd_lstm and self_attention; the others are the model types of transformers, such as bert, gpt2 or "
@@ -231,7 +247,7 @@ def _from_checkpoint(
     assert name is not None
     if arguments.vectors:
         raise UserError("--vectors initialises a model from scratch (--model_type); a checkpoint brings its own.")
-    location = _location(name)
+    location = location_of(name)
     origin = {"revision": arguments.model_revision, "trust_remote_code": arguments.trust_remote_code}
     what = f"the checkpoint {name!r} (--model_name_or_path)"
     config = load_config(arguments)
@@ -249,6 +265,7 @@ def _from_checkpoint(
             **origin,
         ),
         what,
+        name,
     )
     _check_loaded(model, report, name)
     if own is not None:
@@ -296,42 +313,12 @@ def _check_loaded(model: PreTrainedModel, report: dict[str, Any], name: str) -> 
         )
 
 
-def _location(name: str | None) -> str:
-    """Where `from_pretrained` finds `name`: the folder of a built-in model, a local folder, or the Hub id itself."""
-    assert name is not None  # the callers' arguments were checked: there is a checkpoint or a tokenizer
-    if name.startswith("builtin:"):
-        from ..data.builtin_models import builtin_model_path
+def _load(make: Callable[[], T], what: str, name: str | None = None) -> T:
+    """`make()`, with what the libraries raise about its input turned into one paragraph.
 
-        return str(builtin_model_path(name))
-    path = Path(name).expanduser()
-    if path.is_file():
-        raise UserError(f"{name!r} is a file; a checkpoint is the folder that holds config.json and the weights.")
-    if path.is_dir():
-        _check_folder(path, name)
-        return str(path)
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise UserError(f"The folder {name!r} does not exist. Give a local model folder, a Hub id or builtin:minilm.")
-    return name
-
-
-def _check_folder(path: Path, name: str) -> None:
-    config = path / "config.json"
-    try:
-        settings = json.loads(config.read_text(encoding="utf-8"))
-    except OSError as error:
-        if (path / "tokenizer.json").is_file():
-            return
-        raise UserError(f"The folder {name!r} has no readable config.json, so it is no model folder.") from error
-    except ValueError as error:
-        raise UserError(f"{str(config)!r} is not valid JSON: {error}.") from error
-    if "model_type" not in settings:
-        raise UserError(
-            f"The config.json in {name!r} names no model_type, so its architecture is unknown to transformers."
-        )
-
-
-def _load(make: Callable[[], T], what: str) -> T:
-    """`make()`, with what the libraries raise about its input turned into one paragraph."""
+    Args:
+        name: the checkpoint or tokenizer that is loaded, as it was given, if one is.
+    """
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
@@ -344,7 +331,8 @@ def _load(make: Callable[[], T], what: str) -> T:
         problem = " ".join(str(error).split())
         if found := re.match(r"Unrecognized configuration class .*?(\w+)'> for this kind of AutoModel: (\w+)", problem):
             problem = f"An architecture of {found[1]} has no head for {found[2]}, as bert, gpt2 and rnn have one."
-        raise UserError(f"Could not make or load {what}. {problem[:600]}") from error
+        absent = not_here(name, problem) if isinstance(error, OSError) else ""
+        raise UserError(f"Could not make or load {what}. {problem[:600]}{absent}") from error
 
 
 def _special_ids(tokenizer: PreTrainedTokenizerBase, config_class: type[PreTrainedConfig]) -> dict[str, Any]:

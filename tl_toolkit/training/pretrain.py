@@ -54,7 +54,7 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
     from ..tasks.language_modeling import LanguageModeling
     from .checkpoints import check_same_architecture, resolve_resume
     from .cost import peak_memory, trainable_parameters
-    from .model import make_model, make_tokenizer
+    from .model import load_trained, make_model, make_tokenizer
     from .output_dir import check_free
     from .record import RESULT_NAME, write_json
     from .run_parts import failures_recorded, make_room, now, opening, resolve_schedule, save_model, speed
@@ -78,7 +78,10 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
     tokenizer = make_tokenizer(arguments.model, lambda: _vocabulary_texts(texts.get("train"), settings), None)
     streams = _encode(texts, tokenizer, settings)
     set_seed(args.seed)  # from here on everything random is the model's and the trainer's
-    model = make_model(arguments.model, task.auto_class, task_config, tokenizer)
+    if settings.evaluate_only:
+        model = load_trained(arguments.model, task.auto_class, tokenizer)  # refuses a head that was never trained
+    else:
+        model = make_model(arguments.model, task.auto_class, task_config, tokenizer)
     if checkpoint is not None:
         check_same_architecture(checkpoint, model)
     total = sum(parameter.numel() for parameter in model.parameters())
@@ -280,6 +283,6 @@ def _make_trainer(
 def _metrics(scored: dict[str, float], stream: TokenStream, kind: str) -> dict[str, float]:
     """What was scored and, for causal models, bits per byte, which tokenizers do not change the meaning of."""
     metrics = dict(scored)
-    if kind == "causal-lm":
+    if kind == "causal-lm" and stream.num_bytes:
         metrics["bits_per_byte"] = scored["loss"] * len(stream) / math.log(2) / stream.num_bytes
     return {**metrics, "unknown_share": stream.unknown / len(stream)}

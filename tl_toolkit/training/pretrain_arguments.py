@@ -22,6 +22,12 @@ _OF_LABELLED_ROWS = {
     "text_pair_column": "name one --text_column",
 }
 
+_OF_OTHER_TRAINERS = {
+    "label_smoothing_factor": "would make a loss that is no perplexity any more",
+    "ignore_data_skip": "would go on with other text than the carried state comes from",
+    "auto_find_batch_size": "would change the lanes that a text is cut into",
+}
+
 
 @dataclass
 class LanguageModelArguments:
@@ -136,8 +142,9 @@ def _checked(groups: list[Any]) -> PretrainArguments:
             f"There is no language-model task {arguments.data.task!r}; the tasks are {listing(KINDS)}."
             f"{nearest(arguments.data.task, KINDS)}"
         )
-    if arguments.run.label_smoothing_factor:
-        raise UserError("--label_smoothing_factor would make a loss that is no perplexity any more: leave it out.")
+    for name, trouble in _OF_OTHER_TRAINERS.items():
+        if getattr(arguments.run, name):
+            raise UserError(f"--{name} {trouble}: leave it out.")
     if arguments.language_model.evaluate_only and arguments.model.model_name_or_path is None:
         raise UserError("--evaluate_only needs --model_name_or_path, a language model to evaluate.")
     return arguments
