@@ -95,13 +95,13 @@ class ModelArguments:
     tokenizer_name: str | None = field(
         default=None,
         metadata={
-            "help": "word, whitespace, char or bpe (made from the training split), or a pre-trained one. By default "
-            "the checkpoint's own, or word for a model from scratch. With a checkpoint that has a word-level one, "
+            "help": "word, whitespace, char, bpe or fastai (made from the training split), or a pre-trained one. By "
+            "default the checkpoint's own, or word for a model from scratch. With a checkpoint that has a word-level one, "
             "word learns its vocabulary anew: known words keep their embeddings."
         },
     )
     tokenizer_vocab_size: int = field(
-        default=30_000, metadata={"help": "The largest vocabulary that word, char or bpe may have."}
+        default=30_000, metadata={"help": "The largest vocabulary that one made from the training split may have."}
     )
     tokenizer_min_frequency: int = field(
         default=2, metadata={"help": "Words seen less often in the training split are unknown."}
