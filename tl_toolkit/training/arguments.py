@@ -96,8 +96,8 @@ class ModelArguments:
         default=None,
         metadata={
             "help": "word, whitespace, char, bpe or fastai (made from the training split), or a pre-trained one. By "
-            "default the checkpoint's own, or word for a model from scratch. With a checkpoint that has a word-level one, "
-            "word learns its vocabulary anew: known words keep their embeddings."
+            "default the checkpoint's own, or word for a model from scratch. With a checkpoint that has a word-level "
+            "one, word learns its vocabulary anew: known words keep their embeddings."
         },
     )
     tokenizer_vocab_size: int = field(
