@@ -33,7 +33,12 @@ def test_metrics_and_predictions(tmp_path, task_of, csv):
     assert metrics["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
     assert metrics["macro_f1"] == pytest.approx(f1_score(labels, logits.argmax(1), average="macro"))
     frame = task.predictions(logits, split)
-    assert list(frame.columns) == ["row", "text", "label", "prediction", "scores"]
+    assert list(frame.columns) == [
+        "row", "text", "label", "label_name", "prediction", "prediction_name", "scores",
+    ]  # fmt: skip
+    names = np.array(["neg", "neutral", "pos"])
+    assert frame["label_name"].tolist() == names[labels].tolist()
+    assert frame["prediction_name"].tolist() == names[logits.argmax(1)].tolist()
     assert frame["row"].tolist() == split["row"][:] and frame["label"].tolist() == labels.tolist()
     np.testing.assert_allclose(np.stack(frame["scores"]).sum(axis=1), 1, rtol=1e-6)
     assert (np.stack(frame["scores"]).argmax(1) == frame["prediction"]).all()
@@ -55,6 +60,19 @@ def test_predictions_show_the_beginning_of_a_text(tmp_path, task_of):
     assert task.predictions(np.zeros((len(split), 2)), split)["text"].str.len().tolist() == [400] * len(split)
 
 
+def test_the_labels_of_a_multi_label_row_are_listed_by_name(tmp_path):
+    kinds = config(problem_type="multi_label_classification")
+    task = task_for_model(DataArguments(dataset_name="x"), kinds)
+    rows = Dataset.from_dict({"row": [0, 1], "text": ["a", "b"], "label": [[1, 0, 1], [0, 0, 0]]})
+    frame = task.predictions(np.array([[-2.0, 3.0, -1.0], [1.0, 1.0, -5.0]]), rows)
+    assert frame["label_name"].tolist() == [["neg", "pos"], []]
+    assert frame["prediction_name"].tolist() == [["neutral"], ["neg", "neutral"]]
+    frame.to_parquet(tmp_path / "p.parquet", index=False)
+    import pandas as pd
+
+    assert [list(names) for names in pd.read_parquet(tmp_path / "p.parquet")["label_name"]] == [["neg", "pos"], []]
+
+
 def test_prediction_maps_labels_by_name(tmp_path, csv):
     csv(tmp_path / "rows.csv", 7, labels=("pos", "neg"))
     task = task_for_model(DataArguments(dataset_name=str(tmp_path / "rows.csv")), config())
@@ -74,7 +92,9 @@ def test_prediction_without_labels(tmp_path, folder):
     task = TextClassification.for_model(DataArguments(dataset_name=str(tmp_path / "lines.txt")), config())
     rows = task.prepare_for_prediction()
     assert rows.column_names == ["row", "text"]
-    assert list(task.predictions(np.zeros((2, 3)), rows).columns) == ["row", "text", "prediction", "scores"]
+    answers = task.predictions(np.array([[0, 0, 7], [0, 5, 0]]), rows)
+    assert list(answers.columns) == ["row", "text", "prediction", "prediction_name", "scores"]
+    assert answers["prediction_name"].tolist() == ["pos", "neutral"]
     tokenizer = build_tokenizer("word", ["one two"], min_frequency=1)
     assert "labels" not in task.tokenize(DatasetDict({"rows": rows}), tokenizer, None)["rows"].column_names
     path = folder(tmp_path / "d", train=[0, 1], test=[-1, -1])

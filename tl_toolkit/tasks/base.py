@@ -295,6 +295,9 @@ class Task(ABC):
     def predictions(self, logits: np.ndarray, split: Dataset) -> pd.DataFrame:
         """One line a row: `row`, `text` (its beginning), `text_pair`, `label`, `prediction`, `scores`.
 
+        Where there are classes, `label_name` and `prediction_name` stand behind the ids; for a multi-label problem they
+        are lists of the names of those that apply.
+
         Args:
             logits: `[rows, num_labels]`, in the order of `split`.
             split: as `prepare` or `prepare_for_prediction` returned it.
@@ -310,7 +313,18 @@ class Task(ABC):
         if "label" in split.column_names:
             labels = np.asarray(split["label"], dtype=_LABEL_TYPES[self.problem_type])
             columns["label"] = list(labels) if labels.ndim == 2 else labels
-        return pd.DataFrame({**columns, **self._answers(np.asarray(logits))})
+            columns |= self._named("label", labels)
+        answers = self._answers(np.asarray(logits))
+        named = self._named("prediction", np.asarray(list(answers["prediction"])))
+        return pd.DataFrame({**columns, "prediction": answers["prediction"], **named, **answers})
+
+    def _named(self, column: str, ids: np.ndarray) -> dict[str, list[Any]]:
+        """The classes of a column by name: a name for each id, or a list of names for each row of 0 and 1."""
+        if self.labels is None:
+            return {}
+        if ids.ndim == 2:
+            return {f"{column}_name": [[self.labels[place] for place in np.flatnonzero(row)] for row in ids]}
+        return {f"{column}_name": [self.labels[place] for place in ids]}
 
 
 def _labelled_rows(name: str, has_label: np.ndarray) -> np.ndarray:
