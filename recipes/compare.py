@@ -3,8 +3,9 @@
     python recipes/compare.py --config recipes/configs/demo.yaml --output_dir outputs/demo [--flag value ...]
 
 The YAML file is a grid: keys at its top are shared by all entries, `entries` names what is compared, `label_budgets`
-and `seeds` how often. Runs are made one after another in this process; running the command again makes only those that
-are missing. `--output_dir` then holds `report.html`, `report.md`, `figures/`, `results.jsonl` and one folder a run.
+and `seeds` how often; `stages` are pre-training runs that entries start from. Runs are made one after another in this
+process; running the command again makes only those that are missing. `--output_dir` then holds `report.html`,
+`report.md`, `figures/`, `results.jsonl`, and one folder a run and stage.
 """
 
 from tl_toolkit.errors import UserError
@@ -16,7 +17,7 @@ def main() -> None:
 
     arguments = parse_compare_arguments(description=__doc__)
 
-    from tl_toolkit.comparison.execution import check_data, execute
+    from tl_toolkit.comparison.execution import check_data, count_results, execute
     from tl_toolkit.comparison.report import write_report
 
     grid, output_dir = arguments.grid, arguments.output_dir
@@ -24,6 +25,9 @@ def main() -> None:
     print(f"{len(grid.runs)} runs of {len(grid.entries)} entries; results go to {output_dir}", flush=True)
     try:
         failed = execute(grid, output_dir, retry_failed=arguments.retry_failed)
+    except KeyboardInterrupt:
+        made = count_results(output_dir)
+        raise KeyboardInterrupt(f"{made} of {len(grid.runs)} runs are made.") from None
     finally:  # also when it was interrupted: what has been compared so far is worth reading
         if (output_dir / "results.jsonl").exists():
             report = write_report(output_dir, grid.title)
@@ -36,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_recipe(main)
+    run_recipe(main, "The same command goes on with the others.")

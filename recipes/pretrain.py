@@ -25,4 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_recipe(main)
+    run_recipe(main, "The same command with --resume_from_checkpoint goes on from the last checkpoint.")

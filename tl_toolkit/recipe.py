@@ -1,9 +1,10 @@
-"""How a recipe ends: with 0, or with one paragraph about what was wrong and 2."""
+"""How a recipe ends: with 0, with one paragraph about what was wrong and 2, or with one line and 130 when stopped."""
 
 from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import textwrap
 import time
@@ -13,14 +14,23 @@ from .errors import UserError
 
 PATIENCE_SECONDS = 30  # for the first process to meet, import times included, what another has met already
 
+_INTERRUPTED = 128 + signal.SIGINT  # as shells report it
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 _TORN_WRITE = ("No space left on device", "PytorchStreamWriter failed writing file", "unexpected pos")
 
 
-def run_recipe(main: Callable[[], None]) -> None:
-    """Call `main`; what the user can mend is printed as one paragraph, by one process, and the exit code is 2."""
+def run_recipe(main: Callable[[], None], going_on: str = "") -> None:
+    """Call `main`; what the user can mend is printed as one paragraph, by one process, and the exit code is 2.
+
+    Stopped by Ctrl-C, one process says so, with what the interrupt itself says, and how to go on; the exit code is 130.
+    """
     try:
         main()
+    except KeyboardInterrupt as stop:
+        if int(os.environ.get("RANK", "0")) == 0:
+            said = " ".join(part for part in ("Stopped.", str(stop), going_on) if part)
+            print(f"\n{said}", file=sys.stderr, flush=True)
+        _leave(_INTERRUPTED)
     except Exception as error:
         explained = _explain(error)
         if explained is None:

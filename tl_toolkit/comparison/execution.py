@@ -13,7 +13,7 @@ from typing import Any
 
 from ..strategies import make_strategy
 from ..training.arguments import Arguments
-from ..training.output_dir import make_folder
+from ..training.output_dir import make_folder, without_empty_folder
 from ..training.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record, write_json
 from .grid import Grid, PlannedRun
 from .housekeeping import failed, forget, quiet
@@ -34,8 +34,8 @@ def check_data(grid: Grid, output_dir: Path) -> None:
     from ..data.sources import remember_sources
     from ..tasks import make_task
 
-    make_folder(output_dir)
-    with remember_sources():
+    with without_empty_folder(output_dir), remember_sources():
+        make_folder(output_dir)
         for planned in {run.label_budget: run for run in grid.runs}.values():
             make_task(planned.arguments(output_dir).data).prepare(planned.seed)
         stage_keys(grid.stages, output_dir)
@@ -146,6 +146,12 @@ def _tidy(folder: Path, keep_model: bool) -> None:
                 shutil.rmtree(path)
         elif not keep_model and path.suffix != ".parquet" and path.name not in (RESULT_NAME, "error.txt"):
             path.unlink()
+
+
+def count_results(output_dir: Path) -> int:
+    """How many runs have left a record in `output_dir`, failed ones among them."""
+    path = output_dir / RESULTS_NAME
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
 
 
 class _Progress:

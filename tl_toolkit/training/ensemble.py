@@ -15,6 +15,7 @@ from ..errors import UserError, listing
 from .arguments import ModelArguments
 from .causes import explained
 from .ensemble_arguments import EnsembleArguments, EnsembleRequest, parse_ensemble_arguments
+from .output_dir import for_output_dir
 from .progress_bars import without_progress_bars
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Member(NamedTuple):
 
 
 @without_progress_bars()
+@for_output_dir
 def ensemble(request: EnsembleRequest) -> dict[str, Any]:
     """Join the two members, evaluate all three on the same rows, and save.
 

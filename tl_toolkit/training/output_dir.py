@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..errors import UserError
 from .checkpoints import checkpoints
 from .record import RESULT_NAME
 
+if TYPE_CHECKING:
+    from .arguments import RunArguments
+
+    class Request(Protocol):
+        """Everything that was asked of a recipe; how it runs is among it."""
+
+        @property
+        def run(self) -> RunArguments: ...
+
+
+R = TypeVar("R", bound="Request")
+T = TypeVar("T")
+
 PREDICTIONS = {split: f"predictions_{split}.parquet" for split in ("validation", "test")}
+
+
+def for_output_dir(recipe: Callable[[R], T]) -> Callable[[R], T]:
+    """A decorator of what leaves its results in `run.output_dir` of its argument, which it sees to.
+
+    The folder has to be named, and is taken away again where it was made for a run that could not begin.
+    """
+
+    @functools.wraps(recipe)
+    def checked(arguments: R) -> T:
+        if "output_dir" not in arguments.run.as_given:
+            raise UserError("Nothing says where the results go: name a folder by --output_dir.")
+        with without_empty_folder(Path(arguments.run.output_dir)):
+            return recipe(arguments)
+
+    return checked
+
+
+@contextmanager
+def without_empty_folder(output_dir: Path) -> Iterator[None]:
+    """What fails without having written anything leaves no folder behind that was not there before."""
+    absent = [folder for folder in (output_dir, *output_dir.parents) if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        for folder in absent:  # the innermost first; one that holds something stays
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def make_folder(output_dir: Path) -> None:

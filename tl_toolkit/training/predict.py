@@ -12,7 +12,7 @@ from ..tasks import task_for_model
 from .arguments import DataArguments, ModelArguments, RunArguments
 from .causes import explained
 from .model import load_tokenizer, load_trained, longest_input, shortest
-from .output_dir import make_folder, staged
+from .output_dir import for_output_dir, make_folder, staged
 from .parsing import into_dataclasses, make_parser, settings_and_flags
 from .record import write_json
 
@@ -53,6 +53,7 @@ def parse_predict_arguments(argv: Sequence[str] | None = None, description: str 
     return arguments
 
 
+@for_output_dir
 def predict(arguments: PredictionArguments) -> dict[str, float]:
     """Write `predictions.parquet` and, where there are labels, `metrics.json`; the metrics are returned.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from .output_dir import for_output_dir
 from .pretrain_arguments import (
     LanguageModelArguments,
     PretrainArguments,
@@ -38,6 +39,7 @@ __all__ = [
 
 
 @without_progress_bars()
+@for_output_dir
 def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
     """Train, evaluate and save a language model; the folder and `result.json` are left in `output_dir`.
 
@@ -58,6 +60,7 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
     from .output_dir import check_free
     from .record import RESULT_NAME, write_json
     from .run_parts import failures_recorded, make_room, now, opening, resolve_schedule, save_model, speed
+    from .summary import print_texts
 
     started = now()
     settings, args = arguments.language_model, arguments.run
@@ -101,6 +104,7 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
         "rows": {split: stream.documents for split, stream in streams.items()},
         "tokens": {split: len(stream) for split, stream in streams.items()},
     }
+    print_texts(record, args)
     make_room(trainer, output_dir, keep_checkpoints=checkpoint is not None)
     with failures_recorded(record, trainer, output_dir):
         with peak_memory() as peak:

@@ -15,7 +15,7 @@ from .cost import peak_memory, trainable_parameters
 from .evaluation import by_length, predict_in_order, save_predictions
 from .lr_finder import find_learning_rate
 from .model import longest_input, make_model, make_tokenizer, shortest
-from .output_dir import check_free
+from .output_dir import check_free, for_output_dir
 from .progress_bars import without_progress_bars
 from .record import RESULT_NAME, write_json
 from .run_parts import (
@@ -30,6 +30,7 @@ from .run_parts import (
     speed,
     try_out,
 )
+from .summary import print_data
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 
 @without_progress_bars()
+@for_output_dir
 def run(arguments: Arguments) -> dict[str, Any]:
     """Train, evaluate and save; the model folder, the predictions and `result.json` are left in `output_dir`.
 
@@ -65,6 +67,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     )
 
     splits = task.prepare(arguments.run.seed)
+    print_data(task.record(), arguments.run)
     tokenizer = make_tokenizer(arguments.model, lambda: _texts(splits["train"]), arguments.data.max_length)
     set_seed(arguments.run.seed)  # from here on everything random is the model's and the trainer's
     model = make_model(arguments.model, task.auto_class, task.config_arguments(), tokenizer)

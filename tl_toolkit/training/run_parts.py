@@ -87,7 +87,10 @@ def setting_up() -> Iterator[None]:
     except UserError:
         raise
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
-        raise UserError(f"Training cannot be set up: {' '.join(str(error).split())}") from error
+        problem = " ".join(str(error).split())
+        if "TensorBoardCallback requires" in problem:  # transformers advise an update of PyTorch, which does not help
+            problem = "--report_to tensorboard needs a package that is not installed here: pip install tensorboard."
+        raise UserError(f"Training cannot be set up: {problem}") from error
 
 
 def try_out(trainer: BaseTrainer) -> None:

@@ -1,8 +1,52 @@
-"""What a recipe prints at the end."""
+"""What a recipe prints: the data before training, and at the end what came out."""
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .arguments import RunArguments
+
+_SHOWN_CLASSES = 10
+
+
+def print_data(record: dict[str, Any], args: RunArguments) -> None:
+    """One line, by one process: the columns, the classes, and how many rows of which split play which role.
+
+    Nothing is printed where only errors are wanted (`log_level`), as in comparisons.
+    """
+    columns, labels = record["dataset"]["columns"], record["task"]["labels"]
+    texts = f"text: {' + '.join(columns[role] for role in ('text', 'text_pair') if columns[role])}"
+    if labels is None:
+        kind = "a number"
+    else:
+        more = f" and {len(labels) - _SHOWN_CLASSES} more" if len(labels) > _SHOWN_CLASSES else ""
+        kind = ", ".join(labels[:_SHOWN_CLASSES]) + more
+    rows = ", ".join(f"{rows:,} {_role(role, record)}" for role, rows in record["dataset"]["rows"].items())
+    _say(f"{texts} · label: {columns['label']} ({kind}) · {rows} rows", args)
+
+
+def print_texts(record: dict[str, Any], args: RunArguments) -> None:
+    """The same of a language model, which learns from a text alone, with the tokens."""
+    tokens = record["dataset"]["tokens"]
+    parts = [
+        f"{rows:,} {_role(role, record)} texts ({tokens[role]:,} tokens)"
+        for role, rows in record["dataset"]["rows"].items()
+    ]
+    _say(f"text: {record['dataset']['columns']['text']} · {', '.join(parts)}", args)
+
+
+def _role(role: str, record: dict[str, Any]) -> str:
+    origin = record["dataset"].get(f"{role}_from", role)
+    name = "training" if role == "train" else role
+    return name if origin == role else f"{name} (from {origin})"
+
+
+def _say(line: str, args: RunArguments) -> None:
+    if args.process_index == 0 and args.log_level not in ("error", "critical"):
+        encoding = sys.stdout.encoding or "utf-8"  # names of classes can be in any script
+        print(line.encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def print_summary(record: dict[str, Any], output_dir: str) -> None:
