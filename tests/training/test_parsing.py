@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tl_toolkit.errors import UserError
-from tl_toolkit.training.parsing import arguments_from, parse_arguments
+from tl_toolkit.training.parsing import arguments_from, make_parser, parse_arguments
 
 
 def test_flags_beat_the_file_and_the_file_beats_the_defaults(tmp_path: Path) -> None:
@@ -119,3 +119,15 @@ def test_resume_without_a_value_means_the_last_checkpoint() -> None:
         parse_arguments(["--resume_from_checkpoint", "x/checkpoint-3"]).run.resume_from_checkpoint == "x/checkpoint-3"
     )
     assert parse_arguments([]).run.resume_from_checkpoint is None
+
+
+def test_help_keeps_the_lines_of_its_description_and_shows_what_is_inherited_last() -> None:
+    text = make_parser("What it does.\n\n    how to start it\n").format_help()
+    usage, description, example, own, inherited = text.split("\n\n")
+    assert usage.count("\n") == 0 and description == "What it does." and example == "    how to start it"
+    assert own.startswith("options:") and inherited.startswith("options of transformers' TrainingArguments:")
+    for flag in ("--config", "--output_dir", "--seed", "--learning_rate", "--find_lr", "--strategy"):
+        assert f"  {flag} " in own and f"  {flag} " not in inherited
+    for flag in ("--max_steps", "--bf16"):
+        assert f"  {flag} " in inherited and f"  {flag} " not in own
+    assert "(default: 0.01)" in own and "(default: -1)" in inherited

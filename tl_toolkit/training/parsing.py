@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 import sys
-from argparse import ArgumentDefaultsHelpFormatter
+from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
@@ -22,6 +22,10 @@ _DATACLASSES = (DataArguments, ModelArguments, StrategyArguments, RunArguments)
 
 
 _COMMA_SEPARATED = ("label_column", "config_overrides")  # lists in YAML that are one value as a flag
+
+
+class _HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
+    """Shows a recipe's description line by line, and the default of every flag."""
 
 
 class _Parser(HfArgumentParser):
@@ -63,7 +67,8 @@ def make_parser(
         dataclass_types,
         description=description,
         allow_abbrev=False,
-        formatter_class=ArgumentDefaultsHelpFormatter,
+        formatter_class=_HelpFormatter,
+        usage="%(prog)s [--config FILE.yaml] [--flag value ...]",  # all flags would fill a screen
     )
     parser.add_argument("--config", default=None, help=f"{config_help} with the same keys as the flags; flags win.")
     optional = {
@@ -76,7 +81,18 @@ def make_parser(
             action.nargs, action.const = "?", True
         if action.dest in optional - {"report_to"} and action.type is not None and action.nargs in (None, "?"):
             action.type = _or_none(action.type)  # so that a flag can undo what the YAML file says
+    _set_apart_inherited(parser)
     return parser
+
+
+def _set_apart_inherited(parser: HfArgumentParser) -> None:
+    """Show what transformers' TrainingArguments have and the toolkit leaves as it is in a group of its own, last."""
+    own = {"output_dir", "seed", *RunArguments.__annotations__}
+    inherited = {field.name for field in dataclasses.fields(RunArguments)} - own
+    group = parser.add_argument_group("options of transformers' TrainingArguments")
+    shown = parser._optionals._group_actions
+    group._group_actions += [action for action in shown if action.dest in inherited]
+    shown[:] = [action for action in shown if action.dest not in inherited]
 
 
 def parse_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> Arguments:
