@@ -126,7 +126,8 @@ def test_a_run_killed_with_kill_9_ends_as_the_uninterrupted_one(dataset_folder: 
         sys.executable, str(ROOT / "recipes" / "pretrain.py"), "--dataset_name", str(dataset_folder), "--use_cpu",
         "--model_type", "awd_lstm", "--config_overrides", AWD_LSTM["config_overrides"], "--disable_tqdm",
         "--per_device_train_batch_size", "3", "--window_length", "11", "--num_train_epochs", "9", "--save_strategy",
-        "steps", "--save_steps", "5", "--eval_strategy", "steps", "--eval_steps", "5", "--learning_rate", "0.01", "--logging_steps", "1",
+        "steps", "--save_steps", "5", "--eval_strategy", "steps", "--eval_steps", "5", "--learning_rate", "0.01",
+        "--logging_steps", "1",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
