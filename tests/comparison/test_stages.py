@@ -226,7 +226,8 @@ def test_a_failed_stage_fails_the_runs_that_need_it_and_no_other(
         error = results[name].record["error"]
         assert error == "The stage 'general', which this run needs, failed: ZeroDivisionError: a defect"
     assert "defect" in (tmp_path / "out" / "stages" / "general" / "error.txt").read_text()
-    assert "a defect" in write_report(tmp_path / "out", "A title").read_text()
+    page = write_report(tmp_path / "out", "A title").read_text()
+    assert "a defect" in page and "Pre-training, s" not in page  # no run has a cost of that kind
 
     run({**content, "seeds": [1, 2]})
     assert pretraining.names == ["general"]
@@ -283,3 +284,32 @@ def test_a_stage_without_its_dataset_is_refused_before_anything_is_made(
     with pytest.raises(UserError, match="nowhere"):
         run(content)
     assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_a_classifier_starts_from_what_a_stage_has_learned(dataset_folder: Path, tmp_path: Path) -> None:
+    """Nothing stands for anything here: two language models, one from the other, and a classifier."""
+    from safetensors.torch import load_file
+
+    reading = {"dataset_name": str(dataset_folder), "window_length": 11, "per_device_train_batch_size": 3}
+    sizes = {"embedding_size": 7, "hidden_size": 13, "num_hidden_layers": 2}
+    stages = {
+        "general": {**reading, "model_type": "awd_lstm", "config_overrides": sizes, "num_train_epochs": 1},
+        "adapted": {**reading, "model_name_or_path": "stage:general", "num_train_epochs": 1},
+    }
+    entries = [{"name": "frozen", "model_name_or_path": "stage:adapted", "strategy": "frozen", "num_train_epochs": 1}]
+    shared = {"dataset_name": str(dataset_folder), "use_cpu": True, "label_budgets": [12], "seeds": [1]}
+    grid = planned({**shared, "stages": stages, "entries": entries})
+    output = tmp_path / "out"
+    assert execute(grid, output, retry_failed=False, say=lambda line: None) == 0
+    general, adapted, classifier = (
+        load_file(output / folder / "model.safetensors")
+        for folder in ("stages/general", "stages/adapted", grid.runs[0].folder)
+    )
+    body = [name for name in classifier if "body" in name]
+    assert len(body) == 9
+    assert all((classifier[name] == adapted[name]).all() for name in body)
+    assert not any((general[name] == adapted[name]).all() for name in body)
+    (result,) = read_results(output / "results.jsonl")
+    assert result.completed and result.pretrain_seconds == sum(
+        read_record(output / "stages" / name)["cost"]["train_seconds"] for name in stages
+    )
