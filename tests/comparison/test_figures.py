@@ -6,17 +6,21 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from tl_toolkit.comparison.baseline import baselines
 from tl_toolkit.comparison.cells import make_cells
 from tl_toolkit.comparison.contest import Goal
 from tl_toolkit.comparison.figures import learning_curves, scatter, spaced, write_whole
 from tl_toolkit.comparison.palette import DARK_SERIES, MARKERS, PROPERTIES, SERIES, SURFACE, key
+from tl_toolkit.comparison.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results
 
 
 def draw(folder):
     results = read_results(folder / "results.jsonl")
     entries = list(dict.fromkeys(result.entry for result in results))
-    return learning_curves(make_cells(results), entries, Goal("accuracy"), folder / "figures")
+    cells = make_cells(results)
+    constant = baselines(cells, PredictionReader(folder))
+    return learning_curves(cells, entries, Goal("accuracy"), folder / "figures", constant)
 
 
 def texts(svg):
@@ -25,7 +29,7 @@ def texts(svg):
 
 def test_every_line_is_named_and_the_budgets_are_the_ticks(tmp_path, comparison):
     comparison(rows=101, predictions=False)
-    svg = draw(tmp_path)
+    svg, _ = draw(tmp_path)
     said = texts(svg)
     assert {"elman", "lstm", "bilstm-attention", "minilm", "minilm-frozen"} <= set(said)
     assert {"100", "500", "2,000", "transfer", "from scratch"} <= set(said)
@@ -36,7 +40,7 @@ def test_every_line_is_named_and_the_budgets_are_the_ticks(tmp_path, comparison)
 
 def test_the_page_svg_follows_the_scheme_and_keeps_to_itself(tmp_path, comparison):
     comparison(rows=101, predictions=False)
-    svg = draw(tmp_path)
+    svg, narrow = draw(tmp_path)
     bare = re.sub(r"var\(--[\w-]+, #\w{6}\)", "", svg)
     assert not re.search(r"(fill|stroke|stop-color): ?#", bare)  # no colour is left that the page cannot change
     assert "<style" not in svg and "<?xml" not in svg and "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", svg)
@@ -44,18 +48,42 @@ def test_the_page_svg_follows_the_scheme_and_keeps_to_itself(tmp_path, compariso
     references = re.findall(r'(?:url\(|href=")#([^")]+)', svg)
     assert references and set(references) <= set(re.findall(r'\bid="([^"]+)"', svg))
     assert 'role="img" aria-label="Line chart' in svg
+    ids = [re.findall(r'\bid="([^"]+)"', drawn) for drawn in (svg, narrow)]
+    assert ids[1] and not set(ids[0]) & set(ids[1])  # both stand in one page
+
+
+def width(svg):
+    return float(ET.fromstring(svg).get("viewBox").split()[2])
+
+
+def test_the_narrow_picture_fits_a_phone_and_leaves_the_names_to_the_key(tmp_path, comparison):
+    comparison(rows=101)
+    wide, narrow = draw(tmp_path)
+    assert width(narrow) == 300 and width(wide) == 600
+    assert {"100", "500", "2,000"} <= set(texts(narrow)) and "lstm" not in texts(narrow)
+
+
+def test_the_baseline_is_a_line_of_its_own(tmp_path, comparison):
+    comparison(rows=101, predictions=False)
+    without = [drawn.count("stroke-dasharray: 1,2") for drawn in draw(tmp_path)]
+    comparison(rows=101)
+    svg, narrow = draw(tmp_path)
+    assert without == [0, 0] and svg.count("stroke-dasharray: 1,2") == narrow.count("stroke-dasharray: 1,2") == 1
+    assert "most frequent class" in texts(svg)
+    comparison(skills={"lstm": (0.3,), "minilm": (0.5,)}, budgets=(None,), rows=101)
+    assert all(drawn.count("stroke-dasharray: 1,2") == 1 for drawn in draw(tmp_path))
 
 
 def test_one_budget_is_drawn_as_rows(tmp_path, comparison):
     comparison(skills={"lstm": (0.3,), "minilm": (0.5,)}, budgets=(None,), rows=101, predictions=False)
-    svg = draw(tmp_path)
+    svg, _ = draw(tmp_path)
     assert {"lstm", "minilm"} <= set(texts(svg)) and "Dot chart" in svg
 
 
 def test_names_are_text_whatever_they_hold(tmp_path, make_record, write_lines):
     names = ["<script>alert(1)</script>", "a $\\frac{1$ & b", "_hidden"]
     write_lines(tmp_path, [make_record(name, budget, 1, 0.3) for name in names for budget in (100, None)])
-    svg = draw(tmp_path)
+    svg, _ = draw(tmp_path)
     assert set(names) <= set(texts(svg)) and "<script" not in svg
 
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 
 import numpy as np
 import pytest
 
 from tl_toolkit.comparison.cells import make_cells
 from tl_toolkit.comparison.predictions import PredictionReader, confusion_matrix, label_counts
-from tl_toolkit.comparison.records import read_results, table
+from tl_toolkit.comparison.records import folder_name, read_results, table
 from tl_toolkit.comparison.rerun import rerun
 from tl_toolkit.errors import UserError
 
@@ -140,8 +141,10 @@ def test_missing_or_broken_predictions_are_none(tmp_path, make_record, write_lin
 def test_rerun_puts_what_runs_share_in_the_file_and_the_rest_in_flags(tmp_path, make_record, write_lines):
     import yaml
 
-    write_lines(tmp_path, [make_record("bi lstm", budget, 1, 0.25) for budget in (100, 500)])
-    again = rerun(read(tmp_path))
+    records = [make_record("bi + lstm", budget, 1, 0.25) for budget in (100, 500)]
+    write_lines(tmp_path, records)
+    results = read(tmp_path)
+    again = rerun(results, results[1])
     assert yaml.safe_load(again.configuration) == {
         "dataset_name": "builtin:pydocs",
         "strategy": "scratch",
@@ -149,7 +152,11 @@ def test_rerun_puts_what_runs_share_in_the_file_and_the_rest_in_flags(tmp_path, 
         "config_overrides": {"hidden_size": 128, "bidirectional": True},
         "num_train_epochs": 10.0,
     }
+    # The name is that of the run's folder, and the lines are one command to a shell.
+    assert again.file == f"{folder_name('bi + lstm')}.yaml" == "bi_lstm.yaml"
     assert again.command == (
-        "accelerate launch recipes/finetune.py --config bi_lstm.yaml --seed 1 --label_budget 100 "
-        "--output_dir outputs/bi_lstm"
+        "accelerate launch recipes/finetune.py \\\n    --config bi_lstm.yaml \\\n    --seed 1 \\\n"
+        "    --label_budget 500 \\\n    --output_dir outputs/bi_lstm"
     )
+    words = shlex.split(again.command.replace("\\\n", " "))
+    assert words[words.index("--label_budget") + 1] == "500" and "\n" not in " ".join(words)

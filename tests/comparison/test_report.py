@@ -79,13 +79,25 @@ def test_the_whole_report(tmp_path, comparison):
     assert "0123456789abcdef" in said and "torch 2.13.0, numpy 2.4.6" in said
     assert len(re.findall(r"Confusion matrix, 2,000 labels", said)) == 8
     assert len(re.findall(r"Most confident mistakes, 2,000 labels, seed 1", said)) == 8
-    assert "accelerate launch recipes/finetune.py --config lstm.yaml --seed 1" in said
+    assert r"accelerate launch recipes/finetune.py \ --config lstm.yaml \ --seed 1 \ --label_budget 2000 \ " in said
     assert "config_overrides: hidden_size: 128" in said
     assert "![Learning curves: Accuracy, %, of each entry over label budgets](figures/learning_curves.png)" in summary
     assert summary.count("| minilm | transfer: full |") == 3
     assert {"svg", "details", "figcaption"} <= outline.tags
     assert (tmp_path / "figures" / "learning_curves.png").exists()
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+
+
+def test_what_a_phone_needs(tmp_path, comparison):
+    """Both pictures, labels for the cells of a table that is stacked, marks that stay with their names."""
+    comparison(rows=101)
+    page, _, _ = report(tmp_path)
+    assert page.count('class="wide"') == page.count('class="narrow"') == 1
+    assert page.count('data-label="Difference"') == 3 and page.count('<table class="contest">') == 1
+    marks = re.findall(r'(.{6})<span class="mark" role="img"', page)
+    assert len(marks) == 6 and all(before == "&nbsp;" for before in marks)
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert re.search(r"pre \{[^}]*white-space: pre-wrap", style) and "min-width: calc" not in style
 
 
 def test_the_tables_hold_the_means_and_deviations(tmp_path, comparison):
@@ -121,6 +133,7 @@ def test_one_budget_one_seed_without_predictions(tmp_path, make_record, write_li
     page, summary, _ = report(tmp_path)
     said = words(page)
     assert "All 6,920 training labels" in said and "Scores by entry" in said
+    assert "Filled: transfer. Hollow: from scratch." in said and "Dashed" not in said and "Solid" not in said
     assert "25.0 23.1" not in said  # each score is its own cell, and
     assert "±" not in summary.split("## All 6,920")[1]  # one seed has no deviation
     assert said.count("The predictions of these runs are not at hand.") == 2
@@ -141,7 +154,24 @@ def test_an_entry_whose_first_run_failed_is_told_by_the_next(tmp_path, make_reco
     page, _, _ = report(tmp_path)
     said = words(page)
     assert "lstm from scratch RnnForSequenceClassification, rnn, tokenizer word of 9,000" in said
-    assert "--config lstm.yaml --seed 1" in said
+    assert r"--config lstm.yaml \ --seed 1 \ " in said
+
+
+def test_an_entry_is_told_by_the_run_that_is_shown_and_run_again(tmp_path, make_record, write_lines):
+    """Not by parts of runs with different budgets: the vocabulary and the schedule are those of the largest one."""
+    small, large = (make_record("lstm + attention", budget, 3, 0.25) for budget in (100, 500))
+    small["model"]["vocab_size"], large["model"]["vocab_size"] = 159, 1097
+    for record, epochs in ((small, 15), (large, 12)):
+        record["arguments"] |= {"num_train_epochs": 12, "min_train_steps": 60}
+        record["resolved"] = {"learning_rate": 0.003, "num_train_epochs": epochs}
+        record["cost"] |= {"steps": 16 * epochs, "epochs": float(epochs)}
+    write_lines(tmp_path, [small, large])
+    said = words(report(tmp_path)[0])
+    assert "tokenizer word of 1,097" in said and "of 159" not in said
+    assert "(500 labels, seed 3; 12 epochs (192 updates), learning rate 0.003)" in said
+    assert "saved as lstm_attention.yaml" in said
+    assert r"--config lstm_attention.yaml \ --seed 3 \ --label_budget 500 \ --output_dir outputs/lstm_attention" in said
+    assert "num_train_epochs: 12 " in said and "min_train_steps: 60 " in said
 
 
 def test_nothing_recorded_yet(tmp_path, write_lines):

@@ -37,7 +37,8 @@ def test_transfer_ahead_everywhere(tmp_path, comparison):
     scores = [100 * cell.test["accuracy"].mean for cell in (first.transfer, first.scratch)]
     assert numbers.startswith(
         f"With 100 labels, minilm reaches {scores[0]:.1f} % accuracy on the test rows against {scores[1]:.1f} % for "
-        f"bilstm-attention, the best from scratch: {100 * first.difference:.1f} points more (95 % interval "
+        f"bilstm-attention (from scratch), both picked on validation rows: {100 * first.difference:.1f} points more "
+        "(95 % interval "
     )
     assert re.search(r"; with 2,000 labels it reaches 6\d\.\d % against 5\d\.\d %: 1\d\.\d points more \(95 %", numbers)
     assert cost == (
@@ -151,8 +152,8 @@ def test_less_can_be_better(tmp_path, make_record, write_lines):
     verdict, (contest,) = judge(tmp_path, Goal("mse", greater_is_better=False))
     assert (contest.scratch.entry, contest.outcome) == ("lstm", "transfer")
     assert verdict.sentences[0].startswith(
-        "With 100 labels, minilm reaches a mean squared error of 0.420 on the test rows against 0.920 for lstm, the "
-        "best from scratch: 0.500 less (less is better) (95"
+        "With 100 labels, minilm reaches a mean squared error of 0.420 on the test rows against 0.920 for lstm "
+        "(from scratch), both picked on validation rows: 0.500 less (less is better) (95"
     )
 
 
@@ -167,8 +168,35 @@ def test_one_seed_without_predictions_claims_nothing(tmp_path, make_record, writ
 
 def test_one_seed_with_predictions_rests_on_the_rows(tmp_path, comparison):
     comparison(skills={"lstm": (0.3,), "minilm": (0.6,)}, budgets=(100,), seeds=(1,))
-    _, (contest,) = judge(tmp_path)
+    verdict, (contest,) = judge(tmp_path)
     assert contest.over_seeds is None and contest.over_rows is not None and contest.outcome == "transfer"
+    assert verdict.headline == "In single runs, a pre-trained model pays: it is ahead with 100 labels"
+
+
+@pytest.mark.parametrize(
+    ("skills", "seeds", "headline"),
+    [
+        (
+            {"lstm": (0.2, 0.3), "minilm": (0.6, 0.7)}, (3, 1),
+            "Yes, a pre-trained model pays: it is ahead at every label budget tried, from 100 to 500; with 500 labels "
+            "in single runs",
+        ),
+        (
+            {"lstm": (0.6, 0.7), "minilm": (0.2, 0.3)}, (1, 1),
+            "In single runs, training from scratch is enough: it is ahead at every label budget tried, from 100 to "
+            "500",
+        ),
+        (
+            {"lstm": (0.2, 0.7), "minilm": (0.6, 0.7)}, (1, 1),
+            "It depends on the number of labels: with 100 (single runs) the pre-trained model is ahead; with 500 there "
+            "is no difference that these runs can show",
+        ),
+    ],
+)  # fmt: skip
+def test_the_headline_says_what_rests_on_single_runs(tmp_path, comparison, skills, seeds, headline):
+    comparison(skills=skills, budgets=(100, 500), seeds=seeds)
+    verdict, _ = judge(tmp_path)
+    assert verdict.headline == headline
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,11 @@ class Contest:
         return self.over_seeds or self.over_rows
 
     @property
+    def single(self) -> bool:
+        """Whether a side has a single run, so that nothing is known of the noise of its seed."""
+        return self.over_seeds is None
+
+    @property
     def outcome(self) -> Outcome:
         """Who is ahead beyond the noise; "none" when nothing shows that either is."""
         if self.interval is None or not self.interval.excludes_zero():
@@ -113,6 +118,22 @@ def rows_interval(first: Cell, second: Cell, metric: str, reader: PredictionRead
         return None
     quantities = [known.quantities(run.label, run.prediction) for run in runs]
     return paired_bootstrap(quantities[: first.seeds], quantities[first.seeds :], known.value)
+
+
+def overtaken(
+    picked: Cell, cells: Sequence[Cell], goal: Goal, reader: PredictionReader
+) -> tuple[Cell, Interval] | None:
+    """The entry that is best on the test rows of `picked`'s kind and budget, if it is ahead of it beyond their noise.
+
+    Returns it with the bootstrap interval of its lead (rival − picked), or None.
+    """
+    rivals = [cell for cell in cells if (cell.budget, cell.transfer) == (picked.budget, picked.transfer)]
+    able = [cell for cell in rivals if goal.metric in cell.test and math.isfinite(cell.test[goal.metric].mean)]
+    rival = max(able, key=lambda cell: cell.test[goal.metric].mean * goal.sign)
+    if rival.entry == picked.entry:
+        return None
+    lead = rows_interval(picked, rival, goal.metric, reader)
+    return (rival, lead) if lead is not None and lead.excludes_zero() else None
 
 
 def labels_to_match(contest: Contest, rounds: Sequence[Contest]) -> tuple[float, float, float] | None:

@@ -126,11 +126,12 @@ def _in_words(mistake: Mistake, names: list[str] | None) -> ShownMistake:
         measure = f"probability {mistake.certainty:.3f}"
     else:
         measure = "probability unknown"
-    label, prediction = (_answer(value, names) for value in (mistake.label, mistake.prediction))
+    label, prediction = (answer_in_words(value, names) for value in (mistake.label, mistake.prediction))
     return ShownMistake(mistake.row, mistake.text, mistake.text_pair, label, prediction, measure)
 
 
-def _answer(value: Any, names: list[str] | None) -> str:
+def answer_in_words(value: Any, names: list[str] | None) -> str:
+    """A label or a prediction as a reader knows it: a class name, the names of a label set, or a number."""
     if isinstance(value, list):
         chosen = [_name(index, names) for index, on in enumerate(value) if on]
         return ", ".join(chosen) if chosen else "no label"

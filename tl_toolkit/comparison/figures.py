@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import formatting as show
+from .baseline import Baseline
 from .cells import Cell
 from .contest import Goal
-from .palette import INK, LINE, MUTED, PROPERTIES, SCRATCH_DASH, SURFACE, TRANSFER_DASH, colour, marker
+from .palette import BASELINE_DASH, INK, LINE, MUTED, PROPERTIES, SCRATCH_DASH, SURFACE, TRANSFER_DASH, colour, marker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,24 +53,31 @@ STYLE: Any = {
 }
 LABEL_GAP = 15.0
 """Least distance between two line labels, in points."""
+LONGEST_NAME = 28
+"""Characters after which a name is shortened."""
+BASELINE_STYLE: Any = {"color": MUTED, "linewidth": 1.0, "linestyle": BASELINE_DASH, "zorder": 1.5}
 
 
-def learning_curves(cells: Sequence[Cell], entries: Sequence[str], goal: Goal, folder: Path) -> str:
-    """Draws test scores over label budgets, a line an entry, and returns the SVG for a page.
+def learning_curves(
+    cells: Sequence[Cell], entries: Sequence[str], goal: Goal, folder: Path, constant: Sequence[Baseline] = ()
+) -> tuple[str, str]:
+    """Draws test scores over label budgets, a line an entry, and returns the SVGs for a wide and for a narrow page.
 
     With one budget there is no curve, and each entry is a row of its seeds and their mean. `entries` fixes colours and
-    markers by position, so that they stay when runs are added. Writes learning_curves.svg and .png into `folder`.
+    markers by position, so that they stay when runs are added. `constant` are the baselines, a thin line. In a narrow
+    picture lines are not named and kinds not told apart in words: a key has to. Writes learning_curves.svg and .png
+    into `folder`.
     """
     shown = [cell for cell in cells if goal.metric in cell.test and np.isfinite(cell.test[goal.metric].mean)]
-    budgets = {cell.budget for cell in shown}
+    least = [baseline for baseline in constant if goal.metric in baseline.test]
+    draw, what = _rows, "Dot chart of the test score of each entry, with one small dot a seed."
+    if len({cell.budget for cell in shown}) > 1:
+        draw, what = _curves, "Line chart of the mean test score of each entry over the number of training labels."
     with _style():
-        if len(budgets) > 1:
-            figure = _curves(shown, entries, goal)
-            what = "Line chart of the mean test score of each entry over the number of training labels."
-        else:
-            figure = _rows(shown, entries, goal)
-            what = "Dot chart of the test score of each entry, with one small dot a seed."
-        return _save(figure, folder, "learning_curves", what)
+        wide = draw(shown, entries, goal, least, narrow=False)
+        narrow = _svg(draw(shown, entries, goal, least, narrow=True))
+        name = "learning_curves"
+        return _save(wide, folder, name, what), page_svg(narrow, f"{name}-narrow", what)
 
 
 def scatter(label: np.ndarray, prediction: np.ndarray, entry: str, position: int, folder: Path, name: str) -> str:
@@ -87,13 +95,16 @@ def scatter(label: np.ndarray, prediction: np.ndarray, entry: str, position: int
         return _save(figure, folder, name, f"Scatter plot of predictions against labels for {entry}.")
 
 
-def _curves(cells: Sequence[Cell], entries: Sequence[str], goal: Goal) -> Figure:
-    figure, axes = _figure(600, 345, left=34, right=_room(entries) + 8)
+def _curves(
+    cells: Sequence[Cell], entries: Sequence[str], goal: Goal, constant: Sequence[Baseline], narrow: bool
+) -> Figure:
+    named = [*entries, *(baseline.line_name for baseline in constant)]
+    figure, axes = _figure(300, 290, left=30, right=6) if narrow else _figure(600, 345, left=34, right=_room(named) + 8)
     scale = 100.0 if goal.metric in show.PERCENT_METRICS else 1.0
     budgets = sorted({cell.budget for cell in cells})
     place = {budget: np.median([c.train_labels or 1 for c in cells if c.budget == budget]) for budget in budgets}
     axes.set_xscale("log")
-    ends: list[tuple[float, float, str, int]] = []
+    ends: list[tuple[float, float, str, str]] = []
     for position, entry in enumerate(entries):
         line = [cell for cell in cells if cell.entry == entry]
         if not line:
@@ -105,7 +116,12 @@ def _curves(cells: Sequence[Cell], entries: Sequence[str], goal: Goal) -> Figure
         deviation = np.array([cell.test[goal.metric].deviation or 0.0 for cell in line]) * scale
         axes.errorbar(x, y, yerr=deviation, fmt="none", ecolor=colour(position), elinewidth=1.2, alpha=0.55)
         axes.plot(x, y, **_line_style(position, line[0].transfer))
-        ends.append((float(x[-1]), float(y[-1]), entry, position))
+        ends.append((float(x[-1]), float(y[-1]), entry, colour(position)))
+    if constant:
+        x = np.array([place[baseline.budget] for baseline in constant])
+        y = np.array([baseline.test[goal.metric].mean for baseline in constant]) * scale
+        axes.plot(x, y, **BASELINE_STYLE)
+        ends.append((float(x[-1]), float(y[-1]), constant[0].line_name, MUTED))
     ticks = [place[budget] for budget in budgets]
     names = [show.budget(b, None if np.isfinite(b) else round(place[b])) for b in budgets]
     axes.set_xticks(ticks, names)
@@ -115,28 +131,36 @@ def _curves(cells: Sequence[Cell], entries: Sequence[str], goal: Goal) -> Figure
     axes.set_xlabel("training labels (logarithmic)")
     axes.set_title(f"Test {show.metric_axis(goal.metric)}", loc="left", fontsize=10, color=MUTED)
     axes.margins(x=0.06, y=0.08)
-    _key(axes, {cell.transfer for cell in cells})
-    _name_lines(axes, ends)
+    if not narrow:
+        _key(axes, {cell.transfer for cell in cells}, lines=True)
+        _name_lines(axes, ends)
     return figure
 
 
-def _rows(cells: Sequence[Cell], entries: Sequence[str], goal: Goal) -> Figure:
+def _rows(
+    cells: Sequence[Cell], entries: Sequence[str], goal: Goal, constant: Sequence[Baseline], narrow: bool
+) -> Figure:
     scale = 100.0 if goal.metric in show.PERCENT_METRICS else 1.0
     ordered = sorted(cells, key=lambda cell: cell.test[goal.metric].mean * goal.sign)
-    figure, axes = _figure(600, 78 + 28 * max(1, len(ordered)), left=_room(entries), right=16)
-    for height, cell in enumerate(ordered):
+    most = 16 if narrow else LONGEST_NAME
+    width, height = 300 if narrow else 600, 78 + 28 * max(1, len(ordered))
+    figure, axes = _figure(width, height, left=_room(entries, most), right=16)
+    for baseline in constant:
+        axes.axvline(baseline.test[goal.metric].mean * scale, **BASELINE_STYLE)
+    for row, cell in enumerate(ordered):
         position = list(entries).index(cell.entry)
         reached = cell.test[goal.metric]
         seeds = np.array(cell.values(goal.metric)) * scale
-        axes.scatter(seeds, np.full(len(seeds), height), s=14, color=colour(position), alpha=0.45, linewidths=0)
+        axes.scatter(seeds, np.full(len(seeds), row), s=14, color=colour(position), alpha=0.45, linewidths=0)
         deviation = (reached.deviation or 0.0) * scale
-        axes.errorbar(reached.mean * scale, height, xerr=deviation, fmt="none", ecolor=colour(position), elinewidth=1.2)
-        axes.plot([reached.mean * scale], [height], **_line_style(position, cell.transfer))
-    axes.set_yticks(range(len(ordered)), [_short(cell.entry) for cell in ordered], color=INK)
+        axes.errorbar(reached.mean * scale, row, xerr=deviation, fmt="none", ecolor=colour(position), elinewidth=1.2)
+        axes.plot([reached.mean * scale], [row], **_line_style(position, cell.transfer))
+    axes.set_yticks(range(len(ordered)), [_short(cell.entry, most) for cell in ordered], color=INK)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
-    _key(axes, {cell.transfer for cell in ordered})
+    if not narrow:
+        _key(axes, {cell.transfer for cell in ordered}, lines=False)
     axes.set_xlabel(f"test {show.metric_axis(goal.metric)}")
     return figure
 
@@ -156,8 +180,8 @@ def _line_style(position: int, transfer: bool) -> dict[str, Any]:
     }
 
 
-def _key(axes: Axes, kinds: set[bool]) -> None:
-    """Says above the axes which lines are transfer and which from scratch, where there are both."""
+def _key(axes: Axes, kinds: set[bool], lines: bool) -> None:
+    """Says above the axes which marks, or lines, are transfer and which from scratch, where there are both."""
     from matplotlib.lines import Line2D
 
     if len(kinds) < 2:
@@ -165,7 +189,8 @@ def _key(axes: Axes, kinds: set[bool]) -> None:
     handles = []
     for transfer, name in ((True, "transfer"), (False, "from scratch")):
         style = _line_style(0, transfer) | {"color": MUTED, "markeredgecolor": MUTED, "markersize": 5}
-        handles.append(Line2D([], [], label=name, **style | {"markerfacecolor": MUTED if transfer else SURFACE}))
+        style |= {"markerfacecolor": MUTED if transfer else SURFACE} | ({} if lines else {"linestyle": "none"})
+        handles.append(Line2D([], [], label=name, **style))
     axes.legend(
         handles=handles,
         loc="lower right",
@@ -175,12 +200,16 @@ def _key(axes: Axes, kinds: set[bool]) -> None:
         frameon=False,
         fontsize=9,
         labelcolor=MUTED,
-        handlelength=3.2,
+        handlelength=3.2 if lines else 1.0,
+        columnspacing=1.2,
     )
 
 
-def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, str, int]]) -> None:
-    """Writes each line's name right of its end; names that would overlap are moved apart, with a thin leader line."""
+def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Writes each line's name right of its end (x, y, name, colour), with a thin leader line.
+
+    Names that would overlap are moved apart.
+    """
     if not ends:
         return
     axes.autoscale_view()  # the scales must be final before data are turned into points
@@ -188,16 +217,16 @@ def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, str, int]]) -> No
     ordered = sorted(ends, key=lambda end: end[1])
     wanted = np.array([axes.transData.transform(end[:2])[1] * points for end in ordered])
     right = axes.get_window_extent().x1 * points
-    for (x, y, name, position), height in zip(ordered, spaced(wanted, LABEL_GAP), strict=True):
+    for (x, y, name, own), height in zip(ordered, spaced(wanted, LABEL_GAP), strict=True):
         axes.annotate(
             _short(name),
             xy=(x, y),
             xytext=(right + 12, height),
             textcoords="figure points",
             va="center",
-            color=colour(position),
+            color=own,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour(position), "alpha": 0.35, "linewidth": 0.8, "shrinkB": 6},
+            arrowprops={"arrowstyle": "-", "color": own, "alpha": 0.35, "linewidth": 0.8, "shrinkB": 6},
         )
 
 
@@ -224,13 +253,13 @@ def _figure(width: float, height: float, left: float, right: float) -> tuple[Fig
     return figure, figure.add_subplot()
 
 
-def _room(names: Sequence[str]) -> float:
-    """Points that the longest name takes, at most 190 (names longer than that are shortened)."""
-    return 14 + 6.3 * max((len(_short(name)) for name in names), default=0)
+def _room(names: Sequence[str], most: int = LONGEST_NAME) -> float:
+    """Points that the longest name takes, when names longer than `most` characters are shortened."""
+    return 14 + 6.3 * max((len(_short(name, most)) for name in names), default=0)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 28 else f"{name[:27]}…"
+def _short(name: str, most: int = LONGEST_NAME) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 @contextmanager
@@ -243,15 +272,19 @@ def _style() -> Iterator[None]:
 
 def _save(figure: Figure, folder: Path, name: str, description: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-    svg = drawn.getvalue().decode("utf-8")
+    svg = _svg(figure)
     write_text(folder / f"{name}.svg", svg)
     write_whole(
         folder / f"{name}.png",
         lambda path: figure.savefig(path, format="png", dpi=200),
     )
     return page_svg(svg, name, description)
+
+
+def _svg(figure: Figure) -> str:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    return drawn.getvalue().decode("utf-8")
 
 
 def page_svg(svg: str, name: str, description: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from ..strategies import make_strategy
 from ..training.arguments import Arguments
 from ..training.parsing import arguments_from, known_keys, make_parser
 from .keys import key_of, state_of
+from .records import folder_name
 from .stages import Stage, in_order, make_stages, named_stages, with_folders
 
 GRID_KEYS = {"label_budgets", "seeds", "entries", "title", "keep_models", "stages"}
@@ -26,11 +26,6 @@ _SAME_FOR_ALL = frozenset(
     + ["train_split_name", "validation_split_name", "test_split_name"]
 )
 _SHARED_WITH_STAGES = ("use_cpu",)  # all else about a stage is said in its own place
-
-
-def folder_name(entry: str) -> str:
-    """The name of an entry as part of a folder's."""
-    return re.sub(r"[^\w.-]+", "_", entry)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ GLYPHS = ("●○", "■□", "▲△", "◆◇", "▼▽", "✚+", "✖×")
 
 TRANSFER_DASH = "solid"
 SCRATCH_DASH = (0, (5, 2.5))
+BASELINE_DASH = (0, (1, 2))
 
 PROPERTIES = {
     INK: "ink",

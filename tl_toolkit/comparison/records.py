@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,11 @@ class Result:
         """Class names in the order of their ids; None for regression and for unnamed classes."""
         labels = self.section("task").get("labels")
         return None if labels is None else [str(label) for label in labels]
+
+
+def folder_name(entry: str) -> str:
+    """The name of an entry as part of a folder's, or of a file's."""
+    return re.sub(r"[^\w.-]+", "_", entry)
 
 
 def read_results(path: Path) -> list[Result]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import formatting as show
+from .baseline import Baseline, baselines
 from .cells import Cell, make_cells
 from .contest import Contest, Goal, contests
 from .evidence import gather, mistakes_heading
@@ -54,19 +55,23 @@ def build_context(results: Sequence[Result], output_dir: Path, title: str) -> di
     cells, failed = make_cells(results), [result for result in results if not result.completed]
     entries = list(dict.fromkeys(result.entry for result in results))
     goal, reader, figures = _goal(results), PredictionReader(output_dir), output_dir / "figures"
-    rounds = contests(cells, goal, reader)
+    rounds, constant = contests(cells, goal, reader), baselines(cells, reader)
+    wide, narrow = learning_curves(cells, entries, goal, figures, constant) if cells else ("", "")
     return {
         "title": title,
         "dark_series": DARK_SERIES,
-        "verdict": decide(cells, rounds, goal, reader, failed=len(failed)),
+        "verdict": decide(cells, rounds, goal, reader, failed=len(failed), constant=constant),
         "summary": _summary(results, cells, entries, failed),
         "metric": show.metric_heading(goal.metric),
         "rounds": [_round(contest) for contest in rounds],
-        "curves": Markup(learning_curves(cells, entries, goal, figures)) if cells else "",
+        "curves": Markup(wide),
+        "narrow_curves": Markup(narrow),
         "key": key([(entry, _telling([r for r in results if r.entry == entry]).transfer) for entry in entries]),
+        "constant": constant[0].what if constant else None,
+        "constant_source": _source(constant),
         "one_budget": len({cell.budget for cell in cells}) == 1,
         "metrics": [show.metric_heading(metric) for metric in _metrics(cells, goal)],
-        "budgets": _budgets(cells, rounds, goal),
+        "budgets": _budgets(cells, rounds, goal, constant),
         "has_stages": any(cell.costs["pretrain_seconds"] is not None for cell in cells),
         "entries": [
             _entry(entry, position, results, cells, rounds, reader, figures) for position, entry in enumerate(entries)
@@ -130,7 +135,7 @@ def _summary(
 
 
 def _round(contest: Contest) -> dict[str, str]:
-    metric = contest.goal.metric
+    metric, alone = contest.goal.metric, contest.single and contest.outcome != "none"
     over_seeds, over_rows = (
         show.interval(bounds, metric) if bounds else show.MISSING for bounds in (contest.over_seeds, contest.over_rows)
     )
@@ -143,24 +148,30 @@ def _round(contest: Contest) -> dict[str, str]:
         "difference": show.signed_gap(contest.difference, metric),
         "over_seeds": over_seeds,
         "over_rows": over_rows,
-        "reading": READING[contest.outcome],
+        "reading": f"{READING[contest.outcome]}{', in single runs' if alone else ''}",
         "outcome": contest.outcome,
     }
 
 
-def _budgets(cells: Sequence[Cell], rounds: Sequence[Contest], goal: Goal) -> list[dict[str, Any]]:
-    """For each budget a heading and its rows, best test mean first."""
+def _budgets(
+    cells: Sequence[Cell], rounds: Sequence[Contest], goal: Goal, constant: Sequence[Baseline]
+) -> list[dict[str, Any]]:
+    """For each budget a heading and its rows, the baseline among them, best test mean first."""
     metrics = _metrics(cells, goal)
     picked = {(cell.entry, cell.budget) for contest in rounds for cell in (contest.scratch, contest.transfer)}
     tables = []
     for budget in sorted({cell.budget for cell in cells}):
         here = [cell for cell in cells if cell.budget == budget]
-        here.sort(key=lambda cell: -cell.test[goal.metric].mean * goal.sign if goal.metric in cell.test else 0.0)
+        rows: list[tuple[Cell | Baseline, dict[str, Any]]] = [
+            (cell, _row(cell, metrics, (cell.entry, cell.budget) in picked)) for cell in here
+        ]
+        rows += [(least, _baseline_row(least, metrics)) for least in constant if least.budget == budget]
+        rows.sort(key=lambda row: -row[0].test[goal.metric].mean * goal.sign if goal.metric in row[0].test else 0.0)
         tables.append(
             {
                 "heading": show.capital(f"{show.budget(budget, here[0].train_labels)} training labels"),
                 "validation": _span([cell.validation_labels for cell in here]),
-                "rows": [_row(cell, metrics, (cell.entry, cell.budget) in picked) for cell in here],
+                "rows": [row for _, row in rows],
             }
         )
     return tables
@@ -170,7 +181,7 @@ def _row(cell: Cell, metrics: Sequence[str], picked: bool) -> dict[str, Any]:
     return {
         "entry": cell.entry,
         "kind": _kind(cell.strategy),
-        "transfer": cell.transfer,
+        "is_baseline": False,
         "picked": picked,
         "scores": [show.spread(cell.test.get(metric), metric) for metric in metrics],
         "seeds": cell.seeds,
@@ -181,6 +192,24 @@ def _row(cell: Cell, metrics: Sequence[str], picked: bool) -> dict[str, Any]:
         "rate": show.count(cell.costs["examples_per_second"]),
         "memory": show.memory(cell.costs["peak_memory_bytes"]),
     }
+
+
+def _baseline_row(baseline: Baseline, metrics: Sequence[str]) -> dict[str, Any]:
+    unknown = ("seeds", "parameters", "trained", "pretraining", "seconds", "rate", "memory")
+    return dict.fromkeys(unknown, show.MISSING) | {
+        "entry": f"Always {baseline.what}",
+        "kind": f"baseline: {show.joined(baseline.names, 'or')}",
+        "is_baseline": True,
+        "picked": False,
+        "scores": [show.spread(baseline.test.get(metric), metric) for metric in metrics],
+    }
+
+
+def _source(constant: Sequence[Baseline]) -> str:
+    """From which labels the answers of the baselines are known."""
+    if any(baseline.from_test for baseline in constant):
+        return "the test labels, since records of these runs do not tell it of their training labels"
+    return "the training labels"
 
 
 def _telling(runs: Sequence[Result]) -> Result:
@@ -207,20 +236,21 @@ def _entry(
     from markupsafe import Markup
 
     runs = [result for result in results if result.entry == entry]
-    first = _telling(runs)
-    again = rerun([result for result in runs if result.section("arguments")])
-    model = first.section("model")
+    largest = [cell for cell in cells if cell.entry == entry][-1:]
+    told = largest[0].results[0] if largest else _telling(runs)  # all that is said of a run is said of this one
+    again, model = rerun(runs, told), told.section("model")
     what = [model.get("class"), model.get("model_name_or_path") or model.get("model_type"), _tokens(model)]
     shown: dict[str, Any] = {
         "name": entry,
-        "kind": _kind(first.strategy),
+        "kind": _kind(told.strategy),
         "what": ", ".join(str(part) for part in what if part),
         "configuration": again.configuration,
         "command": again.command,
+        "file": again.file,
         "evidence": None,
+        "made": _made(told),
         "open": any(entry in (contest.scratch.entry, contest.transfer.entry) for contest in rounds[-1:]),
     }
-    largest = [cell for cell in cells if cell.entry == entry][-1:]
     if largest:
         cell = largest[0]
         evidence = gather(cell, reader)
@@ -228,14 +258,25 @@ def _entry(
             "evidence": evidence,
             "budget": show.budget(cell.budget, cell.train_labels),
             "seeds": cell.seeds,
-            "first_seed": cell.results[0].seed,
-            "mistakes_heading": mistakes_heading(cell.results[0]),
+            "first_seed": told.seed,
+            "mistakes_heading": mistakes_heading(told),
             "scatter": "",
         }
         if evidence.numbers:
             name = f"scatter_{position}_{re.sub(r'[^A-Za-z0-9]+', '-', entry)}"
             shown["scatter"] = Markup(scatter(*evidence.numbers, entry, position, figures, name))
     return shown
+
+
+def _made(result: Result) -> str:
+    """Which run is made again, and how long it trained: `500 labels, seed 1; 12 epochs (192 updates)`."""
+    cost, train_labels = result.section("cost"), result.section("budget").get("train_labels")
+    run = [f"{show.budget(result.budget, train_labels)} labels", f"seed {result.seed}"]
+    long = f"{cost['epochs']:.3g} epochs ({show.count(cost['steps'])} updates)" if cost.get("steps") else ""
+    rate = (result.section("resolved") or result.section("arguments")).get("learning_rate")
+    learnt = [long, f"learning rate {rate:g}" if isinstance(rate, float) and rate else ""]
+    told = "; ".join([", ".join(run), ", ".join(filter(None, learnt))])
+    return told.removesuffix("; ")
 
 
 def _tokens(model: Any) -> str | None:

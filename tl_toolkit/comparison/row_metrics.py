@@ -58,8 +58,9 @@ def _moments(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
-    deviation = values.std()
-    return (values - values.mean()) / (deviation if deviation > 0 else 1.0)
+    if (values == values[0]).all():
+        return np.zeros(len(values))  # the mean of equal numbers may be a digit off, which scaling would blow up
+    return (values - values.mean()) / values.std()
 
 
 def _ranked_moments(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
