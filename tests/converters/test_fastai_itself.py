@@ -120,6 +120,29 @@ def test_our_model_in_fastai(tmp_path):
     torch.testing.assert_close(theirs(some_ids())[0], ours(some_ids()).logits, atol=1e-5, rtol=0)
 
 
+@torch.no_grad()
+def test_fastai_starts_from_our_language_model(tmp_path):
+    """What `learn.load_pretrained` does: rows for a new vocabulary, then weights by their order."""
+    from fastai.text.learner import clean_raw_keys, load_ignore_keys, match_embeds
+
+    from tl_toolkit.models import AwdLstmConfig, AwdLstmForCausalLM
+
+    ours = AwdLstmForCausalLM(AwdLstmConfig(vocab_size=len(VOCABULARY), embedding_size=5, hidden_size=7)).eval()
+    ours.save_pretrained(tmp_path / "ours")
+    fastai_tokenizer(VOCABULARY).save_pretrained(tmp_path / "ours")
+    convert(ConvertArguments(str(tmp_path / "back"), target="fastai", model_name_or_path=str(tmp_path / "ours")))
+    old = pickle.loads((tmp_path / "back" / "vocab.pkl").read_bytes())
+    new = [*old[:9], *reversed(old[9:16]), *old[16:]]
+    theirs = language_model()
+    weights = torch.load(tmp_path / "back" / "weights.pth", weights_only=True)
+    load_ignore_keys(theirs, clean_raw_keys(match_embeds(weights, old, new)))
+    theirs.eval().reset()
+    moved = torch.tensor([*range(9), *range(15, 8, -1)])
+    ids = some_ids() % 16
+    expected = ours(moved[ids]).logits[..., moved]
+    torch.testing.assert_close(theirs(ids)[0][..., :16], expected, atol=1e-5, rtol=0)
+
+
 def rules(text: str) -> str:
     """fastai's text rules, one after the other."""
     from fastai.text.core import defaults

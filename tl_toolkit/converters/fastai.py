@@ -35,7 +35,7 @@ CLASSIFIER_DROPOUTS = {
     "embedding_dropout": 0.05,
     "weight_dropout": 0.5,
 }
-_LSTM = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+_LSTM = ("weight_hh_l0", "weight_ih_l0", "bias_ih_l0", "bias_hh_l0")  # fastai's order, which its loader goes by
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
@@ -205,7 +205,7 @@ def _as_float(tensor: Tensor) -> Tensor:
 
 
 def to_fastai(model: PreTrainedModel, order: list[int] | None = None) -> dict[str, dict[str, Tensor]]:
-    """fastai's state dict of each direction of an `awd_lstm` model.
+    """fastai's state dict of each direction of an `awd_lstm` model, in fastai's order.
 
     Args:
         order: for each id in fastai's vocabulary the id in ours; by default the same ids.
@@ -244,9 +244,9 @@ def _direction_to_fastai(
         start = f"{direction}_head."
         head = {name.removeprefix(start): tensor for name, tensor in ordered.items() if name.startswith(start)}
         head = _swap_pools(head, config.embedding_size)
-        for ours, block in (("pooled_norm", "0"), ("hidden_norm", "1")):
-            weights |= {f"1.layers.{block}.0.{kind}": head[f"{ours}.{kind}"] for kind in _NORM}
-        weights |= {"1.layers.0.2.weight": head["hidden.weight"], "1.layers.1.2.weight": head["output.weight"]}
+        for block, (norm, linear) in enumerate((("pooled_norm", "hidden"), ("hidden_norm", "output"))):
+            weights |= {f"1.layers.{block}.0.{kind}": head[f"{norm}.{kind}"] for kind in _NORM}
+            weights[f"1.layers.{block}.2.weight"] = head[f"{linear}.weight"]
     elif prefix:
         weights |= {"1.decoder.weight": ordered["lm_head.weight"], "1.decoder.bias": ordered["lm_head.bias"]}
     return weights
