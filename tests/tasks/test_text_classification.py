@@ -180,7 +180,8 @@ def test_multi_label_in_all_its_forms(tmp_path, kind, task_of):
         for field in pq.read_schema(tmp_path / "p.parquet")
         if "list" in str(field.type)
     }
-    assert types == {"label": "int8", "prediction": "int8", "scores": "float"}
+    names = {"label_name": "string", "prediction_name": "string"}
+    assert types == {"label": "int8", "prediction": "int8", "scores": "float", **names}
     np.testing.assert_allclose(frame["scores"][0], 1 / (1 + np.exp(-logits[0])), rtol=1e-6)
 
 
@@ -249,6 +250,22 @@ def test_collator_pads_to_a_multiple_of_eight_on_a_gpu(tmp_path, monkeypatch, on
     batch = task.collator(tokenizer)([task.tokenize(data, tokenizer, 256)["train"][i] for i in range(5)])
     assert batch["input_ids"].shape == (5, width) and batch["attention_mask"].sum() == 15
     assert batch["labels"].tolist() == data["train"]["label"][:5]
+
+
+def test_class_ids_with_their_names_in_another_column(tmp_path, task_of):
+    """As SetFit/sst2 has them, in files of these names: the ids are the label, and no text is taken for another."""
+    for seed, (split, rows) in enumerate({"train": 23, "dev": 7, "test": 11}.items()):
+        ids = np.random.default_rng(seed).permutation(np.arange(rows) % 2)
+        lines = [
+            json.dumps({"text": f"{split} {row}", "label": int(i), "label_text": ["negative", "positive"][i]})
+            for row, i in enumerate(ids)
+        ]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
+    task = task_of(tmp_path)
+    data = task.prepare(1)
+    assert tuple(map(len, data.values())) == (23, 7, 11) and task.labels == ["0", "1"]
+    assert task.record()["dataset"]["columns"] == {"text": "text", "text_pair": None, "label": "label"}
+    assert data["validation"]["text"][0] == "dev 0"
 
 
 @pytest.mark.parametrize(
