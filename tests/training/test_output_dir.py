@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tl_toolkit.converters.run import ConvertArguments, convert
 from tl_toolkit.errors import UserError
 from tl_toolkit.training.output_dir import without_empty_folder
 from tl_toolkit.training.parsing import parse_arguments
@@ -62,3 +63,12 @@ def test_a_tracker_that_is_missing_is_named_with_its_package(
     monkeypatch.setattr("transformers.integrations.integration_utils.is_tensorboard_available", lambda: False)
     with pytest.raises(UserError, match="pip install tensorboard[.]"):
         finetune(**tiny_rnn, report_to="tensorboard")
+
+
+def test_a_conversion_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
+    arguments = ConvertArguments(
+        output_dir=str(tmp_path / "new"), source="fastai", weights=str(tmp_path / "w.pth"), vocab=str(tmp_path / "v.pkl")
+    )
+    with pytest.raises(UserError, match="v.pkl"):
+        convert(arguments)
+    assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..data.fastai_tokenizer import BOS, PAD, UNK, fastai_tokenizer, fastai_vocabulary
 from ..errors import UserError
-from ..training.output_dir import check_free, staged
+from ..training.output_dir import check_free, staged, without_empty_folder
 from ..training.parsing import into_dataclasses, make_parser, settings_and_flags
 from .fastai import convert_fastai, read_fastai, to_fastai
 from .flair import convert_flair, read_flair
@@ -75,7 +75,12 @@ def convert(arguments: ConvertArguments) -> list[Path]:
     """
     output_dir = Path(arguments.output_dir)
     sources = [arguments.weights, arguments.vocab, arguments.model_name_or_path]
-    check_free(output_dir, overwrite=False, sources=sources)
+    with without_empty_folder(output_dir):
+        check_free(output_dir, overwrite=False, sources=sources)
+        return _convert(arguments, output_dir)
+
+
+def _convert(arguments: ConvertArguments, output_dir: Path) -> list[Path]:
     if arguments.target == "fastai":
         return _write_for_fastai(str(arguments.model_name_or_path), output_dir)
     location = Path(str(arguments.weights)).expanduser()
