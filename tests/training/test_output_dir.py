@@ -67,7 +67,10 @@ def test_a_tracker_that_is_missing_is_named_with_its_package(
 
 def test_a_conversion_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
     arguments = ConvertArguments(
-        output_dir=str(tmp_path / "new"), source="fastai", weights=str(tmp_path / "w.pth"), vocab=str(tmp_path / "v.pkl")
+        output_dir=str(tmp_path / "new"),
+        source="fastai",
+        weights=str(tmp_path / "w.pth"),
+        vocab=str(tmp_path / "v.pkl"),
     )
     with pytest.raises(UserError, match="v.pkl"):
         convert(arguments)
