@@ -46,8 +46,8 @@ class BaseTrainer(AveragingTrainer):
             if settings.keys() & {"params", "model", "optimizer_dict"}:  # optimisers that choose their own groups
                 if self.learning_rates:
                     raise UserError(
-                        f"--optim {self.args.optim.value} chooses its own groups of parameters, so that layers cannot be "
-                        "given learning rates of their own. Choose another one, or --strategy full."
+                        f"--optim {self.args.optim.value} chooses its own groups of parameters, so that layers cannot "
+                        "be given learning rates of their own. Choose another one, or --strategy full."
                     )
                 return super().create_optimizer(model)
             groups = parameter_groups(model, self.args.weight_decay, self.learning_rates)
