@@ -38,6 +38,7 @@ SINGLE, MULTI = "single_label_classification", "multi_label_classification"
             {"tweet_id": I, "airline_sentiment": S, "airline": S, "tweet text": S, "user": S},
             ("tweet text", None, "airline_sentiment", SINGLE),
         ),
+        ({"picture": F, "caption": S, "group": S}, ("caption", None, "group", SINGLE)),
         ({"reviewText": S, "overall": I}, ("reviewText", None, "overall", SINGLE)),
         ({"ticket": S, "ticketCategory": S}, ("ticket", None, "ticketCategory", SINGLE)),
         ({"tweet": Value("large_string"), "target": I}, ("tweet", None, "target", SINGLE)),

@@ -13,7 +13,7 @@ from tl_toolkit.errors import UserError, listing, nearest
 TEXT_NAMES = (
     "text", "sentence", "review", "content", "document", "comment", "tweet", "message", "utterance", "body", "query",
     "question", "article", "abstract", "post", "news", "phrase", "statement", "transcript", "feedback", "description",
-    "summary", "headline", "title", "input", "sequence", "name",
+    "caption", "summary", "headline", "title", "input", "sequence", "name",
 )  # fmt: skip
 PAIR_NAMES = (
     ("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("sentence_a", "sentence_b"),
