@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from html.parser import HTMLParser
 
 import numpy as np
@@ -265,11 +264,3 @@ def test_many_classes_are_gathered():
 )
 def test_markdown_text(text, expected):
     assert markdown_text(text) == expected
-
-
-def test_five_hundred_runs_render_quickly(tmp_path, comparison):
-    skills = {f"entry {i}": (0.3, 0.4, 0.5, 0.6) for i in range(24)} | {"minilm": (0.5, 0.6, 0.7, 0.8)}
-    comparison(skills=skills, budgets=(100, 500, 2000, 8000), seeds=(5, 5, 5, 5), rows=2000)
-    start = time.perf_counter()
-    report(tmp_path)
-    assert time.perf_counter() - start < 20

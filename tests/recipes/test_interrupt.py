@@ -39,12 +39,23 @@ def test_the_first_process_alone_says_it(capsys: pytest.CaptureFixture, monkeypa
 
 def interrupt(command: list[str], folder: Path, sign: str) -> subprocess.CompletedProcess:
     """Start `command`, and send what Ctrl-C sends once there is something called `sign` in `folder`."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and process.poll() is None and not list(folder.glob(sign)):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=100)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test runner in the background of a shell ignores Ctrl-C, and what it starts would do so as well.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline and process.poll() is None and not list(folder.glob(sign)):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=100)
+    finally:
+        process.kill()
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 

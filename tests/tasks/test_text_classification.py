@@ -196,7 +196,7 @@ def test_sentence_pairs(tmp_path, task_of):
     for row, ids in zip(data["train"], encoded["train"]["input_ids"], strict=True):
         assert tokenizer.convert_ids_to_tokens(ids) == [row["text"], *row["text_pair"].split()]
     assert list(task.predictions(np.zeros((len(data["test"]), 2)), data["test"]).columns) == [
-        "row", "text", "text_pair", "label", "prediction", "scores",
+        "row", "text", "text_pair", "label", "label_name", "prediction", "prediction_name", "scores",
     ]  # fmt: skip
 
 
