@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _REPLACED, _RANDOM = 0.8, 0.1
 
 
-class Blocks(Dataset):
+class Blocks(Dataset, ABC):
     """Blocks of `block_size` positions, the last one padded; `labels` are -100 where there is nothing to learn.
 
     The item behind the last is a blank one, without any label, which fills up the last batch of several processes.
@@ -35,8 +36,9 @@ class Blocks(Dataset):
         """For what changes from epoch to epoch."""
         self.epoch = epoch
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """How many blocks there are, without the blank one."""
 
     def _padded(self, ids: np.ndarray) -> dict[str, torch.Tensor]:
         input_ids = np.full(self.block_size, self.pad_id, np.int64)

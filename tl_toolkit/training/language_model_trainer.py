@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _MOST_LOGITS = 2**25  # numbers held at a time in evaluation: 128 MiB in float32
 
 
-class LanguageModelTrainer(BaseTrainer):
+class LanguageModelTrainer(BaseTrainer, ABC):
     """What both trainers share: evaluation by the exact mean over all tokens of all processes.
 
     `eval_dataset`, and what `score` takes, is whatever `_losses` of the trainer reads.
@@ -66,9 +67,9 @@ class LanguageModelTrainer(BaseTrainer):
             raise not_finite("evaluation", loss, self.state.global_step, self.args.learning_rate)
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
 
+    @abstractmethod
     def _predictions(self, dataset: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Logits `[rows, time, vocab]` and targets `[rows, time]` of this process, a few at a time."""
-        raise NotImplementedError
 
     def _prepare_input(self, data: Any) -> Any:
         if isinstance(data, torch.Tensor):  # batches lie in pinned memory: copying them must not wait for the device
