@@ -1,9 +1,10 @@
-"""Where rows come from: the Hub, a local folder or file, or the dataset that every installation carries."""
+"""Where rows come from: the Hub, a local folder or file, or a dataset that every installation carries."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import re
 from collections.abc import Iterator
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
     from tl_toolkit.training.arguments import DataArguments
 
-BUILT_IN = ("pydocs",)
+BUILT_IN = ("dates", "pydocs")
+"""Each is a module of this package, with `load_<name>(config)` and `<name>_record()`, which gives the versions behind
+the rows and may give their fingerprint."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -65,7 +68,7 @@ def _load(name: str | None, config: str | None, revision: str | None) -> Source:
     if not name:
         raise UserError(
             "No dataset was named: --dataset_name takes a Hub id, a local folder, a file "
-            f"({', '.join(SUFFIXES)}), or builtin:pydocs."
+            f"({', '.join(SUFFIXES)}), or one that is built in: {listing(f'builtin:{kind}' for kind in BUILT_IN)}."
         )
     if name.startswith("builtin:"):
         return _load_built_in(name, config, revision)
@@ -94,11 +97,12 @@ def _load_built_in(name: str, config: str | None, revision: str | None) -> Sourc
         raise UserError(f"--dataset_revision {revision!r} is for datasets on the Hub; {name!r} is built in.")
     if rest and config not in (None, rest[0]):
         raise UserError(f"The dataset {name!r} and --dataset_config_name {config!r} name two configurations: give one.")
-    from tl_toolkit.data.pydocs import load_pydocs, pydocs_record
-
     config = rest[0] if rest else config
-    dataset = load_pydocs(config)
-    return Source(dataset, {"name": name, "config": config, "revision": None, **pydocs_record()})
+    module = importlib.import_module(f"tl_toolkit.data.{kind}")
+    dataset = getattr(module, f"load_{kind}")(config)
+    record = getattr(module, f"{kind}_record")()
+    record["fingerprint"] = record.get("fingerprint") or fingerprint(dataset)
+    return Source(dataset, {"name": name, "config": config, "revision": None, **record})
 
 
 def _load_file(name: str, path: Path, config: str | None) -> DatasetDict:
@@ -158,7 +162,7 @@ def _load_with_datasets(name: str, path: str, config: str | None, revision: str 
     except ConnectionError as error:
         raise UserError(
             f"The dataset {name!r} is neither a local path nor in the cache, and the Hub cannot be reached: {error}. "
-            f"Local folders and files, and builtin:pydocs, need no network."
+            f"Local folders and files, and built-in datasets, need no network."
         ) from error
     except ValueError as error:
         if empty := re.search(r'Instruction "(.+?)" corresponds to no data', str(error)):
