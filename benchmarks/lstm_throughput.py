@@ -84,7 +84,8 @@ def train_with_trainer(model: nn.Module, rows: list[dict[str, Any]], device: str
     """Seconds that `ToolkitTrainer` takes for one pass over the same rows in the same order."""
     from transformers import PrinterCallback
 
-    from tl_toolkit.training.arguments import RunArguments
+    from tl_toolkit.tasks import make_task
+    from tl_toolkit.training.arguments import DataArguments, RunArguments
     from tl_toolkit.training.trainer import ToolkitTrainer
 
     with tempfile.TemporaryDirectory() as folder:
@@ -94,8 +95,7 @@ def train_with_trainer(model: nn.Module, rows: list[dict[str, Any]], device: str
             train_sampling_strategy="sequential",
         )  # fmt: skip
         trainer = ToolkitTrainer(
-            model, args, problem_type="single_label_classification", metrics=lambda logits, labels: {},
-            train_dataset=rows, data_collator=collate,
+            model, args, task=make_task(DataArguments()), train_dataset=rows, data_collator=collate,
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
         start = time.perf_counter()

@@ -96,7 +96,7 @@ def test_prediction_without_labels(tmp_path, folder):
     assert list(answers.columns) == ["row", "text", "prediction", "prediction_name", "scores"]
     assert answers["prediction_name"].tolist() == ["pos", "neutral"]
     tokenizer = build_tokenizer("word", ["one two"], min_frequency=1)
-    assert "labels" not in task.tokenize(DatasetDict({"rows": rows}), tokenizer, None)["rows"].column_names
+    assert "labels" not in task.encode(DatasetDict({"rows": rows}), tokenizer, None)["rows"].column_names
     path = folder(tmp_path / "d", train=[0, 1], test=[-1, -1])
     task = TextClassification.for_model(DataArguments(dataset_name=str(path)), config(NAMES))
     assert task.prepare_for_prediction("test").column_names == ["row", "text"]

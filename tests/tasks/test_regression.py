@@ -41,13 +41,14 @@ def test_from_numbers_to_predictions(tmp_path):
         "num_labels": 1, "id2label": {0: "score"}, "label2id": {"score": 0}, "problem_type": "regression",
     }  # fmt: skip
     tokenizer = build_tokenizer("word", data["train"]["text"], min_frequency=1)
-    encoded = task.tokenize(data, tokenizer, None)
+    encoded = task.encode(data, tokenizer, None)
     assert encoded["train"].features["labels"].dtype == "float32"
     batch = task.collator(tokenizer)([encoded["train"][i] for i in range(3)])
     assert batch["labels"].dtype.is_floating_point and batch["labels"].shape == (3,)
     labels = np.array(data["test"]["label"])
     metrics = task.metrics((2 * labels + 1)[:, None], labels)
     assert metrics == {
+        "loss": pytest.approx(np.square(labels + 1).mean()),
         "pearson": pytest.approx(1.0), "spearman": pytest.approx(1.0),
         "mse": pytest.approx(np.square(labels + 1).mean()), "mae": pytest.approx((labels + 1).mean()),
     }  # fmt: skip

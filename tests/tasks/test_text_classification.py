@@ -165,7 +165,7 @@ def test_multi_label_in_all_its_forms(tmp_path, kind, task_of):
     assert task.main_metric == "micro_f1"
     for row in splits["train"]:
         assert row["label"] == indicators[row["row"]]
-    encoded = task.tokenize(splits, build_tokenizer("word", splits["train"]["text"], min_frequency=1), None)
+    encoded = task.encode(splits, build_tokenizer("word", splits["train"]["text"], min_frequency=1), None)
     assert encoded["train"].features["labels"].feature.dtype == "float32"
     batch = task.collator(build_tokenizer("word", ["a"], min_frequency=1))([encoded["test"][i] for i in range(3)])
     assert batch["labels"].dtype.is_floating_point and batch["labels"].shape == (3, 3)
@@ -192,7 +192,7 @@ def test_sentence_pairs(tmp_path, task_of):
     data = task.prepare(1)
     assert task.record()["dataset"]["columns"] == {"text": "premise", "text_pair": "hypothesis", "label": "label"}
     tokenizer = build_tokenizer("word", ["h " + " ".join(f"p{i}" for i in range(40))], min_frequency=1)
-    encoded = task.tokenize(data, tokenizer, None)
+    encoded = task.encode(data, tokenizer, None)
     for row, ids in zip(data["train"], encoded["train"]["input_ids"], strict=True):
         assert tokenizer.convert_ids_to_tokens(ids) == [row["text"], *row["text_pair"].split()]
     assert list(task.predictions(np.zeros((len(data["test"]), 2)), data["test"]).columns) == [
@@ -206,16 +206,16 @@ def test_tokenize_cuts_measures_and_never_leaves_a_row_empty(tmp_path, task_of):
     task = task_of(tmp_path / "d.parquet")
     data = task.prepare(1)
     tokenizer = build_tokenizer("word", texts, max_length=5)
-    encoded = task.tokenize(data, tokenizer, 3)["train"]
+    encoded = task.encode(data, tokenizer, 3)["train"]
     assert encoded.column_names == ["input_ids", "attention_mask", "length", "labels"]
     for row, got in zip(data["train"], encoded, strict=True):
         expected = tokenizer(row["text"])["input_ids"][:3] or [tokenizer.unk_token_id]
         assert got["input_ids"] == expected and got["attention_mask"] == [1] * len(expected)
         assert got["length"] == len(expected) and got["labels"] == row["label"]
-    assert max(task.tokenize(data, tokenizer, None)["train"]["length"]) == 5
-    assert max(task.tokenize(data, tokenizer, 99)["train"]["length"]) == 5
+    assert max(task.encode(data, tokenizer, None)["train"]["length"]) == 5
+    assert max(task.encode(data, tokenizer, 99)["train"]["length"]) == 5
     with pytest.raises(UserError, match="--max_length is 0"):
-        task.tokenize(data, tokenizer, 0)
+        task.encode(data, tokenizer, 0)
 
 
 def test_tokenize_with_special_tokens_and_types(tmp_path, task_of, csv):
@@ -233,10 +233,10 @@ def test_tokenize_with_special_tokens_and_types(tmp_path, task_of, csv):
     )  # fmt: skip
     task = task_of(csv(tmp_path / "rows.csv", 31))
     data = task.prepare(1)
-    encoded = task.tokenize(data, tokenizer, 4)["train"]
+    encoded = task.encode(data, tokenizer, 4)["train"]
     assert encoded[0]["input_ids"] == [2, 4, 1, 3] and encoded[0]["token_type_ids"] == [0] * 4
     with pytest.raises(UserError, match="adds 2 special tokens.*at least 3"):
-        task.tokenize(data, tokenizer, 2)
+        task.encode(data, tokenizer, 2)
     batch = task.collator(tokenizer)([{"input_ids": [2] * 9, "labels": 1}, {"input_ids": [2], "labels": 0}])
     assert batch["input_ids"].shape == (2, 9)  # not 16: the model has 13 positions
 
@@ -247,7 +247,7 @@ def test_collator_pads_to_a_multiple_of_eight_on_a_gpu(tmp_path, monkeypatch, on
     task = task_of(csv(tmp_path / "rows.csv", 31))
     data = task.prepare(1)
     tokenizer = build_tokenizer("word", data["train"]["text"], min_frequency=1, max_length=256)
-    batch = task.collator(tokenizer)([task.tokenize(data, tokenizer, 256)["train"][i] for i in range(5)])
+    batch = task.collator(tokenizer)([task.encode(data, tokenizer, 256)["train"][i] for i in range(5)])
     assert batch["input_ids"].shape == (5, width) and batch["attention_mask"].sum() == 15
     assert batch["labels"].tolist() == data["train"]["label"][:5]
 

@@ -10,7 +10,8 @@ import pytest
 from tl_toolkit.errors import UserError
 from tl_toolkit.training import location
 from tl_toolkit.training.arguments import ModelArguments
-from tl_toolkit.training.model import load_config, load_tokenizer
+from tl_toolkit.training.model import load_config
+from tl_toolkit.training.tokenizer import load_tokenizer
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 from datasets import Dataset
 
-from tl_toolkit.training.losses import summed_loss
+from tl_toolkit.tasks import make_task
+from tl_toolkit.tasks.losses import summed_loss
+from tl_toolkit.training.arguments import DataArguments
 from tl_toolkit.training.sampling import EpochSampler, with_blank_row
 
 LENGTHS = [3, 11, 5, 2, 7, 13, 17, 3, 5, 11, 2, 19, 7]
@@ -36,7 +38,7 @@ def test_the_blank_row_has_no_loss(labels: list) -> None:
     import torch
 
     dataset = Dataset.from_dict({"input_ids": [[5, 6], [7], [8, 9, 4]], "length": [2, 1, 3], "labels": labels})
-    blank = with_blank_row(dataset)
+    blank = with_blank_row(dataset, make_task(DataArguments()))
     assert blank.features == dataset.features
     assert blank[:3] == dataset[:]
     assert blank[3]["input_ids"] == [7]

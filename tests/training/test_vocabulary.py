@@ -21,7 +21,8 @@ from tl_toolkit.models import (
     SelfAttentionForCausalLM,
 )
 from tl_toolkit.training.arguments import ModelArguments
-from tl_toolkit.training.model import make_model, make_tokenizer
+from tl_toolkit.training.model import make_model
+from tl_toolkit.training.tokenizer import make_tokenizer
 from tl_toolkit.training.vocabulary import adapt_vocabulary, is_word_level, relearn_words
 
 OLD_TEXTS = ["the iron lead and the tin", "a fig and a plum", "gold ore"]

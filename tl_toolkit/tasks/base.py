@@ -1,48 +1,49 @@
-"""What every task on texts shares: from named data to checked, cut, budgeted and tokenised splits."""
+"""What a run asks of every task, whatever its rows are: texts, tagged words, pairs of sentences, images or series."""
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tl_toolkit.data.columns import Columns, check_texts, is_label_name
-from tl_toolkit.data.encoding import encode_texts
-from tl_toolkit.data.sources import Source, load_source
 from tl_toolkit.data.splits import SYNONYMS, find_split
 from tl_toolkit.errors import UserError, listing
-from tl_toolkit.metrics.constant import constant_answer
-from tl_toolkit.tasks.parts import Part, assign_parts, named_splits, within_budgets
 
 if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset, DatasetDict
-    from transformers import DataCollatorWithPadding, PretrainedConfig, PreTrainedTokenizerBase
+    from torch import Tensor
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+    from transformers.utils import ModelOutput
 
-    from tl_toolkit.training.arguments import DataArguments
+    from tl_toolkit.data.sources import Source
+    from tl_toolkit.training.arguments import DataArguments, ModelArguments
 
-logger = logging.getLogger(__name__)
-
-_SHOWN_CHARACTERS = 400
-# How labels are kept in predictions.
-_LABEL_TYPES = {
-    "single_label_classification": np.int64,
-    "multi_label_classification": np.int8,
-    "regression": np.float64,
-}
+# What evaluation gathers: one array, or several, with a line for each row.
+Answers = Any
 
 
 class Task(ABC):
-    """What is learned from a dataset: its columns and rows, the kind of head, and how answers are judged.
+    """What is learned from a dataset: its rows, how they become model inputs, the kind of head, how answers are judged.
 
-    Call `prepare` (or `prepare_for_prediction`) first; everything else describes what it found.
+    Call `prepare` (or `prepare_for_prediction`) first; everything else describes what it found. A "processing" is
+    whatever turns rows into inputs: a tokenizer, two of them, an image processor with one, constants of scale. It has
+    `save_pretrained`, and is saved with the model.
+
+    Class attributes:
+        auto_class: the Auto class of transformers that makes the model.
+        generates: answers are what `generate` writes; the generated ids are gathered behind those of `answers`.
+        label_name: the argument of the model that takes the targets.
+        collated_columns: columns that the collator reads, beside those that are arguments of the model.
     """
 
     name: ClassVar[str]
-    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
-    problem_type: str
+    auto_class: ClassVar[str]
+    generates: ClassVar[bool] = False
+    label_name: ClassVar[str] = "labels"
+    collated_columns: ClassVar[tuple[str, ...]] = ()
     main_metric: str
     greater_is_better: bool = True
 
@@ -51,150 +52,18 @@ class Task(ABC):
         self.labels: list[str] | None = None
         self._record: dict[str, Any] = {}
 
-    # What a kind of task has to say
+    # Rows
 
     @abstractmethod
-    def _find_columns(self, features: Any, label_required: bool = True) -> Columns:
-        """The roles of the columns."""
-
-    @abstractmethod
-    def _read_labels(self, split: Dataset, split_name: str) -> tuple[Any, np.ndarray]:
-        """The labels of a split in whatever form `_encode` takes, and which rows have one."""
-
-    @abstractmethod
-    def _learn_labels(self, labels: dict[str, Any]) -> None:
-        """Settle the classes from the labels of all splits in use."""
-
-    @abstractmethod
-    def _encode(self, labels: Any, split_name: str) -> np.ndarray:
-        """Labels as the model takes them, one row a row."""
-
-    @abstractmethod
-    def _adopt(self, config: PretrainedConfig) -> None:
-        """Take problem type and classes from a trained model."""
-
-    @abstractmethod
-    def config_arguments(self) -> dict[str, Any]:
-        """What a model's configuration has to be told: num_labels, id2label, label2id, problem_type."""
-
-    @abstractmethod
-    def metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Metrics over all rows of a split, from logits `[rows, num_labels]` and the `labels` of `tokenize`."""
-
-    @abstractmethod
-    def _answers(self, logits: np.ndarray) -> dict[str, Any]:
-        """Columns `prediction` and `scores` from logits."""
-
-    # Preparing data
-
     def prepare(self, seed: int) -> DatasetDict:
         """Load, check, cut and budget the data.
 
-        Without a validation split, rows of the training split are held out by the run's seed. Without a test split
-        that has labels, the validation split becomes the test split; without that either, rows of the training split
-        are held out, the same for every seed.
-
         Returns:
-            "train", "validation" and "test", each with `row` (its index in the source's split), `text`, maybe
-            `text_pair`, and `label`: a class id, 0/1 of each class, or a number.
+            "train", "validation" and "test", each with `row` (its index in the source's split) and what the task keeps.
 
         Raises:
-            UserError: whatever is wrong with the source, columns, labels, texts, splits or budgets.
+            UserError: whatever is wrong with the source, columns, values, splits or budgets.
         """
-        from datasets import DatasetDict
-
-        source = load_source(self.arguments)
-        splits = named_splits(list(source.dataset), self.arguments)
-        self.columns = self._find_columns(source.dataset[splits["train"]].features)
-        read: dict[str, Any] = {}
-        labelled: dict[str, np.ndarray] = {}
-        for role, name in list(splits.items()):
-            if role != "train" and not self._has_labels(source.dataset[name]) and not self._is_named(role):
-                del splits[role]  # such as a test split whose labels its authors keep to themselves
-                continue
-            self._check_texts(source.dataset[name], name)
-            labels, has_label = self._read_labels(source.dataset[name], name)
-            if has_label.any():
-                read[name], labelled[name] = labels, _labelled_rows(name, has_label)
-            elif role == "train" or self._is_named(role):
-                raise UserError(f"No row of the {role} split {name!r} has a label in column {self._label_name()!r}.")
-            else:
-                del splits[role]
-        self._learn_labels(read)
-        encoded = {name: self._encode(labels, name) for name, labels in read.items()}
-        parts = assign_parts(splits, encoded, labelled, self.arguments, seed)
-        parts = within_budgets(parts, encoded, self.arguments, seed)
-        trained_on = encoded[parts["train"].split][parts["train"].rows]
-        self._warn_of_odd_labels(trained_on)
-        self._record = self._describe(source, parts, trained_on)
-        return DatasetDict(
-            {
-                role: self._normalised(source.dataset[part.split], part.rows, encoded[part.split])
-                for role, part in parts.items()
-            }
-        )
-
-    def _has_labels(self, split: Dataset) -> bool:
-        label = self.columns.label
-        return set((label,) if isinstance(label, str) else label or ()) <= set(split.column_names)
-
-    def _is_named(self, role: str) -> bool:
-        return getattr(self.arguments, f"{role}_split_name") is not None
-
-    def _check_texts(self, split: Dataset, name: str) -> None:
-        label = self.columns.label
-        labels = (label,) if isinstance(label, str) else label or ()
-        texts = [column for column in (self.columns.text, self.columns.text_pair) if column is not None]
-        check_texts(split, name, texts, labels)
-
-    @abstractmethod
-    def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
-        """Say what is legal, and probably not meant."""
-
-    def _normalised(self, split: Dataset, rows: np.ndarray, labels: np.ndarray | None) -> Dataset:
-        import pyarrow as pa
-        from datasets import Dataset
-
-        columns: dict[str, Any] = {"row": pa.array(rows.astype(np.int64))}
-        for role in ("text", "text_pair"):
-            if (column := getattr(self.columns, role)) is not None:
-                texts = split.select_columns([column]).with_format("arrow")[:].column(0)
-                # Offsets of 64 bits: taking rows out of more than 2 GB of text overflows those of 32.
-                columns[role] = texts.cast(pa.large_string()).take(pa.array(rows))
-        if labels is not None:
-            columns["label"] = _label_array(labels[rows])
-        return Dataset(pa.table(columns))
-
-    def _describe(self, source: Source, parts: dict[str, Part], trained_on: np.ndarray) -> dict[str, Any]:
-        return {
-            "dataset": {
-                **source.record,
-                "columns": {
-                    "text": self.columns.text, "text_pair": self.columns.text_pair, "label": self._label_name(),
-                },
-                "rows": {role: len(part.rows) for role, part in parts.items()},
-                "validation_from": parts["validation"].origin,
-                "test_from": parts["test"].origin,
-            },
-            "task": {
-                "name": self.name,
-                "problem_type": self.problem_type,
-                "labels": self.labels,
-                "main_metric": self.main_metric,
-                "greater_is_better": self.greater_is_better,
-            },
-            "budget": {
-                "label_budget": self.arguments.label_budget,
-                "validation_budget": self.arguments.validation_budget,
-                "train_labels": len(parts["train"].rows),
-                "validation_labels": len(parts["validation"].rows),
-                "constant_answer": constant_answer(trained_on),
-            },
-        }  # fmt: skip
-
-    def _label_name(self) -> str | None:
-        label = self.columns.label
-        return ",".join(label) if isinstance(label, tuple) else label
 
     def record(self) -> dict[str, Any]:
         """The parts "dataset", "task" and "budget" of the result record, after `prepare`."""
@@ -202,48 +71,26 @@ class Task(ABC):
             raise RuntimeError("Task.record() describes prepared data: call prepare() first")
         return self._record
 
-    # Prediction with a trained model
-
     @classmethod
-    def for_model(cls, arguments: DataArguments, config: PretrainedConfig) -> Self:
-        """The task of a trained model: its classes are the model's, whatever the dataset declares."""
+    def for_model(cls, arguments: DataArguments, config: PreTrainedConfig) -> Self:
+        """The task of a trained model, with what its configuration says of it."""
         task = cls(arguments)
         task._adopt(config)
         return task
 
+    def _adopt(self, config: PreTrainedConfig) -> None:  # noqa: B027  most tasks have nothing to learn from it
+        """Take from a trained model's configuration what the task needs: its classes, for one."""
+
+    @abstractmethod
     def prepare_for_prediction(self, split: str | None = None) -> Dataset:
-        """The rows of one split, with the column `label` where the dataset has labels; those are mapped by name.
+        """The rows of one split, with their targets where the dataset has them.
 
         Args:
             split: a name, or a usual synonym of it; by default the test split, or the only one there is.
 
         Raises:
-            UserError: as `prepare`; a label that the model does not know.
+            UserError: as `prepare`.
         """
-        source = load_source(self.arguments)
-        name = self._prediction_split(source, split)
-        rows = source.dataset[name]
-        self.columns = self._find_columns(rows.features, label_required=False)
-        self._check_texts(rows, name)
-        return self._normalised(rows, np.arange(len(rows)), self._labels_for_prediction(rows, name))
-
-    def _labels_for_prediction(self, rows: Dataset, name: str) -> np.ndarray | None:
-        label = self.columns.label
-        if label is None:
-            return None
-        try:
-            read, labelled = self._read_labels(rows, name)
-            if labelled.all():
-                return self._encode(read, name)
-        except UserError:
-            # A column that was only guessed to be the label, by being the last one left, may well be something else.
-            if self.arguments.label_column is not None or not isinstance(label, str) or is_label_name(label):
-                raise
-            logger.warning("Column %r holds no labels of this model: no metrics are computed.", label)
-            return None
-        if labelled.any():
-            logger.warning("Not all rows of split %r have a label: no metrics are computed.", name)
-        return None
 
     def _prediction_split(self, source: Source, split: str | None) -> str:
         names = list(source.dataset)
@@ -259,85 +106,92 @@ class Task(ABC):
             raise UserError(f"The dataset {source.record['name']!r} has {asked}; its splits are {listing(names)}.")
         return found
 
-    # From splits to model inputs, and from model outputs to answers
+    # From rows to model inputs
 
-    def tokenize(self, dataset: DatasetDict, tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> DatasetDict:
-        """Token ids of every split: what the tokenizer makes, `length`, and `labels` where the split has `label`.
+    @abstractmethod
+    def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> Any:
+        """What turns rows into inputs of the model that is asked for, made from the training rows where need be."""
 
-        Texts are cut to `max_length` tokens, and to the tokenizer's own limit.
+    @abstractmethod
+    def load_processing(self, arguments: ModelArguments) -> Any:
+        """The same as it was saved with a trained model."""
+
+    def tokenizer(self, processing: Any) -> PreTrainedTokenizerBase | None:
+        """The tokenizer of the model's inputs within a processing; None where there are no tokens."""
+        return processing
+
+    @abstractmethod
+    def config_arguments(self, processing: Any) -> dict[str, Any]:
+        """What a model's configuration has to be told: classes and problem type, vocabularies, sizes of inputs.
+
+        Of these an architecture is told what its configuration has fields for.
         """
-        import pyarrow as pa
-        from datasets import Dataset, DatasetDict
 
-        encoded = {}
-        for name, split in dataset.items():
-            columns = encode_texts(split, tokenizer, max_length)
-            if "label" in split.column_names:
-                columns["labels"] = split.with_format("arrow")[:]["label"].cast(self._label_type())
-            encoded[name] = Dataset(pa.table(columns))
-        return DatasetDict(encoded)
-
-    def _label_type(self) -> Any:
-        """The Arrow type of labels as the loss takes them: class ids are integers, everything else is float32."""
-        import pyarrow as pa
-
-        kinds = {"single_label_classification": pa.int64(), "multi_label_classification": pa.list_(pa.float32())}
-        return kinds.get(self.problem_type, pa.float32())
-
-    def collator(self, tokenizer: PreTrainedTokenizerBase) -> DataCollatorWithPadding:
-        """Pads a batch to its longest row; on a GPU, whose kernels like it, to a multiple of 8 if the limit allows."""
-        import torch
-        from transformers import DataCollatorWithPadding
-
-        fits = tokenizer.model_max_length > 10**9 or tokenizer.model_max_length % 8 == 0
-        return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if fits and torch.cuda.is_available() else None)
-
-    def predictions(self, logits: np.ndarray, split: Dataset) -> pd.DataFrame:
-        """One line a row: `row`, `text` (its beginning), `text_pair`, `label`, `prediction`, `scores`.
-
-        Where there are classes, `label_name` and `prediction_name` stand behind the ids; for a multi-label problem they
-        are lists of the names of those that apply.
+    @abstractmethod
+    def encode(self, dataset: DatasetDict, processing: Any, max_length: int | None) -> DatasetDict:
+        """Model inputs of every split, `length` (by which rows are grouped), and `label_name` where there are targets.
 
         Args:
-            logits: `[rows, num_labels]`, in the order of `split`.
-            split: as `prepare` or `prepare_for_prediction` returned it.
+            max_length: the most tokens of a text; None for no limit.
         """
-        import pandas as pd
 
-        if len(logits) != len(split):
-            raise ValueError(f"there are {len(logits)} predictions for {len(split)} rows")
-        columns: dict[str, Any] = {"row": np.asarray(split["row"], dtype=np.int64)}
-        for name in ("text", "text_pair"):
-            if name in split.column_names:
-                columns[name] = [text[:_SHOWN_CHARACTERS] for text in split[name]]
-        if "label" in split.column_names:
-            labels = np.asarray(split["label"], dtype=_LABEL_TYPES[self.problem_type])
-            columns["label"] = list(labels) if labels.ndim == 2 else labels
-            columns |= self._named("label", labels)
-        answers = self._answers(np.asarray(logits))
-        named = self._named("prediction", np.asarray(list(answers["prediction"])))
-        return pd.DataFrame({**columns, "prediction": answers["prediction"], **named, **answers})
+    @abstractmethod
+    def collator(self, processing: Any, model: Any) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+        """Makes a padded batch of encoded rows."""
 
-    def _named(self, column: str, ids: np.ndarray) -> dict[str, list[Any]]:
-        """The classes of a column by name: a name for each id, or a list of names for each row of 0 and 1."""
-        if self.labels is None:
-            return {}
-        if ids.ndim == 2:
-            return {f"{column}_name": [[self.labels[place] for place in np.flatnonzero(row)] for row in ids]}
-        return {f"{column}_name": [self.labels[place] for place in ids]}
+    # The loss
+
+    def loss(self, label_smoothing: float) -> Callable[..., Tensor] | None:
+        """From `outputs, labels, num_items_in_batch` to the loss of a batch; None for the model's own.
+
+        A loss that is its own does not smooth labels.
+        """
+        if label_smoothing:
+            raise UserError(
+                f"--label_smoothing_factor is {label_smoothing:g}, and --task {self.name} has no smoothed loss: leave "
+                "it out."
+            )
+        return None
+
+    def counted(self, batch: dict[str, Any]) -> Tensor:
+        """The targets of a batch with -100 at those that no loss counts: their number is what losses are divided by."""
+        return batch[self.label_name]
+
+    def blank(self, row: dict[str, Any]) -> dict[str, Any]:
+        """An encoded row without a target that counts, to fill the last batch of several processes."""
+        return {**row, self.label_name: _ignored(row[self.label_name])}
+
+    # Answers
+
+    @abstractmethod
+    def answers(self, outputs: ModelOutput, labels: Tensor | None) -> Any:
+        """What is gathered of a batch to judge it: a tensor, or a tuple of them, with a line for each row."""
+
+    @abstractmethod
+    def metrics(self, answers: Answers, labels: np.ndarray) -> dict[str, float]:
+        """The loss and all metrics over the rows of a split.
+
+        Args:
+            answers: what `answers` returned (with `generates`, and the generated ids behind it), gathered; what differs
+                in length from batch to batch is filled with -100.
+            labels: the targets, filled likewise.
+        """
+
+    @abstractmethod
+    def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
+        """A line for each row of `split`, as `prepare` or `prepare_for_prediction` returned it; `row` comes first."""
+
+    def details(self) -> dict[str, Any]:
+        """More to say in the result record of how the answers were judged, after `metrics`."""
+        return {}
 
 
-def _labelled_rows(name: str, has_label: np.ndarray) -> np.ndarray:
-    if not has_label.all():
-        absent = int((~has_label).sum())
-        logger.warning("%d of %d rows of split %r have no label and are left out.", absent, len(has_label), name)
-    return np.flatnonzero(has_label)
+def _ignored(labels: Any) -> Any:
+    """Labels of the same shape and type, all of them -100."""
+    return [_ignored(label) for label in labels] if isinstance(labels, list) else type(labels)(-100)
 
 
-def _label_array(labels: np.ndarray) -> Any:
-    import pyarrow as pa
-
-    if labels.ndim == 1:
-        return pa.array(labels)
-    offsets = np.arange(len(labels) + 1, dtype=np.int32) * labels.shape[1]
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(labels).reshape(-1)))
+def check_rows(answers: int, rows: int) -> None:
+    """Every row has its answer, or something is wrong with how they were gathered."""
+    if answers != rows:
+        raise ValueError(f"there are {answers} predictions for {rows} rows")

@@ -9,15 +9,15 @@ import numpy as np
 from tl_toolkit.data.columns import Columns, find_columns
 from tl_toolkit.errors import UserError
 from tl_toolkit.metrics import scores
-from tl_toolkit.tasks.base import Task, logger
 from tl_toolkit.tasks.labels import read_numbers
+from tl_toolkit.tasks.text import TextTask, logger
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig
 
 
-class Regression(Task):
+class Regression(TextTask):
     """One number for a text or a pair of texts, learned by squared error and judged by correlation and error."""
 
     name = "regression"
@@ -41,7 +41,7 @@ class Regression(Task):
     def _learn_labels(self, labels: dict[str, np.ndarray]) -> None:
         """Numbers have no classes."""
 
-    def _encode(self, labels: np.ndarray, split_name: str) -> np.ndarray:
+    def _encode_labels(self, labels: np.ndarray, split_name: str) -> np.ndarray:
         return labels
 
     def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
@@ -54,12 +54,12 @@ class Regression(Task):
         if config.num_labels != 1:
             raise UserError(f"--task regression needs a model with one output; this one has {config.num_labels}.")
 
-    def config_arguments(self) -> dict[str, Any]:
+    def config_arguments(self, processing: Any = None) -> dict[str, Any]:
         """One output, named after the column it predicts."""
         name = self._label_name() or "number"
         return {"num_labels": 1, "id2label": {0: name}, "label2id": {name: 0}, "problem_type": self.problem_type}
 
-    def metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    def _scores(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Pearson and Spearman correlation, mean squared and mean absolute error."""
         predicted, labels = self._predict(logits), np.asarray(labels, dtype=np.float64).reshape(-1)
         return {

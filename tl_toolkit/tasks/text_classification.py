@@ -9,8 +9,8 @@ import numpy as np
 from tl_toolkit.data.columns import Columns, find_columns
 from tl_toolkit.errors import UserError
 from tl_toolkit.metrics import scores
-from tl_toolkit.tasks.base import Task, logger
 from tl_toolkit.tasks.labels import NamedLabels, class_names, encode, read_indicators, read_named
+from tl_toolkit.tasks.text import TextTask, logger
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,7 +21,7 @@ MULTI_LABEL = "multi_label_classification"
 _FEW_CLASSES = 50
 
 
-class TextClassification(Task):
+class TextClassification(TextTask):
     """Single-label classification of texts or pairs of texts, or multi-label where the labels are lists.
 
     Judged by accuracy (for multi-label: of whole label sets) and macro F1 over all classes, multi-label also by
@@ -79,7 +79,7 @@ class TextClassification(Task):
                 f"least two classes. Name another column by --label_column."
             )
 
-    def _encode(self, labels: NamedLabels, split_name: str) -> np.ndarray:
+    def _encode_labels(self, labels: NamedLabels, split_name: str) -> np.ndarray:
         assert self.labels is not None
         return encode(labels, self.labels, f"Column {self._label_name()!r} of split {split_name!r}")
 
@@ -102,7 +102,7 @@ class TextClassification(Task):
         # A configuration read from JSON has its ids as integers again: PretrainedConfig sees to that.
         self.labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
 
-    def config_arguments(self) -> dict[str, Any]:
+    def config_arguments(self, processing: Any = None) -> dict[str, Any]:
         """The classes by id and by name, and the problem type."""
         assert self.labels is not None
         return {
@@ -112,7 +112,7 @@ class TextClassification(Task):
             "problem_type": self.problem_type,
         }
 
-    def metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    def _scores(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Accuracy and macro F1 (and micro F1 for multi-label) over all rows."""
         predicted, labels = self._predict(np.asarray(logits)), np.asarray(labels).astype(np.int64)
         if self.problem_type == MULTI_LABEL:

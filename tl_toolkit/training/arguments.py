@@ -25,7 +25,10 @@ class DataArguments:
 
     task: str = field(
         default="text-classification",
-        metadata={"help": "What is learned: text-classification or regression."},
+        metadata={
+            "help": "What is learned: text-classification, regression, token-classification, translation, captioning "
+            "or forecasting."
+        },
     )
     dataset_name: str | None = field(
         default=None,
@@ -46,6 +49,40 @@ class DataArguments:
     label_column: str | None = field(
         default=None,
         metadata={"help": "The column with the label; several binary columns separated by commas are multi-label."},
+    )
+    source_column: str | None = field(
+        default=None, metadata={"help": "translation: the column with the text to translate."}
+    )
+    target_column: str | None = field(default=None, metadata={"help": "translation: the column with its translation."})
+    source_lang: str | None = field(
+        default=None,
+        metadata={
+            "help": "translation: the language to translate from, where columns, or the entries of a column "
+            "'translation', are named after languages; multilingual tokenizers are told it, too."
+        },
+    )
+    target_lang: str | None = field(default=None, metadata={"help": "translation: the language to translate to."})
+    source_prefix: str | None = field(
+        default=None,
+        metadata={"help": "translation: put before every source text, as T5 wants 'translate English to German: '."},
+    )
+    image_column: str | None = field(default=None, metadata={"help": "captioning: the column with the image."})
+    time_column: str | None = field(
+        default=None, metadata={"help": "forecasting: the column with the times, by which rows are sorted."}
+    )
+    value_columns: str | None = field(
+        default=None,
+        metadata={"help": "forecasting: the columns to forecast, separated by commas; by default all of numbers."},
+    )
+    context_length: int | None = field(
+        default=None, metadata={"help": "forecasting: how many time steps a model sees."}
+    )
+    prediction_length: int | None = field(
+        default=None, metadata={"help": "forecasting: how many time steps it forecasts."}
+    )
+    seasonality: int | None = field(
+        default=None,
+        metadata={"help": "forecasting: time steps in a season; by default told from the distance of the times."},
     )
     label_budget: int | None = field(
         default=None,
@@ -205,6 +242,20 @@ class RunArguments(TrainingArguments):
             "many evaluations ago."
         },
     )
+    generation_num_beams: int | None = field(
+        default=None,
+        metadata={
+            "help": "translation and captioning: beams of the search that writes the reported answers, also of the "
+            "saved model; 1 is greedy, as are evaluations during training."
+        },
+    )
+    generation_length_penalty: float | None = field(
+        default=None, metadata={"help": "Above 0, beam search favours longer answers; below, shorter ones."}
+    )
+    generation_max_length: int | None = field(
+        default=None,
+        metadata={"help": "The most tokens of an answer; by default as many as the longest one learned from."},
+    )
     eval_strategy: IntervalStrategy | str = field(
         default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."}
     )
@@ -269,9 +320,9 @@ class RunArguments(TrainingArguments):
         for f in dataclasses.fields(self):
             if isinstance(value := getattr(self, f.name, None), float) and math.isnan(value):
                 raise UserError(f"--{f.name} is nan, where a number is expected.")
-        positive = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
-        for name in positive:
-            if getattr(self, name) < 1:
+        sizes = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
+        for name in (*sizes, "generation_num_beams", "generation_max_length"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"--{name} is {getattr(self, name)}, where 1 or more is expected.")
         for name in ("learning_rate", "num_train_epochs", "min_train_steps", "weight_decay", "nt_asgd_interval"):
             if not 0 <= getattr(self, name) < math.inf:

@@ -163,7 +163,8 @@ def join(forward: Member, backward: Member) -> PreTrainedModel:
 
 def _load(name: str, direction: str) -> Member:
     """A member, once it is sure that it is a classifier of the family that reads in `direction`."""
-    from .model import load_config, load_tokenizer, load_trained
+    from .model import load_config, load_trained
+    from .tokenizer import load_tokenizer
 
     arguments = ModelArguments(model_name_or_path=name)
     config = load_config(arguments)
@@ -215,7 +216,7 @@ def _prepare(
         )
     max_length = shortest(request.data.max_length, limits[0])
     kept = DatasetDict({split: splits[split] for split in ("validation", "test")})
-    return task, kept, task.tokenize(kept, members[0].tokenizer, max_length), max_length
+    return task, kept, task.encode(kept, members[0].tokenizer, max_length), max_length
 
 
 def _evaluate(
@@ -232,9 +233,8 @@ def _evaluate(
     trainer = ToolkitTrainer(
         model,
         request.run,
-        problem_type=task.problem_type,
-        metrics=task.metrics,
-        data_collator=task.collator(tokenizer),
+        task=task,
+        data_collator=task.collator(tokenizer, model),
         processing_class=tokenizer,
     )
     answers = {split: predict_in_order(trainer, rows) for split, rows in tokenised.items()}

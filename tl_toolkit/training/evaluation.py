@@ -25,7 +25,9 @@ def by_length(dataset: Dataset) -> Any:
 
 
 def predict_in_order(trainer: ToolkitTrainer, dataset: Dataset) -> tuple[Any, dict[str, float]]:
-    """Logits of `dataset` in the order of its rows, and its metrics (none without labels) with plain names.
+    """What the task gathered of `dataset`, in the order of its rows, and its metrics with plain names.
+
+    There are no metrics without labels.
 
     Rows are read in the order of their lengths, which wastes least on padding, and put back afterwards.
     """
@@ -33,15 +35,16 @@ def predict_in_order(trainer: ToolkitTrainer, dataset: Dataset) -> tuple[Any, di
 
     order = by_length(dataset)
     output = trainer.predict(dataset.select(order), metric_key_prefix="test")
-    logits = np.empty_like(output.predictions)
-    logits[order] = output.predictions
+    places = np.argsort(order)
+    answers = output.predictions
+    answers = tuple(part[places] for part in answers) if isinstance(answers, tuple) else answers[places]
     plain = {key.removeprefix("test_"): value for key, value in (output.metrics or {}).items()}
-    return logits, {key: value for key, value in plain.items() if key not in _TIMING}
+    return answers, {key: value for key, value in plain.items() if key not in _TIMING}
 
 
-def save_predictions(task: Task, splits: DatasetDict, logits: Mapping[str, Any], output_dir: Path) -> dict[str, str]:
-    """Leave a parquet file for each split that has `logits`, `[rows, num_labels]`; returns their names by split."""
+def save_predictions(task: Task, splits: DatasetDict, answers: Mapping[str, Any], output_dir: Path) -> dict[str, str]:
+    """Leave a parquet file for each split that has `answers`; returns their names by split."""
     with staged(output_dir) as staging:
-        for split, answers in logits.items():
-            task.predictions(answers, splits[split]).to_parquet(staging / PREDICTIONS[split], index=False)
-    return {split: PREDICTIONS[split] for split in logits}
+        for split, own in answers.items():
+            task.predictions(own, splits[split]).to_parquet(staging / PREDICTIONS[split], index=False)
+    return {split: PREDICTIONS[split] for split in answers}

@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..tasks import task_for_model
 from .arguments import DataArguments, ModelArguments, RunArguments
 from .causes import explained
-from .model import load_tokenizer, load_trained, longest_input, shortest
+from .model import load_config, load_trained, longest_input, shortest
 from .output_dir import for_output_dir, make_folder, staged
 from .parsing import into_dataclasses, make_parser, settings_and_flags
 from .record import write_json
@@ -68,29 +68,29 @@ def predict(arguments: PredictionArguments) -> dict[str, float]:
     name = arguments.model.model_name_or_path
     output_dir = Path(arguments.run.output_dir)
     make_folder(output_dir)
-    tokenizer = load_tokenizer(arguments.model)
-    model = load_trained(arguments.model, "AutoModelForSequenceClassification", tokenizer)
-    task = task_for_model(arguments.data, model.config)
+    task = task_for_model(arguments.data, load_config(arguments.model))
+    processing = task.load_processing(arguments.model)
+    tokenizer = task.tokenizer(processing)
+    model = load_trained(arguments.model, task.auto_class, tokenizer)
     rows = task.prepare_for_prediction(arguments.predict.split)
-    max_length = shortest(arguments.data.max_length, longest_input(model), tokenizer.model_max_length)
-    tokenised = task.tokenize(DatasetDict({"rows": rows}), tokenizer, max_length)["rows"]
+    limits = (arguments.data.max_length, longest_input(model), tokenizer and tokenizer.model_max_length)
+    encoded = task.encode(DatasetDict({"rows": rows}), processing, shortest(*limits))["rows"]
     try:
         trainer = ToolkitTrainer(
             model,
             arguments.run,
-            problem_type=task.problem_type,
-            metrics=task.metrics,
-            data_collator=task.collator(tokenizer),
-            processing_class=tokenizer,
+            task=task,
+            data_collator=task.collator(processing, model),
+            processing_class=processing,
         )
-        logits, metrics = predict_in_order(trainer, tokenised)
+        answers, metrics = predict_in_order(trainer, encoded)
     except Exception as error:
         if (reason := explained(error)) is error:
             raise
         raise reason from error
     if trainer.is_world_process_zero():
         with staged(output_dir) as staging:
-            task.predictions(logits, rows).to_parquet(staging / "predictions.parquet", index=False)
+            task.predictions(answers, rows).to_parquet(staging / "predictions.parquet", index=False)
         (output_dir / "metrics.json").unlink(missing_ok=True)  # of an earlier dataset
         if metrics:
             dataset = {"name": arguments.data.dataset_name, "rows": len(rows)}

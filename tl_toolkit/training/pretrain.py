@@ -56,11 +56,12 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
     from ..tasks.language_modeling import LanguageModeling
     from .checkpoints import check_same_architecture, resolve_resume
     from .cost import peak_memory, trainable_parameters
-    from .model import load_trained, make_model, make_tokenizer
+    from .model import load_trained, make_model
     from .output_dir import check_free
     from .record import RESULT_NAME, write_json
     from .run_parts import failures_recorded, make_room, now, opening, resolve_schedule, save_model, speed
     from .summary import print_texts
+    from .tokenizer import make_tokenizer
 
     started = now()
     settings, args = arguments.language_model, arguments.run

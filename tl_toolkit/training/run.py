@@ -13,8 +13,9 @@ from .arguments import Arguments, RunArguments
 from .checkpoints import check_same_architecture, resolve_resume
 from .cost import peak_memory, trainable_parameters
 from .evaluation import by_length, predict_in_order, save_predictions
+from .generation import GREEDY, settle_generation
 from .lr_finder import find_learning_rate
-from .model import longest_input, make_model, make_tokenizer, shortest
+from .model import longest_input, make_model, shortest
 from .output_dir import check_free, for_output_dir
 from .progress_bars import without_progress_bars
 from .record import RESULT_NAME, write_json
@@ -33,8 +34,7 @@ from .run_parts import (
 from .summary import print_data
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
-    from transformers import PreTrainedTokenizerBase
+    from datasets import DatasetDict
 
     from ..strategies import Strategy
     from ..tasks import Task
@@ -68,23 +68,25 @@ def run(arguments: Arguments) -> dict[str, Any]:
 
     splits = task.prepare(arguments.run.seed)
     print_data(task.record(), arguments.run)
-    tokenizer = make_tokenizer(arguments.model, lambda: _texts(splits["train"]), arguments.data.max_length)
+    processing = task.make_processing(arguments.model, splits)
+    tokenizer = task.tokenizer(processing)
     set_seed(arguments.run.seed)  # from here on everything random is the model's and the trainer's
-    model = make_model(arguments.model, task.auto_class, task.config_arguments(), tokenizer)
-    max_length = shortest(arguments.data.max_length, longest_input(model), tokenizer.model_max_length)
-    tokenizer.model_max_length = (
-        max_length or tokenizer.model_max_length
-    )  # saved with it, so that predict.py cuts alike
-    tokenised = task.tokenize(splits, tokenizer, max_length)
+    model = make_model(arguments.model, task.auto_class, task.config_arguments(processing), tokenizer)
+    max_length = shortest(arguments.data.max_length, longest_input(model), tokenizer and tokenizer.model_max_length)
+    if tokenizer is not None:  # saved with it, so that predict.py cuts alike
+        tokenizer.model_max_length = max_length or tokenizer.model_max_length
+    encoded = task.encode(splits, processing, max_length)
+    if task.generates:
+        settle_generation(model, arguments.run, encoded["train"])
     if checkpoint is not None:
         check_same_architecture(checkpoint, model)
     total = sum(parameter.numel() for parameter in model.parameters())
     trained = strategy.prepare(model)
     parameters = {"total": total, "trained": trainable_parameters(trained)}
     batch = arguments.run.train_batch_size * arguments.run.world_size * arguments.run.gradient_accumulation_steps
-    resolve_schedule(arguments.run, strategy, math.ceil(len(tokenised["train"]) / batch))
+    resolve_schedule(arguments.run, strategy, math.ceil(len(encoded["train"]) / batch))
     strategy.configure(arguments.run)
-    trainer = _make_trainer(arguments.run, task, trained, tokenizer, tokenised, strategy)
+    trainer = _make_trainer(arguments.run, task, trained, processing, encoded, strategy)
     if arguments.run.find_lr:
         return find_learning_rate(trainer, output_dir)
 
@@ -94,20 +96,21 @@ def run(arguments: Arguments) -> dict[str, Any]:
         with peak_memory() as peak:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         began = time.perf_counter()
-        results = {split: predict_in_order(trainer, tokenised[split]) for split in ("validation", "test")}
+        results = {split: predict_in_order(trainer, encoded[split]) for split in ("validation", "test")}
         evaluate_seconds = time.perf_counter() - began
         save_model(trainer, strategy, output_dir)
         if trainer.is_world_process_zero():
-            logits = {split: answers for split, (answers, _) in results.items()}
-            record["predictions"] = save_predictions(task, splits, logits, output_dir)
+            answers = {split: own for split, (own, _) in results.items()}
+            record["predictions"] = save_predictions(task, splits, answers, output_dir)
     record |= {
         "status": "completed",
         "finished": now(),
         "metrics": {split: metrics for split, (_, metrics) in results.items()},
+        **task.details(),
         "history": trainer.state.log_history,
         "cost": {
             "parameters": parameters,
-            **speed(trainer, len(tokenised["train"]), sum(tokenised["train"]["length"])),
+            **speed(trainer, len(encoded["train"]), sum(encoded["train"]["length"])),
             "evaluate_seconds": evaluate_seconds,
             "peak_memory_bytes": peak["bytes"],
         },
@@ -121,8 +124,8 @@ def _make_trainer(
     args: RunArguments,
     task: Task,
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    tokenised: DatasetDict,
+    processing: Any,
+    encoded: DatasetDict,
     strategy: Strategy,
 ) -> ToolkitTrainer:
     from .trainer import ToolkitTrainer
@@ -134,18 +137,14 @@ def _make_trainer(
         trainer = ToolkitTrainer(
             model,
             args,
-            problem_type=task.problem_type,
-            metrics=task.metrics,
+            task=task,
+            generation=GREEDY,
             learning_rates=strategy.learning_rates(model, args.learning_rate),
-            train_dataset=tokenised["train"],
-            eval_dataset=tokenised["validation"].select(by_length(tokenised["validation"])),
-            data_collator=task.collator(tokenizer),
-            processing_class=tokenizer,
+            train_dataset=encoded["train"],
+            eval_dataset=encoded["validation"].select(by_length(encoded["validation"])),
+            data_collator=task.collator(processing, model),
+            processing_class=processing,
             callbacks=called,
         )
         try_out(trainer)
     return trainer
-
-
-def _texts(dataset: Dataset) -> list[str]:
-    return [text for column in ("text", "text_pair") if column in dataset.column_names for text in dataset[column]]

@@ -34,7 +34,7 @@ def opening(
     arguments: Arguments | PretrainArguments,
     strategy: Strategy,
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | None,
     started: str,
 ) -> dict[str, Any]:
     """The parts of a result record that are known before training; its status is "failed" until it is completed."""
@@ -51,7 +51,7 @@ def opening(
             "model_name_or_path": asked.model_name_or_path,
             "class": type(model).__name__,
             "tokenizer": asked.tokenizer_name or ("word" if asked.model_type else None),
-            "vocab_size": len(tokenizer),
+            "vocab_size": len(tokenizer) if tokenizer is not None else None,
         },
         "strategy": strategy.record(),
         "seed": arguments.run.seed,

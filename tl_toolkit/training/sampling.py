@@ -12,7 +12,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 if TYPE_CHECKING:
     from datasets import Dataset
 
-IGNORED = -100
+    from ..tasks import Task
 
 
 class EpochSampler(Sampler[int]):
@@ -54,13 +54,11 @@ class EpochSampler(Sampler[int]):
         return self.rows + self.blanks
 
 
-def with_blank_row(dataset: Dataset) -> Dataset:
-    """`dataset` and behind it one row whose labels are ignored by every loss: the shortest text with labels of -100."""
+def with_blank_row(dataset: Dataset, task: Task) -> Dataset:
+    """`dataset` and behind it one row whose targets are ignored by every loss: the shortest one without its targets."""
     from datasets import Dataset, concatenate_datasets
 
     lengths = dataset["length"]
     shortest = min(range(len(dataset)), key=lambda row: lengths[row])
-    blank = dataset[shortest]
-    labels = blank["labels"]
-    blank["labels"] = [float(IGNORED)] * len(labels) if isinstance(labels, list) else type(labels)(IGNORED)
-    return concatenate_datasets([dataset, Dataset.from_list([blank], features=dataset.features)])
+    blank = Dataset.from_list([task.blank(dataset[shortest])], features=dataset.features)
+    return concatenate_datasets([dataset, blank])

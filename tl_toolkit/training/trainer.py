@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import EvalPrediction, TrainingArguments
-from transformers.trainer_pt_utils import nested_gather
+from transformers.trainer_pt_utils import nested_detach, nested_gather
 
 from ..errors import UserError
 from ..strategies.parameter_groups import parameter_groups
 from ..strategies.schedules import SLANTED_TRIANGULAR, slanted_triangular
-from .losses import batch_mean_loss, mean_loss
 from .nt_asgd import AveragingTrainer
 from .sampling import EpochSampler, with_blank_row
+
+if TYPE_CHECKING:
+    from ..tasks import Task
 
 
 class NonFiniteLoss(UserError):
@@ -34,6 +35,7 @@ class BaseTrainer(AveragingTrainer):
 
     optimizer: Any
     lr_scheduler: Any
+    _signature_columns: Any
 
     def __init__(self, *args: Any, learning_rates: Mapping[str, float] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -80,11 +82,12 @@ class BaseTrainer(AveragingTrainer):
 
 
 class ToolkitTrainer(BaseTrainer):
-    """The trainer of labelled rows: exact losses, and the same order of rows on any number of processes.
+    """The trainer of a task: exact losses and metrics, and the same order of rows on any number of processes.
 
     Args:
-        problem_type: `single_label_classification`, `multi_label_classification` or `regression`.
-        metrics: from logits and labels to the numbers of the task.
+        task: says what the loss is, what is gathered to judge a model, and how it is judged.
+        generation: for a task that generates, what `generate` is told in evaluations during training; in `predict` it
+            goes by the model's own `generation_config` alone.
     """
 
     def __init__(
@@ -92,40 +95,75 @@ class ToolkitTrainer(BaseTrainer):
         model: torch.nn.Module,
         args: TrainingArguments,
         *,
-        problem_type: str,
-        metrics: Callable[[np.ndarray, np.ndarray], dict[str, float]],
+        task: Task,
+        generation: Mapping[str, Any] | None = None,
         train_dataset: Any = None,
         **kwargs: Any,
     ) -> None:
+        self.task = task
+        self.generation = dict(generation or {})
         if train_dataset is not None and args.world_size > 1:
-            train_dataset = with_blank_row(train_dataset)
+            train_dataset = with_blank_row(train_dataset, task)
+        args.label_names = [task.label_name]
         super().__init__(
             model,
             args,
             train_dataset=train_dataset,
-            compute_loss_func=batch_mean_loss(problem_type, args.label_smoothing_factor),
-            compute_metrics=lambda prediction: self._metrics(prediction, metrics),
-            preprocess_logits_for_metrics=lambda output, labels: output[0] if isinstance(output, tuple) else output,
+            compute_loss_func=task.loss(args.label_smoothing_factor),
+            compute_metrics=self._metrics,
             **kwargs,
         )
-        self.problem_type = problem_type
+
+    def _set_signature_columns_if_needed(self) -> None:
+        if self._signature_columns is None:
+            super()._set_signature_columns_if_needed()
+            self._signature_columns = [*(self._signature_columns or ()), *self.task.collated_columns]
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+        counted = [{"labels": self.task.counted(batch)} for batch in batch_samples]
+        return super()._get_num_items_in_batch(counted, device)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        during_training, self.generation = self.generation, {}
+        try:
+            return super().predict(*args, **kwargs)
+        finally:
+            self.generation = during_training
+
+    def prediction_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[None, Any, torch.Tensor | None]:
+        """What the task gathers of a batch. The loss is none of it: `Task.metrics` computes it over all rows."""
+        inputs = self._prepare_inputs(inputs)
+        labels = inputs.get(self.task.label_name)
+        with torch.no_grad():
+            with self.compute_loss_context_manager():
+                outputs = model(**inputs)
+            answers = self.task.answers(outputs, labels)
+            if self.task.generates:
+                answers = (*(answers if isinstance(answers, tuple) else (answers,)), self._generate(inputs))
+        return None, nested_detach(answers), labels
+
+    def _generate(self, inputs: Mapping[str, Any]) -> torch.Tensor:
+        """Generated ids of a batch (rows, time), from what is known before the first of them."""
+        targets = ("labels", "decoder_input_ids", "decoder_attention_mask")
+        given = {name: value for name, value in inputs.items() if name not in targets}
+        return self.accelerator.unwrap_model(self.model).generate(**given, **self.generation)
 
     def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
         output = super().evaluation_loop(dataloader, *args, **kwargs)
-        rows, predicted = len(dataloader.dataset), len(output.predictions)
+        answers = output.predictions
+        rows, predicted = len(dataloader.dataset), len(answers[0] if isinstance(answers, tuple) else answers)
         if rows != predicted:
             raise RuntimeError(f"{predicted} predictions were gathered for {rows} rows.")
         return output
 
-    def _metrics(
-        self, prediction: EvalPrediction, metrics: Callable[[np.ndarray, np.ndarray], dict[str, float]]
-    ) -> dict[str, float]:
+    def _metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """All metrics from the gathered rows: the mean of per-process or per-batch means would be another number."""
-        logits, labels = prediction.predictions, prediction.label_ids
-        loss = mean_loss(logits, labels, self.problem_type)
-        if not math.isfinite(loss):
-            raise not_finite("evaluation", loss, self.state.global_step, self.args.learning_rate)
-        return {"loss": loss, **metrics(logits, labels)}
+        metrics = self.task.metrics(prediction.predictions, prediction.label_ids)
+        if not math.isfinite(metrics["loss"]):
+            raise not_finite("evaluation", metrics["loss"], self.state.global_step, self.args.learning_rate)
+        return metrics
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         dataset = self.train_dataset  # what is passed has lost its column of lengths

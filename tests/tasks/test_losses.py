@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tl_toolkit.training.losses import batch_mean_loss, mean_loss, summed_loss
+from tl_toolkit.tasks.losses import batch_mean_loss, mean_loss, summed_loss
 
 
 def test_losses_by_hand() -> None:

@@ -1,0 +1,320 @@
+"""What tasks on labelled texts share: from named data to checked, cut, budgeted and tokenised splits."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tl_toolkit.data.columns import Columns, check_texts, is_label_name
+from tl_toolkit.data.encoding import encode_texts
+from tl_toolkit.data.sources import Source, load_source
+from tl_toolkit.errors import UserError
+from tl_toolkit.metrics.constant import constant_answer
+from tl_toolkit.tasks.base import Task, check_rows
+from tl_toolkit.tasks.parts import Part, assign_parts, named_splits, within_budgets
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset, DatasetDict
+    from torch import Tensor
+    from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+    from transformers.utils import ModelOutput
+
+    from tl_toolkit.training.arguments import ModelArguments
+
+logger = logging.getLogger(__name__)
+
+_SHOWN_CHARACTERS = 400
+# How labels are kept in predictions.
+_LABEL_TYPES = {
+    "single_label_classification": np.int64,
+    "multi_label_classification": np.int8,
+    "regression": np.float64,
+}
+
+
+class TextTask(Task):
+    """A label or a number for each text, or pair of texts."""
+
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    problem_type: str
+
+    # What a kind of task has to say
+
+    @abstractmethod
+    def _find_columns(self, features: Any, label_required: bool = True) -> Columns:
+        """The roles of the columns."""
+
+    @abstractmethod
+    def _read_labels(self, split: Dataset, split_name: str) -> tuple[Any, np.ndarray]:
+        """The labels of a split in whatever form `_encode_labels` takes, and which rows have one."""
+
+    @abstractmethod
+    def _learn_labels(self, labels: dict[str, Any]) -> None:
+        """Settle the classes from the labels of all splits in use."""
+
+    @abstractmethod
+    def _encode_labels(self, labels: Any, split_name: str) -> np.ndarray:
+        """Labels as the model takes them, one row a row."""
+
+    @abstractmethod
+    def _scores(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Metrics over all rows of a split, from logits `[rows, num_labels]` and labels as `encode` has them."""
+
+    @abstractmethod
+    def _answers(self, logits: np.ndarray) -> dict[str, Any]:
+        """Columns `prediction` and `scores` from logits."""
+
+    # Preparing data
+
+    def prepare(self, seed: int) -> DatasetDict:
+        """As in `Task`.
+
+        Without a validation split, rows of the training split are held out by the run's seed. Without a test split
+        that has labels, the validation split becomes the test split; without that either, rows of the training split
+        are held out, the same for every seed.
+
+        Returns:
+            Splits with `row`, `text`, maybe `text_pair`, and `label`: a class id, 0/1 of each class, or a number.
+        """
+        from datasets import DatasetDict
+
+        source = load_source(self.arguments)
+        splits = named_splits(list(source.dataset), self.arguments)
+        self.columns = self._find_columns(source.dataset[splits["train"]].features)
+        read: dict[str, Any] = {}
+        labelled: dict[str, np.ndarray] = {}
+        for role, name in list(splits.items()):
+            if role != "train" and not self._has_labels(source.dataset[name]) and not self._is_named(role):
+                del splits[role]  # such as a test split whose labels its authors keep to themselves
+                continue
+            self._check_texts(source.dataset[name], name)
+            labels, has_label = self._read_labels(source.dataset[name], name)
+            if has_label.any():
+                read[name], labelled[name] = labels, _labelled_rows(name, has_label)
+            elif role == "train" or self._is_named(role):
+                raise UserError(f"No row of the {role} split {name!r} has a label in column {self._label_name()!r}.")
+            else:
+                del splits[role]
+        self._learn_labels(read)
+        encoded = {name: self._encode_labels(labels, name) for name, labels in read.items()}
+        parts = assign_parts(splits, encoded, labelled, self.arguments, seed)
+        parts = within_budgets(parts, encoded, self.arguments, seed)
+        trained_on = encoded[parts["train"].split][parts["train"].rows]
+        self._warn_of_odd_labels(trained_on)
+        self._record = self._describe(source, parts, trained_on)
+        return DatasetDict(
+            {
+                role: self._normalised(source.dataset[part.split], part.rows, encoded[part.split])
+                for role, part in parts.items()
+            }
+        )
+
+    def _has_labels(self, split: Dataset) -> bool:
+        label = self.columns.label
+        return set((label,) if isinstance(label, str) else label or ()) <= set(split.column_names)
+
+    def _is_named(self, role: str) -> bool:
+        return getattr(self.arguments, f"{role}_split_name") is not None
+
+    def _check_texts(self, split: Dataset, name: str) -> None:
+        label = self.columns.label
+        labels = (label,) if isinstance(label, str) else label or ()
+        texts = [column for column in (self.columns.text, self.columns.text_pair) if column is not None]
+        check_texts(split, name, texts, labels)
+
+    @abstractmethod
+    def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
+        """Say what is legal, and probably not meant."""
+
+    def _normalised(self, split: Dataset, rows: np.ndarray, labels: np.ndarray | None) -> Dataset:
+        import pyarrow as pa
+        from datasets import Dataset
+
+        columns: dict[str, Any] = {"row": pa.array(rows.astype(np.int64))}
+        for role in ("text", "text_pair"):
+            if (column := getattr(self.columns, role)) is not None:
+                texts = split.select_columns([column]).with_format("arrow")[:].column(0)
+                # Offsets of 64 bits: taking rows out of more than 2 GB of text overflows those of 32.
+                columns[role] = texts.cast(pa.large_string()).take(pa.array(rows))
+        if labels is not None:
+            columns["label"] = _label_array(labels[rows])
+        return Dataset(pa.table(columns))
+
+    def _describe(self, source: Source, parts: dict[str, Part], trained_on: np.ndarray) -> dict[str, Any]:
+        return {
+            "dataset": {
+                **source.record,
+                "columns": {
+                    "text": self.columns.text, "text_pair": self.columns.text_pair, "label": self._label_name(),
+                },
+                "rows": {role: len(part.rows) for role, part in parts.items()},
+                "validation_from": parts["validation"].origin,
+                "test_from": parts["test"].origin,
+            },
+            "task": {
+                "name": self.name,
+                "problem_type": self.problem_type,
+                "labels": self.labels,
+                "main_metric": self.main_metric,
+                "greater_is_better": self.greater_is_better,
+            },
+            "budget": {
+                "label_budget": self.arguments.label_budget,
+                "validation_budget": self.arguments.validation_budget,
+                "train_labels": len(parts["train"].rows),
+                "validation_labels": len(parts["validation"].rows),
+                "constant_answer": constant_answer(trained_on),
+            },
+        }  # fmt: skip
+
+    def _label_name(self) -> str | None:
+        label = self.columns.label
+        return ",".join(label) if isinstance(label, tuple) else label
+
+    # Prediction with a trained model
+
+    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
+        """As in `Task`; a column `label` where the dataset has labels, which are mapped to the model's by name."""
+        source = load_source(self.arguments)
+        name = self._prediction_split(source, split)
+        rows = source.dataset[name]
+        self.columns = self._find_columns(rows.features, label_required=False)
+        self._check_texts(rows, name)
+        return self._normalised(rows, np.arange(len(rows)), self._labels_for_prediction(rows, name))
+
+    def _labels_for_prediction(self, rows: Dataset, name: str) -> np.ndarray | None:
+        label = self.columns.label
+        if label is None:
+            return None
+        try:
+            read, labelled = self._read_labels(rows, name)
+            if labelled.all():
+                return self._encode_labels(read, name)
+        except UserError:
+            # A column that was only guessed to be the label, by being the last one left, may well be something else.
+            if self.arguments.label_column is not None or not isinstance(label, str) or is_label_name(label):
+                raise
+            logger.warning("Column %r holds no labels of this model: no metrics are computed.", label)
+            return None
+        if labelled.any():
+            logger.warning("Not all rows of split %r have a label: no metrics are computed.", name)
+        return None
+
+    # From splits to model inputs, and from model outputs to answers
+
+    def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> PreTrainedTokenizerBase:
+        """The tokenizer."""
+        from tl_toolkit.training.tokenizer import make_tokenizer
+
+        return make_tokenizer(arguments, lambda: _texts(splits["train"]), self.arguments.max_length)
+
+    def load_processing(self, arguments: ModelArguments) -> PreTrainedTokenizerBase:
+        """The tokenizer."""
+        from tl_toolkit.training.tokenizer import load_tokenizer
+
+        return load_tokenizer(arguments)
+
+    def encode(self, dataset: DatasetDict, processing: PreTrainedTokenizerBase, max_length: int | None) -> DatasetDict:
+        """Token ids of every split: what the tokenizer makes, `length`, and `labels` where the split has `label`.
+
+        Texts are cut to `max_length` tokens, and to the tokenizer's own limit.
+        """
+        import pyarrow as pa
+        from datasets import Dataset, DatasetDict
+
+        encoded = {}
+        for name, split in dataset.items():
+            columns = encode_texts(split, processing, max_length)
+            if "label" in split.column_names:
+                columns["labels"] = split.with_format("arrow")[:]["label"].cast(self._label_type())
+            encoded[name] = Dataset(pa.table(columns))
+        return DatasetDict(encoded)
+
+    def _label_type(self) -> Any:
+        """The Arrow type of labels as the loss takes them: class ids are integers, everything else is float32."""
+        import pyarrow as pa
+
+        kinds = {"single_label_classification": pa.int64(), "multi_label_classification": pa.list_(pa.float32())}
+        return kinds.get(self.problem_type, pa.float32())
+
+    def collator(self, processing: PreTrainedTokenizerBase, model: Any = None) -> DataCollatorWithPadding:
+        """Pads a batch to its longest row; on a GPU, whose kernels like it, to a multiple of 8 if the limit allows."""
+        import torch
+        from transformers import DataCollatorWithPadding
+
+        fits = processing.model_max_length > 10**9 or processing.model_max_length % 8 == 0
+        return DataCollatorWithPadding(processing, pad_to_multiple_of=8 if fits and torch.cuda.is_available() else None)
+
+    def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
+        """That of the problem type, as a mean over a whole batch."""
+        from tl_toolkit.tasks.losses import batch_mean_loss
+
+        return batch_mean_loss(self.problem_type, label_smoothing)
+
+    def answers(self, outputs: ModelOutput, labels: Tensor | None) -> Tensor:
+        """The logits (rows, num_labels)."""
+        return outputs["logits"]
+
+    def metrics(self, answers: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """The loss, and what the kind of problem is judged by, from logits `[rows, num_labels]`."""
+        from tl_toolkit.tasks.losses import mean_loss
+
+        return {"loss": mean_loss(answers, labels, self.problem_type), **self._scores(answers, labels)}
+
+    def predictions(self, answers: np.ndarray, split: Dataset) -> pd.DataFrame:
+        """One line a row: `row`, `text` (its beginning), `text_pair`, `label`, `prediction`, `scores`.
+
+        Where there are classes, `label_name` and `prediction_name` stand behind the ids; for a multi-label problem they
+        are lists of the names of those that apply.
+
+        Args:
+            answers: logits `[rows, num_labels]`, in the order of `split`.
+            split: as `prepare` or `prepare_for_prediction` returned it.
+        """
+        import pandas as pd
+
+        check_rows(len(answers), len(split))
+        columns: dict[str, Any] = {"row": np.asarray(split["row"], dtype=np.int64)}
+        for name in ("text", "text_pair"):
+            if name in split.column_names:
+                columns[name] = [text[:_SHOWN_CHARACTERS] for text in split[name]]
+        if "label" in split.column_names:
+            labels = np.asarray(split["label"], dtype=_LABEL_TYPES[self.problem_type])
+            columns["label"] = list(labels) if labels.ndim == 2 else labels
+            columns |= self._named("label", labels)
+        found = self._answers(np.asarray(answers))
+        named = self._named("prediction", np.asarray(list(found["prediction"])))
+        return pd.DataFrame({**columns, "prediction": found["prediction"], **named, **found})
+
+    def _named(self, column: str, ids: np.ndarray) -> dict[str, list[Any]]:
+        """The classes of a column by name: a name for each id, or a list of names for each row of 0 and 1."""
+        if self.labels is None:
+            return {}
+        if ids.ndim == 2:
+            return {f"{column}_name": [[self.labels[place] for place in np.flatnonzero(row)] for row in ids]}
+        return {f"{column}_name": [self.labels[place] for place in ids]}
+
+
+def _texts(dataset: Dataset) -> list[str]:
+    return [text for column in ("text", "text_pair") if column in dataset.column_names for text in dataset[column]]
+
+
+def _labelled_rows(name: str, has_label: np.ndarray) -> np.ndarray:
+    if not has_label.all():
+        absent = int((~has_label).sum())
+        logger.warning("%d of %d rows of split %r have no label and are left out.", absent, len(has_label), name)
+    return np.flatnonzero(has_label)
+
+
+def _label_array(labels: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    if labels.ndim == 1:
+        return pa.array(labels)
+    offsets = np.arange(len(labels) + 1, dtype=np.int32) * labels.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(labels).reshape(-1)))

@@ -1,0 +1,34 @@
+"""Loading of models and tokenizers, with what the libraries raise about their input said in one paragraph."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..errors import UserError
+from .location import not_here
+
+T = TypeVar("T")
+
+
+def loading(make: Callable[[], T], what: str, name: str | None = None) -> T:
+    """`make()`, with what the libraries raise about its input turned into one paragraph.
+
+    Args:
+        name: the checkpoint or tokenizer that is loaded, as it was given, if one is.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    about_input = (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError)
+    try:
+        return make()
+    except (*about_input, StrictDataclassError, SafetensorError) as error:
+        if "out of memory" in str(error):
+            raise
+        problem = " ".join(str(error).split())
+        if found := re.match(r"Unrecognized configuration class .*?(\w+)'> for this kind of AutoModel: (\w+)", problem):
+            problem = f"An architecture of {found[1]} has no head for {found[2]}, as bert, gpt2 and rnn have one."
+        absent = not_here(name, problem) if isinstance(error, OSError) else ""
+        raise UserError(f"Could not make or load {what}. {problem[:600]}{absent}") from error
