@@ -7,15 +7,15 @@ whose colours follow the page's light or dark scheme.
 from __future__ import annotations
 
 import io
-import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..figures.style import write_whole
 from . import formatting as show
 from .baseline import Baseline
 from .cells import Cell
@@ -309,13 +309,3 @@ def page_svg(svg: str, name: str, description: str) -> str:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file whole."""
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes beside `path` and renames, so that a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,0 +1,103 @@
+"""A heat map of the alignment between two texts, as in Bahdanau et al. (2015), figure 3."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..comparison.palette import LINE, MUTED
+from .style import font_families, picture_style, save_picture
+
+CELL = 0.27
+"""Width and height of a cell in inches, as long as the picture stays below `LARGEST`."""
+LARGEST = 22.0
+"""Most inches that the cells of a picture take in a direction: longer texts have smaller cells and letters."""
+LONGEST_LABEL = 24
+"""Characters after which a label is shortened."""
+
+_DOTTED_CIRCLE = "◌"
+_VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥", "\u200c": "ZWNJ", "\u200d": "ZWJ", "\u00a0": "␣", "": "∅"}
+
+
+def draw_attention_map(
+    source_tokens: Sequence[str], target_tokens: Sequence[str], weights: Any, path: str | Path
+) -> None:
+    """Draw where each token of the target looked in the source: a row for each, dark where the weight is large.
+
+    Colours run from 0 to the largest weight, which the scale beside the map tells.
+
+    Args:
+        source_tokens: what the columns are, from left to right.
+        target_tokens: what the rows are, from top to bottom.
+        weights: (target, source), at least 0; an array, a tensor or nested lists.
+        path: a `.png` or `.svg` file.
+
+    Raises:
+        UserError: the path cannot be written to.
+        ValueError: the weights are of another shape, negative or not finite.
+    """
+    values = np.asarray(weights, dtype=float)
+    if values.shape != (len(target_tokens), len(source_tokens)) or not values.size:
+        raise ValueError(
+            f"the weights have the shape {values.shape}; {len(target_tokens)} target and {len(source_tokens)} source "
+            f"tokens need {(len(target_tokens), len(source_tokens))}, and at least one of each"
+        )
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise ValueError("the weights must be finite and at least 0")
+    columns, rows = [label(token) for token in source_tokens], [label(token) for token in target_tokens]
+    with picture_style():
+        save_picture(_figure(columns, rows, values), path)
+
+
+def label(token: str) -> str:
+    """What stands beside a cell: the token, with what is invisible made visible.
+
+    A text that begins with a combining mark (a vowel sign of Devanagari that is a token by itself) is shown on a dotted
+    circle, as in the charts of Unicode; spaces around a longer piece are left out.
+    """
+    if token in _VISIBLE:
+        return _VISIBLE[token]
+    shown = " ".join(token.split()) or "␣" * len(token)
+    if unicodedata.category(shown[0]).startswith("M"):
+        shown = _DOTTED_CIRCLE + shown
+    return shown if len(shown) <= LONGEST_LABEL else f"{shown[: LONGEST_LABEL - 1]}…"
+
+
+def _figure(columns: Sequence[str], rows: Sequence[str], values: np.ndarray) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    cell = min(CELL, LARGEST / max(len(columns), len(rows)))
+    width, height = cell * len(columns), cell * len(rows)
+    figure = Figure(figsize=(width, height))  # the labels lie outside, and are kept when the picture is cut out
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    # Squares by `pcolormesh` are rectangles in an SVG, which stay sharp at any size.
+    mesh = axes.pcolormesh(values, cmap="Blues", vmin=0.0, vmax=max(values.max(), 1e-9), edgecolors=LINE, linewidth=0.4)
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    axes.tick_params(length=0, pad=4, top=True, labeltop=True, bottom=False, labelbottom=False)
+    size = 10.0 * cell / CELL
+    upright = max(map(_columns_of, columns)) > 1
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=90 if upright else 0, fontsize=size)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=size)
+    for shown in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        shown.set_fontfamily(font_families(shown.get_text()))
+    axes.set_ylabel("written", labelpad=8)
+    axes.set_xlabel("read", labelpad=8)
+    axes.xaxis.set_label_position("top")
+    tall = min(height, 2.4)
+    scale = figure.add_axes((1 + 0.2 / width, 1 - tall / height, 0.1 / width, tall / height))
+    bar = figure.colorbar(mesh, cax=scale)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, labelsize=8, labelcolor=MUTED)
+    return figure
+
+
+def _columns_of(shown: str) -> int:
+    """Letters side by side: marks stand on the letter before them."""
+    return sum(not unicodedata.category(letter).startswith("M") for letter in shown.removeprefix(_DOTTED_CIRCLE)) or 1

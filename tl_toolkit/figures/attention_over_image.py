@@ -1,0 +1,79 @@
+"""Where a captioner looks: one panel a word, with the attention laid over the picture (Xu et al. 2015, figure 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .style import check_picture_path, font_families, picture_style, save_picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_COLUMNS = 6
+_PANEL = 1.5  # inches
+_STRONGEST = 0.8  # how much of the picture the highest weight covers
+_HUE = np.array([184, 74, 0])  # red, green and blue
+
+
+def draw_attention_over_image(image: Image, words: Sequence[str], weights: np.ndarray, path: str | Path) -> None:
+    """Draw the picture, and again for every word in grey with colour where the model looked.
+
+    The weights of a word are enlarged to the picture (bilinear, as a position of the grid stands for an area that
+    overlaps its neighbours'), and colour is scaled by the highest one, so that panels tell where, not how much.
+
+    Args:
+        image: the picture as the model was given it, in any mode of Pillow.
+        words: what was written, one panel each.
+        weights: (words, grid height, grid width), zero or more.
+        path: a `.png` or `.svg` file.
+
+    Raises:
+        UserError: the path cannot be written to.
+        ValueError: weights of another shape, or that are negative or not finite.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    path = check_picture_path(path)
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.ndim != 3 or len(weights) != len(words) or not words:
+        raise ValueError(
+            f"weights must be (words, grid height, grid width), got {weights.shape} for {len(words)} words."
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError("weights must be finite numbers of zero or more.")
+    panels = [("", np.asarray(image.convert("RGB")))]
+    panels += [(word, overlaid(image, own)) for word, own in zip(words, weights, strict=True)]
+    columns = min(len(panels), _COLUMNS)
+    rows = -(-len(panels) // columns)
+    height = _PANEL * min(max(image.height / image.width, 0.25), 4.0) + 0.3  # and a line for the word
+    with picture_style():
+        figure = Figure(figsize=(_PANEL * columns, height * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        for place, (word, pixels) in enumerate(panels):
+            axes = figure.add_subplot(rows, columns, place + 1)
+            axes.imshow(pixels, interpolation="nearest")
+            axes.set_title(word, fontsize=10, fontfamily=font_families(word))
+            axes.set_axis_off()
+        save_picture(figure, path)
+
+
+def overlaid(image: Image, weights: np.ndarray) -> np.ndarray:
+    """The picture in grey with colour laid over it in proportion to `weights` (grid height, grid width).
+
+    Returns:
+        (height, width, 3) of 0 to 255.
+    """
+    from PIL import Image as Pillow
+
+    highest = weights.max()
+    share = (weights / highest if highest > 0 else weights).astype(np.float32)
+    enlarged = Pillow.fromarray(share).resize(image.size, Pillow.Resampling.BILINEAR)
+    cover = _STRONGEST * np.asarray(enlarged)[..., None]
+    # From black to a light grey: colour stays visible on white.
+    grey = np.asarray(image.convert("L").convert("RGB"), dtype=np.float64) * 0.9
+    return np.round((1 - cover) * grey + cover * _HUE).astype(np.uint8)

@@ -1,0 +1,136 @@
+"""What pictures share: their look, fonts that have the letters of a text, and how files are written."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..comparison.palette import INK, LINE, MUTED, SURFACE
+from ..errors import UserError, listing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = (".png", ".svg")
+
+DEFAULT_FONT = "DejaVu Sans"
+"""Comes with matplotlib: Latin, Greek, Cyrillic, Arabic and more, but none of India's scripts."""
+
+_OWN_FONTS = Path(__file__).parent / "fonts"
+
+STYLE: Any = {
+    "text.parse_math": False,  # a token may be a dollar sign
+    "font.size": 10,
+    "font.family": [DEFAULT_FONT],
+    "svg.fonttype": "path",  # shaped letters, on machines too that do not have the font
+    "svg.hashsalt": "tl_toolkit",
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.facecolor": SURFACE,
+    "axes.facecolor": SURFACE,
+    "savefig.facecolor": SURFACE,
+}
+
+
+@contextmanager
+def picture_style() -> Iterator[None]:
+    """Within this context matplotlib draws as the toolkit does."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def font_families(text: str) -> list[str]:
+    """The fonts to draw `text` with, the first of which has its letters, combining marks among them.
+
+    That is matplotlib's own where it will do; else the fonts of this package (Devanagari), then the installed ones.
+    matplotlib 3.11 shapes the text: conjuncts and vowel signs are joined as the font says.
+    """
+    return list(_families(frozenset(text)))
+
+
+@cache
+def _families(letters: frozenset[str]) -> tuple[str, ...]:
+    missing = frozenset(x for x in letters if unicodedata.category(x)[0] not in "CZ") - _letters_of(DEFAULT_FONT)
+    if not missing:
+        return (DEFAULT_FONT,)
+    for candidates in (_own_families(), _installed_families()):
+        covered = {family: len(missing & _letters_of(family)) for family in candidates}
+        if any(covered.values()):
+            return (max(covered, key=lambda family: covered[family]), DEFAULT_FONT)
+    return (DEFAULT_FONT,)
+
+
+@cache
+def _own_families() -> tuple[str, ...]:
+    """The fonts of this package, made known to matplotlib."""
+    from matplotlib import font_manager
+
+    names = []
+    for path in sorted(_OWN_FONTS.glob("*.ttf")):
+        font_manager.fontManager.addfont(path)
+        names.append(font_manager.get_font(path).family_name)
+    return tuple(names)
+
+
+def _installed_families() -> list[str]:
+    return sorted(name for name in _files() if not name.startswith("Last Resort"))  # whose letters are all boxes
+
+
+@cache
+def _files() -> dict[str, str]:
+    """The file of every family that has upright letters of normal weight."""
+    from matplotlib import font_manager
+
+    _own_families()  # are in the list from then on
+    known = font_manager.fontManager.ttflist
+    return {font.name: font.fname for font in known if font.weight in (400, "normal") and font.style == "normal"}
+
+
+@cache
+def _letters_of(family: str) -> frozenset[str]:
+    from matplotlib import font_manager
+
+    return frozenset(map(chr, font_manager.get_font(_files()[family]).get_charmap()))
+
+
+def check_picture_path(path: str | Path) -> Path:
+    """`path`, if a picture can be written there.
+
+    Raises:
+        UserError: its suffix is no format, or its folder does not exist.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"A picture was to be written to {str(path)!r}, whose name must end in {listing(FORMATS)}.")
+    if not path.parent.is_dir():
+        raise UserError(f"A picture was to be written to {str(path)!r}, but there is no folder {str(path.parent)!r}.")
+    return path
+
+
+def save_picture(figure: Figure, path: str | Path) -> None:
+    """Write a figure, PNG or SVG by the suffix of `path`, cut to what is drawn."""
+    path = check_picture_path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+    options: Any = {"format": kind, "dpi": 120, "bbox_inches": "tight", "pad_inches": 0.1, "metadata": metadata}
+    write_whole(path, lambda temporary: figure.savefig(temporary, **options))
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes beside `path` and renames, so that a reader never sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
