@@ -168,21 +168,23 @@ class Task(ABC):
         """What is gathered of a batch to judge it: a tensor, or a tuple of them, with a line for each row."""
 
     @abstractmethod
-    def metrics(self, answers: Answers, labels: np.ndarray) -> dict[str, float]:
+    def metrics(self, answers: Answers, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
         """The loss and all metrics over the rows of a split.
 
         Args:
             answers: what `answers` returned (with `generates`, and the generated ids behind it), gathered; what differs
                 in length from batch to batch is filled with -100.
             labels: the targets, filled likewise.
+            rows: the encoded rows in the same order, with all columns that `encode` left in them, such as references
+                that the model itself never sees. Tasks that need none can do without.
         """
 
     @abstractmethod
     def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
         """A line for each row of `split`, as `prepare` or `prepare_for_prediction` returned it; `row` comes first."""
 
-    def details(self) -> dict[str, Any]:
-        """More to say in the result record of how the answers were judged, after `metrics`."""
+    def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
+        """More to say in the result record: how answers were judged, and a few of those for the test split."""
         return {}
 
 

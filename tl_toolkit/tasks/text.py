@@ -260,7 +260,7 @@ class TextTask(Task):
         """The logits (rows, num_labels)."""
         return outputs["logits"]
 
-    def metrics(self, answers: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    def metrics(self, answers: np.ndarray, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
         """The loss, and what the kind of problem is judged by, from logits `[rows, num_labels]`."""
         from tl_toolkit.tasks.losses import mean_loss
 

@@ -102,11 +102,11 @@ def run(arguments: Arguments) -> dict[str, Any]:
         if trainer.is_world_process_zero():
             answers = {split: own for split, (own, _) in results.items()}
             record["predictions"] = save_predictions(task, splits, answers, output_dir)
+            record |= task.details(answers["test"], splits["test"])
     record |= {
         "status": "completed",
         "finished": now(),
         "metrics": {split: metrics for split, (_, metrics) in results.items()},
-        **task.details(),
         "history": trainer.state.log_history,
         "cost": {
             "parameters": parameters,

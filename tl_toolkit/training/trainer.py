@@ -123,10 +123,15 @@ class ToolkitTrainer(BaseTrainer):
         counted = [{"labels": self.task.counted(batch)} for batch in batch_samples]
         return super()._get_num_items_in_batch(counted, device)
 
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
+    def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
+        self._rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        return super().evaluate(eval_dataset, *args, **kwargs)
+
+    def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        self._rows = test_dataset
         during_training, self.generation = self.generation, {}
         try:
-            return super().predict(*args, **kwargs)
+            return super().predict(test_dataset, *args, **kwargs)
         finally:
             self.generation = during_training
 
@@ -136,13 +141,16 @@ class ToolkitTrainer(BaseTrainer):
         """What the task gathers of a batch. The loss is none of it: `Task.metrics` computes it over all rows."""
         inputs = self._prepare_inputs(inputs)
         labels = inputs.get(self.task.label_name)
+        answers: tuple[Any, ...] = ()
         with torch.no_grad():
-            with self.compute_loss_context_manager():
-                outputs = model(**inputs)
-            answers = self.task.answers(outputs, labels)
+            if labels is not None or not self.task.generates:
+                with self.compute_loss_context_manager():
+                    outputs = model(**inputs)
+                judged = self.task.answers(outputs, labels)
+                answers = judged if isinstance(judged, tuple) else (judged,)
             if self.task.generates:
-                answers = (*(answers if isinstance(answers, tuple) else (answers,)), self._generate(inputs))
-        return None, nested_detach(answers), labels
+                answers = (*answers, self._generate(inputs))
+        return None, nested_detach(answers if len(answers) > 1 else answers[0]), labels
 
     def _generate(self, inputs: Mapping[str, Any]) -> torch.Tensor:
         """Generated ids of a batch (rows, time), from what is known before the first of them."""
@@ -160,7 +168,7 @@ class ToolkitTrainer(BaseTrainer):
 
     def _metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """All metrics from the gathered rows: the mean of per-process or per-batch means would be another number."""
-        metrics = self.task.metrics(prediction.predictions, prediction.label_ids)
+        metrics = self.task.metrics(prediction.predictions, prediction.label_ids, self._rows)
         if not math.isfinite(metrics["loss"]):
             raise not_finite("evaluation", metrics["loss"], self.state.global_step, self.args.learning_rate)
         return metrics

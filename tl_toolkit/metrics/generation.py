@@ -1,0 +1,64 @@
+"""How written answers are judged against references: BLEU and chrF by sacrebleu, and exact matches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tl_toolkit.errors import UserError
+
+
+def text_scores(predictions: Sequence[str], references: Sequence[str | Sequence[str]]) -> dict[str, float]:
+    """Scores of a corpus, each from 0 to 100 except `exact_match`, which is a part of 1.
+
+    Args:
+        predictions: one text a row.
+        references: one reference a row, or several.
+
+    Returns:
+        `bleu` (Papineni et al. 2002) of the texts as they are and `bleu_lowercase` of the same in lower case, with
+        sacrebleu's own tokenisation (Post 2018), see `signatures`; `chrf` (Popović 2015); `exact_match` with any of the
+        references, spaces at the ends left aside.
+
+    Raises:
+        UserError: sacrebleu is not installed.
+    """
+    wanted = [[reference] if isinstance(reference, str) else list(reference) for reference in references]
+    if len(predictions) != len(wanted):
+        raise ValueError(f"{len(predictions)} predictions for {len(wanted)} rows of references")
+    right = [
+        prediction.strip() in {text.strip() for text in row} for prediction, row in zip(predictions, wanted, strict=True)
+    ]
+    corpus = {
+        name: metric.corpus_score(list(predictions), _streams(wanted)).score for name, metric in _metrics().items()
+    }
+    return {**corpus, "exact_match": sum(right) / len(right)}
+
+
+def signatures(predictions: Sequence[str], references: Sequence[str | Sequence[str]]) -> dict[str, str]:
+    """What sacrebleu says of how each of its scores was computed; without it a BLEU cannot be compared.
+
+    The number of references is part of it, so it takes the texts that were scored.
+    """
+    wanted = [[reference] if isinstance(reference, str) else list(reference) for reference in references]
+    found = {}
+    for name, metric in _metrics().items():
+        metric.corpus_score(list(predictions), _streams(wanted))
+        found[name] = str(metric.get_signature())
+    return found
+
+
+def _streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
+    """References as sacrebleu takes them: a list for each place among them; rows with fewer leave theirs empty."""
+    places = max(map(len, references))
+    return [[row[place] if place < len(row) else None for row in references] for place in range(places)]
+
+
+def _metrics() -> dict[str, Any]:
+    try:
+        from sacrebleu.metrics import BLEU, CHRF
+    except ImportError as error:
+        raise UserError(
+            "Written answers are scored by sacrebleu, which is not installed: pip install 'tl-toolkit[translation]'."
+        ) from error
+    return {"bleu": BLEU(), "bleu_lowercase": BLEU(lowercase=True), "chrf": CHRF()}
