@@ -53,6 +53,19 @@ class GruModelTester(RnnModelTester):
     cell_type = "gru"
 
 
+class TaggerModelTester(RnnModelTester):
+    def get_config(self) -> RnnConfig:
+        config = super().get_config()
+        config.update({"bidirectional": True, "crf": True, "character_encoder": "cnn", "character_vocabulary": "abcde"})
+        config.update({"embedding_size": 13, "character_feature_size": 7})  # together the hidden size again
+        return config
+
+    def prepare_config_and_inputs_for_common(self) -> tuple[RnnConfig, dict[str, Any]]:
+        config, inputs = super().prepare_config_and_inputs_for_common()
+        inputs["character_ids"] = torch.randint(7, (self.batch_size, self.seq_length, 3), device=torch_device)
+        return config, inputs
+
+
 class TestLstm(FamilyTests, unittest.TestCase):
     all_model_classes = (RnnModel, RnnForSequenceClassification, RnnForTokenClassification, RnnForCausalLM)
     names = {
@@ -95,3 +108,12 @@ class TestLstm(FamilyTests, unittest.TestCase):
 
 class TestGru(TestLstm):
     model_tester_class = GruModelTester
+
+
+class TestTagger(TestLstm):
+    """With a conditional random field and characters, which only token classification is given."""
+
+    all_model_classes = (RnnForTokenClassification,)
+    model_tester_class = TaggerModelTester
+    minimum_of_tests = 40
+    skips = {**TestLstm.skips, "for language models": ["test_causal_lm_loss_honors_shift_labels"]}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .configuration_awd_lstm import AwdLstmConfig
 from .configuration_rnn import RnnConfig
+from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
+from .configuration_rnn_image_captioner import RnnImageCaptionerConfig
 from .configuration_self_attention import SelfAttentionConfig
 from .registration import register
 
@@ -22,9 +24,15 @@ if TYPE_CHECKING:
     from .modeling_rnn import (
         RnnForCausalLM,
         RnnForSequenceClassification,
-        RnnForTokenClassification,
         RnnModel,
     )
+    from .modeling_rnn_encoder_decoder import RnnEncoderDecoderForConditionalGeneration, RnnEncoderDecoderModel
+    from .modeling_rnn_image_captioner import (
+        RnnImageCaptionerForConditionalGeneration,
+        RnnImageCaptionerModel,
+    )
+    from .modeling_rnn_time_series import RnnForTimeSeriesPrediction
+    from .modeling_rnn_token_classification import RnnForTokenClassification
     from .modeling_self_attention import (
         SelfAttentionForCausalLM,
         SelfAttentionForSequenceClassification,
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
         SelfAttentionModel,
     )
 
-FAMILIES = (AwdLstmConfig, RnnConfig, SelfAttentionConfig)
+FAMILIES = (AwdLstmConfig, RnnConfig, RnnEncoderDecoderConfig, RnnImageCaptionerConfig, SelfAttentionConfig)
 
 _MODELS = {name: model for config_class in FAMILIES for name, model in register(config_class).items()}
 
@@ -43,9 +51,16 @@ __all__ = [
     "AwdLstmForSequenceClassification",
     "AwdLstmModel",
     "RnnConfig",
+    "RnnEncoderDecoderConfig",
+    "RnnEncoderDecoderForConditionalGeneration",
+    "RnnEncoderDecoderModel",
     "RnnForCausalLM",
     "RnnForSequenceClassification",
+    "RnnForTimeSeriesPrediction",
     "RnnForTokenClassification",
+    "RnnImageCaptionerConfig",
+    "RnnImageCaptionerForConditionalGeneration",
+    "RnnImageCaptionerModel",
     "RnnModel",
     "SelfAttentionConfig",
     "SelfAttentionForCausalLM",

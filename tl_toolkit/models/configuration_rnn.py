@@ -27,9 +27,25 @@ class RnnConfig(StrictConfig):
         embedding_dropout: dropout on the embedding vectors.
         hidden_dropout: dropout between recurrent layers.
         classifier_dropout: dropout before the head, whichever it is.
+        crf: token classification scores the tags of a sentence together (see `LinearChainCrf`).
+        character_encoder: features of each word's characters beside its embedding vector: `none`, `rnn` or `cnn` (see
+            `CharacterFeatures`).
+        character_vocabulary: the characters that are known, each once; ids count from 2.
+        character_embedding_size: size of the vectors of characters.
+        character_feature_size: features per word; with `rnn` half of them from each direction.
+        character_kernel_size: characters that a filter of `cnn` sees, an odd number.
         tie_word_embeddings: the language-modelling head uses the embedding matrix (Press and Wolf 2017); needs
             `embedding_size == hidden_size`.
         lm_head_bias: the language-modelling head adds a bias to every token's logit.
+        num_input_features: the network reads vectors of this many numbers (`inputs_embeds`) in place of token ids, such
+            as the variables of a series, and has no embedding table.
+        observed_mask_as_input: beside each number the forecasting head shows the network whether it was observed.
+        prediction_length: how many steps the forecasting head predicts.
+        context_length: how many past steps it was trained on; it reads any number of them.
+        forecast_type: `many_to_one`, the whole horizon at once from what was read; or `many_to_many`, step by step.
+        forecast_loss: `mse` or `mae`, of the scaled values.
+        subtract_last_value: read and predict differences from the last value observed (NLinear, Zeng et al. 2023), so
+            that a series may leave the range of its training part.
         initializer_range: embeddings start uniform in [-initializer_range, initializer_range].
         use_cache: return the recurrent state (`past_key_values`) in evaluation mode.
         pad_token_id, bos_token_id, eos_token_id: ids of the special tokens. Padding is told by `attention_mask`
@@ -42,8 +58,9 @@ class RnnConfig(StrictConfig):
         "AutoConfig": "configuration_rnn.RnnConfig",
         "AutoModel": "modeling_rnn.RnnModel",
         "AutoModelForSequenceClassification": "modeling_rnn.RnnForSequenceClassification",
-        "AutoModelForTokenClassification": "modeling_rnn.RnnForTokenClassification",
+        "AutoModelForTokenClassification": "modeling_rnn_token_classification.RnnForTokenClassification",
         "AutoModelForCausalLM": "modeling_rnn.RnnForCausalLM",
+        "AutoModelForTimeSeriesPrediction": "modeling_rnn_time_series.RnnForTimeSeriesPrediction",
     }
 
     vocab_size: int = 30000
@@ -59,8 +76,21 @@ class RnnConfig(StrictConfig):
     embedding_dropout: float | int = 0.0
     hidden_dropout: float | int = 0.0
     classifier_dropout: float | int = 0.0
+    crf: bool = False
+    character_encoder: Literal["none", "rnn", "cnn"] = "none"
+    character_vocabulary: str = ""
+    character_embedding_size: int = 25
+    character_feature_size: int = 50
+    character_kernel_size: int = 3
     tie_word_embeddings: bool = False
     lm_head_bias: bool = False
+    num_input_features: int | None = None
+    observed_mask_as_input: bool = False
+    prediction_length: int | None = None
+    context_length: int | None = None
+    forecast_type: Literal["many_to_one", "many_to_many"] = "many_to_one"
+    forecast_loss: Literal["mse", "mae"] = "mse"
+    subtract_last_value: bool = False
     initializer_range: float | int = 0.1
     use_cache: bool = True
     pad_token_id: int | None = None
@@ -72,10 +102,44 @@ class RnnConfig(StrictConfig):
         """Features per token that the network returns."""
         return 2 * self.hidden_size if self.bidirectional else self.hidden_size
 
+    @property
+    def input_size(self) -> int:
+        """Numbers per token that the first layer reads, where they are neither looked up nor one-hot."""
+        if self.num_input_features is None:  # a word's vector, and behind it what its characters say
+            return self.embedding_size + (self.character_feature_size if self.character_encoder != "none" else 0)
+        return 2 * self.num_input_features if self.observed_mask_as_input else self.num_input_features
+
     def validate_sizes(self) -> None:
         for name in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("num_input_features", "prediction_length", "context_length"):
+            if (size := getattr(self, name)) is not None and size < 1:
+                raise ValueError(f"{name} must be at least 1, or None, got {size}.")
+
+    def validate_characters(self) -> None:
+        if self.character_encoder == "none":
+            return
+        for name in ("character_embedding_size", "character_feature_size", "character_kernel_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.character_encoder == "rnn" and self.character_feature_size % 2:
+            raise ValueError(
+                f"character_encoder='rnn' takes half of character_feature_size from each direction: it must be even, "
+                f"got {self.character_feature_size}."
+            )
+        if self.character_encoder == "cnn" and self.character_kernel_size % 2 == 0:
+            raise ValueError(f"character_kernel_size must be odd, got {self.character_kernel_size}.")
+        if not self.character_vocabulary or len(set(self.character_vocabulary)) != len(self.character_vocabulary):
+            raise ValueError(
+                f"character_encoder={self.character_encoder!r} needs the characters that it knows, each once, in "
+                f"character_vocabulary, got {self.character_vocabulary[:40]!r}."
+            )
+        if self.embedding_type == "one_hot" or self.num_input_features is not None:
+            raise ValueError(
+                "character_encoder stands beside vectors of words, which embedding_type='one_hot' and "
+                "num_input_features have not: it must be 'none' with them."
+            )
 
     def validate_dropouts(self) -> None:
         for name in ("embedding_dropout", "hidden_dropout", "classifier_dropout"):
@@ -96,4 +160,10 @@ class RnnConfig(StrictConfig):
             raise ValueError(
                 "embedding_type='one_hot' has no embedding vectors: tie_word_embeddings and freeze_embeddings must be "
                 "False with it."
+            )
+        has_table = self.embedding_type == "one_hot" or self.tie_word_embeddings or self.freeze_embeddings
+        if self.num_input_features is not None and has_table:
+            raise ValueError(
+                "num_input_features is for networks that read numbers and have no embedding table: embedding_type must "
+                "be 'learned', tie_word_embeddings and freeze_embeddings False with it."
             )

@@ -1,8 +1,8 @@
-"""Recurrent networks with embeddings below and a head on top: one body, three tasks."""
+"""Recurrent networks with embeddings below and a head on top: the body, text classification, language models."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,20 @@ from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
     CausalLMOutputWithPast,
     SequenceClassifierOutput,
-    TokenClassifierOutput,
 )
 from transformers.utils.generic import can_return_tuple
 
+from .character_features import CharacterFeatures
 from .configuration_rnn import RnnConfig
+from .crf import LinearChainCrf
 from .pooling import SequencePooling
 from .rnn_cache import RnnCache
 from .rnn_generation import RecurrentGenerationMixin
 from .rnn_layers import NUM_GATES, RnnLayer, token_order
+
+if TYPE_CHECKING:  # what a file names here travels with it, so that any head loads what another one saved
+    from .modeling_rnn_time_series import RnnForTimeSeriesPrediction  # noqa: F401
+    from .modeling_rnn_token_classification import RnnForTokenClassification  # noqa: F401
 
 
 class RnnPreTrainedModel(PreTrainedModel):
@@ -40,17 +45,21 @@ class RnnPreTrainedModel(PreTrainedModel):
 
         Embeddings are uniform; input matrices Xavier-uniform per gate (Glorot and Bengio 2010); recurrent matrices
         orthogonal per gate (Saxe et al. 2014); biases zero, except that an LSTM's forget gate starts at 1 so that the
-        cell remembers (Jozefowicz et al. 2015, section 2.2). torch adds two biases: the 1 is in `bias_ih` alone.
+        cell remembers (Jozefowicz et al. 2015, section 2.2). torch adds two biases: the 1 is in `bias_ih` alone. The
+        transitions of a CRF are zero.
         """
         if isinstance(module, nn.RNNBase):
             for name, parameter in module.named_parameters(recurse=False):
                 # The blocks below are new tensors without the mark that keeps loaded weights as they are.
                 if not getattr(parameter, "_is_hf_initialized", False):
                     self._init_recurrent(module, name, parameter)
-        elif isinstance(module, nn.Linear):
+        elif isinstance(module, (nn.Linear, nn.Conv1d)):
             init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)
+        elif isinstance(module, LinearChainCrf):
+            for parameter in module.parameters(recurse=False):
+                init.zeros_(parameter)
         elif isinstance(module, nn.Embedding):
             if self.config.embedding_type == "one_hot":
                 # These rows are columns of the first layer's input matrices: one Xavier-uniform block per gate.
@@ -101,7 +110,10 @@ class RnnPreTrainedModel(PreTrainedModel):
         layers = [[f"{prefix}layers.{index}."] for index in range(self.config.num_hidden_layers)]
         heads = [name for name, module in self.named_children() if any(True for _ in module.parameters())]
         head = [f"{name}." for name in heads if name != self.base_model_prefix]
-        return [[f"{prefix}embedding."], *layers, *([] if isinstance(self, RnnModel) else [head])]
+        embedding = [] if self.config.num_input_features is not None else [[f"{prefix}embedding."]]
+        if self.config.character_encoder != "none":
+            embedding[0].append(f"{prefix}characters.")
+        return [*embedding, *layers, *([] if isinstance(self, RnnModel) else [head])]
 
 
 class RnnModel(RnnPreTrainedModel):
@@ -119,9 +131,13 @@ class RnnModel(RnnPreTrainedModel):
         is_one_hot = config.embedding_type == "one_hot"
         directions = 2 if config.bidirectional else 1
         gates = NUM_GATES[config.cell_type] * config.hidden_size
-        self.embedding = nn.Embedding(config.vocab_size, directions * gates if is_one_hot else config.embedding_size)
+        vector_size = directions * gates if is_one_hot else config.embedding_size
+        reads_numbers = config.num_input_features is not None
+        self.embedding = None if reads_numbers else nn.Embedding(config.vocab_size, vector_size)
+        has_characters = config.character_encoder != "none"
+        self.characters = CharacterFeatures(config) if has_characters else None
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
-        first_size = gates if is_one_hot else config.embedding_size
+        first_size = gates if is_one_hot else config.input_size
         self.layers = nn.ModuleList(
             RnnLayer(
                 config.cell_type,
@@ -144,22 +160,26 @@ class RnnModel(RnnPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
+        character_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         """Read a batch of texts, or the next window of each.
 
         Args:
-            input_ids: (batch, time), or `inputs_embeds` (batch, time, embedding_size) in its place.
+            input_ids: (batch, time), or `inputs_embeds` (batch, time, embedding_size) in its place; with
+                `num_input_features` always the latter, (batch, time, config.input_size).
             attention_mask: (batch, time) or, with a state, (batch, past + time): 1 for real tokens. Masked positions
                 are skipped wherever they stand, and come back as zeros.
             past_key_values: the state to start from; it is replaced by the state after these tokens. With
                 `direction="backward"` the window read next is the one that stands before this one in the text.
             use_cache: return the state. Default: the configuration's, in evaluation mode, where there is one direction.
             output_hidden_states: return the vectors under and after each layer.
+            character_ids: (batch, time, characters), the words' characters for `character_encoder` (see
+                `CharacterFeatures`); without them every word has none, and zeros for its features.
 
         Returns:
             `last_hidden_state` (batch, time, output_size) in reading order; `hidden_states` with the embeddings
-            (batch, time, embedding_size) and the output of every layer; `past_key_values`.
+            (batch, time, input_size) and the output of every layer; `past_key_values`.
 
         Raises:
             ValueError: both or neither of `input_ids` and `inputs_embeds`; a mask of another length; a state with a
@@ -167,6 +187,8 @@ class RnnModel(RnnPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+        if input_ids is not None and self.embedding is None:
+            raise ValueError("A network with num_input_features reads numbers: give inputs_embeds, not input_ids.")
         cache = self._cache(past_key_values, use_cache)
         order = token_order(
             input_ids if input_ids is not None else inputs_embeds, attention_mask, self.config.direction == "backward"
@@ -179,7 +201,13 @@ class RnnModel(RnnPreTrainedModel):
             inputs_embeds = self.embedding(input_ids if order is None else order.compact(input_ids))
         elif order is not None:
             inputs_embeds = order.compact(inputs_embeds)
-        hidden_states = self.embedding_dropout(inputs_embeds)  # (batch, time, embedding_size), real tokens first
+        if self.characters is not None:
+            if character_ids is None:
+                features = inputs_embeds.new_zeros(*inputs_embeds.shape[:2], self.config.character_feature_size)
+            else:
+                features = self.characters(character_ids if order is None else order.compact(character_ids))
+            inputs_embeds = torch.cat([inputs_embeds, features], dim=-1)
+        hidden_states = self.embedding_dropout(inputs_embeds)  # (batch, time, input_size), real tokens first
 
         all_hidden_states: tuple[Tensor, ...] = ()
         for index, layer in enumerate(self.layers):
@@ -278,47 +306,6 @@ class RnnForSequenceClassification(RnnPreTrainedModel):
         )
 
 
-class RnnForTokenClassification(RnnPreTrainedModel):
-    """One label per token."""
-
-    _auto_class = "AutoModelForTokenClassification"
-
-    def __init__(self, config: RnnConfig) -> None:
-        super().__init__(config)
-        self.num_labels = config.num_labels
-        self.rnn = RnnModel(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.output_size, config.num_labels)
-        self.post_init()
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        **kwargs: Any,
-    ) -> TokenClassifierOutput:
-        """Label tokens; arguments as in `RnnModel`. `labels` (batch, time), -100 where there is nothing to learn.
-
-        Returns `loss`, `logits` (batch, time, num_labels) and `hidden_states`.
-        """
-        outputs = self.rnn(
-            input_ids,
-            attention_mask=attention_mask,
-            inputs_embeds=inputs_embeds,
-            use_cache=False,
-            output_hidden_states=output_hidden_states,
-        )
-        logits = self.classifier(self.dropout(outputs.last_hidden_state))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(logits, labels, self.config, **kwargs)
-        return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
-
-
 class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
     """Language model: the next token from all before it (Mikolov et al. 2010).
 
@@ -390,7 +377,6 @@ class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
 __all__ = [
     "RnnForCausalLM",
     "RnnForSequenceClassification",
-    "RnnForTokenClassification",
     "RnnModel",
     "RnnPreTrainedModel",
 ]

@@ -1,0 +1,71 @@
+"""What the characters of a word say about it: features beside the word's own vector."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .configuration_rnn import RnnConfig
+from .pooling import SequencePooling
+from .rnn_layers import RnnLayer, TokenOrder
+
+PADDING, UNKNOWN = 0, 1
+
+
+class CharacterFeatures(nn.Module):
+    """A vector of `character_feature_size` for every word, from its characters.
+
+    `character_encoder="rnn"`: the last states of an LSTM that reads the word forwards and of one that reads it
+    backwards (Lample et al. 2016, section 4.1). `"cnn"`: the maximum over the word of a convolution over
+    `character_kernel_size` characters (Ma and Hovy 2016, section 2.1).
+    """
+
+    def __init__(self, config: RnnConfig) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(len(config.character_vocabulary) + 2, config.character_embedding_size)
+        sizes = config.character_embedding_size, config.character_feature_size
+        if config.character_encoder == "rnn":
+            self.encoder: nn.Module = RnnLayer("lstm", sizes[0], sizes[1] // 2, bidirectional=True)
+            self.pooling = SequencePooling(sizes[1], "last", "both")
+        else:
+            self.encoder = nn.Conv1d(*sizes, config.character_kernel_size, padding=config.character_kernel_size // 2)
+            self.pooling = SequencePooling(sizes[1], "max")
+
+    def forward(self, character_ids: Tensor) -> Tensor:
+        """Character ids (batch, time, characters), 0 behind the last of each word -> (batch, time, features).
+
+        Id 1 is an unknown character, and 2 the first of the configuration's `character_vocabulary`. A word without
+        characters gives zeros.
+        """
+        batch, time, characters = character_ids.shape
+        ids = character_ids.reshape(batch * time, characters)
+        mask = ids != PADDING
+        vectors = self.embedding(ids)  # (words, characters, size)
+        if isinstance(self.encoder, RnnLayer):
+            hidden_states = self.encoder(vectors, TokenOrder(mask))
+        else:
+            # Zeros behind the word: what the convolution adds at the ends, however wide the batch is.
+            vectors = vectors.masked_fill(~mask[..., None], 0)
+            hidden_states = self.encoder(vectors.transpose(1, 2)).transpose(1, 2)
+        features, _ = self.pooling(hidden_states, mask)
+        return features.masked_fill(~mask.any(dim=1, keepdim=True), 0).view(batch, time, -1)
+
+
+def character_ids_of(words: list[str], vocabulary: str) -> list[list[int]]:
+    """The ids of the characters of each word, for one row of `character_ids`."""
+    ids = {character: index for index, character in enumerate(vocabulary, start=UNKNOWN + 1)}
+    return [[ids.get(character, UNKNOWN) for character in word] for word in words]
+
+
+def pad_characters(rows: list[list[list[int]]], time: int, padding_side: str = "right") -> Tensor:
+    """Character ids of the words of each row as one tensor (rows, time, characters).
+
+    A row shorter than `time` gets empty words on the side `padding_side`; there is at least one column of characters.
+    """
+    characters = max((len(word) for row in rows for word in row), default=1) or 1
+    ids = torch.full((len(rows), time, characters), PADDING)
+    for index, row in enumerate(rows):
+        first = time - len(row) if padding_side == "left" else 0
+        for place, word in enumerate(row, start=first):
+            ids[index, place, : len(word)] = torch.tensor(word, dtype=ids.dtype)
+    return ids

@@ -1,0 +1,118 @@
+"""A linear-chain conditional random field: the tags of a sentence are scored together, neighbours included."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .rnn_layers import TokenOrder
+
+IGNORED = -100
+
+
+class LinearChainCrf(nn.Module):
+    """Tag sequences y of a sentence with emission scores e (Lafferty et al. 2001; Lample et al. 2016, section 2.2).
+
+    `s(y) = start[y_1] + sum_t e_t[y_t] + sum_t transitions[y_t, y_(t+1)] + end[y_n]` (Lample's equation 1), and
+    `p(y) = exp s(y) / Z` with the sum Z of `exp s` over all sequences. Masked positions are skipped, wherever they
+    stand: the tags on both sides of a hole are neighbours. Everything is computed in logarithms, in float32 or better.
+    With all transitions at zero, where they start, the positions are independent and p is a product of softmaxes.
+    """
+
+    def __init__(self, num_labels: int) -> None:
+        super().__init__()
+        self.start_transitions = nn.Parameter(torch.zeros(num_labels))
+        self.transitions = nn.Parameter(torch.zeros(num_labels, num_labels))  # from, to
+        self.end_transitions = nn.Parameter(torch.zeros(num_labels))
+
+    def forward(
+        self, emissions: Tensor, mask: Tensor | None = None, labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Posterior marginals, and the log-likelihood of given tags.
+
+        One loop over time runs the forward recursion, the backward recursion (the same one over the flipped sentence
+        with transposed transitions) and that of the given tags as one batch.
+
+        Args:
+            emissions: (batch, time, num_labels).
+            mask: (batch, time), true or 1 for real positions; None where all are.
+            labels: (batch, time) tags; -100 where a tag is not known. Those positions stay in the chain and are summed
+                over (Tsuboi et al. 2008, "Training conditional random fields using incomplete annotations", equation
+                5): the likelihood is that of the tags that are known. Labels of masked positions are not looked at.
+
+        Returns:
+            `log p(y_t)` at every position (batch, time, num_labels), zeros at masked ones, and the log-likelihood of
+            each sentence (batch,), 0 for one without any known tag; None without labels.
+        """
+        order, scores = self._prepare(emissions, mask)
+        start, transitions, end = self._transitions(scores.dtype)
+        directions = [scores, order.flip(scores)]
+        starts, ends, steps = [start, end], [end, start], [transitions, transitions.T]
+        if labels is not None:
+            tags = order.compact(labels)[..., None]  # (batch, time, 1)
+            every = torch.arange(scores.shape[-1], device=scores.device)
+            directions.append(scores.masked_fill((tags != IGNORED) & (tags != every), -torch.inf))
+            starts, ends, steps = [*starts, start], [*ends, end], [*steps, transitions]
+
+        inputs = torch.stack(directions)  # (runs, batch, time, labels)
+        step = torch.stack(steps)[:, None]  # (runs, 1, from, to)
+        is_real = order.compact(order.mask)[:, :, None]  # (batch, time, 1)
+        state = inputs[:, :, 0] + torch.stack(starts)[:, None]  # (runs, batch, labels)
+        states = [state]
+        for time in range(1, inputs.shape[2]):
+            following = torch.logsumexp(state[..., None] + step, dim=-2) + inputs[:, :, time]
+            state = following.where(is_real[:, time], state)
+            states.append(state)
+        log_sums = torch.logsumexp(state + torch.stack(ends)[:, None], dim=-1)  # (runs, batch)
+
+        forwards, backwards = torch.stack([state[0] for state in states], 1), torch.stack([s[1] for s in states], 1)
+        # Both recursions have counted the emission of the position itself.
+        marginals = forwards + order.flip(backwards) - scores - log_sums[0, :, None, None]
+        likelihood = None
+        if labels is not None:
+            likelihood = (log_sums[2] - log_sums[0]).masked_fill(order.lengths == 0, 0.0)
+        return order.restore(marginals), likelihood
+
+    @torch.no_grad()
+    def decode(self, emissions: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The most probable tag sequence of each sentence (Viterbi 1967).
+
+        Its tags need not be those of the greatest marginals: those are each the most probable one at its position,
+        and as a sequence may even be one that never occurs.
+
+        Returns:
+            Tags (batch, time), -100 at masked positions; arguments as in `forward`.
+        """
+        order, scores = self._prepare(emissions, mask)
+        start, transitions, end = self._transitions(scores.dtype)
+        is_real = order.compact(order.mask)[:, :, None]  # (batch, time, 1)
+        stay = torch.arange(scores.shape[-1], device=scores.device)
+        best = scores[:, 0] + start  # (batch, labels): score of the best sequence that ends in a tag
+        origins = []
+        for time in range(1, scores.shape[1]):
+            score, origin = (best[:, :, None] + transitions).max(dim=1)
+            best = (score + scores[:, time]).where(is_real[:, time], best)
+            origins.append(origin.where(is_real[:, time], stay))
+        tag = (best + end).argmax(dim=-1, keepdim=True)  # (batch, 1)
+        tags = [tag]
+        for origin in reversed(origins):
+            tag = origin.gather(1, tag)
+            tags.append(tag)
+        path = torch.cat(tags[::-1], dim=1)  # (batch, time), real positions first
+        in_place = order.inverse.clamp(max=path.shape[1] - 1)
+        return path.gather(1, in_place).masked_fill(~order.mask, IGNORED)
+
+    def _transitions(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        return self.start_transitions.to(dtype), self.transitions.to(dtype), self.end_transitions.to(dtype)
+
+    @staticmethod
+    def _prepare(emissions: Tensor, mask: Tensor | None) -> tuple[TokenOrder, Tensor]:
+        """The order that puts real positions first, and the emissions in it."""
+        if mask is None:
+            mask = torch.ones(emissions.shape[:2], dtype=torch.bool, device=emissions.device)
+        if mask.shape != emissions.shape[:2]:
+            raise ValueError(
+                f"The mask of a CRF must be (batch, time) = {tuple(emissions.shape[:2])}, got {tuple(mask.shape)}."
+            )
+        order = TokenOrder(mask.bool())
+        return order, order.compact(emissions.to(torch.promote_types(emissions.dtype, torch.float32)))
