@@ -23,9 +23,14 @@ def weights(rows: int, columns: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("source", "target"),
-    [(ENGLISH, HINDI), (list("शुक्रवार, १५"), list("$2-\n")), (["größe", "Ελλάδα", "мир"], ["ñ"]), (["a"] * 67, ["b"] * 61)],
+    [
+        (ENGLISH, HINDI),
+        (list("शुक्रवार, १५"), list("$2-\n")),
+        (["größe", "Ελλάδα", "мир"], ["ñ"]),
+        (["a"] * 67, ["b"] * 61),
+    ],
     ids=["words", "letters", "scripts", "long"],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_every_letter_is_drawn(source: list[str], target: list[str], suffix: str, tmp_path: Path) -> None:
     """matplotlib warns of each letter for which no font has a glyph."""
@@ -91,8 +96,8 @@ def test_the_font_comes_with_its_licence() -> None:
 @pytest.mark.parametrize(
     ("token", "shown"),
     [
-        ("Haus", "Haus"), (" Haus", "Haus"), (" ", "␣"), ("  ", "␣␣"), ("\n", "↵"), ("", "∅"), ("ि", "◌ि"), ("ाम", "◌ाम"),
-        ("कि", "कि"), ("\u200d", "ZWJ"), ("\u0301", "◌\u0301"), ("x" * 25, "x" * 23 + "…"),
+        ("Haus", "Haus"), (" Haus", "Haus"), (" ", "␣"), ("  ", "␣␣"), ("\n", "↵"), ("", "∅"), ("ि", "◌ि"),
+        ("ाम", "◌ाम"), ("कि", "कि"), ("\u200d", "ZWJ"), ("\u0301", "◌\u0301"), ("x" * 25, "x" * 23 + "…"),
     ],
 )  # fmt: skip
 def test_labels(token: str, shown: str) -> None:

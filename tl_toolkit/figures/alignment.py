@@ -1,0 +1,106 @@
+"""Where an encoder-decoder looks while it writes: the weights of its attention over the source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import UserError
+from .pieces import merge_weights, pieces_of_ids, pieces_of_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Alignment(NamedTuple):
+    """What was read, what was written, and where each piece of the latter looked in the former.
+
+    Attributes:
+        source: readable pieces of the source, special tokens by their names.
+        target: the same of what was written.
+        weights: (target, source); rows sum to 1.
+    """
+
+    source: list[str]
+    target: list[str]
+    weights: Tensor
+
+
+def attention_of(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    text: str,
+    *,
+    target_tokenizer: PreTrainedTokenizerBase | None = None,
+    inputs: Any = None,
+    layer: int = -1,
+    head: int | None = None,
+    **generation: Any,
+) -> Alignment:
+    """Let an encoder-decoder write its answer to `text`, and read off where it looked.
+
+    The answer is written by `generate`; the decoder then reads it once more, in one go, and hands out its attention
+    over the source, averaged over the heads of its last layer.
+
+    Args:
+        target_tokenizer: reads what is written, where the vocabularies are separate.
+        inputs: encoded `text` (tensors with one row); by default what `tokenizer` makes of it.
+        layer: of the decoder, counted from 0, or from -1 backwards.
+        head: one head instead of the average over all.
+        **generation: what `generate` takes, such as `num_beams`.
+
+    Raises:
+        UserError: the model is no encoder-decoder, has no attention, or not this layer or head.
+    """
+    import torch
+
+    name = type(model).__name__
+    if not model.config.is_encoder_decoder:
+        raise UserError(f"{name} is no encoder-decoder: there is no attention of what it writes over what it read.")
+    inputs = tokenizer(text, return_tensors="pt") if inputs is None else inputs
+    inputs = {name: value.to(model.device) for name, value in inputs.items()}
+    written = model.generate(**inputs, **generation)[:1]
+    written = written[:, : _length(written[0], model)]
+    outputs = _with_attention(model, **inputs, decoder_input_ids=written[:, :-1])
+    layers = outputs.cross_attentions
+    if not layers or layers[0] is None:
+        raise UserError(f"{name} has no attention over the source, or does not hand out its weights.")
+    weights = _choose(list(layers), layer, "layer", name)[0].float()
+    weights = weights.mean(0) if head is None else _choose(list(weights), head, "head", name)
+    source = pieces_of_text(text, inputs["input_ids"][0].tolist(), tokenizer)
+    target = pieces_of_ids(written[0, 1:].tolist(), target_tokenizer or tokenizer)
+    merged = merge_weights(weights.detach().cpu().to(torch.float32), target, source)
+    return Alignment([piece.text for piece in source], [piece.text for piece in target], merged)
+
+
+def _with_attention(model: PreTrainedModel, **inputs: Any) -> Any:
+    """One pass that hands out attention, which only the plain implementation of transformers' models does."""
+    import torch
+
+    chosen = model.config._attn_implementation
+    if chosen not in (None, "eager"):
+        model.set_attn_implementation("eager")
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            return model.eval()(**inputs, output_attentions=True, use_cache=False, return_dict=True)
+    finally:
+        model.train(was_training)
+        if chosen not in (None, "eager"):
+            model.set_attn_implementation(chosen)
+
+
+def _length(written: Tensor, model: PreTrainedModel) -> int:
+    """Tokens up to the first end of the text behind the start token."""
+    ends = model.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [ends]
+    for position, index in enumerate(written.tolist()):
+        if position > 0 and index in ends:
+            return position + 1
+    return len(written)
+
+
+def _choose(choices: list[Tensor], index: int, what: str, name: str) -> Tensor:
+    if not -len(choices) <= index < len(choices):
+        raise UserError(f"There is no {what} {index} in {name}, which has {len(choices)}, counted from 0.")
+    return choices[index]
