@@ -30,11 +30,11 @@ class ConvolutionalEncoder(nn.Module):
         self.output_size = channels[-1]
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """(batch, num_channels, height, width) -> (batch, features, grid height, grid width), rounded up."""
+        """(batch, num_channels, height, width) -> (batch, positions, features), row by row of the grid."""
         features = torch.cat([pixel_values, coordinates(pixel_values)], dim=1)
         for layer in self.layers:
             features = layer(features)
-        return features
+        return features.flatten(2).transpose(1, 2)
 
 
 class ConvolutionalLayer(nn.Module):

@@ -1,0 +1,158 @@
+"""Configuration of the recurrent image captioners: Vinyals et al. 2015, Xu et al. 2015."""
+
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .strict_config import StrictConfig
+
+
+@strict
+class RnnImageCaptionerConfig(StrictConfig):
+    r"""Everything that shapes a captioner. Sizes count units, dropouts are probabilities.
+
+    The image encoder is a small convolutional network (`encoder_channels`, `encoder_stride`) unless a backbone is
+    named (`backbone`) or described (`backbone_config`).
+
+    Args:
+        vocab_size: number of token ids.
+        image_size: height and width of the pictures in pixels, or one number for both; by default the backbone's own,
+            else 64.
+        num_channels: 3 for colour, 1 for greyscale; by default the backbone's own, else 3.
+        encoder_channels: features of each layer of the convolutional encoder.
+        encoder_stride: pixels, down and across, that become one position of its grid: a power of two.
+        backbone: a vision model of transformers, as a Hub id or a folder; "timm/NAME" is a model of timm.
+        use_pretrained_backbone: a new model starts with that model's weights, not with random ones. A saved model has
+            its own weights, and loads them.
+        backbone_config: the configuration of a backbone; that of `backbone` is looked up and kept here.
+        freeze_backbone: the backbone is not trained.
+        embedding_size: size of the embedding vectors.
+        hidden_size: size of the decoder's state.
+        num_decoder_layers: number of stacked recurrent layers.
+        cell_type: `lstm`, `gru`, `rnn_tanh` or `rnn_relu`, as in the family `rnn`.
+        attention: `none`: the decoder sees the picture as its initial state only; `bahdanau`: it also attends to the
+            grid from the previous state, before each step (the soft attention of Xu et al. 2015, section 4.2); `luong`:
+            from the current state, after each step.
+        attention_score: how `luong` compares states (Luong et al. 2015, section 3.1): `dot`, `general` or `concat`.
+            `dot` needs `hidden_size` features at a position of the grid.
+        input_feeding: `luong` hands the attentional vector to the next step (Luong et al. 2015, section 3.3).
+        doubly_stochastic_weight: how much it costs, in training, if the attention to a position of the grid does not
+            sum to 1 over the caption: the lambda of Xu et al. 2015, equation 14.
+        embedding_dropout: dropout on the embedding vectors.
+        encoder_dropout: dropout on the features of the grid.
+        hidden_dropout: dropout between recurrent layers.
+        classifier_dropout: dropout before the output layer.
+        tie_word_embeddings: the output layer uses the embedding matrix (Press and Wolf 2017). Where `embedding_size` is
+            not `hidden_size`, a linear map stands between.
+        initializer_range: embeddings start uniform in [-initializer_range, initializer_range].
+        use_cache: return the decoder's state (`past_key_values`) in evaluation mode.
+        pad_token_id, bos_token_id, eos_token_id: ids of the special tokens; `pad_token_id` stands in for -100 where
+            labels become decoder inputs.
+        decoder_start_token_id: the decoder's first input.
+    """
+
+    model_type = "rnn_image_captioner"
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    attribute_map: ClassVar[dict[str, str]] = {"num_hidden_layers": "num_decoder_layers"}
+    sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
+        "backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="resnet", optional=True)
+    }
+    auto_classes: ClassVar[dict[str, str]] = {
+        "AutoConfig": "configuration_rnn_image_captioner.RnnImageCaptionerConfig",
+        "AutoModel": "modeling_rnn_image_captioner.RnnImageCaptionerModel",
+        "AutoModelForImageTextToText": "modeling_rnn_image_captioner.RnnImageCaptionerForConditionalGeneration",
+    }
+
+    vocab_size: int = 30000
+    image_size: int | list[int] | tuple[int, int] | None = None
+    num_channels: int | None = None
+    encoder_channels: list[int] | tuple[int, ...] = (32, 64, 128)
+    encoder_stride: int = 8
+    backbone: str | None = None
+    use_pretrained_backbone: bool = False
+    backbone_config: dict | PreTrainedConfig | None = None
+    freeze_backbone: bool = False
+    embedding_size: int = 256
+    hidden_size: int = 256
+    num_decoder_layers: int = 1
+    cell_type: Literal["lstm", "gru", "rnn_tanh", "rnn_relu"] = "lstm"
+    attention: Literal["none", "bahdanau", "luong"] = "bahdanau"
+    attention_score: Literal["dot", "general", "concat"] = "general"
+    input_feeding: bool = False
+    doubly_stochastic_weight: float | int = 0.0
+    embedding_dropout: float | int = 0.0
+    encoder_dropout: float | int = 0.0
+    hidden_dropout: float | int = 0.0
+    classifier_dropout: float | int = 0.0
+    tie_word_embeddings: bool = False
+    initializer_range: float | int = 0.1
+    use_cache: bool = True
+    is_encoder_decoder: bool = True
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    decoder_start_token_id: int | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.backbone is not None and self.backbone_config is None:
+            self.backbone_config = backbone_config(self.backbone)
+        super().__post_init__(**kwargs)  # a dictionary becomes a configuration here
+        own = self.backbone_config
+        if self.image_size is None:
+            self.image_size = getattr(own, "image_size", None) or 64
+        if self.num_channels is None:
+            self.num_channels = getattr(own, "num_channels", None) or 3
+
+    @property
+    def image_height_and_width(self) -> tuple[int, int]:
+        """In pixels."""
+        size = self.image_size
+        return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    def validate_sizes(self) -> None:
+        names = ["vocab_size", "embedding_size", "hidden_size", "num_decoder_layers"]
+        for name in [*names, *(name for name in ("num_channels",) if getattr(self, name) is not None)]:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        size = self.image_size
+        if size is not None and (
+            min(self.image_height_and_width) < 1 or (not isinstance(size, int) and len(size) != 2)
+        ):
+            raise ValueError(f"image_size is a height and a width of at least 1 pixel, got {size}.")
+        if not self.encoder_channels or min(self.encoder_channels) < 1:
+            raise ValueError(
+                f"encoder_channels are one number or more of at least 1, got {list(self.encoder_channels)}."
+            )
+        strides = [2**halvings for halvings in range(len(self.encoder_channels) + 1)]
+        if self.encoder_stride not in strides:
+            raise ValueError(
+                f"encoder_stride must be one of {', '.join(map(str, strides))}, as each of the layers in "
+                f"encoder_channels can halve the grid once; got {self.encoder_stride}."
+            )
+
+    def validate_dropouts(self) -> None:
+        for name in ("embedding_dropout", "encoder_dropout", "hidden_dropout", "classifier_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is a probability and must be in [0, 1), got {getattr(self, name)}.")
+
+    def validate_combinations(self) -> None:
+        if self.input_feeding and self.attention != "luong":
+            raise ValueError(f"input_feeding=True is for attention='luong', got attention={self.attention!r}.")
+        if self.doubly_stochastic_weight < 0 or (self.doubly_stochastic_weight and self.attention == "none"):
+            raise ValueError(
+                "doubly_stochastic_weight is 0 or more, and 0 with attention='none'; got "
+                f"{self.doubly_stochastic_weight}."
+            )
+        if self.use_pretrained_backbone and self.backbone is None:
+            raise ValueError("use_pretrained_backbone=True needs the name of a backbone: backbone='...'.")
+        if self.freeze_backbone and self.backbone is None and self.backbone_config is None:
+            raise ValueError("freeze_backbone=True needs a backbone: an encoder from scratch has to be trained.")
+
+
+def backbone_config(name: str) -> PreTrainedConfig:
+    """The configuration of a vision model: of a Hub id, a folder, or with "timm/" before it a model of timm."""
+    if name.startswith("timm/"):
+        return CONFIG_MAPPING["timm_backbone"](backbone=name.removeprefix("timm/"))
+    return AutoConfig.from_pretrained(name)

@@ -1,0 +1,365 @@
+"""Captions from pictures: an image encoder and a recurrent decoder, with attention to the image grid or without.
+
+Without attention the decoder knows the picture from its initial state alone: the network of Vinyals et al. 2015 ("Show
+and tell"), with the image vector as the initial state where they have it as the first input (Tanti et al. 2018 compare
+the two). With attention it is that of Xu et al. 2015 ("Show, attend and tell"), with soft attention.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput, Seq2SeqModelOutput
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_rnn_image_captioner import RnnImageCaptionerConfig
+from .convolutional_encoder import ConvolutionalEncoder
+from .rnn_decoder import RnnDecoder
+from .rnn_decoder_cache import RnnDecoderCache
+from .rnn_generation import RecurrentSeq2SeqGenerationMixin
+from .rnn_initialization import initialize_recurrent
+from .rnn_layers import token_order
+from .vision_backbone import VisionBackbone
+
+
+class ImageEncoder(nn.Module):
+    """From pixels to the grid of features that captions are written from."""
+
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: RnnImageCaptionerConfig) -> None:
+        super().__init__()
+        if config.backbone_config is not None:
+            self.network = VisionBackbone(config.backbone_config, config.freeze_backbone)
+        else:
+            self.network = ConvolutionalEncoder(
+                config.num_channels, list(config.encoder_channels), config.encoder_stride
+            )
+        self.num_channels = config.num_channels
+        self.output_size = self.network.output_size
+        self.dropout = nn.Dropout(config.encoder_dropout)
+
+    @can_return_tuple
+    def forward(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutput:
+        """(batch, num_channels, height, width) -> `last_hidden_state` (batch, positions, features), row by row."""
+        if pixel_values.dim() != 4 or pixel_values.shape[1] != self.num_channels:
+            raise ValueError(
+                f"pixel_values must be (batch, {self.num_channels}, height, width), got {tuple(pixel_values.shape)}."
+            )
+        return BaseModelOutput(last_hidden_state=self.dropout(self.network(pixel_values)))
+
+
+class RnnImageCaptionerPreTrainedModel(PreTrainedModel):
+    """What body and head share: the configuration, the initialisation, the frozen backbone and the layer groups."""
+
+    config: RnnImageCaptionerConfig
+    config_class = RnnImageCaptionerConfig
+    base_model_prefix = "captioner"
+    main_input_name = "pixel_values"
+    input_modalities = ("image", "text")
+    _no_split_modules: ClassVar[list[str]] = ["RnnLayer", "ConvolutionalLayer"]
+    _input_embed_layer = "embedding"
+    _is_stateful = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Start values by role; a backbone has its own.
+
+        Recurrent layers as in `initialize_recurrent`; linear maps Xavier-uniform (Glorot and Bengio 2010); convolutions
+        normal for ReLU (He et al. 2015); embeddings uniform; biases zero.
+        """
+        if isinstance(module, nn.RNNBase):
+            initialize_recurrent(module)
+        elif isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, nonlinearity="relu")
+        elif isinstance(module, nn.GroupNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
+
+    def post_init(self) -> None:
+        super().post_init()
+        self._freeze()
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; loading makes every parameter trainable, so that a frozen backbone is frozen again."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded  # a tuple with output_loading_info=True
+        model._freeze()
+        return loaded
+
+    def _freeze(self) -> None:
+        if self.config.freeze_backbone:
+            self.base_model.encoder.network.requires_grad_(False)
+
+    def get_encoder(self, modality: str | None = None) -> nn.Module:
+        """The image encoder, whatever is asked for: there is no other."""
+        return self.base_model.encoder
+
+    def get_decoder(self) -> nn.Module:
+        """The recurrent decoder."""
+        return self.base_model.decoder
+
+    def grid_size(self, positions: int) -> tuple[int, int]:
+        """Height and width of the image grid that has so many positions: of all, those most like the picture's."""
+        height, width = self.config.image_height_and_width
+        heights = (number for number in range(1, positions + 1) if positions % number == 0)
+        found = min(heights, key=lambda number: abs(math.log(number * number / positions * width / height)))
+        return found, positions // found
+
+    def layer_groups(self) -> list[list[str]]:
+        """Prefixes of parameter names, one list per group, from the image encoder to the head."""
+        is_body = isinstance(self, RnnImageCaptionerModel)
+        prefix = "" if is_body else f"{self.base_model_prefix}."
+        layers = [[f"{prefix}decoder.layers.{index}."] for index in range(self.config.num_decoder_layers)]
+        layers[0] += [f"{prefix}initial_state."]
+        if self.base_model.decoder.attention is not None:
+            # Where attention is read: by the first layer, or by what follows the last one.
+            before = self.config.attention == "bahdanau"
+            layers[0 if before else -1].append(f"{prefix}decoder.attention.")
+            layers[-1].append(f"{prefix}decoder.readout.")
+        head = [f"{name}." for name, module in self.named_children() if any(True for _ in module.parameters())]
+        return [
+            [f"{prefix}encoder."],
+            [f"{prefix}embedding."],
+            *layers,
+            *([] if is_body else [[name for name in head if name != prefix]]),
+        ]
+
+
+class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel):
+    """The image encoder and the decoder without its output layer."""
+
+    _auto_class = "AutoModel"
+
+    def __init__(self, config: RnnImageCaptionerConfig) -> None:
+        super().__init__(config)
+        self.encoder = ImageEncoder(config)
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.decoder = RnnDecoder(
+            input_size=config.embedding_size,
+            hidden_size=config.hidden_size,
+            num_layers=config.num_decoder_layers,
+            cell_type=config.cell_type,
+            memory_size=self.encoder.output_size,
+            attention=config.attention,
+            attention_score=config.attention_score,
+            input_feeding=config.input_feeding,
+            hidden_dropout=config.hidden_dropout,
+        )
+        states = config.num_decoder_layers * self.decoder.states_per_layer
+        self.initial_state = nn.Linear(self.encoder.output_size, states * config.hidden_size)
+        self.post_init()
+        is_new = self.embedding.weight.device.type != "meta"  # a saved model is built there, and brings its weights
+        if config.use_pretrained_backbone and is_new:
+            self.encoder.network.load_pretrained(config.backbone)
+
+    def initial_states(self, grid: Tensor) -> list[tuple[Tensor, ...]]:
+        """The decoder's states before the first token, from the mean of the grid (Xu et al. 2015, section 3.1.2).
+
+        (batch, positions, features) -> for every layer `(h,)` or `(h, c)` of (batch, hidden_size).
+        """
+        parts = torch.tanh(self.initial_state(grid.mean(dim=1))).split(self.config.hidden_size, dim=1)
+        each = self.decoder.states_per_layer
+        return [
+            tuple(part.contiguous() for part in parts[start : start + each]) for start in range(0, len(parts), each)
+        ]
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_outputs: BaseModelOutput | tuple[Tensor, ...] | None = None,
+        past_key_values: RnnDecoderCache | None = None,
+        decoder_inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqModelOutput:
+        """Encode pictures and decode captions, or go on with captions.
+
+        Args:
+            pixel_values: (batch, num_channels, height, width), or `encoder_outputs` in their place.
+            decoder_input_ids: (batch, target), or `decoder_inputs_embeds` (batch, target, embedding_size); by default
+                the start token.
+            decoder_attention_mask: (batch, target) or, with a state, (batch, past + target): 1 for real tokens.
+            encoder_outputs: what `get_encoder()` returned, or a tuple that begins with its grid.
+            past_key_values: the decoder's state to go on from; it is replaced by the state after these tokens.
+            use_cache: return the state. Default: the configuration's, in evaluation mode.
+            output_attentions: return the attention to the grid.
+
+        Returns:
+            `last_hidden_state` (batch, target, hidden_size); `cross_attentions`: a tuple of one tensor (batch, 1,
+            target, positions) that sums to 1 over the positions of the grid, row by row (`grid_size` tells its height
+            and width); `encoder_last_hidden_state` (batch, positions, features); `decoder_hidden_states`: the
+            embeddings and the output of every layer; `past_key_values`.
+
+        Raises:
+            ValueError: no picture, or two kinds of decoder inputs.
+        """
+        if encoder_outputs is None:
+            if pixel_values is None:
+                raise ValueError("Give pixel_values, or encoder_outputs in their place.")
+            encoder_outputs = self.encoder(pixel_values)
+        grid = encoder_outputs[0]
+        if decoder_input_ids is not None and decoder_inputs_embeds is not None:
+            raise ValueError("Give one of decoder_input_ids and decoder_inputs_embeds, not both.")
+        if decoder_inputs_embeds is None:
+            if decoder_input_ids is None:
+                decoder_input_ids = self._start_tokens(grid)
+            decoder_inputs_embeds = self.embedding(decoder_input_ids)
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training
+        cache = past_key_values
+        if cache is None and use_cache:
+            cache = self.decoder.make_cache()
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        has_state = cache is not None and cache.states is not None
+        outputs = self.decoder(
+            self.embedding_dropout(decoder_inputs_embeds),
+            memory=grid,
+            initial_states=None if has_state else self.initial_states(grid),
+            cache=cache,
+            order=token_order(decoder_inputs_embeds, decoder_attention_mask, reverse=False),
+            output_hidden_states=output_hidden_states,
+        )
+        weights = outputs.attentions
+        return Seq2SeqModelOutput(
+            last_hidden_state=outputs.outputs,
+            past_key_values=cache,
+            decoder_hidden_states=outputs.hidden_states,
+            cross_attentions=(weights[:, None],) if output_attentions and weights is not None else None,
+            encoder_last_hidden_state=grid,
+        )
+
+    def _start_tokens(self, grid: Tensor) -> Tensor:
+        if self.config.decoder_start_token_id is None:
+            raise ValueError("Without decoder_input_ids the configuration has to say decoder_start_token_id.")
+        return grid.new_full((grid.shape[0], 1), self.config.decoder_start_token_id, dtype=torch.long)
+
+
+class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel, RecurrentSeq2SeqGenerationMixin):
+    """The next token of a caption from the picture and all tokens before it."""
+
+    _auto_class = "AutoModelForImageTextToText"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "captioner.embedding.weight"}
+
+    def __init__(self, config: RnnImageCaptionerConfig) -> None:
+        super().__init__(config)
+        self.captioner = RnnImageCaptionerModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.projection = None
+        head_size = config.embedding_size if config.tie_word_embeddings else config.hidden_size
+        if head_size != config.hidden_size:
+            self.projection = nn.Linear(config.hidden_size, head_size, bias=False)
+        self.lm_head = nn.Linear(head_size, config.vocab_size)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_outputs: BaseModelOutput | tuple[Tensor, ...] | None = None,
+        past_key_values: RnnDecoderCache | None = None,
+        decoder_inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqLMOutput:
+        """Score the tokens of captions; arguments as in `RnnImageCaptionerModel`.
+
+        Args:
+            labels: (batch, target), -100 where there is nothing to learn. Without decoder inputs they are shifted right
+                behind `decoder_start_token_id` and become those.
+            logits_to_keep: compute the logits of the last so many positions only (0: all), or of these positions.
+            num_items_in_batch: what summed losses are divided by; by default the number of labels that count.
+
+        Returns:
+            `loss`: the mean cross-entropy, in training with the penalty of `doubly_stochastic_weight`; `logits` (batch,
+            target, vocab_size); the rest as `RnnImageCaptionerModel`.
+        """
+        if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
+            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        penalty = self.config.doubly_stochastic_weight if self.training and labels is not None else 0.0
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        outputs = self.captioner(
+            pixel_values,
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
+            encoder_outputs=encoder_outputs,
+            past_key_values=past_key_values,
+            decoder_inputs_embeds=decoder_inputs_embeds,
+            use_cache=use_cache,
+            output_attentions=output_attentions or penalty > 0,
+            output_hidden_states=output_hidden_states,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        hidden_states = self.dropout(outputs.last_hidden_state[:, kept])
+        logits = self.lm_head(hidden_states if self.projection is None else self.projection(hidden_states))
+        loss = None
+        if labels is not None:
+            counted = labels != -100
+            loss = functional.cross_entropy(logits.float().transpose(1, 2), labels, reduction="sum")
+            if penalty:
+                loss = loss + penalty * uneven_attention(outputs.cross_attentions[0][:, 0], counted)
+            loss = loss / (counted.sum() if num_items_in_batch is None else num_items_in_batch)
+        return Seq2SeqLMOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            decoder_hidden_states=outputs.decoder_hidden_states,
+            cross_attentions=outputs.cross_attentions if output_attentions else None,
+            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
+        )
+
+    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
+        """Labels shifted right behind `decoder_start_token_id`, with `pad_token_id` for -100: (batch, target)."""
+        start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
+        if start is None:
+            raise ValueError("decoder_start_token_id must be set for labels to become decoder inputs, got None.")
+        shifted = torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1]], dim=1)
+        return shifted.masked_fill(shifted == -100, start if pad is None else pad)
+
+
+def uneven_attention(weights: Tensor, counted: Tensor) -> Tensor:
+    """`sum_i (1 - sum_t a_ti)^2`, summed over the captions (Xu et al. 2015, equation 14).
+
+    Args:
+        weights: (batch, target, positions).
+        counted: boolean (batch, target), true for the tokens of a caption.
+    """
+    received = (weights * counted[:, :, None]).sum(dim=1)  # (batch, positions)
+    return (1 - received).square().sum()
+
+
+__all__ = [
+    "RnnImageCaptionerForConditionalGeneration",
+    "RnnImageCaptionerModel",
+    "RnnImageCaptionerPreTrainedModel",
+]
