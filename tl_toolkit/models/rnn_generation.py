@@ -1,4 +1,4 @@
-"""What `generate` has to know of a recurrent language model."""
+"""What `generate` has to know of a recurrent language model, and of a recurrent decoder."""
 
 from __future__ import annotations
 
@@ -25,3 +25,22 @@ class RecurrentGenerationMixin(GenerationMixin):
         return super().prepare_inputs_for_generation(
             input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
         )
+
+
+class RecurrentSeq2SeqGenerationMixin(GenerationMixin):
+    """Generation by a recurrent decoder, which makes its state itself and hands it on as `past_key_values`."""
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        return False  # generation must not start from a cache of keys and values
+
+    def _expand_inputs_for_generation(
+        self, expand_size: int = 1, is_encoder_decoder: bool = False, input_ids: Any = None, **model_kwargs: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        # The beams of a sentence share its memory (see RnnDecoderCache): what belongs to the source stays as it is.
+        ours = ("encoder_outputs", "attention_mask")
+        shared: dict[str, Any] = {name: model_kwargs.pop(name) for name in ours if name in model_kwargs}
+        input_ids, model_kwargs = super()._expand_inputs_for_generation(
+            expand_size=expand_size, is_encoder_decoder=False, input_ids=input_ids, **model_kwargs
+        )
+        return input_ids, {**model_kwargs, **shared}

@@ -1,0 +1,321 @@
+"""Recurrent encoder-decoders: one network reads a source, another writes a target, with attention or without."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import Seq2SeqLMOutput, Seq2SeqModelOutput
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
+from .rnn_decoder import RnnDecoder, decoder_arguments
+from .rnn_decoder_cache import RnnDecoderCache
+from .rnn_encoder import RnnEncoder, RnnEncoderOutput, StateBridge
+from .rnn_generation import RecurrentSeq2SeqGenerationMixin
+from .rnn_initialization import initialize_recurrent
+from .rnn_layers import token_order
+
+
+class RnnEncoderDecoderPreTrainedModel(PreTrainedModel):
+    """What all heads of the family share: the configuration, the initialisation and the layer groups."""
+
+    config: RnnEncoderDecoderConfig
+    config_class = RnnEncoderDecoderConfig
+    base_model_prefix = "model"
+    input_modalities = ("text",)
+    _no_split_modules: ClassVar[list[str]] = ["RnnEncoder", "RnnDecoder"]
+    _is_stateful = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Recurrent layers by `initialize_recurrent`, other matrices Xavier-uniform, biases 0, embeddings uniform."""
+        if isinstance(module, nn.RNNBase):
+            initialize_recurrent(module)
+        elif isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """As in transformers, for one vocabulary; with two it would not be clear which one is meant."""
+        if new_num_tokens is not None and not self.config.has_one_embedding:
+            raise ValueError(
+                "resize_token_embeddings needs one embedding table for both sides (decoder_vocab_size=None and "
+                f"share_embeddings=True), got decoder_vocab_size={self.config.decoder_vocab_size} and "
+                f"share_embeddings={self.config.share_embeddings}."
+            )
+        return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+
+    def layer_groups(self) -> list[list[str]]:
+        """Prefixes of parameter names, one list per group, from the embeddings to the head."""
+        prefix = "" if isinstance(self, RnnEncoderDecoderModel) else f"{self.base_model_prefix}."
+        embeddings = [f"{prefix}encoder.embedding."]
+        if not self.config.has_one_embedding:
+            embeddings.append(f"{prefix}decoder_embedding.")
+        encoder = [[f"{prefix}encoder.layers.{index}."] for index in range(self.config.num_encoder_layers)]
+        decoder = [[f"{prefix}decoder.layers.{index}."] for index in range(self.config.num_decoder_layers)]
+        # The bridge and the attention belong to the layers that they feed.
+        decoder[0] += [f"{prefix}bridge."] if self.base_model.bridge.projections else []
+        decoder[0] += [f"{prefix}decoder.attention."] if self.config.attention == "bahdanau" else []
+        last = decoder[-1]
+        if (
+            self.config.attention == "luong"
+            and self.config.attention_score + self.config.attention_window != "dotglobal"
+        ):
+            last.append(f"{prefix}decoder.attention.")
+        if self.config.attention != "none":
+            last.append(f"{prefix}decoder.readout.")
+        names = [f"{name}." for name, module in self.named_children() if any(True for _ in module.parameters())]
+        head = [] if prefix == "" else [[name for name in names if name != prefix]]
+        return [embeddings, *encoder, *decoder, *head]
+
+
+class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel):
+    """An encoder, a bridge and a decoder; what comes out is what an output layer reads."""
+
+    _auto_class = "AutoModel"
+
+    def __init__(self, config: RnnEncoderDecoderConfig) -> None:
+        super().__init__(config)
+        self.encoder = RnnEncoder(config)
+        self.bridge = StateBridge(
+            config.num_encoder_layers,
+            config.num_decoder_layers,
+            config.encoder_output_size,
+            config.hidden_size,
+            states_per_layer=2 if config.cell_type == "lstm" else 1,
+        )
+        self.decoder_embedding = (
+            None if config.has_one_embedding else nn.Embedding(config.target_vocab_size, config.embedding_size)
+        )
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.decoder = RnnDecoder(**decoder_arguments(config, config.embedding_size, config.encoder_output_size))
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.encoder.embedding
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.encoder.embedding = value
+
+    def get_decoder_embeddings(self) -> nn.Embedding:
+        """The table of the target: the source's own where they share one."""
+        return self.encoder.embedding if self.decoder_embedding is None else self.decoder_embedding
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_outputs: RnnEncoderOutput | tuple[Tensor, ...] | None = None,
+        past_key_values: RnnDecoderCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        decoder_inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqModelOutput:
+        """Read a batch of sources and run the decoder over their targets.
+
+        Args:
+            input_ids: (batch, source), or `inputs_embeds` (batch, source, embedding_size) or `encoder_outputs` in its
+                place.
+            attention_mask: (batch, source), 1 for real tokens. Masked positions are skipped wherever they stand.
+            decoder_input_ids: (rows, target), the target shifted right, or `decoder_inputs_embeds`. `rows` is `batch`,
+                or a multiple of it with `encoder_outputs`: the beams of a sentence share its source.
+            decoder_attention_mask: (rows, target) or, with a state, (rows, past + target). Masked positions are skipped
+                and come back as zeros; padding after the target needs no mask.
+            encoder_outputs: what `get_encoder()` returned for these sources.
+            past_key_values: the state to go on from; it is replaced by the state after these tokens.
+            use_cache: return the state. Default: the configuration's, in evaluation mode.
+
+        Returns:
+            `last_hidden_state` (rows, target, hidden_size); `cross_attentions`, one tensor (rows, 1, target, source) in
+            the source's reading order and 0 at padding (None with `attention="none"`); `past_key_values`; the hidden
+            states of both sides.
+
+        Raises:
+            ValueError: not exactly one of the ways to give a source, or a target; a mask of another length.
+        """
+        if (decoder_input_ids is None) == (decoder_inputs_embeds is None):
+            raise ValueError("Give exactly one of decoder_input_ids and decoder_inputs_embeds.")
+        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training
+        cache = past_key_values
+        if cache is None and use_cache:
+            cache = self.decoder.make_cache()
+
+        if encoder_outputs is None:
+            encoded = self.encoder(input_ids, attention_mask, inputs_embeds, output_hidden_states)
+        elif isinstance(encoder_outputs, tuple):
+            encoded = RnnEncoderOutput(*encoder_outputs)
+        else:
+            encoded = encoder_outputs
+        if decoder_inputs_embeds is None:
+            decoder_inputs_embeds = self.get_decoder_embeddings()(decoder_input_ids)
+        has_state = cache is not None and cache.states is not None
+        decoded = self.decoder(
+            self.embedding_dropout(decoder_inputs_embeds),
+            memory=encoded.last_hidden_state,
+            memory_mask=attention_mask,
+            initial_states=None if has_state else self.bridge(encoded.final_state),
+            cache=cache,
+            order=token_order(decoder_inputs_embeds, decoder_attention_mask, reverse=False),
+            output_hidden_states=output_hidden_states,
+        )
+        weights = decoded.attentions
+        return Seq2SeqModelOutput(
+            last_hidden_state=decoded.outputs,
+            past_key_values=cache if use_cache else None,
+            decoder_hidden_states=decoded.hidden_states,
+            cross_attentions=(weights[:, None],) if output_attentions and weights is not None else None,
+            encoder_last_hidden_state=encoded.last_hidden_state,
+            encoder_hidden_states=encoded.hidden_states,
+        )
+
+
+class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel, RecurrentSeq2SeqGenerationMixin):
+    """The next token of the target from the source and all tokens before it."""
+
+    _auto_class = "AutoModelForSeq2SeqLM"
+
+    def __init__(self, config: RnnEncoderDecoderConfig) -> None:
+        super().__init__(config)
+        table = "encoder.embedding" if config.has_one_embedding else "decoder_embedding"
+        self._tied_weights_keys = {"lm_head.weight": f"model.{table}.weight"}
+        self.model = RnnEncoderDecoderModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.projection = None
+        head_size = config.embedding_size if config.tie_word_embeddings else config.hidden_size
+        if head_size != config.hidden_size:
+            self.projection = nn.Linear(config.hidden_size, head_size, bias=False)
+        self.lm_head = nn.Linear(head_size, config.target_vocab_size)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_outputs: RnnEncoderOutput | tuple[Tensor, ...] | None = None,
+        past_key_values: RnnDecoderCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        decoder_inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **kwargs: Any,
+    ) -> Seq2SeqLMOutput:
+        """Score the target's tokens; arguments as in `RnnEncoderDecoderModel`.
+
+        Args:
+            labels: (batch, target), -100 where there is nothing to learn. Without decoder inputs they are shifted right
+                behind `decoder_start_token_id` and become those.
+            logits_to_keep: compute the logits of the last so many positions only (0: all), or of these positions.
+
+        Returns:
+            `loss`: the mean cross-entropy, or with `num_items_in_batch` the sum divided by it; `logits` (rows, target,
+            vocabulary of the target); the rest as `RnnEncoderDecoderModel`.
+        """
+        if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
+            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        source = {"input_ids": input_ids, "attention_mask": attention_mask, "inputs_embeds": inputs_embeds}
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        if self.training and self.config.scheduled_sampling and labels is not None and decoder_input_ids is not None:
+            decoder_input_ids = self._scheduled_inputs(
+                source, encoder_outputs, decoder_input_ids, decoder_attention_mask
+            )
+        outputs = self.model(
+            **source,
+            **wanted,
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
+            encoder_outputs=encoder_outputs,
+            past_key_values=past_key_values,
+            decoder_inputs_embeds=decoder_inputs_embeds,
+            use_cache=use_cache,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.score(outputs.last_hidden_state[:, kept])
+        loss = None
+        if labels is not None:
+            # The labels stand where the logits stand: they must not be shifted again.
+            kwargs["shift_labels"] = labels
+            vocab_size = self.config.target_vocab_size
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=vocab_size, **kwargs)
+        return Seq2SeqLMOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            decoder_hidden_states=outputs.decoder_hidden_states,
+            cross_attentions=outputs.cross_attentions,
+            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
+            encoder_hidden_states=outputs.encoder_hidden_states,
+        )
+
+    def score(self, hidden_states: Tensor) -> Tensor:
+        """Logits of the target's vocabulary: (rows, target, hidden_size) -> (rows, target, vocabulary)."""
+        hidden_states = self.dropout(hidden_states)
+        return self.lm_head(hidden_states if self.projection is None else self.projection(hidden_states))
+
+    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
+        """Labels shifted right behind `decoder_start_token_id`, with `pad_token_id` for -100: (batch, target)."""
+        start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
+        if start is None:
+            raise ValueError("decoder_start_token_id must be set for labels to become decoder inputs, got None.")
+        shifted = torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1]], dim=1)
+        return shifted.masked_fill(shifted == -100, start if pad is None else pad)
+
+    @torch.no_grad()
+    def _scheduled_inputs(
+        self,
+        source: dict[str, Tensor | None],
+        encoder_outputs: RnnEncoderOutput | tuple[Tensor, ...] | None,
+        decoder_input_ids: Tensor,
+        decoder_attention_mask: Tensor | None,
+    ) -> Tensor:
+        """Decoder inputs of which each but the first is, with the configured probability, the last prediction.
+
+        Bengio et al. 2015, "Scheduled Sampling", section 2.4, with the most probable token as the prediction. As there,
+        no gradient flows through the choice, so that it is made first and the loss computed from the inputs chosen.
+        """
+        if encoder_outputs is None:
+            encoder_outputs = self.model.encoder(**source)
+        chosen, cache = decoder_input_ids[:, :1], None
+        is_own = torch.rand(decoder_input_ids.shape, device=chosen.device) < self.config.scheduled_sampling
+        for position in range(1, decoder_input_ids.shape[1]):
+            outputs = self(
+                encoder_outputs=encoder_outputs,
+                attention_mask=source["attention_mask"],
+                decoder_input_ids=chosen[:, -1:],
+                decoder_attention_mask=None if decoder_attention_mask is None else decoder_attention_mask[:, :position],
+                past_key_values=cache,
+                use_cache=True,
+            )
+            cache = outputs.past_key_values
+            given, own = decoder_input_ids[:, position], outputs.logits[:, -1].argmax(dim=-1)
+            chosen = torch.cat([chosen, torch.where(is_own[:, position], own, given)[:, None]], dim=1)
+        return chosen
+
+
+__all__ = [
+    "RnnEncoderDecoderForConditionalGeneration",
+    "RnnEncoderDecoderModel",
+    "RnnEncoderDecoderPreTrainedModel",
+]

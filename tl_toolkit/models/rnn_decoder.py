@@ -1,0 +1,254 @@
+"""A recurrent decoder in front of any memory: the states of a text encoder, the grid of an image, or none."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .rnn_attention import AttentionMemory, make_attention
+from .rnn_cache import keep_state_of_empty_rows
+from .rnn_cells import known_bias, known_gates, make_step
+from .rnn_decoder_cache import RnnDecoderCache
+from .rnn_layers import RnnLayer, TokenOrder, run_cell
+
+State = tuple[Tensor, ...]
+
+
+class RnnDecoderOutput(NamedTuple):
+    """What a decoder returns.
+
+    Attributes:
+        outputs: (batch, target, hidden_size), what the output layer reads.
+        attentions: (batch, target, source), None without attention.
+        hidden_states: the inputs and the output of every layer, where asked for.
+    """
+
+    outputs: Tensor
+    attentions: Tensor | None
+    hidden_states: tuple[Tensor, ...] | None
+
+
+class RnnDecoder(nn.Module):
+    """Recurrent layers with attention to a memory, from input vectors to what an output layer reads.
+
+    `attention="none"` (Sutskever et al. 2014): the outputs are the top layer's states; the memory is not looked at.
+
+    `attention="bahdanau"` (Bahdanau et al. 2015, appendix A): `e_ts = v . tanh(W s_{t-1} + U m_s)`, `c_t = sum_s
+    softmax(e_t)_s m_s`, `s_t = f(s_{t-1}, [y_{t-1}; c_t])`, and a read-out layer over state, context and input,
+    `tanh(W_o [s_t; c_t; y_{t-1}])`, where the paper has a maxout layer. Of several layers the first one attends, as in
+    Wu et al. 2016 (section 3): those above it run as fused calls over the whole target.
+
+    `attention="luong"` (Luong et al. 2015, section 3): `c_t` from the top layer's current state, and the attentional
+    vector `tanh(W_c [c_t; h_t])` (equation 5) as the output. With `input_feeding` the vector of the step before is
+    concatenated to the input (section 3.3), which makes it a loop over the target; without it everything is fused.
+
+    Args:
+        input_size: features of an input vector.
+        hidden_size: of the states, the attentional vector and the read-out layer.
+        num_layers: recurrent layers.
+        cell_type: a key of `CELLS`.
+        memory_size: features of the memory; not used without attention.
+        attention, attention_score, attention_window, attention_window_size, input_feeding, hidden_dropout: as in
+            `RnnEncoderDecoderConfig`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        cell_type: str,
+        memory_size: int = 0,
+        attention: str = "none",
+        attention_score: str = "general",
+        attention_window: str = "global",
+        attention_window_size: int = 10,
+        input_feeding: bool = False,
+        hidden_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_layers = num_layers
+        self.hidden_size = hidden_size
+        self.attends_before_step = attention == "bahdanau"
+        self.input_feeding = input_feeding
+        self.states_per_layer = 2 if cell_type == "lstm" else 1
+        fed_size = memory_size if self.attends_before_step else hidden_size if input_feeding else 0
+        self.layers = nn.ModuleList(
+            RnnLayer(cell_type, hidden_size if index else input_size + fed_size, hidden_size, bidirectional=False)
+            for index in range(num_layers)
+        )
+        self.hidden_dropout = nn.Dropout(hidden_dropout)
+        self.attention = make_attention(
+            attention, attention_score, attention_window, attention_window_size, hidden_size, memory_size
+        )
+        self.readout = None
+        if self.attention is not None:
+            read_size = memory_size + hidden_size + (input_size if self.attends_before_step else 0)
+            self.readout = nn.Linear(read_size, hidden_size, bias=self.attends_before_step)
+
+    def make_cache(self) -> RnnDecoderCache:
+        """An empty state."""
+        return RnnDecoderCache(self.num_layers, self.states_per_layer, self.input_feeding)
+
+    def forward(
+        self,
+        inputs_embeds: Tensor,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        initial_states: list[State] | None = None,
+        cache: RnnDecoderCache | None = None,
+        order: TokenOrder | None = None,
+        output_hidden_states: bool = False,
+    ) -> RnnDecoderOutput:
+        """Run over a whole target, or go on from a state.
+
+        Args:
+            inputs_embeds: (rows, target, input_size).
+            memory: (batch, source, memory_size), where `rows` is `batch` or a multiple of it: the beams of a sentence
+                share its memory. Not looked at where the cache has one already.
+            memory_mask: (batch, source), ones for what may be attended to; None for everything.
+            initial_states: for every layer `(h,)` or `(h, c)` of (batch, hidden_size); None for zeros. Not looked at
+                where the cache has states already.
+            cache: from `make_cache` or the call before; it receives the state after the last real token.
+            order: where the real tokens of the target stand; None where all are real.
+
+        Raises:
+            ValueError: attention without a memory; rows that are no multiple of the memory's.
+        """
+        rows = inputs_embeds.shape[0]
+        states, vector = (cache.states, cache.attentional_vector) if cache is not None else (None, None)
+        if states is None:
+            states = self._spread(initial_states, inputs_embeds)
+        attended = self._remember(memory, memory_mask, cache)
+        if attended is not None and rows % attended.values.shape[0]:
+            raise ValueError(f"{rows} rows of the target are no multiple of the memory's {attended.values.shape[0]}.")
+
+        inputs = inputs_embeds if order is None else order.compact(inputs_embeds)
+        keeps = order if cache is not None else None  # without a cache nobody asks for the state before padding
+        contexts: Any = None
+        weights: Tensor | None = None
+        if self.input_feeding:
+            vector = inputs.new_zeros(rows, self.hidden_size) if vector is None else vector
+            outputs, weights, layer_outputs, states, vector = self._feed(inputs, attended, states, vector, keeps)
+        else:
+            layer_outputs, new_states, hidden = [], [], inputs
+            for index, layer in enumerate(self.layers):
+                if index == 0 and self.attends_before_step:
+                    hidden, contexts, weights, state = self._attend_and_step(inputs, attended, states[0], keeps)
+                else:
+                    hidden = self.hidden_dropout(hidden) if index else hidden
+                    hidden, state = run_layer(layer, hidden, states[index], keeps)
+                layer_outputs.append(hidden)
+                new_states.append(state)
+            outputs, states = hidden, new_states
+            if self.attends_before_step:
+                outputs = torch.tanh(self.readout(torch.cat([hidden, contexts, inputs], dim=-1)))
+            elif self.attention is not None:
+                contexts, weights = self.attention(hidden, attended)
+                outputs = torch.tanh(self.readout(torch.cat([contexts, hidden], dim=-1)))
+        if cache is not None:
+            cache.update_all(states, vector, inputs.shape[1])
+
+        if order is not None:
+            outputs = order.restore(outputs)
+            weights = None if weights is None else order.restore(weights)
+            layer_outputs = [order.restore(hidden) for hidden in layer_outputs] if output_hidden_states else []
+        return RnnDecoderOutput(outputs, weights, (inputs_embeds, *layer_outputs) if output_hidden_states else None)
+
+    def _spread(self, initial_states: list[State] | None, inputs: Tensor) -> list[State]:
+        """The states to start from, for every row of the inputs."""
+        rows = inputs.shape[0]
+        if initial_states is None:
+            zeros = inputs.new_zeros(rows, self.hidden_size)
+            return [(zeros,) * self.states_per_layer] * self.num_layers
+        repeats = rows // initial_states[0][0].shape[0]
+        if repeats == 1:
+            return initial_states
+        return [tuple(part.repeat_interleave(repeats, dim=0) for part in state) for state in initial_states]
+
+    def _remember(
+        self, memory: Tensor | None, mask: Tensor | None, cache: RnnDecoderCache | None
+    ) -> AttentionMemory | None:
+        if self.attention is None:
+            return None
+        if cache is not None and cache.memory is not None:
+            return cache.memory
+        if memory is None:
+            raise ValueError("A decoder with attention needs a memory to attend to.")
+        attended = self.attention.remember(memory, mask)
+        if cache is not None:
+            cache.memory = attended
+        return attended
+
+    def _attend_and_step(
+        self, inputs: Tensor, memory: AttentionMemory, state: State, order: TokenOrder | None
+    ) -> tuple[Tensor, Tensor, Tensor, State]:
+        """The first layer with Bahdanau's attention: states, contexts and weights of all positions, and the state."""
+        cell = self.layers[0].forward_cell
+        step = make_step(cell, inputs.shape[2])
+        hidden, contexts, weights = [], [], []
+        for position, gates in enumerate(known_gates(cell, inputs.transpose(0, 1)).unbind(0)):
+            context, weight = self.attention(state[0][:, None], memory)
+            new_state = step(gates, context[:, 0], state)
+            state = new_state if order is None else keep_after_end(new_state, state, order, position)
+            hidden.append(new_state[0])
+            contexts.append(context)
+            weights.append(weight)
+        return torch.stack(hidden, dim=1), torch.cat(contexts, dim=1), torch.cat(weights, dim=1), state
+
+    def _feed(
+        self, inputs: Tensor, memory: AttentionMemory, states: list[State], vector: Tensor, order: TokenOrder | None
+    ) -> tuple[Tensor, Tensor, list[Tensor], list[State], Tensor]:
+        """All layers with input feeding: vectors, weights, the layers' outputs, and the states."""
+        cells = [layer.forward_cell for layer in self.layers]
+        steps = [make_step(cell, 0 if index else inputs.shape[2]) for index, cell in enumerate(cells)]
+        biases = [known_bias(cell) for cell in cells[1:]]
+        dropout = self.hidden_dropout.p if self.training else 0.0
+        vectors, weights = [], []
+        hidden: list[list[Tensor]] = [[] for _ in cells]
+        for position, gates in enumerate(known_gates(cells[0], inputs.transpose(0, 1)).unbind(0)):
+            new_states, below = [], vector
+            for index, (step, gate) in enumerate(zip(steps, [gates, *biases], strict=True)):
+                if index and dropout:
+                    below = functional.dropout(below, dropout)
+                new_states.append(step(gate, below, states[index]))
+                below = new_states[-1][0]
+                hidden[index].append(below)
+            context, weight = self.attention(below[:, None], memory)
+            new_vector = torch.tanh(self.readout(torch.cat([context[:, 0], below], dim=1)))
+            vectors.append(new_vector)
+            weights.append(weight)
+            if order is not None:
+                new_states = [keep_after_end(*pair, order, position) for pair in zip(new_states, states, strict=True)]
+                (new_vector,) = keep_after_end((new_vector,), (vector,), order, position)
+            states, vector = new_states, new_vector
+        layer_outputs = [torch.stack(of_layer, dim=1) for of_layer in hidden]
+        return torch.stack(vectors, dim=1), torch.cat(weights, dim=1), layer_outputs, states, vector
+
+
+def run_layer(
+    layer: RnnLayer, inputs: Tensor, state: State, order: TokenOrder | None
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """A fused call over (batch, time, features), real tokens first; with `order` up to each row's last real token."""
+    lengths = order.lengths_on_cpu if order is not None and inputs.shape[1] > 1 else None
+    outputs, new_state = run_cell(layer.forward_cell, inputs, state, lengths)
+    if order is not None:
+        new_state = keep_state_of_empty_rows(new_state, state, order.lengths == 0)
+    return outputs, new_state
+
+
+def keep_after_end(new: State, old: State, order: TokenOrder, position: int) -> State:
+    """The new state, except that rows whose real tokens have all been read keep their old one."""
+    return keep_state_of_empty_rows(new, old, order.lengths <= position)
+
+
+def decoder_arguments(config: Any, input_size: int, memory_size: int) -> dict[str, Any]:
+    """The arguments of a decoder from those fields of `RnnEncoderDecoderConfig` that a configuration has."""
+    names = ("hidden_size", "cell_type", "attention", "attention_score", "attention_window", "attention_window_size")
+    fields = {
+        name: getattr(config, name) for name in (*names, "input_feeding", "hidden_dropout") if hasattr(config, name)
+    }
+    return {"input_size": input_size, "memory_size": memory_size, "num_layers": config.num_decoder_layers, **fields}

@@ -1,0 +1,161 @@
+"""The recurrent encoder of a source text, and the bridge from its last states to a decoder's first ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.utils import ModelOutput
+
+from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
+from .pooling import vector_at
+from .rnn_cache import keep_state_of_empty_rows
+from .rnn_layers import RnnLayer, TokenOrder, run_cell, token_order
+
+State = tuple[Tensor, ...]
+
+
+@dataclass
+class RnnEncoderOutput(ModelOutput):
+    """What an encoder returns; `generate` can repeat and select rows of every tensor in it.
+
+    Attributes:
+        last_hidden_state: (batch, source, encoder_output_size) in reading order, zeros at masked positions.
+        final_state: (batch, layers, states, encoder_output_size), the states after the last token that was read; of
+            an LSTM h and c, of a bidirectional layer both directions' side by side.
+        hidden_states: the embeddings and the output of every layer, where asked for.
+    """
+
+    last_hidden_state: Tensor | None = None
+    final_state: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class RnnEncoder(nn.Module):
+    """Embeddings and a stack of recurrent layers, in one direction or two."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self, config: RnnEncoderDecoderConfig) -> None:
+        super().__init__()
+        self.reverse_source = config.reverse_source
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.layers = nn.ModuleList(
+            RnnLayer(
+                config.cell_type,
+                config.encoder_output_size if index else config.embedding_size,
+                config.hidden_size,
+                config.bidirectional_encoder,
+            )
+            for index in range(config.num_encoder_layers)
+        )
+        self.hidden_dropout = nn.Dropout(config.hidden_dropout)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
+    ) -> RnnEncoderOutput:
+        """Read a batch of sources; arguments as in `RnnEncoderDecoderModel`.
+
+        Raises:
+            ValueError: both or neither of `input_ids` and `inputs_embeds`; a mask of another length.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give exactly one of input_ids and inputs_embeds (or encoder_outputs in their place).")
+        order = token_order(
+            input_ids if input_ids is not None else inputs_embeds, attention_mask, reverse=self.reverse_source
+        )
+        if inputs_embeds is None:
+            inputs_embeds = self.embedding(input_ids if order is None else order.compact(input_ids))
+        elif order is not None:
+            inputs_embeds = order.compact(inputs_embeds)
+        hidden_states = self.embedding_dropout(inputs_embeds)  # (batch, source, embedding_size), real tokens first
+
+        all_hidden_states: tuple[Tensor, ...] = ()
+        final_states = []
+        for index, layer in enumerate(self.layers):
+            if output_hidden_states:
+                # What is returned is also what the layer reads, so that its gradient can be asked for.
+                in_reading_order = hidden_states if order is None else order.restore(hidden_states)
+                all_hidden_states += (in_reading_order,)
+                hidden_states = in_reading_order if order is None else order.compact(in_reading_order)
+            if index > 0:
+                hidden_states = self.hidden_dropout(hidden_states)
+            hidden_states, final_state = read(layer, hidden_states, order)
+            final_states.append(torch.stack(final_state, dim=1))
+        last_hidden_state = hidden_states if order is None else order.restore(hidden_states)
+        return RnnEncoderOutput(
+            last_hidden_state=last_hidden_state,
+            final_state=torch.stack(final_states, dim=1),
+            hidden_states=(*all_hidden_states, last_hidden_state) if output_hidden_states else None,
+        )
+
+
+def read(layer: RnnLayer, inputs: Tensor, order: TokenOrder | None) -> tuple[Tensor, State]:
+    """Outputs of a layer over (batch, time, features) with real tokens first, and the state after the last of them."""
+    outputs, state = read_one_way(layer.forward_cell, inputs, order)
+    if layer.backward_cell is None:
+        return outputs, state
+
+    def flip(tensor: Tensor) -> Tensor:
+        return tensor.flip(1) if order is None else order.flip(tensor)
+
+    backward_outputs, backward_state = read_one_way(layer.backward_cell, flip(inputs), order)
+    both = tuple(torch.cat(pair, dim=-1) for pair in zip(state, backward_state, strict=True))
+    return torch.cat([outputs, flip(backward_outputs)], dim=-1), both
+
+
+def read_one_way(cell: nn.RNNBase, inputs: Tensor, order: TokenOrder | None) -> tuple[Tensor, State]:
+    """As `read`, in the direction in which the inputs stand."""
+    if order is None:
+        return run_cell(cell, inputs)
+    if isinstance(cell, nn.LSTM):
+        # Only packed sequences give the second state after each row's last real token.
+        outputs, state = run_cell(cell, inputs, lengths=order.lengths_on_cpu)
+    else:
+        outputs, _ = run_cell(cell, inputs)
+        state = (vector_at(outputs, (order.lengths - 1).clamp(min=0)),)
+    return outputs, keep_state_of_empty_rows(state, None, order.lengths == 0)
+
+
+class StateBridge(nn.Module):
+    """From the encoder's last states to the decoder's first ones.
+
+    Decoder layer l starts from encoder layer `l + max(0, encoder layers - decoder layers)`, or the last one where there
+    is none so high: layers are matched from the top if the encoder is the deeper one, from the bottom otherwise. With
+    equal depths and one direction the states are handed over as they are (Sutskever et al. 2014). Otherwise each layer
+    has a map of its own, `h = tanh(W [h_forward; h_backward] + b)` (Bahdanau et al. 2015, appendix A.2.2, where it
+    reads the backward state alone), and for an LSTM `c = W' [c_forward; c_backward] + b'`, which needs no bounds.
+
+    Args:
+        encoder_layers, decoder_layers: numbers of layers.
+        input_size, hidden_size: of an encoder's and a decoder's state.
+        states_per_layer: 2 for an LSTM, 1 otherwise.
+    """
+
+    def __init__(
+        self, encoder_layers: int, decoder_layers: int, input_size: int, hidden_size: int, states_per_layer: int
+    ) -> None:
+        super().__init__()
+        skipped = max(0, encoder_layers - decoder_layers)
+        self.sources = [min(index + skipped, encoder_layers - 1) for index in range(decoder_layers)]
+        self.is_identity = encoder_layers == decoder_layers and input_size == hidden_size
+        count = 0 if self.is_identity else decoder_layers * states_per_layer
+        self.projections = nn.ModuleList(nn.Linear(input_size, hidden_size) for _ in range(count))
+
+    def forward(self, final_state: Tensor) -> list[State]:
+        """(batch, encoder layers, states, input_size) -> for each decoder layer `(h,)` or `(h, c)`."""
+        states = [final_state[:, source].unbind(1) for source in self.sources]
+        if self.is_identity:
+            return states
+        projections = iter(self.projections)
+        projected = [tuple(next(projections)(part) for part in state) for state in states]
+        return [(torch.tanh(state[0]), *state[1:]) for state in projected]
