@@ -1,0 +1,44 @@
+"""`builtin:stocks`: monthly stock prices from 1990 on, as they come with every installation of matplotlib."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tl_toolkit.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+
+def load_stocks(config_name: str | None = None) -> DatasetDict:
+    """One split, "train", with `Date`, the first of each month, and a column of prices for each stock and index.
+
+    Some of them begin years after 1990, and are missing until then.
+
+    Raises:
+        UserError: a configuration was named, and there is none; or this matplotlib comes without the file.
+    """
+    if config_name is not None:
+        raise UserError(f"The dataset 'builtin:stocks' has no configurations, got {config_name!r}.")
+    import matplotlib
+    from datasets import Dataset, DatasetDict
+
+    path = Path(matplotlib.get_data_path()) / "sample_data" / "Stocks.csv"
+    if not path.exists():
+        raise UserError(
+            f"This installation of matplotlib ({version('matplotlib')}) comes without its sample data: there is no "
+            f"{str(path)!r}, which builtin:stocks reads."
+        )
+    import pandas as pd
+
+    # Between the months stand days of dividends without prices, and behind the last one a day of an unfinished month.
+    prices = pd.read_csv(path, comment="#")
+    monthly = prices[prices["Date"].str.endswith("-01") & prices.drop(columns="Date").notna().any(axis=1)]
+    return DatasetDict({"train": Dataset.from_pandas(monthly, preserve_index=False)})
+
+
+def stocks_record() -> dict[str, Any]:
+    """The version of matplotlib that the rows come with."""
+    return {"versions": {"matplotlib": version("matplotlib")}}
