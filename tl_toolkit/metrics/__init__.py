@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Accuracy", "MacroF1", "MeanAbsoluteError", "MeanSquaredError", "MicroF1", "Pearson", "Spearman"]
+__all__ = ["Accuracy", "EntityF1", "MacroF1", "MeanAbsoluteError", "MeanSquaredError", "MicroF1", "Pearson", "Spearman"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ import evaluate
 import numpy as np
 
 from tl_toolkit.metrics import scores
+from tl_toolkit.metrics.entities import entity_scores
 
 _CITATION = "Metrics of the transfer learning toolkit, computed by its own NumPy functions."
 
@@ -78,3 +79,19 @@ class MeanAbsoluteError(_Metric):
     """Mean absolute error."""
 
     score_name, score, value_type = "mae", staticmethod(scores.mae), "float64"
+
+
+class EntityF1(evaluate.Metric):
+    """Precision, recall and F1 of the entities in tagged sentences, as conlleval counts them."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        tags = datasets.Sequence(datasets.Value("string"))
+        return evaluate.MetricInfo(
+            description=type(self).__doc__ or "",
+            citation=_CITATION,
+            inputs_description="predictions and references: a list of tags (IOB1, IOB2 or IOBES) a sentence.",
+            features=datasets.Features({"predictions": tags, "references": tags}),
+        )
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return entity_scores(predictions, references)._asdict()
