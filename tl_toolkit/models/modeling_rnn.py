@@ -21,6 +21,7 @@ from .crf import LinearChainCrf
 from .pooling import SequencePooling
 from .rnn_cache import RnnCache
 from .rnn_generation import RecurrentGenerationMixin
+from .rnn_initialization import initialize_recurrent
 from .rnn_layers import NUM_GATES, RnnLayer, token_order
 
 if TYPE_CHECKING:  # what a file names here travels with it, so that any head loads what another one saved
@@ -43,16 +44,11 @@ class RnnPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Start values by role.
 
-        Embeddings are uniform; input matrices Xavier-uniform per gate (Glorot and Bengio 2010); recurrent matrices
-        orthogonal per gate (Saxe et al. 2014); biases zero, except that an LSTM's forget gate starts at 1 so that the
-        cell remembers (Jozefowicz et al. 2015, section 2.2). torch adds two biases: the 1 is in `bias_ih` alone. The
-        transitions of a CRF are zero.
+        Recurrent layers by `initialize_recurrent`; embeddings uniform; other matrices Xavier-uniform (Glorot and Bengio
+        2010), their biases zero; the transitions of a CRF zero.
         """
         if isinstance(module, nn.RNNBase):
-            for name, parameter in module.named_parameters(recurse=False):
-                # The blocks below are new tensors without the mark that keeps loaded weights as they are.
-                if not getattr(parameter, "_is_hf_initialized", False):
-                    self._init_recurrent(module, name, parameter)
+            initialize_recurrent(module)
         elif isinstance(module, (nn.Linear, nn.Conv1d)):
             init.xavier_uniform_(module.weight)
             if module.bias is not None:
@@ -68,21 +64,6 @@ class RnnPreTrainedModel(PreTrainedModel):
                         init.xavier_uniform_(gate)
             else:
                 init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
-
-    @staticmethod
-    def _init_recurrent(module: nn.RNNBase, name: str, parameter: nn.Parameter) -> None:
-        if name.startswith("weight_ih") and module.has_identity_input:
-            init.eye_(parameter)
-        elif name.startswith("weight_ih"):
-            for gate in parameter.split(module.hidden_size):
-                init.xavier_uniform_(gate)
-        elif name.startswith("weight_hh"):
-            for gate in parameter.split(module.hidden_size):
-                init.orthogonal_(gate)
-        else:
-            init.zeros_(parameter)
-            if name.startswith("bias_ih") and isinstance(module, nn.LSTM):
-                init.ones_(parameter[module.hidden_size : 2 * module.hidden_size])
 
     def post_init(self) -> None:
         super().post_init()
