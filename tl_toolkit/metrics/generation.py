@@ -27,7 +27,8 @@ def text_scores(predictions: Sequence[str], references: Sequence[str | Sequence[
     if len(predictions) != len(wanted):
         raise ValueError(f"{len(predictions)} predictions for {len(wanted)} rows of references")
     right = [
-        prediction.strip() in {text.strip() for text in row} for prediction, row in zip(predictions, wanted, strict=True)
+        prediction.strip() in {text.strip() for text in row}
+        for prediction, row in zip(predictions, wanted, strict=True)
     ]
     corpus = {
         name: metric.corpus_score(list(predictions), _streams(wanted)).score for name, metric in _metrics().items()

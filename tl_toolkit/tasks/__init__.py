@@ -6,17 +6,28 @@ from typing import TYPE_CHECKING
 
 from tl_toolkit.errors import UserError, listing, nearest
 from tl_toolkit.tasks.base import Task
+from tl_toolkit.tasks.forecasting import Forecasting
 from tl_toolkit.tasks.regression import Regression
 from tl_toolkit.tasks.text_classification import TextClassification
+from tl_toolkit.tasks.translation import Translation
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from tl_toolkit.training.arguments import DataArguments
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (TextClassification, Regression)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (TextClassification, Regression, Forecasting, Translation)}
 
-__all__ = ["TASKS", "Regression", "Task", "TextClassification", "make_task", "task_for_model"]
+__all__ = [
+    "TASKS",
+    "Forecasting",
+    "Regression",
+    "Task",
+    "TextClassification",
+    "Translation",
+    "make_task",
+    "task_for_model",
+]
 
 
 def make_task(arguments: DataArguments) -> Task:
@@ -30,5 +41,10 @@ def make_task(arguments: DataArguments) -> Task:
 
 def task_for_model(arguments: DataArguments, config: PretrainedConfig) -> Task:
     """The task that a trained model was trained for, told from its configuration; `--task` is not looked at."""
+    architecture = next(iter(config.architectures or ()), "")
+    if architecture.endswith("ForTimeSeriesPrediction"):
+        return Forecasting.for_model(arguments, config)
+    if config.is_encoder_decoder and not architecture.endswith("ForSequenceClassification"):
+        return Translation.for_model(arguments, config)
     regression = config.problem_type == "regression" or (config.problem_type is None and config.num_labels == 1)
     return (Regression if regression else TextClassification).for_model(arguments, config)

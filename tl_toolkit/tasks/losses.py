@@ -49,3 +49,20 @@ def mean_loss(logits: Any, labels: Any, problem_type: str) -> float:
     """The mean loss of gathered arrays, see `summed_loss`."""
     loss = summed_loss(torch.as_tensor(logits), torch.as_tensor(labels), problem_type)
     return loss.item() / labels.size
+
+
+def token_mean_loss(label_smoothing: float = 0.0) -> Callable[..., Tensor]:
+    """As `batch_mean_loss`, of a label for each token: logits (rows, time, labels), labels (rows, time)."""
+
+    def compute(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+        logits = outputs["logits"].flatten(0, 1).float()
+        loss = functional.cross_entropy(logits, labels.flatten(), reduction="sum", label_smoothing=label_smoothing)
+        return loss / ((labels != -100).sum() if num_items_in_batch is None else num_items_in_batch)
+
+    return compute
+
+
+def row_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy summed over the tokens of each row: (rows, time, labels), (rows, time) -> (rows,)."""
+    losses = functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="none")
+    return losses.view_as(labels).sum(dim=1)

@@ -58,7 +58,7 @@ class DataArguments:
         default=None,
         metadata={
             "help": "translation: the language to translate from, where columns, or the entries of a column "
-            "'translation', are named after languages; multilingual tokenizers are told it, too."
+            "'translation', are named after languages."
         },
     )
     target_lang: str | None = field(default=None, metadata={"help": "translation: the language to translate to."})
@@ -133,8 +133,8 @@ class ModelArguments:
         default=None,
         metadata={
             "help": "word, whitespace, char, bpe or fastai (made from the training split), or a pre-trained one. By "
-            "default the checkpoint's own, or word for a model from scratch. With a checkpoint that has a word-level "
-            "one, word learns its vocabulary anew: known words keep their embeddings."
+            "default the checkpoint's own, or for a model from scratch word (for translation: bpe). With a checkpoint "
+            "that has a word-level one, word learns its vocabulary anew: known words keep their embeddings."
         },
     )
     tokenizer_vocab_size: int = field(
@@ -145,6 +145,13 @@ class ModelArguments:
     )
     tokenizer_lowercase: bool | None = field(
         default=None, metadata={"help": "Lower-case the text first; by default for word, not for char and bpe."}
+    )
+    shared_vocabulary: bool | None = field(
+        default=None,
+        metadata={
+            "help": "translation from scratch: one vocabulary for source and target; by default for bpe, and where the "
+            "architecture has no other."
+        },
     )
     vectors: str | None = field(
         default=None,

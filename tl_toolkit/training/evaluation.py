@@ -47,4 +47,6 @@ def save_predictions(task: Task, splits: DatasetDict, answers: Mapping[str, Any]
     with staged(output_dir) as staging:
         for split, own in answers.items():
             task.predictions(own, splits[split]).to_parquet(staging / PREDICTIONS[split], index=False)
+        if "test" in answers:
+            task.draw(answers["test"], splits["test"], staging)
     return {split: PREDICTIONS[split] for split in answers}

@@ -28,6 +28,7 @@ R = TypeVar("R", bound="Request")
 T = TypeVar("T")
 
 PREDICTIONS = {split: f"predictions_{split}.parquet" for split in ("validation", "test")}
+PICTURES = ("forecast.png",)
 
 
 def for_output_dir(recipe: Callable[[R], T]) -> Callable[[R], T]:
@@ -108,7 +109,8 @@ def clear(output_dir: Path, *, keep_checkpoints: bool) -> None:
     if not (output_dir / RESULT_NAME).exists() and not checkpoints(output_dir):
         return
     (output_dir / RESULT_NAME).unlink(missing_ok=True)  # first: what follows is no finished run any more
-    for path in [*output_dir.glob("model*.safetensors"), *(output_dir / name for name in PREDICTIONS.values())]:
+    left = (*PREDICTIONS.values(), *PICTURES)
+    for path in [*output_dir.glob("model*.safetensors"), *(output_dir / name for name in left)]:
         path.unlink(missing_ok=True)
     for folder in [output_dir / "adapter", *([] if keep_checkpoints else checkpoints(output_dir))]:
         shutil.rmtree(folder, ignore_errors=True)

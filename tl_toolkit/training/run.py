@@ -72,6 +72,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     tokenizer = task.tokenizer(processing)
     set_seed(arguments.run.seed)  # from here on everything random is the model's and the trainer's
     model = make_model(arguments.model, task.auto_class, task.config_arguments(processing), tokenizer)
+    task.adapt(model, processing)
     max_length = shortest(arguments.data.max_length, longest_input(model), tokenizer and tokenizer.model_max_length)
     if tokenizer is not None:  # saved with it, so that predict.py cuts alike
         tokenizer.model_max_length = max_length or tokenizer.model_max_length

@@ -16,15 +16,24 @@ def print_data(record: dict[str, Any], args: RunArguments) -> None:
 
     Nothing is printed where only errors are wanted (`log_level`), as in comparisons.
     """
-    columns, labels = record["dataset"]["columns"], record["task"]["labels"]
-    texts = f"text: {' + '.join(columns[role] for role in ('text', 'text_pair') if columns[role])}"
-    if labels is None:
-        kind = "a number"
-    else:
-        more = f" and {len(labels) - _SHOWN_CLASSES} more" if len(labels) > _SHOWN_CLASSES else ""
-        kind = ", ".join(labels[:_SHOWN_CLASSES]) + more
+    parts: list[str] = []
+    for role, column in record["dataset"]["columns"].items():
+        named = ", ".join(column) if isinstance(column, (list, tuple)) else column
+        if role == "text_pair" and named:
+            parts[-1] += f" + {named}"
+        elif named:
+            parts.append(f"{role}: {named}{_kind(record) if role == 'label' else ''}")
     rows = ", ".join(f"{rows:,} {_role(role, record)}" for role, rows in record["dataset"]["rows"].items())
-    _say(f"{texts} · label: {columns['label']} ({kind}) · {rows} rows", args)
+    _say(f"{' · '.join(parts)} · {rows} rows", args)
+
+
+def _kind(record: dict[str, Any]) -> str:
+    """What a label is, behind the name of its column."""
+    labels = record["task"]["labels"]
+    if labels is None:
+        return " (a number)"
+    more = f" and {len(labels) - _SHOWN_CLASSES} more" if len(labels) > _SHOWN_CLASSES else ""
+    return f" ({', '.join(labels[:_SHOWN_CLASSES])}{more})"
 
 
 def print_texts(record: dict[str, Any], args: RunArguments) -> None:

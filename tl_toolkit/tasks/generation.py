@@ -1,0 +1,70 @@
+"""What tasks share whose answers are written token by token: the loss of the tokens and the scores of the texts."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tl_toolkit.tasks.base import Answers, Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
+    from transformers.utils import ModelOutput
+
+_SAMPLES = 10
+
+
+class GenerationTask(Task):
+    """Texts that a model writes, judged by BLEU, chrF and exact matches.
+
+    Encoded rows have the column `reference` with one text, or several, beside their `labels`; a frame of predictions
+    has the columns `reference` and `prediction`.
+    """
+
+    generates: ClassVar[bool] = True
+    main_metric = "bleu"
+
+    @abstractmethod
+    def decode(self, generated: np.ndarray) -> list[str]:
+        """The texts of generated ids (rows, time), filled with -100 behind their ends."""
+
+    def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
+        """Cross-entropy of the target tokens, as a mean over a whole batch."""
+        from tl_toolkit.tasks.losses import token_mean_loss
+
+        return token_mean_loss(label_smoothing)
+
+    def answers(self, outputs: ModelOutput, labels: Tensor | None) -> Tensor:
+        """The summed loss of each row (rows,), under teacher forcing."""
+        from tl_toolkit.tasks.losses import row_losses
+
+        assert labels is not None  # without targets nothing but generated ids is gathered
+        return row_losses(outputs["logits"], labels)
+
+    def metrics(self, answers: Answers, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
+        """The loss per target token, and the scores of what was written, see `metrics.generation.text_scores`."""
+        from tl_toolkit.metrics.generation import text_scores
+
+        assert rows is not None
+        losses, generated = answers
+        loss = float(np.sum(losses, dtype=np.float64) / (labels != -100).sum())
+        return {"loss": loss, **text_scores(self.decode(generated), rows["reference"])}
+
+    def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
+        """The signatures of the scores, and the first rows with what was written for them."""
+        from tl_toolkit.metrics.generation import signatures
+
+        frame = self.predictions(answers, split)
+        return {
+            "signatures": signatures(frame["prediction"].tolist(), frame["reference"].tolist()),
+            "samples": frame.head(_SAMPLES).to_dict("records"),
+        }
+
+
+def generated_ids(answers: Answers) -> np.ndarray:
+    """The generated ids among gathered answers: the last of several, or all that there is."""
+    return answers[-1] if isinstance(answers, tuple) else answers

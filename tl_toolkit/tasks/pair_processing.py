@@ -1,0 +1,148 @@
+"""The tokenizers of a pair of texts: one for both, or one for each, and what a model has to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tl_toolkit.data.encoding import longest_input
+from tl_toolkit.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from tl_toolkit.training.arguments import ModelArguments
+
+TARGET_FOLDER = "target_tokenizer"
+_KIND = "bpe"
+
+
+@dataclass(frozen=True)
+class PairProcessing:
+    """The tokenizer of the sources and that of the targets, which may be the same."""
+
+    tokenizer: PreTrainedTokenizerBase
+    target_tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether both texts have one vocabulary."""
+        return self.target_tokenizer is self.tokenizer
+
+    def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
+        """The tokenizer of the sources in `folder`; where there is another, that of the targets in a folder in it."""
+        self.tokenizer.save_pretrained(folder, **kwargs)
+        if not self.is_shared:
+            self.target_tokenizer.save_pretrained(Path(folder) / TARGET_FOLDER, **kwargs)
+
+    def encode_targets(self, texts: Sequence[str], max_length: int | None) -> list[list[int]]:
+        """Target ids of each text, the end of the text among them, cut to `max_length`."""
+        limit = longest_input(self.target_tokenizer, max_length)
+        cut = {"truncation": True, "max_length": limit} if limit is not None else {"truncation": False}
+        return self.target_tokenizer(text_target=list(texts), **cut)["input_ids"]
+
+    def decode(self, generated: np.ndarray) -> list[str]:
+        """Texts of generated ids (rows, time), filled with -100; without special tokens."""
+        filler = self.target_tokenizer.pad_token_id
+        ids = np.where(generated == -100, filler, generated)
+        return self.target_tokenizer.batch_decode(ids, skip_special_tokens=True)
+
+    def config_arguments(self) -> dict[str, Any]:
+        """Vocabularies and the ids of special tokens, by the names that architectures have for them.
+
+        A decoder starts from the begin token, as in Sutskever et al. (2014) from the end token where there is none, or
+        from the padding token.
+        """
+        target = self.target_tokenizer
+        starts = (target.bos_token_id, target.eos_token_id, target.pad_token_id)
+        sizes = {} if self.is_shared else {"decoder_vocab_size": len(target), "share_encoder_decoder_embeddings": False}
+        return {
+            **sizes,
+            "decoder_start_token_id": next((token for token in starts if token is not None), None),
+            "forced_eos_token_id": None,
+        }
+
+
+def make_pair_processing(
+    arguments: ModelArguments, sources: Iterable[str], targets: Iterable[str], max_length: int | None
+) -> PairProcessing:
+    """The checkpoint's tokenizers, another pre-trained one, or new ones learned from the texts.
+
+    A new one is byte-level BPE unless another kind is named. Its vocabulary is shared by both texts where that is asked
+    for, where the architecture cannot do otherwise, and for BPE, whose pieces names and numbers have in common; words
+    and characters of two languages get a vocabulary each.
+
+    Raises:
+        UserError: as `make_tokenizer`; a kind without an end-of-text token; separate vocabularies for an architecture
+            with one.
+    """
+    from tl_toolkit.data.tokenizers import KINDS
+    from tl_toolkit.training.model import load_config
+    from tl_toolkit.training.tokenizer import make_tokenizer
+
+    kind = arguments.tokenizer_name or (_KIND if arguments.model_type else None)
+    if kind not in KINDS:
+        return load_pair_processing(arguments)
+    can_part = hasattr(load_config(arguments), "decoder_vocab_size")
+    shared = arguments.shared_vocabulary
+    if shared is False and not can_part:
+        raise UserError(
+            f"--shared_vocabulary is false, and the architecture {arguments.model_type!r} has one vocabulary for source"
+            " and target: leave it out, or choose one with two, such as rnn_encoder_decoder or marian."
+        )
+    if shared is None:
+        shared = kind == "bpe" or not can_part
+    settings = replace(arguments, tokenizer_name=kind)
+    if shared:
+        both = with_end(make_tokenizer(settings, lambda: [*sources, *targets], max_length))
+        return PairProcessing(both, both)
+    alone = replace(settings, vectors=None)  # given vectors are those of the source's words
+    return PairProcessing(
+        with_end(make_tokenizer(settings, lambda: sources, max_length)),
+        with_end(make_tokenizer(alone, lambda: targets, max_length)),
+    )
+
+
+def load_pair_processing(arguments: ModelArguments) -> PairProcessing:
+    """The tokenizers of a checkpoint, or the one that is named: the target's own where the folder has one."""
+    from transformers import AutoTokenizer
+
+    from tl_toolkit.training.location import location_of
+    from tl_toolkit.training.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(arguments)
+    location = location_of(arguments.tokenizer_name or arguments.model_name_or_path)
+    if Path(location).is_dir() and not (Path(location) / TARGET_FOLDER).is_dir():
+        return PairProcessing(tokenizer, tokenizer)
+    try:
+        target = AutoTokenizer.from_pretrained(
+            location, subfolder=TARGET_FOLDER, revision=arguments.model_revision,
+            trust_remote_code=arguments.trust_remote_code,
+        )  # fmt: skip
+    except (OSError, ValueError):  # a repository on the Hub with one tokenizer, which can only be found out by asking
+        target = tokenizer
+    return PairProcessing(tokenizer, target)
+
+
+def with_end(tokenizer: Any) -> PreTrainedTokenizerBase:
+    """`tokenizer`, which from now on ends every text with its end-of-text token.
+
+    Raises:
+        UserError: it has none.
+    """
+    from tokenizers.processors import TemplateProcessing
+
+    if tokenizer.eos_token is None or tokenizer.bos_token is None:
+        raise UserError(
+            "A text that is to be written needs tokens for its begin and end, which this kind of tokenizer "
+            "(--tokenizer_name) does not have: choose bpe, word, whitespace or char."
+        )
+    end = tokenizer.eos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {end}", special_tokens=[(end, tokenizer.eos_token_id)]
+    )
+    return tokenizer

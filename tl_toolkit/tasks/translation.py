@@ -1,0 +1,168 @@
+"""What a text becomes: translation, and everything else that rewrites one text as another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tl_toolkit.data.columns import check_texts
+from tl_toolkit.data.encoding import encode_texts
+from tl_toolkit.data.sources import Source, load_source
+from tl_toolkit.tasks.base import Answers, check_rows
+from tl_toolkit.tasks.generation import GenerationTask, generated_ids
+from tl_toolkit.tasks.pair_columns import PairColumns, find_pair
+from tl_toolkit.tasks.pair_processing import PairProcessing, load_pair_processing, make_pair_processing
+from tl_toolkit.tasks.parts import assign_parts, named_splits, within_budgets
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset, DatasetDict
+    from transformers import PreTrainedTokenizerBase
+
+    from tl_toolkit.training.arguments import ModelArguments
+
+
+class Translation(GenerationTask):
+    """One text from another, by any encoder–decoder, judged by BLEU, chrF and exact matches of what it writes.
+
+    Rows have the columns `row`, `source` and, except where there is only something to translate, `target`.
+    """
+
+    name = "translation"
+    auto_class: ClassVar[str] = "AutoModelForSeq2SeqLM"
+    columns: PairColumns
+    processing: PairProcessing
+
+    # Rows
+
+    def prepare(self, seed: int) -> DatasetDict:
+        """As in `Task`. Every pair of texts counts as one label; budgets and held-out rows are drawn at random."""
+        from datasets import DatasetDict
+
+        source = load_source(self.arguments)
+        splits = named_splits(list(source.dataset), self.arguments)
+        self.columns = find_pair(source.dataset[splits["train"]].features, self.arguments)
+        texts = {name: self._pairs(source.dataset[name], name) for name in splits.values()}
+        alike = {name: np.zeros(len(rows), np.int64) for name, rows in texts.items()}
+        every = {name: np.arange(len(rows)) for name, rows in texts.items()}
+        parts = assign_parts(splits, alike, every, self.arguments, seed)
+        parts = within_budgets(parts, alike, self.arguments, seed)
+        self._record = self._describe(source, {role: len(part.rows) for role, part in parts.items()})
+        self._record["dataset"] |= {f"{role}_from": parts[role].origin for role in ("validation", "test")}
+        return DatasetDict({role: _numbered(texts[part.split], part.rows) for role, part in parts.items()})
+
+    def _pairs(self, split: Dataset, name: str) -> Dataset:
+        """The columns `source` and `target` of a split, checked."""
+        from datasets import Dataset
+
+        columns = self.columns
+        if columns.within is None:
+            check_texts(split, name, [column for column in (columns.source, columns.target) if column is not None])
+        else:
+            check_texts(split, name, (), (columns.within,))
+        rows = Dataset.from_dict(columns.read(split))
+        check_texts(rows, name, rows.column_names)  # within structures a text may be missing, too
+        return rows
+
+    def _describe(self, source: Source, rows: Mapping[str, int]) -> dict[str, Any]:
+        return {
+            "dataset": {
+                **source.record,
+                "columns": {"source": self.columns.source, "target": self.columns.target},
+                "rows": dict(rows),
+            },
+            "task": {
+                "name": self.name,
+                "problem_type": None,
+                "labels": None,
+                "main_metric": self.main_metric,
+                "greater_is_better": self.greater_is_better,
+            },
+            "budget": {
+                "label_budget": self.arguments.label_budget,
+                "validation_budget": self.arguments.validation_budget,
+                "train_labels": rows["train"],
+                "validation_labels": rows["validation"],
+            },
+        }
+
+    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
+        """As in `Task`; the column `target` where there is one."""
+        source = load_source(self.arguments)
+        name = self._prediction_split(source, split)
+        rows = source.dataset[name]
+        self.columns = find_pair(rows.features, self.arguments, target_required=False)
+        return _numbered(self._pairs(rows, name), np.arange(len(rows)))
+
+    # From rows to model inputs
+
+    def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> PairProcessing:
+        """One tokenizer for both texts, or one for each, see `pair_processing`."""
+        pairs = splits["train"]
+        self.processing = make_pair_processing(arguments, pairs["source"], pairs["target"], self.arguments.max_length)
+        return self.processing
+
+    def load_processing(self, arguments: ModelArguments) -> PairProcessing:
+        """As in `Task`."""
+        self.processing = load_pair_processing(arguments)
+        return self.processing
+
+    def tokenizer(self, processing: PairProcessing) -> PreTrainedTokenizerBase:
+        """The tokenizer of what is translated."""
+        return processing.tokenizer
+
+    def decode(self, generated: np.ndarray) -> list[str]:
+        """Ids of target tokens as text."""
+        return self.processing.decode(generated)
+
+    def config_arguments(self, processing: PairProcessing) -> dict[str, Any]:
+        """The vocabularies, and the token that the decoder starts from."""
+        return processing.config_arguments()
+
+    def encode(self, dataset: DatasetDict, processing: PairProcessing, max_length: int | None) -> DatasetDict:
+        """Token ids of the sources, `labels` and `reference` where there are targets, and `length` of the source."""
+        import pyarrow as pa
+        from datasets import Dataset, DatasetDict
+
+        encoded = {}
+        for name, split in dataset.items():
+            prefix = self.arguments.source_prefix or ""
+            sources = Dataset.from_dict({"text": [prefix + text for text in split["source"]]})
+            columns = encode_texts(sources, processing.tokenizer, max_length)
+            if "target" in split.column_names:
+                labels = processing.encode_targets(split["target"], max_length)
+                columns["labels"] = pa.array(labels, type=pa.list_(pa.int64()))
+                columns["reference"] = pa.array(split["target"], type=pa.large_string())
+            encoded[name] = Dataset(pa.table(columns))
+        return DatasetDict(encoded)
+
+    def collator(self, processing: PairProcessing, model: Any) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+        """Pads sources and labels, and makes the decoder's inputs as the model itself would from labels."""
+        from transformers import DataCollatorForSeq2Seq
+
+        return DataCollatorForSeq2Seq(processing.tokenizer, model=model, label_pad_token_id=-100)
+
+    # Answers
+
+    def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
+        """Columns `row`, `source`, `reference` where there is one, and `prediction`."""
+        import pandas as pd
+
+        written = self.decode(generated_ids(answers))
+        check_rows(len(written), len(split))
+        columns = {"row": split["row"], "source": split["source"]}
+        if "target" in split.column_names:
+            columns["reference"] = split["target"]
+        return pd.DataFrame({**columns, "prediction": written})
+
+
+def _numbered(split: Dataset, rows: np.ndarray) -> Dataset:
+    """The given rows of a split, with their indices in front."""
+    import pyarrow as pa
+    from datasets import Dataset
+
+    numbers = pa.array(rows.astype(np.int64))
+    table = split.with_format("arrow")[:]
+    return Dataset(pa.table({"row": numbers, **{name: table[name].take(numbers) for name in table.column_names}}))
