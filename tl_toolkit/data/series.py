@@ -23,6 +23,7 @@ _MOST_GAPS = 5
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 # The length of the usual season for each time step: a day of hours, a week of days, a year of months.
 _SEASONS = {"minute": 60, "hour": 24, "day": 7, "week": 52, "month": 12, "quarter": 4}
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,16 @@ class Series:
     def seasonality(self) -> int:
         """Time steps in the usual season, 1 where there is none."""
         return _SEASONS.get(self.step or "", 1)
+
+    @property
+    def next_time(self) -> Any:
+        """The time of the step behind the last."""
+        import pandas as pd
+
+        last = self.times[-1]
+        if self.step in _MONTHS:
+            return (pd.Timestamp(last) + pd.DateOffset(months=_MONTHS[self.step])).to_datetime64().astype(last.dtype)
+        return last + (last - self.times[-2] if len(self.times) > 1 else 0)
 
 
 def read_series(
@@ -143,7 +154,7 @@ def _positions(times: pd.DatetimeIndex) -> tuple[str | None, np.ndarray | None]:
     same_day = (offsets == offsets[0]).all() or (np.asarray(times.is_month_end).all())
     if same_day and distances.min() > 0:  # calendar steps, which are no fixed number of seconds
         size = int(np.gcd.reduce(distances))
-        return {1: "month", 3: "quarter", 12: "year"}.get(size), (months - months[0]) // size
+        return {own: name for name, own in _MONTHS.items()}.get(size), (months - months[0]) // size
     seconds = times.to_numpy().astype("datetime64[s]").astype(np.int64)
     differences = np.diff(seconds)
     kinds, counts = np.unique(differences, return_counts=True)

@@ -12,6 +12,8 @@ from tl_toolkit.data.splits import SYNONYMS, find_split
 from tl_toolkit.errors import UserError, listing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from datasets import Dataset, DatasetDict
     from torch import Tensor
@@ -127,6 +129,9 @@ class Task(ABC):
         Of these an architecture is told what its configuration has fields for.
         """
 
+    def adapt(self, model: Any, processing: Any) -> None:  # noqa: B027  most models have nothing of the kind
+        """Give a model what is neither in its configuration nor learned, such as constants of scale."""
+
     @abstractmethod
     def encode(self, dataset: DatasetDict, processing: Any, max_length: int | None) -> DatasetDict:
         """Model inputs of every split, `length` (by which rows are grouped), and `label_name` where there are targets.
@@ -182,6 +187,9 @@ class Task(ABC):
     @abstractmethod
     def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
         """A line for each row of `split`, as `prepare` or `prepare_for_prediction` returned it; `row` comes first."""
+
+    def draw(self, answers: Answers, split: Dataset, folder: Path) -> None:  # noqa: B027  most tasks have none
+        """Leave pictures of the answers in a folder, named in `PICTURES` of `training/output_dir.py`."""
 
     def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
         """More to say in the result record: how answers were judged, and a few of those for the test split."""
