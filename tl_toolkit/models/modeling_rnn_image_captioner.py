@@ -8,6 +8,7 @@ the two). With attention it is that of Xu et al. 2015 ("Show, attend and tell"),
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -257,6 +258,18 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel):
         return grid.new_full((grid.shape[0], 1), self.config.decoder_start_token_id, dtype=torch.long)
 
 
+@dataclass
+class RnnImageCaptionerOutput(Seq2SeqLMOutput):
+    """transformers' output of a decoder that writes, and what uneven attention costs.
+
+    Attributes:
+        attention_penalty: (batch,), in training with `doubly_stochastic_weight`, which it includes: what each caption
+            adds to the summed loss.
+    """
+
+    attention_penalty: Tensor | None = None
+
+
 class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel, RecurrentSeq2SeqGenerationMixin):
     """The next token of a caption from the picture and all tokens before it."""
 
@@ -290,7 +303,7 @@ class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel
         logits_to_keep: int | Tensor = 0,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
-    ) -> Seq2SeqLMOutput:
+    ) -> RnnImageCaptionerOutput:
         """Score the tokens of captions; arguments as in `RnnImageCaptionerModel`.
 
         Args:
@@ -300,12 +313,13 @@ class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel
             num_items_in_batch: what summed losses are divided by; by default the number of labels that count.
 
         Returns:
-            `loss`: the mean cross-entropy, in training with the penalty of `doubly_stochastic_weight`; `logits` (batch,
-            target, vocab_size); the rest as `RnnImageCaptionerModel`.
+            `loss`: the mean cross-entropy, in training with `attention_penalty`; `logits` (batch, target, vocab_size);
+            `attention_penalty` over the tokens that have a label, or without labels over those that are not masked; the
+            rest as `RnnImageCaptionerModel`.
         """
         if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        penalty = self.config.doubly_stochastic_weight if self.training and labels is not None else 0.0
+        weight = self.config.doubly_stochastic_weight if self.training else 0.0
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         outputs = self.captioner(
@@ -316,26 +330,28 @@ class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel
             past_key_values=past_key_values,
             decoder_inputs_embeds=decoder_inputs_embeds,
             use_cache=use_cache,
-            output_attentions=output_attentions or penalty > 0,
+            output_attentions=output_attentions or weight > 0,
             output_hidden_states=output_hidden_states,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         hidden_states = self.dropout(outputs.last_hidden_state[:, kept])
         logits = self.lm_head(hidden_states if self.projection is None else self.projection(hidden_states))
-        loss = None
+        penalty = loss = None
+        if weight:
+            counted = decoder_attention_mask if labels is None else labels != -100
+            penalty = weight * uneven_attention(outputs.cross_attentions[0][:, 0], counted)
         if labels is not None:
-            counted = labels != -100
             loss = functional.cross_entropy(logits.float().transpose(1, 2), labels, reduction="sum")
-            if penalty:
-                loss = loss + penalty * uneven_attention(outputs.cross_attentions[0][:, 0], counted)
-            loss = loss / (counted.sum() if num_items_in_batch is None else num_items_in_batch)
-        return Seq2SeqLMOutput(
+            loss = loss if penalty is None else loss + penalty.sum()
+            loss = loss / ((labels != -100).sum() if num_items_in_batch is None else num_items_in_batch)
+        return RnnImageCaptionerOutput(
             loss=loss,
             logits=logits,
             past_key_values=outputs.past_key_values,
             decoder_hidden_states=outputs.decoder_hidden_states,
             cross_attentions=outputs.cross_attentions if output_attentions else None,
             encoder_last_hidden_state=outputs.encoder_last_hidden_state,
+            attention_penalty=penalty,
         )
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
@@ -347,15 +363,15 @@ class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel
         return shifted.masked_fill(shifted == -100, start if pad is None else pad)
 
 
-def uneven_attention(weights: Tensor, counted: Tensor) -> Tensor:
-    """`sum_i (1 - sum_t a_ti)^2`, summed over the captions (Xu et al. 2015, equation 14).
+def uneven_attention(weights: Tensor, counted: Tensor | None) -> Tensor:
+    """`sum_i (1 - sum_t a_ti)^2` of each caption (Xu et al. 2015, equation 14): (batch,).
 
     Args:
         weights: (batch, target, positions).
-        counted: boolean (batch, target), true for the tokens of a caption.
+        counted: (batch, target), true or 1 for the tokens of a caption; None for all.
     """
-    received = (weights * counted[:, :, None]).sum(dim=1)  # (batch, positions)
-    return (1 - received).square().sum()
+    received = (weights if counted is None else weights * counted[:, :, None]).sum(dim=1)  # (batch, positions)
+    return (1 - received).square().sum(dim=1)
 
 
 __all__ = [

@@ -1,0 +1,168 @@
+"""An image processor and a tokenizer: what turns pictures and captions into what a captioner reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tl_toolkit.data.encoding import longest_input
+from tl_toolkit.errors import UserError
+from tl_toolkit.tasks.pair_processing import with_end
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+    from transformers import BaseImageProcessor, PreTrainedTokenizerBase
+
+    from tl_toolkit.training.arguments import ModelArguments
+
+_KIND = "bpe"
+_LARGEST = 64  # pixels of the longer side, where nobody says how large pictures are to be
+_MIDDLE = 0.5  # of the mean and the deviation that pictures are normalised by: from [0, 1] to [-1, 1]
+
+
+@dataclass(frozen=True)
+class CaptionProcessing:
+    """A folder that it was saved to is one for `AutoImageProcessor` and for `AutoTokenizer`."""
+
+    image_processor: BaseImageProcessor
+    tokenizer: PreTrainedTokenizerBase
+
+    def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
+        """`preprocessor_config.json` and the files of the tokenizer."""
+        self.image_processor.save_pretrained(folder, **kwargs)
+        self.tokenizer.save_pretrained(folder, **kwargs)
+
+    @property
+    def num_channels(self) -> int:
+        """Of the pictures that come out: 1 for greyscale."""
+        mean = getattr(self.image_processor, "image_mean", None)
+        return 3 if mean is None else len(mean)
+
+    @property
+    def image_size(self) -> list[int] | None:
+        """Height and width of the pictures that come out; None where the processor is not as simple as that."""
+        size = getattr(self.image_processor, "size", None) or {}
+        return [size["height"], size["width"]] if {"height", "width"} <= set(size) else None
+
+    def pixel_values(self, images: Sequence[Image]) -> Tensor:
+        """Resized and normalised: (batch, num_channels, height, width)."""
+        of_one_mode = [in_channels(image, self.num_channels) for image in images]
+        return self.image_processor(of_one_mode, return_tensors="pt")["pixel_values"]
+
+    def encode(self, captions: Sequence[str], max_length: int | None) -> list[list[int]]:
+        """Ids of each caption, the end of the text behind them, cut to `max_length`."""
+        end = self.tokenizer.eos_token_id
+        limit = longest_input(self.tokenizer, max_length)
+        cut = {"truncation": True, "max_length": limit} if limit is not None else {"truncation": False}
+        ids = self.tokenizer(text_target=list(captions), **cut)["input_ids"]
+        return [own if own and own[-1] == end else [*own[: None if limit is None else limit - 1], end] for own in ids]
+
+    def decode(self, generated: np.ndarray) -> list[str]:
+        """Texts of generated ids (rows, time), filled with -100; without special tokens."""
+        ids = np.where(generated == -100, self.tokenizer.pad_token_id, generated)
+        return self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+
+
+def in_channels(image: Image, num_channels: int) -> Image:
+    """A picture in colour or in grey; what is transparent becomes white."""
+    from PIL import Image as Pillow
+
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Pillow.alpha_composite(Pillow.new("RGBA", image.size, "white"), image)
+    return image.convert("L" if num_channels == 1 else "RGB")
+
+
+def make_caption_processing(
+    arguments: ModelArguments, captions: Iterable[str], example: Image, max_length: int | None
+) -> CaptionProcessing:
+    """The checkpoint's own processing; for a new model one that learns its vocabulary from the captions.
+
+    A new model's pictures have the size and the channels that its configuration is given (`image_size`, `num_channels`)
+    or that its backbone has, else those of the data. They are normalised as the backbone's image processor does it.
+
+    Args:
+        captions: of the training pictures.
+        example: a training picture.
+
+    Raises:
+        UserError: a tokenizer or an image processor that cannot be had.
+    """
+    from tl_toolkit.training.tokenizer import make_tokenizer
+
+    if not arguments.model_type:
+        return load_caption_processing(arguments)
+    named = replace(arguments, tokenizer_name=arguments.tokenizer_name or _KIND)
+    tokenizer = with_end(make_tokenizer(named, lambda: captions, max_length))
+    return CaptionProcessing(_new_image_processor(arguments, example), tokenizer)
+
+
+def _new_image_processor(arguments: ModelArguments, example: Image) -> BaseImageProcessor:
+    from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+    from tl_toolkit.training.config_overrides import parse_overrides
+    from tl_toolkit.training.loading import loading
+    from tl_toolkit.training.model import load_config
+
+    config_class = type(load_config(arguments))
+    overrides = parse_overrides(arguments.config_overrides, config_class)
+    size, channels = overrides.get("image_size"), overrides.get("num_channels")
+    if backbone := overrides.get("backbone"):
+        config = loading(lambda: config_class(**overrides), f"a configuration of {arguments.model_type!r}")
+        size, channels = config.image_size, config.num_channels
+        own = _processor_of(backbone)
+        if own is not None:
+            return own
+    if size is None:
+        scale = min(1.0, _LARGEST / max(example.size))
+        size = [max(1, round(scale * example.height)), max(1, round(scale * example.width))]
+    height, width = (size, size) if isinstance(size, int) else size
+    if channels is None:
+        channels = 1 if example.mode in ("1", "L", "I", "I;16", "F") else 3
+    normal = [_MIDDLE] * channels
+    return ViTImageProcessorPil(size={"height": height, "width": width}, image_mean=normal, image_std=normal)
+
+
+def _processor_of(backbone: str) -> BaseImageProcessor | None:
+    """The image processor that is kept with a backbone, if one is, and if it makes pictures of one size."""
+    from transformers import AutoImageProcessor
+
+    try:
+        found = AutoImageProcessor.from_pretrained(backbone, backend="pil")
+    except (OSError, ValueError, ImportError):
+        return None
+    return found if {"height", "width"} <= set(getattr(found, "size", None) or {}) else None
+
+
+def load_caption_processing(arguments: ModelArguments) -> CaptionProcessing:
+    """The image processor and the tokenizer of a checkpoint.
+
+    Raises:
+        UserError: one of them cannot be found, or the tokenizer has no token for the end of a text.
+    """
+    from transformers import AutoImageProcessor
+
+    from tl_toolkit.training.loading import loading
+    from tl_toolkit.training.location import location_of
+    from tl_toolkit.training.tokenizer import load_tokenizer
+
+    name = arguments.model_name_or_path
+    image_processor = loading(
+        lambda: AutoImageProcessor.from_pretrained(
+            location_of(name),
+            revision=arguments.model_revision,
+            trust_remote_code=arguments.trust_remote_code,
+            backend="pil",  # one that needs no torchvision, and resizes alike wherever the model is used
+        ),
+        f"the image processor of {name!r} (--model_name_or_path)",
+        name,
+    )
+    tokenizer = load_tokenizer(arguments)
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"The tokenizer of {name!r} has no token for the end of a text, which a caption needs.")
+    return CaptionProcessing(image_processor, tokenizer)

@@ -1,0 +1,269 @@
+"""What a picture shows, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tl_toolkit.data.columns import check_texts
+from tl_toolkit.data.sources import Source, load_source
+from tl_toolkit.errors import UserError
+from tl_toolkit.tasks.base import Answers, check_rows
+from tl_toolkit.tasks.caption_columns import CaptionColumns, find_caption_columns
+from tl_toolkit.tasks.caption_processing import CaptionProcessing, load_caption_processing, make_caption_processing
+from tl_toolkit.tasks.generation import GenerationTask, generated_ids
+from tl_toolkit.tasks.parts import assign_parts, named_splits, within_budgets
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset, DatasetDict
+    from PIL.Image import Image
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from tl_toolkit.training.arguments import ModelArguments
+
+
+class Captioning(GenerationTask):
+    """A caption for each picture, judged by BLEU, chrF and exact matches with its references.
+
+    Rows have the columns `row`, `image` and, except where there are only pictures, `captions` (a list). A picture with
+    several captions is learned from with each of them in turn; its loss in evaluations is that of the first, and what
+    is written is held against all.
+
+    Rows name their picture by its place in `images`, where the pictures stay as the files that they came as: pixels
+    are made batch by batch, by the collator, and never for a dataset as a whole.
+    """
+
+    name = "captioning"
+    auto_class: ClassVar[str] = "AutoModelForImageTextToText"
+    collated_columns: ClassVar[tuple[str, ...]] = ("image",)
+    columns: CaptionColumns
+    images: Dataset
+
+    # Rows
+
+    def prepare(self, seed: int) -> DatasetDict:
+        """As in `Task`. Every picture counts as one label; budgets and held-out rows are drawn at random."""
+        from datasets import DatasetDict
+
+        source = load_source(self.arguments)
+        splits = named_splits(list(source.dataset), self.arguments)
+        self.columns = find_caption_columns(source.dataset[splits["train"]].features, self.arguments)
+        if "test" in splits and not self.arguments.test_split_name and not self._has_captions(source, splits["test"]):
+            del splits["test"]  # whose captions its authors keep to themselves
+        captions = {name: self._captions(source.dataset[name], name) for name in splits.values()}
+        starts = self._keep_images(source, list(splits.values()))
+        alike = {name: np.zeros(len(texts), np.int64) for name, texts in captions.items()}
+        every = {name: np.arange(len(texts)) for name, texts in captions.items()}
+        parts = assign_parts(splits, alike, every, self.arguments, seed)
+        parts = within_budgets(parts, alike, self.arguments, seed)
+        self._record = self._describe(source, {role: len(part.rows) for role, part in parts.items()})
+        self._record["dataset"] |= {f"{role}_from": parts[role].origin for role in ("validation", "test")}
+        return DatasetDict(
+            {role: _rows(part.rows, starts[part.split], captions[part.split]) for role, part in parts.items()}
+        )
+
+    def _has_captions(self, source: Source, split: str) -> bool:
+        rows = source.dataset[split]
+        return self.columns.caption in rows.column_names and any(rows[self.columns.caption])
+
+    def _captions(self, rows: Dataset, name: str) -> list[list[str]]:
+        """The captions of each row of a split, at least one."""
+        column = self.columns.caption
+        check_texts(rows, name, [self.columns.image, *([] if column is None else [column])])
+        captions = [[text] if isinstance(text, str) else list(text) for text in rows[column]]
+        for row, own in enumerate(captions):
+            if not own or not all(own):
+                raise UserError(f"Row {row} of split {name!r} has no caption, or an empty one, in column {column!r}.")
+        return captions
+
+    def _keep_images(self, source: Source, names: Sequence[str]) -> dict[str, int]:
+        """Put the pictures of these splits into `images`; returns the place of the first of each."""
+        from datasets import Image, concatenate_datasets
+
+        column, starts, kept = self.columns.image, {}, []
+        for name in names:
+            starts[name] = sum(map(len, kept))
+            kept.append(source.dataset[name].select_columns([column]).cast_column(column, Image(decode=False)))
+        self.images = concatenate_datasets(kept)
+        return starts
+
+    def _describe(self, source: Source, rows: Mapping[str, int]) -> dict[str, Any]:
+        return {
+            "dataset": {
+                **source.record,
+                "columns": {"image": self.columns.image, "caption": self.columns.caption},
+                "rows": dict(rows),
+            },
+            "task": {
+                "name": self.name,
+                "problem_type": None,
+                "labels": None,
+                "main_metric": self.main_metric,
+                "greater_is_better": self.greater_is_better,
+            },
+            "budget": {
+                "label_budget": self.arguments.label_budget,
+                "validation_budget": self.arguments.validation_budget,
+                "train_labels": rows["train"],
+                "validation_labels": rows["validation"],
+            },
+        }
+
+    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
+        """As in `Task`; the column `captions` where there is one."""
+        source = load_source(self.arguments)
+        name = self._prediction_split(source, split)
+        rows = source.dataset[name]
+        self.columns = find_caption_columns(rows.features, self.arguments, caption_required=False)
+        captioned = self.columns.caption is not None and any(rows[self.columns.caption])
+        captions = self._captions(rows, name) if captioned else None
+        starts = self._keep_images(source, [name])
+        return _rows(np.arange(len(rows)), starts[name], captions)
+
+    # From rows to model inputs
+
+    def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> CaptionProcessing:
+        """An image processor and a tokenizer, see `caption_processing`."""
+        train = splits["train"]
+        texts = [text for own in train["captions"] for text in own]
+        example = self.read_image(train[0]["image"])
+        self._processing = make_caption_processing(arguments, texts, example, self.arguments.max_length)
+        return self._processing
+
+    def load_processing(self, arguments: ModelArguments) -> CaptionProcessing:
+        """As in `Task`."""
+        self._processing = load_caption_processing(arguments)
+        return self._processing
+
+    def tokenizer(self, processing: CaptionProcessing) -> PreTrainedTokenizerBase:
+        """The tokenizer of the captions."""
+        return processing.tokenizer
+
+    def config_arguments(self, processing: CaptionProcessing) -> dict[str, Any]:
+        """The size of the pictures, and the token that the decoder starts from."""
+        tokenizer = processing.tokenizer
+        start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        size = {} if processing.image_size is None else {"image_size": processing.image_size}
+        return {**size, "num_channels": processing.num_channels, "decoder_start_token_id": start}
+
+    def encode(self, dataset: DatasetDict, processing: CaptionProcessing, max_length: int | None) -> DatasetDict:
+        """`image` and `length`, and where there are captions `labels` and `reference`.
+
+        The rows of "train" are captions, those of every other split pictures.
+        """
+        import pyarrow as pa
+        from datasets import Dataset, DatasetDict
+
+        encoded = {}
+        for name, split in dataset.items():
+            columns = {"image": split["image"][:], "length": [1] * len(split)}
+            if "captions" in split.column_names:
+                captions = split["captions"][:]
+                taught = captions if name == "train" else [own[:1] for own in captions]
+                columns["image"] = [place for place, own in zip(columns["image"], taught, strict=True) for _ in own]
+                columns["reference"] = [own for own, first in zip(captions, taught, strict=True) for _ in first]
+                labels = processing.encode([text for own in taught for text in own], max_length)
+                columns["labels"] = pa.array(labels, type=pa.list_(pa.int64()))
+                columns["length"] = list(map(len, labels))
+            encoded[name] = Dataset(pa.table(columns))
+        return DatasetDict(encoded)
+
+    def collator(self, processing: CaptionProcessing, model: Any) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+        """Reads the pictures of a batch, pads labels, and makes the decoder's inputs as the model would from labels."""
+        return CaptionCollator(self.read_image, processing, model.prepare_decoder_input_ids_from_labels)
+
+    def read_image(self, place: int) -> Image:
+        """The picture at a place in `images`.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        from datasets import Image
+
+        kept = self.images[place][self.columns.image]
+        try:
+            return Image().decode_example(kept)
+        except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises of broken files
+            raise UserError(
+                f"A picture in column {self.columns.image!r} cannot be read ({kept.get('path') or f'number {place}'}): "
+                f"{' '.join(str(error).split())[:200]}"
+            ) from error
+
+    # Loss and answers
+
+    def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
+        """As in `GenerationTask`, and what a model asks for uneven attention (`attention_penalty`, a row a caption)."""
+        of_tokens = super().loss(label_smoothing)
+
+        def compute(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+            loss = of_tokens(outputs, labels, num_items_in_batch)
+            penalty = outputs.get("attention_penalty")
+            if penalty is None:
+                return loss
+            counted = labels != -100
+            number = counted.sum() if num_items_in_batch is None else num_items_in_batch
+            return loss + (penalty * counted.any(dim=1)).sum() / number
+
+        return compute
+
+    def decode(self, generated: np.ndarray) -> list[str]:
+        """As in `GenerationTask`."""
+        return self._processing.decode(generated)
+
+    def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
+        """Columns `row`, `reference` where there is one (a list where a picture has several), and `prediction`."""
+        import pandas as pd
+
+        written = self.decode(generated_ids(answers))
+        check_rows(len(written), len(split))
+        columns: dict[str, Any] = {"row": split["row"][:]}
+        if "captions" in split.column_names:
+            captions = split["captions"][:]
+            single = all(len(own) == 1 for own in captions)
+            columns["reference"] = [own[0] for own in captions] if single else captions
+        return pd.DataFrame({**columns, "prediction": written})
+
+
+class CaptionCollator:
+    """Makes a batch of encoded rows.
+
+    Args:
+        read_image: from a place to the picture.
+        processing: of pictures and captions.
+        shift: the model's own way from labels to decoder inputs.
+    """
+
+    def __init__(
+        self, read_image: Callable[[int], Image], processing: CaptionProcessing, shift: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.read_image, self.processing, self.shift = read_image, processing, shift
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """`pixel_values`, and where rows have labels those, `decoder_input_ids` and `decoder_attention_mask`."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        batch = {"pixel_values": self.processing.pixel_values([self.read_image(row["image"]) for row in rows])}
+        if "labels" in rows[0]:
+            ids = [torch.tensor(row["labels"]) for row in rows]
+            labels = pad_sequence(ids, batch_first=True, padding_value=-100)
+            batch |= {
+                "labels": labels,
+                "decoder_input_ids": self.shift(labels),
+                "decoder_attention_mask": (labels != -100).long(),
+            }
+        return batch
+
+
+def _rows(rows: np.ndarray, start: int, captions: Sequence[Sequence[str]] | None) -> Dataset:
+    """Rows of a split by their numbers; its pictures stand in `images` from `start` on."""
+    from datasets import Dataset
+
+    columns: dict[str, Any] = {"row": rows.astype(np.int64), "image": (start + rows).astype(np.int64)}
+    if captions is not None:
+        columns["captions"] = [list(captions[row]) for row in rows]
+    return Dataset.from_dict(columns)
