@@ -36,8 +36,8 @@ def test_no_tag_is_outside() -> None:
 
 
 def test_scores_of_a_worked_example() -> None:
-    references = ["B-PER I-PER O B-LOC".split(), "B-ORG O O".split(), "O O".split()]
-    predictions = ["B-PER I-PER O B-ORG".split(), "B-ORG I-ORG O".split(), "O B-LOC".split()]
+    references = [["B-PER", "I-PER", "O", "B-LOC"], ["B-ORG", "O", "O"], ["O", "O"]]
+    predictions = [["B-PER", "I-PER", "O", "B-ORG"], ["B-ORG", "I-ORG", "O"], ["O", "B-LOC"]]
     # 3 are there, 4 predicted, 1 of them right
     assert entity_scores(predictions, references) == pytest.approx((1 / 4, 1 / 3, 2 / 7))
     assert entity_scores(references, references) == (1.0, 1.0, 1.0)

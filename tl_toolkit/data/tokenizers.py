@@ -59,8 +59,9 @@ def build_tokenizer(
         min_frequency: a token (for "bpe", a merge) must be seen this often.
         lowercase: by default True for "word" and False for the others.
         max_length: longest input of the model in tokens, kept as `model_max_length`.
-        more_words: for "word" and "fastai", words that join the vocabulary behind those of the texts, in their order,
-            as far as `vocab_size` allows: words that have vectors are then known although no training text has them.
+        more_words: for "word", "whitespace" and "fastai", words that join the vocabulary behind those of the texts, in
+            their order, as far as `vocab_size` allows: words that have vectors are then known although no training text
+            has them.
 
     Raises:
         UserError: an unknown kind, a size too small, or texts in which nothing is frequent enough.
@@ -89,7 +90,7 @@ def build_tokenizer(
             f"No token for a {kind} tokenizer was found in the training texts: none is there at least "
             f"{min_frequency} times."
         )
-    if kind == "word":
+    if kind in ("word", "whitespace"):
         _extend(tokenizer, more_words, vocab_size)
     limit = {} if max_length is None else {"model_max_length": max_length}
     return PreTrainedTokenizerFast(

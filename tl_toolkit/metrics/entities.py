@@ -55,7 +55,7 @@ def entities(tags: Sequence[str | None]) -> list[Entity]:
 
     The rules are those of conlleval (Tjong Kim Sang and Buchholz 2000), which `seqeval` follows where it is not told
     to be strict. They read IOB1, IOB2 and IOBES alike and make sense of tags that no scheme allows: an entity begins at
-    `B-` and `S-`, at any tag behind `O`, `E-` or `S-`, and where the type changes, so that `O I-PER` is an entity. None,
+    `B-` and `S-`, at any tag behind `O`, `E-` or `S-`, and where the type changes: `O I-PER` is an entity. None,
     and whatever is no tag of an entity, counts as `O`.
     """
     found: list[Entity] = []

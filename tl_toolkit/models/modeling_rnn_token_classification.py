@@ -93,9 +93,9 @@ class RnnForTokenClassification(RnnPreTrainedModel):
                 losses = nn.functional.cross_entropy(logits.transpose(1, 2).float(), labels, reduction="none")
                 log_likelihood = -losses.sum(dim=1)  # cross_entropy gives 0 where there is no label
         loss = None
-        if log_likelihood is not None:
+        if log_likelihood is not None and labels is not None:
             if num_items_in_batch is None:
-                counts = labels != IGNORED
+                counts = labels.ne(IGNORED)
                 if self.crf is not None and attention_mask is not None:
                     counts = counts & attention_mask.bool()
                 num_items_in_batch = counts.sum().clamp(min=1)

@@ -45,7 +45,7 @@ def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
     from tl_toolkit.data.columns import is_list
 
     feature = split.features[column]
-    array = _column(split, column)
+    array = arrow_column(split, column)
     where = f"column {column!r} of split {split_name!r}"
     if not is_list(feature):
         codes, names, declared = _factorise(array, feature, where, rows=None)
@@ -67,6 +67,22 @@ def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
         codes, rows, names = positions[kept], rows[kept], [str(index) for index in range(width)]
     labelled = ~array.is_null().to_numpy(zero_copy_only=False) & (len(values) > 0)
     return NamedLabels(codes, names, rows, labelled, declared)
+
+
+def read_tags(split: Dataset, column: str, split_name: str) -> NamedLabels:
+    """Read a column of lists with a class for each of their places, such as the tags of words.
+
+    Raises:
+        UserError: an id outside the declared classes, or a missing tag in a list.
+    """
+    import pyarrow.compute as pc
+
+    array, where = arrow_column(split, column), f"column {column!r} of split {split_name!r}"
+    values, rows = pc.list_flatten(array), pc.list_parent_indices(array).to_numpy()
+    codes, names, declared = _factorise(values, _inner(split.features[column]), where, rows)
+    if (codes == UNLABELLED).any():
+        raise UserError(f"Row {rows[codes == UNLABELLED][0]} of {where} has a list with a missing tag in it.")
+    return NamedLabels(codes, names, rows, ~array.is_null().to_numpy(zero_copy_only=False), declared)
 
 
 def _multi_hot_width(array: Any, values: Any) -> int:
@@ -107,7 +123,7 @@ def read_numbers(split: Dataset, column: str, split_name: str) -> tuple[np.ndarr
     import pyarrow as pa
 
     where = f"column {column!r} of split {split_name!r}"
-    array = _column(split, column)
+    array = arrow_column(split, column)
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         array = _spelt_numbers(array, where)
     array = array.cast(pa.float64(), safe=False)
@@ -216,7 +232,8 @@ def _spelt_numbers(array: Any, where: str) -> Any:
     return pa.array(numbers, from_pandas=True)
 
 
-def _column(split: Dataset, column: str) -> Any:
+def arrow_column(split: Dataset, column: str) -> Any:
+    """A column as one Arrow array."""
     import pyarrow as pa
 
     array = split.select_columns([column]).with_format("arrow")[:].column(0)

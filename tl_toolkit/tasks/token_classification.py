@@ -1,0 +1,335 @@
+"""What each word of a sentence is: parts of speech, names, or any other tag, one for every word."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tl_toolkit.data.sources import Source, load_source
+from tl_toolkit.data.words import as_read, encode_words, reading_words
+from tl_toolkit.errors import UserError
+from tl_toolkit.metrics.constant import constant_answer
+from tl_toolkit.metrics.entities import entity_scores, tag_scheme
+from tl_toolkit.tasks.base import Answers, Task, check_rows
+from tl_toolkit.tasks.labels import NamedLabels, class_names
+from tl_toolkit.tasks.parts import Part, assign_parts, named_splits, within_budgets
+from tl_toolkit.tasks.word_collator import IGNORED, WordCollator
+from tl_toolkit.tasks.word_columns import WordColumns, find_word_columns, read_word_tags, read_words, tag_ids
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset, DatasetDict
+    from torch import Tensor
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+    from transformers.utils import ModelOutput
+
+    from tl_toolkit.training.arguments import ModelArguments
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 1000
+# What a word that was cut off is answered: a tag that none is.
+_CUT_OFF = -1
+
+
+class TokenClassification(Task):
+    """A tag for each word of a sentence, judged by accuracy and, where tags mark entities, by precision, recall and F1.
+
+    Rows have the columns `row`, `words` and, except where there is only something to predict, `tags` (class ids). Every
+    model is judged on the same words: of those that become several tokens the first one's answer counts, and those that
+    were cut off count as wrong.
+    """
+
+    name = "token-classification"
+    auto_class: ClassVar[str] = "AutoModelForTokenClassification"
+    collated_columns: ClassVar[tuple[str, ...]] = ("pieces",)
+    columns: WordColumns
+    scheme: str | None = None
+    _has_crf = False
+    _has_characters = False
+    _character_vocabulary = ""
+
+    @property
+    def main_metric(self) -> str:  # type: ignore[override]
+        """The metric that selects a model."""
+        return "f1" if self.scheme else "accuracy"
+
+    # Rows
+
+    def prepare(self, seed: int) -> DatasetDict:
+        """As in `Task`. Budgets count sentences; they, and held-out rows, are drawn at random."""
+        from datasets import DatasetDict
+
+        source = load_source(self.arguments)
+        splits = named_splits(list(source.dataset), self.arguments)
+        features = source.dataset[splits["train"]].features
+        self.columns = find_word_columns(features, self.arguments.text_column, self.arguments.label_column)
+        words: dict[str, Any] = {}
+        read: dict[str, NamedLabels] = {}
+        for role, name in list(splits.items()):
+            is_named = role == "train" or getattr(self.arguments, f"{role}_split_name") is not None
+            if not is_named and self.columns.label not in source.dataset[name].column_names:
+                del splits[role]  # such as a test split whose tags its authors keep to themselves
+                continue
+            words[name] = read_words(source.dataset[name], name, self.columns.text)
+            read[name] = read_word_tags(source.dataset[name], name, self.columns, words[name])
+            if not read[name].labelled.any():
+                if is_named:
+                    raise UserError(f"No row of the {role} split {name!r} has tags in column {self.columns.label!r}.")
+                del splits[role], words[name], read[name]
+        self.labels = class_names(list(read.values()))
+        tags = {name: tag_ids(own, self.labels, f"Split {name!r}") for name, own in read.items()}
+        alike = {name: np.zeros(len(own), np.int64) for name, own in tags.items()}
+        labelled = {name: np.flatnonzero(own.labelled) for name, own in read.items()}
+        parts = assign_parts(splits, alike, labelled, self.arguments, seed)
+        parts = within_budgets(parts, alike, self.arguments, seed)
+        trained_on = [tags[parts["train"].split][row] for row in parts["train"].rows]
+        self._see_training_tags(trained_on)
+        self._record = self._describe(source, parts, trained_on)
+        return DatasetDict(
+            {role: _rows(words[part.split], part.rows, tags[part.split]) for role, part in parts.items()}
+        )
+
+    def _see_training_tags(self, tags: list[np.ndarray]) -> None:
+        assert self.labels is not None
+        if not sum(map(len, tags)):
+            raise UserError(f"No training row has a word in column {self.columns.text!r}.")
+        self.scheme = tag_scheme(self.labels, ([self.labels[index] for index in own] for own in tags))
+        seen = set(np.concatenate(tags).tolist())
+        if unseen := [label for index, label in enumerate(self.labels) if index not in seen]:
+            logger.warning(
+                "%d of %d tags are at no training word (the first is %r): they cannot be learned.",
+                len(unseen), len(self.labels), unseen[0],
+            )  # fmt: skip
+
+    def _describe(self, source: Source, parts: dict[str, Part], trained_on: list[np.ndarray]) -> dict[str, Any]:
+        return {
+            "dataset": {
+                **source.record,
+                "columns": {"text": self.columns.text, "text_pair": None, "label": self.columns.label},
+                "rows": {role: len(part.rows) for role, part in parts.items()},
+                "validation_from": parts["validation"].origin,
+                "test_from": parts["test"].origin,
+            },
+            "task": {
+                "name": self.name,
+                "problem_type": None,
+                "labels": self.labels,
+                "tag_scheme": self.scheme,
+                "main_metric": self.main_metric,
+                "greater_is_better": self.greater_is_better,
+            },
+            "budget": {
+                "label_budget": self.arguments.label_budget,
+                "validation_budget": self.arguments.validation_budget,
+                "train_labels": len(parts["train"].rows),
+                "validation_labels": len(parts["validation"].rows),
+                "constant_answer": constant_answer(np.concatenate(trained_on)),
+            },
+        }
+
+    def _adopt(self, config: PreTrainedConfig) -> None:
+        self.labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
+        self.scheme = tag_scheme(self.labels)
+        self._see_config(config)
+
+    def _see_config(self, config: PreTrainedConfig, overrides: Any = ()) -> None:
+        """What of the model decides about inputs and loss: characters, and whether it has a CRF."""
+        of = {**config.to_dict(), **dict(overrides)}
+        self._has_crf = bool(of.get("crf"))
+        self._has_characters = of.get("character_encoder", "none") != "none"
+
+    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
+        """As in `Task`; the column `tags` where every row has them."""
+        source = load_source(self.arguments)
+        name = self._prediction_split(source, split)
+        rows, own = source.dataset[name], self.arguments
+        self.columns = find_word_columns(rows.features, own.text_column, own.label_column, label_required=False)
+        words, tags = read_words(rows, name, self.columns.text), None
+        if self.columns.label is not None:
+            read = read_word_tags(rows, name, self.columns, words)
+            if read.labelled.all():
+                assert self.labels is not None
+                tags = tag_ids(read, self.labels, f"Split {name!r}")
+            elif read.labelled.any():
+                logger.warning("Not all rows of split %r have tags: no metrics are computed.", name)
+        return _rows(words, np.arange(len(rows)), tags)
+
+    # From rows to model inputs
+
+    def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> PreTrainedTokenizerBase:
+        """The tokenizer: for a model from scratch one of the given words (`whitespace`), unless another is named."""
+        from tl_toolkit.training.config_overrides import parse_overrides
+        from tl_toolkit.training.model import load_config
+        from tl_toolkit.training.tokenizer import make_tokenizer
+
+        config = load_config(arguments)
+        self._see_config(config, parse_overrides(arguments.config_overrides, type(config)))
+        if self._has_characters:
+            self._character_vocabulary = _characters(splits["train"]["words"], arguments.tokenizer_min_frequency)
+        if arguments.model_type and not arguments.tokenizer_name:
+            arguments = replace(arguments, tokenizer_name="whitespace")
+        texts = (" ".join(map(as_read, words)) for words in splits["train"]["words"])
+        return reading_words(make_tokenizer(arguments, lambda: texts, self.arguments.max_length))
+
+    def load_processing(self, arguments: ModelArguments) -> PreTrainedTokenizerBase:
+        """The tokenizer."""
+        from tl_toolkit.training.tokenizer import load_tokenizer
+
+        return reading_words(load_tokenizer(arguments))
+
+    def config_arguments(self, processing: PreTrainedTokenizerBase) -> dict[str, Any]:
+        """The tags by id and by name, and the characters of the training words where the model reads them."""
+        assert self.labels is not None
+        return {
+            "num_labels": len(self.labels),
+            "id2label": dict(enumerate(self.labels)),
+            "label2id": {name: index for index, name in enumerate(self.labels)},
+            **({"character_vocabulary": self._character_vocabulary} if self._character_vocabulary else {}),
+        }
+
+    def encode(self, dataset: DatasetDict, processing: PreTrainedTokenizerBase, max_length: int | None) -> DatasetDict:
+        """Token ids of every split, cut to `max_length`, and what is needed to judge the words.
+
+        Columns: what the tokenizer makes, `length`, `places` (the first token of each word that was not cut off), with
+        tags `labels` (of each token: the tag of the word that begins there, or -100) and `tags` (of each word, those
+        cut off too), and for models that read characters `pieces` (of each token: the word that begins there).
+        """
+        from datasets import DatasetDict
+
+        self._processing, self._max_length = processing, max_length
+        encoded = DatasetDict({name: self._encode_split(split) for name, split in dataset.items()})
+        for name, split in dataset.items():
+            cut = sum(map(len, split["words"])) - sum(map(len, encoded[name]["places"]))
+            if cut:
+                logger.warning(
+                    "%d words of %r are behind token %s of their sentence: they are cut off and count as wrong "
+                    "(--max_length).", cut, name, max_length,
+                )  # fmt: skip
+        return encoded
+
+    def _encode_split(self, split: Dataset) -> Dataset:
+        import pyarrow as pa
+        from datasets import Dataset
+
+        columns: dict[str, list[Any]] = {"length": [], "places": []}
+        tagged = "tags" in split.column_names
+        for start in range(0, len(split), _BATCH):
+            batch = split[start : start + _BATCH]
+            for place, one in enumerate(encode_words(batch["words"], self._processing, self._max_length)):
+                length = len(one.inputs["input_ids"])
+                for name, values in {**one.inputs, "length": length, "places": one.places}.items():
+                    columns.setdefault(name, []).append(values)
+                if tagged:
+                    tags = batch["tags"][place]
+                    columns.setdefault("tags", []).append(tags)
+                    columns.setdefault("labels", []).append(_at(one.places, tags, length, IGNORED))
+                if self._has_characters:
+                    words = [as_read(word) for word in batch["words"][place]]
+                    columns.setdefault("pieces", []).append(_at(one.places, words, length, ""))
+        types = {"length": pa.int32(), "labels": pa.list_(pa.int64()), "pieces": pa.list_(pa.string())}
+        arrays = {name: pa.array(own, types.get(name, pa.list_(pa.int32()))) for name, own in columns.items()}
+        return Dataset(pa.table(arrays))
+
+    def collator(self, processing: PreTrainedTokenizerBase, model: Any) -> WordCollator:
+        """Pads tokens, labels and characters."""
+        vocabulary = getattr(model.config, "character_vocabulary", "") if self._has_characters else ""
+        return WordCollator(processing, vocabulary)
+
+    # Loss and answers
+
+    def loss(self, label_smoothing: float) -> Callable[..., Tensor] | None:
+        """The cross-entropy of the labelled tokens; a CRF has its own loss."""
+        from tl_toolkit.tasks.losses import token_mean_loss
+
+        return super().loss(label_smoothing) if self._has_crf else token_mean_loss(label_smoothing)
+
+    def answers(self, outputs: ModelOutput, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The predicted tag of each token (rows, time), and the summed loss of each row (rows,), 0 without labels.
+
+        Of a model that says so itself (`predicted_tags`, `log_likelihood`), of others from the logits.
+        """
+        from tl_toolkit.tasks.losses import row_losses
+
+        logits = outputs["logits"]
+        tags = outputs["predicted_tags"] if "predicted_tags" in outputs else logits.argmax(dim=-1)
+        if labels is None:
+            return tags, logits.new_zeros(len(logits))
+        own = outputs.get("log_likelihood")
+        return tags, row_losses(logits, labels) if own is None else -own
+
+    def metrics(self, answers: Answers, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
+        """The loss of a label, accuracy over all words, and the scores of entities."""
+        assert rows is not None
+        tags, losses = answers
+        predicted = _words_answers(tags, rows["places"], map(len, rows["tags"]))
+        expected = [np.asarray(own) for own in rows["tags"]]
+        right = sum(int((own == true).sum()) for own, true in zip(predicted, expected, strict=True))
+        result = {
+            "loss": float(losses.astype(np.float64).sum() / max(1, int((labels != IGNORED).sum()))),
+            "accuracy": right / max(1, sum(map(len, expected))),
+        }
+        if self.scheme:
+            result |= entity_scores(map(self._named, predicted), map(self._named, expected))._asdict()  # type: ignore[arg-type]
+        return result
+
+    def _named(self, ids: np.ndarray) -> list[str | None]:
+        assert self.labels is not None
+        return [self.labels[index] if index != _CUT_OFF else None for index in ids]
+
+    def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
+        """`row`, `words`, `label` where there are tags, and `prediction`: the names of tags, None for what was cut off."""
+        import pandas as pd
+
+        tags, _ = answers
+        check_rows(len(tags), len(split))
+        columns: dict[str, Any] = {"row": split["row"], "words": split["words"]}
+        if "tags" in split.column_names:
+            columns["label"] = [self._named(own) for own in split["tags"]]
+        places = [
+            one.places
+            for start in range(0, len(split), _BATCH)
+            for one in encode_words(split[start : start + _BATCH]["words"], self._processing, self._max_length)
+        ]
+        predicted = _words_answers(tags, places, map(len, split["words"]))
+        return pd.DataFrame({**columns, "prediction": [self._named(own) for own in predicted]})
+
+
+def _rows(words: Any, rows: np.ndarray, tags: list[np.ndarray] | None) -> Dataset:
+    import pyarrow as pa
+    from datasets import Dataset
+
+    columns = {"row": pa.array(rows.astype(np.int64)), "words": words.take(pa.array(rows))}
+    if tags is not None:
+        columns["tags"] = pa.array([tags[row] for row in rows], pa.list_(pa.int32()))
+    return Dataset(pa.table(columns))
+
+
+def _characters(sentences: Iterable[list[str]], min_frequency: int) -> str:
+    """The characters of the words, the most frequent first."""
+    counts = Counter(character for words in sentences for word in words for character in as_read(word))
+    frequent = [character for character, count in counts.items() if count >= min_frequency]
+    return "".join(sorted(frequent or counts, key=lambda character: (-counts[character], character)))
+
+
+def _at(places: list[int], values: list[Any], length: int, elsewhere: Any) -> list[Any]:
+    """A list of `length` with the first values at `places`."""
+    row = [elsewhere] * length
+    for place, value in zip(places, values, strict=False):  # there are more values where words were cut off
+        row[place] = value
+    return row
+
+
+def _words_answers(tags: np.ndarray, places: Iterable[list[int]], lengths: Iterable[int]) -> list[np.ndarray]:
+    """The answer for each word of each row, from those for its tokens."""
+    answers = []
+    for row, own, length in zip(tags, places, lengths, strict=True):
+        answer = np.full(length, _CUT_OFF)
+        answer[: len(own)] = row[own]
+        answers.append(answer)
+    return answers
