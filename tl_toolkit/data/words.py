@@ -81,7 +81,7 @@ def reading_words(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase
 
 def _tokenize(words: list[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> BatchEncoding:
     options = {"truncation": True, "max_length": max_length} if max_length is not None else {"truncation": False}
-    return tokenizer(words, is_split_into_words=True, **options)
+    return tokenizer(words, is_split_into_words=True, verbose=False, **options)
 
 
 def _beginnings(encoded: BatchEncoding, row: int) -> dict[int, int]:

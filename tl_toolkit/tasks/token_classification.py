@@ -283,7 +283,7 @@ class TokenClassification(Task):
         return [self.labels[index] if index != _CUT_OFF else None for index in ids]
 
     def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
-        """`row`, `words`, `label` where there are tags, and `prediction`: the names of tags, None for what was cut off."""
+        """`row`, `words`, `label` where there are tags, and `prediction`: names of tags, None for what was cut off."""
         import pandas as pd
 
         tags, _ = answers
