@@ -251,7 +251,9 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
         targets, observed = self._scaled("future_values", future_values, mask)
         if targets.shape[1] != self.prediction_length:
             raise ValueError(f"future_values has {targets.shape[1]} steps; prediction_length={self.prediction_length}.")
-        errors = predicted.float() - targets.float()
+        # A half-precision sum over a batch would lose what the optimiser needs.
+        exact = torch.promote_types(predicted.dtype, torch.float32)
+        errors = predicted.to(exact) - targets.to(exact)
         errors = errors.abs() if self.config.forecast_loss == "mae" else errors.square()
         summed = errors.masked_fill(~observed, 0.0).sum()
         return summed / (observed.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
