@@ -52,25 +52,56 @@ def attention_of(
     Raises:
         UserError: the model is no encoder-decoder, has no attention, or not this layer or head.
     """
-    import torch
-
-    name = type(model).__name__
-    if not model.config.is_encoder_decoder:
-        raise UserError(f"{name} is no encoder-decoder: there is no attention of what it writes over what it read.")
+    check_has_alignment(model)
     inputs = tokenizer(text, return_tensors="pt") if inputs is None else inputs
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
-    written = model.generate(**inputs, **generation)[:1]
-    written = written[:, : _length(written[0], model)]
-    outputs = _with_attention(model, **inputs, decoder_input_ids=written[:, :-1])
+    written = model.generate(**inputs, **generation)[0]
+    tokenizers = (tokenizer, target_tokenizer or tokenizer)
+    return alignment_of(model, tokenizers, text, inputs, written, layer=layer, head=head)
+
+
+def alignment_of(
+    model: PreTrainedModel,
+    tokenizers: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase],
+    text: str,
+    inputs: Any,
+    written: Tensor,
+    *,
+    layer: int = -1,
+    head: int | None = None,
+) -> Alignment:
+    """Where an encoder-decoder looks for each token of `written` (time,), which begins with its start token.
+
+    `inputs` are `text` as the first of `tokenizers` encodes it; the second reads what was written. For the other
+    arguments and errors see `attention_of`.
+    """
+    import torch
+
+    check_has_alignment(model)
+    name = type(model).__name__
+    written = written[: _length(written, model)]
+    outputs = _with_attention(model, **inputs, decoder_input_ids=written[None, :-1])
     layers = outputs.cross_attentions
     if not layers or layers[0] is None:
         raise UserError(f"{name} has no attention over the source, or does not hand out its weights.")
     weights = _choose(list(layers), layer, "layer", name)[0].float()
     weights = weights.mean(0) if head is None else _choose(list(weights), head, "head", name)
-    source = pieces_of_text(text, inputs["input_ids"][0].tolist(), tokenizer)
-    target = pieces_of_ids(written[0, 1:].tolist(), target_tokenizer or tokenizer)
+    source = pieces_of_text(text, inputs["input_ids"][0].tolist(), tokenizers[0])
+    target = pieces_of_ids(written[1:].tolist(), tokenizers[1])
     merged = merge_weights(weights.detach().cpu().to(torch.float32), target, source)
     return Alignment([piece.text for piece in source], [piece.text for piece in target], merged)
+
+
+def check_has_alignment(model: PreTrainedModel) -> None:
+    """Refuse a model that does not read one text and write another.
+
+    Raises:
+        UserError: it is no encoder-decoder.
+    """
+    if not model.config.is_encoder_decoder:
+        raise UserError(
+            f"{type(model).__name__} is no encoder-decoder: there is no attention of what it writes over what it read."
+        )
 
 
 def _with_attention(model: PreTrainedModel, **inputs: Any) -> Any:
