@@ -11,6 +11,7 @@ from transformers import initialization as init
 from transformers.modeling_outputs import Seq2SeqLMOutput, Seq2SeqModelOutput
 from transformers.utils.generic import can_return_tuple
 
+from .chunked_cross_entropy import IGNORED, chunked_cross_entropy
 from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
 from .rnn_decoder import RnnDecoder, decoder_arguments
 from .rnn_decoder_cache import RnnDecoderCache
@@ -220,6 +221,7 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         logits_to_keep: int | Tensor = 0,
+        skip_logits: bool | None = None,
         **kwargs: Any,
     ) -> Seq2SeqLMOutput:
         """Score the target's tokens; arguments as in `RnnEncoderDecoderModel`.
@@ -228,6 +230,8 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
             labels: (batch, target), -100 where there is nothing to learn. Without decoder inputs they are shifted right
                 behind `decoder_start_token_id` and become those.
             logits_to_keep: compute the logits of the last so many positions only (0: all), or of these positions.
+            skip_logits: return no logits beside a loss, which is then computed from the positions with a label alone,
+                and without ever holding all logits. Default: in training mode.
 
         Returns:
             `loss`: the mean cross-entropy, or with `num_items_in_batch` the sum divided by it; `logits` (rows, target,
@@ -251,10 +255,16 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
             decoder_inputs_embeds=decoder_inputs_embeds,
             use_cache=use_cache,
         )
+        if skip_logits is None:
+            skip_logits = self.training and labels is not None
+        # An output layer that an adapter has wrapped is more than its matrix.
+        skip_logits = skip_logits and type(self.lm_head) is nn.Linear
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.score(outputs.last_hidden_state[:, kept])
+        logits = None if skip_logits else self.lm_head(self.read_out(outputs.last_hidden_state[:, kept]))
         loss = None
-        if labels is not None:
+        if labels is not None and skip_logits:
+            loss = self._loss(outputs.last_hidden_state, labels, kwargs.get("num_items_in_batch"))
+        elif labels is not None:
             # The labels stand where the logits stand: they must not be shifted again.
             kwargs["shift_labels"] = labels
             vocab_size = self.config.target_vocab_size
@@ -269,10 +279,20 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
             encoder_hidden_states=outputs.encoder_hidden_states,
         )
 
-    def score(self, hidden_states: Tensor) -> Tensor:
-        """Logits of the target's vocabulary: (rows, target, hidden_size) -> (rows, target, vocabulary)."""
+    def read_out(self, hidden_states: Tensor) -> Tensor:
+        """What the output layer reads: (…, hidden_size) -> (…, features of the output layer)."""
         hidden_states = self.dropout(hidden_states)
-        return self.lm_head(hidden_states if self.projection is None else self.projection(hidden_states))
+        return hidden_states if self.projection is None else self.projection(hidden_states)
+
+    def _loss(self, hidden_states: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+        """The loss of `forward` without its logits."""
+        labels = labels.to(hidden_states.device).flatten()
+        chosen = (labels != IGNORED).nonzero().squeeze(1)
+        read = self.read_out(hidden_states.flatten(0, 1).index_select(0, chosen))
+        summed = chunked_cross_entropy(read, self.lm_head.weight, self.lm_head.bias, labels[chosen])
+        if num_items_in_batch is None:
+            return summed / len(chosen)
+        return summed / torch.as_tensor(num_items_in_batch, device=summed.device)
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """Labels shifted right behind `decoder_start_token_id`, with `pad_token_id` for -100: (batch, target)."""

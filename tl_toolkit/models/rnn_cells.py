@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,9 +9,59 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 State = tuple[Tensor, ...]
-# From what is known of the gates (batch, gates x hidden_size) or (gates x hidden_size,), further inputs and the state
-# (h, and c for an LSTM) to the new state.
-Step = Callable[[Tensor, Tensor, State], State]
+
+
+class LoopLinear:
+    """`base_t + sum_k x_tk W_k^T` at one position after another, with weight gradients that are made at once.
+
+    What autograd would do, it would do at every position: a small product for the gradient of each matrix, and a sum
+    over all its entries. The gradient of `base_t` is that of the result, so that all of them together with all inputs
+    are one product for each matrix after the loop.
+
+    Args:
+        base: (time, rows, size), what is known of the results before the loop.
+        weights: matrices (size, features).
+    """
+
+    def __init__(self, base: Tensor, *weights: Tensor) -> None:
+        self.inputs: list[tuple[Tensor, ...]] = []
+        self.is_learning = torch.is_grad_enabled() and any(weight.requires_grad for weight in weights)
+        if self.is_learning:
+            base = _WeightGradients.apply(base, self.inputs, *weights)
+        self.base = base.unbind(0)
+        self.matrices = [weight.detach().t() for weight in weights]
+
+    def __call__(self, position: int, *inputs: Tensor) -> Tensor:
+        """(rows, features) for each matrix -> (rows, size)."""
+        if self.is_learning:
+            self.inputs.append(tuple(tensor.detach() for tensor in inputs))
+        result = self.base[position]
+        for tensor, matrix in zip(inputs, self.matrices, strict=True):
+            result = torch.addmm(result, tensor, matrix)
+        return result
+
+
+class _WeightGradients(torch.autograd.Function):
+    """Hands `base` on, and on the way back makes the gradients of `LoopLinear`'s matrices."""
+
+    @staticmethod
+    def forward(ctx: Any, base: Tensor, inputs: list[tuple[Tensor, ...]], *weights: Tensor) -> Tensor:
+        ctx.inputs = inputs
+        ctx.dtypes = [weight.dtype for weight in weights]
+        return base.view_as(base)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, base_grad: Tensor) -> tuple[Any, ...]:
+        by_row = base_grad.flatten(0, 1)  # (time x rows, size)
+        weight_grads: list[Tensor | None] = []
+        for index, dtype in enumerate(ctx.dtypes):
+            if not ctx.needs_input_grad[2 + index]:
+                weight_grads.append(None)
+                continue
+            inputs = torch.cat([of_position[index] for of_position in ctx.inputs]).to(by_row.dtype)
+            weight_grads.append((by_row.t() @ inputs).to(dtype))
+        return base_grad, None, *weight_grads
 
 
 def known_gates(cell: nn.RNNBase, inputs: Tensor) -> Tensor:
@@ -31,39 +80,42 @@ def known_bias(cell: nn.RNNBase) -> Tensor:
     return bias if isinstance(cell, nn.GRU) else bias + cell.bias_hh_l0
 
 
-def make_step(cell: nn.RNNBase, num_known: int) -> Step:
-    """A step of a cell, with the matrices laid out once for all positions.
+class CellSteps:
+    """Steps of one recurrent layer, whose inputs beside the known ones come up one position after another.
 
-    The first `num_known` columns of the input matrix are those that `known_gates` has dealt with. The equations are
-    those of `torch.nn.LSTM`, `GRU` and `RNN`.
+    The equations are those of `torch.nn.LSTM`, `GRU` and `RNN`.
+
+    Args:
+        cell: the layer.
+        gates: (time, rows, gates x hidden_size) from `known_gates`, or what `known_bias` gives, expanded to that.
+        num_known: so many columns of the input matrix have been dealt with there.
     """
-    input_weight: Any = cell.weight_ih_l0
-    recurrent_weight: Any = cell.weight_hh_l0
-    input_matrix, recurrent_matrix = input_weight[:, num_known:].t(), recurrent_weight.t()
-    if isinstance(cell, nn.LSTM):
 
-        def step(gates: Tensor, inputs: Tensor, state: State) -> State:
-            h, c = state
-            gates = torch.addmm(torch.addmm(gates, inputs, input_matrix), h, recurrent_matrix)
-            i, f, g, o = gates.chunk(4, dim=1)
-            c = torch.addcmul(f.sigmoid() * c, i.sigmoid(), g.tanh())
-            return o.sigmoid() * c.tanh(), c
+    def __init__(self, cell: nn.RNNBase, gates: Tensor, num_known: int) -> None:
+        self.cell = cell
+        input_weight: Any = cell.weight_ih_l0
+        recurrent_weight: Any = cell.weight_hh_l0
+        input_weight = input_weight[:, num_known:]
+        self.is_gru = isinstance(cell, nn.GRU)
+        if self.is_gru:
+            bias: Any = cell.bias_hh_l0
+            self.from_inputs = LoopLinear(gates, input_weight)
+            self.from_state = LoopLinear(bias.expand_as(gates), recurrent_weight)
+        else:
+            self.gates = LoopLinear(gates, input_weight, recurrent_weight)
 
-    elif isinstance(cell, nn.GRU):
-        recurrent_bias, size = cell.bias_hh_l0, 2 * cell.hidden_size
-
-        def step(gates: Tensor, inputs: Tensor, state: State) -> State:
+    def __call__(self, position: int, inputs: Tensor, state: State) -> State:
+        """The state after reading `inputs` (rows, features) at a position."""
+        if self.is_gru:
             (h,) = state
-            gates = torch.addmm(gates, inputs, input_matrix)
-            recurrent = torch.addmm(recurrent_bias, h, recurrent_matrix)
+            size = 2 * h.shape[1]
+            gates, recurrent = self.from_inputs(position, inputs), self.from_state(position, h)
             r, z = (gates[:, :size] + recurrent[:, :size]).sigmoid().chunk(2, dim=1)
             n = torch.addcmul(gates[:, size:], r, recurrent[:, size:]).tanh()
             return (n + z * (h - n),)
-
-    else:
-        activation = torch.relu if cell.nonlinearity == "relu" else torch.tanh
-
-        def step(gates: Tensor, inputs: Tensor, state: State) -> State:
-            return (activation(torch.addmm(torch.addmm(gates, inputs, input_matrix), state[0], recurrent_matrix)),)
-
-    return step
+        gates = self.gates(position, inputs, state[0])
+        if isinstance(self.cell, nn.LSTM):
+            i, f, g, o = gates.chunk(4, dim=1)
+            c = torch.addcmul(f.sigmoid() * state[1], i.sigmoid(), g.tanh())
+            return o.sigmoid() * c.tanh(), c
+        return (torch.relu(gates) if self.cell.nonlinearity == "relu" else torch.tanh(gates),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from .rnn_attention import AttentionMemory, make_attention
 from .rnn_cache import keep_state_of_empty_rows
-from .rnn_cells import known_bias, known_gates, make_step
+from .rnn_cells import CellSteps, LoopLinear, known_bias, known_gates
 from .rnn_decoder_cache import RnnDecoderCache
 from .rnn_layers import RnnLayer, TokenOrder, run_cell
 
@@ -188,11 +189,11 @@ class RnnDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, State]:
         """The first layer with Bahdanau's attention: states, contexts and weights of all positions, and the state."""
         cell = self.layers[0].forward_cell
-        step = make_step(cell, inputs.shape[2])
+        step = CellSteps(cell, known_gates(cell, inputs.transpose(0, 1)), inputs.shape[2])
         hidden, contexts, weights = [], [], []
-        for position, gates in enumerate(known_gates(cell, inputs.transpose(0, 1)).unbind(0)):
+        for position in range(inputs.shape[1]):
             context, weight = self.attention(state[0][:, None], memory)
-            new_state = step(gates, context[:, 0], state)
+            new_state = step(position, context[:, 0], state)
             state = new_state if order is None else keep_after_end(new_state, state, order, position)
             hidden.append(new_state[0])
             contexts.append(context)
@@ -204,21 +205,23 @@ class RnnDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor, list[Tensor], list[State], Tensor]:
         """All layers with input feeding: vectors, weights, the layers' outputs, and the states."""
         cells = [layer.forward_cell for layer in self.layers]
-        steps = [make_step(cell, 0 if index else inputs.shape[2]) for index, cell in enumerate(cells)]
-        biases = [known_bias(cell) for cell in cells[1:]]
+        rows, target, known_size = inputs.shape
+        steps = [CellSteps(cells[0], known_gates(cells[0], inputs.transpose(0, 1)), known_size)]
+        steps += [CellSteps(cell, known_bias(cell).expand(target, rows, -1), 0) for cell in cells[1:]]
+        combine = self._combine_in_loop(target, rows, memory.values)
         dropout = self.hidden_dropout.p if self.training else 0.0
         vectors, weights = [], []
         hidden: list[list[Tensor]] = [[] for _ in cells]
-        for position, gates in enumerate(known_gates(cells[0], inputs.transpose(0, 1)).unbind(0)):
+        for position in range(target):
             new_states, below = [], vector
-            for index, (step, gate) in enumerate(zip(steps, [gates, *biases], strict=True)):
+            for index, step in enumerate(steps):
                 if index and dropout:
                     below = functional.dropout(below, dropout)
-                new_states.append(step(gate, below, states[index]))
+                new_states.append(step(position, below, states[index]))
                 below = new_states[-1][0]
                 hidden[index].append(below)
             context, weight = self.attention(below[:, None], memory)
-            new_vector = torch.tanh(self.readout(torch.cat([context[:, 0], below], dim=1)))
+            new_vector = torch.tanh(combine(position, context[:, 0], below))
             vectors.append(new_vector)
             weights.append(weight)
             if order is not None:
@@ -227,6 +230,14 @@ class RnnDecoder(nn.Module):
             states, vector = new_states, new_vector
         layer_outputs = [torch.stack(of_layer, dim=1) for of_layer in hidden]
         return torch.stack(vectors, dim=1), torch.cat(weights, dim=1), layer_outputs, states, vector
+
+    def _combine_in_loop(self, target: int, rows: int, values: Tensor) -> Callable[[int, Tensor, Tensor], Tensor]:
+        """`W_c [c_t; h_t]` of Luong's equation 5, one position after another."""
+        readout: Any = self.readout
+        if type(readout) is not nn.Linear:  # one that an adapter has wrapped is more than its matrix
+            return lambda position, context, hidden: readout(torch.cat([context, hidden], dim=1))
+        parts = readout.weight.split([values.shape[2], self.hidden_size], dim=1)
+        return LoopLinear(values.new_zeros(1).expand(target, rows, self.hidden_size), *parts)
 
 
 def run_layer(
