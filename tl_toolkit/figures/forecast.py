@@ -73,7 +73,7 @@ def _figure(
     if np.issubdtype(times.dtype, np.datetime64):
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-        locator = AutoDateLocator(maxticks=8)
+        locator = AutoDateLocator(minticks=3, maxticks=8)
         strips[-1].xaxis.set_major_locator(locator)
         strips[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))
     return figure
