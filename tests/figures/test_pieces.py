@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from tl_toolkit.data.tokenizers import build_tokenizer
-from tl_toolkit.figures.pieces import Piece, merge_weights, pieces_of_ids, pieces_of_text
+from tl_toolkit.figures.pieces import Piece, merge_weights, pieces_of_ids, pieces_of_text, words_of
 
 TEXT = "मैं घर । größe 😀"
 
@@ -49,7 +49,8 @@ def test_words_are_those_of_the_text_unknown_ones_too() -> None:
     tokenizer = tokenizer_of("word", "the cat's ears")
     ids = [*tokenizer("The cat's nose").input_ids, tokenizer.eos_token_id]
     pieces = pieces_of_text("The cat's nose", ids, tokenizer)
-    assert [piece.text for piece in pieces] == ["The", "cat", "'s", "nose", "<eos>"]
+    assert [piece.text for piece in pieces] == ["The", " cat", "'s", " nose", "<eos>"]
+    assert [piece.text for piece in words_of(pieces)] == ["The", " cat's", " nose", "<eos>"]
     assert [piece.text.strip() for piece in pieces_of_ids(ids, tokenizer)] == ["the", "cat", "'s", "<unk>", "<eos>"]
 
 
@@ -58,6 +59,17 @@ def test_characters_are_shown_one_by_one() -> None:
     ids = tokenizer(TEXT).input_ids
     assert [piece.text for piece in pieces_of_text(TEXT, ids, tokenizer)] == list(TEXT)
     assert [piece.text for piece in pieces_of_ids(ids, tokenizer)] == list(TEXT)
+
+
+def test_words_are_joined_from_pieces_of_every_kind() -> None:
+    text = "कल घर गए"
+    for kind, size in (("char", 300), ("bpe", 260), ("bpe", 290)):
+        tokenizer = tokenizer_of(kind, text, size=size)
+        ids = [tokenizer.bos_token_id, *tokenizer(text).input_ids, tokenizer.eos_token_id]
+        words = words_of(pieces_of_ids(ids, tokenizer))
+        assert [word.text for word in words] == ["<bos>", "कल", " घर", " गए", "<eos>"]
+        assert [place for word in words for place in word.tokens] == list(range(len(ids)))
+        assert [word.special for word in words] == [True, False, False, False, True]
 
 
 def test_ids_of_another_text_are_decoded() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError
-from .pieces import merge_weights, pieces_of_ids, pieces_of_text
+from .pieces import merge_weights, pieces_of_ids, pieces_of_text, words_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +35,7 @@ def attention_of(
     inputs: Any = None,
     layer: int = -1,
     head: int | None = None,
+    words: bool = False,
     **generation: Any,
 ) -> Alignment:
     """Let an encoder-decoder write its answer to `text`, and read off where it looked.
@@ -47,6 +48,7 @@ def attention_of(
         inputs: encoded `text` (tensors with one row); by default what `tokenizer` makes of it.
         layer: of the decoder, counted from 0, or from -1 backwards.
         head: one head instead of the average over all.
+        words: join the tokens of a word.
         **generation: what `generate` takes, such as `num_beams`.
 
     Raises:
@@ -57,7 +59,7 @@ def attention_of(
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
     written = model.generate(**inputs, **generation)[0]
     tokenizers = (tokenizer, target_tokenizer or tokenizer)
-    return alignment_of(model, tokenizers, text, inputs, written, layer=layer, head=head)
+    return alignment_of(model, tokenizers, text, inputs, written, layer=layer, head=head, words=words)
 
 
 def alignment_of(
@@ -69,27 +71,42 @@ def alignment_of(
     *,
     layer: int = -1,
     head: int | None = None,
+    words: bool = False,
 ) -> Alignment:
     """Where an encoder-decoder looks for each token of `written` (time,), which begins with its start token.
 
     `inputs` are `text` as the first of `tokenizers` encodes it; the second reads what was written. For the other
     arguments and errors see `attention_of`.
     """
-    import torch
+    ids, weights = cross_attention(model, inputs, written, layer=layer, head=head)
+    source = pieces_of_text(text, inputs["input_ids"][0].tolist(), tokenizers[0])
+    target = pieces_of_ids(ids, tokenizers[1])
+    if words:
+        source, target = words_of(source), words_of(target)
+    merged = merge_weights(weights, target, source)
+    return Alignment([piece.text for piece in source], [piece.text for piece in target], merged)
 
+
+def cross_attention(
+    model: PreTrainedModel, inputs: Any, written: Tensor, *, layer: int = -1, head: int | None = None
+) -> tuple[list[int], Tensor]:
+    """The ids behind the start token of `written` (time,), up to the end of the text, and the attention of each.
+
+    Returns:
+        the ids, and weights (ids, source) in float32, on the CPU.
+
+    Raises:
+        UserError: as `attention_of`.
+    """
     check_has_alignment(model)
     name = type(model).__name__
     written = written[: _length(written, model)]
-    outputs = _with_attention(model, **inputs, decoder_input_ids=written[None, :-1])
-    layers = outputs.cross_attentions
+    layers = _with_attention(model, **inputs, decoder_input_ids=written[None, :-1]).cross_attentions
     if not layers or layers[0] is None:
         raise UserError(f"{name} has no attention over the source, or does not hand out its weights.")
     weights = _choose(list(layers), layer, "layer", name)[0].float()
     weights = weights.mean(0) if head is None else _choose(list(weights), head, "head", name)
-    source = pieces_of_text(text, inputs["input_ids"][0].tolist(), tokenizers[0])
-    target = pieces_of_ids(written[1:].tolist(), tokenizers[1])
-    merged = merge_weights(weights.detach().cpu().to(torch.float32), target, source)
-    return Alignment([piece.text for piece in source], [piece.text for piece in target], merged)
+    return written[1:].tolist(), weights.detach().cpu()
 
 
 def check_has_alignment(model: PreTrainedModel) -> None:

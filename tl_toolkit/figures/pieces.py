@@ -13,10 +13,14 @@ _INCOMPLETE = "\ufffd"  # what a decoder shows of bytes that are no whole charac
 
 
 class Piece(NamedTuple):
-    """A part of a text and the positions of its tokens, mostly one; special tokens are shown by their names."""
+    """A part of a text, with the space before it, and the positions of its tokens, mostly one.
+
+    Special tokens are no part of the text, and are shown by their names.
+    """
 
     text: str
     tokens: range
+    special: bool = False
 
 
 def pieces_of_text(text: str, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[Piece]:
@@ -39,12 +43,12 @@ def pieces_of_text(text: str, ids: Sequence[int], tokenizer: PreTrainedTokenizer
     end = 0  # of the last piece, in the text
     for position, (start, stop) in enumerate(offsets):
         if start == stop:
-            pieces.append(Piece(_name(ids[position], tokenizer), range(position, position + 1)))
-        elif start < end and pieces:
+            pieces.append(Piece(_name(ids[position], tokenizer), range(position, position + 1), special=True))
+        elif start < end and pieces and not pieces[-1].special:
             first = pieces[-1].tokens.start
             pieces[-1] = Piece(pieces[-1].text + text[end:stop], range(first, position + 1))
         else:
-            pieces.append(Piece(text[start:stop], range(position, position + 1)))
+            pieces.append(Piece(text[end:stop], range(position, position + 1)))
         end = max(end, stop)
     return pieces
 
@@ -61,7 +65,7 @@ def pieces_of_ids(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> lis
         if index in special:
             if start < position:
                 pieces.append(Piece(_added(ids, first, start, position, tokenizer), range(start, position)))
-            pieces.append(Piece(_name(index, tokenizer), range(position, position + 1)))
+            pieces.append(Piece(_name(index, tokenizer), range(position, position + 1), special=True))
             first = start = position + 1
             continue
         added = _added(ids, first, start, position + 1, tokenizer)
@@ -71,6 +75,18 @@ def pieces_of_ids(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> lis
     if start < len(ids):
         pieces.append(Piece(_added(ids, first, start, len(ids), tokenizer), range(start, len(ids))))
     return pieces
+
+
+def words_of(pieces: Sequence[Piece]) -> list[Piece]:
+    """Pieces joined to what stands between spaces."""
+    words: list[Piece] = []
+    for piece in pieces:
+        last = words[-1] if words else None
+        if last is None or last.special or piece.special or piece.text[:1].isspace():
+            words.append(piece)
+        else:
+            words[-1] = Piece(last.text + piece.text, range(last.tokens.start, piece.tokens.stop))
+    return words
 
 
 def merge_weights(weights: Tensor, target: Sequence[Piece], source: Sequence[Piece]) -> Tensor:

@@ -14,6 +14,7 @@ from .progress_bars import without_progress_bars
 from .tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -151,14 +152,65 @@ def _translate(arguments: GenerateArguments, model_arguments: ModelArguments, te
             from ..figures.alignment import alignment_of
             from ..figures.attention_map import draw_attention_map
 
-            shown = alignment_of(model, tokenizers, prefixed, inputs, found[0], layer=arguments.attention_layer)
+            how: Any = {"layer": arguments.attention_layer, "words": arguments.attention_words}
+            shown = alignment_of(model, tokenizers, prefixed, inputs, found[0], **how)
             draw_attention_map(shown.source, shown.target, shown.weights, arguments.attention_map)
         for written, sequence in zip(processing.decode(found.cpu().numpy()), found, strict=True):
             yield Result(text, written, _score(model, sequence.tolist(), 1, inputs) if arguments.json else None)
 
 
 def _describe(arguments: GenerateArguments, model_arguments: ModelArguments, images: list[str]) -> Iterator[Result]:
-    raise UserError("Models that describe images are not supported yet.")
+    from ..tasks.caption_processing import load_caption_processing
+
+    processing = load_caption_processing(model_arguments)
+    model = _load(model_arguments, "AutoModelForImageTextToText", processing.tokenizer, arguments)
+    for file in images:
+        image = _open(file)
+        inputs = {"pixel_values": processing.pixel_values([image]).to(model.device)}
+        options = arguments.generation()
+        found = _written(lambda inputs=inputs, options=options: model.generate(**inputs, **options), arguments)
+        if arguments.attention_map:
+            _draw_over(image, model, processing.tokenizer, inputs, found[0], arguments)
+        for written, sequence in zip(processing.decode(found.cpu().numpy()), found, strict=True):
+            yield Result(file, written, _score(model, sequence.tolist(), 1, inputs) if arguments.json else None)
+
+
+def _open(file: str) -> Image:
+    from PIL import Image as Pillow
+    from PIL import ImageOps
+
+    try:
+        with Pillow.open(file) as image:
+            return ImageOps.exif_transpose(image)
+    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises of broken files
+        raise UserError(f"The image {file!r} cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def _draw_over(
+    image: Image,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Any,
+    written: Tensor,
+    arguments: GenerateArguments,
+) -> None:
+    from ..figures.alignment import cross_attention
+    from ..figures.attention_over_image import draw_attention_over_image
+    from ..figures.pieces import Piece, merge_weights, pieces_of_ids, words_of
+
+    if not hasattr(model, "grid_size"):
+        raise UserError(
+            f"{type(model).__name__} does not tell which of its positions is which part of the image, so that no "
+            "--attention_map can be drawn; rnn_image_captioner does."
+        )
+    ids, weights = cross_attention(model, inputs, written, layer=arguments.attention_layer)
+    words = [word for word in words_of(pieces_of_ids(ids, tokenizer)) if not word.special]
+    if not words:
+        raise UserError("The model wrote no word that an --attention_map could be drawn for.")
+    merged = merge_weights(weights, words, [Piece("", range(n, n + 1)) for n in range(weights.shape[1])])
+    grid = merged.reshape(len(words), *model.grid_size(weights.shape[1]))
+    names = [word.text.strip() for word in words]
+    draw_attention_over_image(image, names, grid.numpy(), str(arguments.attention_map))
 
 
 # --- what they share ------------------------------------------------------------------------------------------------

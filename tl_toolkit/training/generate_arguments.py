@@ -81,6 +81,9 @@ class GenerateArguments:
     attention_layer: int = field(
         default=-1, metadata={"help": "The layer whose attention is drawn, averaged over its heads; -1 is the last."}
     )
+    attention_words: bool = field(
+        default=False, metadata={"help": "Draw the attention between words instead of tokens; captions always do."}
+    )
     json: bool = field(
         default=False,
         metadata={
