@@ -286,6 +286,10 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
 
     def _loss(self, hidden_states: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
         """The loss of `forward` without its logits."""
+        if labels.shape != hidden_states.shape[:2]:
+            raise ValueError(
+                f"labels {tuple(labels.shape)} must be of the shape of the decoder inputs, {tuple(hidden_states.shape[:2])}."
+            )
         labels = labels.to(hidden_states.device).flatten()
         chosen = (labels != IGNORED).nonzero().squeeze(1)
         read = self.read_out(hidden_states.flatten(0, 1).index_select(0, chosen))
