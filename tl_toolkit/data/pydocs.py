@@ -7,7 +7,6 @@ depend on the versions of the libraries alone; see `pydocs_record`.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -16,16 +15,14 @@ import json
 import os
 import platform
 import re
-import shutil
 import sysconfig
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tl_toolkit.data import docstrings
-from tl_toolkit.data.cache import cache_folder
+from tl_toolkit.data.cache import built_folder, read_table
 from tl_toolkit.errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
@@ -278,63 +275,31 @@ def _collector_version() -> str:
 
 
 def _built_folder() -> Path:
-    """The cache folder with the rows for the installed versions; built by one process while others wait."""
-    from filelock import FileLock
-
+    """The cache folder with the rows for the installed versions."""
     versions = _library_versions()
-    key = hashlib.sha256(json.dumps([versions, _collector_version()], sort_keys=True).encode()).hexdigest()[:16]
-    parent = cache_folder() / "pydocs"
-    folder = parent / key
-    if folder.is_dir():
-        return folder
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(parent / "lock"):
-            if not folder.is_dir():
-                # Whoever holds the lock is alone: what lies here under a temporary name, a killed process left.
-                for left in parent.glob("*.tmp"):
-                    shutil.rmtree(left, ignore_errors=True)
-                _write(build_rows(_collect()), versions, folder)
-    except OSError as error:
-        raise UserError(
-            f"The dataset 'builtin:pydocs' cannot be written to the cache folder {parent}: {error.strerror or error}. "
-            "The environment variable TL_TOOLKIT_CACHE names another folder."
-        ) from error
-    return folder
+    return built_folder(
+        "pydocs", [versions, _collector_version()], lambda folder: _write(build_rows(_collect()), versions, folder)
+    )
 
 
 def _write(rows: Mapping[str, Splits], versions: Mapping[str, str], folder: Path) -> None:
-    """Both configurations and their record in `folder`, which appears whole or not at all."""
+    """Both configurations and their record."""
     import pyarrow
     import pyarrow.parquet
 
-    temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", suffix=".tmp", dir=folder.parent))
-    try:
-        for config, splits in rows.items():
-            for split, held in splits.items():
-                columns: dict[str, Any] = {"text": held}
-                if config == "classification":
-                    columns = {"text": [text for text, _ in held], "label": [label for _, label in held]}
-                pyarrow.parquet.write_table(pyarrow.table(columns), temporary / f"{config}-{split}.parquet")
-        record = {"fingerprint": fingerprint(rows), "versions": dict(versions)}
-        (temporary / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        for file in temporary.iterdir():
-            with open(file, "rb") as stream, contextlib.suppress(OSError):
-                os.fsync(stream.fileno())
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    for config, splits in rows.items():
+        for split, held in splits.items():
+            columns: dict[str, Any] = {"text": held}
+            if config == "classification":
+                columns = {"text": [text for text, _ in held], "label": [label for _, label in held]}
+            pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"{config}-{split}.parquet")
+    record = {"fingerprint": fingerprint(rows), "versions": dict(versions)}
+    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _read(file: Path, split: str) -> Any:
-    import pyarrow.parquet
     from datasets import ClassLabel, Dataset, Features, NamedSplit, Value
 
-    try:
-        columns = pyarrow.parquet.read_table(file).to_pydict()
-    except (OSError, pyarrow.ArrowInvalid) as error:
-        raise UserError(
-            f"The cached rows of 'builtin:pydocs' in {file} cannot be read; delete {file.parent}."
-        ) from error
+    columns = read_table(file, "pydocs").to_pydict()
     features = {"text": Value("string"), "label": ClassLabel(names=list(LIBRARIES))}
     return Dataset.from_dict(columns, Features({name: features[name] for name in columns}), split=NamedSplit(split))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tl_toolkit.training.arguments import DataArguments
 
-BUILT_IN = ("dates", "digits", "pydocs", "stocks")
+BUILT_IN = ("dates", "digits", "pydocs", "pytokens", "stocks")
 """Each is a module of this package, with `load_<name>(config)` and `<name>_record()`, which gives the versions behind
 the rows and may give their fingerprint."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")

@@ -1,0 +1,280 @@
+"""`builtin:pytokens`: sentences to tag that every Python carries, the lines of its own standard library.
+
+A row is a logical line; its words are the tokens, and the tag of a name is its role in the syntax tree: whether it is
+read, assigned, called, a method, an attribute, a parameter, and so on. What a token looks like says little about that.
+The rows depend on the version of Python alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import keyword
+import platform
+import sysconfig
+import tokenize
+import warnings
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tl_toolkit.data.cache import built_folder, read_table
+from tl_toolkit.data.docstrings import python_files
+from tl_toolkit.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+TAGS = (
+    "keyword", "constant", "number", "string", "operator",
+    "name", "assigned", "call", "attribute", "method", "parameter", "argument", "function", "class", "module",
+    "imported",
+)  # fmt: skip
+"""The tags: kinds of tokens, and from `name` on the roles of names."""
+
+LENGTHS = range(4, 41)
+"""How many tokens a line may have to become a row."""
+
+LINES_PER_FILE = 60
+"""The most rows of one file: no few long modules make up the dataset."""
+
+SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+Row = tuple[list[str], list[str]]
+Place = tuple[int, int]
+_CONSTANTS = ("True", "False", "None")
+_LAYOUT = (tokenize.ENCODING, tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT)
+
+
+def load_pytokens(config_name: str | None = None) -> DatasetDict:
+    """The splits train, validation and test with the columns `tokens` and `tags`; built once and cached.
+
+    A file has all its rows in one split, and no two rows have the same tokens. Strings are reduced to their quotes.
+
+    Raises:
+        UserError: a configuration is named (there is one only), or there is no source of the standard library.
+    """
+    if config_name is not None:
+        raise UserError(
+            f"The dataset 'builtin:pytokens' has no configuration {config_name!r}: it has one without name."
+        )
+    from datasets import ClassLabel, Dataset, DatasetDict, Features, List, NamedSplit, Value
+
+    folder = _built_folder()
+    features = Features({"tokens": List(Value("string")), "tags": List(ClassLabel(names=list(TAGS)))})
+    splits = {}
+    for split in SHARES:
+        columns = read_table(folder / f"{split}.parquet", "pytokens").to_pydict()
+        splits[split] = Dataset.from_dict(columns, features, split=NamedSplit(split))
+    return DatasetDict(splits)
+
+
+def pytokens_record() -> dict[str, Any]:
+    """What identifies the rows: `fingerprint`, a hash of all of them, and `versions`, that of Python."""
+    return json.loads((_built_folder() / "record.json").read_text(encoding="utf-8"))
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+def tagged_lines(source: str) -> Iterator[Row]:
+    """The logical lines of a module that become rows, in the order of a hash; none if it does not parse."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    lines = source.splitlines(keepends=True)
+    for statement in sorted(_statements(tree), key=lambda own: (_digest(lines[own.lineno - 1]), own.lineno)):
+        before = lines[statement.lineno - 1][: statement.col_offset]
+        row = _tagged(statement, lines) if not before.strip() else None
+        if row is not None and len(row[0]) in LENGTHS:
+            yield row
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.stmt]:
+    """All statements in the order of the source; docstrings and other lone strings say nothing and are left out."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.stmt) and not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)):
+            yield child
+        if isinstance(child, (ast.stmt, ast.excepthandler)) or type(child).__name__ == "match_case":
+            yield from _statements(child)
+
+
+def _tagged(statement: ast.stmt, lines: list[str]) -> Row | None:
+    """The logical line that a statement begins on; None where a token's role cannot be told for certain."""
+    tokens = _line_tokens(lines, statement.lineno - 1)
+    last = tokens[-1].end[0] + statement.lineno - 1 if tokens else 0
+    body = getattr(statement, "body", None)
+    several = any(token.string == ";" for token in tokens) or (body and body[0].lineno <= last)
+    if not tokens or several or not all(line.isascii() for line in lines[statement.lineno - 1 : last]):
+        return None
+    roles = _roles(statement)
+    words: list[str] = []
+    tags: list[str] = []
+    defines = isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+    importing = "module" if isinstance(statement, (ast.Import, ast.ImportFrom)) else None
+    for token in tokens:
+        text, place = token.string, (token.start[0] + statement.lineno - 1, token.start[1])
+        tag: str | None
+        if token.type == tokenize.STRING:
+            text, tag = _quotes(text), "string"
+        elif token.type == tokenize.NUMBER:
+            tag = "number"
+        elif token.type == tokenize.OP:
+            tag = "operator"
+        elif text in _CONSTANTS:
+            tag = "constant"
+        elif keyword.iskeyword(text):
+            tag = "keyword"
+            if importing and text == "import" and isinstance(statement, ast.ImportFrom):
+                importing = "imported"
+        elif importing:
+            tag = importing
+        elif defines and words[-1] in ("def", "class"):
+            tag = "class" if words[-1] == "class" else "function"
+        else:
+            tag = roles.get(place)
+        if tag is None:
+            return None
+        words.append(text)
+        tags.append(tag)
+    return words, tags
+
+
+def _line_tokens(lines: list[str], start: int) -> list[tokenize.TokenInfo]:
+    """The tokens of the logical line that begins at index `start`, without comments; none if that fails."""
+    tokens: list[tokenize.TokenInfo] = []
+    names = {getattr(tokenize, "FSTRING_START", None), getattr(tokenize, "TSTRING_START", None)} - {None}
+    try:
+        for token in tokenize.generate_tokens(iter(lines[start:]).__next__):
+            if token.type == tokenize.NEWLINE:
+                return tokens
+            if token.type in names:  # from Python 3.12 on their inside is tokens, in which earlier versions see none
+                return []
+            if token.type not in _LAYOUT:
+                tokens.append(token)
+    except (tokenize.TokenError, SyntaxError, StopIteration):
+        pass
+    return []
+
+
+def _roles(statement: ast.stmt) -> dict[Place, str]:
+    """The role of each name by its line and column, in the line of a statement without its body."""
+    roles: dict[Place, str] = {}
+    blocks = ("body", "orelse", "finalbody", "handlers", "cases", "decorator_list")
+    pending = [
+        child
+        for field, value in ast.iter_fields(statement)
+        if field not in blocks
+        for child in (value if isinstance(value, list) else [value])
+        if isinstance(child, ast.AST)
+    ]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Call):  # before its function, so that this has the last word
+            function = node.func
+            if isinstance(function, (ast.Name, ast.Attribute)):
+                roles[_place(function)] = "call" if isinstance(function, ast.Name) else "method"
+        if isinstance(node, ast.Name):
+            roles.setdefault(_place(node), "name" if isinstance(node.ctx, ast.Load) else "assigned")
+        elif isinstance(node, ast.Attribute):
+            roles.setdefault(_place(node), "attribute")
+        elif isinstance(node, ast.arg):
+            roles[node.lineno, node.col_offset] = "parameter"
+        elif isinstance(node, ast.keyword) and node.arg is not None:
+            roles[node.lineno, node.col_offset] = "argument"
+        if not isinstance(node, ast.JoinedStr):  # a token of its own, and its inside has no right places
+            pending += ast.iter_child_nodes(node)
+    return roles
+
+
+def _place(node: ast.Name | ast.Attribute) -> Place:
+    if isinstance(node, ast.Name):
+        return node.lineno, node.col_offset
+    assert node.end_lineno is not None and node.end_col_offset is not None
+    return node.end_lineno, node.end_col_offset - len(node.attr)
+
+
+def _quotes(string: str) -> str:
+    """The prefix and the quotes of a string literal: what is within may be a whole page."""
+    start = min(string.find(quote) for quote in "'\"" if quote in string)
+    return string[:start] + string[start] * 2
+
+
+def split_of(name: str) -> str:
+    """The split of a file, from a hash of its path within the library."""
+    position = int.from_bytes(_digest(name)[:8], "big") / 2**64
+    for split, share in SHARES.items():
+        position -= share
+        if position < 0:
+            return split
+    return "test"
+
+
+def build_rows(sources: Iterable[tuple[str, str]]) -> dict[str, list[Row]]:
+    """The rows of every split, mixed, from the names and sources of files; of equal lines the first one is kept."""
+    splits: dict[str, list[Row]] = {split: [] for split in SHARES}
+    seen: set[tuple[str, ...]] = set()
+    for name, source in sources:
+        fresh: list[Row] = []
+        for row in tagged_lines(source):
+            if (key := tuple(row[0])) not in seen:
+                seen.add(key)
+                fresh.append(row)
+            if len(fresh) == LINES_PER_FILE:
+                break
+        splits[split_of(name)] += fresh
+    return {split: sorted(rows, key=lambda row: _digest(" ".join(row[0]))) for split, rows in splits.items()}
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+# --- collection and cache -------------------------------------------------------------------------------------------
+
+
+def _sources() -> Iterator[tuple[str, str]]:
+    folder = Path(sysconfig.get_path("stdlib"))
+    files = python_files(folder)
+    if not files:
+        raise UserError(
+            f"The dataset 'builtin:pytokens' is made from the source of Python's standard library, and {folder} has "
+            "no .py file."
+        )
+    for file in files:
+        try:
+            with tokenize.open(file) as stream:
+                yield file.relative_to(folder).as_posix(), stream.read()
+        except (SyntaxError, UnicodeDecodeError, OSError):
+            continue
+
+
+@cache
+def _code_version() -> str:
+    """A hash of the code that makes the rows, so that no change of it meets rows of before."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+def _built_folder() -> Path:
+    return built_folder("pytokens", [platform.python_version(), _code_version()], _write)
+
+
+def _write(folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    splits = build_rows(_sources())
+    ids = {tag: index for index, tag in enumerate(TAGS)}
+    for split, rows in splits.items():
+        columns = {"tokens": [words for words, _ in rows], "tags": [[ids[tag] for tag in tags] for _, tags in rows]}
+        pyarrow.parquet.write_table(pa.table(columns), folder / f"{split}.parquet")
+    record = {
+        "fingerprint": hashlib.sha256(json.dumps(splits, sort_keys=True).encode()).hexdigest()[:16],
+        "versions": {"python": platform.python_version()},
+    }
+    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
