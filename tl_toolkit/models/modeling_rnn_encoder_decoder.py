@@ -288,7 +288,8 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         """The loss of `forward` without its logits."""
         if labels.shape != hidden_states.shape[:2]:
             raise ValueError(
-                f"labels {tuple(labels.shape)} must be of the shape of the decoder inputs, {tuple(hidden_states.shape[:2])}."
+                f"labels must be of the shape of the decoder inputs, {tuple(hidden_states.shape[:2])}, got "
+                f"{tuple(labels.shape)}."
             )
         labels = labels.to(hidden_states.device).flatten()
         chosen = (labels != IGNORED).nonzero().squeeze(1)
