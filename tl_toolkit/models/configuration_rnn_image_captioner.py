@@ -109,6 +109,7 @@ class RnnImageCaptionerConfig(StrictConfig):
     def image_height_and_width(self) -> tuple[int, int]:
         """In pixels."""
         size = self.image_size
+        assert size is not None  # it is settled when the configuration is made
         return (size, size) if isinstance(size, int) else (size[0], size[1])
 
     def validate_sizes(self) -> None:

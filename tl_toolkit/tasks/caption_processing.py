@@ -46,8 +46,7 @@ class CaptionProcessing:
     @property
     def image_size(self) -> list[int] | None:
         """Height and width of the pictures that come out; None where the processor is not as simple as that."""
-        size = getattr(self.image_processor, "size", None) or {}
-        return [size["height"], size["width"]] if {"height", "width"} <= set(size) else None
+        return _height_and_width(self.image_processor)
 
     def pixel_values(self, images: Sequence[Image]) -> Tensor:
         """Resized and normalised: (batch, num_channels, height, width)."""
@@ -136,7 +135,13 @@ def _processor_of(backbone: str) -> BaseImageProcessor | None:
         found = AutoImageProcessor.from_pretrained(backbone, backend="pil")
     except (OSError, ValueError, ImportError):
         return None
-    return found if {"height", "width"} <= set(getattr(found, "size", None) or {}) else None
+    return found if _height_and_width(found) else None
+
+
+def _height_and_width(image_processor: BaseImageProcessor) -> list[int] | None:
+    size = dict(getattr(image_processor, "size", None) or {})
+    height, width = size.get("height"), size.get("width")
+    return None if height is None or width is None else [height, width]
 
 
 def load_caption_processing(arguments: ModelArguments) -> CaptionProcessing:

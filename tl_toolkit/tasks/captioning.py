@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 class Captioning(GenerationTask):
     """A caption for each picture, judged by BLEU, chrF and exact matches with its references.
 
+    What selects is chrF: captions are short, and BLEU is 0 where no text has four words.
+
     Rows have the columns `row`, `image` and, except where there are only pictures, `captions` (a list). A picture with
     several captions is learned from with each of them in turn; its loss in evaluations is that of the first, and what
     is written is held against all.
@@ -40,6 +42,7 @@ class Captioning(GenerationTask):
     name = "captioning"
     auto_class: ClassVar[str] = "AutoModelForImageTextToText"
     collated_columns: ClassVar[tuple[str, ...]] = ("image",)
+    main_metric = "chrf"
     columns: CaptionColumns
     images: Dataset
 
@@ -84,9 +87,11 @@ class Captioning(GenerationTask):
         """Put the pictures of these splits into `images`; returns the place of the first of each."""
         from datasets import Image, concatenate_datasets
 
-        column, starts, kept = self.columns.image, {}, []
+        column = self.columns.image
+        starts: dict[str, int] = {}
+        kept: list[Dataset] = []
         for name in names:
-            starts[name] = sum(map(len, kept))
+            starts[name] = sum(len(rows) for rows in kept)
             kept.append(source.dataset[name].select_columns([column]).cast_column(column, Image(decode=False)))
         self.images = concatenate_datasets(kept)
         return starts

@@ -1,0 +1,219 @@
+"""Pictures and captions: columns, rows, pixels, references, and a run that can be read again."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from datasets import Dataset, DatasetDict, Features, Image, List, Value
+from PIL import Image as Pillow
+from transformers import AutoImageProcessor, AutoTokenizer
+from transformers.utils import ModelOutput
+
+from tl_toolkit.errors import UserError
+from tl_toolkit.tasks import make_task
+from tl_toolkit.training.arguments import DataArguments, ModelArguments
+
+WORDS = ["one", "two", "three", "four", "five"]
+MODEL = "encoder_channels=[5,7],encoder_stride=4,embedding_size=11,hidden_size=13"
+
+
+def grey(number: int, mode: str = "L") -> bytes:
+    """A picture of 13 x 11 pixels whose grey is its number."""
+    buffer = io.BytesIO()
+    Pillow.new("L", (13, 11), 7 * number).convert(mode).save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def folder(path: Path, several: bool = False, **rows: int) -> Path:
+    """A saved dataset with splits of so many rows; with `several`, row i has 1 + i % 3 captions."""
+    caption = List(Value("string")) if several else Value("string")
+    features = Features({"id": Value("int64"), "picture": Image(), "note": Value("string"), "caption": caption})
+    splits = {}
+    for split, number in rows.items():
+        texts = [[f"{split} {WORDS[(i + j) % 5]}" for j in range(1 + i % 3)] for i in range(number)]
+        columns = {
+            "id": list(range(number)),
+            "picture": [{"bytes": grey(i), "path": None} for i in range(number)],
+            "note": ["x"] * number,
+            "caption": texts if several else [own[0] for own in texts],
+        }
+        splits[split] = Dataset.from_dict(columns, features=features)
+    DatasetDict(splits).save_to_disk(path)
+    return path
+
+
+def task_of(path: Any, **arguments: Any):
+    return make_task(DataArguments(task="captioning", dataset_name=str(path), **arguments))
+
+
+def prepared(task, **arguments: Any):
+    splits = task.prepare(1)
+    model = ModelArguments(model_type="rnn_image_captioner", **{"config_overrides": MODEL, **arguments})
+    return splits, task.make_processing(model, splits)
+
+
+class Shifting:
+    """Stands for a model in a collator."""
+
+    @staticmethod
+    def prepare_decoder_input_ids_from_labels(labels: torch.Tensor) -> torch.Tensor:
+        return labels.roll(1, dims=1)
+
+
+def test_rows_pixels_and_labels(tmp_path):
+    task = task_of(folder(tmp_path / "data", train=37, validation=11, test=5))
+    splits, processing = prepared(task)
+    record = task.record()
+    assert record["dataset"]["columns"] == {"image": "picture", "caption": "caption"}
+    assert record["dataset"]["rows"] == {"train": 37, "validation": 11, "test": 5}
+    assert splits["test"][3]["captions"] == ["test four"]
+    assert task.config_arguments(processing) == {"image_size": [11, 13], "num_channels": 1, "decoder_start_token_id": 2}
+
+    encoded = task.encode(splits, processing, None)
+    rows = [encoded["test"][place] for place in (4, 2)]
+    batch = task.collator(processing, Shifting)(rows)
+    expected = torch.tensor([28.0, 14.0]) / 255 * 2 - 1
+    torch.testing.assert_close(batch["pixel_values"], expected[:, None, None, None].expand(2, 1, 11, 13))
+    assert [ids[-1] for ids in encoded["test"]["labels"]] == [processing.tokenizer.eos_token_id] * 5
+    assert processing.decode(batch["labels"].numpy()) == ["test five", "test three"]
+    assert torch.equal(batch["decoder_attention_mask"].bool(), batch["labels"] != -100)
+    assert rows[0]["reference"] == ["test five"] and rows[0]["length"] == len(rows[0]["labels"])
+    cut = task.encode(splits, processing, 2)["train"]["labels"]
+    assert all(len(ids) == 2 and ids[1] == 3 for ids in cut)
+
+
+def test_several_captions(tmp_path):
+    task = task_of(folder(tmp_path / "data", several=True, train=37, validation=11, test=5))
+    splits, processing = prepared(task)
+    encoded = task.encode(splits, processing, None)
+    # Every caption of a training picture is learned from, and every picture is judged once.
+    assert len(encoded["train"]) == sum(1 + i % 3 for i in range(37)) and len(encoded["test"]) == 5
+    texts = processing.decode(_padded(encoded["train"]["labels"]))
+    assert texts[:6] == ["train one", "train two", "train three", "train three", "train four", "train five"]
+    assert encoded["train"]["image"][:6] == [0, 1, 1, 2, 2, 2]
+    assert encoded["test"]["reference"][2] == ["test three", "test four", "test five"]
+
+    written = ["test one", "test three", "nothing", "test four", "test five"]  # row 1 has its second reference
+    generated = _padded(processing.tokenizer(written)["input_ids"])
+    labels = _padded(encoded["test"]["labels"])
+    losses = np.arange(5.0)
+    found = task.metrics((losses, generated), labels, encoded["test"])
+    assert found["exact_match"] == 0.8 and 50 < found["chrf"] < 100 and task.main_metric == "chrf"
+    assert found["loss"] == pytest.approx(10 / (labels != -100).sum())
+    frame = task.predictions((losses, generated), splits["test"])
+    assert list(frame.columns) == ["row", "reference", "prediction"]
+    assert frame["prediction"].tolist() == written and list(frame["reference"][1]) == ["test two", "test three"]
+
+
+def _padded(ids: list[list[int]]) -> np.ndarray:
+    width = max(map(len, ids))
+    return np.array([[*row, *[-100] * (width - len(row))] for row in ids])
+
+
+def test_colour_and_transparency(tmp_path):
+    clear = Pillow.new("RGBA", (13, 11), (0, 0, 0, 0))
+    buffer = io.BytesIO()
+    clear.save(buffer, format="png")
+    pictures = [buffer.getvalue(), grey(3), grey(3, "RGB")] * 7
+    pd.DataFrame({"image": pictures, "text": ["a text"] * 21}).to_parquet(tmp_path / "data.parquet")
+    task = task_of(tmp_path / "data.parquet", test_budget=3, validation_budget=2)
+    splits, processing = prepared(task, config_overrides=f"{MODEL},num_channels=3,image_size=[5,3]")
+    values = processing.pixel_values([task.read_image(place) for place in (0, 1, 2)])
+    assert values.shape == (3, 3, 5, 3)
+    torch.testing.assert_close(values[0], torch.ones(3, 5, 3))  # what is transparent is white
+    torch.testing.assert_close(values[1], values[2])
+
+
+def test_budgets_count_pictures(tmp_path):
+    task = task_of(folder(tmp_path / "data", several=True, train=37), label_budget=5)
+    splits = task.prepare(1)
+    assert {role: len(rows) for role, rows in splits.items()} == {"train": 5, "validation": 3, "test": 7}
+    used = [row for rows in splits.values() for row in rows["row"]]
+    assert len(set(used)) == len(used)
+    for row in splits["test"]:
+        assert np.asarray(task.read_image(row["image"]))[0, 0] == 7 * row["row"]
+
+
+def test_uneven_attention_is_added_to_the_loss():
+    task = task_of("x")
+    logits, labels = torch.randn(3, 4, 7), torch.tensor([[1, 2, 3, -100], [4, 5, -100, -100], [-100] * 4])
+    plain = task.loss(0.0)(ModelOutput(logits=logits), labels, 11)
+    outputs = ModelOutput(logits=logits, attention_penalty=torch.tensor([2.0, 3.0, 100.0]))
+    torch.testing.assert_close(task.loss(0.0)(outputs, labels, 11), plain + 5 / 11)  # a row without labels is none
+    torch.testing.assert_close(task.loss(0.0)(outputs, labels), (plain * 11 + 5) / 5)
+
+
+@pytest.mark.parametrize(
+    ("columns", "arguments", "message"),
+    [
+        ({"text": ["a"] * 9}, {}, "not clear which column is the picture: there is none of its type"),
+        ({"image": [grey(1)] * 9, "a": ["x"] * 9, "b": ["y"] * 9}, {}, "the caption: it could be any of 'a', 'b'"),
+        ({"image": [grey(1)] * 9, "n": [1] * 9}, {"text_column": "n"}, r"'n' \(--text_column\) is no text"),
+        ({"image": [grey(1)] * 9, "text": ["x"] * 9}, {"image_column": "imag"}, "Did you mean 'image'"),
+        ({"image": [grey(1)] * 9, "text": ["x"] * 8 + [""]}, {}, "Row 8 of split 'train' has no caption"),
+        ({"image": [grey(1)] * 8 + [None], "text": ["x"] * 9}, {}, "Row 8 of split 'train' has no .*column 'image'"),
+    ],
+)
+def test_what_cannot_be_used(tmp_path, columns, arguments, message):
+    pd.DataFrame(columns).to_parquet(tmp_path / "data.parquet")
+    with pytest.raises(UserError, match=message):
+        task_of(tmp_path / "data.parquet", **arguments).prepare(1)
+
+
+def test_a_broken_picture_is_named(tmp_path):
+    pd.DataFrame({"image": [b"no picture"] * 20, "text": ["x"] * 20}).to_parquet(tmp_path / "data.parquet")
+    task = task_of(tmp_path / "data.parquet")
+    splits = task.prepare(1)
+    with pytest.raises(UserError, match="A picture in column 'image' cannot be read"):
+        task.read_image(splits["train"][0]["image"])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
+    """Two epochs on a handful of the built-in pictures."""
+    from tl_toolkit.training.parsing import arguments_from
+    from tl_toolkit.training.run import run
+
+    path = tmp_path_factory.mktemp("captioner") / "out"
+    settings = {
+        "task": "captioning", "dataset_name": "builtin:digits", "model_type": "rnn_image_captioner",
+        "config_overrides": f"{MODEL},doubly_stochastic_weight=0.1", "tokenizer_name": "word", "label_budget": 40,
+        "validation_budget": 11, "test_budget": 13, "num_train_epochs": 2, "per_device_train_batch_size": 16,
+        "generation_num_beams": 2, "learning_rate": 0.01, "output_dir": str(path), "use_cpu": True,
+        "disable_tqdm": True,
+    }  # fmt: skip
+    return path, run(arguments_from(settings, "the test"))
+
+
+def test_a_run_leaves_what_loads(trained):
+    path, record = trained
+    assert record["status"] == "completed" and record["task"]["name"] == "captioning"
+    assert set(record["metrics"]["test"]) == {"loss", "bleu", "bleu_lowercase", "chrf", "exact_match"}
+    assert record["history"][-2]["eval_loss"] < record["history"][0]["loss"]
+    frame = pd.read_parquet(path / "predictions_test.parquet")
+    assert list(frame.columns) == ["row", "reference", "prediction"] and len(frame) == 13
+    assert frame["reference"].str.match("a (small|large) ").all()
+    processor = AutoImageProcessor.from_pretrained(path)
+    assert processor.size == {"height": 32, "width": 32} and len(processor.image_mean) == 1
+    assert AutoTokenizer.from_pretrained(path).eos_token == "<eos>"
+    assert json.loads((path / "generation_config.json").read_text())["num_beams"] == 2
+
+
+def test_predictions_of_the_saved_model_are_the_same(trained, tmp_path):
+    from tl_toolkit.training.predict import parse_predict_arguments, predict
+
+    path, record = trained
+    flags = ["--model_name_or_path", str(path), "--dataset_name", "builtin:digits", "--output_dir", str(tmp_path / "p")]
+    flags += ["--use_cpu", "true", "--disable_tqdm", "true"]
+    metrics = predict(parse_predict_arguments(flags))
+    own = pd.read_parquet(path / "predictions_test.parquet")
+    every = pd.read_parquet(tmp_path / "p" / "predictions.parquet").set_index("row")
+    assert len(every) == 1000 and metrics["loss"] == pytest.approx(record["metrics"]["test"]["loss"], rel=0.2)
+    assert every.loc[own["row"], "prediction"].tolist() == own["prediction"].tolist()
