@@ -219,7 +219,7 @@ def test_a_run_and_a_forecast_beyond_the_end(finetune: Callable[..., dict], tmp_
     record = finetune(**settings, **LENGTHS, **RNN, label_budget=101)
     found = record["metrics"]["test"]
     assert found["mase"] < found["naive_mase"]
-    assert record["dataset"]["columns"] == {"time": "date", "values": ["load", "wind"]}
+    assert record["dataset"]["columns"] == {"time": "date", "values": "load, wind"}
     output = tmp_path / "out"
     assert (output / "forecast.png").stat().st_size > 1000
     model = RnnForTimeSeriesPrediction.from_pretrained(output)
@@ -243,6 +243,17 @@ def test_a_run_and_a_forecast_beyond_the_end(finetune: Callable[..., dict], tmp_
     argv[3] = str(short)
     assert predict(parse_predict_arguments([*argv, "--output_dir", str(tmp_path / "short_out")])) == {}
     assert pd.read_parquet(tmp_path / "short_out" / "predictions.parquet")["row"].tolist() == [9]
+
+
+def test_a_report_has_no_table_of_wrong_series(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from tl_toolkit.comparison.predictions import PredictionReader
+
+    pd.DataFrame({"row": [3], "label": [[1.0, 2.0]], "prediction": [[1.0, 3.0]]}).to_parquet(tmp_path / "test.parquet")
+    sections = {"predictions": {"test": "test.parquet"}, "task": {"problem_type": "forecasting"}}
+    result: Any = SimpleNamespace(folder=".", section=sections.__getitem__)
+    assert PredictionReader(tmp_path).labels(result) is None and PredictionReader(tmp_path).mistakes(result) == []
 
 
 def test_accumulated_batches_are_one_batch(finetune: Callable[..., dict], tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ class Predictions:
     prediction: np.ndarray
 
 
+_LABELLED = ("single_label_classification", "multi_label_classification", "regression")
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A row that a run got wrong. `certainty` is the probability of the wrong answer, or None where there is none;
@@ -67,7 +70,8 @@ class PredictionReader:
         import pyarrow.parquet as pq
 
         name = result.section("predictions").get("test")
-        if not name:
+        kind = result.section("task").get("problem_type", _LABELLED[0])
+        if not name or kind not in _LABELLED:  # there is no table of mistakes for texts, pictures or series
             return None
         try:
             file = pq.ParquetFile(self.folder / result.folder / name)

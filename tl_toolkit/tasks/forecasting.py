@@ -128,7 +128,7 @@ class Forecasting(Task):
         return {
             "dataset": {
                 **source.record,
-                "columns": {"time": made.time_column, "values": list(made.names)},
+                "columns": {"time": made.time_column, "values": ", ".join(made.names)},
                 "rows": {role: len(starts) for role, starts in windows.items()},
                 "steps": len(self.series.values),
                 "validation_from": "train" if "validation" in cut else "validation",
