@@ -34,7 +34,8 @@ class WordCollator:
 
         from tl_toolkit.models.character_features import character_ids_of, pad_characters
 
-        inputs = [{name: own for name, own in row.items() if name not in ("labels", "pieces")} for row in rows]
+        names = [name for name in self.tokenizer.model_input_names if name in rows[0]]
+        inputs = [{name: row[name] for name in names} for row in rows]
         # On the right whatever the tokenizer's habit: gathered answers then stand where the words are.
         batch = pad_without_fast_tokenizer_warning(
             self.tokenizer, inputs, padding_side="right", pad_to_multiple_of=self.multiple, return_tensors="pt"
