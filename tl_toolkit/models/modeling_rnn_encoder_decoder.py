@@ -294,6 +294,7 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         labels = labels.to(hidden_states.device).flatten()
         chosen = (labels != IGNORED).nonzero().squeeze(1)
         read = self.read_out(hidden_states.flatten(0, 1).index_select(0, chosen))
+        read = read.to(self.lm_head.weight.dtype)  # half under autocast
         summed = chunked_cross_entropy(read, self.lm_head.weight, self.lm_head.bias, labels[chosen])
         if num_items_in_batch is None:
             return summed / len(chosen)
