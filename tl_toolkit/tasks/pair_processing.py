@@ -63,7 +63,7 @@ class PairProcessing:
         return {
             **sizes,
             "decoder_start_token_id": next((token for token in starts if token is not None), None),
-            "forced_eos_token_id": None,
+            "forced_eos_token_id": target.eos_token_id,  # which BART and Marian take from other vocabularies
         }
 
 

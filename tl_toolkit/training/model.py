@@ -137,6 +137,8 @@ def _from_scratch(
     pretrained = _vectors(arguments, tokenizer)
     vocabulary = {} if tokenizer is None else {"vocab_size": len(tokenizer), **_special_ids(tokenizer)}
     known = {*config_class.__dataclass_fields__, *config_class.attribute_map, *_HEAD_SETTINGS}
+    if config_class.is_encoder_decoder:
+        known.add("decoder_start_token_id")  # T5 and others need it without having a field for it
     settings = {name: value for name, value in {**vocabulary, **task_config}.items() if name in known}
     if pretrained is not None and "embedding_size" in config_class.__dataclass_fields__:
         settings["embedding_size"] = pretrained.shape[1]
