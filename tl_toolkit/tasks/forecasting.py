@@ -209,6 +209,11 @@ class Forecasting(Task):
 
     def adapt(self, model: Any, processing: SeriesProcessing) -> None:
         """Give the model the constants of scale of this training part; it keeps them as buffers."""
+        if not hasattr(model, "set_scaling"):
+            raise UserError(
+                f"--task forecasting trains models that keep constants of scale, such as --model_type rnn; "
+                f"{type(model).__name__} is none of them."
+            )
         model.set_scaling(processing.mean, processing.standard_deviation)
 
     def encode(self, dataset: DatasetDict, processing: Any, max_length: int | None) -> DatasetDict:

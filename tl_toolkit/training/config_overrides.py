@@ -50,6 +50,7 @@ def _annotations(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
     hints = typing.get_type_hints(config_class, localns={"torch": torch})  # transformers imports it for checkers only
     managed = {"transformers_version", "architectures", "auto_map", "dtype", "model_type"}
     managed |= {"id2label", "label2id", "num_labels", "problem_type"}  # the task's to say
+    managed |= {"num_input_features", "prediction_length", "context_length"}  # the series'
     managed |= {"vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"}  # the tokenizer's
     return {f.name: hints[f.name] for f in dataclasses.fields(config_class) if f.init and f.name not in managed}
 
