@@ -230,6 +230,18 @@ def test_another_model_predicts_a_tag_for_each_word(names_folder: Path, tmp_path
     assert [len(row) for row in frame["prediction"]] == [len(row) for row in frame["words"]]
 
 
+def test_accumulation_changes_nothing(names_folder: Path, tmp_path: Path) -> None:
+    """The CRF's own loss is divided by the labels of the whole batch, however it is split."""
+    asked = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=11,crf=true"}
+    losses = []
+    for size, steps in ((12, 1), (4, 3)):
+        split = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps, "num_train_epochs": 1}
+        output = tmp_path / f"out{steps}"
+        losses.append(run(arguments_from(settings(names_folder, output, **asked, **split), "the test"))["metrics"])
+    assert losses[0]["test"]["loss"] == pytest.approx(losses[1]["test"]["loss"], rel=1e-4)
+    assert losses[0]["validation"]["loss"] == pytest.approx(losses[1]["validation"]["loss"], rel=1e-4)
+
+
 def test_a_crf_has_no_smoothed_loss(names_folder: Path, tmp_path: Path) -> None:
     asked = {"model_type": "rnn", "config_overrides": "crf=true", "label_smoothing_factor": 0.1}
     with pytest.raises(UserError, match="label_smoothing_factor"):
