@@ -47,7 +47,7 @@ def data(cell_type: str = "lstm", num_layers: int = 2) -> dict[str, Any]:
 
 def cell_by_hand(cell: nn.RNNBase, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """One step by torch's own cell module with the same weights."""
-    made: Any = {"LSTM": nn.LSTMCell, "GRU": nn.GRUCell, "RNN": nn.RNNCell}[type(cell).__name__]
+    made: Any = {"LSTM": nn.LSTMCell, "GRU": nn.GRUCell}.get(cell.mode, nn.RNNCell)
     options = {"nonlinearity": cell.nonlinearity} if isinstance(cell, nn.RNN) else {}
     one = made(cell.input_size, cell.hidden_size, **options)
     one.load_state_dict({name.removesuffix("_l0"): tensor for name, tensor in cell.state_dict().items()})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 State = tuple[Tensor, ...]
+Result = TypeVar("Result")
 
 
 class LoopLinear:
@@ -62,6 +65,54 @@ class _WeightGradients(torch.autograd.Function):
             inputs = torch.cat([of_position[index] for of_position in ctx.inputs]).to(by_row.dtype)
             weight_grads.append((by_row.t() @ inputs).to(dtype))
         return base_grad, None, *weight_grads
+
+
+class OpenCell(nn.RNNBase):
+    """A recurrent module that takes a function in place of inputs, and calls it with itself.
+
+    What adapters make of the weights is there during the module's own call alone, which they wrap. A loop that reads
+    the weights has to run within it.
+    """
+
+    def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - the name that torch gives it
+        return input(self) if callable(input) else super().forward(input, hx)
+
+
+class OpenLstm(OpenCell, nn.LSTM):
+    pass
+
+
+class OpenGru(OpenCell, nn.GRU):
+    pass
+
+
+class OpenRnn(OpenCell, nn.RNN):
+    pass
+
+
+OPEN_CELLS: dict[str, Any] = {
+    "lstm": OpenLstm,
+    "gru": OpenGru,
+    "rnn_tanh": partial(OpenRnn, nonlinearity="tanh"),
+    "rnn_relu": partial(OpenRnn, nonlinearity="relu"),
+}
+
+
+class OpenLayer(nn.Module):
+    """One recurrent layer in one direction whose cell can be opened; parameters are named as those of `RnnLayer`."""
+
+    def __init__(self, cell_type: str, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.forward_cell = OPEN_CELLS[cell_type](input_size, hidden_size, batch_first=True)
+        self.forward_cell.has_identity_input = False  # for the initialisation
+
+
+def within(layers: Sequence[nn.Module], action: Callable[[list[nn.RNNBase]], Result]) -> Result:
+    """Call `action` with the cells of these layers, within the calls of all of them."""
+    if not layers:
+        return action([])
+    first: Any = layers[0].forward_cell
+    return first(lambda cell: within(layers[1:], lambda others: action([cell, *others])))
 
 
 def known_gates(cell: nn.RNNBase, inputs: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from .rnn_attention import AttentionMemory, make_attention
 from .rnn_cache import keep_state_of_empty_rows
-from .rnn_cells import CellSteps, LoopLinear, known_bias, known_gates
+from .rnn_cells import CellSteps, LoopLinear, OpenLayer, known_bias, known_gates, within
 from .rnn_decoder_cache import RnnDecoderCache
-from .rnn_layers import RnnLayer, TokenOrder, run_cell
+from .rnn_layers import TokenOrder, run_cell
 
 State = tuple[Tensor, ...]
 
@@ -78,7 +78,7 @@ class RnnDecoder(nn.Module):
         self.states_per_layer = 2 if cell_type == "lstm" else 1
         fed_size = memory_size if self.attends_before_step else hidden_size if input_feeding else 0
         self.layers = nn.ModuleList(
-            RnnLayer(cell_type, hidden_size if index else input_size + fed_size, hidden_size, bidirectional=False)
+            OpenLayer(cell_type, hidden_size if index else input_size + fed_size, hidden_size)
             for index in range(num_layers)
         )
         self.hidden_dropout = nn.Dropout(hidden_dropout)
@@ -133,12 +133,18 @@ class RnnDecoder(nn.Module):
         weights: Tensor | None = None
         if self.input_feeding:
             vector = inputs.new_zeros(rows, self.hidden_size) if vector is None else vector
-            outputs, weights, layer_outputs, states, vector = self._feed(inputs, attended, states, vector, keeps)
+            started = (inputs, attended, states, vector, keeps)
+            outputs, weights, layer_outputs, states, vector = within(
+                self.layers, lambda cells: self._feed(cells, *started)
+            )
         else:
             layer_outputs, new_states, hidden = [], [], inputs
             for index, layer in enumerate(self.layers):
                 if index == 0 and self.attends_before_step:
-                    hidden, contexts, weights, state = self._attend_and_step(inputs, attended, states[0], keeps)
+                    started = (inputs, attended, states[0], keeps)
+                    hidden, contexts, weights, state = within(
+                        [layer], lambda cells, started=started: self._attend_and_step(cells[0], *started)
+                    )
                 else:
                     hidden = self.hidden_dropout(hidden) if index else hidden
                     hidden, state = run_layer(layer, hidden, states[index], keeps)
@@ -185,10 +191,9 @@ class RnnDecoder(nn.Module):
         return attended
 
     def _attend_and_step(
-        self, inputs: Tensor, memory: AttentionMemory, state: State, order: TokenOrder | None
+        self, cell: nn.RNNBase, inputs: Tensor, memory: AttentionMemory, state: State, order: TokenOrder | None
     ) -> tuple[Tensor, Tensor, Tensor, State]:
         """The first layer with Bahdanau's attention: states, contexts and weights of all positions, and the state."""
-        cell = self.layers[0].forward_cell
         step = CellSteps(cell, known_gates(cell, inputs.transpose(0, 1)), inputs.shape[2])
         hidden, contexts, weights = [], [], []
         for position in range(inputs.shape[1]):
@@ -201,10 +206,15 @@ class RnnDecoder(nn.Module):
         return torch.stack(hidden, dim=1), torch.cat(contexts, dim=1), torch.cat(weights, dim=1), state
 
     def _feed(
-        self, inputs: Tensor, memory: AttentionMemory, states: list[State], vector: Tensor, order: TokenOrder | None
+        self,
+        cells: list[nn.RNNBase],
+        inputs: Tensor,
+        memory: AttentionMemory,
+        states: list[State],
+        vector: Tensor,
+        order: TokenOrder | None,
     ) -> tuple[Tensor, Tensor, list[Tensor], list[State], Tensor]:
         """All layers with input feeding: vectors, weights, the layers' outputs, and the states."""
-        cells = [layer.forward_cell for layer in self.layers]
         rows, target, known_size = inputs.shape
         steps = [CellSteps(cells[0], known_gates(cells[0], inputs.transpose(0, 1)), known_size)]
         steps += [CellSteps(cell, known_bias(cell).expand(target, rows, -1), 0) for cell in cells[1:]]
@@ -241,7 +251,7 @@ class RnnDecoder(nn.Module):
 
 
 def run_layer(
-    layer: RnnLayer, inputs: Tensor, state: State, order: TokenOrder | None
+    layer: OpenLayer, inputs: Tensor, state: State, order: TokenOrder | None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """A fused call over (batch, time, features), real tokens first; with `order` up to each row's last real token."""
     lengths = order.lengths_on_cpu if order is not None and inputs.shape[1] > 1 else None

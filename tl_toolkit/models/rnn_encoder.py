@@ -42,6 +42,7 @@ class RnnEncoder(nn.Module):
     def __init__(self, config: RnnEncoderDecoderConfig) -> None:
         super().__init__()
         self.reverse_source = config.reverse_source
+        self.has_cell_state = config.cell_type == "lstm"
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         self.layers = nn.ModuleList(
@@ -89,7 +90,7 @@ class RnnEncoder(nn.Module):
                 hidden_states = in_reading_order if order is None else order.compact(in_reading_order)
             if index > 0:
                 hidden_states = self.hidden_dropout(hidden_states)
-            hidden_states, final_state = read(layer, hidden_states, order)
+            hidden_states, final_state = read(layer, hidden_states, order, self.has_cell_state)
             final_states.append(torch.stack(final_state, dim=1))
         last_hidden_state = hidden_states if order is None else order.restore(hidden_states)
         return RnnEncoderOutput(
@@ -99,25 +100,27 @@ class RnnEncoder(nn.Module):
         )
 
 
-def read(layer: RnnLayer, inputs: Tensor, order: TokenOrder | None) -> tuple[Tensor, State]:
+def read(layer: RnnLayer, inputs: Tensor, order: TokenOrder | None, has_cell_state: bool) -> tuple[Tensor, State]:
     """Outputs of a layer over (batch, time, features) with real tokens first, and the state after the last of them."""
-    outputs, state = read_one_way(layer.forward_cell, inputs, order)
+    outputs, state = read_one_way(layer.forward_cell, inputs, order, has_cell_state)
     if layer.backward_cell is None:
         return outputs, state
 
     def flip(tensor: Tensor) -> Tensor:
         return tensor.flip(1) if order is None else order.flip(tensor)
 
-    backward_outputs, backward_state = read_one_way(layer.backward_cell, flip(inputs), order)
+    backward_outputs, backward_state = read_one_way(layer.backward_cell, flip(inputs), order, has_cell_state)
     both = tuple(torch.cat(pair, dim=-1) for pair in zip(state, backward_state, strict=True))
     return torch.cat([outputs, flip(backward_outputs)], dim=-1), both
 
 
-def read_one_way(cell: nn.RNNBase, inputs: Tensor, order: TokenOrder | None) -> tuple[Tensor, State]:
+def read_one_way(
+    cell: nn.RNNBase, inputs: Tensor, order: TokenOrder | None, has_cell_state: bool
+) -> tuple[Tensor, State]:
     """As `read`, in the direction in which the inputs stand."""
     if order is None:
         return run_cell(cell, inputs)
-    if isinstance(cell, nn.LSTM):
+    if has_cell_state:
         # Only packed sequences give the second state after each row's last real token.
         outputs, state = run_cell(cell, inputs, lengths=order.lengths_on_cpu)
     else:
