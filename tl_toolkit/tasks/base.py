@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -46,6 +46,7 @@ class Task(ABC):
     generates: ClassVar[bool] = False
     label_name: ClassVar[str] = "labels"
     collated_columns: ClassVar[tuple[str, ...]] = ()
+    problem_type: str | None = None
     main_metric: str
     greater_is_better: bool = True
 
@@ -72,6 +73,44 @@ class Task(ABC):
         if not self._record:
             raise RuntimeError("Task.record() describes prepared data: call prepare() first")
         return self._record
+
+    def _describe(
+        self, source: Source, columns: Mapping[str, Any], rows: Mapping[str, int], origins: Mapping[str, str], *,
+        constant_answer: Any = None, **more: Any,
+    ) -> dict[str, Any]:  # fmt: skip
+        """What `record` returns.
+
+        Args:
+            columns: the names of the columns by their roles.
+            rows: how many rows each of "train", "validation" and "test" has.
+            origins: the role whose split the rows of "validation" and of "test" come from.
+            constant_answer: the best that can be said without reading, where that makes sense.
+            more: what else there is to say of the task.
+        """
+        return {
+            "dataset": {
+                **source.record,
+                "columns": dict(columns),
+                "rows": dict(rows),
+                "validation_from": origins["validation"],
+                "test_from": origins["test"],
+            },
+            "task": {
+                "name": self.name,
+                "problem_type": self.problem_type,
+                "labels": self.labels,
+                "main_metric": self.main_metric,
+                "greater_is_better": self.greater_is_better,
+                **more,
+            },
+            "budget": {
+                "label_budget": self.arguments.label_budget,
+                "validation_budget": self.arguments.validation_budget,
+                "train_labels": rows["train"],
+                "validation_labels": rows["validation"],
+                "constant_answer": constant_answer,
+            },
+        }
 
     @classmethod
     def for_model(cls, arguments: DataArguments, config: PreTrainedConfig) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from tl_toolkit.tasks.base import Answers, check_rows
 from tl_toolkit.tasks.caption_columns import CaptionColumns, find_caption_columns
 from tl_toolkit.tasks.caption_processing import CaptionProcessing, load_caption_processing, make_caption_processing
 from tl_toolkit.tasks.generation import GenerationTask, generated_ids
-from tl_toolkit.tasks.parts import assign_parts, named_splits, within_budgets
+from tl_toolkit.tasks.parts import assign_parts, count, named_splits, origins, within_budgets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,8 +63,8 @@ class Captioning(GenerationTask):
         every = {name: np.arange(len(texts)) for name, texts in captions.items()}
         parts = assign_parts(splits, alike, every, self.arguments, seed)
         parts = within_budgets(parts, alike, self.arguments, seed)
-        self._record = self._describe(source, {role: len(part.rows) for role, part in parts.items()})
-        self._record["dataset"] |= {f"{role}_from": parts[role].origin for role in ("validation", "test")}
+        columns = {"image": self.columns.image, "caption": self.columns.caption}
+        self._record = self._describe(source, columns, count(parts), origins(parts))
         return DatasetDict(
             {role: _rows(part.rows, starts[part.split], captions[part.split]) for role, part in parts.items()}
         )
@@ -95,28 +95,6 @@ class Captioning(GenerationTask):
             kept.append(source.dataset[name].select_columns([column]).cast_column(column, Image(decode=False)))
         self.images = concatenate_datasets(kept)
         return starts
-
-    def _describe(self, source: Source, rows: Mapping[str, int]) -> dict[str, Any]:
-        return {
-            "dataset": {
-                **source.record,
-                "columns": {"image": self.columns.image, "caption": self.columns.caption},
-                "rows": dict(rows),
-            },
-            "task": {
-                "name": self.name,
-                "problem_type": None,
-                "labels": None,
-                "main_metric": self.main_metric,
-                "greater_is_better": self.greater_is_better,
-            },
-            "budget": {
-                "label_budget": self.arguments.label_budget,
-                "validation_budget": self.arguments.validation_budget,
-                "train_labels": rows["train"],
-                "validation_labels": rows["validation"],
-            },
-        }
 
     def prepare_for_prediction(self, split: str | None = None) -> Dataset:
         """As in `Task`; the column `captions` where there is one."""

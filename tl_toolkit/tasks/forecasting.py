@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
     from transformers.utils import ModelOutput
 
-    from tl_toolkit.data.sources import Source
     from tl_toolkit.training.arguments import ModelArguments
 
 _DEFAULT_CONTEXT_SEASONS = 4
@@ -39,6 +38,7 @@ class Forecasting(Task):
     """
 
     name = "forecasting"
+    problem_type = "forecasting"
     auto_class = "AutoModelForTimeSeriesPrediction"
     label_name: ClassVar[str] = "future_values"
     collated_columns: ClassVar[tuple[str, ...]] = ("row",)
@@ -95,7 +95,18 @@ class Forecasting(Task):
             prediction_length=self.prediction_length,
             seasonality=self.seasonality,
         )
-        self._record = self._describe(source, windows, [role for role in ROLES if role not in ordered])
+        made = self.processing
+        self._record = self._describe(
+            source,
+            {"time": made.time_column, "values": ", ".join(made.names)},
+            {role: len(starts) for role, starts in windows.items()},
+            {role: role if role in ordered else "train" for role in ROLES},
+            context_length=made.context_length,
+            prediction_length=made.prediction_length,
+            seasonality=made.seasonality,
+            step=self.series.step,
+            steps=len(self.series.values),
+        )
         return DatasetDict({role: self._rows(starts) for role, starts in windows.items()})
 
     def _columns(self) -> tuple[str | None, list[str] | None]:
@@ -122,37 +133,6 @@ class Forecasting(Task):
     def _times(self, starts: np.ndarray) -> np.ndarray:
         """The time of each position, and of the one behind the last."""
         return np.append(self.series.times, self.series.next_time)[starts]
-
-    def _describe(self, source: Source, windows: dict[str, np.ndarray], cut: list[str]) -> dict[str, Any]:
-        made = self.processing
-        return {
-            "dataset": {
-                **source.record,
-                "columns": {"time": made.time_column, "values": ", ".join(made.names)},
-                "rows": {role: len(starts) for role, starts in windows.items()},
-                "steps": len(self.series.values),
-                "validation_from": "train" if "validation" in cut else "validation",
-                "test_from": "train" if "test" in cut else "test",
-            },
-            "task": {
-                "name": self.name,
-                "problem_type": self.name,
-                "labels": None,
-                "main_metric": self.main_metric,
-                "greater_is_better": self.greater_is_better,
-                "context_length": made.context_length,
-                "prediction_length": made.prediction_length,
-                "seasonality": made.seasonality,
-                "step": self.series.step,
-            },
-            "budget": {
-                "label_budget": self.arguments.label_budget,
-                "validation_budget": self.arguments.validation_budget,
-                "train_labels": len(windows["train"]),
-                "validation_labels": len(windows["validation"]),
-                "constant_answer": None,
-            },
-        }
 
     # Prediction with a trained model
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from tl_toolkit.data.columns import Columns, check_texts, is_label_name
 from tl_toolkit.data.encoding import encode_texts
-from tl_toolkit.data.sources import Source, load_source
+from tl_toolkit.data.sources import load_source
 from tl_toolkit.errors import UserError
 from tl_toolkit.metrics.constant import constant_answer
 from tl_toolkit.tasks.base import Task, check_rows
-from tl_toolkit.tasks.parts import Part, assign_parts, named_splits, within_budgets
+from tl_toolkit.tasks.parts import assign_parts, count, named_splits, origins, within_budgets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +106,10 @@ class TextTask(Task):
         parts = within_budgets(parts, encoded, self.arguments, seed)
         trained_on = encoded[parts["train"].split][parts["train"].rows]
         self._warn_of_odd_labels(trained_on)
-        self._record = self._describe(source, parts, trained_on)
+        columns = {"text": self.columns.text, "text_pair": self.columns.text_pair, "label": self._label_name()}
+        self._record = self._describe(
+            source, columns, count(parts), origins(parts), constant_answer=constant_answer(trained_on)
+        )
         return DatasetDict(
             {
                 role: self._normalised(source.dataset[part.split], part.rows, encoded[part.split])
@@ -144,33 +147,6 @@ class TextTask(Task):
         if labels is not None:
             columns["label"] = _label_array(labels[rows])
         return Dataset(pa.table(columns))
-
-    def _describe(self, source: Source, parts: dict[str, Part], trained_on: np.ndarray) -> dict[str, Any]:
-        return {
-            "dataset": {
-                **source.record,
-                "columns": {
-                    "text": self.columns.text, "text_pair": self.columns.text_pair, "label": self._label_name(),
-                },
-                "rows": {role: len(part.rows) for role, part in parts.items()},
-                "validation_from": parts["validation"].origin,
-                "test_from": parts["test"].origin,
-            },
-            "task": {
-                "name": self.name,
-                "problem_type": self.problem_type,
-                "labels": self.labels,
-                "main_metric": self.main_metric,
-                "greater_is_better": self.greater_is_better,
-            },
-            "budget": {
-                "label_budget": self.arguments.label_budget,
-                "validation_budget": self.arguments.validation_budget,
-                "train_labels": len(parts["train"].rows),
-                "validation_labels": len(parts["validation"].rows),
-                "constant_answer": constant_answer(trained_on),
-            },
-        }  # fmt: skip
 
     def _label_name(self) -> str | None:
         label = self.columns.label

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tl_toolkit.data.sources import Source, load_source
+from tl_toolkit.data.sources import load_source
 from tl_toolkit.data.words import as_read, encode_words, reading_words
 from tl_toolkit.errors import UserError
 from tl_toolkit.metrics.constant import constant_answer
 from tl_toolkit.metrics.entities import entity_scores, tag_scheme
 from tl_toolkit.tasks.base import Answers, Task, check_rows
 from tl_toolkit.tasks.labels import NamedLabels, class_names
-from tl_toolkit.tasks.parts import Part, assign_parts, named_splits, within_budgets
+from tl_toolkit.tasks.parts import assign_parts, count, named_splits, origins, within_budgets
 from tl_toolkit.tasks.word_collator import IGNORED, WordCollator
 from tl_toolkit.tasks.word_columns import WordColumns, find_word_columns, read_word_tags, read_words, tag_ids
 
@@ -90,7 +90,14 @@ class TokenClassification(Task):
         parts = within_budgets(parts, alike, self.arguments, seed)
         trained_on = [tags[parts["train"].split][row] for row in parts["train"].rows]
         self._see_training_tags(trained_on)
-        self._record = self._describe(source, parts, trained_on)
+        self._record = self._describe(
+            source,
+            {"text": self.columns.text, "text_pair": None, "label": self.columns.label},
+            count(parts),
+            origins(parts),
+            constant_answer=constant_answer(np.concatenate(trained_on)),
+            tag_scheme=self.scheme,
+        )
         return DatasetDict(
             {role: _rows(words[part.split], part.rows, tags[part.split]) for role, part in parts.items()}
         )
@@ -106,32 +113,6 @@ class TokenClassification(Task):
                 "%d of %d tags are at no training word (the first is %r): they cannot be learned.",
                 len(unseen), len(self.labels), unseen[0],
             )  # fmt: skip
-
-    def _describe(self, source: Source, parts: dict[str, Part], trained_on: list[np.ndarray]) -> dict[str, Any]:
-        return {
-            "dataset": {
-                **source.record,
-                "columns": {"text": self.columns.text, "text_pair": None, "label": self.columns.label},
-                "rows": {role: len(part.rows) for role, part in parts.items()},
-                "validation_from": parts["validation"].origin,
-                "test_from": parts["test"].origin,
-            },
-            "task": {
-                "name": self.name,
-                "problem_type": None,
-                "labels": self.labels,
-                "tag_scheme": self.scheme,
-                "main_metric": self.main_metric,
-                "greater_is_better": self.greater_is_better,
-            },
-            "budget": {
-                "label_budget": self.arguments.label_budget,
-                "validation_budget": self.arguments.validation_budget,
-                "train_labels": len(parts["train"].rows),
-                "validation_labels": len(parts["validation"].rows),
-                "constant_answer": constant_answer(np.concatenate(trained_on)),
-            },
-        }
 
     def _adopt(self, config: PreTrainedConfig) -> None:
         self.labels = [str(name) for _, name in sorted((config.id2label or {}).items())]

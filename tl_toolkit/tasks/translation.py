@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from tl_toolkit.data.columns import check_texts
 from tl_toolkit.data.encoding import encode_texts
-from tl_toolkit.data.sources import Source, load_source
+from tl_toolkit.data.sources import load_source
 from tl_toolkit.tasks.base import Answers, check_rows
 from tl_toolkit.tasks.generation import GenerationTask, generated_ids
 from tl_toolkit.tasks.pair_columns import PairColumns, find_pair
 from tl_toolkit.tasks.pair_processing import PairProcessing, load_pair_processing, make_pair_processing
-from tl_toolkit.tasks.parts import assign_parts, named_splits, within_budgets
+from tl_toolkit.tasks.parts import assign_parts, count, named_splits, origins, within_budgets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,8 +49,8 @@ class Translation(GenerationTask):
         every = {name: np.arange(len(rows)) for name, rows in texts.items()}
         parts = assign_parts(splits, alike, every, self.arguments, seed)
         parts = within_budgets(parts, alike, self.arguments, seed)
-        self._record = self._describe(source, {role: len(part.rows) for role, part in parts.items()})
-        self._record["dataset"] |= {f"{role}_from": parts[role].origin for role in ("validation", "test")}
+        columns = {"source": self.columns.source, "target": self.columns.target}
+        self._record = self._describe(source, columns, count(parts), origins(parts))
         return DatasetDict({role: _numbered(texts[part.split], part.rows) for role, part in parts.items()})
 
     def _pairs(self, split: Dataset, name: str) -> Dataset:
@@ -65,28 +65,6 @@ class Translation(GenerationTask):
         rows = Dataset.from_dict(columns.read(split))
         check_texts(rows, name, rows.column_names)  # within structures a text may be missing, too
         return rows
-
-    def _describe(self, source: Source, rows: Mapping[str, int]) -> dict[str, Any]:
-        return {
-            "dataset": {
-                **source.record,
-                "columns": {"source": self.columns.source, "target": self.columns.target},
-                "rows": dict(rows),
-            },
-            "task": {
-                "name": self.name,
-                "problem_type": None,
-                "labels": None,
-                "main_metric": self.main_metric,
-                "greater_is_better": self.greater_is_better,
-            },
-            "budget": {
-                "label_budget": self.arguments.label_budget,
-                "validation_budget": self.arguments.validation_budget,
-                "train_labels": rows["train"],
-                "validation_labels": rows["validation"],
-            },
-        }
 
     def prepare_for_prediction(self, split: str | None = None) -> Dataset:
         """As in `Task`; the column `target` where there is one."""
