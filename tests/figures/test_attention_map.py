@@ -61,6 +61,8 @@ def test_rows_run_downwards_and_columns_to_the_right() -> None:
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].mean(-1)
     row, column = pixels.shape[0] - 1 - int(place[1]), int(place[0])
     assert pixels[row, column] < 90 < pixels.mean()
+    wide = attention_map._figure(["a", "कि", "<eos>"], ["b"], np.ones((1, 3)))
+    assert [text.get_rotation() for text in wide.axes[0].get_xticklabels()] == [0, 0, 90]  # only words stand upright
     upper, left = [text.get_text() for text in axes.get_yticklabels()], axes.get_xticklabels()
     assert upper == list("ABCDE") and axes.yaxis_inverted() and left[5].get_text() == "f"
 

@@ -82,9 +82,10 @@ def _figure(columns: Sequence[str], rows: Sequence[str], values: np.ndarray) -> 
     axes.set_aspect("equal")
     axes.tick_params(length=0, pad=4, top=True, labeltop=True, bottom=False, labelbottom=False)
     size = 10.0 * cell / CELL
-    upright = max(map(_columns_of, columns)) > 1
-    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=90 if upright else 0, fontsize=size)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, fontsize=size)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=size)
+    for shown in axes.get_xticklabels():
+        shown.set_rotation(90 if _columns_of(shown.get_text()) > 1 else 0)
     for shown in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         shown.set_fontfamily(font_families(shown.get_text()))
     axes.set_ylabel("written", labelpad=8)
