@@ -198,7 +198,8 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
         """
         past, observed = self._scaled("past_values", past_values, past_observed_mask)
         is_real = observed.any(dim=-1).cumsum(dim=1) > 0  # (batch, context), false before the first observed value
-        attention_mask = None if bool(is_real.all()) else is_real
+        # Without padding there is no order to keep, but to ask a GPU for that would be to wait for it.
+        attention_mask = None if is_real.device.type == "cpu" and bool(is_real.all()) else is_real
         last = _last_observed(past, observed)  # (batch, 1, features)
         reference = last if self.config.subtract_last_value else torch.zeros_like(last)
         inputs = past - reference
