@@ -134,7 +134,7 @@ def _whitespace_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: 
 def _extend(tokenizer: Tokenizer, words: Iterable[str], vocab_size: int) -> None:
     from tokenizers import models
 
-    vocabulary = tokenizer.get_vocab()
+    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
     for word in words:
         if len(vocabulary) >= vocab_size:
             break
