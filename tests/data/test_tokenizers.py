@@ -155,3 +155,11 @@ def test_bad_requests(arguments, message):
     kind = arguments.pop("kind")
     with pytest.raises(UserError, match=message):
         build_tokenizer(kind, TEXTS, **arguments)
+
+
+def test_given_words_take_in_words_that_have_vectors():
+    tokenizer = build_tokenizer(
+        "whitespace", ["<unk> the The <unk>"], min_frequency=1, lowercase=True, more_words=["Oslo", "the"], vocab_size=6
+    )
+    assert sorted(tokenizer.get_vocab()) == ["<bos>", "<eos>", "<pad>", "<unk>", "oslo", "the"]
+    assert tokenizer.convert_ids_to_tokens(tokenizer("the OSLO Rome")["input_ids"]) == ["the", "oslo", "<unk>"]
