@@ -203,6 +203,10 @@ def test_seasonal_naive_goes_back_further_where_a_season_is_missing() -> None:
 def test_a_constant_variable_has_no_scaled_error() -> None:
     truth = np.ones((3, 2, 1))
     assert forecasts.mase(truth + 1, truth, forecasts.seasonal_error(np.ones((9, 1)), 1)) is None
+    season = (
+        np.tile([0.1, 0.7, 0.2], 11)[:, None] * (1 + 1e-16 * np.arange(33)[:, None]) + 0.3
+    )  # equal but for rounding
+    assert forecasts.seasonal_error(season, 3) == 0
     assert forecasts.smape(np.zeros(3), np.zeros(3)) == 0
 
 

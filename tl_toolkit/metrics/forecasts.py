@@ -41,11 +41,13 @@ def seasonal_naive(past: np.ndarray, observed: np.ndarray, steps: int, seasonali
 def seasonal_error(values: np.ndarray, seasonality: int) -> np.ndarray:
     """The mean absolute change over a season within (steps, variables), the scale of `mase`: (variables,).
 
-    NaN where no two values are a season apart.
+    NaN where no two values are a season apart, 0 where they differ by no more than rounding.
     """
     changes = np.abs(values[seasonality:] - values[:-seasonality])
     counts = (~np.isnan(changes)).sum(axis=0)
-    return np.divide(np.nansum(changes, axis=0), counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
+    error = np.divide(np.nansum(changes, axis=0), counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
+    largest = np.abs(np.nan_to_num(values)).max(axis=0)
+    return np.where(error <= 1e-12 * largest, 0.0, error)
 
 
 def mae(forecast: np.ndarray, truth: np.ndarray) -> float:
