@@ -204,6 +204,13 @@ def test_layer_groups_have_every_parameter_once(fields):
         assert len(groups) == (5 if own is model else 4) and all(groups)
 
 
+def test_a_dot_product_is_in_no_layer_group():
+    model = captioner(attention="luong", attention_score="dot", encoder_channels=[5, 7, 13])
+    names = [name for name, _ in model.named_parameters()]
+    prefixes = [prefix for group in model.layer_groups() for prefix in group]
+    assert all(any(name.startswith(prefix) for name in names) for prefix in prefixes)
+
+
 def test_tied_and_resized():
     model = captioner(tie_word_embeddings=True)
     assert model.lm_head.weight is model.captioner.embedding.weight

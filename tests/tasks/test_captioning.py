@@ -217,3 +217,46 @@ def test_predictions_of_the_saved_model_are_the_same(trained, tmp_path):
     every = pd.read_parquet(tmp_path / "p" / "predictions.parquet").set_index("row")
     assert len(every) == 1000 and metrics["loss"] == pytest.approx(record["metrics"]["test"]["loss"], rel=0.2)
     assert every.loc[own["row"], "prediction"].tolist() == own["prediction"].tolist()
+
+
+def test_a_captioner_of_transformers(tmp_path):
+    """A `vision-encoder-decoder` is tuned by the same task, with its own image processor and tokenizer."""
+    from transformers import BertConfig, VisionEncoderDecoderConfig, VisionEncoderDecoderModel, ViTConfig
+    from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+    from tl_toolkit.data.tokenizers import build_tokenizer
+    from tl_toolkit.training.parsing import arguments_from
+    from tl_toolkit.training.run import run
+
+    tokenizer = build_tokenizer("word", ["train one two three four five"] * 2)  # which does not end its texts itself
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 7}
+    ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    decoder = {**sizes, **ids, "vocab_size": len(tokenizer), "is_decoder": True, "add_cross_attention": True}
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        ViTConfig(**sizes, image_size=16, patch_size=8), BertConfig(**decoder), decoder_start_token_id=2, **ids
+    )
+    model = VisionEncoderDecoderModel(config)
+    model.generation_config.update(decoder_start_token_id=2, **ids)
+    normal = [0.5] * 3
+    processor = ViTImageProcessorPil(size={"height": 16, "width": 16}, image_mean=normal, image_std=normal)
+    for part in (model, tokenizer, processor):
+        part.save_pretrained(tmp_path / "checkpoint")
+    settings = {
+        "task": "captioning", "dataset_name": str(folder(tmp_path / "data", train=17, validation=3, test=5)),
+        "model_name_or_path": str(tmp_path / "checkpoint"), "num_train_epochs": 1, "use_cpu": True,
+        "per_device_train_batch_size": 5, "disable_tqdm": True, "output_dir": str(tmp_path / "out"),
+    }  # fmt: skip
+    record = run(arguments_from(settings, "the test"))
+    assert record["status"] == "completed" and record["model"]["class"] == "VisionEncoderDecoderModel"
+    assert len(pd.read_parquet(tmp_path / "out" / "predictions_test.parquet")) == 5
+
+
+def test_real_pictures(test_data):
+    task = task_of(test_data / "data" / "emoji_captions", label_budget=23, validation_budget=5, test_budget=3)
+    splits, processing = prepared(task)
+    assert task.record()["dataset"]["columns"] == {"image": "image", "caption": "caption"}
+    encoded = task.encode(splits, processing, None)["test"]
+    batch = task.collator(processing, Shifting)([encoded[place] for place in range(3)])
+    assert batch["pixel_values"].shape == (3, 3, 64, 64) and batch["pixel_values"].std() > 0.1
+    known = processing.decode(_padded(task.encode(splits, processing, None)["train"]["labels"]))
+    assert known == [own[0] for own in splits["train"]["captions"]]  # byte-level pieces write what they read

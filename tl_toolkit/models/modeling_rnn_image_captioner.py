@@ -128,8 +128,9 @@ class RnnImageCaptionerPreTrainedModel(PreTrainedModel):
         layers[0] += [f"{prefix}initial_state."]
         if self.base_model.decoder.attention is not None:
             # Where attention is read: by the first layer, or by what follows the last one.
-            before = self.config.attention == "bahdanau"
-            layers[0 if before else -1].append(f"{prefix}decoder.attention.")
+            reader = layers[0] if self.config.attention == "bahdanau" else layers[-1]
+            if any(True for _ in self.base_model.decoder.attention.parameters()):  # a dot product has none
+                reader.append(f"{prefix}decoder.attention.")
             layers[-1].append(f"{prefix}decoder.readout.")
         head = [f"{name}." for name, module in self.named_children() if any(True for _ in module.parameters())]
         return [
