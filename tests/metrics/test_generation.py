@@ -47,3 +47,12 @@ def test_what_to_install_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
     with pytest.raises(UserError, match=r"tl-toolkit\[translation\]"):
         text_scores(["a"], ["a"])
+
+
+def test_the_same_scores_behind_the_interface_of_evaluate() -> None:
+    from tl_toolkit.metrics import TextScores
+
+    predictions, references = ["a dog sleeps here", "two cats"], ["a dog sleeps here", "two dogs"]
+    assert TextScores().compute(predictions=predictions, references=references) == text_scores(predictions, references)
+    several = [["a dog sleeps here", "x"], ["two dogs", "two cats"]]
+    assert TextScores().compute(predictions=predictions, references=several)["exact_match"] == 1

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Accuracy", "EntityF1", "MacroF1", "MeanAbsoluteError", "MeanSquaredError", "MicroF1", "Pearson", "Spearman"]
+__all__ = [
+    "Accuracy", "EntityF1", "MacroF1", "MeanAbsoluteError", "MeanSquaredError", "MicroF1", "Pearson", "Spearman",
+    "TextScores",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tl_toolkit.metrics import scores
 from tl_toolkit.metrics.entities import entity_scores
+from tl_toolkit.metrics.generation import text_scores
 
 _CITATION = "Metrics of the transfer learning toolkit, computed by its own NumPy functions."
 
@@ -95,3 +96,20 @@ class EntityF1(evaluate.Metric):
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         return entity_scores(predictions, references)._asdict()
+
+
+class TextScores(evaluate.Metric):
+    """BLEU, BLEU in lower case and chrF by sacrebleu, and the part of texts that are exactly right."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        text = datasets.Value("string")
+        kinds = [{"predictions": text, "references": of} for of in (text, datasets.Sequence(text))]
+        return evaluate.MetricInfo(
+            description=type(self).__doc__ or "",
+            citation=_CITATION,
+            inputs_description="predictions: a text a row; references: a text a row, or several.",
+            features=[datasets.Features(kind) for kind in kinds],
+        )
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return text_scores(predictions, references)
