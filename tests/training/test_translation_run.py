@@ -98,16 +98,20 @@ def test_separate_vocabularies_and_prediction(finetune: Finetune, tmp_path: Path
     assert answers["source"].tolist() == ["12", "345"] and set(answers.columns) == {"row", "source", "prediction"}
 
 
-def test_a_trained_folder_is_trained_on(finetune: Finetune, tmp_path: Path, numbers_folder: Path) -> None:
-    finetune("first", **settings(numbers_folder, tokenizer_name="word"))
-    given = settings(numbers_folder, tokenizer_name=None, model_type="rnn_encoder_decoder", num_train_epochs=1)
-    for name in ("model_type", "config_overrides", "tokenizer_vocab_size"):
+@pytest.mark.parametrize(("model_type", "kind"), [("rnn_encoder_decoder", "word"), ("bart", "bpe")])
+def test_a_trained_folder_is_trained_on(
+    finetune: Finetune, tmp_path: Path, numbers_folder: Path, model_type: str, kind: str
+) -> None:
+    given = settings(numbers_folder, model_type, tokenizer_name=kind)
+    first = finetune("first", **given)
+    for name in ("model_type", "config_overrides", "tokenizer_name", "tokenizer_vocab_size"):
         given.pop(name)
-    record = finetune("second", **given, model_name_or_path=str(tmp_path / "first"), label_smoothing_factor=0.1)
-    assert record["model"]["class"] == "RnnEncoderDecoderForConditionalGeneration"
-    first, second = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("first", "second"))
-    assert first["decoder_vocab_size"] == second["decoder_vocab_size"]
-    assert (tmp_path / "second" / "target_tokenizer" / "tokenizer.json").exists()
+    second = finetune("second", **given, model_name_or_path=str(tmp_path / "first"), label_smoothing_factor=0.1)
+    assert second["model"]["class"] == first["model"]["class"] and second["strategy"]["name"] == "full"
+    assert second["metrics"]["validation"]["loss"] < first["metrics"]["validation"]["loss"]
+    before, after = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("first", "second"))
+    assert before.get("decoder_vocab_size") == after.get("decoder_vocab_size")
+    assert (tmp_path / "second" / "target_tokenizer").is_dir() == (kind == "word")
 
 
 def test_validation_is_greedy_and_the_report_is_not(finetune: Finetune, numbers_folder: Path, monkeypatch) -> None:
