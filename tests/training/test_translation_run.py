@@ -127,3 +127,15 @@ def test_validation_is_greedy_and_the_report_is_not(finetune: Finetune, numbers_
     monkeypatch.setattr(Model, "generate", watched)
     finetune(**settings(numbers_folder, num_train_epochs=2, generation_num_beams=2, per_device_eval_batch_size=64))
     assert beams == [1, 1, 2, 2]  # two epochs; then validation and test
+
+
+def test_a_folder_that_is_used_again_keeps_no_tokenizer_of_targets(
+    finetune: Finetune, tmp_path: Path, numbers_folder: Path
+) -> None:
+    finetune(**settings(numbers_folder, tokenizer_name="char"))
+    assert (tmp_path / "out" / "target_tokenizer").is_dir()
+    record = finetune(**settings(numbers_folder))
+    assert not (tmp_path / "out" / "target_tokenizer").exists()
+    command = ["--model_name_or_path", str(tmp_path / "out"), "--use_cpu", "--disable_tqdm", "--output_dir"]
+    metrics = predict(parse_predict_arguments([*command, str(tmp_path / "p"), "--dataset_name", str(numbers_folder)]))
+    assert metrics == pytest.approx(record["metrics"]["test"])

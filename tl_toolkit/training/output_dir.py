@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..errors import UserError
+from ..tasks.pair_processing import TARGET_FOLDER
 from .checkpoints import checkpoints
 from .record import RESULT_NAME
 
@@ -112,7 +113,9 @@ def clear(output_dir: Path, *, keep_checkpoints: bool) -> None:
     left = (*PREDICTIONS.values(), *PICTURES)
     for path in [*output_dir.glob("model*.safetensors"), *(output_dir / name for name in left)]:
         path.unlink(missing_ok=True)
-    for folder in [output_dir / "adapter", *([] if keep_checkpoints else checkpoints(output_dir))]:
+    # A tokenizer of targets would be taken for that of a model which has one vocabulary for both.
+    parts = [output_dir / name for name in ("adapter", TARGET_FOLDER)]
+    for folder in [*parts, *([] if keep_checkpoints else checkpoints(output_dir))]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
