@@ -53,6 +53,23 @@ def test_languages_within_one_column(tmp_path):
     assert rows["target"][:3] == [german for german, _ in PAIRS]
 
 
+@pytest.mark.parametrize("nothing", [None, {"de": "ein Hund", "en": None}])
+def test_a_row_without_an_entry_is_named(tmp_path, nothing):
+    rows = [{"translation": {"de": german, "en": english}} for german, english in PAIRS]
+    DatasetDict({"train": Dataset.from_list([*rows, {"translation": nothing}])}).save_to_disk(tmp_path / "data")
+    with pytest.raises(UserError, match="Row 3 of split 'train' has no text in column '(de|en)'"):
+        task_of(tmp_path / "data", source_lang="de", target_lang="en").prepare(0)
+
+
+@pytest.mark.parametrize("other", [3, ["a dog"]])
+def test_a_column_called_translation_may_be_anything(tmp_path, other):
+    rows = [{"de": german, "en": english, "translation": other} for german, english in PAIRS * 4]
+    DatasetDict({"train": Dataset.from_list(rows)}).save_to_disk(tmp_path / "data")
+    assert len(task_of(tmp_path / "data", source_lang="de", target_lang="en").prepare(0)["train"]) > 0
+    with pytest.raises(UserError, match="no column of texts called 'hi'"):
+        task_of(tmp_path / "data", source_lang="de", target_lang="hi").prepare(0)
+
+
 def test_conventional_names_need_no_flag(tmp_path):
     splits = task_of(folder(tmp_path / "data", names=("target", "source"))).prepare(0)
     assert splits["train"][0]["target"] == "ein Hund"

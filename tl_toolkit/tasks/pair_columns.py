@@ -41,7 +41,7 @@ class PairColumns:
         if self.within is None:
             return {role: split[name][:] for role, name in names.items()}
         entries = split[self.within][:]
-        return {role: [entry[name] for entry in entries] for role, name in names.items()}
+        return {role: [entry and entry[name] for entry in entries] for role, name in names.items()}
 
 
 def find_pair(features: Mapping[str, Any], arguments: DataArguments, target_required: bool = True) -> PairColumns:
@@ -53,7 +53,7 @@ def find_pair(features: Mapping[str, Any], arguments: DataArguments, target_requ
     Raises:
         UserError: a name that is missing or no text, or nothing that says what is translated into what.
     """
-    within = TRANSLATIONS if TRANSLATIONS in features and not is_string(features[TRANSLATIONS]) else None
+    within = TRANSLATIONS if _has_entries(features.get(TRANSLATIONS)) else None
     texts = _entries(features[within]) if within else [name for name in features if is_string(features[name])]
     pair = {}
     for role in ("source", "target"):
@@ -94,6 +94,11 @@ def _check(
     raise UserError(
         f"There is no {where} called {name!r} (--{flag}); there are {listing(texts)}.{nearest(name, texts)}"
     )
+
+
+def _has_entries(feature: Any) -> bool:
+    """Whether a column holds structures, such as `datasets.Translation`; others may be called so, too."""
+    return isinstance(feature, dict) or type(feature).__name__ == "Translation"
 
 
 def _entries(feature: Any) -> list[str]:

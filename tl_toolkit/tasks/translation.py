@@ -62,9 +62,11 @@ class Translation(GenerationTask):
             check_texts(split, name, [column for column in (columns.source, columns.target) if column is not None])
         else:
             check_texts(split, name, (), (columns.within,))
-        rows = Dataset.from_dict(columns.read(split))
-        check_texts(rows, name, rows.column_names)  # within structures a text may be missing, too
-        return rows
+        texts = columns.read(split)
+        called = {"source": columns.source, "target": columns.target}
+        for role, own in texts.items():  # within structures a text may be missing, too
+            check_texts(Dataset.from_dict({str(called[role]): own}), name, [str(called[role])])
+        return Dataset.from_dict(texts)
 
     def prepare_for_prediction(self, split: str | None = None) -> Dataset:
         """As in `Task`; the column `target` where there is one."""
