@@ -41,6 +41,22 @@ def test_rows_are_sorted_and_gaps_are_not_observed(caplog: pytest.LogCaptureFixt
     assert "2 of 7 time steps are missing" in caplog.text
 
 
+def test_whole_numbers_need_not_count_by_one() -> None:
+    series = read(table([10, 0, 5, 20], load=[2.0, 0.0, 1.0, 4.0]))
+    np.testing.assert_array_equal(series.values[:, 0], [0, 1, 2, np.nan, 4])
+    np.testing.assert_array_equal(series.times, [0, 5, 10, 15, 20])
+    assert series.next_time == 25
+    assert len(read(table([3], load=[1.0])).values) == 1
+
+
+def test_columns_that_are_left_out_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        series = read(table(days(3), load=[1.0, 2.0, 3.0], price=["4", "x", "6"]))
+    assert series.names == ("load",) and "left out: 'price'" in caplog.text
+    with pytest.raises(UserError, match="its columns are 'date'"):
+        read(table(days(3)))
+
+
 @pytest.mark.parametrize(
     "frequency, step, seasonality, following",
     [

@@ -111,7 +111,7 @@ def read_series(
             "last, so that a model would be judged on what it has seen. Put them in one file: it is cut by time."
         )
     if np.issubdtype(times.dtype, np.integer):
-        step, position = None, times - times[0]
+        step, position = None, (times - times[0]) // max(1, np.gcd.reduce(np.diff(times)))
     else:
         step, position = _positions(pd.DatetimeIndex(times))
     if position is None or position[-1] + 1 > (1 + _MOST_GAPS) * len(position):
@@ -204,9 +204,11 @@ def _value_columns(frame: pd.DataFrame, time: str | None, named: Sequence[str] |
     ]
     if not numeric:
         raise UserError(
-            f"No column of the dataset holds numbers to forecast; its columns are {listing(columns)}. Name those that "
-            "do by --value_columns."
+            f"No column of the dataset holds numbers to forecast; its columns are {listing(map(str, frame.columns))}. "
+            "Name those that do by --value_columns."
         )
+    if others := [name for name in columns if name not in numeric]:
+        logger.warning("Columns that hold other things than numbers are left out: %s.", listing(others))
     return tuple(numeric)
 
 
