@@ -18,6 +18,7 @@ from transformers.utils import ModelOutput
 
 from tl_toolkit.errors import UserError
 from tl_toolkit.tasks import make_task
+from tl_toolkit.tasks.caption_processing import in_channels
 from tl_toolkit.training.arguments import DataArguments, ModelArguments
 
 WORDS = ["one", "two", "three", "four", "five"]
@@ -131,6 +132,13 @@ def test_colour_and_transparency(tmp_path):
     torch.testing.assert_close(values[1], values[2])
 
 
+def test_sixteen_bits_are_scaled_to_eight():
+    picture = Pillow.fromarray(np.array([[0, 255, 256, 40_000, 65_535]], np.uint16))
+    assert picture.mode == "I;16"
+    np.testing.assert_array_equal(in_channels(picture, 1), [[0, 0, 1, 156, 255]])
+    np.testing.assert_array_equal(np.asarray(in_channels(picture, 3))[0, :, 1], [0, 0, 1, 156, 255])
+
+
 def test_budgets_count_pictures(tmp_path):
     task = task_of(folder(tmp_path / "data", several=True, train=37), label_budget=5)
     splits = task.prepare(1)
@@ -173,6 +181,14 @@ def test_a_broken_picture_is_named(tmp_path):
     splits = task.prepare(1)
     with pytest.raises(UserError, match="A picture in column 'image' cannot be read"):
         task.read_image(splits["train"][0]["image"])
+
+
+def test_a_picture_that_is_not_there_is_named(tmp_path):
+    pd.DataFrame({"image": [grey(1), None, grey(2)]}).to_parquet(tmp_path / "data.parquet")
+    task = task_of(tmp_path / "data.parquet")
+    rows = task.prepare_for_prediction()
+    with pytest.raises(UserError, match="no picture in row 1 of column 'image'"):
+        task.read_image(rows["image"][1])
 
 
 @pytest.fixture(scope="module")

@@ -74,6 +74,8 @@ def in_channels(image: Image, num_channels: int) -> Image:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Pillow.alpha_composite(Pillow.new("RGBA", image.size, "white"), image)
+    if image.mode.startswith("I;16"):  # which Pillow would not scale to 8 bits, but clip to white
+        image = Pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image.convert("L" if num_channels == 1 else "RGB")
 
 

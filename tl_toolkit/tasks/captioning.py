@@ -168,6 +168,8 @@ class Captioning(GenerationTask):
         from datasets import Image
 
         kept = self.images[place][self.columns.image]
+        if kept is None:
+            raise UserError(f"There is no picture in row {place} of column {self.columns.image!r}: remove the row.")
         try:
             return Image().decode_example(kept)
         except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises of broken files
