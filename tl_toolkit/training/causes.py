@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from ..errors import UserError
 
+_NAME = f"{UserError.__module__}.{UserError.__qualname__}: "  # as the last line of a traceback begins
+
 
 def explained(error: Exception) -> Exception:
     """The same error, as a `UserError` where its cause is one that a user can remove."""
     import torch
 
     message = str(error)
+    if isinstance(error, UserError) and "Traceback" in message:  # raised in a process that reads data, and wrapped
+        return UserError(message.rpartition("\n" + _NAME)[2].strip(), everywhere=True)
     if isinstance(error, torch.OutOfMemoryError):
         return UserError(
             "The device ran out of memory. Lower --per_device_train_batch_size (and raise "
