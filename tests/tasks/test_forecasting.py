@@ -289,7 +289,7 @@ def test_a_blank_row_counts_nowhere(tmp_path: Path) -> None:
     "arguments, message",
     [
         ({"context_length": 190}, "train part of the series has .* hold no window of 190 steps"),
-        ({"prediction_length": 40}, "validation part .* 40 to forecast"),
+        ({"prediction_length": 40}, "validation part .* time steps, which hold no window of 40 steps to forecast"),
         ({"prediction_length": 0}, "--prediction_length is 0"),
         ({"seasonality": -7}, "--seasonality is -7"),
         ({"label_budget": 1000}, "--label_budget is 1,000, and the train part has"),
@@ -308,6 +308,18 @@ def test_a_variable_that_begins_too_late(tmp_path: Path) -> None:
     data.loc[:180, "wind"] = np.nan
     with pytest.raises(UserError, match="'wind' has no value in the training windows"):
         prepared(write(tmp_path, data))
+
+
+def test_a_model_of_other_variables_or_lengths(tmp_path: Path) -> None:
+    path = write(tmp_path, frame())
+    task, _ = prepared(path)
+    other, _ = prepared(path, value_columns="wind")
+    longer, _ = prepared(path, prediction_length=7)
+    task.adapt(_model(task), task.processing)
+    with pytest.raises(UserError, match=r"5 time steps of 2 variables, and 5 steps of 1 are asked for \(wind\)"):
+        other.adapt(_model(task), other.processing)
+    with pytest.raises(UserError, match="and 7 steps of 2 are asked for .* say --prediction_length 5"):
+        longer.adapt(_model(task), longer.processing)
 
 
 def test_a_model_of_another_kind(tmp_path: Path) -> None:

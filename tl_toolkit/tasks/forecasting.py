@@ -81,10 +81,11 @@ class Forecasting(Task):
             earliest = begin + self.context_length if role == "train" else max(begin, self.context_length)
             starts = window_starts(self.series.values, earliest, end, self.context_length, self.prediction_length)
             if len(starts) == 0:
+                seen = f"{self.context_length} steps to see (--context_length) and " if role == "train" else ""
                 raise UserError(
-                    f"The {role} part of the series has {end - begin} time steps, which hold no window of "
-                    f"{self.context_length} steps to see (--context_length) and {self.prediction_length} to forecast "
-                    "(--prediction_length). Shorten the lengths, or give a longer series."
+                    f"The {role} part of the series has {end - begin} time steps, which hold no window of {seen}"
+                    f"{self.prediction_length} steps to forecast (--prediction_length). Shorten the lengths, or give "
+                    "a longer series."
                 )
             windows[role] = within_budget(starts, role, self.arguments)
         first, last = windows["train"][0] - self.context_length, windows["train"][-1] + self.prediction_length
@@ -188,11 +189,22 @@ class Forecasting(Task):
         }
 
     def adapt(self, model: Any, processing: SeriesProcessing) -> None:
-        """Give the model the constants of scale of this training part; it keeps them as buffers."""
+        """Give the model the constants of scale of this training part; it keeps them as buffers.
+
+        Raises:
+            UserError: a model that keeps none, or of another number of variables or time steps.
+        """
         if not hasattr(model, "set_scaling"):
             raise UserError(
                 f"--task forecasting trains models that keep constants of scale, such as --model_type rnn; "
                 f"{type(model).__name__} is none of them."
+            )
+        variables, steps = model.config.num_input_features, model.config.prediction_length
+        if (variables, steps) != (len(processing.names), processing.prediction_length):
+            raise UserError(
+                f"The model forecasts {steps} time steps of {variables} variables, and {processing.prediction_length} "
+                f"steps of {len(processing.names)} are asked for ({', '.join(processing.names)}): name as many by "
+                f"--value_columns, and say --prediction_length {steps}."
             )
         model.set_scaling(processing.mean, processing.standard_deviation)
 
