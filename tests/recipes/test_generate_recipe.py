@@ -176,6 +176,8 @@ TEXT = ("--text", "the cat")
         ("text", [*TEXT, "--do_sample", "--temperature", "0"], "--temperature is 0, where a number above 0"),
         ("text", [*TEXT, "--do_sample", "--top_p", "1.5"], "--top_p is 1.5"),
         ("text", [*TEXT, "--num_beams", "0"], "--num_beams is 0, where 1 or more"),
+        ("text", [*TEXT, "--min_new_tokens", "-3"], "--min_new_tokens is -3, where 0 or more"),
+        ("text", [*TEXT, "--repetition_penalty", "0"], "--repetition_penalty is 0, where a number above 0"),
         ("text", [*TEXT, "--num_return_sequences", "3"], "more than there are beams"),
         ("text", [*TEXT, "--length_penalty", "2"], "--length_penalty ranks the results of beam search"),
         ("text", [*TEXT, "--attention_map", "a.png"], "the language model .* has none"),

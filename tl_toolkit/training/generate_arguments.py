@@ -94,7 +94,9 @@ class GenerateArguments:
     use_cpu: bool = field(default=False, metadata={"help": "Leave accelerators alone."})
 
     def __post_init__(self) -> None:
-        for name, least in (("max_new_tokens", 1), ("num_beams", 1), ("num_return_sequences", 1), ("top_k", 0)):
+        least_of = {"max_new_tokens": 1, "num_beams": 1, "num_return_sequences": 1}
+        least_of |= {"min_new_tokens": 0, "top_k": 0, "no_repeat_ngram_size": 0}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UserError(f"--{name} is {value}, where {least} or more is expected.")
@@ -103,6 +105,8 @@ class GenerateArguments:
                 f"--temperature is {self.temperature:g}, where a number above 0 is expected. Without --do_sample the "
                 "likeliest token is taken."
             )
+        if self.repetition_penalty is not None and self.repetition_penalty <= 0:
+            raise UserError(f"--repetition_penalty is {self.repetition_penalty:g}, where a number above 0 is expected.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UserError(f"--top_p is {self.top_p:g}, where a probability above 0 is expected.")
         if self.text and self.text_file:
