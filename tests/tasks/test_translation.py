@@ -8,6 +8,7 @@ from datasets import Dataset, DatasetDict, Features, Translation
 from torch.nn import functional
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
+from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
 from tl_toolkit.tasks import make_task
 from tl_toolkit.tasks.pair_processing import load_pair_processing, with_end
@@ -160,6 +161,18 @@ def test_an_architecture_with_one_vocabulary_shares_it(tmp_path):
         processing_of(task, splits, model_type="bart", tokenizer_name="word", shared_vocabulary=False)
     with pytest.raises(UserError, match="tokens for its begin and end"):
         processing_of(task, splits, tokenizer_name="fastai")
+
+
+def test_a_given_tokenizer_has_to_end_texts(tmp_path):
+    """Of a new model's targets: nothing else would tell it where to stop."""
+    splits = (task := task_of(folder(tmp_path / "data"), source_lang="de", target_lang="en")).prepare(0)
+    endless = build_tokenizer("word", splits["train"]["target"], min_frequency=1)
+    endless.save_pretrained(tmp_path / "endless")
+    with_end(endless).save_pretrained(tmp_path / "ending")
+    with pytest.raises(UserError, match="endless' .* does not end a text"):
+        processing_of(task, splits, tokenizer_name=str(tmp_path / "endless"))
+    given = processing_of(task, splits, tokenizer_name=str(tmp_path / "ending"))
+    assert given.encode_targets(["a dog"], None)[0][-1] == given.target_tokenizer.eos_token_id
 
 
 def test_with_end_is_for_tokenizers_that_have_one():

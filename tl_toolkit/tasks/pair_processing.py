@@ -77,8 +77,8 @@ def make_pair_processing(
     and characters of two languages get a vocabulary each.
 
     Raises:
-        UserError: as `make_tokenizer`; a kind without an end-of-text token; separate vocabularies for an architecture
-            with one.
+        UserError: as `make_tokenizer`; a kind without an end-of-text token, or for a new model a tokenizer that does
+            not end texts; separate vocabularies for an architecture with one.
     """
     from tl_toolkit.data.tokenizers import KINDS
     from tl_toolkit.training.model import load_config
@@ -86,7 +86,10 @@ def make_pair_processing(
 
     kind = arguments.tokenizer_name or (_KIND if arguments.model_type else None)
     if kind not in KINDS:
-        return load_pair_processing(arguments)
+        given = load_pair_processing(arguments)
+        if arguments.model_type:
+            _check_end(given.target_tokenizer, str(kind))
+        return given
     can_part = hasattr(load_config(arguments), "decoder_vocab_size")
     shared = arguments.shared_vocabulary
     if shared is False and not can_part:
@@ -105,6 +108,17 @@ def make_pair_processing(
         with_end(make_tokenizer(settings, lambda: sources, max_length)),
         with_end(make_tokenizer(alone, lambda: targets, max_length)),
     )
+
+
+def _check_end(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """See that targets end with an end token: a new model can learn where to stop from nothing else."""
+    end = tokenizer.eos_token_id
+    if end is None or tokenizer(text_target="a")["input_ids"][-1:] != [end]:
+        raise UserError(
+            f"The tokenizer {name!r} (--tokenizer_name) does not end a text with an end-of-text token, so that a model "
+            "would never learn to stop: choose that of an encoder-decoder (marian, bart, t5, one of your own), or bpe, "
+            "word, whitespace or char, which are learned from the training texts."
+        )
 
 
 def load_pair_processing(arguments: ModelArguments) -> PairProcessing:
