@@ -242,12 +242,16 @@ def test_scheduled_sampling_from_teacher_forcing_to_its_own_predictions(kind: st
     assert not torch.allclose(forced, by_itself)
     network.config.scheduled_sampling = 1.0
     torch.testing.assert_close(network(ids, labels=target).loss, by_itself)
+    # Trainer takes the labels out where the loss is a function of its own, and leaves the decoder's inputs.
+    logits = network(ids, decoder_input_ids=given).logits
+    torch.testing.assert_close(functional.cross_entropy(logits.flatten(0, 1), target.flatten()), by_itself)
     network.eval()
     torch.testing.assert_close(network(ids, labels=target).loss, forced)  # a loss of evaluation is teacher-forced
 
     network.train()
     network.config.scheduled_sampling = 0.5
     inputs = network._scheduled_inputs({"input_ids": ids, "attention_mask": None}, None, given, None)
+    network.config.scheduled_sampling = 0.0
     assert torch.equal(inputs[:, 0], given[:, 0]) and not torch.equal(inputs, given)
     for row, position in ((row, position) for row in range(3) for position in range(1, 6)):
         predicted = network(ids[row, None], decoder_input_ids=inputs[row, None, :position], use_cache=False).logits

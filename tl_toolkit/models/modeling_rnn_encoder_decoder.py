@@ -241,7 +241,10 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         source = {"input_ids": input_ids, "attention_mask": attention_mask, "inputs_embeds": inputs_embeds}
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        if self.training and self.config.scheduled_sampling and labels is not None and decoder_input_ids is not None:
+        # Not only with labels: whoever computes the loss from the logits, as Trainer may, keeps them. Without a state,
+        # because with one the inputs are a continuation, such as those that are being chosen.
+        is_whole_target = decoder_input_ids is not None and decoder_input_ids.shape[1] > 1 and past_key_values is None
+        if self.training and self.config.scheduled_sampling and is_whole_target:
             decoder_input_ids = self._scheduled_inputs(
                 source, encoder_outputs, decoder_input_ids, decoder_attention_mask
             )
