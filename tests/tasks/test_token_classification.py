@@ -109,6 +109,9 @@ def test_columns_that_are_not_clear(tmp_path: Path) -> None:
     plain = jsonl(tmp_path / "plain.jsonl", [{"text": "a b", "label": "X"}] * 11)
     with pytest.raises(UserError, match="column with the words is not clear: no column holds a list of strings"):
         task_of(plain).prepare(1)
+    whole = jsonl(tmp_path / "whole.jsonl", [{"text": "a b", "tags": ["X", "Y"]}] * 11)
+    with pytest.raises(UserError, match="the words is not clear: no column beside 'tags' holds a list of strings"):
+        task_of(whole).prepare(1)
     several = jsonl(tmp_path / "several.jsonl", [{"tokens": ["a"], "one": [1], "two": [2]}] * 11)
     with pytest.raises(UserError, match="tags is not clear: several columns could be it \\('one', 'two'\\)"):
         task_of(several).prepare(1)
@@ -166,6 +169,8 @@ def test_labels_stand_at_first_pieces_and_cut_words_are_wrong(tmp_path: Path, ca
     test = task.prepare(1)["test"]
     with caplog.at_level(logging.WARNING):
         encoded = task.encode(DatasetDict({"test": test}), pieces_tokenizer(), 6)["test"]
+    with pytest.raises(UserError, match="--max_length is 2, and the tokenizer adds 2 special tokens"):
+        task.encode(DatasetDict({"test": test}), pieces_tokenizer(), 2)
     assert "1 words of 'test'" in caplog.text and "cut off" in caplog.text
     bern, york = encoded
     names = {name: index for index, name in enumerate(task.labels)}
@@ -244,7 +249,7 @@ def test_accumulation_changes_nothing(names_folder: Path, tmp_path: Path) -> Non
 
 def test_a_crf_has_no_smoothed_loss(names_folder: Path, tmp_path: Path) -> None:
     asked = {"model_type": "rnn", "config_overrides": "crf=true", "label_smoothing_factor": 0.1}
-    with pytest.raises(UserError, match="label_smoothing_factor"):
+    with pytest.raises(UserError, match="label_smoothing_factor is 0.1, and a model with a conditional random field"):
         run(arguments_from(settings(names_folder, tmp_path / "out", **asked), "the test"))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tl_toolkit.data.encoding import longest_input
 from tl_toolkit.data.sources import load_source
 from tl_toolkit.data.words import as_read, encode_words, reading_words
 from tl_toolkit.errors import UserError
@@ -180,9 +181,13 @@ class TokenClassification(Task):
         Columns: what the tokenizer makes, `length`, `places` (the first token of each word that was not cut off), with
         tags `labels` (of each token: the tag of the word that begins there, or -100) and `tags` (of each word, those
         cut off too), and for models that read characters `pieces` (of each token: the word that begins there).
+
+        Raises:
+            UserError: `max_length` leaves no room beside the special tokens.
         """
         from datasets import DatasetDict
 
+        longest_input(processing, max_length)  # refuses one that leaves no room for a word
         self._processing, self._max_length = processing, max_length
         encoded = DatasetDict({name: self._encode_split(split) for name, split in dataset.items()})
         for name, split in dataset.items():
@@ -225,10 +230,20 @@ class TokenClassification(Task):
     # Loss and answers
 
     def loss(self, label_smoothing: float) -> Callable[..., Tensor] | None:
-        """The cross-entropy of the labelled tokens; a CRF has its own loss."""
+        """The cross-entropy of the labelled tokens; a CRF has its own loss.
+
+        Raises:
+            UserError: labels are to be smoothed, which a CRF cannot.
+        """
         from tl_toolkit.tasks.losses import token_mean_loss
 
-        return super().loss(label_smoothing) if self._has_crf else token_mean_loss(label_smoothing)
+        if self._has_crf and label_smoothing:
+            raise UserError(
+                f"--label_smoothing_factor is {label_smoothing:g}, and a model with a conditional random field "
+                "(crf=true in --config_overrides) scores whole sequences of tags, which cannot be smoothed: leave one "
+                "of the two out."
+            )
+        return None if self._has_crf else token_mean_loss(label_smoothing)
 
     def answers(self, outputs: ModelOutput, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """The predicted tag of each token (rows, time), and the summed loss of each row (rows,), 0 without labels.

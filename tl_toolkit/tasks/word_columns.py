@@ -47,7 +47,7 @@ def find_word_columns(
     words_kind, tags_kind = "a list of strings", "a list of classes, strings or whole numbers"
     text = _find(features, "text_column", text_column, WORDS_NAMES, _is_words, words_kind, {label_column, *TAGS_NAMES})
     if text is None:
-        raise _unclear(features, "words", words_kind, "text_column", _is_words)
+        raise _unclear(features, "words", words_kind, "text_column", _is_words, {label_column, *TAGS_NAMES})
     label = _find(features, "label_column", label_column, TAGS_NAMES, _is_tags, tags_kind, {text})
     if text == label_column:
         raise UserError(f"--text_column and --label_column both name {text!r}. {_available(features)}")
@@ -80,7 +80,12 @@ def _unclear(
     features: Mapping[str, Any], what: str, kind: str, flag: str, fits: Callable[[Any], bool], taken: Any = ()
 ) -> UserError:
     several = [repr(name) for name, feature in features.items() if fits(feature) and name not in taken]
-    trouble = f"several columns could be it ({', '.join(several)})" if several else f"no column holds {kind}"
+    others = [repr(name) for name, feature in features.items() if fits(feature) and name in taken]
+    beside = f" beside {', '.join(others)}" if others else ""
+    if several:
+        trouble = f"several columns could be it ({', '.join(several)})"
+    else:
+        trouble = f"no column{beside} holds {kind} (in a csv file none can; in JSON Lines or Parquet it can)"
     return UserError(f"The column with the {what} is not clear: {trouble}. Name it by --{flag}. {_available(features)}")
 
 
