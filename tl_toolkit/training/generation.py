@@ -17,13 +17,14 @@ GREEDY = {"num_beams": 1, "do_sample": False}
 def settle_generation(model: PreTrainedModel, args: RunArguments, rows: Dataset) -> None:
     """Put what was asked for into the `generation_config` of `model`, with which it is saved.
 
-    Where no length was asked for, answers may have as many tokens as the longest target in `rows`, and the start token:
-    a model that has not yet learned to stop would otherwise write up to the limit of the library.
+    transformers count the start token as one of an answer, users do not. Where no length was asked for, answers may
+    have as many tokens as the longest target in `rows`: a model that has not yet learned to stop would otherwise write
+    up to the limit of the library.
     """
     settings: dict[str, Any] = {
         "num_beams": args.generation_num_beams,
         "length_penalty": args.generation_length_penalty,
-        "max_length": args.generation_max_length or 1 + max(len(labels) for labels in rows["labels"]),
+        "max_length": 1 + (args.generation_max_length or max(len(labels) for labels in rows["labels"])),
     }
     for name, value in settings.items():
         if value is not None:
