@@ -111,6 +111,13 @@ def test_samples_depend_on_the_seed_alone(trained: Trained) -> None:
     assert first == trained.tokenizer.batch_decode(ids, skip_special_tokens=True)
 
 
+def test_every_text_has_a_seed_of_its_own(trained: Trained) -> None:
+    options = {"do_sample": True, "temperature": 1.5, "use_cpu": True, **LENGTH}
+    both = GenerateArguments(str(trained.folder), text=[PROMPTS[0]] * 2, seed=1, **options)
+    alone = [trained.write(PROMPTS[0], seed=seed, do_sample=True, temperature=1.5)[0] for seed in (1, 2)]
+    assert [result.generated for result in generate(both)] == alone
+
+
 def test_nothing_goes_on_as_a_new_text_does(trained: Trained) -> None:
     end = torch.tensor([[trained.tokenizer.eos_token_id]])
     ids = trained.model.generate(end, attention_mask=torch.ones_like(end), do_sample=False, **LENGTH)

@@ -42,7 +42,7 @@ class Result(NamedTuple):
 def generate(arguments: GenerateArguments) -> Iterator[Result]:
     """Write for each text or image, one after the other; several results for one are in order, the best beam first.
 
-    What a text becomes does not depend on the texts beside it: sampling starts from the seed for each.
+    What a text becomes does not depend on the texts before it: sampling starts from `seed` plus its place.
 
     Raises:
         UserError: a model that writes nothing, inputs that it has no use for, or settings without an effect.
@@ -116,7 +116,7 @@ def _continue(arguments: GenerateArguments, model_arguments: ModelArguments, tex
     tokenizer = load_tokenizer(model_arguments)
     model = _load(model_arguments, "AutoModelForCausalLM", tokenizer, arguments)
     write = pipeline("text-generation", model=model, tokenizer=tokenizer, device=model.device)
-    for text in texts:
+    for place, text in enumerate(texts):
         # A text that begins is what follows the end of another one.
         prompt = text if tokenizer(text)["input_ids"] else tokenizer.eos_token
         if prompt is None:
@@ -124,7 +124,7 @@ def _continue(arguments: GenerateArguments, model_arguments: ModelArguments, tex
         ids = tokenizer(prompt)["input_ids"]
         options = {**_sampling(arguments, model), "max_new_tokens": _new_tokens(arguments, model, len(ids))}
         found = _written(
-            lambda options=options, prompt=prompt: write(prompt, return_tensors=True, **options), arguments
+            lambda options=options, prompt=prompt: write(prompt, return_tensors=True, **options), arguments, place
         )
         read = tokenizer.decode(ids, skip_special_tokens=True)
         for record in found:
@@ -141,13 +141,13 @@ def _translate(arguments: GenerateArguments, model_arguments: ModelArguments, te
     processing = Translation(DataArguments()).load_processing(model_arguments)
     tokenizers = (processing.tokenizer, processing.target_tokenizer)
     model = _load(model_arguments, "AutoModelForSeq2SeqLM", tokenizers[0], arguments)
-    for text in texts:
+    for place, text in enumerate(texts):
         prefixed = (arguments.source_prefix or "") + text
         inputs = tokenizers[0](prefixed, return_tensors="pt").to(model.device)
         if not inputs["input_ids"].shape[1]:
             raise UserError(f"There is no token in the text {text!r} to translate.")
         options = arguments.generation()
-        found = _written(lambda inputs=inputs, options=options: model.generate(**inputs, **options), arguments)
+        found = _written(lambda inputs=inputs, options=options: model.generate(**inputs, **options), arguments, place)
         if arguments.attention_map:
             from ..figures.alignment import alignment_of
             from ..figures.attention_map import draw_attention_map
@@ -164,11 +164,11 @@ def _describe(arguments: GenerateArguments, model_arguments: ModelArguments, ima
 
     processing = load_caption_processing(model_arguments)
     model = _load(model_arguments, "AutoModelForImageTextToText", processing.tokenizer, arguments)
-    for file in images:
+    for place, file in enumerate(images):
         image = _open(file)
         inputs = {"pixel_values": processing.pixel_values([image]).to(model.device)}
         options = arguments.generation()
-        found = _written(lambda inputs=inputs, options=options: model.generate(**inputs, **options), arguments)
+        found = _written(lambda inputs=inputs, options=options: model.generate(**inputs, **options), arguments, place)
         if arguments.attention_map:
             _draw_over(image, model, processing.tokenizer, inputs, found[0], arguments)
         for written, sequence in zip(processing.decode(found.cpu().numpy()), found, strict=True):
@@ -231,11 +231,14 @@ def _load(
     return model.to(device or torch.device("cpu"))
 
 
-def _written(write: Any, arguments: GenerateArguments) -> Any:
-    """What `write()` returns, from the seed on, with what transformers says against it in one paragraph."""
+def _written(write: Any, arguments: GenerateArguments, place: int) -> Any:
+    """What `write()` returns for the input at `place`, with what transformers says against it in one paragraph.
+
+    Each input has a seed of its own: from one and the same, different texts would go on with the same words.
+    """
     from transformers import set_seed
 
-    set_seed(arguments.seed)
+    set_seed(arguments.seed + place)
     return loading(write, f"a text of {arguments.model_name_or_path!r}")
 
 

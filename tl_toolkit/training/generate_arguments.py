@@ -70,7 +70,9 @@ class GenerateArguments:
     no_repeat_ngram_size: int | None = field(
         default=None, metadata={"help": "No sequence of so many tokens is written twice."}
     )
-    seed: int = field(default=42, metadata={"help": "Sampling starts from it anew for every text."})
+    seed: int = field(
+        default=42, metadata={"help": "Sampling starts from it for the first text, from the next number for the next."}
+    )
     attention_map: str | None = field(
         default=None,
         metadata={
