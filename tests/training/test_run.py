@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import (
     AutoModelForSequenceClassification,
+    AutoModelForTimeSeriesPrediction,
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
@@ -20,6 +21,7 @@ from transformers import (
 
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
+from tl_toolkit.training.loading import loading
 from tl_toolkit.training.trainer import NonFiniteLoss
 
 Finetune = Callable[..., dict]
@@ -204,7 +206,7 @@ def test_the_metrics_of_regression(finetune: Finetune, dataset_folder: Path, tin
         ({"model_type": "rnn", "model_name_or_path": "x/y"}, ["both"]),
         ({"model_type": "rnn", "strategy": "full"}, ["full", "rnn"]),
         ({"model_name_or_path": "./nowhere"}, ["./nowhere"]),
-        ({"model_type": "rnm"}, ["rnm", "rnn"]),
+        ({"model_type": "rnm"}, ["rnm", "rnn", "rnn_encoder_decoder", "rnn_image_captioner"]),
         ({"model_type": "rnn", "config_overrides": "hidden_size=0"}, ["hidden_size"]),
         ({"model_type": "rnn", "tokenizer_name": "./nowhere"}, ["./nowhere"]),
         ({"model_type": "rnn", "vectors": "nowhere.txt"}, ["nowhere.txt"]),
@@ -234,6 +236,8 @@ def test_an_architecture_without_the_head_is_named_without_a_list_of_all_others(
     with pytest.raises(UserError, match="ViTConfig.*no head for AutoModelForSequenceClassification") as caught:
         finetune(model_type="vit", config_overrides="hidden_size=12,num_hidden_layers=1,num_attention_heads=2")
     assert len(str(caught.value)) < 300
+    with pytest.raises(UserError, match="AutoModelForTimeSeriesPrediction, as rnn has one"):
+        loading(lambda: AutoModelForTimeSeriesPrediction.from_config(BertConfig()), "a model")
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(

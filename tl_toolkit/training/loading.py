@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 # Architectures that have the head of an Auto class, for somebody who has chosen one that has not.
 _HAVE_HEADS = {
-    "AutoModelForSequenceClassification": "bert, gpt2 and rnn",
-    "AutoModelForTokenClassification": "bert, rnn and self_attention",
-    "AutoModelForCausalLM": "gpt2, rnn and awd_lstm",
-    "AutoModelForSeq2SeqLM": "marian, bart, t5 and rnn_encoder_decoder",
-    "AutoModelForImageTextToText": "rnn_image_captioner and the vision-language models of transformers",
-    "AutoModelForTimeSeriesPrediction": "rnn and timesfm",
+    "AutoModelForSequenceClassification": "bert, gpt2 and rnn have",
+    "AutoModelForTokenClassification": "bert, rnn and self_attention have",
+    "AutoModelForCausalLM": "gpt2, rnn and awd_lstm have",
+    "AutoModelForSeq2SeqLM": "marian, bart, t5 and rnn_encoder_decoder have",
+    "AutoModelForImageTextToText": "rnn_image_captioner and the vision-language models of transformers have",
+    "AutoModelForTimeSeriesPrediction": "rnn has",
 }
 
 
@@ -40,6 +40,6 @@ def loading(make: Callable[[], T], what: str, name: str | None = None) -> T:
         problem = " ".join(str(error).split())
         if found := re.match(r"Unrecognized configuration class .*?(\w+)'> for this kind of AutoModel: (\w+)", problem):
             some = _HAVE_HEADS.get(found[2], "")
-            problem = f"An architecture of {found[1]} has no head for {found[2]}{some and f', as {some} have one'}."
+            problem = f"An architecture of {found[1]} has no head for {found[2]}{some and f', as {some} one'}."
         absent = not_here(name, problem) if isinstance(error, OSError) else ""
         raise UserError(f"Could not make or load {what}. {problem[:600]}{absent}") from error

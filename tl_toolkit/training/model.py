@@ -162,8 +162,8 @@ def _config_class(model_type: str) -> Any:
             raise UserError(f"There is no --model_type {model_type!r}: say --model_type {known}.")
         raise UserError(
             f"Unknown --model_type {model_type!r}.{nearest(model_type, CONFIG_MAPPING)} The toolkit's own are rnn, "
-            "awd_lstm and self_attention; the others are the model types of transformers, such as bert, gpt2 or "
-            "distilbert."
+            "awd_lstm, self_attention, rnn_encoder_decoder and rnn_image_captioner; the others are the model types of "
+            "transformers, such as bert, gpt2 or distilbert."
         )
     return CONFIG_MAPPING[model_type]
 
