@@ -106,6 +106,17 @@ def test_rows_without_anything_known() -> None:
     assert (crf.decode(emissions, mask)[0] == IGNORED).all()
 
 
+@pytest.mark.parametrize("label", [0, -1, LABELS])
+def test_labels_of_masked_positions_are_not_looked_at(label: int) -> None:
+    gradients = []
+    for masked in (IGNORED, label):
+        crf, emissions = random_crf(), torch.ones(2, 4, LABELS, dtype=torch.float64)
+        labels = torch.tensor([[masked] * 4, [2, masked, 1, 0]])
+        crf(emissions, torch.tensor([[0, 0, 0, 0], [1, 0, 1, 1]]), labels)[1].sum().backward()
+        gradients.append([parameter.grad for parameter in crf.parameters()])
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
 def test_half_precision_is_computed_in_float32() -> None:
     crf, emissions = LinearChainCrf(LABELS), torch.randn(2, 300, LABELS)
     marginals, _ = crf(emissions.bfloat16())

@@ -49,7 +49,8 @@ class LinearChainCrf(nn.Module):
         directions = [scores, order.flip(scores)]
         starts, ends, steps = [start, end], [end, start], [transitions, transitions.T]
         if labels is not None:
-            tags = order.compact(labels)[..., None]  # (batch, time, 1)
+            # A row without real positions begins with a masked one, whose label may be no tag at all.
+            tags = order.compact(labels.masked_fill(~order.mask, IGNORED))[..., None]  # (batch, time, 1)
             every = torch.arange(scores.shape[-1], device=scores.device)
             directions.append(scores.masked_fill((tags != IGNORED) & (tags != every), -torch.inf))
             starts, ends, steps = [*starts, start], [*ends, end], [*steps, transitions]
