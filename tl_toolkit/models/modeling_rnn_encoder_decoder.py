@@ -303,14 +303,6 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
             return summed / len(chosen)
         return summed / torch.as_tensor(num_items_in_batch, device=summed.device)
 
-    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
-        """Labels shifted right behind `decoder_start_token_id`, with `pad_token_id` for -100: (batch, target)."""
-        start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
-        if start is None:
-            raise ValueError("decoder_start_token_id must be set for labels to become decoder inputs, got None.")
-        shifted = torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1]], dim=1)
-        return shifted.masked_fill(shifted == -100, start if pad is None else pad)
-
     @torch.no_grad()
     def _scheduled_inputs(
         self,

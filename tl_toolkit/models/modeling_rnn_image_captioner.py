@@ -355,14 +355,6 @@ class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel
             attention_penalty=penalty,
         )
 
-    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
-        """Labels shifted right behind `decoder_start_token_id`, with `pad_token_id` for -100: (batch, target)."""
-        start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
-        if start is None:
-            raise ValueError("decoder_start_token_id must be set for labels to become decoder inputs, got None.")
-        shifted = torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1]], dim=1)
-        return shifted.masked_fill(shifted == -100, start if pad is None else pad)
-
 
 def uneven_attention(weights: Tensor, counted: Tensor | None) -> Tensor:
     """`sum_i (1 - sum_t a_ti)^2` of each caption (Xu et al. 2015, equation 14): (batch,).

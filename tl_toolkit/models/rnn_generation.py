@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
 from transformers import GenerationMixin
 
 
@@ -28,11 +30,19 @@ class RecurrentGenerationMixin(GenerationMixin):
 
 
 class RecurrentSeq2SeqGenerationMixin(GenerationMixin):
-    """Generation by a recurrent decoder, which makes its state itself and hands it on as `past_key_values`."""
+    """Targets for a recurrent decoder, and generation by it: its state is its own, and `past_key_values` hands it on."""
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
         return False  # generation must not start from a cache of keys and values
+
+    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
+        """Labels shifted right behind `decoder_start_token_id`, with `pad_token_id` for -100: (batch, target)."""
+        start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
+        if start is None:
+            raise ValueError("decoder_start_token_id must be set for labels to become decoder inputs, got None.")
+        shifted = torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1]], dim=1)
+        return shifted.masked_fill(shifted == -100, start if pad is None else pad)
 
     def _expand_inputs_for_generation(
         self, expand_size: int = 1, is_encoder_decoder: bool = False, input_ids: Any = None, **model_kwargs: Any
