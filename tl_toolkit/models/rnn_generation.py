@@ -30,7 +30,7 @@ class RecurrentGenerationMixin(GenerationMixin):
 
 
 class RecurrentSeq2SeqGenerationMixin(GenerationMixin):
-    """Targets for a recurrent decoder, and generation by it: its state is its own, and `past_key_values` hands it on."""
+    """Targets of a recurrent decoder, and generation by it, with a state that it makes itself and hands on."""
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
