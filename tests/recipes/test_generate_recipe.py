@@ -143,6 +143,17 @@ def test_what_is_drawn_is_what_was_written(folders: dict[str, Path], tmp_path: P
     assert seen["s"] == ["तीन", " मार्च", "<eos>"]
 
 
+def test_attention_is_drawn_for_a_given_translation(folders: dict, tmp_path: Path, monkeypatch: Any) -> None:
+    from tl_toolkit.figures import attention_map
+
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(attention_map, "draw_attention_map", lambda *what: seen.update(zip("stwp", what, strict=True)))
+    flags = ["--text", SOURCES[0], "--max_new_tokens", "3", "--attention_map", str(tmp_path / "map.png")]
+    write(folders["pairs"], *flags, "--attention_target", "30-12")
+    assert "".join(seen["t"][:-1]) == "30-12" and seen["w"].shape == (len(seen["t"]), len(seen["s"]))
+    torch.testing.assert_close(seen["w"].sum(dim=1), torch.ones(len(seen["t"])))
+
+
 def test_a_picture_of_the_alignment_is_left(folders: dict[str, Path], tmp_path: Path) -> None:
     write(folders["pairs"], "--text", SOURCES[1], "--max_new_tokens", "5", "--attention_map", str(tmp_path / "map.png"))
     assert Image.open(tmp_path / "map.png").size > (100, 100)
@@ -181,6 +192,7 @@ TEXT = ("--text", "the cat")
         ("text", [*TEXT, "--num_return_sequences", "3"], "more than there are beams"),
         ("text", [*TEXT, "--length_penalty", "2"], "--length_penalty ranks the results of beam search"),
         ("text", [*TEXT, "--attention_map", "a.png"], "the language model .* has none"),
+        ("pairs", [*TEXT, "--attention_target", "30-12"], "--attention_target is for models that translate, with"),
         ("text", [*TEXT, "--source_prefix", "x"], "--source_prefix is for models that translate"),
         ("text", ["--image", "a.png"], "reads texts and no images"),
         ("text", [*TEXT, "--text_file", "b.txt"], "--text and --text_file were both given"),

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import Seq2SeqLMOutput
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
 from tl_toolkit.tasks import make_task
-from tl_toolkit.tasks.pair_processing import load_pair_processing, with_end
+from tl_toolkit.tasks.pair_processing import PairProcessing, load_pair_processing, with_end
 from tl_toolkit.training.arguments import DataArguments, ModelArguments
 
 PAIRS = [("ein Hund", "a dog"), ("zwei Hunde", "two dogs"), ("ein Mann schläft", "a man sleeps")]
@@ -151,6 +151,17 @@ def test_cutting_keeps_the_end_and_the_reference(tmp_path):
     assert encoded["reference"] == splits["test"]["target"]
     whole = task.encode(splits, processing, None)["test"]
     assert processing.tokenizer.decode(whole["input_ids"][0], skip_special_tokens=True).startswith("nun: ")
+
+
+def test_labels_are_padded_behind_their_ends(tmp_path):
+    task = task_of(folder(tmp_path / "data"), source_lang="de", target_lang="en")
+    splits = task.prepare(0)
+    left = processing_of(task, splits).tokenizer
+    left.padding_side = "left"  # as a tokenizer of a language model has it
+    processing = PairProcessing(left, left)
+    rows = task.encode(splits, processing, None)["test"].select_columns(["input_ids", "attention_mask", "labels"])
+    batch = task.collator(processing, None)([rows[row] for row in range(5)])
+    assert (batch["labels"][:, 0] != -100).all() and (batch["labels"][:, -1] == -100).any()
 
 
 def test_an_architecture_with_one_vocabulary_shares_it(tmp_path):

@@ -12,7 +12,7 @@ MINUS = "−"
 SPACE = "\u00a0"
 """Keeps a number and its unit on one line."""
 
-PERCENT_METRICS = {"accuracy", "macro_f1", "micro_f1", "weighted_f1", "f1", "precision", "recall"}
+PERCENT_METRICS = {"accuracy", "macro_f1", "micro_f1", "weighted_f1", "f1", "precision", "recall", "exact_match"}
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
@@ -21,6 +21,13 @@ METRIC_NAMES = {
     "spearman": "Spearman correlation",
     "mse": "mean squared error",
     "mae": "mean absolute error",
+    "f1": "entity F1",
+    "bleu": "BLEU",
+    "bleu_lowercase": "BLEU, lower case",
+    "chrf": "chrF",
+    "rmse": "RMSE",
+    "smape": "sMAPE",
+    "mase": "MASE",
 }
 
 

@@ -55,6 +55,15 @@ def _streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
     return [[row[place] if place < len(row) else None for row in references] for place in range(places)]
 
 
+def check_installed() -> None:
+    """Refuse to begin what could not be scored in the end.
+
+    Raises:
+        UserError: sacrebleu is not installed.
+    """
+    _metrics()
+
+
 def _metrics() -> dict[str, Any]:
     try:
         from sacrebleu.metrics import BLEU, CHRF

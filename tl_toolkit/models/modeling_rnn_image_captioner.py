@@ -364,7 +364,8 @@ def uneven_attention(weights: Tensor, counted: Tensor | None) -> Tensor:
         counted: (batch, target), true or 1 for the tokens of a caption; None for all.
     """
     received = (weights if counted is None else weights * counted[:, :, None]).sum(dim=1)  # (batch, positions)
-    return (1 - received).square().sum(dim=1)
+    penalty = (1 - received).square().sum(dim=1)
+    return penalty if counted is None else penalty * counted.any(dim=1)  # nothing was to be written: nothing to look at
 
 
 __all__ = [

@@ -19,7 +19,7 @@ class LoopLinear:
 
     What autograd would do, it would do at every position: a small product for the gradient of each matrix, and a sum
     over all its entries. The gradient of `base_t` is that of the result, so that all of them together with all inputs
-    are one product for each matrix after the loop.
+    are one product for each matrix after the loop. Those are first derivatives: a second one would be wrong.
 
     Args:
         base: (time, rows, size), what is known of the results before the loop.

@@ -10,6 +10,7 @@ import numpy as np
 from tl_toolkit.data.columns import check_texts
 from tl_toolkit.data.sources import Source, load_source
 from tl_toolkit.errors import UserError
+from tl_toolkit.metrics.generation import check_installed
 from tl_toolkit.tasks.base import Answers, check_rows
 from tl_toolkit.tasks.caption_columns import CaptionColumns, find_caption_columns
 from tl_toolkit.tasks.caption_processing import CaptionProcessing, load_caption_processing, make_caption_processing
@@ -52,6 +53,7 @@ class Captioning(GenerationTask):
         """As in `Task`. Every picture counts as one label; budgets and held-out rows are drawn at random."""
         from datasets import DatasetDict
 
+        check_installed()
         source = load_source(self.arguments)
         splits = named_splits(list(source.dataset), self.arguments)
         self.columns = find_caption_columns(source.dataset[splits["train"]].features, self.arguments)
@@ -175,7 +177,7 @@ class Captioning(GenerationTask):
         except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises of broken files
             raise UserError(
                 f"A picture in column {self.columns.image!r} cannot be read ({kept.get('path') or f'number {place}'}): "
-                f"{' '.join(str(error).split())[:200]}"
+                f"{_in_words(error)}"
             ) from error
 
     # Loss and answers
@@ -252,3 +254,12 @@ def _rows(rows: np.ndarray, start: int, captions: Sequence[Sequence[str]] | None
     if captions is not None:
         columns["captions"] = [list(captions[row]) for row in rows]
     return Dataset.from_dict(columns)
+
+
+def _in_words(error: Exception) -> str:
+    """What Pillow says of a picture, without the address of an object in memory."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "it is in no format of pictures that is known."
+    return " ".join(str(error).split())[:200]

@@ -28,6 +28,10 @@ class PairProcessing:
     tokenizer: PreTrainedTokenizerBase
     target_tokenizer: PreTrainedTokenizerBase
 
+    def __post_init__(self) -> None:
+        # The collator pads labels as the tokenizer pads, and a decoder has to begin with its start token.
+        self.tokenizer.padding_side = self.target_tokenizer.padding_side = "right"
+
     @property
     def is_shared(self) -> bool:
         """Whether both texts have one vocabulary."""

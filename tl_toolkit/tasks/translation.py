@@ -10,6 +10,7 @@ import numpy as np
 from tl_toolkit.data.columns import check_texts
 from tl_toolkit.data.encoding import encode_texts
 from tl_toolkit.data.sources import load_source
+from tl_toolkit.metrics.generation import check_installed
 from tl_toolkit.tasks.base import Answers, check_rows
 from tl_toolkit.tasks.generation import GenerationTask, generated_ids
 from tl_toolkit.tasks.pair_columns import PairColumns, find_pair
@@ -41,6 +42,7 @@ class Translation(GenerationTask):
         """As in `Task`. Every pair of texts counts as one label; budgets and held-out rows are drawn at random."""
         from datasets import DatasetDict
 
+        check_installed()
         source = load_source(self.arguments)
         splits = named_splits(list(source.dataset), self.arguments)
         self.columns = find_pair(source.dataset[splits["train"]].features, self.arguments)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from ..tasks.pair_processing import PairProcessing
+
 __all__ = ["GenerateArguments", "Result", "generate", "parse_generate_arguments"]
 
 NEW_TOKENS = 100
@@ -64,6 +66,8 @@ def generate(arguments: GenerateArguments) -> Iterator[Result]:
     if kind != "translation" and arguments.source_prefix:
         raise UserError("--source_prefix is for models that translate; put it into --text.")
     inputs = arguments.image or arguments.texts()
+    if arguments.attention_target and (kind != "translation" or not arguments.attention_map):
+        raise UserError("--attention_target is for models that translate, with --attention_map FILE.")
     if arguments.attention_map:
         _check_attention_map(arguments, kind, len(inputs))
     yield from write(arguments, model_arguments, inputs)
@@ -153,10 +157,19 @@ def _translate(arguments: GenerateArguments, model_arguments: ModelArguments, te
             from ..figures.attention_map import draw_attention_map
 
             how: Any = {"layer": arguments.attention_layer, "words": arguments.attention_words}
-            shown = alignment_of(model, tokenizers, prefixed, inputs, found[0], **how)
+            drawn = _forced(arguments.attention_target, model, processing) if arguments.attention_target else found[0]
+            shown = alignment_of(model, tokenizers, prefixed, inputs, drawn, **how)
             draw_attention_map(shown.source, shown.target, shown.weights, arguments.attention_map)
         for written, sequence in zip(processing.decode(found.cpu().numpy()), found, strict=True):
             yield Result(text, written, _score(model, sequence.tolist(), 1, inputs) if arguments.json else None)
+
+
+def _forced(text: str, model: PreTrainedModel, processing: PairProcessing) -> Tensor:
+    """A given translation as if the model had written it: ids (time,) from the start token on."""
+    import torch
+
+    (ids,) = processing.encode_targets([text], None)
+    return torch.tensor([model.config.decoder_start_token_id, *ids], device=model.device)
 
 
 def _describe(arguments: GenerateArguments, model_arguments: ModelArguments, images: list[str]) -> Iterator[Result]:

@@ -80,6 +80,13 @@ class GenerateArguments:
             "first result. For one text or image."
         },
     )
+    attention_target: str | None = field(
+        default=None,
+        metadata={
+            "help": "For --attention_map of a translation: draw where the model looks for this text, such as a "
+            "translation by somebody else, instead of for its own."
+        },
+    )
     attention_layer: int = field(
         default=-1, metadata={"help": "The layer whose attention is drawn, averaged over its heads; -1 is the last."}
     )
