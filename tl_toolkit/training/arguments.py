@@ -33,8 +33,8 @@ class DataArguments:
     dataset_name: str | None = field(
         default=None,
         metadata={
-            "help": "A Hub id, a local Hub-style folder, a csv/tsv/json/jsonl/parquet/txt file, or builtin:NAME, one of "
-            "pydocs, dates, digits, pytokens and stocks."
+            "help": "A Hub id, a local Hub-style folder, a csv/tsv/json/jsonl/parquet/txt file, or builtin:NAME "
+            "with pydocs, dates, digits, pytokens or stocks."
         },
     )
     dataset_config_name: str | None = field(default=None, metadata={"help": "The dataset's configuration."})
