@@ -10,7 +10,8 @@ whatever the kind of attention; ours with `bahdanau` from the one before it, as 
 feeds back, so that ours is one fused call; JoeyNMT's still is a loop.
 
 Without JoeyNMT its columns are left out:
-    pip install --no-deps joeynmt "importlib_metadata<8" zipp sentencepiece subword-nmt tensorboard protobuf absl-py
+    pip install --no-deps --target joey joeynmt "importlib_metadata<8" zipp sentencepiece subword-nmt tensorboard \\
+        tensorboard-data-server protobuf absl-py grpcio markdown werkzeug; export PYTHONPATH=joey
 Takes about two minutes on two free cores at these sizes; a dot is a batch.
 """
 
@@ -130,12 +131,13 @@ def batch(options: argparse.Namespace, generator: torch.Generator) -> tuple[Tens
     return texts[0], (texts[0] != PAD).long(), texts[1]
 
 
-def timed(action: Callable[[], Any], device: str) -> float:
-    began = time.perf_counter()
+def timed(action: Callable[[], Any], device: str, processor_time: bool) -> float:
+    clock = time.process_time if processor_time else time.perf_counter
+    began = clock()
     action()
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def compare(kind: str, options: argparse.Namespace) -> None:
@@ -159,12 +161,12 @@ def compare(kind: str, options: argparse.Namespace) -> None:
                 optimizers[name].zero_grad()
 
             model.train()
-            seconds = timed(train, options.device)
+            seconds = timed(train, options.device, options.processor_time)
             training[name] += [seconds / tokens] if number >= 2 else []
             if number % 2:
                 continue
             model.eval()
-            seconds = timed(lambda: search(sources, mask, options.length), options.device)  # noqa: B023 - as above
+            seconds = timed(lambda: search(sources, mask, options.length), options.device, options.processor_time)  # noqa: B023 - as above
             searching[name] += [seconds / len(sources)] if number >= 2 else []
         print(".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
@@ -190,6 +192,9 @@ def main() -> None:
     parser.add_argument("--num_beams", type=int, default=5)
     parser.add_argument("--length", type=int, default=15, help="tokens of each text that beam search writes")
     parser.add_argument("--batches", type=int, default=10)
+    parser.add_argument(
+        "--processor_time", action="store_true", help="the processor's time, for one thread on a machine that is busy"
+    )
     options = parser.parse_args()
     sizes = f"embeddings {options.embedding_size}, states {options.hidden_size}, {options.vocab_size} tokens"
     where = f"{torch.get_num_threads()} threads on {options.device}"
