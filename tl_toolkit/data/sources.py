@@ -75,7 +75,10 @@ def _load(name: str | None, config: str | None, revision: str | None) -> Source:
     path = Path(name).expanduser()
     if path.exists():
         if revision is not None:
-            raise UserError(f"--dataset_revision {revision!r} is for datasets on the Hub; {name!r} is a local path.")
+            raise UserError(
+                f"--dataset_revision {revision!r} is for datasets on the Hub; {name!r} is a local path: leave it out, "
+                "or say --dataset_revision none where a configuration file names one."
+            )
         dataset = _load_folder(name, path, config) if path.is_dir() else _load_file(name, path, config)
     elif _looks_like_a_path(name, path):
         raise UserError(f"The dataset {name!r} was not found: there is no such file or folder.{nearest_sibling(path)}")
