@@ -102,7 +102,9 @@ def test_two_processes_do_what_one_does(tmp_path: Path, task: str) -> None:
         first, second = (pd.read_parquet(tmp_path / n / f"predictions_{split}.parquet") for n in ("one", "two"))
         assert first["row"].tolist() == second["row"].tolist()
         if task == "forecasting":
-            np.testing.assert_allclose(np.stack(first["prediction"]), np.stack(second["prediction"]), atol=1e-4)
+            forecasts = [np.array([np.stack(window) for window in frame["prediction"]]) for frame in (first, second)]
+            assert forecasts[0].shape[1:] == (5, 2)
+            np.testing.assert_allclose(*forecasts, atol=1e-4)
         else:
             assert [list(answer) for answer in first["prediction"]] == [list(answer) for answer in second["prediction"]]
     before = [entry["loss"] for entry in one["history"] if "loss" in entry]
