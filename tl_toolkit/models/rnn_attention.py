@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -30,22 +31,20 @@ class AttentionMemory(NamedTuple):
         return AttentionMemory(*(None if part is None else part.repeat_interleave(repeats, dim=0) for part in self))
 
 
-class RnnAttention(nn.Module):
+class RnnAttention(nn.Module, ABC):
     """What all scores share: contexts `c_t = sum_s a_t(s) m_s` with `a_t = softmax_s(score(h_t, m_s))`."""
 
     def remember(self, values: Tensor, mask: Tensor | None) -> AttentionMemory:
         """Prepare a memory (batch, source, memory_size) with a mask (batch, source) of ones for what may be seen."""
         return AttentionMemory(values, self.keys(values), None if mask is None else mask.bool())
 
+    @abstractmethod
     def keys(self, values: Tensor) -> Tensor:
-        raise NotImplementedError
+        """(batch, source, memory_size) -> (batch, source, key_size)."""
 
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """(batch, target, hidden_size) and (batch, source, key_size) -> (batch, target, source)."""
-        raise NotImplementedError
-
+    @abstractmethod
     def weights(self, queries: Tensor, memory: AttentionMemory) -> Tensor:
-        return masked_softmax(self.scores(queries, memory.keys), None if memory.mask is None else memory.mask[:, None])
+        """(batch, target, hidden_size) -> (batch, target, source)."""
 
     def forward(self, queries: Tensor, memory: AttentionMemory) -> tuple[Tensor, Tensor]:
         """Attend from every query.
@@ -66,7 +65,18 @@ class RnnAttention(nn.Module):
         return contexts.view(rows, target, -1), weights.view(rows, target, -1)
 
 
-class AdditiveScore(RnnAttention):
+class ScoredAttention(RnnAttention):
+    """Attention to the whole memory by a score of each query with each key."""
+
+    @abstractmethod
+    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """(batch, target, hidden_size) and (batch, source, key_size) -> (batch, target, source)."""
+
+    def weights(self, queries: Tensor, memory: AttentionMemory) -> Tensor:
+        return masked_softmax(self.scores(queries, memory.keys), None if memory.mask is None else memory.mask[:, None])
+
+
+class AdditiveScore(ScoredAttention):
     """`score(h, m) = v . tanh(W h + U m)`.
 
     With the decoder's previous state it is the alignment model of Bahdanau et al. 2015 (appendix A.1.2), with the
@@ -87,7 +97,7 @@ class AdditiveScore(RnnAttention):
         return self.energy(hidden).squeeze(-1)
 
 
-class DotScore(RnnAttention):
+class DotScore(ScoredAttention):
     """`score(h, m) = h . m` (Luong et al. 2015, equation 8)."""
 
     def keys(self, values: Tensor) -> Tensor:
@@ -121,7 +131,7 @@ class LocalWindow(RnnAttention):
         half_width: D, in tokens.
     """
 
-    def __init__(self, score: RnnAttention, hidden_size: int, half_width: int) -> None:
+    def __init__(self, score: ScoredAttention, hidden_size: int, half_width: int) -> None:
         super().__init__()
         self.score = score
         self.half_width = half_width
