@@ -64,6 +64,12 @@ class Result:
         return self.section("metrics").get(split) or {}
 
     @property
+    def dataset(self) -> str:
+        """What the run's dataset is called: by the grid where it has several, otherwise by its record."""
+        named = self.record.get("grid_dataset") or self.section("dataset").get("name")
+        return str(named or self.section("arguments").get("dataset_name") or UNKNOWN)
+
+    @property
     def pretrain_seconds(self) -> float | None:
         """What the stages before the run took, all together; None for a run that has none, or when one is unknown."""
         seconds = [stage.get("train_seconds") for stage in self.record.get("stages") or ()]
@@ -83,8 +89,8 @@ def folder_name(entry: str) -> str:
 def read_results(path: Path) -> list[Result]:
     """The runs in a `results.jsonl`, in the order of their first appearance.
 
-    A run that was repeated (same entry, label budget and seed) counts once, with its latest record. A last line
-    without its line end is a record that is just being written, and is left for the next time.
+    A run that was repeated (same dataset, entry, label budget and seed) counts once, with its latest record. A last
+    line without its line end is a record that is just being written, and is left for the next time.
 
     Raises:
         UserError: no such file, or a line that is not a result record of this schema version.
@@ -98,12 +104,33 @@ def read_results(path: Path) -> list[Result]:
             "which holds a results.jsonl as compare.py writes it."
         ) from error
     whole = text[: text.rfind("\n") + 1]
-    results: dict[tuple[str, float, int | None], Result] = {}
+    results: dict[tuple[str, str, float, int | None], Result] = {}
     for number, line in enumerate(whole.split("\n"), start=1):
         if line.strip():
             result = _parse(line, f"Line {number} of {str(path)!r}")
-            results[(result.entry, result.budget, result.seed)] = result
+            results[(result.dataset, result.entry, result.budget, result.seed)] = result
     return list(results.values())
+
+
+def panels(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The runs by dataset, in the order of first appearance: what is compared is compared within one of them.
+
+    A run that failed before it knew the name of its dataset goes to those that were given the same one.
+    """
+    called = {
+        result.section("arguments").get("dataset_name"): result.dataset
+        for result in results
+        if result.section("dataset")
+    }
+    found: dict[str, list[Result]] = {}
+    for result in results:
+        named = result.record.get("grid_dataset") or result.section("dataset")
+        name = result.dataset if named else called.get(result.section("arguments").get("dataset_name"), result.dataset)
+        found.setdefault(name, []).append(result)
+    if UNKNOWN in found and len(found) > 1:
+        lost = found.pop(UNKNOWN)
+        next(iter(found.values())).extend(lost)
+    return found
 
 
 def _parse(line: str, where: str) -> Result:
