@@ -12,7 +12,8 @@ from ..errors import UserError, listing, nearest
 from ..strategies import make_strategy
 from ..training.arguments import Arguments
 from ..training.parsing import arguments_from, known_keys, make_parser
-from .keys import key_of, state_of
+from ..training.record import changed_arguments
+from .keys import key_of, what_counts
 from .records import folder_name
 from .stages import Stage, in_order, make_stages, named_stages, with_folders
 
@@ -37,6 +38,8 @@ class PlannedRun:
     seed: int
     settings: dict[str, Any] = field(repr=False)
     stages: tuple[str, ...] = ()
+    asked: dict[str, Any] = field(default_factory=dict, repr=False)
+    """The arguments in `settings` that differ from their defaults, typed."""
 
     @property
     def folder(self) -> str:
@@ -45,14 +48,14 @@ class PlannedRun:
         return f"runs/{folder_name(self.entry)}-{budget}-seed{self.seed}"
 
     def key(self, dataset_fingerprint: str, stage_keys: Sequence[str] = ()) -> str:
-        """What the run's result depends on, as 16 hex digits.
+        """What the run's result depends on, as 16 hex digits: see `keys`.
 
-        Its settings, the data, the toolkit's version, of local checkpoints and vectors which files they are, and the
-        keys of its stages.
+        Its arguments, the data, the toolkit's version, local files that it reads, and the keys of its stages. Whatever
+        is added here must leave the keys of runs that have none of it as they are.
         """
-        read = [state_of(self.settings.get(name)) for name in ("model_name_or_path", "tokenizer_name", "vectors")]
-        content = [self.settings, self.label_budget, self.seed, dataset_fingerprint, __version__, read]
-        return key_of([*content, list(stage_keys)] if stage_keys else content)
+        asked = what_counts({**self.asked, "label_budget": self.label_budget, "seed": self.seed})
+        content = {"arguments": asked, "dataset": dataset_fingerprint, "toolkit": __version__}
+        return key_of(content | ({"stages": list(stage_keys)} if stage_keys else {}))
 
     def arguments(self, output_dir: Path) -> Arguments:
         """The run's arguments; it is silent and keeps no more than it needs to select its best model."""
@@ -103,6 +106,7 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
     seeds = _seeds(flags.get("seeds", content.get("seeds")), budgets, where)
 
     settings: dict[str, dict[str, Any]] = {}
+    asked: dict[str, dict[str, Any]] = {}
     for number, entry in enumerate(entries, 1):
         name = entry.get("name")
         if not isinstance(name, str) or not name.strip() or name in settings:
@@ -118,12 +122,13 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
             raise UserError(f"The entries {taken!r} and {name!r} of {where} would share a folder: rename one of them.")
         settings[name] = {**shared, **{k: v for k, v in entry.items() if k != "name"}, **own_flags}
         arguments = arguments_from(settings[name], f"the entry {name!r} of {where}")
+        asked[name] = changed_arguments(arguments)
         make_strategy(arguments.strategy, arguments.model)  # a wrong entry shows before the first run, not hours later
     named = {name: named_stages(own) for name, own in settings.items()}
     for_stages = {key: value for key, value in {**shared, **own_flags}.items() if key in _SHARED_WITH_STAGES}
     stages = make_stages(content.get("stages"), flags.get("stage_datasets") or (), for_stages, named, where)
     runs = [
-        PlannedRun(name, budget, seed, settings[name], in_order(named[name], stages))
+        PlannedRun(name, budget, seed, settings[name], in_order(named[name], stages), asked[name])
         for budget in budgets
         for seed in seeds[budget]
         for name in settings

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..errors import UserError, listing, nearest
 from ..strategies import make_strategy
-from .keys import key_of, state_of
+from ..training.record import changed_arguments
+from .keys import key_of, what_counts
 
 if TYPE_CHECKING:
     from ..training.pretrain import PretrainArguments
@@ -50,9 +51,12 @@ class Stage:
         return pretrain_arguments_from(settings, f"the stage {self.name!r}")
 
     def key(self, dataset_fingerprint: str, source_keys: Sequence[str]) -> str:
-        """What the stage's model depends on: its settings, data, version, local files, and the stages before it."""
-        read = [state_of(self.settings.get(name)) for name in _MAY_NAME_A_STAGE]
-        return key_of([self.settings, dataset_fingerprint, __version__, read, list(source_keys)])
+        """What the stage's model depends on: its arguments, data, version, local files, and the stages before it."""
+        from ..training.pretrain import pretrain_arguments_from
+
+        asked = what_counts(changed_arguments(pretrain_arguments_from(self.settings, f"the stage {self.name!r}")))
+        content = {"arguments": asked, "dataset": dataset_fingerprint, "toolkit": __version__}
+        return key_of({**content, "stages": list(source_keys)})
 
 
 def named_stages(settings: Mapping[str, Any]) -> list[str]:

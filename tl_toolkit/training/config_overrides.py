@@ -28,10 +28,7 @@ def parse_overrides(text: str | None, config_class: type[PreTrainedConfig]) -> d
     if not text:
         return overrides
     hints = _annotations(config_class)
-    for part in _COMMA_OUTSIDE_BRACKETS.split(text):
-        key, separator, value = (piece.strip() for piece in part.partition("="))
-        if not separator or not key:
-            raise UserError(f"--config_overrides must look like key=value,key=value, but has {part!r}.")
+    for key, value in override_texts(text).items():
         name = config_class.attribute_map.get(key, key)
         if name not in hints:
             known = sorted({*hints, *config_class.attribute_map})
@@ -41,6 +38,21 @@ def parse_overrides(text: str | None, config_class: type[PreTrainedConfig]) -> d
             )
         overrides[name] = _typed(key, value, hints[name], config_class)
     return overrides
+
+
+def override_texts(text: str) -> dict[str, str]:
+    """The values in `key=value,key=value` as they were written; of a key that stands twice, the last.
+
+    Raises:
+        UserError: a part that is no `key=value`.
+    """
+    values: dict[str, str] = {}
+    for part in _COMMA_OUTSIDE_BRACKETS.split(text):
+        key, separator, value = (piece.strip() for piece in part.partition("="))
+        if not separator or not key:
+            raise UserError(f"--config_overrides must look like key=value,key=value, but has {part!r}.")
+        values[key] = value
+    return values
 
 
 def _annotations(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
