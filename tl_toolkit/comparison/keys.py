@@ -1,7 +1,7 @@
 """What results depend on, as short keys: a result is made again when its key has changed.
 
-A key is made of arguments as they were typed, never of the text they were written in: `1e-3` is 0.001, a default that is
-written out is no change, and the order of keys has no meaning. Local files are known by what is in them, so that a copy
+A key is made of arguments as they were typed, never of the text they were written in: `1e-3` is 0.001, a default that
+is written out is no change, and the order of keys has no meaning. Local files are known by what is in them, so that a copy
 of a checkpoint or of a dataset is the same one.
 """
 
@@ -72,7 +72,7 @@ def _hash_of(file: Path) -> str:
     return _hash(file, state.st_size, state.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _hash(file: Path, size: int, modified: int) -> str:
     """The hash of a file, read once for all runs that start from it; `size` and `modified` tell it from a later one."""
     with file.open("rb") as content:
