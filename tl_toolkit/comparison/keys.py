@@ -1,8 +1,8 @@
 """What results depend on, as short keys: a result is made again when its key has changed.
 
 A key is made of arguments as they were typed, never of the text they were written in: `1e-3` is 0.001, a default that
-is written out is no change, and the order of keys has no meaning. Local files are known by what is in them, so that a copy
-of a checkpoint or of a dataset is the same one.
+is written out is no change, and the order of keys has no meaning. Local files are known by what is in them, so that a
+copy of a checkpoint or of a dataset is the same one.
 """
 
 from __future__ import annotations
