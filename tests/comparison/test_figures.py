@@ -9,7 +9,9 @@ import pytest
 from tl_toolkit.comparison.baseline import baselines
 from tl_toolkit.comparison.cells import make_cells
 from tl_toolkit.comparison.contest import Goal
-from tl_toolkit.comparison.figures import learning_curves, scatter, spaced, write_whole
+from tl_toolkit.comparison.drawing import write_whole
+from tl_toolkit.comparison.figures import scatter
+from tl_toolkit.comparison.learning_curves import learning_curves, spaced
 from tl_toolkit.comparison.palette import DARK_SERIES, MARKERS, PROPERTIES, SERIES, SURFACE, key
 from tl_toolkit.comparison.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from .statistics import Interval, Spread
 
@@ -156,6 +158,22 @@ def budget(value: float, train_labels: int | None) -> str:
         return f"all {found}".strip()
     asked = count(value)
     return asked if train_labels is None or train_labels == round(value) else f"{asked} ({found} found)"
+
+
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+
+
+def visible(value: Any) -> Any:
+    """A text without characters that no page may hold (null bytes, half surrogates): each becomes U+FFFD.
+
+    Anything but a plain text is returned as it is.
+    """
+    return _UNSEEN.sub("\ufffd", value) if type(value) is str else value
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, cut after `most` characters, with how many are missing."""
+    return text if len(text) <= most else f"{text[:most].rstrip()} … ({count(len(text) - most)} more characters)"
 
 
 def _signed(text: str) -> str:

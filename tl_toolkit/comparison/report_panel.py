@@ -1,0 +1,72 @@
+"""One panel of a report: all that is said of the runs on one dataset. Panels know nothing of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import formatting as show
+from . import report_facts
+from .baseline import Baseline, baselines
+from .cells import make_cells
+from .contest import Goal, contests
+from .learning_curves import learning_curves
+from .palette import key
+from .predictions import PredictionReader
+from .records import Result
+from .report_entries import describe_entry, telling
+from .report_tables import budget_tables, describe_round, metrics_of
+from .verdict import decide
+
+
+def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = "") -> dict[str, Any]:
+    """Everything that the templates say of one dataset, as text and numbers; draws the figures on the way.
+
+    `prefix` stands before the ids of the page and the names of the pictures, to tell the panels apart.
+    """
+    from markupsafe import Markup
+
+    cells, failed = make_cells(results), [result for result in results if not result.completed]
+    entries = list(dict.fromkeys(result.entry for result in results))
+    goal, reader, figures = goal_of(results), PredictionReader(output_dir), output_dir / "figures"
+    rounds, constant = contests(cells, goal, reader), baselines(cells, reader)
+    wide, narrow = learning_curves(cells, entries, goal, figures, constant, prefix) if cells else ("", "")
+    return {
+        "prefix": prefix,
+        "verdict": decide(cells, rounds, goal, reader, failed=len(failed), constant=constant),
+        "summary": report_facts.summary(results, cells, entries, failed),
+        "metric": show.metric_heading(goal.metric),
+        "rounds": [describe_round(contest) for contest in rounds],
+        "curves": Markup(wide),
+        "narrow_curves": Markup(narrow),
+        "key": key([(entry, telling([r for r in results if r.entry == entry]).transfer) for entry in entries]),
+        "constant": constant[0].what if constant else None,
+        "constant_source": _source(constant),
+        "one_budget": len({cell.budget for cell in cells}) == 1,
+        "metrics": [show.metric_heading(metric) for metric in metrics_of(cells, goal)],
+        "budgets": budget_tables(cells, rounds, goal, constant),
+        "has_stages": any(cell.costs["pretrain_seconds"] is not None for cell in cells),
+        "entries": [
+            describe_entry(entry, position, results, cells, rounds, reader, figures, prefix)
+            for position, entry in enumerate(entries)
+        ],
+        "failed": report_facts.failures(failed),
+        "facts": report_facts.facts(results),
+        "hardware": report_facts.distinct(result.section("hardware") for result in results),
+        "versions": report_facts.distinct(result.section("versions") for result in results),
+    }
+
+
+def goal_of(results: Sequence[Result]) -> Goal:
+    """The main metric of the runs' task; accuracy where no run tells."""
+    tasks = (result.section("task") for result in results)
+    task = next((task for task in tasks if task.get("main_metric")), {"main_metric": "accuracy"})
+    return Goal(str(task["main_metric"]), bool(task.get("greater_is_better", True)))
+
+
+def _source(constant: Sequence[Baseline]) -> str:
+    """From which labels the answers of the baselines are known."""
+    if any(baseline.from_test for baseline in constant):
+        return "the test labels, since records of these runs do not tell it of their training labels"
+    return "the training labels"
