@@ -58,7 +58,7 @@ class PredictionReader:
         """Labels and predictions of the run's test rows."""
         if result.folder not in self._read:
             table = self._columns(result, ["row", "label", "prediction"])
-            self._read[result.folder] = None if table is None else _sorted(table)
+            self._read[result.folder] = None if table is None else _predictions(table)
         return self._read[result.folder]
 
     def mistakes(self, result: Result, most: int = 8) -> list[Mistake]:
@@ -66,19 +66,36 @@ class PredictionReader:
         table = self._columns(result, ["row", "text", "text_pair", "label", "prediction", "scores"])
         return [] if table is None else _worst(table, most)
 
-    def _columns(self, result: Result, wanted: Sequence[str]) -> pa.Table | None:
+    def scores(self, result: Result) -> np.ndarray | None:
+        """The probabilities of the classes (rows, classes) for each test row, in the order of `labels`."""
+        table = self._columns(result, ["row", "label", "prediction", "scores"])
+        if table is None or "scores" not in table.column_names:
+            return None
+        return _array(table, "scores")
+
+    def columns(self, result: Result, wanted: Sequence[str]) -> pa.Table | None:
+        """Those of the wanted columns that the run's test predictions have, whatever its task, sorted by `row`."""
         import pyarrow.parquet as pq
 
         name = result.section("predictions").get("test")
-        kind = result.section("task").get("problem_type", _LABELLED[0])
-        if not name or kind not in _LABELLED:  # there is no table of mistakes for texts, pictures or series
+        if not name:
             return None
         try:
             file = pq.ParquetFile(self.folder / result.folder / name)
             table = file.read(columns=[column for column in wanted if column in file.schema_arrow.names])
         except (OSError, ValueError):  # pyarrow's errors for a file that is missing, cut short or no parquet
             return None
-        return table if {"row", "label", "prediction"} <= set(table.column_names) and table.num_rows else None
+        if not table.num_rows or "row" not in table.column_names:
+            return None
+        row = _array(table, "row")
+        return table if (np.diff(row) >= 0).all() else table.take(np.argsort(row, kind="stable"))
+
+    def _columns(self, result: Result, wanted: Sequence[str]) -> pa.Table | None:
+        kind = result.section("task").get("problem_type", _LABELLED[0])
+        if kind not in _LABELLED:  # there is no table of mistakes for texts, pictures or series
+            return None
+        table = self.columns(result, wanted)
+        return table if table is not None and {"label", "prediction"} <= set(table.column_names) else None
 
 
 def confusion_matrix(runs: Sequence[Predictions], classes: int) -> np.ndarray:
@@ -104,10 +121,8 @@ def _array(table: pa.Table, name: str) -> np.ndarray:
     return np.asarray(column)
 
 
-def _sorted(table: pa.Table) -> Predictions:
-    row = _array(table, "row")
-    order = np.argsort(row, kind="stable")
-    return Predictions(row[order], _array(table, "label")[order], _array(table, "prediction")[order])
+def _predictions(table: pa.Table) -> Predictions:
+    return Predictions(_array(table, "row"), _array(table, "label"), _array(table, "prediction"))
 
 
 def _worst(table: pa.Table, most: int) -> list[Mistake]:
