@@ -1,26 +1,84 @@
-"""Working through a grid: one run after another in this process, each leaving its record at once."""
+"""Working through a grid: what is missing is made, each job behind those it needs, and its record is kept at once."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, TextIO
 
-from ..strategies import make_strategy
-from ..training.arguments import Arguments
 from ..training.output_dir import make_folder, without_empty_folder
-from ..training.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record, write_json
-from .grid import Grid, PlannedRun
-from .housekeeping import failed, forget, quiet
-from .stage_execution import check_stages, describe_stages, run_stages, stage_keys
-from .stages import in_order
+from .grid import Grid
+from .housekeeping import quiet
+from .jobs import Job, RunJob, jobs_of
+from .progress import Progress
 
 RESULTS_NAME = "results.jsonl"
+_LOOK_SECONDS = 1.0  # how often the live line is rewritten
+_REPORT_SECONDS = 180.0  # how often the report is rebuilt, and never more than 2 % of the time is spent on it
+
+
+class Executor(Protocol):
+    """Where jobs are done. It is entered once, and takes with it on leaving what it has started."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    @property
+    def at_once(self) -> int:
+        """About how many jobs it does at the same time."""
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """See that it can do all of `jobs`.
+
+        Raises:
+            UserError: one asks for more than there is.
+        """
+
+    def has_room(self, job: Job) -> bool:
+        """Whether `job` could be begun now. With nothing at work there is room for every job."""
+
+    def begin(self, job: Job, output_dir: Path) -> None:
+        """Have `job` done."""
+
+    def finished(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
+        """The jobs that have ended since, with their records, killed ones among them; waits for one up to `timeout`
+        seconds."""
+
+
+class InProcess:
+    """Does jobs one after another in this process, which a killed job takes with it."""
+
+    at_once = 1
+
+    def __init__(self) -> None:
+        self._next: tuple[Job, Path] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        pass
+
+    def has_room(self, job: Job) -> bool:
+        return self._next is None
+
+    def begin(self, job: Job, output_dir: Path) -> None:
+        self._next = job, output_dir
+
+    def finished(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
+        if self._next is None:
+            return []
+        job, output_dir = self._next
+        record = job.make(output_dir)
+        self._next = None
+        return [(job, record)]
 
 
 def check_data(grid: Grid, output_dir: Path) -> None:
@@ -38,165 +96,156 @@ def check_data(grid: Grid, output_dir: Path) -> None:
         make_folder(output_dir)
         for planned in {run.label_budget: run for run in grid.runs}.values():
             make_task(planned.arguments(output_dir).data).prepare(planned.seed)
-        stage_keys(grid.stages, output_dir)
+        jobs_of(grid, output_dir)
 
 
-def execute(grid: Grid, output_dir: Path, *, retry_failed: bool, say: Callable[[str], None] = print) -> int:
+def execute(
+    grid: Grid,
+    output_dir: Path,
+    *,
+    retry_failed: bool,
+    executor: Executor | None = None,
+    say: Callable[[str], None] = print,
+    live: TextIO | None = None,
+    report: Callable[[], object] | None = None,
+) -> int:
     """Make every run of `grid` that has no record yet, and keep `results.jsonl` in step.
 
     A run whose record is there is left alone if its settings, data and toolkit version are what they were, and its
-    model is there if models are kept; a failed one is repeated only with `retry_failed`. A run that fails is recorded
-    with its error, and the grid goes on.
+    model is there if models are kept; a failed one is repeated only with `retry_failed`. Stages are made where a run
+    that is to be made needs them. A job that fails is recorded with its error, and the grid goes on; what needs it is
+    recorded as failed with the same.
+
+    Args:
+        executor: where the jobs are done; by default one after another in this process.
+        say: takes a line for each job that has ended.
+        live: a terminal whose last line tells what is being done.
+        report: called every few minutes, when there are new records. What goes wrong in it is forgotten.
 
     Returns:
         How many runs of the grid have failed.
+
+    Raises:
+        UserError: there is something else in the folder of a stage; a job asks for more than the executor has.
     """
     from ..data.sources import remember_sources
 
     with quiet(), remember_sources():
-        return _execute(grid, output_dir, retry_failed, say)
+        jobs = jobs_of(grid, output_dir)
+        (output_dir / "runs").mkdir(parents=True, exist_ok=True)
+        return _Execution(jobs, output_dir, retry_failed, executor or InProcess(), say, live, report).work()
 
 
-def _execute(grid: Grid, output_dir: Path, retry_failed: bool, say: Callable[[str], None]) -> int:
-    from ..data.sources import load_source
-    from ..training.run import run
+class _Execution:
+    """One pass through the jobs of a grid."""
 
-    (output_dir / "runs").mkdir(parents=True, exist_ok=True)
-    progress = _Progress(grid.runs, say)
-    fingerprint = load_source(grid.runs[0].arguments(output_dir).data).record["fingerprint"]
-    of_stages = stage_keys(grid.stages, output_dir)
-    keys = [planned.key(fingerprint, [of_stages[name] for name in planned.stages]) for planned in grid.runs]
-    made = [
-        _made_before(output_dir / planned.folder, key, grid.keep_models, retry_failed)
-        for planned, key in zip(grid.runs, keys, strict=True)
-    ]
-    needed = (name for planned, record in zip(grid.runs, made, strict=True) if not record for name in planned.stages)
-    stages = [grid.stages[name] for name in in_order(needed, grid.stages)]
-    stage_records = run_stages(stages, of_stages, output_dir, retry_failed, say)
-    failures = 0
-    for planned, key, record in zip(grid.runs, keys, made, strict=True):
-        folder = output_dir / planned.folder
-        if record is None:
-            arguments = planned.arguments(output_dir)
-            progress.begin(planned)
-            try:
-                check_stages(planned.stages, stage_records)
-                record = run(arguments)
-            except Exception as error:  # whatever happens to one run must not end the others
-                record = _failure(folder, planned, arguments, error)
-            record |= {"key": key, "entry": planned.entry, "folder": planned.folder}
-            record |= {"stages": describe_stages(planned.stages, of_stages, stage_records)} if planned.stages else {}
-            _tidy(folder, grid.keep_models)
-            write_json(folder / RESULT_NAME, record)
-            progress.end(planned, record)
-            forget()
-        else:
-            progress.skip(planned, record)
-        failures += record["status"] == "failed"
-        _write_results(grid, output_dir)
-    return failures
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        output_dir: Path,
+        retry_failed: bool,
+        executor: Executor,
+        say: Callable[[str], None],
+        live: TextIO | None,
+        report: Callable[[], object] | None,
+    ) -> None:
+        self.jobs = {job.name: job for job in jobs}
+        self.output_dir, self.executor = output_dir, executor
+        made = {job.name: job.made(output_dir, retry_failed) for job in jobs}
+        self.records: dict[str, dict[str, Any]] = {name: record for name, record in made.items() if record is not None}
+        self.waiting = self._missing()
+        for job in self.waiting:
+            job.check(output_dir)
+        executor.check(self.waiting)
+        self.results = _Results(jobs, output_dir)
+        self.progress = Progress(jobs, say, executor.at_once, live)
+        self.report, self.reported, self.report_took = report, time.monotonic(), 0.0
+
+    def work(self) -> int:
+        for name, record in self.records.items():
+            self.jobs[name].tidy(self.output_dir)
+            if isinstance(self.jobs[name], RunJob) or any(name in job.needs for job in self.waiting):
+                self.progress.skip(self.jobs[name], record)
+            self.results.add(name, record)
+        self.results.write()
+        try:
+            with self.executor as executor:
+                at_work = self._begin()
+                while at_work:
+                    for job, record in executor.finished(_LOOK_SECONDS):
+                        at_work -= 1
+                        self._keep(job, record)
+                    at_work += self._begin()
+                    self.progress.refresh()
+                    self._report_now_and_then()
+        finally:
+            self.progress.close()
+        return sum(
+            self.records[name]["status"] == "failed" for name, job in self.jobs.items() if isinstance(job, RunJob)
+        )
+
+    def _missing(self) -> list[Job]:
+        """The runs without a record, and behind which other jobs without one they stand, in the order of making."""
+        needed: set[str] = set()
+        for job in reversed(self.jobs.values()):  # each stands behind those it needs
+            if job.name not in self.records and (isinstance(job, RunJob) or job.name in needed):
+                needed |= {job.name, *job.needs}
+        return [job for job in self.jobs.values() if job.name in needed and job.name not in self.records]
+
+    def _begin(self) -> int:
+        """Begin what can be begun, and record as failed what cannot any more; returns how many jobs were begun."""
+        begun = 0
+        for job in list(self.waiting):
+            if failed := next((n for n in job.needs if self._status(n) == "failed"), None):
+                self.waiting.remove(job)
+                self._keep(job, job.block(self.output_dir, self.jobs[failed], self.records[failed]))
+            elif all(self._status(need) is not None for need in job.needs) and self.executor.has_room(job):
+                self.waiting.remove(job)
+                self.progress.begin(job)
+                self.executor.begin(job, self.output_dir)
+                begun += 1
+        return begun
+
+    def _status(self, name: str) -> str | None:
+        return self.records[name]["status"] if name in self.records else None
+
+    def _keep(self, job: Job, record: dict[str, Any]) -> None:
+        self.records[job.name] = record
+        self.results.add(job.name, record)
+        self.results.write()
+        self.progress.end(job, record)
+
+    def _report_now_and_then(self) -> None:
+        began = time.monotonic()
+        if self.report is None or began - self.reported < max(_REPORT_SECONDS, 50 * self.report_took):
+            return
+        try:
+            self.report()
+        except Exception as error:  # the next one, or that of the end, will say it again
+            self.progress.note(f"The report could not be rebuilt: {error}")
+        self.reported = time.monotonic()
+        self.report_took = self.reported - began
 
 
-def _made_before(folder: Path, key: str, keep_models: bool, retry_failed: bool) -> dict[str, Any] | None:
-    """The record of a run that is not to be made again; None for one that is."""
-    record = read_record(folder)
-    known = record is not None and record.get("key") == key
-    if record is None or not known or _is_wanted_again(record, folder, keep_models, retry_failed):
-        return None
-    return record
+class _Results:
+    """`results.jsonl`: the records of the runs in the order of the grid, as far as they are made."""
 
+    def __init__(self, jobs: Sequence[Job], output_dir: Path) -> None:
+        self.path = output_dir / RESULTS_NAME
+        self.lines: dict[str, str] = {job.name: "" for job in jobs if isinstance(job, RunJob)}
 
-def _is_wanted_again(record: dict[str, Any], folder: Path, keep_models: bool, retry_failed: bool) -> bool:
-    """Whether a run of the same settings is made again: it failed, or left no model where models are kept now."""
-    if record["status"] == "failed":
-        return retry_failed
-    return keep_models and not any(folder.glob("*.safetensors"))
+    def add(self, name: str, record: Mapping[str, Any]) -> None:
+        if name in self.lines:
+            self.lines[name] = json.dumps(record) + "\n"
 
-
-def _write_results(grid: Grid, output_dir: Path) -> None:
-    """`results.jsonl` anew from the runs' own records, whole or not at all."""
-    records = [read_record(output_dir / planned.folder) for planned in grid.runs]
-    lines = [json.dumps(record) + "\n" for record in records if record is not None and "entry" in record]
-    temporary = output_dir / f".{RESULTS_NAME}.{os.getpid()}"
-    temporary.write_text("".join(lines), encoding="utf-8")
-    os.replace(temporary, output_dir / RESULTS_NAME)
-
-
-def _failure(folder: Path, planned: PlannedRun, arguments: Arguments, error: Exception) -> dict[str, Any]:
-    """The record that the failed run left, or one that says what is known of it."""
-    left = read_record(folder)
-    if left is None or "key" in left:  # none, or that of an earlier run
-        left = {
-            "schema_version": SCHEMA_VERSION,
-            "name": planned.entry,
-            "strategy": make_strategy(arguments.strategy, arguments.model).record(),
-            "budget": {"label_budget": planned.label_budget},
-            "seed": planned.seed,
-            "arguments": changed_arguments(arguments),
-            "metrics": {},
-        }
-    return failed(left, folder, error)
-
-
-def _tidy(folder: Path, keep_model: bool) -> None:
-    """Leave the model, the record and the predictions; without `keep_model`, the record and the predictions."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            if path.name.startswith("checkpoint-") or not keep_model:
-                shutil.rmtree(path)
-        elif not keep_model and path.suffix != ".parquet" and path.name not in (RESULT_NAME, "error.txt"):
-            path.unlink()
+    def write(self) -> None:
+        """Whole or not at all, from memory: no record is read again."""
+        temporary = self.path.with_name(f".{RESULTS_NAME}.{os.getpid()}")
+        temporary.write_text("".join(self.lines.values()), encoding="utf-8")
+        os.replace(temporary, self.path)
 
 
 def count_results(output_dir: Path) -> int:
     """How many runs have left a record in `output_dir`, failed ones among them."""
     path = output_dir / RESULTS_NAME
     return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
-
-
-class _Progress:
-    """A line a run: what it was, what came out, and about how long the rest will take."""
-
-    def __init__(self, runs: list[PlannedRun], say: Callable[[str], None]) -> None:
-        self.runs, self.say = runs, say
-        self.done = 0
-        self.seconds: dict[tuple[str, int | None], list[float]] = {}
-        self.began = 0.0
-
-    def begin(self, planned: PlannedRun) -> None:
-        self.began = time.perf_counter()
-
-    def end(self, planned: PlannedRun, record: dict[str, Any]) -> None:
-        took = time.perf_counter() - self.began
-        self.seconds.setdefault((planned.entry, planned.label_budget), []).append(took)
-        self._report(planned, record, f"{took:6.1f} s   {self._left()}")
-
-    def skip(self, planned: PlannedRun, record: dict[str, Any]) -> None:
-        self._report(planned, record, "  (made before)")
-
-    def _report(self, planned: PlannedRun, record: dict[str, Any], rest: str) -> None:
-        self.done += 1
-        budget = "all labels" if planned.label_budget is None else f"{planned.label_budget} labels"
-        outcome = "FAILED" if record["status"] == "failed" else ""
-        with contextlib.suppress(KeyError):
-            metric = record["task"]["main_metric"]
-            outcome = outcome or f"{metric} {record['metrics']['test'][metric]:.3f}"
-        width = max(len(run.entry) for run in self.runs)
-        total = len(self.runs)
-        head = f"[{self.done:>{len(str(total))}}/{total}] {planned.entry:<{width}}  {budget:>11}  seed {planned.seed}"
-        self.say(f"{head}  {outcome:<16} {rest}")
-        if record["status"] == "failed":
-            self.say(f"        {record['error'][:300]}")
-
-    def _left(self) -> str:
-        """The time left: as runs of the same entry and budget took, else the entry's longest, else the mean."""
-        mean = {cell: sum(times) / len(times) for cell, times in self.seconds.items()}
-        by_entry: dict[str, float] = {}
-        for (entry, _), seconds in mean.items():
-            by_entry[entry] = max(by_entry.get(entry, 0.0), seconds)
-        overall = sum(mean.values()) / len(mean)
-        seconds = sum(
-            mean.get((run.entry, run.label_budget), by_entry.get(run.entry, overall))
-            for run in self.runs[self.done + 1 :]
-        )
-        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"

@@ -1,4 +1,4 @@
-"""What is done around every run and stage of a comparison: quiet, errors kept, memory let go."""
+"""What is done around every run and stage of a comparison: quiet, errors kept and named, memory let go."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import gc
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import UserError
+
+Failure = Literal["error", "not_finite", "out_of_memory", "killed"]
+"""Why a run has failed, as records have it under `failure`."""
+
+_OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate", "CUDA out of memory", "CUDA error: out of memory")
 
 
 @contextlib.contextmanager
@@ -35,7 +40,24 @@ def failed(record: dict[str, Any], folder: Path, error: Exception) -> dict[str, 
     if not isinstance(error, UserError):
         (folder / "error.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-    return {**record, "status": "failed", "error": f"{kind}{' '.join(str(error).split())}"}
+    said = " ".join(str(error).split())
+    return {**record, "status": "failed", "failure": failure_of(error), "error": f"{kind}{said}".removesuffix(": ")}
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What kind of failure an error is, or what it was raised from."""
+    import torch
+
+    from ..training.trainer import NonFiniteLoss
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, NonFiniteLoss):
+            return "not_finite"
+        if isinstance(cause, MemoryError | torch.OutOfMemoryError) or any(s in str(cause) for s in _OUT_OF_MEMORY):
+            return "out_of_memory"
+        cause = cause.__cause__
+    return "error"
 
 
 def forget() -> None:

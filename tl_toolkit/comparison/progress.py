@@ -1,0 +1,132 @@
+"""What a comparison says while it works: a line for each finished run, and on a terminal one that is rewritten."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TextIO
+
+from .jobs import Job, RunJob
+
+_NAMED = 3  # of the runs at work, so many are named in the live line
+
+
+class Progress:
+    """A line a run: what it was, what came out, and about how long the rest will take.
+
+    Args:
+        jobs: all that the comparison is made of, runs in the order in which they are counted.
+        say: takes a finished line.
+        at_once: how many jobs are done at the same time.
+        live: a terminal, on which the last line tells what is being done; None for none.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], say: Callable[[str], None], at_once: int = 1, live: TextIO | None = None
+    ) -> None:
+        self.runs = [job for job in jobs if isinstance(job, RunJob)]
+        self.say, self.at_once, self.live = say, at_once, live
+        self.waiting = {job.name: job for job in self.runs}
+        self.began: dict[str, tuple[Job, float]] = {}
+        self.seconds: dict[tuple[str, int | None], list[float]] = {}
+        self.done = self.failures = 0
+
+    def skip(self, job: Job, record: Mapping[str, Any]) -> None:
+        """A job that was made before."""
+        self._report(job, record, "(made before)")
+
+    def begin(self, job: Job) -> None:
+        """A job that is being made from now on."""
+        self.began[job.name] = job, time.perf_counter()
+        if not isinstance(job, RunJob):
+            self._say(f"{job.called.removeprefix('the ')}: begun")
+        self.refresh()
+
+    def end(self, job: Job, record: Mapping[str, Any]) -> None:
+        """A job that was made, or could not be."""
+        _, began = self.began.pop(job.name, (job, time.perf_counter()))
+        took = time.perf_counter() - began
+        if isinstance(job, RunJob):
+            self.seconds.setdefault((job.planned.entry, job.planned.label_budget), []).append(took)
+        self._report(job, record, f"{took:.1f} s", self._left_in_words)
+
+    def refresh(self) -> None:
+        """Rewrite the live line."""
+        if self.live is None:
+            return
+        names = [job.called.removeprefix("the ").removeprefix("run of ") for job, _ in self.began.values()]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        parts = [f"{self.done}/{len(self.runs)} runs", f"{self.failures} failed" if self.failures else ""]
+        parts += [", ".join(names[:_NAMED]) + more, self._left_in_words() if self.seconds else ""]
+        line = "  |  ".join(part for part in parts if part)
+        self.live.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
+        self.live.flush()
+
+    def note(self, line: str) -> None:
+        """Something that is worth a line of its own."""
+        self._say(line)
+        self.refresh()
+
+    def close(self) -> None:
+        """Take the live line away."""
+        if self.live is not None:
+            self.live.write("\r\x1b[K")
+            self.live.flush()
+
+    def seconds_left(self) -> float:
+        """As runs of the same entry and budget took, else the entry's longest, else the mean; shared by all workers."""
+        mean = {cell: sum(times) / len(times) for cell, times in self.seconds.items()}
+        by_entry: dict[str, float] = {}
+        for (entry, _), seconds in mean.items():
+            by_entry[entry] = max(by_entry.get(entry, 0.0), seconds)
+        overall = sum(mean.values()) / len(mean) if mean else 0.0
+        total, longest = 0.0, 0.0
+        for job in self.waiting.values():
+            run = job.planned
+            expected = mean.get((run.entry, run.label_budget), by_entry.get(run.entry, overall))
+            if job.name in self.began:
+                expected = max(expected - (time.perf_counter() - self.began[job.name][1]), 0.0)
+            total, longest = total + expected, max(longest, expected)
+        return max(total / self.at_once, longest)  # nothing is over before its longest run is
+
+    def _left_in_words(self) -> str:
+        seconds = self.seconds_left()
+        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
+
+    def _report(self, job: Job, record: Mapping[str, Any], took: str, left: Callable[[], str] | None = None) -> None:
+        failed = record["status"] == "failed"
+        if isinstance(job, RunJob):
+            self.waiting.pop(job.name, None)
+            self.done += 1
+            self.failures += failed
+            self._say(f"{self._head(job)}  {_outcome(record):<16} {took:>8}   {left() if left else ''}".rstrip())
+        else:
+            self._say(f"{job.called.removeprefix('the ')}: {_outcome(record) or 'done'}   {took}")
+        if failed:
+            self._say(f"        {record['error'][:300]}")
+        self.refresh()
+
+    def _head(self, job: RunJob) -> str:
+        planned, total = job.planned, len(self.runs)
+        budget = "all labels" if planned.label_budget is None else f"{planned.label_budget} labels"
+        width = max(len(run.planned.entry) for run in self.runs)
+        number = f"[{self.done:>{len(str(total))}}/{total}]"
+        return f"{number} {planned.entry:<{width}}  {budget:>11}  seed {planned.seed}"
+
+    def _say(self, line: str) -> None:
+        self.close()
+        self.say(line)
+
+
+def _outcome(record: Mapping[str, Any]) -> str:
+    """The main metric on the test rows, of a stage its perplexity on the validation texts; or that it failed."""
+    if record["status"] == "failed":
+        return "FAILED"
+    with contextlib.suppress(KeyError, TypeError):
+        return f"perplexity {record['metrics']['validation']['perplexity']:.2f}"
+    with contextlib.suppress(KeyError, TypeError):
+        metric = record["task"]["main_metric"]
+        return f"{metric} {record['metrics']['test'][metric]:.3f}"
+    return ""
