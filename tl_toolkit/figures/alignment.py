@@ -101,7 +101,7 @@ def cross_attention(
     check_has_alignment(model)
     name = type(model).__name__
     written = written[: _length(written, model)]
-    layers = _with_attention(model, **inputs, decoder_input_ids=written[None, :-1]).cross_attentions
+    layers = with_attention(model, **inputs, decoder_input_ids=written[None, :-1], use_cache=False).cross_attentions
     if not layers or layers[0] is None:
         raise UserError(f"{name} has no attention over the source, or does not hand out its weights.")
     weights = _choose(list(layers), layer, "layer", name)[0].float()
@@ -121,7 +121,7 @@ def check_has_alignment(model: PreTrainedModel) -> None:
         )
 
 
-def _with_attention(model: PreTrainedModel, **inputs: Any) -> Any:
+def with_attention(model: PreTrainedModel, **inputs: Any) -> Any:
     """One pass that hands out attention, which only the plain implementation of transformers' models does."""
     import torch
 
@@ -131,7 +131,7 @@ def _with_attention(model: PreTrainedModel, **inputs: Any) -> Any:
     was_training = model.training
     try:
         with torch.no_grad():
-            return model.eval()(**inputs, output_attentions=True, use_cache=False, return_dict=True)
+            return model.eval()(**inputs, output_attentions=True, return_dict=True)
     finally:
         model.train(was_training)
         if chosen not in (None, "eager"):

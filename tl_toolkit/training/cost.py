@@ -52,12 +52,32 @@ class Stopwatch(TrainerCallback, ExportableState):
 
     def _stop(self) -> None:
         if self._running_since is not None:
-            _wait_for_device()
+            wait_for_device()
             self.seconds += time.perf_counter() - self._running_since
             self._running_since = None
 
     def state(self) -> dict[str, Any]:
         return {"args": {"seconds": self.seconds}, "attributes": {}}
+
+
+class Stages:
+    """Seconds of the stages of a run, in the order in which they come: each lasts until the next begins."""
+
+    def __init__(self, first: str) -> None:
+        self.began = self._since = time.perf_counter()
+        self._seconds: dict[str, float] = {}
+        self._stage = first
+
+    def begin(self, stage: str) -> None:
+        """The stage before is over, this one begins."""
+        now = time.perf_counter()
+        self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + now - self._since
+        self._stage, self._since = stage, now
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each stage so far, the present one included, and their `total`."""
+        self.begin(self._stage)
+        return {**self._seconds, "total": self._since - self.began}
 
 
 @contextmanager
@@ -82,6 +102,13 @@ def peak_memory() -> Iterator[dict[str, int | None]]:
     yield result
     status = Path("/proc/self/status").read_text()
     result["bytes"] = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+def disk_bytes(folder: Path) -> int:
+    """The size of a saved model: weights, configuration, code, tokenizer; checkpoints are none of it."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    own = [path for path in files if not path.relative_to(folder).parts[0].startswith(("checkpoint-", "."))]
+    return sum(path.stat().st_size for path in own)
 
 
 def trainable_parameters(model: nn.Module) -> int:
@@ -116,7 +143,8 @@ def _processor() -> str:
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _wait_for_device() -> None:
+def wait_for_device() -> None:
+    """Wait until the GPU has done what it was given, so that a clock can be read."""
     import torch
 
     if torch.cuda.is_available():

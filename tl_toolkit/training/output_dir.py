@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 PREDICTIONS = {split: f"predictions_{split}.parquet" for split in ("validation", "test")}
 PICTURES = ("forecast.png",)
+ATTENTION = "attention.json"
 
 
 def for_output_dir(recipe: Callable[[R], T]) -> Callable[[R], T]:
@@ -110,7 +111,7 @@ def clear(output_dir: Path, *, keep_checkpoints: bool) -> None:
     if not (output_dir / RESULT_NAME).exists() and not checkpoints(output_dir):
         return
     (output_dir / RESULT_NAME).unlink(missing_ok=True)  # first: what follows is no finished run any more
-    left = (*PREDICTIONS.values(), *PICTURES)
+    left = (*PREDICTIONS.values(), *PICTURES, ATTENTION)
     for path in [*output_dir.glob("model*.safetensors"), *(output_dir / name for name in left)]:
         path.unlink(missing_ok=True)
     # A tokenizer of targets would be taken for that of a model which has one vocabulary for both.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,11 +54,12 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
     from ..strategies import make_strategy
     from ..tasks.language_modeling import LanguageModeling
     from .checkpoints import check_same_architecture, resolve_resume
-    from .cost import peak_memory, trainable_parameters
+    from .cost import Stages, disk_bytes, peak_memory, trainable_parameters
+    from .energy import energy_used
     from .model import load_trained, make_model
     from .output_dir import check_free
     from .record import RESULT_NAME, write_json
-    from .run_parts import failures_recorded, make_room, now, opening, resolve_schedule, save_model, speed
+    from .run_parts import failures_recorded, make_room, now, opening, resolve_schedule, save_model, speed, timing
     from .summary import print_texts
     from .tokenizer import make_tokenizer
 
@@ -78,9 +78,11 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
     arguments = arguments._replace(data=replace(arguments.data, task=kind))
     task = LanguageModeling(arguments.data, kind)
 
+    stages = Stages("data")
     texts = task.prepare(args.seed, evaluate_only=settings.evaluate_only, shuffle=settings.shuffle_documents)
     tokenizer = make_tokenizer(arguments.model, lambda: _vocabulary_texts(texts.get("train"), settings), None)
     streams = _encode(texts, tokenizer, settings)
+    stages.begin("model")
     set_seed(args.seed)  # from here on everything random is the model's and the trainer's
     if settings.evaluate_only:
         model = load_trained(arguments.model, task.auto_class, tokenizer)  # refuses a head that was never trained
@@ -108,13 +110,14 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
     print_texts(record, args)
     make_room(trainer, output_dir, keep_checkpoints=checkpoint is not None)
     with failures_recorded(record, trainer, output_dir):
-        with peak_memory() as peak:
+        stages.begin("training")
+        with peak_memory() as peak, energy_used() as joules:
             if not settings.evaluate_only:
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        began = time.perf_counter()
+        stages.begin("evaluate")
         evaluated = [split for split in ("validation", "test") if split in datasets]
         metrics = {split: _metrics(trainer.score(datasets[split]), streams[split], kind) for split in evaluated}
-        evaluate_seconds = time.perf_counter() - began
+        stages.begin("save")
         if not settings.evaluate_only:
             save_model(trainer, strategy, output_dir)
     record |= {
@@ -125,8 +128,10 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
         "cost": {
             "parameters": parameters,
             **speed(trainer, None, len(streams["train"]) if "train" in streams else 0),
-            "evaluate_seconds": evaluate_seconds,
             "peak_memory_bytes": peak["bytes"],
+            "disk_bytes": disk_bytes(output_dir),
+            **timing(stages, trainer),
+            **({"energy_joules": joules} if joules else {}),
         },
     }
     if trainer.is_world_process_zero():

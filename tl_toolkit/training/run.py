@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..strategies import make_strategy
 from ..tasks import make_task
 from .arguments import Arguments, RunArguments
+from .attention import save_attention
 from .checkpoints import check_same_architecture, resolve_resume
-from .cost import peak_memory, trainable_parameters
+from .cost import Stages, disk_bytes, peak_memory, trainable_parameters
+from .energy import energy_used
 from .evaluation import by_length, predict_in_order, save_predictions
 from .generation import GREEDY, settle_generation
+from .inference import measure_inference
 from .lr_finder import find_learning_rate
 from .model import longest_input, make_model, shortest
 from .output_dir import check_free, for_output_dir
@@ -29,6 +31,7 @@ from .run_parts import (
     save_model,
     setting_up,
     speed,
+    timing,
     try_out,
 )
 from .summary import print_data
@@ -66,17 +69,21 @@ def run(arguments: Arguments) -> dict[str, Any]:
         sources=[arguments.model.model_name_or_path, arguments.model.tokenizer_name, arguments.data.dataset_name],
     )
 
+    stages = Stages("data")
     splits = task.prepare(arguments.run.seed)
     print_data(task.record(), arguments.run)
     processing = task.make_processing(arguments.model, splits)
     tokenizer = task.tokenizer(processing)
+    stages.begin("model")
     set_seed(arguments.run.seed)  # from here on everything random is the model's and the trainer's
     model = make_model(arguments.model, task.auto_class, task.config_arguments(processing), tokenizer)
     task.adapt(model, processing)
     max_length = shortest(arguments.data.max_length, longest_input(model), tokenizer and tokenizer.model_max_length)
     if tokenizer is not None:  # saved with it, so that predict.py cuts alike
         tokenizer.model_max_length = max_length or tokenizer.model_max_length
+    stages.begin("data")
     encoded = task.encode(splits, processing, max_length)
+    stages.begin("model")
     if task.generates:
         settle_generation(model, arguments.run, encoded["train"])
     if checkpoint is not None:
@@ -94,16 +101,23 @@ def run(arguments: Arguments) -> dict[str, Any]:
     record = {**opening(arguments, strategy, model, tokenizer, started), **task.record()}
     make_room(trainer, output_dir, keep_checkpoints=checkpoint is not None)
     with failures_recorded(record, trainer, output_dir):
-        with peak_memory() as peak:
+        stages.begin("training")
+        with peak_memory() as peak, energy_used() as joules:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        began = time.perf_counter()
+        stages.begin("evaluate")
         results = {split: predict_in_order(trainer, encoded[split]) for split in ("validation", "test")}
-        evaluate_seconds = time.perf_counter() - began
+        stages.begin("save")
         save_model(trainer, strategy, output_dir)
         if trainer.is_world_process_zero():
+            record["cost"] = {"disk_bytes": disk_bytes(output_dir)}
             answers = {split: own for split, (own, _) in results.items()}
             record["predictions"] = save_predictions(task, splits, answers, output_dir)
             record |= task.details(answers["test"], splits["test"])
+            stages.begin("inference")
+            record["cost"]["inference"] = measure_inference(trainer, encoded["test"])
+            if tokenizer is not None and "text" in splits["test"].column_names:
+                unwrapped = trainer.accelerator.unwrap_model(trainer.model)
+                record["attention"] = save_attention(unwrapped, tokenizer, encoded["test"], splits["test"], output_dir)
     record |= {
         "status": "completed",
         "finished": now(),
@@ -112,8 +126,10 @@ def run(arguments: Arguments) -> dict[str, Any]:
         "cost": {
             "parameters": parameters,
             **speed(trainer, len(encoded["train"]), sum(encoded["train"]["length"])),
-            "evaluate_seconds": evaluate_seconds,
             "peak_memory_bytes": peak["bytes"],
+            **timing(stages, trainer),
+            **({"energy_joules": joules} if joules else {}),
+            **record.get("cost", {}),
         },
     }
     if trainer.is_world_process_zero():

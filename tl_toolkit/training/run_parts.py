@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..errors import UserError
 from .causes import explained
-from .cost import Stopwatch, hardware, versions
+from .cost import Stages, Stopwatch, hardware, versions
 from .output_dir import clear, staged
 from .record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, resolved_arguments, write_json
 
@@ -140,10 +140,17 @@ def save_model(trainer: BaseTrainer, strategy: Strategy, output_dir: Path) -> No
     trainer.accelerator.wait_for_everyone()
 
 
+def timing(stages: Stages, trainer: BaseTrainer) -> dict[str, Any]:
+    """Seconds of the stages of a run; of `training`, which evaluates and saves as well, `train` is the learning."""
+    seconds = stages.seconds()
+    training, train = seconds.pop("training"), _stopwatch(trainer).seconds
+    parts = {"train": train, "select": max(0.0, training - train), **seconds}
+    return {"evaluate_seconds": seconds["evaluate"], "seconds": parts}
+
+
 def speed(trainer: BaseTrainer, rows: int | None, tokens: int) -> dict[str, Any]:
     """Seconds, updates and epochs of a training, and its rates; `rows` and `tokens` are those of an epoch."""
-    stopwatch = next(c for c in trainer.callback_handler.callbacks if isinstance(c, Stopwatch))
-    epochs, seconds = trainer.state.epoch or 0.0, stopwatch.seconds
+    epochs, seconds = trainer.state.epoch or 0.0, _stopwatch(trainer).seconds
     return {
         "train_seconds": seconds,
         "examples_per_second": epochs * rows / seconds if seconds and rows is not None else None,
@@ -151,3 +158,7 @@ def speed(trainer: BaseTrainer, rows: int | None, tokens: int) -> dict[str, Any]
         "steps": trainer.state.global_step,
         "epochs": epochs,
     }
+
+
+def _stopwatch(trainer: BaseTrainer) -> Stopwatch:
+    return next(c for c in trainer.callback_handler.callbacks if isinstance(c, Stopwatch))

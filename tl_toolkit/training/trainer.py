@@ -149,14 +149,15 @@ class ToolkitTrainer(BaseTrainer):
                 judged = self.task.answers(outputs, labels)
                 answers = judged if isinstance(judged, tuple) else (judged,)
             if self.task.generates:
-                answers = (*answers, self._generate(inputs))
+                answers = (*answers, self.answer(inputs))
         return None, nested_detach(answers if len(answers) > 1 else answers[0]), labels
 
-    def _generate(self, inputs: Mapping[str, Any]) -> torch.Tensor:
-        """Generated ids of a batch (rows, time), from what is known before the first of them."""
-        targets = ("labels", "decoder_input_ids", "decoder_attention_mask")
+    def answer(self, inputs: Mapping[str, Any]) -> Any:
+        """What the model makes of a batch without its targets: generated ids (rows, time), or its outputs."""
+        targets = (self.task.label_name, "decoder_input_ids", "decoder_attention_mask")
         given = {name: value for name, value in inputs.items() if name not in targets}
-        return self.accelerator.unwrap_model(self.model).generate(**given, **self.generation)
+        model = self.accelerator.unwrap_model(self.model)
+        return model.generate(**given, **self.generation) if self.task.generates else model(**given)
 
     def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
         output = super().evaluation_loop(dataloader, *args, **kwargs)

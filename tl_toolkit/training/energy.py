@@ -1,0 +1,117 @@
+"""The energy that a machine says it has used: by RAPL for processors, by NVML for NVIDIA's GPUs; never an estimate."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+RAPL = Path("/sys/class/powercap")
+_READ_EVERY = 30.0
+"""Seconds; RAPL's counters start again at 0 after some 260 kJ, which takes minutes at full load."""
+SHARED = "TL_TOOLKIT_RUNS_AT_ONCE"
+"""Environment variable with the number of runs that share this machine: of several, none has a figure of its own."""
+
+
+@contextmanager
+def energy_used() -> Iterator[dict[str, float]]:
+    """Joules used within the context, under `cpu` and `gpu`: all processors and this process's GPUs, idle or not.
+
+    What the machine does not report, or does not let this process read, is absent; so is all of it where several runs
+    share the machine.
+    """
+    result: dict[str, float] = {}
+    if int(os.environ.get(SHARED, "1")) > 1:
+        yield result
+        return
+    meters = [meter for meter in (_Rapl(), _Nvml()) if meter.works]
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_READ_EVERY):
+            for meter in meters:
+                meter.read()
+
+    watching = threading.Thread(target=watch, daemon=True)
+    if meters:
+        watching.start()
+    try:
+        yield result
+    finally:
+        over.set()
+        if meters:
+            watching.join()
+    for meter in meters:
+        meter.read()
+        if meter.works:
+            result[meter.name] = meter.joules
+
+
+class _Rapl:
+    """Intel's and AMD's running average power limit: counters in microjoules, one for each processor package."""
+
+    name = "cpu"
+
+    def __init__(self) -> None:
+        self.joules = 0.0
+        self.works = True
+        self.zones = [
+            zone for zone in sorted(RAPL.glob("intel-rapl:*")) if zone.name.count(":") == 1
+        ]  # intel-rapl:0:0 is a part of intel-rapl:0
+        self.last: list[int] = []
+        self.read()
+        self.joules = 0.0
+
+    def read(self) -> None:
+        """Add what was used since the last time."""
+        try:
+            now = [int((zone / "energy_uj").read_text()) for zone in self.zones]
+            ends = [int((zone / "max_energy_range_uj").read_text()) for zone in self.zones]
+        except (OSError, ValueError):  # most systems let only the superuser read them
+            now, ends = [], []
+        if not now or (self.last and len(now) != len(self.last)):
+            self.works = False
+            return
+        for before, after, end in zip(self.last, now, ends, strict=False):
+            self.joules += (after - before if after >= before else after + end - before) / 1e6
+        self.last = now
+
+
+class _Nvml:
+    """NVIDIA's management library: one counter in millijoules for each GPU, since the driver was loaded."""
+
+    name = "gpu"
+
+    def __init__(self) -> None:
+        self.joules = 0.0
+        self.works = False
+        self.handles: list[Any] = []
+        try:
+            import pynvml
+            import torch
+
+            if not torch.cuda.is_available():
+                return
+            pynvml.nvmlInit()
+            for index in range(torch.cuda.device_count()):
+                uuid = f"GPU-{torch.cuda.get_device_properties(index).uuid}"
+                self.handles.append(pynvml.nvmlDeviceGetHandleByUUID(uuid))
+            self.first = self._total()
+            self.works = True
+        except Exception:  # no such package, driver, permission or counter: then there is nothing to tell
+            return
+
+    def _total(self) -> float:
+        import pynvml
+
+        return sum(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) for handle in self.handles) / 1000
+
+    def read(self) -> None:
+        """Take in what was used since the beginning."""
+        try:
+            self.joules = self._total() - self.first
+        except Exception:
+            self.works = False
