@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,15 +11,17 @@ from typing import Any
 
 from .drawing import write_text
 from .formatting import visible
-from .palette import DARK_SERIES
+from .palette import DARK_SERIES, SERIES
 from .records import UNKNOWN, Result, folder_name, read_results
 from .report_panel import describe_panel
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_report(output_dir: Path, title: str) -> Path:
+def write_report(output_dir: Path, title: str, texts: bool = True) -> Path:
     """Writes report.html, report.md and figures/ from output_dir/results.jsonl, and returns the page's path.
+
+    Without `texts`, no text of the dataset is in them: rows are numbered only.
 
     Works on whatever runs are recorded so far: while the grid runs, with failed runs, without prediction files. Every
     file is renamed into place once it is whole.
@@ -26,23 +30,25 @@ def write_report(output_dir: Path, title: str) -> Path:
         UserError: results.jsonl is missing or holds something other than result records.
     """
     output_dir = Path(output_dir)
-    context = build_context(read_results(output_dir / "results.jsonl"), output_dir, title)
+    context = build_context(read_results(output_dir / "results.jsonl"), output_dir, title, texts)
     page, summary = _environment(html=True), _environment(html=False)
-    texts = {
+    pages = {
         "report.html": page.get_template("report.html.jinja").render(context),
         "report.md": summary.get_template("report.md.jinja").render(context),
     }
-    for name, text in texts.items():
+    for name, text in pages.items():
         write_text(output_dir / name, text)
     return output_dir / "report.html"
 
 
-def build_context(results: Sequence[Result], output_dir: Path, title: str) -> dict[str, Any]:
+def build_context(results: Sequence[Result], output_dir: Path, title: str, texts: bool = True) -> dict[str, Any]:
     """Everything that the templates say: `title`, and `panels`, one for each dataset, in the order of the grid.
 
     What a panel holds is in `report_panel.describe_panel`; with several panels each has the `name` of its dataset,
     with a single one it is None and no heading is needed.
     """
+    from markupsafe import Markup
+
     groups = by_dataset(results) or {UNKNOWN: []}
     several = len(groups) > 1
     panels = [
@@ -50,7 +56,20 @@ def build_context(results: Sequence[Result], output_dir: Path, title: str) -> di
         | describe_panel(runs, output_dir, f"{folder_name(name)}-{number}-" if several else "")
         for number, (name, runs) in enumerate(groups.items(), start=1)
     ]
-    return {"title": title, "panels": panels, "dark_series": DARK_SERIES}
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    return {
+        "title": title,
+        "panels": panels,
+        "texts": texts,
+        "series": list(zip(SERIES, DARK_SERIES, strict=True)),
+        "script": Markup(script),
+        "script_hash": _content_hash(script),
+    }
+
+
+def _content_hash(script: str) -> str:
+    """The source expression that lets a page with a content security policy run this script and no other."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def by_dataset(results: Sequence[Result]) -> dict[str, list[Result]]:
@@ -60,15 +79,11 @@ def by_dataset(results: Sequence[Result]) -> dict[str, list[Result]]:
     """
     groups: dict[str, list[Result]] = {}
     for result in results:
-        groups.setdefault(_dataset(result), []).append(result)
+        groups.setdefault(result.dataset, []).append(result)
     if len(groups) == 2 and UNKNOWN in groups:
         [name] = [name for name in groups if name != UNKNOWN]
         return {name: list(results)}
     return groups
-
-
-def _dataset(result: Result) -> str:
-    return str(result.record.get("grid_dataset") or result.section("dataset").get("name") or UNKNOWN)
 
 
 def _environment(html: bool) -> Any:

@@ -43,6 +43,7 @@ def describe_entry(
         "command": again.command,
         "file": again.file,
         "evidence": None,
+        "tuning": _tuning(told),
         "made": _made(told),
         "open": any(entry in (contest.scratch.entry, contest.transfer.entry) for contest in rounds[-1:]),
     }
@@ -83,6 +84,19 @@ def _made(result: Result) -> str:
     learnt = [long, f"learning rate {rate:g}" if isinstance(rate, float) and rate else ""]
     told = "; ".join([", ".join(run), ", ".join(filter(None, learnt))])
     return told.removesuffix("; ")
+
+
+def _tuning(result: Result) -> str:
+    """How much the entry was tuned, in words; empty when it was not."""
+    tuning = result.section("tuning")
+    if not tuning:
+        return ""
+    trials = f"{show.count(tuning.get('trials'))} trials"
+    trials += f" ({tuning['failed']} failed)" if tuning.get("failed") else ""
+    took = f", {show.seconds(tuning['seconds'])} in all" if tuning.get("seconds") is not None else ""
+    chosen = ", ".join(f"{name} = {value}" for name, value in (tuning.get("chosen") or {}).items())
+    text = f"Tuned on the validation rows in {trials}{took}"
+    return f"{text}; chosen: {chosen}." if chosen else f"{text}."
 
 
 def _tokens(model: Any) -> str | None:

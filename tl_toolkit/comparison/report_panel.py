@@ -16,8 +16,20 @@ from .palette import key
 from .predictions import PredictionReader
 from .records import Result
 from .report_entries import describe_entry, telling
-from .report_tables import budget_tables, describe_round, metrics_of
+from .report_results import more_metrics, results_table
+from .report_tables import budget_tables, describe_round, labels_used, metrics_of
 from .verdict import decide
+
+SECTIONS = (
+    ("contest", "From scratch against transfer", "rounds"),
+    ("curves", "Learning curves", "curves"),
+    ("pareto", "Score against cost", "pareto"),
+    ("results", "All results", "results"),
+    ("entries", "Entry by entry", "entries"),
+    ("failed", "Failed runs", "failed"),
+    ("made", "Data and surroundings", "facts"),
+)
+"""(id, name among the contents, key of the panel) of each section that may be there."""
 
 
 def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = "") -> dict[str, Any]:
@@ -32,7 +44,7 @@ def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = ""
     goal, reader, figures = goal_of(results), PredictionReader(output_dir), output_dir / "figures"
     rounds, constant = contests(cells, goal, reader), baselines(cells, reader)
     wide, narrow = learning_curves(cells, entries, goal, figures, constant, prefix) if cells else ("", "")
-    return {
+    panel = {
         "prefix": prefix,
         "verdict": decide(cells, rounds, goal, reader, failed=len(failed), constant=constant),
         "summary": report_facts.summary(results, cells, entries, failed),
@@ -46,6 +58,11 @@ def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = ""
         "one_budget": len({cell.budget for cell in cells}) == 1,
         "metrics": [show.metric_heading(metric) for metric in metrics_of(cells, goal)],
         "budgets": budget_tables(cells, rounds, goal, constant),
+        "results": results_table(cells, rounds, goal, constant, {}) if cells else None,
+        "more": more_metrics(cells, goal, constant),
+        "labels_used": labels_used(cells),
+        "has_row_intervals": False,
+        "pareto": None,
         "has_stages": any(cell.costs["pretrain_seconds"] is not None for cell in cells),
         "entries": [
             describe_entry(entry, position, results, cells, rounds, reader, figures, prefix)
@@ -56,6 +73,7 @@ def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = ""
         "hardware": report_facts.distinct(result.section("hardware") for result in results),
         "versions": report_facts.distinct(result.section("versions") for result in results),
     }
+    return panel | {"sections": [(name, heading) for name, heading, part in SECTIONS if panel[part]]}
 
 
 def goal_of(results: Sequence[Result]) -> Goal:

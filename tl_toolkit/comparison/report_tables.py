@@ -94,3 +94,12 @@ def _baseline_row(baseline: Baseline, metrics: Sequence[str]) -> dict[str, Any]:
         "picked": False,
         "scores": [show.spread(baseline.test.get(metric), metric) for metric in metrics],
     }
+
+
+def labels_used(cells: Sequence[Cell]) -> str:
+    """Labels for training + for validation at each budget: `100 + 100 and 500 + 500`."""
+    parts = []
+    for budget in sorted({cell.budget for cell in cells}):
+        here = [cell for cell in cells if cell.budget == budget]
+        parts.append(f"{show.budget(budget, here[0].train_labels)} + {span([c.validation_labels for c in here])}")
+    return show.joined(parts) if parts else show.MISSING
