@@ -115,5 +115,5 @@ def test_the_keys_of_stages_follow_the_same_rules() -> None:
 
 def test_what_was_made_stays_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever changes this key makes every run of every comparison again."""
-    monkeypatch.setattr("tl_toolkit.comparison.grid.__version__", "0.1.0")
+    monkeypatch.setattr("tl_toolkit.comparison.planned_run.__version__", "0.1.0")
     assert key(learning_rate=0.003) == "a5ebd205efca689f"

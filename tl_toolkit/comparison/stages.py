@@ -13,7 +13,9 @@ from .. import __version__
 from ..errors import UserError, listing, nearest
 from ..strategies import make_strategy
 from ..training.record import changed_arguments
+from .axes import replace_datasets
 from .keys import key_of, what_counts
+from .launch import Launch, take_launch
 
 if TYPE_CHECKING:
     from ..training.pretrain import PretrainArguments
@@ -25,7 +27,6 @@ _PREFIX = "stage:"
 _MAY_NAME_A_STAGE = ("model_name_or_path", "tokenizer_name")
 _SET_BY_THE_GRID = ("name", "output_dir", "overwrite_output_dir", "resume_from_checkpoint")
 _LEAVE_NO_MODEL = ("evaluate_only", "find_lr")
-_OF_THE_DATASET = ("dataset_config_name", "dataset_revision")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Stage:
     name: str
     settings: dict[str, Any] = field(repr=False)
     sources: tuple[str, ...] = ()
+    launch: Launch = Launch()
 
     @property
     def folder(self) -> str:
@@ -56,7 +58,7 @@ class Stage:
 
         asked = what_counts(changed_arguments(pretrain_arguments_from(self.settings, f"the stage {self.name!r}")))
         content = {"arguments": asked, "dataset": dataset_fingerprint, "toolkit": __version__}
-        return key_of({**content, "stages": list(source_keys)})
+        return key_of({**content, "stages": list(source_keys), **self.launch.counts()})
 
 
 def named_stages(settings: Mapping[str, Any]) -> list[str]:
@@ -98,7 +100,7 @@ def make_stages(
             f"A stage in {where} is called {wrong[0]!r}. It is the name of a folder: letters, digits, '-', '_' and '.'."
         )
     settings = {str(name): {**shared, **own} for name, own in content.items()}
-    _replace_datasets(settings, datasets, where)
+    replace_datasets(settings, datasets, "stage_datasets", "stage", where)
     for name, own in settings.items():
         if taken := [key for key in _SET_BY_THE_GRID if key in own]:
             raise UserError(f"The key {taken[0]!r} of the stage {name!r} in {where} is set by the grid itself.")
@@ -112,7 +114,8 @@ def make_stages(
             _collect(name, settings, before, (), f"the entry {entry!r} of {where}")
     if unused := [name for name in settings if name not in before]:
         logger.warning("No entry of %s starts from %s: not run.", where, listing(unused))
-    stages = {name: Stage(name, settings[name], sources) for name, sources in before.items()}
+    launches = {name: take_launch(settings[name], f"the stage {name!r} of {where}") for name in before}
+    stages = {name: Stage(name, launches[name][1], sources, launches[name][0]) for name, sources in before.items()}
     for stage in stages.values():  # a wrong stage shows before the first run, not hours later
         _check(stage, where)
     return stages
@@ -148,15 +151,3 @@ def _collect(
     for source in needed:
         _collect(source, settings, before, (*path, name), f"the stage {name!r}")
     before[name] = tuple(dict.fromkeys(stage for source in needed for stage in (*before[source], source)))
-
-
-def _replace_datasets(settings: dict[str, dict[str, Any]], datasets: Iterable[str], where: str) -> None:
-    for text in datasets:
-        name, equals, dataset = text.partition("=")
-        if not equals or not dataset or name not in settings:
-            raise UserError(
-                f"--stage_datasets was given {text!r}; NAME=DATASET is expected, such as wiki=articles.parquet, with a "
-                f"stage of {where}: {listing(settings) or 'it has none'}."
-            )
-        kept = {key: value for key, value in settings[name].items() if key not in _OF_THE_DATASET}
-        settings[name] = {**kept, "dataset_name": dataset}

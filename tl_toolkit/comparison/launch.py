@@ -1,0 +1,57 @@
+"""What an entry or stage asks for of the machine: GPUs, or several processes through accelerate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+LAUNCH_KEYS = frozenset(["gpus", "accelerate_config"])
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a job is started.
+
+    Attributes:
+        gpus: how many GPUs it is given; None leaves it to the executor.
+        accelerate_config: the launch file of accelerate that starts its processes; None for a single process.
+    """
+
+    gpus: int | None = None
+    accelerate_config: str | None = None
+
+    def counts(self) -> dict[str, Any]:
+        """What of it a result depends on, since it decides how many rows an update sees; empty where nothing is asked.
+
+        Of a launch file that is what it says, not where it lies.
+        """
+        from ..training.parsing import read_yaml
+
+        file = {} if self.accelerate_config is None else {"accelerate": read_yaml(Path(self.accelerate_config))}
+        return file | ({} if self.gpus is None else {"gpus": self.gpus})
+
+
+def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[str, Any]]:
+    """What `settings` ask for of the machine, and the other settings.
+
+    Raises:
+        UserError: a number of GPUs that is none, or a launch file that cannot be read.
+    """
+    from ..training.parsing import read_yaml
+
+    rest = {key: value for key, value in settings.items() if key not in LAUNCH_KEYS}
+    gpus, file = settings.get("gpus"), settings.get("accelerate_config")
+    if gpus is not None and (not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0):
+        raise UserError(f"'gpus' in {where} is {gpus!r}, where a whole number of 0 or more is expected.")
+    if file is not None:
+        if not isinstance(file, str):
+            raise UserError(
+                f"'accelerate_config' in {where} is {file!r}; the path of a launch file is expected, such as "
+                "recipes/accelerate/multi_gpu.yaml."
+            )
+        read_yaml(Path(file))
+    return Launch(gpus, file), rest
