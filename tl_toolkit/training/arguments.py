@@ -304,6 +304,10 @@ class RunArguments(TrainingArguments):
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Start again although output_dir holds checkpoints of an unfinished run."}
     )
+    skip_test: bool = field(
+        default=False,
+        metadata={"help": "Evaluate on the validation split alone, as when settings are tried; predict no test row."},
+    )
     find_lr: bool = field(
         default=False,
         metadata={

@@ -115,7 +115,8 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
             if not settings.evaluate_only:
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         stages.begin("evaluate")
-        evaluated = [split for split in ("validation", "test") if split in datasets]
+        asked = ("validation",) if args.skip_test else ("validation", "test")
+        evaluated = [split for split in asked if split in datasets]
         metrics = {split: _metrics(trainer.score(datasets[split]), streams[split], kind) for split in evaluated}
         stages.begin("save")
         if not settings.evaluate_only:

@@ -105,13 +105,15 @@ def run(arguments: Arguments) -> dict[str, Any]:
         with peak_memory() as peak, energy_used() as joules:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         stages.begin("evaluate")
-        results = {split: predict_in_order(trainer, encoded[split]) for split in ("validation", "test")}
+        evaluated = ("validation",) if arguments.run.skip_test else ("validation", "test")
+        results = {split: predict_in_order(trainer, encoded[split]) for split in evaluated}
         stages.begin("save")
         save_model(trainer, strategy, output_dir)
         if trainer.is_world_process_zero():
             record["cost"] = {"disk_bytes": disk_bytes(output_dir)}
             answers = {split: own for split, (own, _) in results.items()}
             record["predictions"] = save_predictions(task, splits, answers, output_dir)
+        if trainer.is_world_process_zero() and "test" in results:
             record |= task.details(answers["test"], splits["test"])
             stages.begin("inference")
             record["cost"]["inference"] = measure_inference(trainer, encoded["test"])
