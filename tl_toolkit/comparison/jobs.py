@@ -16,6 +16,7 @@ from ..strategies import make_strategy
 from ..training.checkpoints import checkpoints
 from ..training.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record, write_json
 from .housekeeping import Failure, failed, forget
+from .launch import Launch
 from .stages import FOLDER as STAGES
 from .stages import Stage
 
@@ -29,15 +30,12 @@ _NAME_A_DATASET = ("dataset_name", "dataset_config_name", "dataset_revision")
 
 
 class Job(abc.ABC):
-    """A piece of work that leaves a record; it can be pickled, so that another process may do it.
+    """A piece of work that leaves a record; it can be pickled, so that another process may do it."""
 
-    Attributes:
-        gpus: how many GPUs it asks for; None where its entry does not say.
-        accelerate_config: a launch file of accelerate, for a job of several processes; None for one process.
-    """
-
-    gpus: int | None = None
-    accelerate_config: str | None = None
+    @property
+    def launch(self) -> Launch:
+        """What it asks for of the machine."""
+        return Launch()
 
     @property
     @abc.abstractmethod
@@ -114,6 +112,10 @@ class StageJob(Job):
 
     stage: Stage
     key: str
+
+    @property
+    def launch(self) -> Launch:
+        return self.stage.launch
 
     @property
     def name(self) -> str:
@@ -194,14 +196,17 @@ class RunJob(Job):
     keep_models: bool
 
     @property
+    def launch(self) -> Launch:
+        return self.planned.launch
+
+    @property
     def name(self) -> str:
         return self.planned.folder
 
     @property
     def called(self) -> str:
-        budget = self.planned.label_budget
-        labels = "all labels" if budget is None else f"{budget} labels"
-        return f"the run of {self.planned.entry!r} with {labels} and seed {self.planned.seed}"
+        on = "" if self.planned.dataset is None else f" on {self.planned.dataset!r}"
+        return f"the run of {self.planned.entry!r}{on} with {self.planned.budget_text} and seed {self.planned.seed}"
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -217,9 +222,7 @@ class RunJob(Job):
         return None if self.keep_models and not any(folder.glob("*.safetensors")) else record
 
     def _work(self, output_dir: Path) -> dict[str, Any]:
-        from ..training.run import run
-
-        return run(self.planned.arguments(output_dir))
+        return self.planned.make(output_dir)
 
     def _left(self, output_dir: Path) -> dict[str, Any]:
         """The record that the failed run left, or one that says what is known of it."""
@@ -231,7 +234,7 @@ class RunJob(Job):
             "schema_version": SCHEMA_VERSION,
             "name": self.planned.entry,
             "strategy": make_strategy(arguments.strategy, arguments.model).record(),
-            "budget": {"label_budget": self.planned.label_budget},
+            "budget": self.planned.budget,
             "seed": self.planned.seed,
             "arguments": changed_arguments(arguments),
             "metrics": {},
@@ -239,6 +242,8 @@ class RunJob(Job):
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
         record = {**record, "key": self.key, "entry": self.planned.entry, "folder": self.name}
+        if self.planned.dataset is not None:
+            record["grid_dataset"] = self.planned.dataset
         if self.stage_keys:
             record["stages"] = self._stages(output_dir)
         folder = output_dir / self.name
