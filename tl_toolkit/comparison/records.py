@@ -148,40 +148,78 @@ def _parse(line: str, where: str) -> Result:
     return Result(entry=str(record["entry"]), folder=str(record["folder"]), record=record)
 
 
-def table(results: Sequence[Result]) -> pd.DataFrame:
-    """One row a run, failed ones included, indexed by the position in `results`.
+TEXT_COLUMNS = ("dataset", "fingerprint", "entry", "model", "strategy", "failure", "error") + (
+    "device", "device_name", "toolkit_version", "python_version", "torch_version", "transformers_version",
+    "key", "folder",
+)  # fmt: skip
+"""The columns of `table` that are texts; `transfer` and `completed` are true or false, and all others numbers."""
 
-    Columns: entry, strategy, transfer, budget (float, infinite for all labels), train_labels, validation_labels, seed,
-    completed, parameters, trained_parameters, pretrain_seconds, train_seconds, examples_per_second, peak_memory_bytes,
-    and one column `<split>.<metric>` for each metric that a run has. What a run does not know is NaN.
+
+def table(results: Sequence[Result]) -> pd.DataFrame:
+    """One row a run, failed ones included, indexed by the position in `results`: the columns of `results.csv`.
+
+    What they mean is told in docs/comparison.md. `budget` is infinite for all labels; there is a column
+    `<split>.<metric>` for each metric that a run has. What a run does not know is NaN, or None for a text.
     """
     import pandas as pd
 
-    rows = []
-    for result in results:
-        cost, budget = result.section("cost"), result.section("budget")
-        parameters = cost.get("parameters") or {}
-        row: dict[str, Any] = {
-            "entry": result.entry,
-            "strategy": result.strategy,
-            "transfer": result.transfer,
-            "budget": result.budget,
-            "train_labels": budget.get("train_labels"),
-            "validation_labels": budget.get("validation_labels"),
-            "seed": result.seed,
-            "completed": result.completed,
-            "parameters": parameters.get("total"),
-            "trained_parameters": parameters.get("trained"),
-            "pretrain_seconds": result.pretrain_seconds,
-            "train_seconds": cost.get("train_seconds"),
-            "examples_per_second": cost.get("examples_per_second"),
-            "peak_memory_bytes": cost.get("peak_memory_bytes"),
-        }
-        for split in ("validation", "test"):
-            row |= {f"{split}.{name}": value for name, value in result.metrics(split).items()}
-        rows.append(row)
-    frame = pd.DataFrame(rows)
-    kept_as_they_are = {"entry", "strategy", "transfer", "completed"}
-    for column in frame.columns.difference(list(kept_as_they_are)):
+    frame = pd.DataFrame([_row(result) for result in results])
+    metrics = [name for name in frame.columns if "." in name]
+    frame = frame[[name for name in frame.columns if name not in metrics] + metrics]
+    for column in frame.columns.difference([*TEXT_COLUMNS, "transfer", "completed"]):
         frame[column] = pd.to_numeric(frame[column])
     return frame
+
+
+def _row(result: Result) -> dict[str, Any]:
+    record, dataset, model, budget = result.record, *map(result.section, ("dataset", "model", "budget"))
+    cost, hardware, tuning, versions = map(result.section, ("cost", "hardware", "tuning", "versions"))
+    parameters, inference = cost.get("parameters") or {}, cost.get("inference") or {}
+    energy, seconds = cost.get("energy_joules") or {}, cost.get("seconds") or {}
+    row: dict[str, Any] = {
+        "dataset": result.dataset,
+        "fingerprint": dataset.get("fingerprint"),
+        "entry": result.entry,
+        "model": model.get("model_name_or_path") or model.get("model_type"),
+        "strategy": result.strategy,
+        "transfer": result.transfer,
+        "budget": result.budget,
+        "train_labels": budget.get("train_labels"),
+        "validation_labels": budget.get("validation_labels"),
+        "test_rows": (dataset.get("rows") or {}).get("test"),
+        "seed": result.seed,
+        "completed": result.completed,
+        "failure": None if result.completed else record.get("failure") or "error",
+        "error": None if result.completed else record.get("error"),
+        "parameters": parameters.get("total"),
+        "trained_parameters": parameters.get("trained"),
+        "disk_bytes": cost.get("disk_bytes"),
+        "tuning_trials": tuning.get("trials"),
+        "tuning_failed": tuning.get("failed"),
+        "tuning_seconds": tuning.get("seconds"),
+        "pretrain_seconds": result.pretrain_seconds,
+        "train_seconds": cost.get("train_seconds"),
+        **{f"{name}_seconds": seconds.get(name) for name in ("data", "model", "evaluate", "save", "total")},
+        "steps": cost.get("steps"),
+        "epochs": cost.get("epochs"),
+        "examples_per_second": cost.get("examples_per_second"),
+        "tokens_per_second": cost.get("tokens_per_second"),
+        "peak_memory_bytes": cost.get("peak_memory_bytes"),
+        "energy_joules": sum(energy.values()) if energy else None,
+        "energy_cpu_joules": energy.get("cpu"),
+        "energy_gpu_joules": energy.get("gpu"),
+        "latency_seconds": inference.get("latency_seconds"),
+        "latency_seconds_p95": inference.get("latency_seconds_p95"),
+        "rows_per_second": inference.get("rows_per_second"),
+        "device": hardware.get("device"),
+        "device_name": hardware.get("device_name"),
+        "world_size": hardware.get("world_size"),
+        "threads": hardware.get("threads"),
+        "toolkit_version": record.get("toolkit_version"),
+        **{f"{name}_version": versions.get(name) for name in ("python", "torch", "transformers")},
+        "key": record.get("key"),
+        "folder": result.folder,
+    }
+    for split in ("validation", "test"):
+        row |= {f"{split}.{name}": value for name, value in result.metrics(split).items()}
+    return row
