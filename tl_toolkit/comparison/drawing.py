@@ -71,6 +71,21 @@ def new_figure(width: float, height: float, left: float, right: float) -> tuple[
     return figure, figure.add_subplot()
 
 
+def grid_of_axes(width: float, count: int, columns: int, height: float, share_y: bool) -> tuple[Figure, list[Axes]]:
+    """A figure and `count` axes in rows of `columns`, each row `height` high; sizes in points."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width / 72, (rows * height + 28) / 72), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=share_y)
+    axes = list(grid.flat)
+    for unused in axes[count:]:
+        unused.set_visible(False)
+    return figure, axes[:count]
+
+
 def room(names: Sequence[str], most: int = LONGEST_NAME) -> float:
     """Points that the longest name takes, when names longer than `most` characters are shortened."""
     return 14 + 6.3 * max((len(short(name, most)) for name in names), default=0)

@@ -127,6 +127,16 @@ def plain_seconds(value: float | None) -> str:
     return f"{value:,.1f}" if value < 99.95 else f"{value:,.0f}"
 
 
+def plain_milliseconds(value: float | None) -> str:
+    """Seconds as milliseconds for a table column, in three digits."""
+    return MISSING if value is None else f"{1000 * value:.3g}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Seconds as milliseconds with their unit."""
+    return MISSING if value is None else f"{plain_milliseconds(value)}{SPACE}ms"
+
+
 def memory(value: float | None) -> str:
     """Bytes as MB or GB (powers of ten)."""
     if value is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from .cells import Cell
 from .contest import Goal
 from .drawing import LONGEST_NAME, new_figure, page_svg, room, save, short, style, to_svg
 from .palette import BASELINE_DASH, INK, MUTED, SCRATCH_DASH, SURFACE, TRANSFER_DASH, colour, marker
+from .statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 LABEL_GAP = 15.0
 """Least distance between two line labels, in points."""
+MOST_SHIFT = 1.08
+"""How far an entry may stand beside its number of labels, as a factor."""
 BASELINE_STYLE: Any = {"color": MUTED, "linewidth": 1.0, "linestyle": BASELINE_DASH, "zorder": 1.5}
 
 
@@ -31,6 +34,7 @@ def learning_curves(
     folder: Path,
     constant: Sequence[Baseline] = (),
     prefix: str = "",
+    over_rows: Mapping[tuple[str, float], Interval] | None = None,
 ) -> tuple[str, str]:
     """Draws test scores over label budgets, a line an entry, and returns the SVGs for a wide and for a narrow page.
 
@@ -38,6 +42,9 @@ def learning_curves(
     markers by position, so that they stay when runs are added. `constant` are the baselines, a thin line. In a narrow
     picture lines are not named and kinds not told apart in words: a key has to. Writes learning_curves.svg and .png
     into `folder`, their names and ids behind `prefix`.
+
+    A band is the mean ± one standard deviation over seeds, a bar the interval of the mean over test rows, which
+    `over_rows` has for (entry, budget).
     """
     shown = [cell for cell in cells if goal.metric in cell.test and np.isfinite(cell.test[goal.metric].mean)]
     least = [baseline for baseline in constant if goal.metric in baseline.test]
@@ -45,14 +52,19 @@ def learning_curves(
     if len({cell.budget for cell in shown}) > 1:
         draw, what = _curves, "Line chart of the mean test score of each entry over the number of training labels."
     with style():
-        wide = draw(shown, entries, goal, least, narrow=False)
-        narrow = to_svg(draw(shown, entries, goal, least, narrow=True))
+        wide = draw(shown, entries, goal, least, over_rows or {}, narrow=False)
+        narrow = to_svg(draw(shown, entries, goal, least, over_rows or {}, narrow=True))
         name = f"{prefix}learning_curves"
         return save(wide, folder, name, what), page_svg(narrow, f"{name}-narrow", what)
 
 
 def _curves(
-    cells: Sequence[Cell], entries: Sequence[str], goal: Goal, constant: Sequence[Baseline], narrow: bool
+    cells: Sequence[Cell],
+    entries: Sequence[str],
+    goal: Goal,
+    constant: Sequence[Baseline],
+    over_rows: Mapping[tuple[str, float], Interval],
+    narrow: bool,
 ) -> Figure:
     named = [*entries, *(baseline.line_name for baseline in constant)]
     figure, axes = (
@@ -67,13 +79,18 @@ def _curves(
         line = [cell for cell in cells if cell.entry == entry]
         if not line:
             continue
-        # Entries stand slightly beside each other, so that their spreads can be told apart.
-        shift = 1.02 ** (position - (len(entries) - 1) / 2)
+        # Entries stand slightly beside each other, so that their bars can be told apart.
+        shift = MOST_SHIFT ** (2 * position / max(1, len(entries) - 1) - 1)
         x = np.array([place[cell.budget] for cell in line]) * shift
         y = np.array([cell.test[goal.metric].mean for cell in line]) * scale
         deviation = np.array([cell.test[goal.metric].deviation or 0.0 for cell in line]) * scale
-        axes.errorbar(x, y, yerr=deviation, fmt="none", ecolor=colour(position), elinewidth=1.2, alpha=0.55)
-        axes.plot(x, y, **_line_style(position, line[0].transfer))
+        axes.fill_between(x, y - deviation, y + deviation, color=colour(position), alpha=0.13, linewidth=0)
+        bounds = [over_rows.get((cell.entry, cell.budget)) for cell in line]
+        for place_of, between in zip(x, bounds, strict=True):
+            if between is not None:
+                ends_of = (between.low * scale, between.high * scale)
+                axes.plot([place_of, place_of], ends_of, color=colour(position), linewidth=1.1, alpha=0.6)
+        axes.plot(x, y, **line_style(position, line[0].transfer))
         ends.append((float(x[-1]), float(y[-1]), entry, colour(position)))
     if constant:
         x = np.array([place[baseline.budget] for baseline in constant])
@@ -96,7 +113,12 @@ def _curves(
 
 
 def _rows(
-    cells: Sequence[Cell], entries: Sequence[str], goal: Goal, constant: Sequence[Baseline], narrow: bool
+    cells: Sequence[Cell],
+    entries: Sequence[str],
+    goal: Goal,
+    constant: Sequence[Baseline],
+    over_rows: Mapping[tuple[str, float], Interval],
+    narrow: bool,
 ) -> Figure:
     scale = 100.0 if goal.metric in show.PERCENT_METRICS else 1.0
     ordered = sorted(cells, key=lambda cell: cell.test[goal.metric].mean * goal.sign)
@@ -111,8 +133,12 @@ def _rows(
         seeds = np.array(cell.values(goal.metric)) * scale
         axes.scatter(seeds, np.full(len(seeds), row), s=14, color=colour(position), alpha=0.45, linewidths=0)
         deviation = (reached.deviation or 0.0) * scale
-        axes.errorbar(reached.mean * scale, row, xerr=deviation, fmt="none", ecolor=colour(position), elinewidth=1.2)
-        axes.plot([reached.mean * scale], [row], **_line_style(position, cell.transfer))
+        axes.errorbar(
+            reached.mean * scale, row, xerr=deviation, fmt="none", ecolor=colour(position), elinewidth=5, alpha=0.25
+        )
+        if between := over_rows.get((cell.entry, cell.budget)):
+            axes.plot([between.low * scale, between.high * scale], [row, row], color=colour(position), linewidth=1.2)
+        axes.plot([reached.mean * scale], [row], **line_style(position, cell.transfer))
     axes.set_yticks(range(len(ordered)), [short(cell.entry, most) for cell in ordered], color=INK)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.grid(axis="y", visible=False)
@@ -123,7 +149,7 @@ def _rows(
     return figure
 
 
-def _line_style(position: int, transfer: bool) -> dict[str, Any]:
+def line_style(position: int, transfer: bool) -> dict[str, Any]:
     """Solid with filled markers for transfer, dashed with hollow ones from scratch: readable without colour."""
     own = colour(position)
     return {
@@ -146,7 +172,7 @@ def _key(axes: Axes, kinds: set[bool], lines: bool) -> None:
         return
     handles = []
     for transfer, name in ((True, "transfer"), (False, "from scratch")):
-        style = _line_style(0, transfer) | {"color": MUTED, "markeredgecolor": MUTED, "markersize": 5}
+        style = line_style(0, transfer) | {"color": MUTED, "markeredgecolor": MUTED, "markersize": 5}
         style |= {"markerfacecolor": MUTED if transfer else SURFACE} | ({} if lines else {"linestyle": "none"})
         handles.append(Line2D([], [], label=name, **style))
     axes.legend(

@@ -13,6 +13,7 @@ from .cells import make_cells
 from .contest import Goal, contests
 from .learning_curves import learning_curves
 from .palette import key
+from .pareto import describe_fronts
 from .predictions import PredictionReader
 from .records import Result
 from .report_entries import describe_entry, telling
@@ -62,7 +63,7 @@ def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = ""
         "more": more_metrics(cells, goal, constant),
         "labels_used": labels_used(cells),
         "has_row_intervals": False,
-        "pareto": None,
+        "pareto": describe_fronts(cells, entries, goal, figures, prefix),
         "has_stages": any(cell.costs["pretrain_seconds"] is not None for cell in cells),
         "entries": [
             describe_entry(entry, position, results, cells, rounds, reader, figures, prefix)

@@ -27,10 +27,6 @@ class Cost:
     more_is_better: bool = False
 
 
-def _milliseconds(value: float | None) -> str:
-    return show.MISSING if value is None else f"{1000 * value:.3g}"
-
-
 COSTS = (
     Cost("parameters", "Parameters", "Size", show.parameters),
     Cost("trained_parameters", "of them trained", "Size", show.parameters),
@@ -43,7 +39,7 @@ COSTS = (
     Cost("tokens_per_second", "Tokens/s", "Training", show.count, more_is_better=True),
     Cost("peak_memory_bytes", "Peak memory", "Training", show.memory),
     Cost("energy_joules", "Energy, J", "Training", show.count),
-    Cost("latency_seconds", "One row, ms", "Answering", _milliseconds),
+    Cost("latency_seconds", "One row, ms", "Answering", show.plain_milliseconds),
     Cost("rows_per_second", "Rows/s by 32", "Answering", show.count, more_is_better=True),
 )
 """Columns that no run knows are left out."""
@@ -85,8 +81,9 @@ def more_metrics(cells: Sequence[Cell], goal: Goal, constant: Sequence[Baseline]
     metrics = metrics_of(cells, goal)[1:]
     if not metrics:
         return None
+    everybody: list[Cell | Baseline] = [*cells, *constant]
     rows = []
-    for told in (*cells, *constant):
+    for told in everybody:
         values = [told.test.get(metric) for metric in metrics]
         scores = [
             _cell(show.spread(value, metric), value.mean if value else None)
