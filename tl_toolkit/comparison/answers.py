@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import UserError
 from .cells import Cell
 from .evidence import answer_in_words
 from .predictions import PredictionReader, Predictions
@@ -227,7 +228,11 @@ def text_answers(cells: Sequence[Cell], reader: PredictionReader) -> Answers | N
     if len(kept) < 2 or row is None:
         return None
     wanted = [[own] if isinstance(own, str) else list(own) for own in references]
-    chrf, gap = scorers()["chrf"], np.full((len(kept), len(row)), np.nan)
+    try:
+        chrf = scorers()["chrf"]
+    except UserError:  # sacrebleu is not installed where the report is made: it does without
+        return None
+    gap = np.full((len(kept), len(row)), np.nan)
     scored = np.unique(np.linspace(0, len(row) - 1, min(len(row), max(1, MOST_SCORED // len(kept)))).astype(int))
     for entry, (_, texts) in enumerate(kept):
         gap[entry, scored] = [100 - chrf.sentence_score(texts[place], wanted[place]).score for place in scored]

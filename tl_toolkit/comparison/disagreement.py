@@ -12,9 +12,9 @@ from . import formatting as show
 from .answers import Answers, label_answers, tag_answers, text_answers
 from .cells import Cell
 from .predictions import PredictionReader
+from .worst_rows import shortened
 
 MOST_ROWS = 12
-LONGEST_TEXT = 400
 
 
 @dataclass(frozen=True)
@@ -216,8 +216,3 @@ def _rows(answers: Answers, places: np.ndarray, here: Sequence[Cell], reader: Pr
             )
         )
     return shown
-
-
-def shortened(text: str) -> str:
-    """The beginning of a long text."""
-    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"

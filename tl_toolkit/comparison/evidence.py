@@ -1,4 +1,4 @@
-"""What an entry gets wrong at its largest budget: confusions, or counts by label, and its worst mistakes."""
+"""What an entry gets wrong at its largest budget: confusions, or counts by label, and its worst mistakes, by task."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from . import formatting as show
 from .cells import Cell
 from .predictions import Mistake, PredictionReader, Predictions, confusion_matrix, label_counts
 from .records import Result
+from .worst_rows import HEADINGS, ShownMistake, worst_rows
 
 MOST_CLASSES = 20
 """A heat map of more classes shows those with the most errors and gathers the rest under one name."""
@@ -39,18 +40,6 @@ class LabelRow:
 
 
 @dataclass(frozen=True)
-class ShownMistake:
-    """A mistake in words."""
-
-    row: int
-    text: str
-    text_pair: str | None
-    label: str
-    prediction: str
-    measure: str
-
-
-@dataclass(frozen=True)
 class Evidence:
     """What is shown of an entry's predictions; all of it empty when they are not at hand."""
 
@@ -62,6 +51,8 @@ class Evidence:
 
 def gather(cell: Cell, reader: PredictionReader) -> Evidence:
     """Confusions are summed over the cell's seeds; mistakes (and a scatter's points) are those of its first run."""
+    if cell.results[0].section("task").get("name") in HEADINGS:
+        return Evidence(mistakes=worst_rows(cell.results[0], reader))
     runs = [run for result in cell.results if (run := reader.labels(result)) is not None]
     if not runs:
         return Evidence()
@@ -80,7 +71,7 @@ def heat_map(runs: Sequence[Predictions], names: list[str] | None, most: int = M
     classes = 1 + max(int(max(run.label.max(), run.prediction.max())) for run in runs)
     classes = max(classes, len(names or []))
     counts = confusion_matrix(runs, classes)
-    shown = [_name(index, names) for index in range(classes)]
+    shown = [class_name(index, names) for index in range(classes)]
     hidden = max(0, classes - most)
     if hidden:
         errors = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
@@ -110,7 +101,7 @@ def _by_label(runs: Sequence[Predictions], names: list[str] | None) -> list[Labe
     rows = []
     for index, (hits, alarms, misses) in enumerate(label_counts(runs).tolist()):
         precision, recall = (_share(hits, hits + other) for other in (alarms, misses))
-        rows.append(LabelRow(_name(index, names), hits, alarms, misses, precision, recall))
+        rows.append(LabelRow(class_name(index, names), hits, alarms, misses, precision, recall))
     return rows
 
 
@@ -133,18 +124,21 @@ def _in_words(mistake: Mistake, names: list[str] | None) -> ShownMistake:
 def answer_in_words(value: Any, names: list[str] | None) -> str:
     """A label or a prediction as a reader knows it: a class name, the names of a label set, or a number."""
     if isinstance(value, list):
-        chosen = [_name(index, names) for index, on in enumerate(value) if on]
+        chosen = [class_name(index, names) for index, on in enumerate(value) if on]
         return ", ".join(chosen) if chosen else "no label"
     if isinstance(value, float):
         return f"{value:.4g}".replace("-", show.MINUS)
-    return _name(int(value), names)
+    return class_name(int(value), names)
 
 
-def _name(index: int, names: list[str] | None) -> str:
+def class_name(index: int, names: list[str] | None) -> str:
+    """The name of a class id, also where the record has none."""
     return names[index] if names is not None and 0 <= index < len(names) else f"class {index}"
 
 
 def mistakes_heading(first: Result) -> str:
     """What the list of mistakes is called for this kind of task."""
-    regression = first.section("task").get("problem_type") == "regression"
-    return "Largest errors" if regression else "Most confident mistakes"
+    task = first.section("task")
+    if task.get("name") in HEADINGS:
+        return HEADINGS[str(task["name"])]
+    return "Largest errors" if task.get("problem_type") == "regression" else "Most confident mistakes"
