@@ -3,10 +3,14 @@
     python recipes/compare.py --config recipes/configs/demo.yaml --output_dir outputs/demo [--flag value ...]
 
 The YAML file is a grid: keys at its top are shared by all entries, `entries` names what is compared, `label_budgets`
-and `seeds` how often; `stages` are pre-training runs that entries start from. Runs are made one after another in this
-process; running the command again makes only those that are missing. `--output_dir` then holds `report.html`,
-`report.md`, `figures/`, `results.jsonl`, and one folder a run and stage.
+and `seeds` how often; `stages` are pre-training runs that entries start from. Runs are made one after another, or
+several at once with `--parallel_runs N` or on a cluster with `--executor ray`; running the command again makes only
+those that are missing. `--output_dir` then holds `report.html`, `report.md`, `figures/`, `results.jsonl`, and one
+folder a run and stage.
 """
+
+import functools
+import sys
 
 from tl_toolkit.errors import UserError
 from tl_toolkit.recipe import run_recipe
@@ -17,20 +21,30 @@ def main() -> None:
 
     arguments = parse_compare_arguments(description=__doc__)
 
-    from tl_toolkit.comparison.execution import check_data, count_results, execute
+    from tl_toolkit.comparison.execution import check_data, count_results, execute, make_executor
+    from tl_toolkit.comparison.lock import locked
     from tl_toolkit.comparison.report import write_report
 
     grid, output_dir = arguments.grid, arguments.output_dir
     check_data(grid, output_dir)
     print(f"{len(grid.runs)} runs of {len(grid.entries)} entries; results go to {output_dir}", flush=True)
-    try:
-        failed = execute(grid, output_dir, retry_failed=arguments.retry_failed)
-    except KeyboardInterrupt:
-        made = count_results(output_dir)
-        raise KeyboardInterrupt(f"{made} of {len(grid.runs)} runs are made.") from None
-    finally:  # also when it was interrupted: what has been compared so far is worth reading
-        if (output_dir / "results.jsonl").exists():
-            report = write_report(output_dir, grid.title)
+    with locked(output_dir) as lock:
+        try:
+            failed = execute(
+                grid,
+                output_dir,
+                retry_failed=arguments.retry_failed,
+                executor=make_executor(arguments.executor, arguments.parallel_runs, arguments.ray_address, lock),
+                say=functools.partial(print, flush=True),
+                live=sys.stdout if sys.stdout.isatty() else None,
+                report=lambda: write_report(output_dir, grid.title),
+            )
+        except KeyboardInterrupt:
+            made = count_results(output_dir)
+            raise KeyboardInterrupt(f"{made} of {len(grid.runs)} runs are made.") from None
+        finally:  # also when it was interrupted: what has been compared so far is worth reading
+            if (output_dir / "results.jsonl").exists():
+                report = write_report(output_dir, grid.title)
     print(f"\n{(output_dir / 'report.md').read_text(encoding='utf-8').split('##')[0].strip()}\n")
     if failed:
         print(f"{failed} runs failed; the report names them. --retry_failed repeats them.")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..errors import UserError, nearest
 from ..training.arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments
@@ -29,6 +29,18 @@ class CompareArguments:
     )
     keep_models: bool = field(default=True, metadata={"help": "Keep each run's model folder, not its record alone."})
     retry_failed: bool = field(default=False, metadata={"help": "Repeat runs that are recorded as failed."})
+    parallel_runs: int = field(
+        default=1,
+        metadata={"help": "Make so many runs at once, which share this machine's processor threads and GPUs."},
+    )
+    executor: Literal["workers", "ray"] = field(
+        default="workers",
+        metadata={"help": "Where runs are made: in worker processes on this machine, or on a Ray cluster."},
+    )
+    ray_address: str | None = field(
+        default=None,
+        metadata={"help": "The Ray cluster: an address, or auto; without one, Ray is started here for the comparison."},
+    )
 
 
 class ParsedComparison(NamedTuple):
@@ -37,6 +49,9 @@ class ParsedComparison(NamedTuple):
     grid: Grid
     output_dir: Path
     retry_failed: bool
+    parallel_runs: int = 1
+    executor: str = "workers"
+    ray_address: str | None = None
 
 
 def parse_compare_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> ParsedComparison:
@@ -69,4 +84,7 @@ def parse_compare_arguments(argv: Sequence[str] | None = None, description: str 
     output_dir = Path(given.pop("output_dir", None) or content.pop("output_dir", None) or "outputs/comparison")
     content.pop("output_dir", None)
     retry_failed = bool(given.pop("retry_failed", False))
-    return ParsedComparison(make_grid(content, given, str(config)), output_dir, retry_failed)
+    how = {name: given.pop(name) for name in ("parallel_runs", "executor", "ray_address") if name in given}
+    if how.get("executor") != "ray" and how.get("ray_address") is not None:
+        raise UserError("--ray_address is for --executor ray: give both, or neither.")
+    return ParsedComparison(make_grid(content, given, str(config)), output_dir, retry_failed, **how)

@@ -13,6 +13,7 @@ from ..training.output_dir import make_folder, without_empty_folder
 from .grid import Grid
 from .housekeeping import quiet
 from .jobs import Job, RunJob, jobs_of
+from .lock import Lock, is_alive
 from .progress import Progress
 
 RESULTS_NAME = "results.jsonl"
@@ -81,8 +82,23 @@ class InProcess:
         return [(job, record)]
 
 
+def make_executor(kind: str, parallel_runs: int, ray_address: str | None, lock: Lock | None) -> Executor:
+    """What `--executor` names: `workers` or `ray`.
+
+    Raises:
+        UserError: less than one run at once; Ray is not installed.
+    """
+    if kind == "ray":
+        from .ray_execution import RayTasks
+
+        return RayTasks(ray_address)
+    from .workers import Workers
+
+    return Workers(parallel_runs, lock)
+
+
 def check_data(grid: Grid, output_dir: Path) -> None:
-    """Prepare the data of one run for each label budget: what is wrong with it would be wrong with every run.
+    """Prepare the data of one run for each dataset and budget: what is wrong with it would be wrong with every run.
 
     The datasets of the stages are read as well.
 
@@ -90,12 +106,11 @@ def check_data(grid: Grid, output_dir: Path) -> None:
         UserError: as `Task.prepare`; the folder cannot be made.
     """
     from ..data.sources import remember_sources
-    from ..tasks import make_task
 
     with without_empty_folder(output_dir), remember_sources():
         make_folder(output_dir)
-        for planned in {run.label_budget: run for run in grid.runs}.values():
-            make_task(planned.arguments(output_dir).data).prepare(planned.seed)
+        for planned in {(run.dataset, *run.budget.values()): run for run in grid.runs}.values():
+            planned.check_data(output_dir)
         jobs_of(grid, output_dir)
 
 
@@ -157,6 +172,7 @@ class _Execution:
         for job in self.waiting:
             job.check(output_dir)
         executor.check(self.waiting)
+        _sweep(output_dir)
         self.results = _Results(jobs, output_dir)
         self.progress = Progress(jobs, say, executor.at_once, live)
         self.report, self.reported, self.report_took = report, time.monotonic(), 0.0
@@ -199,7 +215,11 @@ class _Execution:
             if failed := next((n for n in job.needs if self._status(n) == "failed"), None):
                 self.waiting.remove(job)
                 self._keep(job, job.block(self.output_dir, self.jobs[failed], self.records[failed]))
-            elif all(self._status(need) is not None for need in job.needs) and self.executor.has_room(job):
+            elif any(self._status(need) is None for need in job.needs):
+                continue
+            elif not self.executor.has_room(job):
+                break  # those behind it, that ask for less, would take the room again and again
+            else:
                 self.waiting.remove(job)
                 self.progress.begin(job)
                 self.executor.begin(job, self.output_dir)
@@ -243,6 +263,14 @@ class _Results:
         temporary = self.path.with_name(f".{RESULTS_NAME}.{os.getpid()}")
         temporary.write_text("".join(self.lines.values()), encoding="utf-8")
         os.replace(temporary, self.path)
+
+
+def _sweep(output_dir: Path) -> None:
+    """Remove half-written files of a comparison that was killed; those of a living process are left to it."""
+    for path in [*output_dir.glob(".*"), *output_dir.glob("figures/.*")]:
+        written_by = next((int(part) for part in reversed(path.name.split(".")) if part.isdigit()), None)
+        if path.is_file() and written_by is not None and not is_alive(written_by):
+            path.unlink(missing_ok=True)
 
 
 def count_results(output_dir: Path) -> int:

@@ -52,6 +52,8 @@ def failure_of(error: BaseException) -> Failure:
 
     cause: BaseException | None = error
     while cause is not None:
+        if (known := getattr(cause, "failure", None)) is not None:  # said by the process in which it was raised
+            return known
         if isinstance(cause, NonFiniteLoss):
             return "not_finite"
         if isinstance(cause, MemoryError | torch.OutOfMemoryError) or any(s in str(cause) for s in _OUT_OF_MEMORY):

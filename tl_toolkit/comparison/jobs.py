@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from ..training.checkpoints import checkpoints
 from ..training.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record, write_json
 from .housekeeping import Failure, failed, forget
 from .launch import Launch
+from .launching import through
 from .stages import FOLDER as STAGES
 from .stages import Stage
 
@@ -73,6 +75,7 @@ class Job(abc.ABC):
     def make(self, output_dir: Path) -> dict[str, Any]:
         """Do all of it: the work, and the record, written whole or not at all. Whatever goes wrong is recorded."""
         folder = output_dir / self.name
+        (folder / "error.txt").unlink(missing_ok=True)
         try:
             record = self._work(output_dir)
         except Exception as error:  # whatever happens to one job must not end the others
@@ -151,10 +154,8 @@ class StageJob(Job):
         return {**record, "name": self.stage.name}
 
     def _work(self, output_dir: Path) -> dict[str, Any]:
-        from ..training.pretrain import pretrain
-
         self._make_room(output_dir / self.name)
-        return pretrain(self.stage.arguments(output_dir))
+        return through(self.launch, functools.partial(_pretrain, self.stage, output_dir))
 
     def _make_room(self, folder: Path) -> None:
         """An empty folder for the stage, or the one in which it was stopped."""
@@ -210,7 +211,8 @@ class RunJob(Job):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return tuple(f"{STAGES}/{name}" for name in self.stage_keys)
+        search = self.planned.search_folder
+        return (*(f"{STAGES}/{name}" for name in self.stage_keys), *([search] if search else []))
 
     def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
         folder = output_dir / self.name
@@ -222,7 +224,11 @@ class RunJob(Job):
         return None if self.keep_models and not any(folder.glob("*.safetensors")) else record
 
     def _work(self, output_dir: Path) -> dict[str, Any]:
-        return self.planned.make(output_dir)
+        from .tuning import tuned
+
+        planned, told = tuned(self.planned, output_dir)
+        record = planned.make(output_dir)
+        return {**record, "tuning": told} if told else record
 
     def _left(self, output_dir: Path) -> dict[str, Any]:
         """The record that the failed run left, or one that says what is known of it."""
@@ -269,16 +275,29 @@ def jobs_of(grid: Grid, output_dir: Path) -> list[Job]:
     keys: dict[str, str] = {}
     for name, stage in grid.stages.items():  # they stand behind those they start from
         keys[name] = stage.key(_fingerprint(stage.arguments(output_dir).data), [keys[s] for s in stage.sources])
+    from .tuning import SearchJob
+
     stages = [StageJob(stage, keys[name]) for name, stage in grid.stages.items()]
     fingerprints: dict[tuple[Any, ...], str] = {}  # arguments are parsed once for each dataset, not for each run
-    runs = []
+    runs: dict[str, Job] = {}  # and before the first run that needs it, its search
     for planned in grid.runs:
         dataset = tuple(planned.settings.get(name) for name in _NAME_A_DATASET)
         if dataset not in fingerprints:
             fingerprints[dataset] = _fingerprint(planned.arguments(output_dir).data)
         own = {name: keys[name] for name in planned.stages}
-        runs.append(RunJob(planned, planned.key(fingerprints[dataset], list(own.values())), own, grid.keep_models))
-    return [*stages, *runs]
+        if planned.search is not None and planned.search_folder not in runs:
+            trial = planned.tuned_at(planned.search)
+            search = SearchJob(trial, trial.key(fingerprints[dataset], list(own.values())), own)
+            runs[search.name] = search
+        job = RunJob(planned, planned.key(fingerprints[dataset], list(own.values())), own, grid.keep_models)
+        runs[job.name] = job
+    return [*stages, *runs.values()]
+
+
+def _pretrain(stage: Stage, output_dir: Path) -> dict[str, Any]:
+    from ..training.pretrain import pretrain
+
+    return pretrain(stage.arguments(output_dir))
 
 
 def _fingerprint(data: DataArguments) -> str:

@@ -17,7 +17,7 @@ class Launch:
     """How a job is started.
 
     Attributes:
-        gpus: how many GPUs it is given; None leaves it to the executor.
+        gpus: how many GPUs of a machine it is given; None leaves it to the executor.
         accelerate_config: the launch file of accelerate that starts its processes; None for a single process.
     """
 
@@ -32,7 +32,7 @@ class Launch:
         from ..training.parsing import read_yaml
 
         file = {} if self.accelerate_config is None else {"accelerate": read_yaml(Path(self.accelerate_config))}
-        return file | ({} if self.gpus is None else {"gpus": self.gpus})
+        return file | ({"gpus": self.gpus} if self.gpus else {})
 
 
 def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[str, Any]]:
@@ -45,6 +45,7 @@ def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[s
 
     rest = {key: value for key, value in settings.items() if key not in LAUNCH_KEYS}
     gpus, file = settings.get("gpus"), settings.get("accelerate_config")
+    on_cpu = str(settings.get("use_cpu")).lower() == "true"
     if gpus is not None and (not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0):
         raise UserError(f"'gpus' in {where} is {gpus!r}, where a whole number of 0 or more is expected.")
     if file is not None:
@@ -53,5 +54,8 @@ def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[s
                 f"'accelerate_config' in {where} is {file!r}; the path of a launch file is expected, such as "
                 "recipes/accelerate/multi_gpu.yaml."
             )
-        read_yaml(Path(file))
-    return Launch(gpus, file), rest
+        content = read_yaml(Path(file))
+        on_cpu = on_cpu or str(content.get("use_cpu")).lower() == "true"
+        if gpus is None and not on_cpu:
+            gpus = int(content.get("num_processes") or 1) // int(content.get("num_machines") or 1)
+    return Launch(0 if gpus is None and on_cpu else gpus, file), rest

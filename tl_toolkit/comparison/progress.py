@@ -30,7 +30,7 @@ class Progress:
         self.say, self.at_once, self.live = say, at_once, live
         self.waiting = {job.name: job for job in self.runs}
         self.began: dict[str, tuple[Job, float]] = {}
-        self.seconds: dict[tuple[str, int | None], list[float]] = {}
+        self.seconds: dict[tuple[str, str, str], list[float]] = {}
         self.done = self.failures = 0
 
     def skip(self, job: Job, record: Mapping[str, Any]) -> None:
@@ -49,7 +49,7 @@ class Progress:
         _, began = self.began.pop(job.name, (job, time.perf_counter()))
         took = time.perf_counter() - began
         if isinstance(job, RunJob):
-            self.seconds.setdefault((job.planned.entry, job.planned.label_budget), []).append(took)
+            self.seconds.setdefault(_cell(job), []).append(took)
         self._report(job, record, f"{took:.1f} s", self._left_in_words)
 
     def refresh(self) -> None:
@@ -79,13 +79,12 @@ class Progress:
         """As runs of the same entry and budget took, else the entry's longest, else the mean; shared by all workers."""
         mean = {cell: sum(times) / len(times) for cell, times in self.seconds.items()}
         by_entry: dict[str, float] = {}
-        for (entry, _), seconds in mean.items():
+        for (entry, *_), seconds in mean.items():
             by_entry[entry] = max(by_entry.get(entry, 0.0), seconds)
         overall = sum(mean.values()) / len(mean) if mean else 0.0
         total, longest = 0.0, 0.0
         for job in self.waiting.values():
-            run = job.planned
-            expected = mean.get((run.entry, run.label_budget), by_entry.get(run.entry, overall))
+            expected = mean.get(_cell(job), by_entry.get(job.planned.entry, overall))
             if job.name in self.began:
                 expected = max(expected - (time.perf_counter() - self.began[job.name][1]), 0.0)
             total, longest = total + expected, max(longest, expected)
@@ -110,14 +109,20 @@ class Progress:
 
     def _head(self, job: RunJob) -> str:
         planned, total = job.planned, len(self.runs)
-        budget = "all labels" if planned.label_budget is None else f"{planned.label_budget} labels"
-        width = max(len(run.planned.entry) for run in self.runs)
+        entries = max(len(run.planned.entry) for run in self.runs)
+        budgets = max(len(run.planned.budget_text) for run in self.runs)
         number = f"[{self.done:>{len(str(total))}}/{total}]"
-        return f"{number} {planned.entry:<{width}}  {budget:>11}  seed {planned.seed}"
+        on = "" if planned.dataset is None else f"{planned.dataset}  "
+        return f"{number} {on}{planned.entry:<{entries}}  {planned.budget_text:>{budgets}}  seed {planned.seed}"
 
     def _say(self, line: str) -> None:
         self.close()
         self.say(line)
+
+
+def _cell(job: RunJob) -> tuple[str, str, str]:
+    """The runs that take about as long."""
+    return job.planned.entry, job.planned.budget_text, job.planned.dataset or ""
 
 
 def _outcome(record: Mapping[str, Any]) -> str:
