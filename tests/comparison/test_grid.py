@@ -21,6 +21,22 @@ def test_the_runs_of_a_grid() -> None:
     ]  # fmt: skip
 
 
+def test_an_entry_may_have_seeds_of_its_own() -> None:
+    dear = {**ENTRIES[1], "seeds": {500: [1]}}
+    content = {**CONTENT, "entries": [ENTRIES[0], dear], "seeds": [1, 2]}
+    runs = [(run.entry, run.label_budget, run.seed) for run in make_grid(content, {}, "grid.yaml").runs]
+    assert runs == [
+        ("lstm", 100, 1), ("bert", 100, 1), ("lstm", 100, 2), ("bert", 100, 2),
+        ("lstm", 500, 1), ("bert", 500, 1), ("lstm", 500, 2),
+    ]  # fmt: skip
+    all_seeds = {run.key("a") for run in make_grid({**CONTENT, "seeds": [1, 2]}, {}, "grid.yaml").runs}
+    assert {
+        run.key("a") for run in make_grid(content, {}, "grid.yaml").runs
+    } < all_seeds  # which runs, not what they are
+    flags = make_grid(content, {"seeds": [7]}, "grid.yaml")
+    assert {run.seed for run in flags.runs} == {7}
+
+
 def test_flags_beat_entries_and_entries_beat_the_top(tmp_path: Path) -> None:
     grid = make_grid(CONTENT, {"seeds": [7], "label_budgets": [11]}, "grid.yaml")
     rates = [run.arguments(tmp_path).run.learning_rate for run in grid.runs]
@@ -60,6 +76,8 @@ def test_a_key_changes_with_what_the_result_depends_on() -> None:
         ({**CONTENT, "entries": [{**ENTRIES[0], "find_lr": True}]}, ["find_lr", "finetune.py"]),
         ({**CONTENT, "seeds": {100: [1]}}, ["500"]),
         ({**CONTENT, "seeds": [True]}, ["seeds"]),
+        ({**CONTENT, "entries": [{**ENTRIES[0], "seeds": {300: [1]}}]}, ["lstm", "300"]),
+        ({**CONTENT, "entries": [{**ENTRIES[0], "seeds": 3}]}, ["lstm", "seeds"]),
         ({**CONTENT, "label_budgets": [0]}, ["label_budgets"]),
         ({**CONTENT, "label_budgets": "100"}, ["label_budgets"]),
     ],

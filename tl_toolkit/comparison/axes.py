@@ -41,7 +41,7 @@ class GridDataset:
 
 
 def grid_datasets(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> list[GridDataset]:
-    """The datasets in `content`, the mapping of a grid file, less what `flags` replace.
+    """The datasets in `content`, the mapping of a grid file whose entries were checked, less what `flags` replace.
 
     Raises:
         UserError: a dataset without a name or with one that is taken, an unknown key, a wrong budget or seed, or a flag
@@ -65,8 +65,21 @@ def grid_datasets(content: Mapping[str, Any], flags: Mapping[str, Any], where: s
         settings = {key: value for key, value in own.items() if key not in AXES}
         datasets.append(GridDataset(name, settings, budgets, seeds, task in KINDS))
     if not any(kind in axes for kind in (LABEL_BUDGETS, TOKEN_BUDGETS)):
-        _check_used(content.get("seeds"), datasets, where)
+        check_used(content.get("seeds"), datasets, where)
     return datasets
+
+
+def own_seeds(given: Any, dataset: GridDataset, where: str) -> dict[int | None, list[int]]:
+    """The seeds of an entry that has its own: a list, or a mapping for some budgets, the others being as usual.
+
+    Raises:
+        UserError: no such list or mapping.
+    """
+    if given is None:
+        return dataset.seeds
+    if isinstance(given, dict):
+        given = {**dataset.seeds, **_by_budget(given)}
+    return _seeds(given, dataset.budgets, where)
 
 
 def replace_datasets(
@@ -155,11 +168,28 @@ def _seeds(seeds: Any, budgets: list[int | None], where: str) -> dict[int | None
     return {budget: list(dict.fromkeys(by_budget[budget])) for budget in budgets}
 
 
+def seeds_of(own: Any, dataset: GridDataset, where: str) -> dict[int | None, list[int]]:
+    """The seeds of an entry at each budget of a dataset: where it has some of its own, those.
+
+    Raises:
+        UserError: no list of whole numbers, or mapping from budgets to such lists.
+    """
+    if own is None:
+        return dataset.seeds
+    by_budget = _by_budget(own) if isinstance(own, dict) else dict.fromkeys(dataset.budgets, own)
+    return _seeds({**dataset.seeds, **by_budget}, dataset.budgets, where)
+
+
 def _by_budget(seeds: Mapping[Any, Any]) -> dict[Any, Any]:
     return {as_budget(budget): chosen for budget, chosen in seeds.items()}
 
 
-def _check_used(seeds: Any, datasets: Iterable[GridDataset], where: str) -> None:
+def check_used(seeds: Any, datasets: Iterable[GridDataset], where: str) -> None:
+    """See that a mapping from budgets to seeds names no budget that no dataset has.
+
+    Raises:
+        UserError: it does.
+    """
     budgets = {budget for dataset in datasets for budget in dataset.budgets}
     if isinstance(seeds, dict) and (unused := [budget for budget in _by_budget(seeds) if budget not in budgets]):
         raise UserError(f"'seeds' in {where} names {listing(unused)}, which is none of the budgets.")

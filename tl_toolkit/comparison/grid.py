@@ -10,10 +10,11 @@ from typing import Any
 
 from ..errors import UserError, listing, nearest
 from ..strategies import make_strategy
+from ..training.arguments import ModelArguments
 from ..training.parsing import known_keys, make_parser
 from ..training.pretrain_arguments import LanguageModelArguments
 from ..training.record import changed_arguments
-from .axes import AXES, GridDataset, grid_datasets
+from .axes import AXES, GridDataset, check_used, grid_datasets, seeds_of
 from .launch import LAUNCH_KEYS, take_launch
 from .planned_run import PlannedRun, typed
 from .records import folder_name
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 GRID_KEYS = {"entries", "title", "keep_models", "stages", "datasets", "tuning", *AXES}
 _FLAGS = (GRID_KEYS - {"entries", "stages", "datasets", "tuning"}) | {"stage_datasets", "grid_datasets"}
-_OF_ENTRIES = {"name", "search", *LAUNCH_KEYS}
+_OF_ENTRIES = {"name", "search", "seeds", *LAUNCH_KEYS}
 _SET_BY_THE_GRID = frozenset(
     ["label_budget", "max_train_tokens", "seed", "output_dir", "name", "resume_from_checkpoint", "skip_test"]
 )
@@ -75,23 +76,30 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
     _check_keys(flags, known | _FLAGS | LAUNCH_KEYS, "the flags")
     entries = _entries(content.get("entries"), known, where)
     datasets = grid_datasets(content, flags, where)
+    if not {"label_budgets", "token_budgets"} & flags.keys():
+        for name, entry in entries.items():
+            check_used(entry.get("seeds"), datasets, f"the entry {name!r} of {where}")
     tuning = _tuning(content.get("tuning"), entries, datasets, where)
     runs: list[PlannedRun] = []
     named: dict[str, list[str]] = {}
     shared = {key: value for key, value in content.items() if key not in GRID_KEYS}
     own_flags = {key: value for key, value in flags.items() if key not in _FLAGS}
     for dataset in datasets:
-        templates = []
+        templates: list[tuple[PlannedRun, dict[int | None, list[int]]]] = []
         for name, entry in entries.items():
             given = {**shared, **dataset.settings, **entry, **own_flags}
             template = _template(name, given, dataset, tuning, set(own_flags), known, f"the entry {name!r} of {where}")
             named.setdefault(name, []).extend(named_stages(template.settings))
-            templates.append(template)
+            seeds = seeds_of(
+                None if "seeds" in flags else entry.get("seeds"), dataset, f"the entry {name!r} of {where}"
+            )
+            templates.append((template, seeds))
         runs += [
             dataclasses.replace(template, seed=seed).with_budget(budget)
             for budget in dataset.budgets
-            for seed in dataset.seeds[budget]
-            for template in templates
+            for seed in dict.fromkeys(seed for _, seeds in templates for seed in seeds[budget])
+            for template, seeds in templates
+            if seed in seeds[budget]
         ]
     for_stages = {key: value for key, value in {**shared, **own_flags}.items() if key in _SHARED_WITH_STAGES}
     stages = make_stages(content.get("stages"), flags.get("stage_datasets") or (), for_stages, named, where)
@@ -156,7 +164,7 @@ def _template(
 ) -> PlannedRun:
     """An entry on a dataset, without a budget and with the seed 0. What is wrong shows here, not hours later."""
     launch, given = take_launch(given, where)
-    settings = {key: value for key, value in given.items() if key != "search"}
+    settings = {key: value for key, value in given.items() if key not in ("search", "seeds")}
     if dataset.name is not None:
         for key in ("model_name_or_path", "tokenizer_name"):
             if isinstance(settings.get(key), str):
@@ -165,12 +173,18 @@ def _template(
     def check(settings: Mapping[str, Any]) -> dict[str, Any]:
         arguments = typed(settings, dataset.language_model, where)
         make_strategy(arguments.strategy, arguments.model)
+        _check_overrides(arguments.model)
         return changed_arguments(arguments)
 
     asked = check(settings)
     search = None
     if (space := given.get("search")) is not None:
         assert tuning is not None
+        if launch.accelerate_config is not None:
+            raise UserError(
+                f"'search' and 'accelerate_config' of {where}: trials run in one process, where an update sees fewer "
+                "rows than in several. Tune without a launch file, and give the entry what was chosen."
+            )
         if fixed := sorted(flags & set(space)):
             raise UserError(f"--{fixed[0]} would fix what {where} searches over: leave out the flag, or the search.")
         space = parse_space(space, settings, known - _SAME_FOR_ALL, check, where)
@@ -179,6 +193,15 @@ def _template(
         name, None, 0, settings, asked=asked, dataset=dataset.name, language_model=dataset.language_model,
         launch=launch, search=search,
     )  # fmt: skip
+
+
+def _check_overrides(model: ModelArguments) -> None:
+    """See that an architecture has the fields that are overridden; a checkpoint would have to be read for that."""
+    if model.model_type and model.config_overrides:
+        from ..training.config_overrides import parse_overrides
+        from ..training.model import load_config
+
+        parse_overrides(model.config_overrides, type(load_config(model)))
 
 
 def _fields_of_language_models() -> set[str]:
