@@ -30,9 +30,7 @@ def test_an_entry_may_have_seeds_of_its_own() -> None:
         ("lstm", 500, 1), ("bert", 500, 1), ("lstm", 500, 2),
     ]  # fmt: skip
     all_seeds = {run.key("a") for run in make_grid({**CONTENT, "seeds": [1, 2]}, {}, "grid.yaml").runs}
-    assert {
-        run.key("a") for run in make_grid(content, {}, "grid.yaml").runs
-    } < all_seeds  # which runs, not what they are
+    assert {run.key("a") for run in make_grid(content, {}, "grid.yaml").runs} < all_seeds
     flags = make_grid(content, {"seeds": [7]}, "grid.yaml")
     assert {run.seed for run in flags.runs} == {7}
 
