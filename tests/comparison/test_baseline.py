@@ -150,14 +150,16 @@ def test_an_entry_ahead_of_the_picked_one_is_named(leave):
         runs.append((entry, 1, prediction, {"metrics": {"test": reached, "validation": {"accuracy": validation}}}))
     cells, reader = leave(runs, label)
     rounds = contests(cells, ACCURACY, reader)
-    assert rounds[0].scratch.entry == "gru"
-    rival, lead = overtaken(rounds[0].scratch, cells, ACCURACY, reader)
-    assert rival.entry == "lstm" and lead.low < 20 / 209 < lead.high
+    assert rounds[0].first.entry == "gru"
+    pair = overtaken(rounds[0].first, cells, ACCURACY, reader)
+    assert pair is not None and pair.second.entry == "lstm" and pair.test == "McNemar, exact"
+    lead = pair.interval
+    assert lead.low < 20 / 209 < lead.high
     notes = decide(cells, rounds, ACCURACY, reader).notes
     (said,) = [note for note in notes if "yet behind" in note]
     assert f"gru is {100 * lead.low:.1f} to {100 * lead.high:.1f} points behind lstm. " in said and "minilm" not in said
 
     cells, reader = leave([run for run in runs if run[0] != "lstm"], label)
     rounds = contests(cells, ACCURACY, reader)
-    assert overtaken(rounds[0].scratch, cells, ACCURACY, reader) is None  # one row more is within the noise
+    assert overtaken(rounds[0].first, cells, ACCURACY, reader) is None  # one row more is within the noise
     assert not any("yet behind" in note for note in decide(cells, rounds, ACCURACY, reader).notes)

@@ -6,7 +6,7 @@ import pytest
 
 from tl_toolkit.comparison import formatting as show
 from tl_toolkit.comparison.cells import make_cells
-from tl_toolkit.comparison.contest import Goal, best, contests, labels_to_match
+from tl_toolkit.comparison.contest import Goal, best, contests
 from tl_toolkit.comparison.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results
 from tl_toolkit.comparison.verdict import decide
@@ -46,8 +46,8 @@ def test_transfer_ahead_everywhere(tmp_path, comparison):
         "22 times as many parameters (22.7M against 1.04M)."
     )
     assert re.fullmatch(
-        r"From scratch it takes about (8|9|1,0|1,1)\d0 labels to match what minilm does with 100 "
-        r"\(read off the learning curve between 500 and 2,000\)\.",
+        r"From scratch it takes about (8|9|1,0|1,1)\d0 labels \(95 % \d{3} to 1,\d{3}\) to match what minilm does "
+        r"with 100\.",
         worth,
     )
     assert verdict.notes[0].startswith(
@@ -101,7 +101,6 @@ def test_it_depends_on_the_labels(tmp_path, comparison):
 def test_scratch_never_gets_there(tmp_path, comparison):
     comparison(skills={"lstm": (0.2, 0.22, 0.25), "minilm": (0.6, 0.7, 0.75)}, seeds=(3, 3, 3))
     verdict, rounds = judge(tmp_path)
-    assert labels_to_match(rounds[0], rounds) is None
     assert verdict.sentences[-1] == "From scratch, not even 2,000 labels reach what minilm does with 100."
 
 
@@ -115,16 +114,7 @@ def test_scratch_gets_near_within_the_noise(tmp_path, make_record, write_lines):
     ]
     write_lines(tmp_path, records)
     verdict, rounds = judge(tmp_path)
-    assert labels_to_match(rounds[0], rounds) is None
     assert verdict.sentences[-1] == "From scratch, 500 labels come within the noise of what minilm does with 100."
-
-
-def test_labels_to_match_is_linear_in_the_logarithm(tmp_path, make_record, write_lines):
-    records = [make_record("lstm", budget, 1, value) for budget, value in ((10, 0.1), (1000, 0.5))]
-    write_lines(tmp_path, [*records, make_record("minilm", 10, 1, 0.3), make_record("minilm", 1000, 1, 0.8)])
-    _, rounds = judge(tmp_path)
-    labels, below, above = labels_to_match(rounds[0], rounds)
-    assert (labels, below, above) == (pytest.approx(100), 10, 1000)  # half way up, half way in log labels
 
 
 def test_the_best_is_picked_on_validation_rows(tmp_path, make_record, write_lines):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,10 +14,29 @@ from .statistics import Spread, spread
 if TYPE_CHECKING:
     import pandas as pd
 
-COSTS = ("parameters", "trained_parameters", "pretrain_seconds", "train_seconds") + (
-    "examples_per_second",
-    "peak_memory_bytes",
+COSTS = (
+    ("parameters", "trained_parameters", "disk_bytes", "pretrain_seconds", "tuning_trials", "tuning_seconds")
+    + ("train_seconds", "examples_per_second", "tokens_per_second", "peak_memory_bytes", "energy_joules")
+    + ("latency_seconds", "rows_per_second")
 )
+
+Kind = Literal["scratch", "recurrent", "transformer"]
+KINDS: tuple[Kind, ...] = ("scratch", "recurrent", "transformer")
+RECURRENT = ("awd_lstm", "rnn", "rnn_encoder_decoder", "rnn_image_captioner")
+"""Families of models whose transfer is in the style of ULMFiT."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The metric that decides, and which way it points."""
+
+    metric: str
+    greater_is_better: bool = True
+
+    @property
+    def sign(self) -> int:
+        """+1 when more is better, −1 when less is."""
+        return 1 if self.greater_is_better else -1
 
 
 @dataclass(frozen=True)
@@ -38,6 +57,13 @@ class Cell:
     test: dict[str, Spread]
     validation: dict[str, Spread]
     costs: dict[str, float | None]
+
+    @property
+    def kind(self) -> Kind:
+        """What kind of entry it is: from scratch, transfer into a recurrent model, or any other transfer."""
+        if not self.transfer:
+            return "scratch"
+        return "recurrent" if self.results[0].section("model").get("model_type") in RECURRENT else "transformer"
 
     @property
     def seeds(self) -> int:

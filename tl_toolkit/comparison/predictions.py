@@ -53,6 +53,8 @@ class PredictionReader:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self._read: dict[str, Predictions | None] = {}
+        self.shared: dict[str, Any] = {}
+        """What is computed of the predictions once for all who ask, by its name."""
 
     def labels(self, result: Result) -> Predictions | None:
         """Labels and predictions of the run's test rows."""

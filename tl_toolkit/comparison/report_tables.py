@@ -15,6 +15,8 @@ from .report_facts import span
 READING = {
     "transfer": "transfer ahead",
     "scratch": "from scratch ahead",
+    "recurrent": "ULMFiT-style transfer ahead",
+    "transformer": "transformer ahead",
     "none": "no difference that these runs can show",
 }
 

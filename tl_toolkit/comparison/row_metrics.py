@@ -2,53 +2,87 @@
 
 Each metric is a pair: `quantities(label, prediction)` gives an array (rows, quantities), and `value` maps the means
 of those quantities, (..., quantities), to the metric, (...). Accuracy is the mean of one quantity; an F1 needs three
-for each class; a correlation needs the first and second moments.
+for each class; a correlation needs the first and second moments. Here are classes and numbers; tags, forecasts and
+language models are in `sequence_metrics.py`, written texts in `text_metrics.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class RowMetric:
-    """A metric that depends on the rows only through the means of a few quantities."""
+    """A metric that depends on the rows only through the means of a few quantities.
 
-    quantities: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    `additive` says that it is the mean of a number that every row has by itself, such as right or wrong.
+    """
+
+    quantities: Callable[[Any, Any], np.ndarray]
     value: Callable[[np.ndarray], np.ndarray]
+    additive: bool = False
+
+
+def mean_of(own: Callable[[Any, Any], np.ndarray]) -> RowMetric:
+    """The mean of a number of each row: own(label, prediction) is (rows,)."""
+    return RowMetric(lambda label, prediction: own(label, prediction)[:, None].astype(float), _only, additive=True)
+
+
+def quotient(means: np.ndarray, part: int = 0, whole: int = 1) -> np.ndarray:
+    """The quotient of two means; 0 where there is nothing to divide by."""
+    a, b = means[..., part], means[..., whole]
+    return np.divide(a, b, out=np.zeros(np.shape(a)), where=b != 0)
+
+
+def classification(classes: int | None) -> dict[str, RowMetric]:
+    """The metrics of class ids (rows,) and of label sets (rows, labels).
+
+    Args:
+        classes: how many classes the problem has: macro-F1 is their mean, and a class that no row has counts 0. None:
+            the mean of those that occur.
+    """
+
+    def counts(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        return _class_counts(label, prediction, classes)
+
+    def macro_f1(means: np.ndarray) -> np.ndarray:
+        hit, predicted, true = np.split(means, 3, axis=-1)
+        there = predicted + true > 0
+        scores = np.divide(2 * hit, predicted + true, out=np.zeros(hit.shape), where=there)
+        return scores.mean(axis=-1) if classes else scores.sum(axis=-1) / there.sum(axis=-1)
+
+    def all_counts(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        return np.stack([part.sum(axis=1) for part in np.split(counts(label, prediction), 3, axis=1)], axis=1)
+
+    return {
+        "accuracy": mean_of(_correct),
+        "macro_f1": RowMetric(counts, macro_f1),
+        "micro_f1": RowMetric(all_counts, f1_of_counts),
+    }
+
+
+def f1_of_counts(means: np.ndarray) -> np.ndarray:
+    """F1 of (hits, predicted, true) in the last dimension; 0 where nothing is predicted or true."""
+    return quotient(np.stack([2 * means[..., 0], means[..., 1] + means[..., 2]], axis=-1))
 
 
 def _correct(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     same = label == prediction
-    return (same if same.ndim == 1 else same.all(axis=1))[:, None].astype(float)
+    return same if same.ndim == 1 else same.all(axis=1)
 
 
-def _one_hot(ids: np.ndarray, classes: int) -> np.ndarray:
-    return ids if ids.ndim == 2 else ids[:, None] == np.arange(classes)
-
-
-def _class_counts(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def _class_counts(label: np.ndarray, prediction: np.ndarray, classes: int | None) -> np.ndarray:
     """(rows, 3 · classes): hit, predicted and true, for each class or label."""
-    classes = int(max(label.max(), prediction.max())) + 1
-    true, predicted = _one_hot(label, classes).astype(float), _one_hot(prediction, classes).astype(float)
+    if label.ndim == 2:
+        true, predicted = label.astype(float), prediction.astype(float)
+    else:
+        ids = np.arange(classes or int(max(label.max(), prediction.max())) + 1)
+        true, predicted = (label[:, None] == ids).astype(float), (prediction[:, None] == ids).astype(float)
     return np.concatenate([true * predicted, predicted, true], axis=1)
-
-
-def _f1(hit: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        return 2 * hit / (predicted + true)
-
-
-def _macro_f1(means: np.ndarray) -> np.ndarray:
-    """Mean of the F1 of each class; a class that is neither true nor predicted in any row has none."""
-    return np.nanmean(_f1(*np.split(means, 3, axis=-1)), axis=-1)
-
-
-def _micro_f1(means: np.ndarray) -> np.ndarray:
-    return _f1(*(part.sum(axis=-1) for part in np.split(means, 3, axis=-1)))
 
 
 def _moments(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -71,21 +105,22 @@ def _ranked_moments(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 
 def _correlation(means: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of moments; that with a constant counts as 0, as it does in the records."""
     x, y, xx, yy, xy = np.moveaxis(means, -1, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (xy - x * y) / np.sqrt((xx - x * x) * (yy - y * y))
+    spread = np.clip(xx - x * x, 0, None) * np.clip(yy - y * y, 0, None)
+    return np.divide(xy - x * y, np.sqrt(spread), out=np.zeros(np.shape(xy)), where=spread > 1e-24)
 
 
 def _only(means: np.ndarray) -> np.ndarray:
     return means[..., 0]
 
 
-ROW_METRICS: dict[str, RowMetric] = {
-    "accuracy": RowMetric(_correct, _only),
-    "macro_f1": RowMetric(_class_counts, _macro_f1),
-    "micro_f1": RowMetric(_class_counts, _micro_f1),
+NUMBERS: dict[str, RowMetric] = {
     "pearson": RowMetric(_moments, _correlation),
     "spearman": RowMetric(_ranked_moments, _correlation),
-    "mse": RowMetric(lambda label, prediction: ((label - prediction) ** 2)[:, None], _only),
-    "mae": RowMetric(lambda label, prediction: np.abs(label - prediction)[:, None], _only),
+    "mse": mean_of(lambda label, prediction: (label - prediction) ** 2),
+    "mae": mean_of(lambda label, prediction: np.abs(label - prediction)),
 }
+"""The metrics of numbers (rows,)."""
+
+ROW_METRICS: dict[str, RowMetric] = classification(None) | NUMBERS

@@ -30,9 +30,7 @@ def text_scores(predictions: Sequence[str], references: Sequence[str | Sequence[
         prediction.strip() in {text.strip() for text in row}
         for prediction, row in zip(predictions, wanted, strict=True)
     ]
-    corpus = {
-        name: metric.corpus_score(list(predictions), _streams(wanted)).score for name, metric in _metrics().items()
-    }
+    corpus = {name: metric.corpus_score(list(predictions), streams(wanted)).score for name, metric in scorers().items()}
     return {**corpus, "exact_match": sum(right) / len(right)}
 
 
@@ -43,13 +41,13 @@ def signatures(predictions: Sequence[str], references: Sequence[str | Sequence[s
     """
     wanted = [[reference] if isinstance(reference, str) else list(reference) for reference in references]
     found = {}
-    for name, metric in _metrics().items():
-        metric.corpus_score(list(predictions), _streams(wanted))
+    for name, metric in scorers().items():
+        metric.corpus_score(list(predictions), streams(wanted))
         found[name] = str(metric.get_signature())
     return found
 
 
-def _streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
+def streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
     """References as sacrebleu takes them: a list for each place among them; rows with fewer leave theirs empty."""
     places = max(map(len, references))
     return [[row[place] if place < len(row) else None for row in references] for place in range(places)]
@@ -61,10 +59,15 @@ def check_installed() -> None:
     Raises:
         UserError: sacrebleu is not installed.
     """
-    _metrics()
+    scorers()
 
 
-def _metrics() -> dict[str, Any]:
+def scorers() -> dict[str, Any]:
+    """sacrebleu's metrics by their names in a record, with the settings that all scores here have.
+
+    Raises:
+        UserError: sacrebleu is not installed.
+    """
     try:
         from sacrebleu.metrics import BLEU, CHRF
     except ImportError as error:
