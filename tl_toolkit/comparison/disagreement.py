@@ -12,7 +12,6 @@ from . import formatting as show
 from .answers import Answers, label_answers, tag_answers, text_answers
 from .cells import Cell
 from .predictions import PredictionReader
-from .worst_rows import shortened
 
 MOST_ROWS = 12
 
@@ -206,11 +205,13 @@ def _rows(answers: Answers, places: np.ndarray, here: Sequence[Cell], reader: Pr
         shown.append(
             DisputedRow(
                 row=int(answers.row[place]),
-                text=shortened(told),
+                text=show.shortened(told, show.MOST_TEXT),
                 text_pair=text.get("text_pair"),
-                label=shortened(answers.truth(place)),
+                label=show.shortened(answers.truth(place), show.MOST_TEXT),
                 answers=[
-                    EntryAnswer(entry, shortened(own.answer), own.right, own.probability, own.measure)
+                    EntryAnswer(
+                        entry, show.shortened(own.answer, show.MOST_TEXT), own.right, own.probability, own.measure
+                    )
                     for entry, own in entries
                 ],
             )

@@ -20,7 +20,6 @@ MOST_STEPS = 6
 """Time steps of a window that are told."""
 MOST_SCORED = 400
 """Texts of a run that are scored one by one."""
-LONGEST_TEXT = 400
 
 HEADINGS = {
     "token-classification": "Sentences with the most wrong tags",
@@ -53,11 +52,6 @@ def worst_rows(result: Result, reader: PredictionReader) -> list[ShownMistake]:
     return _worst_windows(result, reader)
 
 
-def shortened(text: str) -> str:
-    """The beginning of a long text."""
-    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
-
-
 def _worst_tags(result: Result, reader: PredictionReader) -> list[ShownMistake]:
     table = reader.columns(result, ["row", "words", "label", "prediction"])
     if table is None or table.num_columns < 4:
@@ -74,7 +68,7 @@ def _worst_tags(result: Result, reader: PredictionReader) -> list[ShownMistake]:
         shown.append(
             ShownMistake(
                 row=table["row"][place].as_py(),
-                text=shortened(" ".join(words)),
+                text=show.shortened(" ".join(words), show.MOST_TEXT),
                 text_pair=None,
                 label=", ".join(f"{words[word]} {labels[place][word]}" for word in told),
                 prediction=", ".join(f"{words[word]} {answers[place][word] or 'cut off'}" for word in told),
@@ -103,10 +97,10 @@ def _worst_texts(result: Result, reader: PredictionReader) -> list[ShownMistake]
     return [
         ShownMistake(
             row=rows[place]["row"],
-            text=shortened(rows[place].get("source") or ""),
+            text=show.shortened(rows[place].get("source") or "", show.MOST_TEXT),
             text_pair=None,
-            label=shortened(" / ".join(references[place])),
-            prediction=shortened(rows[place]["prediction"]),
+            label=show.shortened(" / ".join(references[place]), show.MOST_TEXT),
+            prediction=show.shortened(rows[place]["prediction"], show.MOST_TEXT),
             measure=f"chrF {scores[place]:.1f}",
         )
         for place in _first(100 - scores)
