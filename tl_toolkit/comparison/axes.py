@@ -69,19 +69,6 @@ def grid_datasets(content: Mapping[str, Any], flags: Mapping[str, Any], where: s
     return datasets
 
 
-def own_seeds(given: Any, dataset: GridDataset, where: str) -> dict[int | None, list[int]]:
-    """The seeds of an entry that has its own: a list, or a mapping for some budgets, the others being as usual.
-
-    Raises:
-        UserError: no such list or mapping.
-    """
-    if given is None:
-        return dataset.seeds
-    if isinstance(given, dict):
-        given = {**dataset.seeds, **_by_budget(given)}
-    return _seeds(given, dataset.budgets, where)
-
-
 def replace_datasets(
     settings: dict[str, dict[str, Any]], datasets: Iterable[str], flag: str, what: str, where: str
 ) -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import __version__
+from ..errors import UserError
 from ..training.arguments import Arguments
 from ..training.parsing import arguments_from
+from ..training.pretrain_arguments import PretrainArguments, pretrain_arguments_from
 from .axes import ALL
 from .keys import key_of, what_counts
 from .launch import Launch
+from .launching import through
 from .records import folder_name
 from .search import Search, with_values
 from .stages import with_folders
-
-if TYPE_CHECKING:
-    from ..training.pretrain_arguments import PretrainArguments
 
 RUNS, SEARCHES = "runs", "searches"
 
@@ -117,21 +118,44 @@ class PlannedRun:
         settings = with_folders(self.settings, output_dir)
         return typed({**quiet, **settings, **own, **place}, self.language_model, f"the entry {self.entry!r}")
 
+    def check_data(self, output_dir: Path) -> None:
+        """Prepare the run's rows.
+
+        Raises:
+            UserError: as `Task.prepare`; a language model that would have no test texts to be judged on.
+        """
+        data = self.arguments(output_dir).data
+        if not self.language_model:
+            from ..tasks import make_task
+
+            make_task(data).prepare(self.seed)
+            return
+        from ..tasks.language_modeling import LanguageModeling
+
+        if "test" not in LanguageModeling(data, str(data.task)).prepare(self.seed):
+            raise UserError(
+                f"The dataset {data.dataset_name!r} has no test split, and language models are compared on test texts. "
+                "Name one by --test_split_name."
+            )
+
     def make(self, output_dir: Path, folder: str | None = None) -> dict[str, Any]:
         """Train, evaluate and save; returns the record of the run, as `run` or `pretrain` do."""
-        if self.language_model:
-            from ..training.pretrain import pretrain
+        return through(self.launch, functools.partial(_make, self, output_dir, folder))
 
-            return pretrain(self.arguments(output_dir, folder))  # type: ignore[arg-type]
-        from ..training.run import run
 
-        return run(self.arguments(output_dir, folder))  # type: ignore[arg-type]
+def _make(planned: PlannedRun, output_dir: Path, folder: str | None) -> dict[str, Any]:
+    """One of the processes of a run, or the only one."""
+    if planned.language_model:
+        from ..training.pretrain import pretrain
+
+        return pretrain(planned.arguments(output_dir, folder))  # type: ignore[arg-type]
+    from ..training.run import run
+
+    return run(planned.arguments(output_dir, folder))  # type: ignore[arg-type]
 
 
 def typed(settings: Mapping[str, Any], language_model: bool, where: str) -> Arguments | PretrainArguments:
     """`settings` as the arguments of `finetune.py`, or of `pretrain.py`."""
     if language_model:
-        from ..training.pretrain_arguments import pretrain_arguments_from
-
         return pretrain_arguments_from(settings, where)
     return arguments_from(settings, where)
