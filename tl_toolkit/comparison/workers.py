@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..errors import UserError
+from ..training.energy import SHARED
 from .jobs import Job
 from .lifeline import die_with_parent
 from .lock import Lock
@@ -108,7 +109,7 @@ class Workers:
     def _environment(self, gpus: Sequence[str]) -> dict[str, str]:
         # What a killed worker leaves in shared memory is removed, which is nothing to warn of.
         warnings = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning"]))
-        environment = {"PYTHONWARNINGS": warnings}
+        environment = {"PYTHONWARNINGS": warnings, SHARED: str(self.at_once)}
         environment |= {} if list(gpus) == self.gpus else {VISIBLE_GPUS: ",".join(gpus)}
         if self.at_once > 1 and "OMP_NUM_THREADS" not in os.environ:
             environment |= dict.fromkeys(_THREADS, str(max(1, processors() // self.at_once)))
