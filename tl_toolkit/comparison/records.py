@@ -137,15 +137,25 @@ def _parse(line: str, where: str) -> Result:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise UserError(f"{where} is not JSON ({error}); every line is expected to be one result record.") from error
-    if not isinstance(record, dict) or "entry" not in record or "folder" not in record:
-        raise UserError(f"{where} is no result record of a comparison: the keys 'entry' and 'folder' are expected.")
+        raise UserError(f"{where} is not JSON ({error}); one result record is expected.") from error
+    return as_result(record, where)
+
+
+def as_result(record: Any, where: str) -> Result:
+    """A run from its record: of a comparison, or of finetune.py or pretrain.py alone, which has a name and no entry.
+
+    Raises:
+        UserError: it is no result record, or one of another schema version. `where` says where it was found.
+    """
+    named = isinstance(record, dict) and (record.get("entry") or record.get("name"))
+    if not named:
+        raise UserError(f"{where} is no result record: a mapping with the key 'entry' or 'name' is expected.")
     if record.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
             f"{where} has schema_version {record.get('schema_version')!r}; this version of the toolkit reads "
             f"{SCHEMA_VERSION}."
         )
-    return Result(entry=str(record["entry"]), folder=str(record["folder"]), record=record)
+    return Result(entry=str(named), folder=str(record.get("folder", ".")), record=record)
 
 
 TEXT_COLUMNS = ("dataset", "fingerprint", "entry", "model", "strategy", "failure", "error") + (
