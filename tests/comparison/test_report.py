@@ -92,7 +92,7 @@ def test_what_a_phone_needs(tmp_path, comparison):
     """Both pictures, labels for the cells of a table that is stacked, marks that stay with their names."""
     comparison(rows=101)
     page, _, _ = report(tmp_path)
-    assert page.count('class="wide"') == page.count('class="narrow"') == 2
+    assert page.count('class="wide"') == page.count('class="narrow"') == 3
     assert page.count('data-label="Difference"') == 3 and page.count('<table class="contest">') == 1
     marks = re.findall(r'(.{6})<span class="mark" role="img" aria-label="picked', page)
     assert len(marks) == 6 and all(before == "&nbsp;" for before in marks)

@@ -71,19 +71,29 @@ def new_figure(width: float, height: float, left: float, right: float) -> tuple[
     return figure, figure.add_subplot()
 
 
-def grid_of_axes(width: float, count: int, columns: int, height: float, share_y: bool) -> tuple[Figure, list[Axes]]:
-    """A figure and `count` axes in rows of `columns`, each row `height` high; sizes in points."""
+def grid_of_axes(
+    width: float, count: int, columns: int, height: float, *, left: float = 34.0, gap: float = 18.0, foot: float = 44.0
+) -> tuple[Figure, list[Axes]]:
+    """A figure and `count` axes in rows of `columns`, each row `height` high; sizes in points.
+
+    Below each axes is the room `foot`, left of the first column `left`, and between two columns `gap`. The places are
+    set and not found: a layout engine would draw the picture several times.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = -(-count // columns)
-    figure = Figure(figsize=(width / 72, (rows * height + 28) / 72), layout="constrained")
+    rows, head, margin = -(-count // columns), 24.0, 8.0
+    tall = rows * height + margin
+    figure = Figure(figsize=(width / 72, tall / 72))
     FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=share_y)
-    axes = list(grid.flat)
-    for unused in axes[count:]:
-        unused.set_visible(False)
-    return figure, axes[:count]
+    wide = (width - left - margin - gap * (columns - 1)) / columns
+    axes = []
+    for position in range(count):
+        row, column = divmod(position, columns)
+        bottom = tall - (row + 1) * height + foot
+        place = ((left + column * (wide + gap)) / width, bottom / tall, wide / width, (height - head - foot) / tall)
+        axes.append(figure.add_axes(place))
+    return figure, axes
 
 
 def room(names: Sequence[str], most: int = LONGEST_NAME) -> float:
@@ -104,7 +114,7 @@ def save(figure: Figure, folder: Path, name: str, description: str) -> str:
     write_text(folder / f"{name}.svg", svg)
     write_whole(
         folder / f"{name}.png",
-        lambda path: figure.savefig(path, format="png", dpi=200),
+        lambda path: figure.savefig(path, format="png", dpi=160),
     )
     return page_svg(svg, name, description)
 

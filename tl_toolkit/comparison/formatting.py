@@ -15,6 +15,8 @@ SPACE = "\u00a0"
 """Keeps a number and its unit on one line."""
 
 PERCENT_METRICS = {"accuracy", "macro_f1", "micro_f1", "weighted_f1", "f1", "precision", "recall", "exact_match"}
+MOST_TEXT = 600
+"""Characters of a text of the dataset that are shown."""
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",

@@ -160,10 +160,15 @@ def describe_fronts(
 
 def _draw(found: Sequence[Front], entries: Sequence[str], goal: Goal, columns: int) -> Figure:
     narrow = columns == 1
-    width = 300 if narrow else 600
-    figure, all_axes = grid_of_axes(width, len(found), columns, 215, share_y=not narrow)
+    figure, all_axes = grid_of_axes(300 if narrow else 600, len(found), columns, 235)
     for axes, each in zip(all_axes, found, strict=True):
         _points(axes, each, entries, goal, label=not narrow)
+    low = min(axes.get_ylim()[0] for axes in all_axes)
+    high = max(axes.get_ylim()[1] for axes in all_axes)
+    for position, axes in enumerate(all_axes):
+        axes.set_ylim(low, high)
+        if position % columns:
+            axes.tick_params(labelleft=False)
     all_axes[0].set_title(f"Test {show.metric_axis(goal.metric)}", loc="left", fontsize=10, color=MUTED)
     return figure
 
@@ -180,13 +185,12 @@ def _points(axes: Axes, found: Front, entries: Sequence[str], goal: Goal, label:
         on_front = cell in found.best
         look: dict[str, Any] = line_style(position, cell.transfer) | {"linestyle": "none", "markersize": 6.5}
         x, y = at[cell.entry]
-        deviation = (cell.test[goal.metric].deviation or 0.0) * scale
-        axes.errorbar(x, y, yerr=deviation, fmt="none", ecolor=look["color"], elinewidth=1.0, alpha=0.5)
         axes.plot([x], [y], alpha=1.0 if on_front else 0.45, **look)
     axes.margins(x=0.14, y=0.12)
     if label:
         _name_front(axes, found, at, entries)
     axes.set_xlabel(f"{found.price.axis} (logarithmic)")
+    axes.spines["left"].set_visible(False)
     axes.minorticks_off()
     plain_log_ticks(axes)
 

@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from .drawing import write_text
+from .exports import write_exports
 from .formatting import visible
 from .palette import DARK_SERIES, SERIES
-from .records import UNKNOWN, Result, folder_name, read_results
+from .records import UNKNOWN, Result, folder_name, panels, read_results
 from .report_panel import describe_panel
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_report(output_dir: Path, title: str, texts: bool = True) -> Path:
-    """Writes report.html, report.md and figures/ from output_dir/results.jsonl, and returns the page's path.
+def write_report(output_dir: Path, title: str, texts: bool = True, notes: Sequence[str] = ()) -> Path:
+    """Writes report.html, report.md, figures/ and the exports from output_dir/results.jsonl; returns the page's path.
 
-    Without `texts`, no text of the dataset is in them: rows are numbered only.
+    Without `texts`, no text of the dataset is in them: rows are numbered only. `notes` is what there is to be said of
+    where the records come from.
 
     Works on whatever runs are recorded so far: while the grid runs, with failed runs, without prediction files. Every
     file is renamed into place once it is whole.
@@ -30,7 +32,8 @@ def write_report(output_dir: Path, title: str, texts: bool = True) -> Path:
         UserError: results.jsonl is missing or holds something other than result records.
     """
     output_dir = Path(output_dir)
-    context = build_context(read_results(output_dir / "results.jsonl"), output_dir, title, texts)
+    results = read_results(output_dir / "results.jsonl")
+    context = build_context(results, output_dir, title, texts) | {"notes": list(notes)}
     page, summary = _environment(html=True), _environment(html=False)
     pages = {
         "report.html": page.get_template("report.html.jinja").render(context),
@@ -38,6 +41,7 @@ def write_report(output_dir: Path, title: str, texts: bool = True) -> Path:
     }
     for name, text in pages.items():
         write_text(output_dir / name, text)
+    write_exports(panels(results), output_dir)
     return output_dir / "report.html"
 
 
@@ -49,17 +53,17 @@ def build_context(results: Sequence[Result], output_dir: Path, title: str, texts
     """
     from markupsafe import Markup
 
-    groups = by_dataset(results) or {UNKNOWN: []}
+    groups = panels(results) or {UNKNOWN: []}
     several = len(groups) > 1
-    panels = [
+    described = [
         {"name": name if several else None}
-        | describe_panel(runs, output_dir, f"{folder_name(name)}-{number}-" if several else "")
+        | describe_panel(runs, output_dir, f"{folder_name(name)}-{number}-" if several else "", texts)
         for number, (name, runs) in enumerate(groups.items(), start=1)
     ]
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     return {
         "title": title,
-        "panels": panels,
+        "panels": described,
         "texts": texts,
         "series": list(zip(SERIES, DARK_SERIES, strict=True)),
         "script": Markup(script),
@@ -70,20 +74,6 @@ def build_context(results: Sequence[Result], output_dir: Path, title: str, texts
 def _content_hash(script: str) -> str:
     """The source expression that lets a page with a content security policy run this script and no other."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def by_dataset(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """The runs of each dataset, in the order of first appearance.
-
-    Runs that failed before their dataset was known belong to the only dataset, or where there are several to none.
-    """
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        groups.setdefault(result.dataset, []).append(result)
-    if len(groups) == 2 and UNKNOWN in groups:
-        [name] = [name for name in groups if name != UNKNOWN]
-        return {name: list(results)}
-    return groups
 
 
 def _environment(html: bool) -> Any:

@@ -17,6 +17,12 @@ from .pareto import describe_fronts
 from .predictions import PredictionReader
 from .records import Result
 from .report_entries import describe_entry, telling
+from .report_evidence import (
+    describe_attention,
+    describe_calibration,
+    describe_classes,
+    describe_disagreement,
+)
 from .report_results import more_metrics, results_table
 from .report_tables import budget_tables, describe_round, labels_used, metrics_of
 from .verdict import decide
@@ -26,6 +32,10 @@ SECTIONS = (
     ("curves", "Learning curves", "curves"),
     ("pareto", "Score against cost", "pareto"),
     ("results", "All results", "results"),
+    ("disagreement", "Where entries disagree", "disagreement"),
+    ("classes", "Class by class", "classes"),
+    ("calibration", "Calibration", "calibration"),
+    ("attention", "Where models look", "attention"),
     ("entries", "Entry by entry", "entries"),
     ("failed", "Failed runs", "failed"),
     ("made", "Data and surroundings", "facts"),
@@ -33,10 +43,11 @@ SECTIONS = (
 """(id, name among the contents, key of the panel) of each section that may be there."""
 
 
-def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = "") -> dict[str, Any]:
+def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = "", texts: bool = True) -> dict[str, Any]:
     """Everything that the templates say of one dataset, as text and numbers; draws the figures on the way.
 
-    `prefix` stands before the ids of the page and the names of the pictures, to tell the panels apart.
+    `prefix` stands before the ids of the page and the names of the pictures, to tell the panels apart. Without
+    `texts`, nothing that holds words of the dataset is told.
     """
     from markupsafe import Markup
 
@@ -44,6 +55,7 @@ def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = ""
     entries = list(dict.fromkeys(result.entry for result in results))
     goal, reader, figures = goal_of(results), PredictionReader(output_dir), output_dir / "figures"
     rounds, constant = contests(cells, goal, reader), baselines(cells, reader)
+    picked = {(cell.entry, cell.budget) for contest in rounds for cell in (contest.scratch, contest.transfer)}
     wide, narrow = learning_curves(cells, entries, goal, figures, constant, prefix) if cells else ("", "")
     panel = {
         "prefix": prefix,
@@ -64,6 +76,10 @@ def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = ""
         "labels_used": labels_used(cells),
         "has_row_intervals": False,
         "pareto": describe_fronts(cells, entries, goal, figures, prefix),
+        "disagreement": describe_disagreement(cells, reader, picked, texts),
+        "classes": describe_classes(cells, reader),
+        "calibration": describe_calibration(cells, entries, reader, figures, prefix),
+        "attention": describe_attention(cells, output_dir) if texts else None,
         "has_stages": any(cell.costs["pretrain_seconds"] is not None for cell in cells),
         "entries": [
             describe_entry(entry, position, results, cells, rounds, reader, figures, prefix)
