@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self, TextIO
 from ..training.output_dir import make_folder, without_empty_folder
 from .grid import Grid
 from .housekeeping import quiet
-from .jobs import Job, RunJob, jobs_of
+from .jobs import Job, RunJob, jobs_of, missing
 from .lock import Lock, is_alive
 from .progress import Progress
 
@@ -148,7 +148,8 @@ def execute(
     with quiet(), remember_sources():
         jobs = jobs_of(grid, output_dir)
         (output_dir / "runs").mkdir(parents=True, exist_ok=True)
-        return _Execution(jobs, output_dir, retry_failed, executor or InProcess(), say, live, report).work()
+        with executor or InProcess() as entered:
+            return _Execution(jobs, output_dir, retry_failed, entered, say, live, report).work()
 
 
 class _Execution:
@@ -168,7 +169,7 @@ class _Execution:
         self.output_dir, self.executor = output_dir, executor
         made = {job.name: job.made(output_dir, retry_failed) for job in jobs}
         self.records: dict[str, dict[str, Any]] = {name: record for name, record in made.items() if record is not None}
-        self.waiting = self._missing()
+        self.waiting = missing(jobs, self.records)
         for job in self.waiting:
             job.check(output_dir)
         executor.check(self.waiting)
@@ -185,28 +186,19 @@ class _Execution:
             self.results.add(name, record)
         self.results.write()
         try:
-            with self.executor as executor:
-                at_work = self._begin()
-                while at_work:
-                    for job, record in executor.finished(_LOOK_SECONDS):
-                        at_work -= 1
-                        self._keep(job, record)
-                    at_work += self._begin()
-                    self.progress.refresh()
-                    self._report_now_and_then()
+            at_work = self._begin()
+            while at_work:
+                for job, record in self.executor.finished(_LOOK_SECONDS):
+                    at_work -= 1
+                    self._keep(job, record)
+                at_work += self._begin()
+                self.progress.refresh()
+                self._report_now_and_then()
         finally:
             self.progress.close()
         return sum(
             self.records[name]["status"] == "failed" for name, job in self.jobs.items() if isinstance(job, RunJob)
         )
-
-    def _missing(self) -> list[Job]:
-        """The runs without a record, and behind which other jobs without one they stand, in the order of making."""
-        needed: set[str] = set()
-        for job in reversed(self.jobs.values()):  # each stands behind those it needs
-            if job.name not in self.records and (isinstance(job, RunJob) or job.name in needed):
-                needed |= {job.name, *job.needs}
-        return [job for job in self.jobs.values() if job.name in needed and job.name not in self.records]
 
     def _begin(self) -> int:
         """Begin what can be begun, and record as failed what cannot any more; returns how many jobs were begun."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import UserError
 
-LAUNCH_KEYS = frozenset(["gpus", "accelerate_config"])
+LAUNCH_KEYS = frozenset(["gpus", "cpus", "accelerate_config"])
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,12 @@ class Launch:
     Attributes:
         gpus: how many GPUs of a machine it is given; None leaves it to the executor.
         accelerate_config: the launch file of accelerate that starts its processes; None for a single process.
+        cpus: how many processors of a node it is given on a cluster; None: one.
     """
 
     gpus: int | None = None
     accelerate_config: str | None = None
+    cpus: int | None = None
 
     def counts(self) -> dict[str, Any]:
         """What of it a result depends on, since it decides how many rows an update sees; empty where nothing is asked.
@@ -46,8 +48,10 @@ def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[s
     rest = {key: value for key, value in settings.items() if key not in LAUNCH_KEYS}
     gpus, file = settings.get("gpus"), settings.get("accelerate_config")
     on_cpu = str(settings.get("use_cpu")).lower() == "true"
-    if gpus is not None and (not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0):
-        raise UserError(f"'gpus' in {where} is {gpus!r}, where a whole number of 0 or more is expected.")
+    for key, least in (("gpus", 0), ("cpus", 1)):
+        asked = settings.get(key)
+        if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < least):
+            raise UserError(f"{key!r} in {where} is {asked!r}, where a whole number of {least} or more is expected.")
     if file is not None:
         if not isinstance(file, str):
             raise UserError(
@@ -58,4 +62,4 @@ def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[s
         on_cpu = on_cpu or str(content.get("use_cpu")).lower() == "true"
         if gpus is None and not on_cpu:
             gpus = int(content.get("num_processes") or 1) // int(content.get("num_machines") or 1)
-    return Launch(0 if gpus is None and on_cpu else gpus, file), rest
+    return Launch(0 if gpus is None and on_cpu else gpus, file, settings.get("cpus")), rest
