@@ -7,6 +7,10 @@ and `seeds` how often; `stages` are pre-training runs that entries start from. R
 several at once with `--parallel_runs N` or on a cluster with `--executor ray`; running the command again makes only
 those that are missing. `--output_dir` then holds `report.html`, `report.md`, `figures/`, `results.jsonl`, and one
 folder a run and stage.
+
+    python recipes/compare.py --from_results DIR [DIR ...] [--output_dir OUT] [--title TITLE]
+
+makes the report again, or one of several comparisons and single runs, from their records alone.
 """
 
 import functools
@@ -17,15 +21,25 @@ from tl_toolkit.recipe import run_recipe
 
 
 def main() -> None:
-    from tl_toolkit.comparison.arguments import parse_compare_arguments
+    from tl_toolkit.comparison.arguments import FromResults, parse_compare_arguments
 
     arguments = parse_compare_arguments(description=__doc__)
+    if isinstance(arguments, FromResults):
+        from tl_toolkit.comparison.merging import report_from_results
+
+        print(f"The report: {report_from_results(*arguments).resolve()}")
+        return
 
     from tl_toolkit.comparison.execution import check_data, count_results, execute, make_executor
     from tl_toolkit.comparison.lock import locked
     from tl_toolkit.comparison.report import write_report
 
     grid, output_dir = arguments.grid, arguments.output_dir
+    if arguments.dry_run:
+        from tl_toolkit.comparison.plan import plan
+
+        print(plan(grid, output_dir, retry_failed=arguments.retry_failed, at_once=arguments.parallel_runs))
+        return
     check_data(grid, output_dir)
     print(f"{len(grid.runs)} runs of {len(grid.entries)} entries; results go to {output_dir}", flush=True)
     with locked(output_dir) as lock:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from ..errors import UserError, nearest
 from ..training.arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments
 from ..training.parsing import make_parser, read_yaml
+from ..training.pretrain_arguments import LanguageModelArguments
 from .grid import Grid, make_grid
 
 
@@ -21,11 +22,30 @@ class CompareArguments:
     """The comparison as a whole."""
 
     title: str | None = field(default=None, metadata={"help": "The report's heading."})
-    label_budgets: list[int] | None = field(default=None, metadata={"help": "Instead of the grid's label budgets."})
+    label_budgets: list[str] | None = field(
+        default=None, metadata={"help": "Instead of the grid's label budgets: numbers, and all."}
+    )
+    token_budgets: list[str] | None = field(
+        default=None, metadata={"help": "For language models: instead of the grid's token budgets."}
+    )
     seeds: list[int] | None = field(default=None, metadata={"help": "Instead of the grid's seeds."})
     stage_datasets: list[str] | None = field(
         default=None,
         metadata={"help": "NAME=DATASET for each stage that reads another dataset than the grid says: wiki=PATH."},
+    )
+    grid_datasets: list[str] | None = field(
+        default=None,
+        metadata={"help": "NAME=DATASET for each of the grid's datasets that lies elsewhere than the grid says."},
+    )
+    dry_run: bool = field(
+        default=False, metadata={"help": "Train nothing: list the runs, and what they will cost, from the records."}
+    )
+    from_results: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Train nothing: report what is recorded in these folders, of comparisons or of single runs, "
+            "merged into --output_dir if it is given."
+        },
     )
     keep_models: bool = field(default=True, metadata={"help": "Keep each run's model folder, not its record alone."})
     retry_failed: bool = field(default=False, metadata={"help": "Repeat runs that are recorded as failed."})
@@ -52,15 +72,26 @@ class ParsedComparison(NamedTuple):
     parallel_runs: int = 1
     executor: str = "workers"
     ray_address: str | None = None
+    dry_run: bool = False
 
 
-def parse_compare_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> ParsedComparison:
+class FromResults(NamedTuple):
+    """A report of what is recorded in `folders`; see `merging.report_from_results`."""
+
+    folders: list[str]
+    output_dir: str | None
+    title: str | None
+
+
+def parse_compare_arguments(
+    argv: Sequence[str] | None = None, description: str | None = None
+) -> ParsedComparison | FromResults:
     """The comparison that a command line asks for.
 
     Raises:
         UserError: no grid file, an unknown flag or key, or more than one process.
     """
-    kinds = (CompareArguments, DataArguments, ModelArguments, StrategyArguments, RunArguments)
+    kinds = (CompareArguments, DataArguments, ModelArguments, StrategyArguments, LanguageModelArguments, RunArguments)
     parser = make_parser(description, kinds, "The grid as a YAML file")
     argv = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(argv):
@@ -72,6 +103,14 @@ def parse_compare_arguments(argv: Sequence[str] | None = None, description: str 
         flags = [option for action in parser._actions for option in action.option_strings]
         raise UserError(f"Unknown argument {unknown[0]!r}.{nearest(unknown[0], flags)} See --help for all of them.")
     given = vars(namespace)
+    if (folders := given.pop("from_results", None)) is not None:
+        asked = FromResults(folders, given.pop("output_dir", None), given.pop("title", None))
+        if given:
+            raise UserError(
+                f"--from_results reports what is recorded and makes no run: beside it there can be --output_dir and "
+                f"--title, not --{next(iter(given))}."
+            )
+        return asked
     config = given.pop("config", None)
     if config is None:
         raise UserError("compare.py needs --config GRID.yaml, such as recipes/configs/demo.yaml.")
@@ -84,7 +123,7 @@ def parse_compare_arguments(argv: Sequence[str] | None = None, description: str 
     output_dir = Path(given.pop("output_dir", None) or content.pop("output_dir", None) or "outputs/comparison")
     content.pop("output_dir", None)
     retry_failed = bool(given.pop("retry_failed", False))
-    how = {name: given.pop(name) for name in ("parallel_runs", "executor", "ray_address") if name in given}
+    how = {name: given.pop(name) for name in ("parallel_runs", "executor", "ray_address", "dry_run") if name in given}
     if how.get("executor") != "ray" and how.get("ray_address") is not None:
         raise UserError("--ray_address is for --executor ray: give both, or neither.")
     return ParsedComparison(make_grid(content, given, str(config)), output_dir, retry_failed, **how)

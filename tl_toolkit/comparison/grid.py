@@ -180,11 +180,6 @@ def _template(
     search = None
     if (space := given.get("search")) is not None:
         assert tuning is not None
-        if launch.accelerate_config is not None:
-            raise UserError(
-                f"'search' and 'accelerate_config' of {where}: trials run in one process, where an update sees fewer "
-                "rows than in several. Tune without a launch file, and give the entry what was chosen."
-            )
         if fixed := sorted(flags & set(space)):
             raise UserError(f"--{fixed[0]} would fix what {where} searches over: leave out the flag, or the search.")
         space = parse_space(space, settings, known - _SAME_FOR_ALL, check, where)

@@ -7,7 +7,7 @@ import functools
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -298,6 +298,20 @@ def _pretrain(stage: Stage, output_dir: Path) -> dict[str, Any]:
     from ..training.pretrain import pretrain
 
     return pretrain(stage.arguments(output_dir))
+
+
+def missing(jobs: Sequence[Job], made: Container[str]) -> list[Job]:
+    """The runs that are not `made`, and the other jobs behind which they stand and that are not, in the given order.
+
+    Args:
+        jobs: each behind those it needs.
+        made: their names.
+    """
+    needed: set[str] = set()
+    for job in reversed(jobs):
+        if job.name not in made and (isinstance(job, RunJob) or job.name in needed):
+            needed |= {job.name, *job.needs}
+    return [job for job in jobs if job.name in needed and job.name not in made]
 
 
 def _fingerprint(data: DataArguments) -> str:
