@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ROUNDING = 1e-12
+"""Deviations below this part of the numbers are their rounding."""
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -52,7 +55,7 @@ def hedges_g(first: Sequence[float], second: Sequence[float]) -> Effect | None:
         return None
     freedom = a.size + b.size - 2
     pooled = math.sqrt(((a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)) / freedom)
-    if not pooled > 0:
+    if not pooled > ROUNDING * max(np.abs(a).max(), np.abs(b).max()):
         return None
     correction = math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)) / math.sqrt(freedom / 2)
     return Effect(
@@ -65,9 +68,10 @@ def cohens_dz(first: np.ndarray, second: np.ndarray) -> Effect | None:
 
     None where the differences do not vary.
     """
-    differences = np.asarray(second, dtype=float) - np.asarray(first, dtype=float)
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    differences = b - a
     deviation = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
-    if not deviation > 0:
+    if not deviation > ROUNDING * max(np.abs(a).max(), np.abs(b).max()):
         return None
     reads = "in standard deviations of the rows' differences (Cohen 1988, section 2.3.5)"
     return Effect("Cohen's d_z", float(differences.mean()) / deviation, reads)

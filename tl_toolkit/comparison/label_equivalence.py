@@ -21,8 +21,11 @@ import numpy as np
 from . import formatting as show
 from .cells import Cell, Goal
 from .predictions import PredictionReader
-from .statistics import CONFIDENCE, RESAMPLES
+from .statistics import CONFIDENCE
 from .uncertainty import RowNoise, row_noise
+
+DRAWS = 1000
+"""How often both curves are drawn for an interval."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Equivalence:
     the most that `other` was measured with; 0.0 where it is better already with the fewest, infinite where it is not as
     good with the most. An interval is None where neither seeds nor test rows tell of the noise.
 
-    The interval is that of 2,000 draws of both curves with the noise of the test rows (the bootstrap, the same rows for
+    The interval is that of 1,000 draws of both curves with the noise of the test rows (the bootstrap, the same rows for
     both) and of the seeds (Student's t with the cell's own standard error and degrees of freedom; none for a cell of a
     single run, which `single` counts). `labels` and `needed` count training labels; `validation_labels` and
     `other_validation_labels` are what each run used besides, to choose its checkpoint (of `other` at most).
@@ -136,11 +139,10 @@ class CurveDraws:
 
     def _draw(self, cell: Cell) -> np.ndarray | None:
         reached, rows = cell.test[self.goal.metric], self.noise.resampled(cell)
-        if rows is not None and not np.isfinite(rows).all():
-            rows = None
+        rows = None if rows is None or not np.isfinite(rows).all() else rows[:DRAWS]
         if rows is None and reached.deviation is None:
             return None
-        values = np.full(RESAMPLES if rows is None else len(rows), reached.mean)
+        values = np.full(DRAWS if rows is None else len(rows), reached.mean)
         if rows is not None:
             values += rows - rows.mean()
         if reached.deviation is not None:

@@ -37,6 +37,8 @@ class RowNoise:
         self.reader, self.metric = reader, metric
         self._rows: dict[str, ScoredRows | None] = {}
         self._drawn: dict[str, np.ndarray] = {}
+        self._runs: dict[tuple[str, ...], list[ScoredRows] | None] = {}
+        self._mean_drawn: dict[tuple[str, ...], np.ndarray] = {}
         self._means: dict[tuple[str, ...], ScoredRows | None] = {}
         self._swapped: dict[tuple[str, ...], np.ndarray] = {}
 
@@ -63,9 +65,12 @@ class RowNoise:
 
     def runs(self, cell: Cell) -> list[ScoredRows] | None:
         """What the metric counts in the test rows of each run; None unless all are at hand, with the same rows."""
-        self.prepare([cell])
-        found = [rows for result in cell.results if (rows := self._rows[result.folder]) is not None]
-        return found if len(found) == cell.seeds and len({rows.key for rows in found}) == 1 else None
+        if (key := _folders(cell)) not in self._runs:
+            self.prepare([cell])
+            found = [rows for result in cell.results if (rows := self._rows[result.folder]) is not None]
+            whole = len(found) == cell.seeds and len({rows.key for rows in found}) == 1
+            self._runs[key] = found if whole else None
+        return self._runs[key]
 
     def paired(self, first: Cell, second: Cell) -> bool:
         """Whether all runs of both cells have their test rows at hand, and the same ones."""
@@ -79,7 +84,9 @@ class RowNoise:
         """
         if self.runs(cell) is None:
             return None
-        return np.mean([self._drawn[result.folder] for result in cell.results], axis=0)
+        if (key := _folders(cell)) not in self._mean_drawn:
+            self._mean_drawn[key] = np.mean([self._drawn[result.folder] for result in cell.results], axis=0)
+        return self._mean_drawn[key]
 
     def resampled_also(self, name: str, runs: Sequence[ScoredRows]) -> list[np.ndarray]:
         """The scores (resamples,) of what is no run, on the resamples that runs with the same rows have.
