@@ -173,7 +173,8 @@ def table(results: Sequence[Result]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    frame = pd.DataFrame([_row(result) for result in results])
+    rows = [_row(result) for result in results]
+    frame = pd.DataFrame(rows, columns=None if rows else list(_row(Result("", "", {}))))
     metrics = [name for name in frame.columns if "." in name]
     frame = frame[[name for name in frame.columns if name not in metrics] + metrics]
     for column in frame.columns.difference([*TEXT_COLUMNS, "transfer", "completed"]):
