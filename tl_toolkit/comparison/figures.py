@@ -60,9 +60,12 @@ def _reliability(
 ) -> Figure:
     width = min(width, 230.0 * columns)
     cell = width / columns
-    figure, all_axes = grid_of_axes(width, len(found), columns, cell + 36, left=30, gap=24)
+    figure, all_axes = grid_of_axes(width, len(found), columns, cell + 36, left=42, gap=24)
     for axes, own in zip(all_axes, found, strict=True):
-        look = line_style(list(entries).index(own.entry), transfer.get(own.entry, True)) | {"markersize": 4.5}
+        look = line_style(list(entries).index(own.entry), transfer.get(own.entry, True)) | {
+            "markersize": 4.5,
+            "linewidth": 1.4,
+        }
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
         sure = [each.confidence for each in own.bins]
         right = [each.accuracy for each in own.bins]

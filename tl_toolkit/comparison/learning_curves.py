@@ -108,7 +108,7 @@ def _curves(
     axes.margins(x=0.06, y=0.08)
     if not narrow:
         _key(axes, {cell.transfer for cell in cells}, lines=True)
-        _name_lines(axes, ends)
+        name_lines(axes, ends)
     return figure
 
 
@@ -189,7 +189,7 @@ def _key(axes: Axes, kinds: set[bool], lines: bool) -> None:
     )
 
 
-def _name_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+def name_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Writes each line's name right of its end (x, y, name, colour), with a thin leader line.
 
     Names that would overlap are moved apart.

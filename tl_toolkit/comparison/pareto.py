@@ -18,6 +18,7 @@ from .palette import MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 
@@ -188,25 +189,26 @@ def _points(axes: Axes, found: Front, entries: Sequence[str], goal: Goal, label:
         axes.plot([x], [y], alpha=1.0 if on_front else 0.45, **look)
     axes.margins(x=0.14, y=0.12)
     if label:
-        _name_front(axes, found, at, entries)
+        _name_front(axes, found, at, entries, goal)
     axes.set_xlabel(f"{found.price.axis} (logarithmic)")
     axes.spines["left"].set_visible(False)
     axes.minorticks_off()
-    plain_log_ticks(axes)
+    plain_log_ticks(axes.xaxis)
 
 
 def _name_front(
-    axes: Axes, found: Front, at: dict[str, tuple[float, float]], entries: Sequence[str], most: int = 18
+    axes: Axes, found: Front, at: dict[str, tuple[float, float]], entries: Sequence[str], goal: Goal, most: int = 18
 ) -> None:
     """Names the members of the front beside their marks, on the side where there is room."""
     low, high = axes.get_xlim()
     for cell in found.best:
         x, y = at[cell.entry]
-        left = np.log(x / low) > 0.55 * np.log(high / low)
+        left = np.log(x / low) > 0.5 * np.log(high / low)
+        # Nothing is above and left of a member of the front, whichever way the score points on paper.
         axes.annotate(
             short(cell.entry, most),
             xy=(x, y),
-            xytext=(-7 if left else 7, 5),
+            xytext=(3 if left else -3, 7 * goal.sign - (goal.sign < 0) * 8),
             textcoords="offset points",
             ha="right" if left else "left",
             fontsize=8.5,
@@ -214,13 +216,13 @@ def _name_front(
         )
 
 
-def plain_log_ticks(axes: Axes) -> None:
+def plain_log_ticks(axis: Axis, written: Callable[[float], str] = show.parameters) -> None:
     """Ticks of a logarithmic axis in whole steps of 1, 2 and 5, few enough to stay apart, as short numbers."""
-    low, high = axes.get_xlim()
+    low, high = sorted(axis.get_view_interval())
     exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     for steps in ((1, 2, 5), (1, 3), (1,)):
         ticks = [step * 10.0**power for power in exponents for step in steps if low <= step * 10.0**power <= high]
         if len(ticks) <= 5:
             break
     ticks = ticks[:: max(1, -(-len(ticks) // 5))]
-    axes.set_xticks(ticks, [show.parameters(tick) if tick >= 1 else f"{tick:g}" for tick in ticks])
+    axis.set_ticks(ticks, [written(tick) if tick >= 1 else f"{tick:g}" for tick in ticks])

@@ -11,9 +11,10 @@ from typing import Any
 
 from .drawing import write_text
 from .exports import write_exports
-from .formatting import visible
+from .formatting import MOST_TEXT, shortened, visible
 from .palette import DARK_SERIES, SERIES
 from .records import UNKNOWN, Result, folder_name, panels, read_results
+from .report_pairs import effect_value
 from .report_panel import describe_panel
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -79,7 +80,7 @@ def _content_hash(script: str) -> str:
 def _environment(html: bool) -> Any:
     import jinja2
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=html,
         undefined=jinja2.StrictUndefined,
@@ -87,6 +88,9 @@ def _environment(html: bool) -> Any:
         lstrip_blocks=True,
         finalize=visible if html else markdown_text,
     )
+    environment.filters["shortened"] = lambda text: shortened(text, MOST_TEXT)
+    environment.filters["effect"] = effect_value
+    return environment
 
 
 def markdown_text(value: Any) -> Any:

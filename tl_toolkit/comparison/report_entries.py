@@ -14,6 +14,7 @@ from .evidence import gather, mistakes_heading
 from .figures import scatter
 from .predictions import PredictionReader
 from .records import UNKNOWN, Result
+from .report_evidence import class_table
 from .rerun import rerun
 
 
@@ -45,13 +46,14 @@ def describe_entry(
         "evidence": None,
         "tuning": _tuning(told),
         "made": _made(told),
-        "open": any(entry in (contest.scratch.entry, contest.transfer.entry) for contest in rounds[-1:]),
+        "open": any(entry in (own.first.entry, own.second.entry) for own in rounds if own.budget == rounds[-1].budget),
     }
     if largest:
         cell = largest[0]
         evidence = gather(cell, reader)
         shown |= {
             "evidence": evidence,
+            "classes": class_table(cell, reader),
             "budget": show.budget(cell.budget, cell.train_labels),
             "seeds": cell.seeds,
             "first_seed": told.seed,

@@ -11,6 +11,7 @@ from . import report_facts
 from .baseline import Baseline, baselines
 from .cells import make_cells
 from .contest import Goal, contests
+from .equivalence_figure import against_scratch, describe_equivalence
 from .learning_curves import learning_curves
 from .palette import key
 from .pareto import describe_fronts
@@ -23,15 +24,20 @@ from .report_evidence import (
     describe_classes,
     describe_disagreement,
 )
+from .report_markdown import describe_markdown
+from .report_pairs import describe_contests, describe_pairs, describe_round, headline_round
 from .report_results import more_metrics, results_table
-from .report_tables import budget_tables, describe_round, labels_used, metrics_of
+from .report_tables import budget_tables, metrics_of
+from .uncertainty import row_intervals
 from .verdict import decide
 
 SECTIONS = (
     ("contest", "From scratch against transfer", "rounds"),
     ("curves", "Learning curves", "curves"),
+    ("equivalence", "Worth in labels", "equivalence"),
     ("pareto", "Score against cost", "pareto"),
     ("results", "All results", "results"),
+    ("pairs", "Every pair", "pairs"),
     ("disagreement", "Where entries disagree", "disagreement"),
     ("classes", "Class by class", "classes"),
     ("calibration", "Calibration", "calibration"),
@@ -55,26 +61,33 @@ def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = ""
     entries = list(dict.fromkeys(result.entry for result in results))
     goal, reader, figures = goal_of(results), PredictionReader(output_dir), output_dir / "figures"
     rounds, constant = contests(cells, goal, reader), baselines(cells, reader)
-    picked = {(cell.entry, cell.budget) for contest in rounds for cell in (contest.scratch, contest.transfer)}
-    wide, narrow = learning_curves(cells, entries, goal, figures, constant, prefix) if cells else ("", "")
+    over_rows, first = row_intervals(cells, goal.metric, reader), headline_round(rounds)
+    picked = {(cell.entry, cell.budget) for contest in rounds for cell in (contest.first, contest.second)}
+    wide, narrow = learning_curves(cells, entries, goal, figures, constant, prefix, over_rows) if cells else ("", "")
+    kinds = {entry: telling([r for r in results if r.entry == entry]).transfer for entry in entries}
+    look, moved = key(list(kinds.items())), {entry for entry in entries if kinds[entry]}
     panel = {
         "prefix": prefix,
         "verdict": decide(cells, rounds, goal, reader, failed=len(failed), constant=constant),
         "summary": report_facts.summary(results, cells, entries, failed),
         "metric": show.metric_heading(goal.metric),
         "rounds": [describe_round(contest) for contest in rounds],
+        "contests": describe_contests(rounds),
+        "headline_round": describe_round(first) if first else None,
         "curves": Markup(wide),
         "narrow_curves": Markup(narrow),
-        "key": key([(entry, telling([r for r in results if r.entry == entry]).transfer) for entry in entries]),
+        "key": look,
+        "transfer_key": [told for told, entry in zip(look, entries, strict=True) if entry in moved],
         "constant": constant[0].what if constant else None,
         "constant_source": _source(constant),
         "one_budget": len({cell.budget for cell in cells}) == 1,
         "metrics": [show.metric_heading(metric) for metric in metrics_of(cells, goal)],
         "budgets": budget_tables(cells, rounds, goal, constant),
-        "results": results_table(cells, rounds, goal, constant, {}) if cells else None,
+        "results": results_table(cells, rounds, goal, constant, over_rows) if cells else None,
         "more": more_metrics(cells, goal, constant),
-        "labels_used": labels_used(cells),
-        "has_row_intervals": False,
+        "has_row_intervals": bool(over_rows),
+        "equivalence": describe_equivalence(against_scratch(cells, rounds, goal, reader), entries, figures, prefix),
+        "pairs": describe_pairs(cells, goal, reader),
         "pareto": describe_fronts(cells, entries, goal, figures, prefix),
         "disagreement": describe_disagreement(cells, reader, picked, texts),
         "classes": describe_classes(cells, reader),
@@ -85,6 +98,7 @@ def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = ""
             describe_entry(entry, position, results, cells, rounds, reader, figures, prefix)
             for position, entry in enumerate(entries)
         ],
+        "markdown": describe_markdown(results, cells, rounds, goal, constant, reader),
         "failed": report_facts.failures(failed),
         "facts": report_facts.facts(results),
         "hardware": report_facts.distinct(result.section("hardware") for result in results),

@@ -57,7 +57,7 @@ def results_table(
     Rows stand by budget, the largest first, and within one by score. `over_rows` maps (entry, budget) to the interval
     of the mean score over test rows.
     """
-    picked = {(cell.entry, cell.budget) for contest in rounds for cell in (contest.scratch, contest.transfer)}
+    picked = {(cell.entry, cell.budget) for contest in rounds for cell in (contest.first, contest.second)}
     costs = [cost for cost in COSTS if any(cell.costs.get(cost.name) is not None for cell in cells)]
     rows = [_row(cell, goal, (cell.entry, cell.budget) in picked, costs, over_rows) for cell in cells]
     rows += [_baseline_row(baseline, goal, len(costs), bool(over_rows)) for baseline in constant]

@@ -12,33 +12,6 @@ from .contest import Contest, Goal
 from .report_entries import kind
 from .report_facts import span
 
-READING = {
-    "transfer": "transfer ahead",
-    "scratch": "from scratch ahead",
-    "recurrent": "ULMFiT-style transfer ahead",
-    "transformer": "transformer ahead",
-    "none": "no difference that these runs can show",
-}
-
-
-def describe_round(contest: Contest) -> dict[str, str]:
-    metric, alone = contest.goal.metric, contest.single and contest.outcome != "none"
-    over_seeds, over_rows = (
-        show.interval(bounds, metric) if bounds else show.MISSING for bounds in (contest.over_seeds, contest.over_rows)
-    )
-    return {
-        "budget": show.budget(contest.budget, contest.transfer.train_labels),
-        "scratch": contest.scratch.entry,
-        "scratch_score": show.spread(contest.scratch.test[metric], metric),
-        "transfer": contest.transfer.entry,
-        "transfer_score": show.spread(contest.transfer.test[metric], metric),
-        "difference": show.signed_gap(contest.difference, metric),
-        "over_seeds": over_seeds,
-        "over_rows": over_rows,
-        "reading": f"{READING[contest.outcome]}{', in single runs' if alone else ''}",
-        "outcome": contest.outcome,
-    }
-
 
 def metrics_of(cells: Sequence[Cell], goal: Goal) -> list[str]:
     """The test metrics of all cells, the one that decides first; the loss is on no common scale and left out."""
@@ -51,7 +24,7 @@ def budget_tables(
 ) -> list[dict[str, Any]]:
     """For each budget a heading and its rows, the baseline among them, best test mean first."""
     metrics = metrics_of(cells, goal)
-    picked = {(cell.entry, cell.budget) for contest in rounds for cell in (contest.scratch, contest.transfer)}
+    picked = {(cell.entry, cell.budget) for contest in rounds for cell in (contest.first, contest.second)}
     tables = []
     for budget in sorted({cell.budget for cell in cells}):
         here = [cell for cell in cells if cell.budget == budget]
@@ -96,12 +69,3 @@ def _baseline_row(baseline: Baseline, metrics: Sequence[str]) -> dict[str, Any]:
         "picked": False,
         "scores": [show.spread(baseline.test.get(metric), metric) for metric in metrics],
     }
-
-
-def labels_used(cells: Sequence[Cell]) -> str:
-    """Labels for training + for validation at each budget: `100 + 100 and 500 + 500`."""
-    parts = []
-    for budget in sorted({cell.budget for cell in cells}):
-        here = [cell for cell in cells if cell.budget == budget]
-        parts.append(f"{show.budget(budget, here[0].train_labels)} + {span([c.validation_labels for c in here])}")
-    return show.joined(parts) if parts else show.MISSING
