@@ -32,7 +32,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",
     **{sign: f"\\{sign}" for sign in "&%$#_"},
     show.MINUS: "$-$",
     "±": r"$\pm$",
@@ -95,4 +95,4 @@ def latex_table(dataset: str, cells: Sequence[Cell], goal: Goal) -> str:
 
 def latex_text(text: str) -> str:
     """A text as LaTeX prints it: nothing in it is a command, a comment or a new cell."""
-    return "".join(_LATEX.get(sign, sign) for sign in show.visible(" ".join(text.split(" "))).replace("\n", " "))
+    return "".join(_LATEX.get(sign, sign) for sign in show.visible(re.sub(r"\s*[\r\n]+\s*", " ", text)))
