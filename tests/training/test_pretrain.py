@@ -37,6 +37,19 @@ def token_ids(folder: Path, split: str, dataset_folder: Path) -> list[int]:
     return [token for text in texts for token in [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]]
 
 
+def check_documents(record: dict, folder: Path, dataset_folder: Path, each: list[float]) -> None:
+    """That the saved rows are the documents of the test split, with the sum of the losses of their tokens."""
+    assert record["predictions"] == {"test": "predictions_test.parquet"}
+    rows = pd.read_parquet(folder / "predictions_test.parquet")
+    texts = pd.read_parquet(dataset_folder / "test.parquet")["text"]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    lengths = [len(tokenizer(text)["input_ids"]) + 1 for text in texts]
+    sums = [sum(each[end - length : end]) for end, length in zip(np.cumsum(lengths), lengths, strict=True)]
+    assert rows["row"].tolist() == list(range(len(texts))) and rows["tokens"].tolist() == lengths
+    assert rows["bytes"].tolist() == [len(text.encode()) for text in texts]
+    assert rows["loss_sum"].tolist() == pytest.approx(sums, abs=1e-4)
+
+
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @pytest.mark.parametrize("model_type", ["rnn", "awd_lstm"])
 def test_what_a_recurrent_model_scores_is_one_long_forward(
@@ -69,6 +82,11 @@ def test_what_a_recurrent_model_scores_is_one_long_forward(
     assert metrics["bits_per_byte"] == pytest.approx(loss * len(ids) / math.log(2) / text_bytes, rel=1e-5)
     assert metrics["unknown_share"] == ids.count(1) / len(ids)
     assert record["dataset"]["tokens"]["test"] == len(ids) and record["dataset"]["rows"]["test"] == 47
+    assert record["task"]["main_metric"] == "bits_per_byte" and not record["task"]["greater_is_better"]
+    assert record["budget"]["token_budget"] is None
+    assert record["budget"]["train_tokens"] == record["dataset"]["tokens"]["train"]
+    each = torch.nn.functional.cross_entropy(logits, torch.tensor(targets), reduction="none")
+    check_documents(record, tmp_path / "out", dataset_folder, each.tolist())
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "self_attention"])
@@ -79,13 +97,14 @@ def test_what_other_models_score_is_the_mean_over_blocks(
     ids = token_ids(tmp_path / "out", "test", dataset_folder)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
     ids = [AutoTokenizer.from_pretrained(tmp_path / "out").eos_token_id, *ids]
-    total = 0.0
+    each: list[float] = []
     for begin in range(0, len(ids) - 1, 13):
         block = torch.tensor([ids[begin : begin + 14]])
         with torch.no_grad():
             logits = model(block).logits[0, :-1]
-        total += torch.nn.functional.cross_entropy(logits, block[0, 1:], reduction="sum").item()
-    assert record["metrics"]["test"]["loss"] == pytest.approx(total / (len(ids) - 1), abs=1e-5)
+        each += torch.nn.functional.cross_entropy(logits, block[0, 1:], reduction="none").tolist()
+    assert record["metrics"]["test"]["loss"] == pytest.approx(np.mean(each), abs=1e-5)
+    check_documents(record, tmp_path / "out", dataset_folder, each)
 
 
 @pytest.mark.parametrize("model_type", ["rnn", "awd_lstm", "gpt2"])
@@ -105,6 +124,9 @@ def test_an_encoder_fills_in_masked_tokens(pretrain: Pretrain, tmp_path: Path, d
     record = pretrain(**settings)
     assert record["task"]["name"] == "masked-language-modeling"
     assert set(record["metrics"]["test"]) == {"loss", "perplexity", "unknown_share"}
+    rows = pd.read_parquet(tmp_path / "out" / "predictions_test.parquet")
+    assert rows["loss_sum"].sum() / rows["tokens"].sum() == pytest.approx(record["metrics"]["test"]["loss"], abs=1e-5)
+    assert 0 < rows["tokens"].sum() < 0.5 * record["dataset"]["tokens"]["test"]  # those that were masked
     assert type(AutoModelForMaskedLM.from_pretrained(tmp_path / "out")).__name__ == "BertForMaskedLM"
     again = pretrain("again", model_name_or_path=str(tmp_path / "out"), evaluate_only=True, block_size=17, seed=7)
     for split, metrics in record["metrics"].items():

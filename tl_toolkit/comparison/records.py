@@ -46,8 +46,8 @@ class Result:
 
     @property
     def budget(self) -> float:
-        """The label budget asked for; `ALL_LABELS` without one."""
-        asked = self.section("budget").get("label_budget")
+        """The labels, or for language models the tokens, asked for; `ALL_LABELS` where all were."""
+        asked = self.section("budget").get("label_budget") or self.section("budget").get("token_budget")
         return ALL_LABELS if asked is None else float(asked)
 
     @property

@@ -37,6 +37,10 @@ class Blocks(Dataset, ABC):
         self.epoch = epoch
 
     @abstractmethod
+    def places(self, index: int) -> torch.Tensor:
+        """Where in the stream the tokens stand that item `index` predicts, int64 `[predictions]`."""
+
+    @abstractmethod
     def __len__(self) -> int:
         """How many blocks there are, without the blank one."""
 
@@ -66,6 +70,9 @@ class CausalBlocks(Blocks):
 
     def __len__(self) -> int:
         return -(-self.tokens // (self.block_size - 1))
+
+    def places(self, index: int) -> torch.Tensor:
+        return index * (self.block_size - 1) + torch.arange(self.block_size - 1)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         if index >= len(self):
@@ -104,6 +111,9 @@ class MaskedBlocks(Blocks):
 
     def __len__(self) -> int:
         return -(-self.tokens // self.block_size)
+
+    def places(self, index: int) -> torch.Tensor:
+        return index * self.block_size + torch.arange(self.block_size)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         if index >= len(self):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +35,8 @@ class TokenStream:
         documents: how many documents they come from.
         num_bytes: of those documents in UTF-8, without separators.
         unknown: how many of the tokens are the unknown token.
+        document_tokens: int64 `[documents]`, separators included; of a stream that was cut, more than it has.
+        document_bytes: int64 `[documents]`, without separators.
     """
 
     ids: np.ndarray
@@ -42,6 +44,8 @@ class TokenStream:
     documents: int
     num_bytes: int
     unknown: int
+    document_tokens: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    document_bytes: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -72,7 +76,8 @@ def encode_stream(
 
     suffix, start = _framing(tokenizer, separator)
     parts: list[np.ndarray] = []
-    tokens = num_documents = num_bytes = unknown = 0
+    sizes: list[np.ndarray] = []  # of each thousand documents: tokens and bytes
+    tokens = unknown = 0
     quiet = len(documents) < _QUIET_BELOW or os.environ.get("RANK", "0") != "0"
     for first in tqdm(range(0, len(documents), _BATCH), desc="Tokenising", unit="k texts", disable=quiet):
         texts = documents[first : first + _BATCH]["text"]
@@ -85,14 +90,15 @@ def encode_stream(
         unknown += int(np.count_nonzero(own == tokenizer.unk_token_id)) if tokenizer.unk_token_id is not None else 0
         parts.append(_joined(encoded, suffix) if suffix else own)
         tokens += len(parts[-1])
-        num_documents += len(texts)
-        num_bytes += sum(len(text.encode()) for text in texts)
+        lengths = [(len(ids) + len(suffix), len(text.encode())) for ids, text in zip(encoded, texts, strict=True)]
+        sizes.append(np.array(lengths, np.int64).reshape(-1, 2))
         if max_tokens is not None and tokens >= max_tokens:
             break
     ids = np.concatenate(parts) if parts else np.empty(0, np.int32)
     if max_tokens is not None and not whole_documents:
         ids = ids[:max_tokens]
-    return TokenStream(ids, start, num_documents, num_bytes, unknown)
+    sizes_of = np.concatenate(sizes) if sizes else np.empty((0, 2), np.int64)
+    return TokenStream(ids, start, len(sizes_of), int(sizes_of[:, 1].sum()), unknown, *sizes_of.T)
 
 
 def _joined(encoded: list[list[int]], suffix: list[int]) -> np.ndarray:
@@ -170,7 +176,7 @@ class Lanes:
         self, stream: TokenStream, lanes: int, *, rank: int = 0, world_size: int = 1, backward: bool = False
     ) -> None:
         ids = stream.ids[::-1] if backward else stream.ids
-        self.tokens, self.backward = len(ids), backward
+        self.tokens, self.backward, self.rank = len(ids), backward, rank
         self.global_lanes = lanes * world_size
         self.length = -(-len(ids) // self.global_lanes)  # of a lane, rounded up
         first, last = rank * lanes * self.length, (rank + 1) * lanes * self.length
@@ -190,15 +196,23 @@ class Lanes:
         inputs, targets = (part[lanes, begin : begin + length][:, ::step] for part in (self.inputs, self.targets))
         return torch.from_numpy(inputs.astype(np.int64)), torch.from_numpy(targets.astype(np.int64))
 
+    def places(self, begin: int, length: int) -> torch.Tensor:
+        """Where in the stream the targets of that window stand, int64 `[lanes, length]`; behind its end, anywhere."""
+        lanes = len(self.inputs)
+        starts = (np.arange(lanes) + self.rank * lanes)[:, None] * self.length
+        places = starts + np.arange(begin, begin + length)
+        return torch.from_numpy(self.tokens - 1 - places[:, ::-1] if self.backward else places)
+
     def targets_in(self, begin: int, length: int) -> int:
         """How many tokens that window predicts over all processes."""
         in_lane = np.clip(self.tokens - np.arange(self.global_lanes) * self.length, 0, self.length)
         return int(np.clip(in_lane - begin, 0, length).sum())
 
-    def windows(self, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """All windows of this process, each of `length` positions but for the last."""
+    def windows(self, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """All windows of this process with their places, each of `length` positions but for the last."""
         for begin in range(0, self.length, length):
-            yield self.window(begin, min(length, self.length - begin))
+            own = begin, min(length, self.length - begin)
+            yield (*self.window(*own), self.places(*own))
 
 
 class StreamWindows(Dataset):

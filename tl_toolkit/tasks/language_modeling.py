@@ -31,12 +31,13 @@ class LanguageModeling:
         kind: "causal-lm" or "masked-lm".
     """
 
-    main_metric = "loss"
     greater_is_better = False
 
     def __init__(self, arguments: DataArguments, kind: str) -> None:
         self.arguments, self.kind = arguments, kind
         self.name, self.auto_class = NAMES[kind], AUTO_CLASSES[kind]
+        # Of the same order as the loss where tokens are the same, and it means the same where they are not.
+        self.main_metric = "bits_per_byte" if kind == CAUSAL else "loss"
         self._record: dict[str, Any] = {}
 
     def prepare(self, seed: int, *, evaluate_only: bool = False, shuffle: bool = False) -> DatasetDict:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from .output_dir import PREDICTIONS, staged
 
 if TYPE_CHECKING:
+    import torch
     from datasets import Dataset, DatasetDict
 
+    from ..data.streams import TokenStream
     from ..tasks import Task
     from .trainer import ToolkitTrainer
 
@@ -50,3 +52,28 @@ def save_predictions(task: Task, splits: DatasetDict, answers: Mapping[str, Any]
         if "test" in answers:
             task.draw(answers["test"], splits["test"], staging)
     return {split: PREDICTIONS[split] for split in answers}
+
+
+def save_losses(losses: torch.Tensor, stream: TokenStream, output_dir: Path) -> str:
+    """Leave a parquet file with a row for each document of the test split; returns its name.
+
+    Its columns are `row`, `loss_sum` (in nats, over the predicted tokens), `tokens` (those) and `bytes` (of the text).
+
+    Args:
+        losses: `[tokens]` of `stream`, whose documents are whole; not a number where a token was not predicted.
+    """
+    import numpy as np
+    import pandas as pd
+
+    values = losses.double().numpy()
+    document = np.repeat(np.arange(stream.documents), stream.document_tokens)
+    known = ~np.isnan(values)
+    columns = {
+        "row": np.arange(stream.documents),
+        "loss_sum": np.bincount(document[known], values[known], stream.documents),
+        "tokens": np.bincount(document[known], minlength=stream.documents),
+        "bytes": stream.document_bytes,
+    }
+    with staged(output_dir) as staging:
+        pd.DataFrame(columns).to_parquet(staging / PREDICTIONS["test"], index=False)
+    return PREDICTIONS["test"]

@@ -47,8 +47,11 @@ class LanguageModelTrainer(BaseTrainer, ABC):
         return EvalLoopOutput(None, None, metrics, num_samples=dataloader.tokens)
 
     @torch.no_grad()
-    def score(self, dataset: Any) -> dict[str, float]:
+    def score(self, dataset: Any, losses: torch.Tensor | None = None) -> dict[str, float]:
         """The mean loss over all predicted tokens of `dataset` in nats, and its exponential, the perplexity.
+
+        Args:
+            losses: float32 `[tokens]`; takes the loss of each token that this process predicts.
 
         Raises:
             NonFiniteLoss: the loss is infinite or not a number.
@@ -59,8 +62,11 @@ class LanguageModelTrainer(BaseTrainer, ABC):
         if callable(getattr(self.optimizer, "eval", None)):
             self.optimizer.eval()
         total = torch.zeros(2, dtype=torch.float64, device=self.args.device)
-        for logits, targets in self._predictions(dataset):
+        for logits, targets, places in self._predictions(dataset):
             total += torch.stack([_loss_sum(logits, targets).double(), (targets != IGNORED).sum().double()])
+            if losses is not None:
+                known = (targets != IGNORED).cpu()
+                losses[places[known]] = _each_loss(logits, targets).cpu()[known]
         loss_sum, count = self.accelerator.reduce(total, reduction="sum").tolist()
         loss = loss_sum / count if count else math.nan
         if not math.isfinite(loss):
@@ -68,8 +74,9 @@ class LanguageModelTrainer(BaseTrainer, ABC):
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
 
     @abstractmethod
-    def _predictions(self, dataset: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Logits `[rows, time, vocab]` and targets `[rows, time]` of this process, a few at a time."""
+    def _predictions(self, dataset: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Logits `[rows, time, vocab]`, targets `[rows, time]` and, on the CPU, their places in the stream, of this
+        process, a few at a time."""
 
     def _prepare_input(self, data: Any) -> Any:
         if isinstance(data, torch.Tensor):  # batches lie in pinned memory: copying them must not wait for the device
@@ -106,13 +113,14 @@ class BlockTrainer(LanguageModelTrainer):
             fill=args.world_size > 1,
         )
 
-    def _predictions(self, dataset: Blocks) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _predictions(self, dataset: Blocks) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         size, rank, world = self.args.eval_batch_size, self.args.process_index, self.args.world_size
         for first in range(rank * size, len(dataset), world * size):
-            batch = default_collate([dataset[i] for i in range(first, min(first + size, len(dataset)))])
-            batch = self._prepare_inputs(batch)
+            items = range(first, min(first + size, len(dataset)))
+            batch = self._prepare_inputs(default_collate([dataset[i] for i in items]))
             labels = batch.pop("labels")
-            yield self._aligned(self.model(**batch).logits, labels)
+            places = torch.stack([dataset.places(i) for i in items])
+            yield (*self._aligned(self.model(**batch).logits, labels), places)
 
 
 class StreamTrainer(LanguageModelTrainer):
@@ -160,15 +168,15 @@ class StreamTrainer(LanguageModelTrainer):
         self.carried[group] = outputs.past_key_values.detach()
         return (loss, outputs) if return_outputs else loss
 
-    def _predictions(self, dataset: Lanes) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _predictions(self, dataset: Lanes) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         vocab_size = self.model.get_output_embeddings().weight.shape[0]
         length = max(1, _MOST_LOGITS // (len(dataset.inputs) * vocab_size))
         state = None
-        for window in dataset.windows(length):
+        for *window, places in dataset.windows(length):
             input_ids, targets = self._prepare_input(window)
             outputs = self.model(input_ids=input_ids, past_key_values=state, use_cache=True)
             state = outputs.past_key_values
-            yield outputs.logits, targets
+            yield outputs.logits, targets, places
 
     # The carried state in checkpoints
 
@@ -258,6 +266,12 @@ def carries_state(model: PreTrainedModel) -> bool:
 def _loss_sum(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     flat = logits.float().flatten(0, 1)
     return torch.nn.functional.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED, reduction="sum")
+
+
+def _each_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
+    ).view_as(targets)
 
 
 def _state_path(checkpoint: Path, args: TrainingArguments) -> Path:

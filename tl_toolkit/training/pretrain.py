@@ -49,6 +49,7 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
         UserError: something given cannot be used; nothing was trained.
         NonFiniteLoss: the training came apart. The result record says so (`status` is "failed").
     """
+    import torch
     from transformers import set_seed
 
     from ..strategies import make_strategy
@@ -56,6 +57,7 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
     from .checkpoints import check_same_architecture, resolve_resume
     from .cost import Stages, disk_bytes, peak_memory, trainable_parameters
     from .energy import energy_used
+    from .evaluation import save_losses
     from .model import load_trained, make_model
     from .output_dir import check_free
     from .record import RESULT_NAME, write_json
@@ -103,6 +105,10 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
         return find_learning_rate(trainer, output_dir)
 
     record = {**opening(arguments, strategy, model, tokenizer, started), **task.record(), "predictions": {}}
+    record["budget"] |= {
+        "token_budget": settings.max_train_tokens,
+        "train_tokens": len(streams["train"]) if "train" in streams else 0,
+    }
     record["dataset"] |= {
         "rows": {split: stream.documents for split, stream in streams.items()},
         "tokens": {split: len(stream) for split, stream in streams.items()},
@@ -117,7 +123,12 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
         stages.begin("evaluate")
         asked = ("validation",) if args.skip_test else ("validation", "test")
         evaluated = [split for split in asked if split in datasets]
-        metrics = {split: _metrics(trainer.score(datasets[split]), streams[split], kind) for split in evaluated}
+        metrics = {}
+        for split in evaluated:
+            losses = torch.full((len(streams[split]),), math.nan) if split == "test" and args.world_size == 1 else None
+            metrics[split] = _metrics(trainer.score(datasets[split], losses), streams[split], kind)
+            if losses is not None:  # those of one process of several are not all
+                record["predictions"] = {split: save_losses(losses, streams[split], output_dir)}
         stages.begin("save")
         if not settings.evaluate_only:
             save_model(trainer, strategy, output_dir)
