@@ -12,6 +12,7 @@ from . import formatting as show
 from .answers import Answers, label_answers, tag_answers, text_answers
 from .cells import Cell
 from .predictions import PredictionReader
+from .scored_rows import LANGUAGE
 
 MOST_ROWS = 12
 
@@ -82,6 +83,8 @@ def disagreement(
             "Forecasts of neighbouring windows differ everywhere by a little: the worst windows are with each entry."
         )
         return Disagreement(budget, reason=reason)
+    if kind in LANGUAGE:
+        return Disagreement(budget, reason="Language models give no answers that could differ, only probabilities.")
     read = {"token-classification": tag_answers, "translation": text_answers, "captioning": text_answers}
     answers = read.get(str(kind), label_answers)(here, reader)
     if answers is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import re
 import shutil
 from collections.abc import Sequence
@@ -117,9 +118,8 @@ def merge(found: Sequence[Found], target: Path, title: str) -> None:
 
 def _place(result: Result, several: bool, taken: set[str]) -> str:
     """A folder of its own for each run, below that of the comparison."""
-    budget = result.section("budget").get("label_budget")
     parts = [result.dataset] if several else []
-    parts += [result.entry, "all" if budget is None else str(budget), f"seed{result.seed}"]
+    parts += [result.entry, "all" if math.isinf(result.budget) else f"{result.budget:.0f}", f"seed{result.seed}"]
     place = first = f"runs/{folder_name('-'.join(parts))}"
     number = 1
     while place in taken:
