@@ -237,3 +237,16 @@ def write_rich_comparison(folder: Path, **keywords: Any) -> list[dict[str, Any]]
             write_attention(folder / record["folder"], keywords.get("texts", SENTENCES), generator)
     write_lines(folder, records)
     return records
+
+
+def write_many(folder: Path, entries: int, budgets: int, seeds: int, rows: int) -> int:
+    """A comparison of `entries` · `budgets` · `seeds` runs, every fifth entry with transfer; returns their number."""
+    sizes = [round(100 * (70 ** (place / max(1, budgets - 1)))) for place in range(budgets)]
+    skills = {}
+    for number in range(entries):
+        transfer = number % 5 == 4
+        name = f"minilm-{number}" if transfer else f"{('elman', 'lstm', 'gru', 'attention')[number % 5]}-{number}"
+        start = 0.45 if transfer else 0.2 + 0.005 * number
+        skills[name] = [start + (0.25 if transfer else 0.35) * place / budgets for place in range(budgets)]
+    records = write_rich_comparison(folder, skills=skills, budgets=sizes, seeds=[seeds] * budgets, rows=rows)
+    return len(records)

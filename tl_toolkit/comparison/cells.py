@@ -81,20 +81,23 @@ def make_cells(results: Sequence[Result]) -> list[Cell]:
     if runs.empty or not runs["completed"].any():
         return []
     runs = runs[runs["completed"]]
+    numbers = {name: runs[name].to_numpy(dtype=float) for name in (*COSTS, "train_labels", "validation_labels")}
+    splits = {split: _scores(runs, f"{split}.") for split in ("test", "validation")}
     cells = []
-    for (entry, budget), group in runs.groupby(["entry", "budget"], sort=False):
-        means = {name: _number(group[name].mean()) for name in (*COSTS, "train_labels", "validation_labels")}
+    for (entry, budget), places in runs.groupby(["entry", "budget"], sort=False).indices.items():
+        own = tuple(results[index] for index in runs.index[places])
+        means = {name: _mean(values[places]) for name, values in numbers.items()}
         cells.append(
             Cell(
                 entry=str(entry),
                 budget=float(budget),
-                transfer=bool(group["transfer"].iloc[0]),
-                strategy=str(group["strategy"].iloc[0]),
-                results=tuple(results[index] for index in group.index),
+                transfer=own[0].transfer,
+                strategy=own[0].strategy,
+                results=own,
                 train_labels=_rounded(means["train_labels"]),
                 validation_labels=_rounded(means["validation_labels"]),
-                test=_spreads(group, "test."),
-                validation=_spreads(group, "validation."),
+                test=_spreads(splits["test"], places),
+                validation=_spreads(splits["validation"], places),
                 costs={name: means[name] for name in COSTS},
             )
         )
@@ -102,13 +105,19 @@ def make_cells(results: Sequence[Result]) -> list[Cell]:
     return sorted(cells, key=lambda cell: (cell.budget, order[cell.entry]))
 
 
-def _spreads(group: pd.DataFrame, prefix: str) -> dict[str, Spread]:
-    columns = [name for name in group.columns if name.startswith(prefix) and group[name].notna().any()]
-    return {name.removeprefix(prefix): spread(group[name].to_numpy()) for name in columns}
+def _scores(runs: pd.DataFrame, prefix: str) -> dict[str, np.ndarray]:
+    """Metric names to the numbers (runs,) of one split."""
+    return {name.removeprefix(prefix): runs[name].to_numpy(float) for name in runs.columns if name.startswith(prefix)}
 
 
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _spreads(scores: dict[str, np.ndarray], places: np.ndarray) -> dict[str, Spread]:
+    own = {name: values[places] for name, values in scores.items()}
+    return {name: spread(values) for name, values in own.items() if not np.isnan(values).all()}
+
+
+def _mean(values: np.ndarray) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else None
 
 
 def _rounded(value: float | None) -> int | None:

@@ -16,7 +16,7 @@ from .palette import MUTED, colour
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_DIAGRAMS = 12
+MOST_DIAGRAMS = 8
 """Entries whose reliability is drawn; the numbers of all stand in the table."""
 
 

@@ -99,6 +99,7 @@ def describe_calibration(
     return {
         "wide": Markup(wide),
         "narrow": Markup(narrow),
+        "drawn": len(shown),
         "hidden": len(found) - len(shown),
         "rows": [_calibration_row(own, cells) for own in found],
     }

@@ -128,8 +128,9 @@ class RowNoise:
         """What random halves of the rows add to the means of `mean_rows`, see `significance.swapped_means`."""
         if self.mean_rows(cell) is None:
             return None
-        self.prepare_swaps([cell], 1)
-        return self._swapped[_folders(cell)]
+        if (key := _folders(cell)) not in self._swapped:
+            self.prepare_swaps([cell], 1)
+        return self._swapped[key]
 
 
 def _folders(cell: Cell) -> tuple[str, ...]:
