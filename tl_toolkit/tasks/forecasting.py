@@ -290,6 +290,10 @@ class Forecasting(Task):
         labels = [_without_nan(label) for label in truth.tolist()]
         return pd.DataFrame({**columns, "label": labels, "prediction": forecast.tolist()})
 
+    def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
+        """What `mase` divides by: for each variable its `seasonal_error`, None where there is none."""
+        return {"seasonal_error": list(self.processing.seasonal_error)}
+
     def draw(self, answers: Answers, split: Dataset, folder: Path) -> None:
         """Leave a picture of one forecast with what came before and what came instead, `forecast.png`."""
         from tl_toolkit.figures.forecast import draw_forecast
