@@ -196,6 +196,7 @@ def _row(result: Result) -> dict[str, Any]:
         "transfer": result.transfer,
         "budget": result.budget,
         "train_labels": budget.get("train_labels"),
+        "train_tokens": budget.get("train_tokens"),
         "validation_labels": budget.get("validation_labels"),
         "test_rows": (dataset.get("rows") or {}).get("test"),
         "seed": result.seed,
