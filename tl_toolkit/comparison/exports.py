@@ -19,9 +19,15 @@ KIND_HEADINGS: Mapping[Kind, str] = {
     "recurrent": "Transfer, recurrent",
     "transformer": "Transfer",
 }
-WHOLE_COLUMNS = ("train_labels", "train_tokens", "validation_labels", "test_rows", "seed", "parameters", "trained_parameters") + (
-    "disk_bytes", "tuning_trials", "tuning_failed", "steps", "peak_memory_bytes", "world_size", "threads",
-)  # fmt: skip
+WHOLE_COLUMNS = (
+    "train_labels",
+    "train_tokens",
+    "validation_labels",
+    "test_rows",
+    "seed",
+    "parameters",
+    "trained_parameters",
+) + ("disk_bytes", "tuning_trials", "tuning_failed", "steps", "peak_memory_bytes", "world_size", "threads")
 """Columns of whole numbers."""
 _LATEX = {
     "\\": r"\textbackslash{}",
