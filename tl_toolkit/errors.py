@@ -15,11 +15,13 @@ class UserError(Exception):
     Args:
         everywhere: it may have happened to this process alone, so that each process that meets it prints it. What was
             given is the same for all processes, and is then complained about once.
+        command: what goes on from here, to be copied from a line of its own below the paragraph.
     """
 
-    def __init__(self, message: str, *, everywhere: bool = False) -> None:
+    def __init__(self, message: str, *, everywhere: bool = False, command: str = "") -> None:
         super().__init__(message)
         self.everywhere = everywhere
+        self.command = command
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -39,6 +39,8 @@ def run_recipe(main: Callable[[], None], going_on: str = "") -> None:
             _let_the_first_speak()
         width = min(100, _columns())
         print(f"\n{textwrap.fill(f'error: {explained}', width, break_long_words=False)}", file=sys.stderr, flush=True)
+        if explained.command:  # never broken into lines, so that it can be copied
+            print(f"    {explained.command}", file=sys.stderr, flush=True)
         _leave(2)
 
 

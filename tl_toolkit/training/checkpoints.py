@@ -37,10 +37,10 @@ def is_complete(checkpoint: Path) -> bool:
     weights = sorted(checkpoint.glob("*.safetensors"))
     pickled = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *checkpoint.glob("rng_state*.pth")]
     if any(path.is_dir() for path in checkpoint.iterdir()):  # FSDP and DeepSpeed shard the rest into folders
-        return bool(weights) and all(map(_whole_safetensors, weights))
+        return bool(weights) and all(map(is_whole_safetensors, weights))
     pickled += _carried_states(checkpoint)
     # torch.save writes a zip archive, whose directory comes last
-    whole = [*map(_whole_safetensors, weights), *map(zipfile.is_zipfile, pickled)]
+    whole = [*map(is_whole_safetensors, weights), *map(zipfile.is_zipfile, pickled)]
     return bool(weights) and len(pickled) > 2 and all(whole)
 
 
@@ -101,7 +101,8 @@ def check_same_architecture(checkpoint: Path, model: PreTrainedModel) -> None:
                     )
 
 
-def _whole_safetensors(path: Path) -> bool:
+def is_whole_safetensors(path: Path) -> bool:
+    """Whether a file of weights is as long as its header says."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -1,0 +1,82 @@
+"""What a LoRA run publishes: the adapter alone, in the form that peft reads, for the model that it belongs to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..training.checkpoints import is_whole_safetensors
+from ..training.record import read_record
+from .contents import CONFIG, Contents, as_json, check_model_folder, finished, matching, model_file, processing
+from .destination import HubFile
+
+ADAPTER = "adapter"
+_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def has_adapter(folder: Path) -> bool:
+    """Whether `folder` is that of a LoRA run."""
+    return (folder / ADAPTER / _FILES[0]).is_file()
+
+
+def adapter_contents(folder: Path, base_model: str, revision: str | None, include: Sequence[str] = ()) -> Contents:
+    """The adapter of a LoRA run, with the tokenizer, and without the merged weights beside it.
+
+    The configuration of the model stays at home: transformers takes a repository that has one for a whole model.
+
+    Args:
+        base_model: the Hub id of the model that was adapted.
+        revision: its commit, where it is known.
+
+    Raises:
+        UserError: there is no adapter, or it is damaged.
+    """
+    config = check_model_folder(folder)
+    if not has_adapter(folder):
+        raise UserError(f"The folder {str(folder)!r} has no adapter: --strategy lora leaves one, in {ADAPTER}/.")
+    weights = folder / ADAPTER / _FILES[1]
+    if not weights.is_file() or not is_whole_safetensors(weights):
+        raise UserError(f"The adapter {str(weights)!r} is missing or damaged.")
+    settings = adapter_settings(folder, base_model, revision)
+    files = [HubFile(_FILES[0], as_json(settings), f"for {base_model}"), HubFile(_FILES[1], weights)]
+    kept = [path for path in matching(folder, processing()) if path.name not in (CONFIG, "generation_config.json")]
+    files += [model_file(path, folder, config) for path in kept]
+    return finished(folder, files, include)
+
+
+def adapter_settings(folder: Path, base_model: str, revision: str | None) -> dict[str, Any]:
+    """`adapter_config.json` for everybody: the base model by its Hub id, and no class of the toolkit.
+
+    `auto_mapping` names the Python module of the class that was adapted, which is found where the toolkit is installed
+    alone; peft needs it for nothing but `AutoPeftModel`.
+    """
+    settings: dict[str, Any] = json.loads((folder / ADAPTER / _FILES[0]).read_text(encoding="utf-8"))
+    return settings | {"base_model_name_or_path": base_model, "revision": revision, "auto_mapping": None}
+
+
+def base_of(folder: Path, base_model: str | None) -> tuple[str, str | None]:
+    """The Hub id of the model that the adapter belongs to, and its commit if that is known.
+
+    Args:
+        base_model: what the user says it is.
+
+    Raises:
+        UserError: it is not on the Hub, as far as is known.
+    """
+    from .card_arguments import CardArguments
+    from .provenance import provenance
+
+    record = read_record(folder) or {}
+    asked = (record.get("model") or {}).get("model_name_or_path")
+    origin = provenance(record, CardArguments(base_model=base_model))
+    # A base that was itself trained from a model of the Hub is not that model.
+    if origin.base_model is not None and (base_model or not origin.stages):
+        return origin.base_model, origin.base_revision
+    raise UserError(
+        f"The adapter in {str(folder)!r} belongs to {str(asked)!r}, which is on this machine alone as far as is known, "
+        "and an adapter is of no use without its model. Publish that model first and name it by --base_model "
+        "user/name, or publish the two as one with --merge."
+    )

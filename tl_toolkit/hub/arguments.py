@@ -1,0 +1,148 @@
+"""What can be asked of `publish.py`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, get_type_hints
+
+from ..errors import UserError, nearest
+from .card_arguments import CardArguments
+from .destination import REPO_TYPES, Destination
+
+
+@dataclass
+class PublishArguments:
+    """What is published, and where."""
+
+    folder: str = field(metadata={"help": "The folder of a run (finetune.py, pretrain.py, ensemble.py, convert.py) …"})
+    repo_id: str | None = field(
+        default=None,
+        metadata={"help": "user/name or organisation/name; a name alone is one of the user whose token is used."},
+    )
+    repo_type: str = field(
+        default="model",
+        metadata={"help": "What kind of repository: model, dataset or space.", "choices": REPO_TYPES},
+    )
+    private: bool = field(
+        default=False, metadata={"help": "Only its owner sees the repository. One that exists has to be private."}
+    )
+    revision: str | None = field(
+        default=None,
+        metadata={"help": "A branch instead of main, made where it is absent; or refs/pr/N, an open pull request."},
+    )
+    create_pr: bool = field(
+        default=False, metadata={"help": "Propose the files as a pull request instead of committing them."}
+    )
+    dry_run: bool = field(
+        default=False,
+        metadata={"help": "List every file with its size and stop; needs no token and no network."},
+    )
+    merge: bool = field(
+        default=False,
+        metadata={"help": "Of a LoRA run: publish the whole model with the adapter merged, not the adapter alone."},
+    )
+    include: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Also publish files that match this pattern, such as 'predictions_*.parquet', which holds texts of "
+            "the dataset; may be said several times."
+        },
+    )
+    commit_message: str | None = field(default=None, metadata={"help": "By default 'Publish' and the name of the run."})
+    timeout: float = field(
+        default=60.0, metadata={"help": "Seconds that the Hub has to begin an answer, or to take some of a file."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.repo_id is None and not self.dry_run:
+            raise UserError("Nothing says where to: name a repository by --repo_id user/name, or say --dry_run.")
+        if self.timeout <= 0:
+            raise UserError(f"--timeout is {self.timeout:g}, where a number of seconds above 0 is expected.")
+
+
+class PublishRequest(NamedTuple):
+    """Everything that was asked of `publish.py`.
+
+    Attributes:
+        command: the command line itself, for whoever has to go on with it.
+    """
+
+    publish: PublishArguments
+    card: CardArguments
+    command: str
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.publish.folder).expanduser()
+
+    @property
+    def destination(self) -> Destination:
+        """Raises UserError for a name that the Hub does not allow."""
+        asked = self.publish
+        return Destination(
+            repo_id=asked.repo_id or self.folder.resolve().name,
+            repo_type=asked.repo_type,
+            private=asked.private or None,
+            revision=asked.revision,
+            create_pr=asked.create_pr,
+        )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message[0].upper()}{message[1:]}. See --help.")
+
+
+def parse_publish_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> PublishRequest:
+    """The request of a command line, by default that of the process.
+
+    Raises:
+        UserError: an unknown flag, a value of the wrong type, or no folder.
+    """
+    parser = _Parser(
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s FOLDER --repo_id user/name [--flag value ...]",
+    )
+    for kind in (PublishArguments, CardArguments):
+        _add(parser, kind)
+    argv = list(sys.argv[1:] if argv is None else argv)
+    namespace, unknown = parser.parse_known_args(argv)
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        known = [option for action in parser._actions for option in action.option_strings]
+        raise UserError(f"Unknown argument {flag!r}.{nearest(flag, known)} See --help for all of them.")
+    values = vars(namespace)
+    return PublishRequest(
+        PublishArguments(**{own.name: values[own.name] for own in dataclasses.fields(PublishArguments)}),
+        CardArguments(**{own.name: values[own.name] for own in dataclasses.fields(CardArguments)}),
+        command=shlex.join(["python", "recipes/publish.py", *argv]),
+    )
+
+
+def _add(parser: argparse.ArgumentParser, kind: Any) -> None:
+    """A flag for every field of a dataclass; one without a default is the positional argument."""
+    hints = get_type_hints(kind)
+    group = parser.add_argument_group(kind.__doc__.strip().rstrip("."))
+    for own in dataclasses.fields(kind):
+        help_text = own.metadata["help"].replace("%", "%%")
+        if own.default is dataclasses.MISSING and own.default_factory is dataclasses.MISSING:
+            parser.add_argument(own.name, metavar="FOLDER", help=help_text)
+        elif hints[own.name] is bool:
+            group.add_argument(f"--{own.name}", action="store_true", help=help_text)
+        elif own.default_factory is list:
+            group.add_argument(f"--{own.name}", action="append", default=[], metavar="PATTERN", help=help_text)
+        else:
+            convert = float if hints[own.name] is float else str
+            told = "" if own.default is None else f" (default: {own.default})"
+            choices = own.metadata.get("choices")
+            group.add_argument(
+                f"--{own.name}", type=convert, default=own.default, choices=choices, help=help_text + told
+            )

@@ -1,0 +1,100 @@
+"""The way to the Hub: who asks, how long an answer may take, and how often one is asked again."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from .failures import LOGIN, HubError, explain, is_from_hub, is_transient, retry_after, without_tokens
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+T = TypeVar("T")
+
+ATTEMPTS = 6  # as often as huggingface_hub itself tries those requests that it does repeat
+_LONGEST_WAIT = 8.0  # seconds between two attempts, where the Hub does not ask for more
+
+logger = logging.getLogger(__name__)
+
+
+def connect(timeout: float, command: str = "") -> HfApi:
+    """The Hub that HF_ENDPOINT names, with the token of HF_TOKEN or of `hf auth login`.
+
+    huggingface_hub itself waits for ever; here every answer has `timeout` seconds to begin.
+
+    Raises:
+        HubError: there is no token, or the Hub does not know it.
+    """
+    from huggingface_hub import HfApi, get_token
+
+    if get_token() is None:
+        raise HubError(f"Publishing needs a token of the Hub, and none is saved or in HF_TOKEN. {LOGIN}.")
+    set_timeout(timeout)
+    return HfApi()
+
+
+def set_timeout(seconds: float) -> None:
+    """Give every request of huggingface_hub in this process an end, and keep signed addresses out of its warnings."""
+    import httpx2
+    from huggingface_hub.utils import set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    def client() -> httpx2.Client:
+        made = default_client_factory()
+        made.timeout = httpx2.Timeout(seconds)
+        return made
+
+    set_client_factory(client)
+    noisy = logging.getLogger("huggingface_hub.utils._http")
+    if not any(isinstance(one, _Quieter) for one in noisy.filters):
+        noisy.addFilter(_Quieter())
+
+
+class _Quieter(logging.Filter):
+    """Addresses that are warned about lose their query, where storage has its signatures, and any token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = without_tokens(re.sub(r"(https?://[^\s?]+)\?\S+", r"\1", record.getMessage()))
+        record.args = ()
+        return True
+
+
+def user_name(api: HfApi, command: str = "") -> str:
+    """The user that the token belongs to.
+
+    Raises:
+        HubError: the token is not accepted, or the Hub cannot be reached.
+    """
+    return str(retrying(lambda: api.whoami(cache=True), "The token could not be checked", command)["name"])
+
+
+def retrying(request: Callable[[], T], what: str, command: str = "") -> T:
+    """What `request` returns, asked again after a growing wait where that can help; a Retry-After is heeded.
+
+    For requests that huggingface_hub makes once only; each has to be one that may be made twice.
+
+    Raises:
+        HubError: `what` went wrong for good.
+    """
+    wait = 1.0
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return request()
+        except Exception as error:
+            if isinstance(error, HubError) or not is_from_hub(error):
+                raise
+            if not is_transient(error) or attempt == ATTEMPTS:
+                raise explain(error, what, command) from error
+            seconds = retry_after(error) or wait
+            logger.warning("%s: %s. Trying again in %g s.", what, _short(error), seconds)
+            time.sleep(seconds)
+            wait = min(_LONGEST_WAIT, wait * 2)
+    raise AssertionError("unreachable")
+
+
+def _short(error: Exception) -> str:
+    return without_tokens(" ".join(str(error).split())[:160] or type(error).__name__)

@@ -1,0 +1,277 @@
+"""What of a run's folder is published: a model for everybody, and nothing of the machine that made it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from ..data.files import nearest_sibling
+from ..errors import UserError
+from ..tasks.pair_processing import TARGET_FOLDER
+from ..training.checkpoints import checkpoints
+from ..training.record import RESULT_NAME, read_record
+from .cleaning import clean_record, clean_settings
+from .destination import HubFile
+
+LARGEST = 50 * 10**9  # bytes; the Hub takes no larger file
+CARD = "README.md"
+CONFIG = "config.json"
+
+WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
+_SETTINGS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "series_config.json",
+)
+_TOKENS = (
+    *("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json", "chat_template.jinja"),
+    *("*.spm", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "target_vocab.json"),
+)
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.joblib", "*.h5", "*.msgpack", "*.npz")
+_REASONS = {
+    "predictions*.parquet": "has texts of the dataset",
+    "attention.json": "has texts of the dataset",
+    "*.png": "may show the dataset",
+    "checkpoint-*": "is for going on with the training",
+    "*.log": "tells of this machine",
+    "metrics.json": "belongs to predictions",
+}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is published, and what stays.
+
+    Attributes:
+        files: as they will stand in the repository.
+        left: paths in the folder that are not published, each with the reason.
+        record: the result record as it is published; None for a folder that no run of the toolkit left.
+    """
+
+    files: list[HubFile]
+    left: dict[str, str]
+    record: Mapping[str, Any] | None
+
+
+def model_contents(folder: Path, include: Sequence[str] = ()) -> Contents:
+    """The model in `folder`: weights, configuration, tokenizer, code, and the record of its run; without a card.
+
+    Args:
+        include: patterns of further files, such as `predictions_*.parquet`.
+
+    Raises:
+        UserError: the folder holds no finished model in safetensors, or something that the Hub does not take.
+    """
+    config = check_model_folder(folder)
+    check_weights(folder)
+    files = code_files(folder, config)
+    files += [model_file(path, folder, config) for path in matching(folder, (*WEIGHTS, *processing()))]
+    return finished(folder, files, include)
+
+
+def processing() -> list[str]:
+    """Patterns of the configuration, and of what makes inputs of texts, images and series."""
+    return [*_SETTINGS, *_TOKENS, *(f"{TARGET_FOLDER}/{name}" for name in (*_SETTINGS, *_TOKENS))]
+
+
+def finished(folder: Path, files: list[HubFile], include: Sequence[str]) -> Contents:
+    """The files of a model together with what was asked for beside them and the cleaned record of the run."""
+    own = {file.path for file in files}
+    for path in matching(folder, include):
+        name = path.relative_to(folder).as_posix()
+        if any(fnmatch(path.name, pattern) for pattern in PICKLES):
+            raise UserError(f"--include asks for {name!r}, which is a pickle: loading one can run anything.")
+        if name not in (*own, RESULT_NAME):
+            files.append(HubFile(name, path, "asked for"))
+    record = read_record(folder)
+    if record is not None:
+        record = published_record(record, {file.path for file in files})
+        files.append(HubFile(RESULT_NAME, as_json(record, indent=1), "without paths of this machine"))
+    files.sort(key=lambda file: file.path)
+    for file in files:
+        if file.size > LARGEST:
+            raise UserError(
+                f"The file {file.path!r} has {file.size / 1e9:.1f} GB, and the Hub takes none above "
+                f"{LARGEST / 1e9:.0f} GB. Save the model in parts: model.save_pretrained(folder, max_shard_size='5GB')."
+            )
+    return Contents(files, dict(_left(folder, {file.path for file in files})), record)
+
+
+def published_record(record: Mapping[str, Any], published: set[str]) -> dict[str, Any]:
+    """A result record without what it says of the machine, and without files that are not published with it."""
+    cleaned = clean_record(record)
+    kept = {split: name for split, name in (record.get("predictions") or {}).items() if name in published}
+    cleaned["predictions"] = kept
+    if cleaned.get("attention") not in published:
+        cleaned["attention"] = None
+    cleaned.pop("folder", None)
+    return cleaned
+
+
+def check_model_folder(folder: Path) -> dict[str, Any]:
+    """The configuration of the model in `folder`.
+
+    Raises:
+        UserError: there is no such folder, no configuration in it, or the run in it did not finish.
+    """
+    name = str(folder)
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise UserError(f"The folder {name!r} {what}.{nearest_sibling(folder)} Give the folder that holds config.json.")
+    record = read_record(folder)
+    if record is not None and record.get("status") != "completed":
+        raise UserError(
+            f"The run in {name!r} did not finish ({record.get('error') or 'no reason is recorded'}), so there is no "
+            "model to publish. Run it again, with --resume_from_checkpoint where it left checkpoints."
+        )
+    if record is None and checkpoints(folder):
+        raise UserError(
+            f"The run in {name!r} is not finished: there are checkpoints and no result.json. Go on with the command "
+            "that started it and --resume_from_checkpoint, or give the folder of a checkpoint to publish that."
+        )
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except OSError as error:
+        report = (folder / "results.jsonl").exists()
+        hint = " It is a comparison: say --repo_type dataset or --repo_type space." if report else ""
+        raise UserError(f"The folder {name!r} has no readable config.json, so it is no model folder.{hint}") from error
+    except ValueError as error:
+        raise UserError(f"{str(folder / CONFIG)!r} is not valid JSON: {error}.") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise UserError(f"The config.json in {name!r} names no model_type, so nothing could load the model.")
+    return config
+
+
+def check_weights(folder: Path) -> None:
+    """See that the weights are there, whole, and in safetensors.
+
+    Raises:
+        UserError: they are not.
+    """
+    from ..training.checkpoints import is_whole_safetensors
+
+    found = list(matching(folder, WEIGHTS[:2]))
+    if not found:
+        pickled = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+        if pickled:
+            raise UserError(
+                f"The weights in {str(folder)!r} are pickled ({pickled[0]}), and loading a pickle can run anything, so "
+                "they are not published. Save them as safetensors where you trust them: "
+                "model.save_pretrained(folder), with transformers 5."
+            )
+        raise UserError(f"The folder {str(folder)!r} has no model.safetensors: there are no weights to publish.")
+    index = folder / WEIGHTS[2]
+    if index.is_file():
+        parts = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        if missing := [part for part in parts if not (folder / part).is_file()]:
+            raise UserError(
+                f"The weights in {str(folder)!r} are not complete: {missing[0]} is missing, one of {len(parts)} parts."
+            )
+    for path in found:
+        if path.stat().st_size <= LARGEST and not is_whole_safetensors(path):
+            raise UserError(f"The file {str(path)!r} is damaged: its size is not what its header says.")
+
+
+def code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
+    """The files behind `auto_map`, with all that they import of each other.
+
+    A family of the toolkit has its `auto_map` completed in place, so that every head of it can be loaded, and code that
+    the folder lacks comes from the toolkit.
+
+    Raises:
+        UserError: code that is named and neither in the folder nor in the toolkit.
+    """
+    import tl_toolkit.models as models
+
+    family = next((one for one in models.FAMILIES if one.model_type == config["model_type"]), None)
+    if family is not None:
+        config["auto_map"] = dict(family.auto_classes)
+    references = _references(config.get("auto_map"))
+    for name in ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json"):
+        if (folder / name).is_file():
+            references += _references(json.loads((folder / name).read_text(encoding="utf-8")).get("auto_map"))
+    home = Path(models.__file__).parent if family is not None else None
+    files: dict[str, HubFile] = {}
+    waiting = [reference.partition(".")[0] for reference in references if "--" not in reference]
+    while waiting:
+        name = f"{waiting.pop()}.py"
+        if name in files:
+            continue
+        path = folder / name
+        if not path.is_file() and home is not None:
+            path = home / name
+        if not path.is_file():
+            raise UserError(
+                f"The config.json in {str(folder)!r} names code that is not there, {name!r}, so the model could not be "
+                "loaded elsewhere."
+            )
+        files[name] = HubFile(name, path)
+        text = path.read_text(encoding="utf-8")
+        waiting += re.findall(r"^\s*from\s+\.(\w+)\s+import\b", text, flags=re.MULTILINE)
+    return list(files.values())
+
+
+def _references(auto_map: dict[str, Any] | None) -> list[str]:
+    """`file.Class` of every entry; a tokenizer has two."""
+    values = [one for value in (auto_map or {}).values() for one in (value if isinstance(value, list) else [value])]
+    return [value for value in values if value]
+
+
+def as_json(content: Any, indent: int = 2) -> bytes:
+    """JSON as the toolkit and transformers write it."""
+    return (json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def is_obsolete(path: str) -> bool:
+    """Whether a file in a repository would be taken for a part of the model that is published over it."""
+    names = (*WEIGHTS, "adapter_model.*", "adapter_config.json", "pytorch_model*", *_SETTINGS, *_TOKENS)
+    name = path.removeprefix(f"{TARGET_FOLDER}/")
+    return "/" not in name and any(fnmatch(name, pattern) for pattern in names)
+
+
+def model_file(path: Path, folder: Path, config: dict[str, Any]) -> HubFile:
+    """A file of a model as it is published: settings lose what they say of this machine."""
+    name = path.relative_to(folder).as_posix()
+    file = HubFile(name, path)
+    if name == CONFIG:
+        content = path.read_bytes()
+        if json.loads(content) != config:
+            content = as_json(config)
+        return replace(file, content=clean_settings(content))
+    if path.name in _SETTINGS:
+        return replace(file, content=clean_settings(path.read_bytes()))
+    return file
+
+
+def matching(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
+    """The files of `folder` that one of the patterns stands for, each once."""
+    seen = set()
+    for pattern in patterns:
+        for path in sorted(folder.glob(pattern)):
+            if path.is_file() and path not in seen:
+                seen.add(path)
+                yield path
+
+
+def _left(folder: Path, published: set[str]) -> Iterator[tuple[str, str]]:
+    """What stays, folders as one."""
+    for path in sorted(folder.iterdir()):
+        name = path.name
+        if path.is_dir():
+            inside = {one.relative_to(folder).as_posix() for one in path.rglob("*") if one.is_file()}
+            if not inside - published:
+                continue
+        elif name in published or name == CARD:
+            continue
+        pickle = any(fnmatch(name, pattern) for pattern in PICKLES)
+        reason = next((why for pattern, why in _REASONS.items() if fnmatch(name, pattern)), None)
+        yield name, "is a pickle" if pickle else reason or "is no part of a model"

@@ -1,0 +1,133 @@
+"""One publication: the folder of a run becomes a repository on the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .adapters import adapter_contents, base_of, has_adapter
+from .arguments import PublishRequest
+from .cleaning import check_private
+from .connection import connect, retrying
+from .contents import CARD, Contents, check_model_folder, is_obsolete, model_contents
+from .destination import HubFile
+from .failures import HubError
+from .transfer import Outcome, full_name, upload
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+
+def publish(request: PublishRequest, api: HfApi | None = None, say: Callable[[str], None] = print) -> Outcome | None:
+    """Publish what was asked for; with `dry_run` only list it, and return None.
+
+    Args:
+        api: the Hub; by default that of HF_ENDPOINT, with the token of HF_TOKEN or of `hf auth login`.
+        say: called with what there is to read.
+
+    Raises:
+        UserError: the folder holds nothing that can be published, or something private.
+        HubError: the Hub does not take it; it stands as it was.
+    """
+    asked, destination = request.publish, request.destination
+    if asked.dry_run:
+        contents, _ = _contents(request, destination.repo_id, None)
+        check_private(contents.files)
+        for line in listing(contents, request):
+            say(line)
+        return None
+    check_model_folder(request.folder)  # before anybody is asked
+    api = connect(asked.timeout) if api is None else api
+    destination = replace(destination, repo_id=full_name(api, destination, request.command))
+    contents, base = _contents(request, destination.repo_id, api)
+    check_private(contents.files)
+    if base is not None:
+        _check_base(api, base, request)
+    say(f"{len(contents.files)} files, {_bytes(sum(file.size for file in contents.files))}, for {destination.repo_id}")
+    name = (contents.record or {}).get("name") or request.folder.resolve().name
+    message = asked.commit_message or f"Publish {name}"
+    outcome = upload(api, contents.files, destination, message, obsolete=is_obsolete, command=request.command)
+    for line in report(outcome):
+        say(line)
+    return outcome
+
+
+def listing(contents: Contents, request: PublishRequest) -> list[str]:
+    """What a dry run says: every file with its size, what stays, and what would be done."""
+    destination = request.destination
+    width = max(len(file.path) for file in contents.files)
+    lines = [f"{file.path:{width}}  {_bytes(file.size):>9}  {file.note}".rstrip() for file in contents.files]
+    if contents.left:
+        lines += ["", "Not published:", *(f"{name:{width}}  {why}" for name, why in contents.left.items())]
+    total = _bytes(sum(file.size for file in contents.files))
+    how = "proposed as a pull request to" if destination.create_pr else "committed to"
+    kind = "a private" if destination.private else "the"
+    lines += [
+        "",
+        f"{len(contents.files)} files, {total}, would be {how} {destination.branch} of {kind} {destination.repo_type} "
+        f"{destination.repo_id}, but for those that are there already. Nothing was sent.",
+    ]
+    return lines
+
+
+def report(outcome: Outcome) -> list[str]:
+    """What was done, in a few lines."""
+    if outcome.commit is None:
+        there = len(outcome.unchanged)
+        return [f"Nothing has changed: all {there} files are there already, and no commit was made.", outcome.url]
+    lines = [f"{len(outcome.sent)} files are new or have changed, {len(outcome.unchanged)} were there already."]
+    if outcome.removed:
+        lines.append(f"Removed, since they belonged to the model before: {', '.join(outcome.removed)}.")
+    return [*lines, f"Commit {outcome.commit[:12]}", outcome.url]
+
+
+def _contents(request: PublishRequest, repo_id: str, api: HfApi | None) -> tuple[Contents, str | None]:
+    """What is published, card included, and the model on the Hub that it needs."""
+    asked, folder = request.publish, request.folder
+    base = None
+    if has_adapter(folder) and not asked.merge:
+        base, revision = base_of(folder, request.card.base_model)
+        contents = adapter_contents(folder, base, revision, asked.include)
+    else:
+        contents = model_contents(folder, asked.include)
+    contents.files.extend(_card(request, repo_id, base is not None, api))
+    contents.files.sort(key=lambda file: file.path)
+    return contents, base
+
+
+def _card(request: PublishRequest, repo_id: str, adapter: bool, api: HfApi | None) -> list[HubFile]:
+    """The card that the toolkit writes, or the one that somebody has put there instead."""
+    from .card import card_files
+    from .markdown import is_generated
+
+    own = request.folder / CARD
+    if own.is_file() and not is_generated(own.read_text(encoding="utf-8", errors="replace")):
+        return [HubFile(CARD, own, "your own")]
+    return card_files(request.folder, repo_id, request.card, adapter=adapter, api=api)
+
+
+def _check_base(api: HfApi, base: str, request: PublishRequest) -> None:
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    def exists() -> Any:
+        try:
+            return api.model_info(base)
+        except RepositoryNotFoundError:
+            return None
+
+    if retrying(exists, f"Looking for the base model {base!r} failed", request.command) is None:
+        raise HubError(
+            f"The adapter in {str(request.folder)!r} belongs to {base!r}, and there is no such model on the Hub, or "
+            "the token may not see it. Publish that model first and name it by --base_model user/name, or publish the "
+            "two as one with --merge."
+        )
+
+
+def _bytes(size: float) -> str:
+    """A size for reading: 812 B, 6.2 kB, 90.9 MB."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
