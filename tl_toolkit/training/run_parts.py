@@ -49,6 +49,7 @@ def opening(
         "model": {
             "model_type": model.config.model_type,
             "model_name_or_path": asked.model_name_or_path,
+            "revision": getattr(model.config, "_commit_hash", None),  # of a checkpoint of the Hub
             "class": type(model).__name__,
             "tokenizer": asked.tokenizer_name or ("word" if asked.model_type else None),
             "vocab_size": len(tokenizer) if tokenizer is not None else None,

@@ -1,0 +1,170 @@
+"""Where a model comes from: the model it started from, the data of all its trainings, their licence and languages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..training.record import read_record
+from .card_arguments import HUB_ID, CardArguments
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+logger = logging.getLogger(__name__)
+
+Record = Mapping[str, Any]
+
+BUILT_IN_LANGUAGES = {"dates": ["en", "hi"], "digits": ["en"], "pydocs": ["en"], "pytokens": ["code"]}
+"""What the built-in datasets of texts are written in."""
+_MOST_STAGES = 8
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is known of a model's origin; what is not known is empty.
+
+    Attributes:
+        base_model: the Hub id of the checkpoint that the first training started from.
+        base_revision: its commit.
+        base_is_local: it started from a model that is on no Hub, as far as is known.
+        stages: records of the trainings before this one, the latest first.
+        datasets: Hub ids of all that it was trained on.
+        languages: codes.
+        license: that of the base model, unless one was given.
+    """
+
+    base_model: str | None
+    base_revision: str | None
+    base_is_local: bool
+    stages: Sequence[Record]
+    datasets: Sequence[str]
+    languages: Sequence[str]
+    license: str | None
+
+
+def provenance(record: Record, arguments: CardArguments, api: HfApi | None = None) -> Provenance:
+    """Follow a run back to the checkpoint it started from.
+
+    Folders of earlier trainings are followed as far as they are still there. A name counts as a Hub id where the
+    record has its commit or the Hub's cache its files, since a folder of this machine may look like one.
+
+    Args:
+        api: where the cards of base models and datasets are read; None for what is in the cache.
+    """
+    stages: list[Record] = []
+    name, revision = _start(record)
+    while name is not None and (own := _own_record(name)) is not None and len(stages) < _MOST_STAGES:
+        stages.append(own)
+        name, revision = _start(own)
+    base, card = _base(name, revision, api)
+    if arguments.base_model is not None:
+        base, card = arguments.base_model, _hub_card(arguments.base_model, "model", None, api)
+        revision = None
+    every = [record, *stages]
+    return Provenance(
+        base_model=base,
+        base_revision=revision if base is not None else None,
+        base_is_local=base is None and (name is not None or bool(stages)),
+        stages=stages,
+        datasets=list(dict.fromkeys(data for one in every if (data := hub_dataset(one)) is not None)),
+        languages=arguments.languages or _languages(record, api),
+        license=arguments.license or _text(card.get("license")),
+    )
+
+
+def hub_dataset(record: Record) -> str | None:
+    """The Hub id of the data of a run; None for data of another place, or where the record does not tell its commit."""
+    dataset = record.get("dataset") or {}
+    name = str(dataset.get("name") or "")
+    return name if dataset.get("revision") and HUB_ID.fullmatch(name) else None
+
+
+def _start(record: Record) -> tuple[str | None, str | None]:
+    """What the run started from, as it was named, and its commit."""
+    members = record.get("members")
+    if members:  # an ensemble: of two classifiers that were trained alike
+        record = _own_record(str(members[0].get("model_name_or_path"))) or {}
+    model = record.get("model") or {}
+    return model.get("model_name_or_path"), model.get("revision")
+
+
+def _own_record(name: str) -> Record | None:
+    folder = Path(name).expanduser()
+    return read_record(folder) if folder.is_dir() else None
+
+
+def _base(name: str | None, revision: str | None, api: HfApi | None) -> tuple[str | None, Record]:
+    """The Hub id of a checkpoint and the metadata of its card, as far as they are known."""
+    from ..data.builtin_models import BUILTIN_MODELS, builtin_model_path
+    from ..errors import UserError
+
+    if name is None:
+        return None, {}
+    if name in BUILTIN_MODELS:
+        try:
+            return BUILTIN_MODELS[name].source, _folder_card(builtin_model_path(name))
+        except UserError:  # the package is gone since
+            return BUILTIN_MODELS[name].source, {}
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return None, _folder_card(folder)
+    if HUB_ID.fullmatch(name) and (revision or _is_cached(name)):
+        return name, _hub_card(name, "model", revision, api)
+    return None, {}
+
+
+def _is_cached(name: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(name, "config.json"), str)
+
+
+def _languages(record: Record, api: HfApi | None) -> list[str]:
+    """Those that were asked for, or that the card of the dataset names."""
+    arguments, dataset = record.get("arguments") or {}, record.get("dataset") or {}
+    asked = [arguments.get("source_lang"), arguments.get("target_lang")]
+    if codes := [code for lang in asked if lang and len(code := str(lang).replace("-", "_").split("_")[0]) in (2, 3)]:
+        return list(dict.fromkeys(codes))
+    name = str(dataset.get("name") or "")
+    if name.startswith("builtin:"):
+        return BUILT_IN_LANGUAGES.get(name.split(":")[1], [])
+    if hub_dataset(record):
+        card = _hub_card(name, "dataset", dataset.get("revision"), api)
+    else:
+        card = _folder_card(Path(name).expanduser()) if name else {}
+    found = card.get("language") or []
+    return [str(code) for code in ([found] if isinstance(found, str) else found) if code]
+
+
+def _folder_card(folder: Path) -> Record:
+    """The metadata of a README.md, empty where there is none that can be read."""
+    from huggingface_hub import metadata_load
+
+    try:
+        return metadata_load(folder / "README.md") or {}
+    except Exception:  # noqa: BLE001  no file, no YAML, or a card that somebody else got wrong
+        return {}
+
+
+def _hub_card(name: str, repo_type: str, revision: str | None, api: HfApi | None) -> Record:
+    """The metadata of a card on the Hub, empty where it cannot be had: a card is written without it as well."""
+    from huggingface_hub import hf_hub_download
+
+    options: dict[str, Any] = {"repo_type": repo_type, "revision": revision}
+    try:
+        if api is not None:
+            path = api.hf_hub_download(name, "README.md", **options)
+        else:
+            path = hf_hub_download(name, "README.md", local_files_only=True, **options)
+    except Exception as error:  # noqa: BLE001  gated, deleted, offline, without a card, …
+        logger.debug("The card of %s was not read: %s", name, type(error).__name__)
+        return {}
+    return _folder_card(Path(path).parent)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
