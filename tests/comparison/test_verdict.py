@@ -34,7 +34,7 @@ def test_transfer_ahead_everywhere(tmp_path, comparison):
     )
     numbers, cost, worth = (text.replace(show.SPACE, " ") for text in verdict.sentences)
     first = rounds[0]
-    scores = [100 * cell.test["accuracy"].mean for cell in (first.transfer, first.scratch)]
+    scores = [100 * cell.test["accuracy"].mean for cell in (first.second, first.first)]
     assert numbers.startswith(
         f"With 100 labels, minilm reaches {scores[0]:.1f} % accuracy on the test rows against {scores[1]:.1f} % for "
         f"bilstm-attention (from scratch), both picked on validation rows: {100 * first.difference:.1f} points more "
@@ -140,7 +140,7 @@ def test_less_can_be_better(tmp_path, make_record, write_lines):
             )  # fmt: skip
     write_lines(tmp_path, records)
     verdict, (contest,) = judge(tmp_path, Goal("mse", greater_is_better=False))
-    assert (contest.scratch.entry, contest.outcome) == ("lstm", "transfer")
+    assert (contest.first.entry, contest.outcome) == ("lstm", "transfer")
     assert verdict.sentences[0].startswith(
         "With 100 labels, minilm reaches a mean squared error of 0.420 on the test rows against 0.920 for lstm "
         "(from scratch), both picked on validation rows: 0.500 less (less is better) (95"

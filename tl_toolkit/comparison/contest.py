@@ -21,16 +21,6 @@ class Contest(Pair):
     """The picked entries of two kinds at one budget; `first` is of the kind that transfers less."""
 
     @property
-    def scratch(self) -> Cell:
-        """The first side: from scratch, or the recurrent model against the transformer."""
-        return self.first
-
-    @property
-    def transfer(self) -> Cell:
-        """The second side, the one that transfers (more)."""
-        return self.second
-
-    @property
     def winner(self) -> Cell | None:
         """The side that is ahead beyond the noise; None when nothing shows that either is."""
         return {"first": self.first, "second": self.second, "none": None}[self.better]

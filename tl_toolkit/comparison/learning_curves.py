@@ -92,11 +92,12 @@ def _curves(
                 axes.plot([place_of, place_of], ends_of, color=colour(position), linewidth=1.1, alpha=0.6)
         axes.plot(x, y, **line_style(position, line[0].transfer))
         ends.append((float(x[-1]), float(y[-1]), entry, colour(position)))
-    if constant:
-        x = np.array([place[baseline.budget] for baseline in constant])
-        y = np.array([baseline.test[goal.metric].mean for baseline in constant]) * scale
+    for line_name in dict.fromkeys(baseline.line_name for baseline in constant):
+        least = [baseline for baseline in constant if baseline.line_name == line_name]
+        x = np.array([place[baseline.budget] for baseline in least])
+        y = np.array([baseline.test[goal.metric].mean for baseline in least]) * scale
         axes.plot(x, y, **BASELINE_STYLE)
-        ends.append((float(x[-1]), float(y[-1]), constant[0].line_name, MUTED))
+        ends.append((float(x[-1]), float(y[-1]), line_name, MUTED))
     ticks = [place[budget] for budget in budgets]
     names = [show.budget(b, None if np.isfinite(b) else round(place[b])) for b in budgets]
     axes.set_xticks(ticks, names)

@@ -78,7 +78,7 @@ def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = ""
         "narrow_curves": Markup(narrow),
         "key": look,
         "transfer_key": [told for told, entry in zip(look, entries, strict=True) if entry in moved],
-        "constant": constant[0].what if constant else None,
+        "constant": show.joined(list(dict.fromkeys(least.what for least in constant)), "or") if constant else None,
         "constant_source": _source(constant),
         "one_budget": len({cell.budget for cell in cells}) == 1,
         "metrics": [show.metric_heading(metric) for metric in metrics_of(cells, goal)],
@@ -118,4 +118,6 @@ def _source(constant: Sequence[Baseline]) -> str:
     """From which labels the answers of the baselines are known."""
     if any(baseline.from_test for baseline in constant):
         return "the test labels, since records of these runs do not tell it of their training labels"
+    if any(baseline.rows is None for baseline in constant):  # forecasts
+        return "what was observed before each window"
     return "the training labels"
