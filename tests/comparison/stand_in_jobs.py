@@ -5,13 +5,26 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tl_toolkit.comparison.execution import Executor
 from tl_toolkit.comparison.jobs import Job
 from tl_toolkit.comparison.launch import Launch
 from tl_toolkit.training.record import RESULT_NAME, read_record, write_json
+
+
+def work(executor: Executor, jobs: Sequence[StandIn], output_dir: Path) -> dict[str, dict[str, Any]]:
+    """The records of `jobs`, begun in their order as soon as there is room and what they need is there."""
+    waiting, records = list(jobs), {}
+    while len(records) < len(jobs):
+        made = {f"runs/{title}" for title in records}
+        while waiting and made.issuperset(waiting[0].needs) and executor.has_room(waiting[0]):
+            executor.begin(waiting.pop(0), output_dir)
+        records |= {job.title: record for job, record in executor.finished(1.0)}
+    return records
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,7 @@ class StandIn(Job):
         seen = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}
         here = {"process": os.getpid(), "began": time.time(), **seen}
         (folder / "process.txt").write_text(str(os.getpid()))
+        assert all((output_dir / need / "weights.bin").stat().st_size == 2018 for need in self.after)
         if self.ends.startswith("SIG"):
             os.kill(os.getpid(), signal.Signals[self.ends])
         if self.ends == "out of memory":
@@ -65,7 +79,7 @@ class StandIn(Job):
                 assert time.monotonic() < deadline, "the other one is not at work at the same time"
                 time.sleep(0.01)
         (folder / "weights.bin").write_bytes(b"\x00\x01" * 1009)
-        return {"schema_version": 1, "status": "completed", "error": None, **here}
+        return {"schema_version": 1, "status": "completed", "error": None, "folder": str(folder), **here}
 
     def _left(self, output_dir: Path) -> dict[str, Any]:
         return {"schema_version": 1, "metrics": {}}

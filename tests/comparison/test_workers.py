@@ -31,14 +31,10 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 
 def work(workers: Workers, jobs: Sequence[Any], output_dir: Path) -> dict[str, dict[str, Any]]:
-    """The records of `jobs`, begun in their order as soon as there is room."""
-    waiting, records = list(jobs), {}
+    from stand_in_jobs import work
+
     with workers:
-        while len(records) < len(jobs):
-            while waiting and workers.has_room(waiting[0]):
-                workers.begin(waiting.pop(0), output_dir)
-            records |= {job.title: record for job, record in workers.finished(1.0)}
-    return records
+        return work(workers, jobs, output_dir)
 
 
 def test_whatever_ends_a_job_is_recorded_and_the_others_are_made(stand_in: Callable, tmp_path: Path) -> None:

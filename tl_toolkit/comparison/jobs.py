@@ -21,6 +21,7 @@ from .launch import Launch
 from .launching import through
 from .stages import FOLDER as STAGES
 from .stages import Stage
+from .trackers import TENSORBOARD, tracked
 
 if TYPE_CHECKING:
     from ..training.arguments import DataArguments
@@ -297,7 +298,8 @@ def jobs_of(grid: Grid, output_dir: Path) -> list[Job]:
 def _pretrain(stage: Stage, output_dir: Path) -> dict[str, Any]:
     from ..training.pretrain import pretrain
 
-    return pretrain(stage.arguments(output_dir))
+    with tracked(output_dir / stage.folder, goes_on=True):
+        return pretrain(stage.arguments(output_dir))
 
 
 def missing(jobs: Sequence[Job], made: Container[str]) -> list[Job]:
@@ -332,7 +334,7 @@ def _tidy(folder: Path, keep_model: bool) -> None:
     for path in folder.iterdir():
         temporary = path.name.startswith(".")  # left by a run that was killed while it wrote
         if path.is_dir():
-            if temporary or path.name.startswith("checkpoint-") or not keep_model:
+            if temporary or path.name.startswith("checkpoint-") or not (keep_model or path.name == TENSORBOARD):
                 shutil.rmtree(path)
         elif temporary or not keep_model and path.suffix != ".parquet" and path.name not in _KEPT:
             path.unlink()

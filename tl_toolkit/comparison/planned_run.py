@@ -20,6 +20,7 @@ from .launching import through
 from .records import folder_name
 from .search import Search, with_values
 from .stages import with_folders
+from .trackers import tracked
 
 RUNS, SEARCHES = "runs", "searches"
 
@@ -113,7 +114,8 @@ class PlannedRun:
         """
         quiet = {"disable_tqdm": True, "log_level": "error", "save_only_model": True}
         budget = {"max_train_tokens": self.token_budget} if self.language_model else self.budget
-        own = {"name": self.entry, **budget, "seed": self.seed}
+        run_name = (folder or self.folder).removeprefix(f"{RUNS}/")  # what trackers call it
+        own = {"name": self.entry, "run_name": run_name, **budget, "seed": self.seed}
         place = {"output_dir": str(output_dir / (folder or self.folder)), "overwrite_output_dir": True}
         settings = with_folders(self.settings, output_dir)
         return typed({**quiet, **settings, **own, **place}, self.language_model, f"the entry {self.entry!r}")
@@ -145,13 +147,12 @@ class PlannedRun:
 
 def _make(planned: PlannedRun, output_dir: Path, folder: str | None) -> dict[str, Any]:
     """One of the processes of a run, or the only one."""
-    if planned.language_model:
-        from ..training.pretrain import pretrain
-
-        return pretrain(planned.arguments(output_dir, folder))  # type: ignore[arg-type]
+    from ..training.pretrain import pretrain
     from ..training.run import run
 
-    return run(planned.arguments(output_dir, folder))  # type: ignore[arg-type]
+    arguments = planned.arguments(output_dir, folder)
+    with tracked(Path(arguments.run.output_dir)):
+        return pretrain(arguments) if planned.language_model else run(arguments)  # type: ignore[arg-type]
 
 
 def typed(settings: Mapping[str, Any], language_model: bool, where: str) -> Arguments | PretrainArguments:

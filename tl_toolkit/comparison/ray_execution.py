@@ -54,11 +54,10 @@ class RayTasks:
                 self.ray.init(
                     self.address or "local", log_to_driver=False, configure_logging=False, include_dashboard=False
                 )
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                said = " ".join(str(error).split())
-                raise UserError(
-                    f"The Ray cluster at {self.address!r} (--ray_address) cannot be used: {said}"
-                ) from error
+            except Exception as error:  # Ray raises whatever its parts have raised
+                what = f"The Ray cluster at {self.address!r} (--ray_address) cannot be used"
+                what = what if self.address else "Ray cannot be started here"
+                raise UserError(f"{what}: {' '.join(str(error).split())}") from error
             self._started = True
         return self
 
