@@ -51,14 +51,14 @@ def main() -> None:
                 executor=make_executor(arguments.executor, arguments.parallel_runs, arguments.ray_address, lock),
                 say=functools.partial(print, flush=True),
                 live=sys.stdout if sys.stdout.isatty() else None,
-                report=lambda: write_report(output_dir, grid.title),
+                report=lambda: write_report(output_dir, grid.title, arguments.report_texts),
             )
         except KeyboardInterrupt:
             made = count_results(output_dir)
             raise KeyboardInterrupt(f"{made} of {len(grid.runs)} runs are made.") from None
         finally:  # also when it was interrupted: what has been compared so far is worth reading
             if (output_dir / "results.jsonl").exists():
-                report = write_report(output_dir, grid.title)
+                report = write_report(output_dir, grid.title, arguments.report_texts)
     print(f"\n{(output_dir / 'report.md').read_text(encoding='utf-8').split('##')[0].strip()}\n")
     if failed:
         print(f"{failed} runs failed; the report names them. --retry_failed repeats them.")

@@ -195,5 +195,8 @@ def test_what_cannot_be_read_is_named(tmp_path, run, write_lines):
 def test_the_flags():
     asked = parse_compare_arguments(["--from_results", "a", "b", "--output_dir", "c", "--title", "T"])
     assert asked == FromResults(["a", "b"], "c", "T")
+    assert parse_compare_arguments(["--no_report_texts", "--from_results", "a"]) == FromResults(
+        ["a"], None, None, False
+    )
     with pytest.raises(UserError, match="not --seeds"):
         parse_compare_arguments(["--from_results", "a", "--seeds", "1"])

@@ -47,6 +47,9 @@ class CompareArguments:
             "merged into --output_dir if it is given."
         },
     )
+    report_texts: bool = field(
+        default=True, metadata={"help": "Quote rows of the dataset in the report; without, they are numbered only."}
+    )
     keep_models: bool = field(default=True, metadata={"help": "Keep each run's model folder, not its record alone."})
     retry_failed: bool = field(default=False, metadata={"help": "Repeat runs that are recorded as failed."})
     parallel_runs: int = field(
@@ -73,6 +76,7 @@ class ParsedComparison(NamedTuple):
     executor: str = "workers"
     ray_address: str | None = None
     dry_run: bool = False
+    report_texts: bool = True
 
 
 class FromResults(NamedTuple):
@@ -81,6 +85,7 @@ class FromResults(NamedTuple):
     folders: list[str]
     output_dir: str | None
     title: str | None
+    report_texts: bool = True
 
 
 def parse_compare_arguments(
@@ -104,11 +109,13 @@ def parse_compare_arguments(
         raise UserError(f"Unknown argument {unknown[0]!r}.{nearest(unknown[0], flags)} See --help for all of them.")
     given = vars(namespace)
     if (folders := given.pop("from_results", None)) is not None:
-        asked = FromResults(folders, given.pop("output_dir", None), given.pop("title", None))
+        asked = FromResults(
+            folders, given.pop("output_dir", None), given.pop("title", None), given.pop("report_texts", True)
+        )
         if given:
             raise UserError(
-                f"--from_results reports what is recorded and makes no run: beside it there can be --output_dir and "
-                f"--title, not --{next(iter(given))}."
+                "--from_results reports what is recorded and makes no run: beside it there can be --output_dir, "
+                f"--title and --no_report_texts, not --{next(iter(given))}."
             )
         return asked
     config = given.pop("config", None)
@@ -123,7 +130,8 @@ def parse_compare_arguments(
     output_dir = Path(given.pop("output_dir", None) or content.pop("output_dir", None) or "outputs/comparison")
     content.pop("output_dir", None)
     retry_failed = bool(given.pop("retry_failed", False))
-    how = {name: given.pop(name) for name in ("parallel_runs", "executor", "ray_address", "dry_run") if name in given}
+    flags_alone = ("parallel_runs", "executor", "ray_address", "dry_run", "report_texts")
+    how = {name: given.pop(name) for name in flags_alone if name in given}
     if how.get("executor") != "ray" and how.get("ray_address") is not None:
         raise UserError("--ray_address is for --executor ray: give both, or neither.")
     return ParsedComparison(make_grid(content, given, str(config)), output_dir, retry_failed, **how)
