@@ -59,7 +59,13 @@ def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[s
                 "recipes/accelerate/multi_gpu.yaml."
             )
         content = read_yaml(Path(file))
+        if (machines := int(content.get("num_machines") or 1)) > 1:
+            raise UserError(
+                f"The launch file {file!r} of {where} asks for {machines} machines, but a comparison starts processes on "
+                "one. Give one with num_machines: 1, or start the run on each machine with accelerate launch "
+                "recipes/finetune.py, and merge its record with --from_results."
+            )
         on_cpu = on_cpu or str(content.get("use_cpu")).lower() == "true"
         if gpus is None and not on_cpu:
-            gpus = int(content.get("num_processes") or 1) // int(content.get("num_machines") or 1)
+            gpus = int(content.get("num_processes") or 1)
     return Launch(0 if gpus is None and on_cpu else gpus, file, settings.get("cpus")), rest
