@@ -39,3 +39,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
             monkeypatch.setattr(constants, name, value)
         yield server
     assert not server.errors, server.errors[0]
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """The folder of a finished run of a tiny classifier."""
+    from run_folders import make_run_folder
+
+    return make_run_folder(tmp_path / "run")
