@@ -9,7 +9,7 @@ import pytest
 
 from tl_toolkit.comparison.cells import make_cells
 from tl_toolkit.comparison.predictions import PredictionReader, confusion_matrix, label_counts
-from tl_toolkit.comparison.records import folder_name, read_results, table
+from tl_toolkit.comparison.records import folder_name, panels, read_results, table
 from tl_toolkit.comparison.rerun import rerun
 from tl_toolkit.errors import UserError
 
@@ -60,6 +60,37 @@ def test_what_is_no_record_is_named_by_its_line(tmp_path, make_record, line, mes
 def test_a_missing_file_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match=r"results\.jsonl"):
         read(tmp_path)
+
+
+def test_runs_of_several_datasets_are_told_apart(tmp_path, make_record, write_lines):
+    imdb = make_record("lstm", 100, 1, 0.25, grid_dataset="imdb")
+    sst2 = make_record("lstm", 100, 1, 0.5, grid_dataset="sst2")
+    sst2["dataset"]["name"] = "../data/sst2"
+    early = {"schema_version": 1, "status": "failed", "entry": "gpt", "folder": "r", "arguments": {"dataset_name": "x"}}
+    early |= {"grid_dataset": "sst2"}
+    lost = {"schema_version": 1, "status": "failed", "entry": "gpt", "folder": "r", "error": "Killed."}
+    write_lines(tmp_path, [imdb, sst2, early, lost])
+    found = panels(read(tmp_path))
+    assert {name: [own.entry for own in runs] for name, runs in found.items()} == {
+        "imdb": ["lstm", "gpt"], "sst2": ["lstm", "gpt"],
+    }  # fmt: skip
+    assert found["imdb"][1].record.get("error") == "Killed."  # one that nothing is known of goes with the first
+
+
+def test_a_run_that_failed_early_goes_to_those_that_were_given_its_dataset(tmp_path, make_record, write_lines):
+    run = make_record("lstm", 100, 1, 0.25)
+    run["dataset"]["name"] = "stanfordnlp/imdb"
+    early = {"schema_version": 1, "status": "failed", "entry": "gpt", "folder": "r"}
+    early["arguments"] = {"dataset_name": "builtin:pydocs"}
+    write_lines(tmp_path, [early, run])
+    assert [len(runs) for runs in panels(read(tmp_path)).values()] == [2]
+
+
+def test_a_run_by_itself_is_called_as_it_calls_itself(tmp_path, make_record, write_lines):
+    record = make_record("lstm", 100, 1, 0.25)
+    del record["entry"], record["folder"]
+    write_lines(tmp_path, [record])
+    assert [(own.entry, own.folder) for own in read(tmp_path)] == [("lstm", ".")]
 
 
 def test_a_failed_run_that_knows_nothing_is_in_the_table_and_in_no_cell(tmp_path, make_record, write_lines):
@@ -160,3 +191,18 @@ def test_rerun_puts_what_runs_share_in_the_file_and_the_rest_in_flags(tmp_path, 
     )
     words = shlex.split(again.command.replace("\\\n", " "))
     assert words[words.index("--label_budget") + 1] == "500" and "\n" not in " ".join(words)
+
+
+def test_a_language_model_is_made_again_by_its_own_recipe(tmp_path, make_record, write_lines):
+    task = {"name": "causal-language-modeling", "main_metric": "bits_per_byte", "greater_is_better": False}
+    records = [
+        make_record("lm", None, 1, 0.25, task=task, folder=f"lm-{tokens}",
+                    arguments={"max_train_tokens": tokens, "seed": 1},
+                    budget={"label_budget": None, "token_budget": tokens, "train_labels": 0, "train_tokens": tokens})
+        for tokens in (700, 11_000)
+    ]  # fmt: skip
+    write_lines(tmp_path, records)
+    results = read(tmp_path)
+    assert [result.budget for result in results] == [700, 11_000]
+    command = rerun(results, results[0]).command
+    assert "recipes/pretrain.py" in command and "--max_train_tokens 700" in command
