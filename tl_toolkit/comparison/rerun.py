@@ -10,7 +10,7 @@ from typing import Any
 
 from .records import Result, folder_name
 
-VARYING = ("label_budget", "seed")
+VARYING = ("label_budget", "max_train_tokens", "seed")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Rerun:
 def rerun(results: Sequence[Result], shown: Result) -> Rerun:
     """What all runs of one entry, `results`, were given goes into the file, the rest of what `shown` was into flags.
 
-    The label budget, the seed and the output folder are always flags, because they are what one changes. The command
+    The budget, the seed and the output folder are always flags, because they are what one changes. The command
     is broken into lines that a shell reads as one. Both texts are empty when it is not known what `shown` was given.
     """
     import yaml
@@ -42,7 +42,8 @@ def rerun(results: Sequence[Result], shown: Result) -> Rerun:
     flags = {name: value for name, value in asked.items() if name not in shared and value is not None}
     configuration = yaml.safe_dump(shared, sort_keys=False, allow_unicode=True, width=100) if shared else ""
     name = folder_name(shown.entry)
-    lines = [["accelerate", "launch", "recipes/finetune.py"], ["--config", f"{name}.yaml"], *_flags(flags)]
+    recipe = "pretrain" if str(shown.section("task").get("name")).endswith("language-modeling") else "finetune"
+    lines = [["accelerate", "launch", f"recipes/{recipe}.py"], ["--config", f"{name}.yaml"], *_flags(flags)]
     lines.append(["--output_dir", f"outputs/{name}"])
     return Rerun(f"{name}.yaml", configuration, " \\\n    ".join(map(shlex.join, lines)))
 
