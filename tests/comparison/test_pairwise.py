@@ -134,6 +134,24 @@ def test_a_cell_has_an_interval_over_its_rows(tmp_path, comparison):
     assert row_intervals(cells, "a metric without rows", reader) == {}
 
 
+def test_rows_that_all_depend_on_each_other_tell_nothing(tmp_path, make_record, write_lines, write_parquet):
+    """Five windows of seven steps that begin one after the other are one cluster."""
+    task = {"name": "forecasting", "problem_type": "forecasting", "main_metric": "mae", "greater_is_better": False}
+    records = []
+    for entry, error in (("lstm", 0.5), ("minilm", 0.25)):
+        metrics = {"test": {"mae": error}, "validation": {"mae": error}}
+        record = make_record(entry, 100, 1, 0.0, task=task, metrics=metrics)
+        columns = {"label": [[1.0] * 7] * 5, "prediction": [[1.0 + error] * 7] * 5}
+        write_parquet(tmp_path / record["folder"], {"row": np.arange(5), **columns})
+        records.append(record)
+    write_lines(tmp_path, records)
+    goal = Goal("mae", greater_is_better=False)
+    (pair,) = paired(tmp_path, goal)
+    assert pair.over_rows is None and pair.p_rows == 1 and pair.better == "none"
+    cells = [pair.first, pair.second]
+    assert row_intervals(cells, "mae", PredictionReader(tmp_path)) == {}
+
+
 def test_no_winner_where_nothing_differs(make_record, monkeypatch):
     """Entries that differ only in luck, of seeds or of rows: 80 verdicts on three kinds at two budgets.
 

@@ -147,10 +147,16 @@ def _alike(scored: dict[Name, ScoredRows | None]) -> list[list[Name]]:
 
 
 def _resampled(runs: Sequence[ScoredRows]) -> list[np.ndarray]:
-    """The scores (resamples,) of runs with the same rows, on the same resamples of them; see `RowBootstrap`."""
+    """The scores (resamples,) of runs with the same rows, on the same resamples of them; see `RowBootstrap`.
+
+    Undefined of a single row, or of rows that all depend on each other: they tell nothing of other rows.
+    """
     columns = np.concatenate([rows.quantities for rows in runs], axis=1)
     count = int(np.clip(MOST_WORK / (2 * columns.size), LEAST_RESAMPLES, RESAMPLES))
-    means = RowBootstrap(len(columns), runs[0].clusters, count).means(columns)
+    bootstrap = RowBootstrap(len(columns), runs[0].clusters, count)
+    if bootstrap.drawn < 2:
+        return [np.full(count, np.nan) for _ in runs]
+    means = bootstrap.means(columns)
     return [rows.metric.value(part) for rows, part in zip(runs, _cut(means, runs), strict=True)]
 
 
