@@ -195,12 +195,9 @@ def test_rerun_puts_what_runs_share_in_the_file_and_the_rest_in_flags(tmp_path, 
 
 def test_a_language_model_is_made_again_by_its_own_recipe(tmp_path, make_record, write_lines):
     task = {"name": "causal-language-modeling", "main_metric": "bits_per_byte", "greater_is_better": False}
-    records = [
-        make_record("lm", None, 1, 0.25, task=task, folder=f"lm-{tokens}",
-                    arguments={"max_train_tokens": tokens, "seed": 1},
-                    budget={"label_budget": None, "token_budget": tokens, "train_labels": 0, "train_tokens": tokens})
-        for tokens in (700, 11_000)
-    ]  # fmt: skip
+    changes = {"task": task, "arguments": {"max_train_tokens": 700, "seed": 1}}
+    budgets = [{"label_budget": None, "token_budget": tokens, "train_labels": 0} for tokens in (700, 11_000)]
+    records = [make_record("lm", None, 1, 0.25, **changes) | {"budget": budget} for budget in budgets]
     write_lines(tmp_path, records)
     results = read(tmp_path)
     assert [result.budget for result in results] == [700, 11_000]
