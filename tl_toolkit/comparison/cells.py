@@ -44,7 +44,8 @@ class Cell:
     """Completed runs of one entry at one budget, and what they reached and cost on average.
 
     `test` and `validation` map metric names to their spread over seeds; `costs` maps the names in `COSTS` to means,
-    None where unknown. Labels are counted per run; `train_labels` is the mean over seeds, rounded.
+    None where unknown. Labels are counted per run; `train_labels` is the mean over seeds, rounded; of
+    language models it counts the tokens that they read instead.
     """
 
     entry: str
@@ -82,6 +83,8 @@ def make_cells(results: Sequence[Result]) -> list[Cell]:
         return []
     runs = runs[runs["completed"]]
     numbers = {name: runs[name].to_numpy(dtype=float) for name in (*COSTS, "train_labels", "validation_labels")}
+    tokens = runs["train_tokens"].to_numpy(dtype=float)
+    numbers["train_labels"] = np.where(tokens > 0, tokens, numbers["train_labels"])
     splits = {split: _scores(runs, f"{split}.") for split in ("test", "validation")}
     cells = []
     for (entry, budget), places in runs.groupby(["entry", "budget"], sort=False).indices.items():

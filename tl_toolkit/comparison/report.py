@@ -16,6 +16,7 @@ from .palette import DARK_SERIES, SERIES
 from .records import UNKNOWN, Result, folder_name, panels, read_results
 from .report_pairs import effect_value
 from .report_panel import describe_panel
+from .wording import in_unit
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -88,6 +89,7 @@ def _environment(html: bool) -> Any:
         lstrip_blocks=True,
         finalize=visible if html else markdown_text,
     )
+    environment.filters["in_unit"] = in_unit
     environment.filters["shortened"] = lambda text: shortened(text, MOST_TEXT)
     environment.filters["effect"] = effect_value
     return environment

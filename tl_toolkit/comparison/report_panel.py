@@ -30,6 +30,7 @@ from .report_results import more_metrics, results_table
 from .report_tables import budget_tables, metrics_of
 from .uncertainty import row_intervals
 from .verdict import decide
+from .wording import unit_of
 
 SECTIONS = (
     ("contest", "From scratch against transfer", "rounds"),
@@ -70,6 +71,7 @@ def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = ""
         "prefix": prefix,
         "verdict": decide(cells, rounds, goal, reader, failed=len(failed), constant=constant),
         "summary": report_facts.summary(results, cells, entries, failed),
+        "unit": unit_of(results),
         "metric": show.metric_heading(goal.metric),
         "rounds": [describe_round(contest) for contest in rounds],
         "contests": describe_contests(rounds),

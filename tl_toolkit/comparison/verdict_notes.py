@@ -9,6 +9,7 @@ from . import formatting as show
 from .cells import Cell
 from .contest import Contest
 from .standings import budget_of
+from .wording import TOKENS, unit_of
 
 
 def label_note(cells: Sequence[Cell]) -> str:
@@ -19,6 +20,8 @@ def label_note(cells: Sequence[Cell]) -> str:
         train = sorted({cell.train_labels for cell in here if cell.train_labels is not None})
         chosen = sorted({cell.validation_labels for cell in here if cell.validation_labels is not None})
         parts.append(f"{_range(train)} + {_range(chosen)}")
+    if unit_of([cell.results[0] for cell in cells]) == TOKENS:
+        return f"Texts are all that a language model needs: budgets count the tokens that it reads.{_tuning(cells)}"
     return (
         f"Labels used by a run, for training + for choosing its checkpoint (validation): {show.joined(parts)}. "
         f"Both had to be paid for.{_tuning(cells)}"
