@@ -27,6 +27,14 @@ def work(executor: Executor, jobs: Sequence[StandIn], output_dir: Path) -> dict[
     return records
 
 
+def fails_in_the_second_process() -> dict[str, Any]:
+    """What is launched in two processes, of which the first would wait for ever."""
+    if os.environ["RANK"] == "1":
+        raise ArithmeticError("a defect of the second process")
+    time.sleep(1000)
+    return {}
+
+
 @dataclass(frozen=True)
 class StandIn(Job):
     """`ends` is a signal's name, or says what else happens; `asks` is how many GPUs it wants."""

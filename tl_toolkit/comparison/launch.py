@@ -61,8 +61,8 @@ def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[s
         content = read_yaml(Path(file))
         if (machines := int(content.get("num_machines") or 1)) > 1:
             raise UserError(
-                f"The launch file {file!r} of {where} asks for {machines} machines, but a comparison starts processes on "
-                "one. Give one with num_machines: 1, or start the run on each machine with accelerate launch "
+                f"The launch file {file!r} of {where} asks for {machines} machines, but a comparison starts processes "
+                "on one. Give one with num_machines: 1, or start the run on each machine with accelerate launch "
                 "recipes/finetune.py, and merge its record with --from_results."
             )
         on_cpu = on_cpu or str(content.get("use_cpu")).lower() == "true"
