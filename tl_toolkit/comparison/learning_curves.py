@@ -15,6 +15,7 @@ from .contest import Goal
 from .drawing import LONGEST_NAME, new_figure, page_svg, room, save, short, style, to_svg
 from .palette import BASELINE_DASH, INK, MUTED, SCRATCH_DASH, SURFACE, TRANSFER_DASH, colour, marker
 from .statistics import Interval
+from .wording import unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,7 +105,7 @@ def _curves(
     axes.set_xticks([], minor=True)
     axes.grid(axis="x", visible=False)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("training labels (logarithmic)")
+    axes.set_xlabel(f"training {unit_of([cell.results[0] for cell in cells])} (logarithmic)")
     axes.set_title(f"Test {show.metric_axis(goal.metric)}", loc="left", fontsize=10, color=MUTED)
     axes.margins(x=0.06, y=0.08)
     if not narrow:
