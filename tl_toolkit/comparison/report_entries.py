@@ -14,7 +14,7 @@ from .evidence import gather, mistakes_heading
 from .figures import scatter
 from .predictions import PredictionReader
 from .records import UNKNOWN, Result
-from .report_evidence import class_table
+from .report_evidence import ANSWERS_ARE_TEXTS, class_table
 from .rerun import rerun
 
 
@@ -58,6 +58,7 @@ def describe_entry(
             "seeds": cell.seeds,
             "first_seed": told.seed,
             "mistakes_heading": mistakes_heading(told),
+            "answers_are_texts": told.section("task").get("name") in ANSWERS_ARE_TEXTS,
             "scatter": "",
         }
         if evidence.numbers:
