@@ -37,7 +37,7 @@ _COMPARE_NOTHING = {"find_lr": "finetune.py", "evaluate_only": "pretrain.py"}
 # What decides which rows are tested, and what is asked of them.
 _SAME_FOR_ALL = frozenset(
     ["task", "dataset_name", "dataset_config_name", "dataset_revision", "label_column", "test_budget"]
-    + ["train_split_name", "validation_split_name", "test_split_name", "max_eval_tokens"]
+    + ["stream_rows", "train_split_name", "validation_split_name", "test_split_name", "max_eval_tokens"]
 )
 _SHARED_WITH_STAGES = ("use_cpu",)  # all else about a stage is said in its own place
 _DATASET = "{dataset}"

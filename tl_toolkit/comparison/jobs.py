@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _KEY_NAME = "stage.json"  # written before a stage begins, so that a killed one is known by its key, too
 _KEPT = (RESULT_NAME, "attention.json", "error.txt")  # what a report reads, beside the predictions
-_NAME_A_DATASET = ("dataset_name", "dataset_config_name", "dataset_revision")
+_NAME_A_DATASET = ("dataset_name", "dataset_config_name", "dataset_revision", "stream_rows")
 
 
 class Job(abc.ABC):

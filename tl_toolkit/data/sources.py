@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tl_toolkit.data.files import SUFFIXES, columns_of_codes, file_suffix, nearest_sibling, read_table
+from tl_toolkit.data.hub_datasets import exact_copy, first_rows, rows_commit, why_missing
 from tl_toolkit.errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Source:
     record: dict[str, Any]
 
 
-_remembered: dict[tuple[str | None, ...], Source] | None = None
+_remembered: dict[tuple[str | int | None, ...], Source] | None = None
 
 
 @contextlib.contextmanager
@@ -56,7 +57,7 @@ def load_source(arguments: DataArguments) -> Source:
     Raises:
         UserError: nothing was named, it cannot be found or read, or a configuration or revision does not apply.
     """
-    named = (arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision)
+    named = (arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision, arguments.stream_rows)
     if _remembered is None:
         return _load(*named)
     if named not in _remembered:
@@ -64,27 +65,37 @@ def load_source(arguments: DataArguments) -> Source:
     return _remembered[named]
 
 
-def _load(name: str | None, config: str | None, revision: str | None) -> Source:
+def _load(name: str | None, config: str | None, revision: str | None, stream_rows: int | None) -> Source:
     if not name:
         raise UserError(
             "No dataset was named: --dataset_name takes a Hub id, a local folder, a file "
             f"({', '.join(SUFFIXES)}), or one that is built in: {listing(f'builtin:{kind}' for kind in BUILT_IN)}."
         )
+    path = Path(name).expanduser()
+    if stream_rows is not None and (name.startswith("builtin:") or path.is_file()):
+        raise UserError(
+            f"--stream_rows {stream_rows} reads the beginning of a dataset on the Hub, or in a folder, and {name!r} is "
+            "neither: leave it out, and use --label_budget to train on fewer rows."
+        )
     if name.startswith("builtin:"):
         return _load_built_in(name, config, revision)
-    path = Path(name).expanduser()
     if path.exists():
         if revision is not None:
             raise UserError(
                 f"--dataset_revision {revision!r} is for datasets on the Hub; {name!r} is a local path: leave it out, "
                 "or say --dataset_revision none where a configuration file names one."
             )
-        dataset = _load_folder(name, path, config) if path.is_dir() else _load_file(name, path, config)
+        if stream_rows is not None:
+            dataset, _ = _first_rows(name, str(path), config, None, stream_rows)
+        else:
+            dataset = _load_folder(name, path, config) if path.is_dir() else _load_file(name, path, config)
     elif _looks_like_a_path(name, path):
         raise UserError(f"The dataset {name!r} was not found: there is no such file or folder.{nearest_sibling(path)}")
+    elif stream_rows is not None:
+        dataset, revision = _first_rows(name, name, config, revision, stream_rows)
     else:
-        dataset = _load_with_datasets(name, name, config, revision)
-        revision = _commit(dataset) or revision
+        dataset = exact_copy(_load_with_datasets(name, name, config, revision), name, config, revision)
+        revision = rows_commit(dataset) or revision
     record = {"name": name, "config": config, "revision": revision, "fingerprint": fingerprint(dataset)}
     return Source(dataset, {**record, "versions": None})
 
@@ -150,19 +161,41 @@ def _text_or_missing(field: str) -> str | None:
 
 def _load_with_datasets(name: str, path: str, config: str | None, revision: str | None, **options: Any) -> DatasetDict:
     import datasets
+
+    with _explained(name, path, config, revision), _quiet_below_warnings():
+        return datasets.load_dataset(path, config, revision=revision, **options)
+
+
+def _first_rows(
+    name: str, path: str, config: str | None, revision: str | None, rows: int
+) -> tuple[DatasetDict, str | None]:
+    with _explained(name, path, config, revision), _quiet_below_warnings():
+        return first_rows(path, config, revision, rows)
+
+
+@contextlib.contextmanager
+def _explained(name: str, path: str, config: str | None, revision: str | None) -> Iterator[None]:
+    """What goes wrong while a dataset is loaded, as a `UserError`."""
+    import datasets
     from datasets.data_files import EmptyDatasetError
+    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        with _quiet_below_warnings():
-            return datasets.load_dataset(path, config, revision=revision, **options)
+        yield
     except EmptyDatasetError as error:
         raise UserError(
             f"The dataset {name!r} holds no data: files that end in {listing(SUFFIXES)} can be read."
         ) from error
-    except (datasets.exceptions.DatasetNotFoundError, FileNotFoundError) as error:
-        where = f" at revision {revision!r}" if revision else ""
-        raise UserError(f"The dataset {name!r}{where} was not found: {_innermost(error)}") from error
-    except ConnectionError as error:
+    except (
+        datasets.exceptions.DatasetNotFoundError,
+        FileNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    ) as error:
+        if path == name and not Path(name).exists():
+            raise UserError(why_missing(name, revision)) from error
+        raise UserError(f"The dataset {name!r} was not found: {_innermost(error)}") from error
+    except (ConnectionError, OfflineModeIsEnabled) as error:
         raise UserError(
             f"The dataset {name!r} is neither a local path nor in the cache, and the Hub cannot be reached: {error}. "
             f"Local folders and files, and built-in datasets, need no network."
@@ -237,15 +270,6 @@ class _quiet_below_warnings:
 
 def _looks_like_a_path(name: str, path: Path) -> bool:
     return file_suffix(path) in SUFFIXES or name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name)
-
-
-def _commit(dataset: DatasetDict) -> str | None:
-    """The commit that the rows of a Hub dataset come from, which stays true when its branch moves on."""
-    for split in dataset.values():
-        for url in split.info.download_checksums or {}:
-            if found := re.search(r"@([0-9a-f]{40})/", url):
-                return found.group(1)
-    return None
 
 
 def fingerprint(dataset: DatasetDict) -> str:

@@ -39,6 +39,13 @@ class DataArguments:
     )
     dataset_config_name: str | None = field(default=None, metadata={"help": "The dataset's configuration."})
     dataset_revision: str | None = field(default=None, metadata={"help": "Commit, tag or branch of a Hub dataset."})
+    stream_rows: int | None = field(
+        default=None,
+        metadata={
+            "help": "Read only this many rows of each split, the first ones, from a stream; a Hub dataset is not "
+            "downloaded then."
+        },
+    )
     train_split_name: str | None = field(default=None, metadata={"help": "The split to train on, by default 'train'."})
     validation_split_name: str | None = field(
         default=None,
@@ -108,6 +115,8 @@ class DataArguments:
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 1:
             raise UserError(f"--max_length is {self.max_length}, where 1 or more is expected (none: no limit).")
+        if self.stream_rows is not None and self.stream_rows < 1:
+            raise UserError(f"--stream_rows is {self.stream_rows}, where 1 or more is expected (none: all rows).")
         if not 0 < self.validation_fraction < 1:
             raise UserError(f"--validation_fraction is {self.validation_fraction}, where a part of 1 is expected.")
 

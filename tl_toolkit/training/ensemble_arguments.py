@@ -17,7 +17,7 @@ from .record import read_record
 
 logger = logging.getLogger(__name__)
 
-_OF_THE_DATASET = ("dataset_config_name", "dataset_revision")
+_OF_THE_DATASET = ("dataset_config_name", "dataset_revision", "stream_rows")
 # The task and the length of texts are told from the members themselves.
 _TAKEN = ({f.name for f in dataclasses.fields(DataArguments)} | {"seed"}) - {"task", "max_length"}
 
