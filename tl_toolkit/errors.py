@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
+
+TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+"""What tokens of the Hub look like."""
 
 
 class UserError(Exception):
@@ -35,3 +40,9 @@ def listing(names: Iterable[object], limit: int = 20) -> str:
     shown = [repr(name) for name in names]
     rest = f" and {len(shown) - limit} more" if len(shown) > limit else ""
     return ", ".join(shown[:limit]) + rest
+
+
+def without_tokens(text: str) -> str:
+    """`text` with everything that looks like a token of the Hub, or is the one in use, blotted out."""
+    own = os.environ.get("HF_TOKEN")
+    return TOKEN.sub("hf_***", text.replace(own, "hf_***") if own else text)

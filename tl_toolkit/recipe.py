@@ -10,7 +10,7 @@ import textwrap
 import time
 from collections.abc import Callable
 
-from .errors import UserError
+from .errors import UserError, without_tokens
 
 PATIENCE_SECONDS = 30  # for the first process to meet, import times included, what another has met already
 
@@ -38,7 +38,8 @@ def run_recipe(main: Callable[[], None], going_on: str = "") -> None:
         if not explained.everywhere:
             _let_the_first_speak()
         width = min(100, _columns())
-        print(f"\n{textwrap.fill(f'error: {explained}', width, break_long_words=False)}", file=sys.stderr, flush=True)
+        paragraph = textwrap.fill(f"error: {without_tokens(str(explained))}", width, break_long_words=False)
+        print(f"\n{paragraph}", file=sys.stderr, flush=True)
         if explained.command:  # never broken into lines, so that it can be copied
             print(f"    {explained.command}", file=sys.stderr, flush=True)
         _leave(2)

@@ -22,6 +22,14 @@ def has_adapter(folder: Path) -> bool:
     return (folder / ADAPTER / _FILES[0]).is_file()
 
 
+def is_for_everybody(folder: Path) -> bool:
+    """Whether the adapter of `folder` belongs to a model that is on the Hub, as far as is known."""
+    try:
+        return has_adapter(folder) and bool(base_of(folder, None))
+    except UserError:
+        return False
+
+
 def adapter_contents(folder: Path, base_model: str, revision: str | None, include: Sequence[str] = ()) -> Contents:
     """The adapter of a LoRA run, with the tokenizer, and without the merged weights beside it.
 

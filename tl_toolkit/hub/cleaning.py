@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from ..errors import UserError
+from ..errors import TOKEN, UserError
 from .destination import HubFile
-from .failures import TOKEN
 
 # A path from the root, from the home folder, or from above: /home/anna/lm, ~/lm, ../data/sst2, C:\Users\anna\lm.
 _PATH = re.compile(r"(?<![\w/.:~-])(?:~?/|\.{1,2}/|[A-Za-z]:[\\/])[^\s,;:'\"()\[\]{}<>|=]*")

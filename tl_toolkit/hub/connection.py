@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from .failures import LOGIN, HubError, explain, is_from_hub, is_transient, retry_after, without_tokens
+from ..errors import without_tokens
+from .failures import LOGIN, HubError, explain, is_from_hub, is_transient, retry_after
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -21,8 +22,8 @@ _LONGEST_WAIT = 8.0  # seconds between two attempts, where the Hub does not ask 
 logger = logging.getLogger(__name__)
 
 
-def connect(timeout: float, command: str = "") -> HfApi:
-    """The Hub that HF_ENDPOINT names, with the token of HF_TOKEN or of `hf auth login`.
+def connect(timeout: float, token: str | None = None) -> HfApi:
+    """The Hub that HF_ENDPOINT names, by default with the token of HF_TOKEN or of `hf auth login`.
 
     huggingface_hub itself waits for ever; here every answer has `timeout` seconds to begin.
 
@@ -31,10 +32,10 @@ def connect(timeout: float, command: str = "") -> HfApi:
     """
     from huggingface_hub import HfApi, get_token
 
-    if get_token() is None:
+    if token is None and get_token() is None:
         raise HubError(f"Publishing needs a token of the Hub, and none is saved or in HF_TOKEN. {LOGIN}.")
     set_timeout(timeout)
-    return HfApi()
+    return HfApi(token=token)
 
 
 def set_timeout(seconds: float) -> None:
@@ -72,10 +73,11 @@ def user_name(api: HfApi, command: str = "") -> str:
     return str(retrying(lambda: api.whoami(cache=True), "The token could not be checked", command)["name"])
 
 
-def retrying(request: Callable[[], T], what: str, command: str = "") -> T:
+def retrying(request: Callable[[], T], what: str, command: str = "", *, sending: bool = False) -> T:
     """What `request` returns, asked again after a growing wait where that can help; a Retry-After is heeded.
 
-    For requests that huggingface_hub makes once only; each has to be one that may be made twice.
+    For requests that huggingface_hub makes once only; each has to be one that may be made twice. `sending` is that of
+    `explain`.
 
     Raises:
         HubError: `what` went wrong for good.
@@ -88,7 +90,7 @@ def retrying(request: Callable[[], T], what: str, command: str = "") -> T:
             if isinstance(error, HubError) or not is_from_hub(error):
                 raise
             if not is_transient(error) or attempt == ATTEMPTS:
-                raise explain(error, what, command) from error
+                raise explain(error, what, command, sending=sending) from error
             seconds = retry_after(error) or wait
             logger.warning("%s: %s. Trying again in %g s.", what, _short(error), seconds)
             time.sleep(seconds)

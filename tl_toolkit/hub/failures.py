@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, without_tokens
 
-TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 _RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
 LOGIN = (
     "Make one with the role 'write' at https://huggingface.co/settings/tokens, and log in by `hf auth login` or set "
@@ -18,16 +16,6 @@ LOGIN = (
 
 class HubError(UserError):
     """Something on the Hub, or on the way to it, did not work; `command`, if there is one, continues."""
-
-
-def without_tokens(text: str) -> str:
-    """`text` with everything that looks like a token of the Hub, or is the one in use, blotted out."""
-    from huggingface_hub import get_token
-
-    own = get_token()
-    if own:
-        text = text.replace(own, "hf_***")
-    return TOKEN.sub("hf_***", text)
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -75,11 +63,12 @@ def retry_after(error: BaseException) -> float | None:
     return None
 
 
-def explain(error: BaseException, what: str, command: str = "") -> HubError:
+def explain(error: BaseException, what: str, command: str = "", *, sending: bool = False) -> HubError:
     """`error` as one paragraph.
 
     Args:
         what: what failed, as the start of a sentence: "Publishing 'user/name' failed".
+        sending: files were on their way.
         command: goes on where this stopped; printed below the paragraph where trying again can help.
     """
     status, said = status_of(error), _said(error)
@@ -87,9 +76,11 @@ def explain(error: BaseException, what: str, command: str = "") -> HubError:
         reason, again = _without_answer(error)
     else:
         reason, again = _REASONS.get(status) or (_TROUBLE if status >= 500 else _REFUSED)
-    fate = " What was sent already is kept by the Hub and is not sent again; no revision was changed." if again else ""
+    fate = (
+        " What was sent already is kept by the Hub and is not sent again; no revision was changed." if sending else ""
+    )
     advice = " To go on:" if again and command else ""
-    text = f"{what}: {reason.format(status=status, said=said)}.{fate}{advice}"
+    text = f"{what}: {reason.replace('{status}', str(status)).replace('{said}', said)}.{fate}{advice}"
     return HubError(without_tokens(text), command=command if again else "")
 
 
@@ -143,7 +134,7 @@ def _without_answer(error: BaseException) -> tuple[str, bool]:
             return "the Hub cannot be reached from here; there is no network, or HF_ENDPOINT names another place", True
         if isinstance(one, httpx2.TransportError):
             return "the connection was cut, also after several attempts", True
-    return " ".join(str(error).split())[:400].rstrip(". ").replace("{", "{{").replace("}", "}}"), False
+    return " ".join(str(error).split())[:400].rstrip(". "), False
 
 
 def _said(error: BaseException) -> str:

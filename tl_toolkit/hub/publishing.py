@@ -13,6 +13,7 @@ from .connection import connect, retrying
 from .contents import CARD, Contents, check_model_folder, is_obsolete, model_contents
 from .destination import HubFile
 from .failures import HubError
+from .report_contents import check_report_folder, is_obsolete_report, report_contents
 from .transfer import Outcome, full_name, upload
 
 if TYPE_CHECKING:
@@ -32,22 +33,23 @@ def publish(request: PublishRequest, api: HfApi | None = None, say: Callable[[st
     """
     asked, destination = request.publish, request.destination
     if asked.dry_run:
-        contents, _ = _contents(request, destination.repo_id, None)
+        contents, _ = _gather(request, destination.repo_id, None)
         check_private(contents.files)
         for line in listing(contents, request):
             say(line)
         return None
-    check_model_folder(request.folder)  # before anybody is asked
+    (check_model_folder if destination.repo_type == "model" else check_report_folder)(request.folder)  # before all else
     api = connect(asked.timeout) if api is None else api
     destination = replace(destination, repo_id=full_name(api, destination, request.command))
-    contents, base = _contents(request, destination.repo_id, api)
+    contents, base = _gather(request, destination.repo_id, api)
     check_private(contents.files)
     if base is not None:
         _check_base(api, base, request)
     say(f"{len(contents.files)} files, {_bytes(sum(file.size for file in contents.files))}, for {destination.repo_id}")
     name = (contents.record or {}).get("name") or request.folder.resolve().name
     message = asked.commit_message or f"Publish {name}"
-    outcome = upload(api, contents.files, destination, message, obsolete=is_obsolete, command=request.command)
+    obsolete = is_obsolete if destination.repo_type == "model" else is_obsolete_report
+    outcome = upload(api, contents.files, destination, message, obsolete=obsolete, command=request.command)
     for line in report(outcome):
         say(line)
     return outcome
@@ -82,10 +84,12 @@ def report(outcome: Outcome) -> list[str]:
     return [*lines, f"Commit {outcome.commit[:12]}", outcome.url]
 
 
-def _contents(request: PublishRequest, repo_id: str, api: HfApi | None) -> tuple[Contents, str | None]:
+def _gather(request: PublishRequest, repo_id: str, api: HfApi | None) -> tuple[Contents, str | None]:
     """What is published, card included, and the model on the Hub that it needs."""
     asked, folder = request.publish, request.folder
     base = None
+    if asked.repo_type != "model":
+        return report_contents(request, repo_id, api), None
     if has_adapter(folder) and not asked.merge:
         base, revision = base_of(folder, request.card.base_model)
         contents = adapter_contents(folder, base, revision, asked.include)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .connection import retrying, user_name
 from .destination import Destination, HubFile
-from .failures import HubError, explain, is_from_hub, is_transient, status_of
+from .failures import LOGIN, HubError, explain, is_from_hub, is_transient, status_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -73,6 +73,28 @@ def upload(
         return Outcome(repo_id, proposed, None, unchanged=sorted(file.path for file in files))
     commit, url = push.commit(changed, removed, message, head, lambda: push.difference(files, obsolete) == ([], []))
     return Outcome(repo_id, url, commit, sent=names, removed=removed, **outcome)
+
+
+def open_repository(api: HfApi, destination: Destination) -> str:
+    """Make the repository and the branch where they are absent, and see that they may be written to; the full name.
+
+    Raises:
+        HubError: the Hub refuses it, or would refuse what is sent there.
+    """
+    repo_id = full_name(api, destination)
+    user = retrying(lambda: api.whoami(cache=True), "The token could not be checked")
+    push = _Push(api, repo_id, destination, "")
+    role = ((user.get("auth") or {}).get("accessToken") or {}).get("role")
+    if role == "read":
+        raise HubError(f"{push.what}: the token may only read. {LOGIN}.")
+    owner = repo_id.partition("/")[0]
+    if owner not in {user["name"], *(one.get("name") for one in user.get("orgs") or ())}:
+        raise HubError(
+            f"{push.what}: the token is of {user['name']!r}, who is no member of {owner!r}. Name a repository of your "
+            "own."
+        )
+    push.head()
+    return repo_id
 
 
 def full_name(api: HfApi, destination: Destination, command: str = "") -> str:
@@ -165,7 +187,7 @@ class _Push:
         except Exception as error:
             if not is_from_hub(error):
                 raise
-            raise explain(error, self.what, self.command) from error
+            raise explain(error, self.what, self.command, sending=True) from error
 
         def send() -> tuple[str, str]:
             try:
@@ -187,7 +209,7 @@ class _Push:
                 raise
             return made.oid, made.pr_url or self.url
 
-        return self._ask(send)
+        return retrying(send, self.what, self.command, sending=True)
 
     def _create(self) -> Any:
         kind = self.destination.repo_type

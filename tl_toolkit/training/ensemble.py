@@ -57,6 +57,7 @@ def ensemble(request: EnsembleRequest) -> dict[str, Any]:
     from .cost import hardware, peak_memory, versions
     from .evaluation import save_predictions
     from .output_dir import check_free, clear, staged
+    from .pushing import publish_finished
     from .record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, write_json
     from .run_parts import now
 
@@ -125,6 +126,7 @@ def ensemble(request: EnsembleRequest) -> dict[str, Any]:
             tokenizer.save_pretrained(folder)
         record["predictions"] = save_predictions(task, splits, logits, output_dir)
         write_json(output_dir / RESULT_NAME, record)  # last: a folder with this file holds a finished run
+    publish_finished(request.run)
     return record
 
 

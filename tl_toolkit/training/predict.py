@@ -50,6 +50,8 @@ def parse_predict_arguments(argv: Sequence[str] | None = None, description: str 
     arguments = PredictionArguments(*into_dataclasses(parser, settings_and_flags(parser, argv), kinds))
     if arguments.model.model_name_or_path is None:
         raise UserError("predict.py needs --model_name_or_path: the output folder of finetune.py, or a Hub id.")
+    if arguments.run.push_to_hub:
+        raise UserError("predict.py trains no model that --push_to_hub could publish. publish.py publishes a folder.")
     return arguments
 
 

@@ -60,6 +60,7 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
     from .evaluation import save_losses
     from .model import load_trained, make_model
     from .output_dir import check_free
+    from .pushing import publish_finished
     from .record import RESULT_NAME, write_json
     from .run_parts import failures_recorded, make_room, now, opening, resolve_schedule, save_model, speed, timing
     from .summary import print_texts
@@ -148,6 +149,8 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
     }
     if trainer.is_world_process_zero():
         write_json(output_dir / RESULT_NAME, record)  # last: a folder with this file holds a finished run
+    if not settings.evaluate_only:
+        publish_finished(args)
     return record
 
 

@@ -20,6 +20,7 @@ from .lr_finder import find_learning_rate
 from .model import longest_input, make_model, shortest
 from .output_dir import check_free, for_output_dir
 from .progress_bars import without_progress_bars
+from .pushing import publish_finished
 from .record import RESULT_NAME, write_json
 from .run_parts import (
     callbacks,
@@ -136,6 +137,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     }
     if trainer.is_world_process_zero():
         write_json(output_dir / RESULT_NAME, record)  # last: a folder with this file holds a finished run
+    publish_finished(arguments.run)
     return record
 
 

@@ -11,11 +11,14 @@ import torch
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import EvalPrediction, TrainingArguments
 from transformers.trainer_pt_utils import nested_detach, nested_gather
+from transformers.trainer_utils import HubStrategy
+from transformers.utils import PushInProgress
 
 from ..errors import UserError
 from ..strategies.parameter_groups import parameter_groups
 from ..strategies.schedules import SLANTED_TRIANGULAR, slanted_triangular
 from .nt_asgd import AveragingTrainer
+from .pushing import HubPushes
 from .sampling import EpochSampler, with_blank_row
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ class BaseTrainer(AveragingTrainer):
     optimizer: Any
     lr_scheduler: Any
     _signature_columns: Any
+    push_in_progress: Any
 
     def __init__(self, *args: Any, learning_rates: Mapping[str, float] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -71,6 +75,23 @@ class BaseTrainer(AveragingTrainer):
         super()._save(output_dir, state_dict)
         # A pickle of all arguments, which names local folders and may hold a token; nothing reads it again.
         (Path(output_dir or self.args.output_dir) / "training_args.bin").unlink(missing_ok=True)
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Open the repository of `--push_to_hub`, before anything is trained."""
+        self.push_in_progress = None
+        if self.is_world_process_zero():
+            self.pushes = HubPushes(self.args)
+            self.hub_model_id = self.pushes.repo_id
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        # Trainer's own would copy the weights to output_dir, pickle all arguments, and send both without the code.
+        if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
+            return
+        busy = self.push_in_progress is not None and not self.push_in_progress.is_done()
+        if busy and not self.args.hub_always_push:
+            return
+        started = self.pushes.start(Path(checkpoint_folder), self.state.global_step)
+        self.push_in_progress = PushInProgress([*(self.push_in_progress.jobs if busy else ()), *started])
 
     def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         if self.control.should_log or self.control.should_evaluate or self.control.should_save:

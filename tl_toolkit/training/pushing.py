@@ -1,0 +1,158 @@
+"""`--push_to_hub`: a run that publishes itself, at its end and, if asked for, at every save."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import without_tokens
+from .record import RESULT_NAME
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+    from ..hub.arguments import PublishRequest
+    from ..hub.destination import HubFile
+    from .arguments import RunArguments
+
+logger = logging.getLogger(__name__)
+
+_TIMEOUT = 60.0  # seconds that the Hub has to begin an answer
+_NEVER = ("training_args.bin", "README.md")  # a pickle of all arguments; peft's empty form of a card
+
+
+class HubPushes:
+    """The repository of a run, opened before it trains, so that what the Hub refuses costs no training.
+
+    Raises:
+        HubError: there is no token, it is not accepted, or the repository cannot be made or written to.
+    """
+
+    def __init__(self, args: RunArguments) -> None:
+        from ..hub.transfer import open_repository
+
+        self.args = args
+        self.api = _api(args)
+        self.repo_id = open_repository(self.api, _request(args).destination)
+
+    def start(self, checkpoint: Path, step: int) -> list[Any]:
+        """Publish a checkpoint beside the training; the futures that end when that is done.
+
+        The files are linked to a folder of their own first, since Trainer deletes old checkpoints when it saves.
+        """
+        staging = Path(tempfile.mkdtemp(prefix=".pushing-", dir=self.args.output_dir))
+        for path in checkpoint.rglob("*"):
+            if path.is_file() and path.name not in _NEVER:
+                target = staging / path.relative_to(checkpoint)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(path, target)
+                except OSError:  # a file system without links
+                    shutil.copy2(path, target)
+        return [self.api.run_as_future(self._push, staging, checkpoint.name, step)]
+
+    def _push(self, staging: Path, name: str, step: int) -> None:
+        """In a thread of its own; a Hub that fails is waited for at the next save, and the training goes on."""
+        from dataclasses import replace
+
+        from ..hub.transfer import upload
+
+        try:
+            files = _model(staging) + _state(staging, str(getattr(self.args.hub_strategy, "value", "")), name)
+            destination = replace(_request(self.args).destination, repo_id=self.repo_id)
+            if files:
+                upload(self.api, files, destination, f"Training in progress, step {step}", obsolete=_is_of_before)
+        except Exception as error:  # noqa: BLE001  whatever it is, the training is worth more
+            logger.warning("The checkpoint of step %d was not published. %s", step, without_tokens(str(error)))
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def publish_finished(args: RunArguments) -> None:
+    """Publish the folder of a finished run, if that was asked for.
+
+    A Hub that fails takes nothing away from the run: what went wrong is printed, and the command that publishes it.
+    """
+    if not args.push_to_hub or args.process_index != 0:
+        return
+    from ..hub.publishing import publish
+
+    try:
+        publish(_request(args), _api(args))
+    except Exception as error:  # noqa: BLE001  the model is there, whatever became of publishing it
+        said = without_tokens(" ".join(str(error).split()))
+        command = _request(args).command
+        print(f"\nwarning: The run is finished, but not published. {said}\n    {command}", file=sys.stderr, flush=True)
+
+
+def _api(args: RunArguments) -> HfApi:
+    from ..hub.connection import connect
+
+    return connect(_TIMEOUT, token=args.hub_token)
+
+
+def _request(args: RunArguments) -> PublishRequest:
+    """What `publish.py` would be asked to do the same."""
+    from ..hub.adapters import has_adapter, is_for_everybody
+    from ..hub.arguments import PublishArguments, PublishRequest
+    from ..hub.card_arguments import CardArguments
+
+    folder = Path(args.output_dir)
+    asked = PublishArguments(
+        folder=str(folder),
+        repo_id=args.hub_model_id or folder.resolve().name,
+        private=bool(args.hub_private_repo),
+        revision=args.hub_revision,
+        merge=has_adapter(folder) and not is_for_everybody(folder),
+    )
+    flags = ["--repo_id", str(asked.repo_id)]
+    flags += ["--private"] * asked.private + ["--revision", str(asked.revision)] * (asked.revision is not None)
+    flags += ["--merge"] * asked.merge
+    return PublishRequest(asked, CardArguments(), shlex.join(["python", "recipes/publish.py", asked.folder, *flags]))
+
+
+def _model(folder: Path) -> list[HubFile]:
+    """The model of a checkpoint as it is published; of an adapter nothing, before its base is known to be there."""
+    from ..hub.contents import model_contents
+
+    if not (folder / "config.json").is_file():
+        return []
+    return model_contents(folder).files
+
+
+def _is_of_before(path: str) -> bool:
+    """Whether a file of the repository says something of a model that is no longer there."""
+    from ..hub.contents import is_obsolete
+
+    return path == RESULT_NAME or is_obsolete(path)
+
+
+def _state(folder: Path, strategy: str, name: str) -> list[HubFile]:
+    """All that a run goes on from, in a folder of the repository, for the strategies that keep it there."""
+    from ..hub.cleaning import clean_name
+    from ..hub.contents import as_json
+    from ..hub.destination import HubFile
+
+    place = {"checkpoint": "last-checkpoint", "all_checkpoints": name}.get(strategy)
+    files: list[HubFile] = []
+    for path in sorted(folder.rglob("*")) if place else []:
+        if not path.is_file():
+            continue
+        content: Path | bytes = path
+        if path.name == "trainer_state.json":
+            state = json.loads(path.read_bytes())
+            best = state.get("best_model_checkpoint")
+            content = json.dumps(state | {"best_model_checkpoint": best and Path(best).name}, indent=2).encode()
+        elif path.name == "adapter_config.json":
+            settings = json.loads(path.read_bytes())
+            base = settings.get("base_model_name_or_path")
+            content = as_json(settings | {"base_model_name_or_path": base and clean_name(base), "auto_mapping": None})
+        files.append(HubFile(f"{place}/{path.relative_to(folder).as_posix()}", content))
+    return files
