@@ -8,6 +8,7 @@ import pytest
 
 from tl_toolkit.comparison.grid import Grid, make_grid
 from tl_toolkit.comparison.jobs import Job, jobs_of
+from tl_toolkit.comparison.keys import key_of
 from tl_toolkit.comparison.plan import plan
 
 
@@ -100,7 +101,7 @@ def test_searches_and_stages_are_listed(content: dict[str, Any], tmp_path: Path)
     content = {
         **content, "label_budgets": [10], "seeds": [1], "tuning": {"trials": 7}, "stages": {"lm": stage},
         "entries": [
-            {**content["entries"][0], "search": {"weight_decay": [0, 0.1]}},
+            {**content["entries"][0], "search": {"weight_decay": {"low": 0, "high": "0.1"}}},
             {"name": "c", "model_name_or_path": "stage:lm"},
         ],
     }  # fmt: skip
@@ -111,6 +112,16 @@ def test_searches_and_stages_are_listed(content: dict[str, Any], tmp_path: Path)
     leave(jobs["runs/a-10-seed1"], tmp_path, key="another")
     lines = lines_of(plan(grid_of(content), tmp_path))
     assert lines["tuning of a 10 labels 7 trials to make"] == ["about 2.3 min"]
+    job: Any = jobs["searches/a-10"]
+    for number, values in enumerate(({"weight_decay": 0.01}, {"weight_decay": 0.02})):  # of which one is another's
+        folder = tmp_path / job.name / f"trial-{number}"
+        folder.mkdir(parents=True)
+        key = key_of([job.key, 0, values])
+        (folder / "result.json").write_text(json.dumps({"schema_version": 1, "key": key, "values": values}))
+    lines = lines_of(plan(grid_of(content), tmp_path))
+    assert lines["tuning of a 10 labels 6 trials to make"] == ["about 2.0 min"]
+    content["entries"][0]["search"] = {"weight_decay": [0, 0.1]}  # there is no third to try
+    assert "tuning of a 10 labels 2 trials to make" in lines_of(plan(grid_of(content), tmp_path))
     leave(jobs["runs/c-10-seed1"], tmp_path)
     assert lines_of(plan(grid_of(content), tmp_path))["stage lm not needed"] == []
 

@@ -71,8 +71,7 @@ def _state(job: Job, kept: Mapping[str, Any] | None, to_make: bool, output_dir: 
         return "not needed"
     left = read_record(output_dir / job.name)
     if isinstance(job, SearchJob) and left is None:
-        done = len(list((output_dir / job.name).glob("trial-*/result.json")))
-        return f"{job.search.trials} trials to make" + (f", {done} of them begun before" if done else "")
+        return f"{job.trials_left(output_dir)} trials to make"
     if left is None:
         return "to make"
     if not isinstance(job, StageJob) and left.get("key") != job.key:  # type: ignore[attr-defined]
@@ -87,7 +86,7 @@ def _cost(job: Job, output_dir: Path, estimator: Estimator) -> Estimate:
         return Estimate(seconds, disk_of(left), UNKNOWN if seconds is None else SAME)
     if isinstance(job, SearchJob):
         one = estimator.estimate(job.planned)
-        return Estimate(None if one.seconds is None else one.seconds * job.search.trials, 0.0, one.basis)
+        return Estimate(None if one.seconds is None else one.seconds * job.trials_left(output_dir), 0.0, one.basis)
     assert isinstance(job, RunJob)
     return estimator.estimate(job.planned)
 

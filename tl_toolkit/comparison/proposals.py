@@ -51,7 +51,7 @@ def propose(
     optuna = _optuna()
     distributions = {name: _distribution(optuna, given) for name, given in space.items()}
     known = {_as_text(trial.values) for trial in tried}
-    if len(known) >= _size(space):
+    if len(known) >= size_of(space):
         return None
     for attempt in range(_REDRAWN):
         sequence = np.random.SeedSequence([seed, len(tried), attempt])
@@ -102,7 +102,7 @@ def _distribution(optuna: Any, given: Any) -> BaseDistribution:
     return kind(given["low"], given["high"], log=given["log"], **step)
 
 
-def _size(space: Mapping[str, Any]) -> float:
+def size_of(space: Mapping[str, Any]) -> float:
     """How many settings there are; infinite where a range has no steps."""
     size = 1.0
     for given in space.values():
@@ -125,7 +125,7 @@ def _first_untried(space: Mapping[str, Any], known: set[str]) -> dict[str, Any] 
     """Some settings of a small space that were not tried; None in one without end, where a repetition is no waste."""
     import itertools
 
-    if _size(space) == float("inf"):
+    if size_of(space) == float("inf"):
         return None
     for combination in itertools.product(*map(_values, space.values())):
         values = dict(zip(space, combination, strict=True))

@@ -15,7 +15,7 @@ from .housekeeping import failed, forget
 from .jobs import Job
 from .keys import key_of
 from .launch import Launch
-from .proposals import Tried, check_installed, propose
+from .proposals import Tried, check_installed, propose, size_of
 from .stages import FOLDER as STAGES
 
 if TYPE_CHECKING:
@@ -114,11 +114,12 @@ class SearchJob(Job):
     def _trial(self, number: int, values: dict[str, Any], output_dir: Path, again: bool) -> dict[str, Any]:
         """One trial, made now or before: its number, values, status, error, metric, what it reached, and seconds."""
         folder = output_dir / self.name / f"trial-{number}"
-        key = key_of([self.key, number, values])
         record = read_record(folder)
-        if record is None or record.get("key") != key or again and record["status"] == "failed":
+        known = record is not None and record.get("key") == self._trial_key(number, values)
+        if record is None or not known or again and record["status"] == "failed":
             shutil.rmtree(folder, ignore_errors=True)
-            record = self._make_trial(values, output_dir, folder) | {"key": key, "values": values}
+            told = {"key": self._trial_key(number, values), "values": values}
+            record = self._make_trial(values, output_dir, folder) | told
             write_json(folder / RESULT_NAME, record)
             record = read_record(folder) or record  # in plain values: a metric that is no number is none
             forget()
@@ -135,11 +136,24 @@ class SearchJob(Job):
             "seconds": record["seconds"],
         }
 
+    def _trial_key(self, number: int, values: dict[str, Any]) -> str:
+        return key_of([self.key, number, values])
+
+    def trials_left(self, output_dir: Path) -> int:
+        """How many trials are still to be made, for one that was stopped."""
+        records = {path: read_record(path) for path in (output_dir / self.name).glob("trial-*")}
+        done = sum(
+            record.get("key") == self._trial_key(int(path.name.removeprefix("trial-")), record.get("values") or {})
+            for path, record in records.items()
+            if record is not None
+        )
+        return max(0, int(min(self.search.trials, size_of(self.search.space))) - done)
+
     def _make_trial(self, values: dict[str, Any], output_dir: Path, folder: Path) -> dict[str, Any]:
         """The record of a trial, which is all that stays of it."""
         began = time.perf_counter()
         planned = self.planned.with_values(values)
-        planned = dataclasses.replace(planned, settings={**planned.settings, "skip_test": True})
+        planned = dataclasses.replace(planned, settings={**planned.settings, "skip_test": True, "push_to_hub": False})
         try:
             record = planned.make(output_dir, str(folder.relative_to(output_dir)))
         except Exception as error:  # it counts as a trial; the others may do better
