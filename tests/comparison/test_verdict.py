@@ -204,6 +204,17 @@ def test_one_kind_only(tmp_path, make_record, write_lines, entries, headline):
     assert verdict.sentences == [f"With 100 labels {chosen} reaches 20.0\u00a0% accuracy on the test rows."]
 
 
+def test_one_kind_only_says_whom_the_leader_is_ahead_of(tmp_path, comparison):
+    skills = {"lstm": (0.6,), "gru": (0.59,), "elman": (0.3,), "cnn": (0.3,)}
+    comparison(skills=skills, budgets=(100,), seeds=(3,))
+    verdict, _ = judge(tmp_path)
+    (said,) = verdict.sentences
+    assert re.sub(r"\d\d\.\d", "X", said.replace(show.SPACE, " ")) == (
+        "With 100 labels the entry with the best validation score is lstm, which reaches X % accuracy on the test "
+        "rows, ahead of elman and cnn beyond the noise, with no difference that these runs can show from gru."
+    )
+
+
 def test_kinds_at_different_budgets(tmp_path, make_record, write_lines):
     write_lines(tmp_path, [make_record("lstm", 100, 1, 0.2), make_record("minilm", 500, 1, 0.2)])
     verdict, _ = judge(tmp_path)

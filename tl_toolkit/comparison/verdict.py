@@ -11,12 +11,15 @@ from .baseline import Baseline
 from .cells import Cell, Goal
 from .contest import Contest, best, overtaken
 from .label_equivalence import CurveDraws, equivalence, usable
-from .pairwise import compare
+from .pairwise import compare, corrected
 from .predictions import PredictionReader
 from .standings import LONG, NO_DIFFERENCE, SHORT, budget_of, headline, kinds_of
 from .uncertainty import row_noise
 from .verdict_costs import costs, pretraining
 from .verdict_notes import label_note, labels_of, run_count, statistics_notes
+
+MOST_NAMES = 4
+"""Entries that a sentence names; of more it gives the number."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def decide(
         notes.append(f"{run_count(failed)} failed and {'is' if failed == 1 else 'are'} left out.")
     if not rounds:
         leaders = _leaders(cells, goal)
-        sentences = [*_best_alone(leaders, cells, goal), _unbeaten(leaders, constant, goal, reader)]
+        sentences = [*_best_alone(leaders, cells, goal, reader), _unbeaten(leaders, constant, goal, reader)]
         return Verdict(_no_contest(cells), [sentence for sentence in sentences if sentence], notes)
     picked = list({(c.entry, c.budget): c for contest in rounds for c in (contest.first, contest.second)}.values())
     notes[2:2] = _overtaken_notes(picked, cells, goal, reader)
@@ -91,7 +94,7 @@ def _numbers(rounds: Sequence[Contest]) -> str:
 
 
 def _reached(value: float, metric: str) -> str:
-    if metric in show.PERCENT_METRICS:
+    if metric in show.PERCENT_METRICS or metric == "bits_per_byte":  # which are their own unit
         return f"{show.score(value, metric)} {show.metric_name(metric)}"
     return f"a {show.metric_name(metric)} of {show.score(value, metric)}"
 
@@ -153,15 +156,37 @@ def _leaders(cells: Sequence[Cell], goal: Goal) -> list[Cell]:
     return [leader for leader in found if leader is not None]
 
 
-def _best_alone(leaders: Sequence[Cell], cells: Sequence[Cell], goal: Goal) -> list[str]:
+def _best_alone(leaders: Sequence[Cell], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[str]:
     sentences = []
     for leader in leaders:
-        alone = sum(cell.budget == leader.budget for cell in cells) == 1
+        rivals = [cell for cell in cells if cell.budget == leader.budget and cell.entry != leader.entry]
+        alone = not rivals
         chosen = "" if alone else "the entry with the best validation score is "
         verb = " reaches" if alone else ", which reaches"
         reached = _reached(leader.test[goal.metric].mean, goal.metric)
-        sentences.append(f"With {labels_of(leader)} labels {chosen}{leader.entry}{verb} {reached} on the test rows.")
+        met = _met(leader, rivals, goal, reader)
+        sentences.append(
+            f"With {labels_of(leader)} labels {chosen}{leader.entry}{verb} {reached} on the test rows{met}."
+        )
     return sentences
+
+
+def _met(leader: Cell, rivals: Sequence[Cell], goal: Goal, reader: PredictionReader) -> str:
+    """Of which of the others the leader is ahead on the test rows; empty where nothing can be said."""
+    noise = row_noise(reader, goal.metric)
+    able = [rival for rival in rivals if goal.metric in rival.test]
+    pairs = [pair for pair in corrected([compare(leader, rival, goal, noise) for rival in able]) if pair.p is not None]
+    told = {
+        "ahead of {} beyond the noise": [pair.second.entry for pair in pairs if pair.better == "first"],
+        "behind {} beyond the noise": [pair.second.entry for pair in pairs if pair.better == "second"],
+        f"with {NO_DIFFERENCE} from {{}}": [pair.second.entry for pair in pairs if pair.better == "none"],
+    }
+    said = [
+        text.format(show.joined(names) if len(names) <= MOST_NAMES else f"{len(names)} others")
+        for text, names in told.items()
+        if names
+    ]
+    return "".join(f", {clause}" for clause in said)
 
 
 def _unbeaten(picked: Sequence[Cell], constant: Sequence[Baseline], goal: Goal, reader: PredictionReader) -> str:
