@@ -88,6 +88,13 @@ def test_what_a_search_chose_does_not_tell_entries_apart(merged, run):
     assert {own.entry for own in merged(one=[one], two=[two])[0]} == {"lstm"}
 
 
+def test_stages_of_two_folders_do_not_tell_entries_apart(merged, run):
+    one, two = (run(seed=n, arguments={"model_name_or_path": f"out/{n}/stages/imdb_lm"}) for n in (1, 2))
+    three = run(seed=3, arguments={"model_name_or_path": "out/3/stages/wiki_lm"})
+    assert {own.entry for own in merged(one=[one], two=[two])[0]} == {"lstm"}
+    assert len({own.entry for own in merged(one=[one], three=[three])[0]}) == 2
+
+
 def test_other_test_rows_are_other_panels(merged, run):
     one, two = run(), run("minilm", dataset={"fingerprint": "fedcba9876543210"})
     results, notes = merged(one=[one], two=[two])
@@ -150,7 +157,7 @@ def test_the_report_of_one_comparison_again(tmp_path, comparison, monkeypatch):
         file.write('{"half a li')
     page = report_from_results([tmp_path], title="Tea & <i>biscuits</i>")
     assert page == tmp_path.resolve() / "report.html" and page.exists()
-    report_from_results([tmp_path / "results.jsonl"])
+    report_from_results([tmp_path / "results.jsonl", tmp_path])
     assert "<title>Tea &amp; &lt;i&gt;biscuits&lt;/i&gt;</title>" in page.read_text()
     assert (tmp_path / "results.jsonl").read_bytes().startswith(before) and not (tmp_path / "merged.json").exists()
 

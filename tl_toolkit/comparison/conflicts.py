@@ -152,10 +152,17 @@ def _clash(sources: Sequence[Sequence[Found]]) -> bool:
 
 
 def _asked(result: Result) -> str:
-    """The arguments that all runs of an entry share; a search chooses others for each budget, which are left out."""
+    """The arguments that all runs of an entry share; a search chooses others for each budget, which are left out.
+
+    Of local checkpoints, such as the folders of stages, the last part of the path counts: each comparison has its own.
+    """
     searched = (result.section("tuning").get("search") or {}).keys()
-    varying = {"label_budget", "seed", "dataset_name", "validation_budget", *searched}
+    varying = {"label_budget", "max_train_tokens", "seed", "dataset_name", "validation_budget", *searched}
     given = {name: value for name, value in result.section("arguments").items() if name not in varying}
+    for name in ("model_name_or_path", "tokenizer_name", "vectors"):
+        path = Path(str(given.get(name) or ""))
+        if path.parent.name == "stages" or path.is_absolute() or path.parts[:1] in (("..",), ("~",)):
+            given[name] = path.name
     return json.dumps(given, sort_keys=True, default=str)
 
 

@@ -41,8 +41,8 @@ def report_from_results(
     Raises:
         UserError: a folder without records, a record that cannot be read, or a place that must not be written to.
     """
-    sources = [Path(folder) for folder in dict.fromkeys(Path(folder).resolve() for folder in folders)]
-    sources = [folder.parent if folder.name in (RESULTS_NAME, RESULT_NAME) else folder for folder in sources]
+    given = [Path(folder).resolve() for folder in folders]
+    sources = list(dict.fromkeys(own.parent if own.name in (RESULTS_NAME, RESULT_NAME) else own for own in given))
     target = Path(output_dir).resolve() if output_dir is not None else None
     if len(sources) == 1 and (sources[0] / RESULTS_NAME).exists() and target in (None, sources[0]):
         return write_report(sources[0], title or title_of(sources[0]) or "Comparison", texts, notes_of(sources[0]))
