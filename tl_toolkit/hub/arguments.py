@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn, get_type_hints
 from ..errors import UserError, nearest
 from .card_arguments import CardArguments
 from .destination import REPO_TYPES, Destination
+from .report_arguments import ReportArguments
 
 
 @dataclass
@@ -76,6 +77,7 @@ class PublishRequest(NamedTuple):
     publish: PublishArguments
     card: CardArguments
     command: str
+    report: ReportArguments = ReportArguments()
 
     @property
     def folder(self) -> Path:
@@ -91,6 +93,7 @@ class PublishRequest(NamedTuple):
             private=asked.private or None,
             revision=asked.revision,
             create_pr=asked.create_pr,
+            space_sdk=self.report.space_sdk if asked.repo_type == "space" else None,
         )
 
 
@@ -111,7 +114,7 @@ def parse_publish_arguments(argv: Sequence[str] | None = None, description: str 
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s FOLDER --repo_id user/name [--flag value ...]",
     )
-    for kind in (PublishArguments, CardArguments):
+    for kind in (PublishArguments, CardArguments, ReportArguments):
         _add(parser, kind)
     argv = list(sys.argv[1:] if argv is None else argv)
     namespace, unknown = parser.parse_known_args(argv)
@@ -124,6 +127,7 @@ def parse_publish_arguments(argv: Sequence[str] | None = None, description: str 
         PublishArguments(**{own.name: values[own.name] for own in dataclasses.fields(PublishArguments)}),
         CardArguments(**{own.name: values[own.name] for own in dataclasses.fields(CardArguments)}),
         command=shlex.join(["python", "recipes/publish.py", *argv]),
+        report=ReportArguments(**{own.name: values[own.name] for own in dataclasses.fields(ReportArguments)}),
     )
 
 
@@ -138,7 +142,8 @@ def _add(parser: argparse.ArgumentParser, kind: Any) -> None:
         elif hints[own.name] is bool:
             group.add_argument(f"--{own.name}", action="store_true", help=help_text)
         elif own.default_factory is list:
-            group.add_argument(f"--{own.name}", action="append", default=[], metavar="PATTERN", help=help_text)
+            metavar = own.metadata.get("metavar", "PATTERN")
+            group.add_argument(f"--{own.name}", action="append", default=[], metavar=metavar, help=help_text)
         else:
             convert = float if hints[own.name] is float else str
             told = "" if own.default is None else f" (default: {own.default})"

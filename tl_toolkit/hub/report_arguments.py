@@ -1,0 +1,48 @@
+"""What can be asked of the publication of a comparison, beside what is asked of every publication."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..errors import UserError
+from .card_arguments import HUB_ID
+
+SPACE_SDKS = ("static", "gradio")
+
+
+@dataclass
+class ReportArguments:
+    """What of a comparison is published."""
+
+    texts: bool = field(
+        default=False,
+        metadata={
+            "help": "Leave the texts of the dataset in the report and the records; by default they are left out."
+        },
+    )
+    space_sdk: str = field(
+        default="static",
+        metadata={
+            "help": "What a Space does: static shows the report, gradio classifies a text with every entry.",
+            "choices": SPACE_SDKS,
+        },
+    )
+    model: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "'ENTRY=user/name': in a Gradio Space, take the model of this entry from the Hub, at the commit "
+            "that it has now, and not the one in the comparison's folder; may be said several times.",
+            "metavar": "ENTRY=ID",
+        },
+    )
+
+    def __post_init__(self) -> None:
+        for value in self.model:
+            entry, _, repo_id = value.rpartition("=")
+            if not entry or not HUB_ID.fullmatch(repo_id):
+                raise UserError(f"--model is {value!r}, where an entry and a Hub id are expected: 'LSTM=user/name'.")
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Hub ids by entry."""
+        return {entry: repo_id for entry, _, repo_id in (value.rpartition("=") for value in self.model)}

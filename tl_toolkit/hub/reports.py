@@ -1,0 +1,216 @@
+"""A comparison as a dataset on the Hub: its records, its pictures and its report, without the texts of its data."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from .card_arguments import CardArguments
+from .card_tasks import CARD_TASKS
+from .cleaning import clean_record
+from .contents import CARD, PICKLES, Contents, matching
+from .destination import HubFile
+from .markdown import MARKER, escaped
+from .provenance import hub_dataset
+
+RESULTS = "results.jsonl"
+TAG = "tl-toolkit"
+_DATA = {
+    "results.parquet": "a row a run: scores, costs, versions; what the viewer shows",
+    "results.csv": "the same as text",
+    RESULTS: "the result record of each run, one a line",
+    "results.tex": "the scores as a LaTeX table",
+    "report.html": "the report as one page that needs no network",
+    "figures/": "its pictures",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A comparison, written again for everybody.
+
+    Attributes:
+        title: its heading.
+        files: by name: records, tables, pictures, `report.html` and `report.md`.
+        records: the records as they are published.
+    """
+
+    title: str
+    files: Mapping[str, bytes]
+    records: Sequence[Mapping[str, Any]]
+
+    @property
+    def tasks(self) -> list[str]:
+        """What the Hub calls the tasks that are compared."""
+        kinds = [str((record.get("task") or {}).get("name")) for record in self.records]
+        tags = [CARD_TASKS[kind].pipeline_tag for kind in kinds if kind in CARD_TASKS]
+        return [tag for tag in dict.fromkeys(tags) if tag]
+
+    @property
+    def datasets(self) -> list[str]:
+        """Hub ids of the data that is compared on."""
+        return list(dict.fromkeys(name for record in self.records if (name := hub_dataset(record)) is not None))
+
+
+def dataset_contents(
+    folder: Path, repo_id: str, card: CardArguments, *, texts: bool = False, include: Sequence[str] = ()
+) -> Contents:
+    """What a comparison publishes as a dataset; the card is its Markdown report.
+
+    Args:
+        texts: leave the texts of the dataset in the report and the records.
+        include: patterns of further files in the folder, such as `runs/*/predictions_test.parquet`.
+
+    Raises:
+        UserError: `folder` is no comparison, or a pickle is asked for.
+    """
+    asked = {path.relative_to(folder).as_posix(): path for path in matching(folder, include)}
+    if pickle := next((name for name in asked if any(fnmatch(Path(name).name, kind) for kind in PICKLES)), None):
+        raise UserError(f"--include asks for {pickle!r}, which is a pickle: loading one can run anything.")
+    report = public_report(folder, texts=texts, published=set(asked))
+    files = [HubFile(name, content) for name, content in report.files.items() if name != "report.md"]
+    files.append(own_card(folder) or HubFile(CARD, dataset_card(report, repo_id, card).encode()))
+    made = {file.path for file in files}
+    files += [HubFile(name, path, "asked for") for name, path in asked.items() if name not in made]
+    left = {"runs": "has the models and the predictions, which hold texts of the dataset"}
+    if (folder / "stages").is_dir():
+        left["stages"] = "has models"
+    return Contents(sorted(files, key=lambda file: file.path), left, {"name": report.title})
+
+
+def own_card(folder: Path) -> HubFile | None:
+    """The card that somebody has put into the folder of the comparison, which is then published as it is."""
+    path = folder / CARD
+    if path.is_file() and MARKER not in path.read_text(encoding="utf-8", errors="replace"):
+        return HubFile(CARD, path, "your own")
+    return None
+
+
+def check_report_folder(folder: Path) -> None:
+    """See that `folder` is that of a comparison.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not (folder / RESULTS).is_file():
+        model = " It is a model: leave out --repo_type." if (folder / "config.json").is_file() else ""
+        raise UserError(
+            f"The folder {str(folder)!r} has no {RESULTS}, so it is no comparison.{model} Give the --output_dir of "
+            "compare.py."
+        )
+
+
+def public_report(folder: Path, *, texts: bool = False, published: set[str] | None = None) -> Report:
+    """The comparison in `folder`, reported again from records without folders of this machine.
+
+    Args:
+        published: names of files of runs that go with it, which the records may then name.
+
+    Raises:
+        UserError: there is no comparison in the folder, or none of its runs is recorded.
+    """
+    from ..comparison.merging import notes_of, title_of
+    from ..comparison.records import read_results
+    from ..comparison.report import write_report
+
+    check_report_folder(folder)
+    results = read_results(folder / RESULTS)
+    if not results:
+        raise UserError(f"No run of the comparison in {str(folder)!r} is recorded yet.")
+    records = [_cleaned(result.record, result.folder, texts, published or set()) for result in results]
+    title = title_of(folder) or "Comparison"
+    with _staged(
+        folder, [_with_files(record, result.record) for record, result in zip(records, results, strict=True)]
+    ) as place:
+        write_report(place, title, texts, notes_of(folder))
+        files = {path.relative_to(place).as_posix(): path.read_bytes() for path in _written(place)}
+    files[RESULTS] = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+    return Report(title, dict(sorted(files.items())), records)
+
+
+def _cleaned(record: Mapping[str, Any], folder: str, texts: bool, published: set[str]) -> dict[str, Any]:
+    """A record as it is published: nothing of the machine, and nothing of the dataset's texts unless they may be."""
+    cleaned: dict[str, Any] = clean_record(dict(record))
+    if not texts:
+        cleaned.pop("samples", None)
+    named = record.get("predictions") or {}
+    cleaned["predictions"] = {split: name for split, name in named.items() if f"{folder}/{name}" in published}
+    cleaned["attention"] = record.get("attention") if f"{folder}/{record.get('attention')}" in published else None
+    if record.get("folder") is not None:
+        cleaned["folder"] = record["folder"] if _is_within(folder) else "."
+    return cleaned
+
+
+def _with_files(cleaned: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """A cleaned record that still names the files of its run, which the report is made from."""
+    return {**cleaned, **{name: record[name] for name in ("predictions", "attention") if name in record}}
+
+
+def _is_within(folder: str) -> bool:
+    return not Path(folder).is_absolute() and ".." not in Path(folder).parts
+
+
+@contextmanager
+def _staged(folder: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[Path]:
+    """A folder with these records, beside which the runs of `folder` seem to lie."""
+    with tempfile.TemporaryDirectory() as made:
+        place = Path(made)
+        (place / RESULTS).write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+        for path in folder.resolve().iterdir():
+            if path.is_dir() and path.name != "figures":
+                os.symlink(path, place / path.name, target_is_directory=True)
+        yield place
+
+
+def _written(place: Path) -> list[Path]:
+    """The files of a report, and not those of the runs behind the links."""
+    return [path for path in (*place.iterdir(), *(place / "figures").rglob("*")) if path.is_file()]
+
+
+def dataset_card(report: Report, repo_id: str, arguments: CardArguments) -> str:
+    """The card of a published comparison: its report in Markdown, and what the files are."""
+    from huggingface_hub import DatasetCardData
+
+    data = DatasetCardData(
+        language=arguments.languages or None,
+        license=arguments.license,
+        pretty_name=" ".join(report.title.split()),
+        size_categories="n<1K" if len(report.records) < 1000 else "1K<n<10K",
+        task_categories=report.tasks or None,
+        tags=[TAG, "model-comparison"],
+        configs=[{"config_name": "runs", "data_files": "results.parquet", "default": True}],
+    )
+    summary = report.files["report.md"].decode().strip()
+    return f"---\n{data.to_yaml()}\n---\n\n{MARKER}\n\n{summary}\n\n{_about(report, repo_id)}"
+
+
+def _about(report: Report, repo_id: str) -> str:
+    """What is in the repository, and how it is read."""
+    links = [f"[{escaped(name)}](https://huggingface.co/datasets/{name})" for name in report.datasets]
+    data = f"The data that is compared on is {', '.join(links)}. " if links else ""
+    files = "\n".join(
+        f"- `{name}`: {what}"
+        for name, what in _DATA.items()
+        if name in report.files or any(own.startswith(name) for own in report.files)
+    )
+    return f"""## What is in this repository
+
+{data}Each row of the viewer is a run: an entry at a number of training labels with a seed.
+
+{files}
+
+```python
+from datasets import load_dataset
+
+runs = load_dataset("{repo_id}", split="train").to_pandas()
+print(runs[["entry", "budget", "seed"]])
+```
+"""

@@ -1,0 +1,207 @@
+"""A comparison as a Space: its report as a page, or a demonstration that classifies a text with every entry."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError, listing, nearest
+from .card_arguments import CardArguments
+from .contents import CARD, Contents, as_json, model_contents
+from .destination import HubFile
+from .markdown import MARKER, TEMPLATES, escaped
+from .report_arguments import ReportArguments
+from .reports import RESULTS, TAG, own_card, public_report
+from .usage import carries_code
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+    from ..comparison.records import Result
+
+GRADIO = "6.31.0"
+"""The version that the app was written for and tried with."""
+MOST_BYTES = 10**9
+"""The models that are put into a Space beside its app, all together."""
+_PINNED = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
+_CLASSIFIES = ("text-classification", "regression")
+
+
+def static_contents(folder: Path, repo_id: str, card: CardArguments, *, texts: bool = False) -> Contents:
+    """A Space that shows the report of a comparison.
+
+    Raises:
+        UserError: `folder` is no comparison.
+    """
+    report = public_report(folder, texts=texts)
+    about = "The report of a comparison, made by `tl_toolkit`: one page, `index.html`."
+    readme = _readme(report.title, card, about, sdk="static", app_file="index.html", datasets=report.datasets or None)
+    files = [own_card(folder) or HubFile(CARD, readme), HubFile("index.html", report.files["report.html"])]
+    return Contents(files, {"runs": "the report is all that is shown"}, {"name": report.title})
+
+
+def gradio_contents(
+    folder: Path, repo_id: str, card: CardArguments, arguments: ReportArguments, api: HfApi | None = None
+) -> Contents:
+    """A Space that classifies a text with every entry of a comparison side by side, on a CPU and without the toolkit.
+
+    Of each entry it has the run with the most labels that did best on the validation rows, with its model beside the
+    app, or taken from the Hub where `arguments.model` says so: at the commit of this moment, and with its own code only
+    where the model belongs to the owner of the Space.
+
+    Args:
+        api: where commits are looked up; None leaves them open, as for a listing.
+
+    Raises:
+        UserError: `folder` is no comparison on one dataset of texts, an entry has no model, or they are too large.
+    """
+    from ..comparison.merging import title_of
+
+    runs = _chosen_runs(folder, arguments)
+    title = title_of(folder) or "Comparison"
+    files, models = [], []
+    for number, (entry, run) in enumerate(runs.items()):
+        described = _describe(entry, run)
+        if (published := arguments.models.get(entry)) is not None:
+            models.append({**described, **_pinned(published, repo_id, api)})
+            continue
+        place, own = f"models/{number}", folder / run.folder
+        models.append({**described, "model": place, "revision": None, "trust_remote_code": _has_code(own)})
+        bundled = [replace(file, path=f"{place}/{file.path}") for file in _model_files(own)]
+        files += bundled
+    size = sum(file.size for file in files)
+    if size > MOST_BYTES:
+        raise UserError(
+            f"The models of the {len(runs)} entries have {size / 1e9:.1f} GB, and a Space of at most "
+            f"{MOST_BYTES / 1e9:.0f} GB is made. Publish the large ones as models, and name "
+            "them by --model 'ENTRY=user/name'."
+        )
+    content = {"title": title, "pair": _is_pair(runs), "models": models}
+    about = "A text, answered by every entry of a comparison. `models.json` says where the models are."
+    linked = list(arguments.models.values())
+    options: dict[str, Any] = {"sdk": "gradio", "sdk_version": GRADIO, "app_file": "app.py", "models": linked or None}
+    options["python_version"] = ".".join(platform.python_version_tuple()[:2])
+    files += [
+        own_card(folder) or HubFile(CARD, _readme(title, card, about, **options)),
+        HubFile("app.py", TEMPLATES / "space_app.py"),
+        HubFile("models.json", as_json(content)),
+        HubFile("requirements.txt", requirements().encode()),
+    ]
+    return Contents(sorted(files, key=lambda file: file.path), {}, {"name": title})
+
+
+def _pinned(published: str, repo_id: str, api: HfApi | None) -> dict[str, Any]:
+    """A model of the Hub at the commit of this moment.
+
+    Its code is run only if it is the owner's own: the model is of the Space's user, and its code lies in its own
+    repository, at the same commit.
+    """
+    if api is None:
+        return {"model": published, "revision": None, "trust_remote_code": False}
+    commit = api.model_info(published).sha
+    config = json.loads(Path(api.hf_hub_download(published, "config.json", revision=commit)).read_text("utf-8"))
+    places = [str(value).rpartition("--")[0] for value in (config.get("auto_map") or {}).values()]
+    own = published.partition("/")[0] == repo_id.partition("/")[0] and set(places) <= {"", published}
+    return {"model": published, "revision": commit, "trust_remote_code": bool(places) and own}
+
+
+def requirements() -> str:
+    """The versions that are installed here, for a machine without a GPU."""
+    lines = ["--extra-index-url https://download.pytorch.org/whl/cpu"]
+    lines += [f"{name}=={version(name).partition('+')[0]}" for name in _PINNED]
+    return "\n".join(lines) + "\n"
+
+
+def _readme(title: str, card: CardArguments, about: str, **options: Any) -> bytes:
+    from huggingface_hub import SpaceCardData
+
+    data = SpaceCardData(
+        title=" ".join(title.split()),
+        license=card.license,
+        tags=[TAG, "model-comparison"],
+        colorFrom="blue",
+        colorTo="green",
+        **options,
+    )
+    return f"---\n{data.to_yaml()}\n---\n\n{MARKER}\n\n# {escaped(title)}\n\n{about}\n".encode()
+
+
+def _chosen_runs(folder: Path, arguments: ReportArguments) -> dict[str, Result]:
+    """The run of each entry whose model is shown."""
+    from ..comparison.records import panels, read_results
+    from ..comparison.report_panel import goal_of
+
+    groups = panels([result for result in read_results(folder / RESULTS) if result.completed])
+    if not groups:
+        raise UserError(f"No run of the comparison in {str(folder)!r} has finished, so that there is no model to show.")
+    if len(groups) > 1:
+        raise UserError(
+            f"The comparison in {str(folder)!r} is one of {len(groups)} datasets ({listing(groups)}), and a Gradio "
+            "Space answers with the labels of one. Publish it as a dataset or as a static Space."
+        )
+    results = next(iter(groups.values()))
+    kinds = {str(result.section("task").get("name")) for result in results}
+    if not kinds <= set(_CLASSIFIES):
+        raise UserError(
+            f"A Gradio Space is made of comparisons of {listing(_CLASSIFIES)}, and this one is of {listing(kinds)}. "
+            "Publish it as a dataset or as a static Space."
+        )
+    entries = dict.fromkeys(result.entry for result in results)
+    if unknown := [entry for entry in arguments.models if entry not in entries]:
+        raise UserError(
+            f"--model names the entry {unknown[0]!r}, which has no finished run.{nearest(unknown[0], entries)} The "
+            f"entries are {listing(entries)}."
+        )
+    goal = goal_of(results)
+    chosen = {}
+    for entry in entries:
+        own = [result for result in results if result.entry == entry]
+        kept = own if entry in arguments.models else [run for run in own if _has_model(folder / run.folder)]
+        if not kept:
+            raise UserError(
+                f"No run of the entry {entry!r} has kept its model (keep_models). Make the comparison again with "
+                f"keep_models, or name a published model by --model '{entry}=user/name'."
+            )
+        chosen[entry] = max(
+            kept, key=lambda run: (run.budget, goal.sign * run.metrics("validation").get(goal.metric, -goal.sign * 1e9))
+        )
+    return chosen
+
+
+def _has_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
+
+
+def _has_code(folder: Path) -> bool:
+    return carries_code(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")))
+
+
+def _model_files(folder: Path) -> list[HubFile]:
+    """What a model needs to answer: neither its card nor its record."""
+    return [file for file in model_contents(folder).files if file.path != "result.json"]
+
+
+def _describe(entry: str, run: Result) -> dict[str, Any]:
+    """What the app says of a model."""
+    from ..comparison import formatting as show
+    from ..comparison.report_panel import goal_of
+
+    goal = goal_of([run])
+    reached, total = run.metrics("test").get(goal.metric), (run.section("cost").get("parameters") or {}).get("total")
+    labels = run.section("budget").get("train_labels")
+    facts = [
+        f"{show.parameters(total)} parameters" if total else None,
+        f"{show.count(labels)} training labels" if labels else None,
+        f"{show.metric_name(goal.metric)} {show.score(reached, goal.metric)} on test rows"
+        if reached is not None
+        else None,
+    ]
+    return {"name": entry, "about": ", ".join(fact for fact in facts if fact)}
+
+
+def _is_pair(runs: dict[str, Result]) -> bool:
+    return any((run.section("dataset").get("columns") or {}).get("text_pair") for run in runs.values())
