@@ -225,4 +225,6 @@ def plain_log_ticks(axis: Axis, written: Callable[[float], str] = show.parameter
         if len(ticks) <= 5:
             break
     ticks = ticks[:: max(1, -(-len(ticks) // 5))]
-    axis.set_ticks(ticks, [written(tick) if tick >= 1 else f"{tick:g}" for tick in ticks])
+    if len(ticks) < 2:  # so small a range has none of them
+        ticks = [low * (high / low) ** part for part in (0.15, 0.85)]
+    axis.set_ticks(ticks, [written(tick) if tick >= 1 else f"{tick:.2g}" for tick in ticks])

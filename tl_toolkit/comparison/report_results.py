@@ -29,7 +29,7 @@ class Cost:
 
 COSTS = (
     Cost("parameters", "Parameters", "Size", show.parameters),
-    Cost("trained_parameters", "of them trained", "Size", show.parameters),
+    Cost("trained_parameters", "trained", "Size", show.parameters),
     Cost("disk_bytes", "On disk", "Size", show.memory),
     Cost("pretrain_seconds", "Pre-training, s", "Training", show.plain_seconds),
     Cost("tuning_trials", "Tuning, trials", "Training", show.count),

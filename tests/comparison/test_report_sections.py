@@ -1,0 +1,145 @@
+"""The sections of the page beyond the least: many datasets, evidence side by side, what is left out on request."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from synthetic import write_many
+
+from tl_toolkit.comparison.report import write_report
+
+SKILLS = {"lstm": (0.3, 0.4, 0.5), "bilstm-attention": (0.33, 0.43, 0.55), "minilm": (0.5, 0.6, 0.7)}
+
+
+def words(page):
+    body = page[page.index("<body>") : page.index("<script>")]
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body)).replace("\u00a0", " ")
+
+
+@pytest.fixture
+def page(tmp_path, rich_comparison):
+    rich_comparison(skills=SKILLS, seeds=(3, 2, 2), rows=101)
+    return write_report(tmp_path, "Rich").read_text()
+
+
+def test_everything_that_records_tell_is_told(page, tmp_path):
+    said = words(page)
+    for section in (
+        "What transfer is worth in labels",
+        "How much worse, how much cheaper",
+        "Which differences are beyond the noise",
+        "Where entries disagree",
+        "Class by class",
+        "Do probabilities mean what they say?",
+        "Where models look",
+    ):
+        assert section in said, section
+    for column in ("On disk", "Tuning, trials", "Energy, J", "One row, ms", "Rows/s by 32", "95 % over rows"):
+        assert column in said, column
+    assert "12 trials (1 failed), 5.7 min in all; chosen: learning_rate = 0.0031." in said
+    names = ("learning_curves", "label_equivalence", "pareto", "reliability")
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        f"{n}.{s}" for n in names for s in ("svg", "png")
+    }
+
+
+def test_a_matrix_is_antisymmetric_and_says_who_is_ahead(page):
+    matrix = page[page.index('class="heat pairs"') :]
+    rows = re.findall(r'<th scope="row">([\w-]+)</th>(.*?)</tr>', matrix[: matrix.index("</table>")], flags=re.DOTALL)
+    assert [name for name, _ in rows] == ["minilm", "bilstm-attention", "lstm"]  # the best first
+    cells = [re.findall(r'<td class="(\w+)"[^>]*>([^<]*)', row) for _, row in rows]
+    signed = [[text.replace("−", "-").strip() for _, text in row] for row in cells]
+    for one in range(3):
+        for other in range(one):
+            assert float(signed[one][other]) == -float(signed[other][one])
+            pair = {cells[one][other][0], cells[other][one][0]}
+            assert pair in ({"more", "less"}, {"even"})
+
+
+def test_attention_is_readable_without_colour(page):
+    tokens = re.findall(r'<span class="token" style="--heat:([\d.]+)" title="([\d.]+)">', page)
+    assert len(tokens) > 50 and all(0 <= float(heat) <= 1 for heat, _ in tokens)
+    assert "Most weight:" in words(page)
+
+
+def test_without_texts_rows_are_numbered_only(tmp_path, rich_comparison):
+    secret = "Wholly confidential sentence about a patient."
+    rich_comparison(skills=SKILLS, rows=53, texts=[secret])
+    with_texts = words(write_report(tmp_path, "Rich").read_text())
+    page = write_report(tmp_path, "Rich", texts=False).read_text()
+    assert secret in with_texts and "The texts of the dataset are left out of this page." in words(page)
+    assert "onfidential" not in page and "patient" not in page
+    assert "Where models look" not in words(page)
+    assert "Where entries disagree" in words(page) and re.search(r"row \d+ · true:", words(page))
+    said = (tmp_path / "report.md").read_text()
+    assert "onfidential" not in said
+
+
+def test_several_datasets_are_panels(tmp_path, rich_comparison, write_lines):
+    records = rich_comparison(skills=SKILLS, budgets=(100, 500), seeds=(2, 2), rows=53)
+    for record in records:
+        record["grid_dataset"] = "first" if record["seed"] == 1 else "the <second>"
+    write_lines(tmp_path, records)
+    page = write_report(tmp_path, "Two").read_text()
+    said = words(page)
+    assert "2 datasets" in said and said.count("Results on the test rows") >= 2
+    levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", page)]
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
+    assert "<second>" not in page and "the &lt;second&gt;" in page
+    assert len(list((tmp_path / "figures").glob("*learning_curves.png"))) == 2
+
+
+def test_failed_runs_of_one_kind_are_one_row(tmp_path, make_record, write_lines):
+    failed = {"status": "failed", "metrics": {}, "failure": "out_of_memory", "error": "x" * 900}
+    records = [make_record("minilm", 100, seed, 0, **failed) for seed in (1, 2, 3)]
+    write_lines(tmp_path, [make_record("lstm", 100, 1, 0.3), *records])
+    said = words(write_report(tmp_path, "Failed").read_text())
+    assert "minilm 100 1, 2, 3 out of memory xxx" in said and "300 more characters" in said
+
+
+def test_a_page_grows_with_its_runs_and_no_faster(tmp_path):
+    """Twice the seeds are hardly more page; twice the entries are not four times as much."""
+    sizes, files = {}, {}
+    for name, entries, seeds in (("small", 5, 2), ("seeds", 5, 4), ("entries", 10, 2)):
+        runs = write_many(tmp_path / name, entries, 3, seeds, 97)
+        sizes[name] = write_report(tmp_path / name, name).stat().st_size
+        files[name] = runs
+    assert files == {"small": 30, "seeds": 60, "entries": 60}
+    assert sizes["seeds"] < 1.05 * sizes["small"]
+    assert sizes["entries"] < 2.1 * sizes["small"]
+    assert sizes["entries"] / files["entries"] < 12_000
+
+
+def test_each_prediction_file_is_read_a_few_times_only(tmp_path, monkeypatch):
+    """What takes time with many runs are their files: a report may not read each for every pair of entries."""
+    import pyarrow.parquet as pq
+
+    runs = write_many(tmp_path, 7, 2, 2, 31)
+    read, parquet_file = [], pq.ParquetFile
+
+    def counted(path, *arguments, **keywords):
+        read.append(str(path))
+        return parquet_file(path, *arguments, **keywords)
+
+    monkeypatch.setattr(pq, "ParquetFile", counted)
+    write_report(tmp_path, "Counted")
+    assert runs == 28 and len(set(read)) == 28
+    assert len(read) <= 6 * runs
+
+
+def test_numbers_that_are_not_finite_sort_last(tmp_path, make_record, write_lines):
+    records = [make_record("lstm", 100, 1, 0.3), make_record("elman", 100, 1, 0.2)]
+    records[1]["metrics"]["test"]["accuracy"] = None
+    lines = [json.dumps(record) for record in records]
+    (tmp_path / "results.jsonl").write_text("\n".join(lines) + "\n")
+    page = write_report(tmp_path, "Not a number").read_text()
+    table = page[page.index('id="results-table"') :]
+    names = re.findall(
+        r'<tr data-budget="100"[^>]*><th scope="row" class="name">(\w+)', table[: table.index("</table>")]
+    )
+    assert names == ["lstm", "elman"]
