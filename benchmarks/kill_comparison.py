@@ -156,7 +156,10 @@ def differences(first: Path, second: Path) -> list[str]:
     for path in sorted(files[0] & files[1]):
         one, other = first / path, second / path
         if path.name == "result.json":
-            same = without_times(json.loads(one.read_text())) == without_times(json.loads(other.read_text()))
+            records = [without_times(json.loads(file.read_text())) for file in (one, other)]
+            keys = [key for key in records[0] | records[1] if records[0].get(key) != records[1].get(key)]
+            problems += [f"{path} differs in {', '.join(keys)}"] if keys else []
+            continue
         elif path.name.startswith("predictions") or path.suffix == ".safetensors":
             same = one.read_bytes() == other.read_bytes()
         else:

@@ -251,7 +251,10 @@ class _Results:
             self.lines[name] = json.dumps(record) + "\n"
 
     def write(self) -> None:
-        """Whole or not at all, from memory: no record is read again."""
+        """Whole or not at all, from memory: no record is read again. Without a record there is no file."""
+        if not any(self.lines.values()):
+            self.path.unlink(missing_ok=True)
+            return
         temporary = self.path.with_name(f".{RESULTS_NAME}.{os.getpid()}")
         temporary.write_text("".join(self.lines.values()), encoding="utf-8")
         os.replace(temporary, self.path)

@@ -94,7 +94,10 @@ class Workers:
             self._free = [gpu for gpu in self.gpus if gpu in {*self._free, *worker.gpus}]
             try:
                 record = worker.connection.recv()
-                self._idle.append(worker)
+                if record["status"] == "failed" and worker.gpus:  # which may have left a GPU that no next run can use
+                    worker.dismiss()
+                else:
+                    self._idle.append(worker)
             except (EOFError, OSError):
                 record = record_of_killed(job, output_dir, worker.ended())
             ended.append((job, record))
