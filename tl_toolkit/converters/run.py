@@ -127,7 +127,7 @@ def _write_for_fastai(name: str, output_dir: Path) -> list[Path]:
     from transformers import AutoTokenizer
 
     model = _load(name)
-    tokenizer = AutoTokenizer.from_pretrained(name)
+    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     tokens, order = _fastai_order(tokenizer, model.config.vocab_size)
     states = to_fastai(model, order)
     labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
@@ -158,7 +158,7 @@ def _load(name: str) -> PreTrainedModel:
     if not Path(name).expanduser().is_dir():
         raise UserError(f"There is no model folder {name!r} (--model_name_or_path).")
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UserError(f"The folder {name!r} (--model_name_or_path) holds no model: {error}") from error
     architecture = (config.architectures or ["AwdLstmModel"])[0]
@@ -168,7 +168,7 @@ def _load(name: str) -> PreTrainedModel:
             "converted to it."
         )
     model_class = getattr(models, architecture, None) or getattr(transformers, architecture)
-    return model_class.from_pretrained(name, dtype=torch.float32)
+    return model_class.from_pretrained(name, dtype=torch.float32, use_safetensors=True)
 
 
 def _fastai_order(tokenizer: PreTrainedTokenizerFast, vocab_size: int) -> tuple[list[str], list[int]]:

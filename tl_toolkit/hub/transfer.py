@@ -219,12 +219,16 @@ class _Push:
                 "proposed by --create_pr. Without it, a repository of your own is made."
             )
         options: dict[str, Any] = {"space_sdk": self.destination.space_sdk} if kind == "space" else {}
-        self._ask(
-            # exist_ok: of two attempts the first may have been carried out, although its answer was lost.
-            lambda: self.api.create_repo(
-                self.repo_id, repo_type=kind, private=self.destination.private, exist_ok=True, **options
-            )
-        )
+
+        def create() -> None:
+            try:
+                self.api.create_repo(self.repo_id, repo_type=kind, private=self.destination.private, **options)
+            except Exception as error:
+                # Of two attempts the first may have been carried out although its answer was lost.
+                if status_of(error) != 409:
+                    raise
+
+        self._ask(create)
         found = self._info(None)
         if found is None:  # "it exists", says the Hub of what it does not show
             raise HubError(

@@ -156,4 +156,4 @@ def backbone_config(name: str) -> PreTrainedConfig:
     """The configuration of a vision model: of a Hub id, a folder, or with "timm/" before it a model of timm."""
     if name.startswith("timm/"):
         return CONFIG_MAPPING["timm_backbone"](backbone=name.removeprefix("timm/"))
-    return AutoConfig.from_pretrained(name)
+    return AutoConfig.from_pretrained(name, trust_remote_code=False)

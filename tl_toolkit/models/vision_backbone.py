@@ -41,7 +41,9 @@ class VisionBackbone(nn.Module):
         if type(self.model).__name__ == "TimmBackbone":
             source = type(self.model).from_pretrained(name.removeprefix("timm/"), config=self.model.config)
         else:
-            source = type(self.model).from_pretrained(name, config=self.model.config, dtype=torch.float32)
+            source = type(self.model).from_pretrained(
+                name, config=self.model.config, dtype=torch.float32, use_safetensors=True
+            )
         self.model.load_state_dict(source.state_dict())
 
     def train(self, mode: bool = True) -> VisionBackbone:

@@ -134,7 +134,7 @@ def _processor_of(backbone: str) -> BaseImageProcessor | None:
     from transformers import AutoImageProcessor
 
     try:
-        found = AutoImageProcessor.from_pretrained(backbone, backend="pil")
+        found = AutoImageProcessor.from_pretrained(backbone, backend="pil", trust_remote_code=False)
     except (OSError, ValueError, ImportError):
         return None
     return found if _height_and_width(found) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import TypeVar
@@ -21,6 +22,8 @@ _HAVE_HEADS = {
     "AutoModelForTimeSeriesPrediction": "rnn has",
 }
 
+_NO_SAFETENSORS = re.compile(r"no file named model\.safetensors|cannot be loaded with `safetensors`")
+
 
 def loading(make: Callable[[], T], what: str, name: str | None = None) -> T:
     """`make()`, with what the libraries raise about its input turned into one paragraph.
@@ -31,12 +34,21 @@ def loading(make: Callable[[], T], what: str, name: str | None = None) -> T:
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
+    # The Hub's bot would be asked to convert pickles, and its proposal loaded, which nobody has looked at.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     about_input = (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError)
     try:
         return make()
     except (*about_input, StrictDataclassError, SafetensorError) as error:
         if "out of memory" in str(error):
             raise
+        if _NO_SAFETENSORS.search(str(error)):
+            raise UserError(
+                f"Could not load {what}: it has no weights in safetensors. Pickled ones (.bin, .pt, .h5) are never "
+                "loaded, since loading a pickle can run anything. Take another revision or model; or convert it where "
+                "you trust it, by from_pretrained and save_pretrained of transformers, and give the folder that this "
+                "leaves."
+            ) from error
         problem = " ".join(str(error).split())
         if found := re.match(r"Unrecognized configuration class .*?(\w+)'> for this kind of AutoModel: (\w+)", problem):
             some = _HAVE_HEADS.get(found[2], "")

@@ -64,6 +64,11 @@ def not_here(name: str | None, problem: str) -> str:
 
 
 def _check_folder(path: Path, name: str) -> None:
+    if (path / "adapter_model.bin").is_file() and not (path / "adapter_model.safetensors").is_file():
+        raise UserError(
+            f"The adapter in {name!r} is pickled (adapter_model.bin), and pickles are never loaded. Save it as "
+            "safetensors where you trust it, by save_pretrained of peft."
+        )
     config = path / "config.json"
     try:
         settings = json.loads(config.read_text(encoding="utf-8"))

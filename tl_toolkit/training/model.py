@@ -111,6 +111,7 @@ def load_trained(
             revision=arguments.model_revision,
             trust_remote_code=arguments.trust_remote_code,
             dtype=torch.float32,
+            use_safetensors=True,
             output_loading_info=True,
         ),
         f"the model {name!r} (--model_name_or_path)",
@@ -193,6 +194,7 @@ def _from_checkpoint(
             config=config,
             dtype=torch.float32,  # half-precision checkpoints are trained from float32 master weights
             ignore_mismatched_sizes=True,  # a head for other labels; anything else is refused below
+            use_safetensors=True,
             output_loading_info=True,
             **origin,
         ),
