@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..metrics.entities import entities
 from .cells import Cell
 from .evidence import class_name
 from .predictions import PredictionReader, confusion_matrix, label_counts
+from .sequence_metrics import found_entities
 from .statistics import Spread, spread
 
 Counts = np.ndarray
@@ -139,7 +139,9 @@ def _units(sentences: Sequence[Sequence[str | None]], entity: bool) -> set[tuple
     """(type, sentence, start, end) of all entities; or of all words, whose type is their tag."""
     if entity:
         return {
-            (own.type, number, own.start, own.end) for number, tags in enumerate(sentences) for own in entities(tags)
+            (own.type, number, own.start, own.end)
+            for number, tags in enumerate(sentences)
+            for own in found_entities(tuple(tags))
         }
     return {
         (tag, number, place, place + 1)

@@ -25,14 +25,15 @@ def _entities(label: Tags, prediction: Tags) -> np.ndarray:
     """(sentences, 3): right, predicted and true entities, counted as conlleval does."""
     counts = []
     for true, own in zip(label, prediction, strict=True):
-        expected, given = _found(tuple(true)), _found(tuple(own))
+        expected, given = found_entities(tuple(true)), found_entities(tuple(own))
         counts.append((len(expected & given), len(given), len(expected)))
     return np.array(counts, dtype=float)
 
 
 @lru_cache(maxsize=100_000)
-def _found(tags: tuple[str | None, ...]) -> frozenset[Entity]:
-    return frozenset(entities(tags))  # runs share their labels, and many of their answers
+def found_entities(tags: tuple[str | None, ...]) -> frozenset[Entity]:
+    """The entities of a sentence, found once: runs share their labels, and many of their answers."""
+    return frozenset(entities(tags))
 
 
 TAGS: dict[str, RowMetric] = {
