@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_IN_A_PLACE = re.compile(r"[@/]([0-9a-f]{40})/")
 _FEW = 12  # names that a message still lists
 
 
 def rows_commit(dataset: DatasetDict) -> str | None:
-    """The commit that the rows come from, which stays true when its branch moves on."""
+    """The commit that the rows come from, which stays true when its branch moves on; None if nothing tells it.
+
+    `datasets` keeps the rows of each commit in a folder of its cache that is named after it.
+    """
     for split in dataset.values():
-        for url in split.info.download_checksums or {}:
-            if found := re.search(r"@([0-9a-f]{40})/", url):
+        places = [*(split.info.download_checksums or {}), *(file["filename"] for file in split.cache_files)]
+        for place in places:
+            if found := _IN_A_PLACE.search(Path(place).as_posix()):
                 return found.group(1)
     return None
 
@@ -98,23 +103,16 @@ def why_missing(name: str, revision: str | None) -> str:
 
 
 def first_rows(name: str, config: str | None, revision: str | None, rows: int) -> tuple[DatasetDict, str | None]:
-    """The first rows of each split, read from a stream: no file is downloaded whole.
+    """The first rows of each split, at most this many, in the order of the files; and the commit they come from.
 
-    Args:
-        name: a Hub id, or a local folder.
-        rows: at most this many of each split, in the order of its files.
-
-    Returns:
-        The rows, and the commit that they come from (None for a folder).
+    They are read from a stream: no file is downloaded whole.
     """
     import datasets
     import pyarrow as pa
     from huggingface_hub import HfApi
 
-    commit = None
-    if not Path(name).exists():
-        # Fixed before reading, so that all splits are of one commit.
-        commit = HfApi(endpoint=datasets.config.HF_ENDPOINT).dataset_info(name, revision=revision).sha
+    # Fixed before reading, so that all splits are of one commit.
+    commit = HfApi(endpoint=datasets.config.HF_ENDPOINT).dataset_info(name, revision=revision).sha
     streams = datasets.load_dataset(name, config, revision=commit, streaming=True)
     splits = {}
     for split, stream in streams.items():

@@ -72,10 +72,10 @@ def _load(name: str | None, config: str | None, revision: str | None, stream_row
             f"({', '.join(SUFFIXES)}), or one that is built in: {listing(f'builtin:{kind}' for kind in BUILT_IN)}."
         )
     path = Path(name).expanduser()
-    if stream_rows is not None and (name.startswith("builtin:") or path.is_file()):
+    if stream_rows is not None and (name.startswith("builtin:") or path.exists()):
         raise UserError(
-            f"--stream_rows {stream_rows} reads the beginning of a dataset on the Hub, or in a folder, and {name!r} is "
-            "neither: leave it out, and use --label_budget to train on fewer rows."
+            f"--stream_rows {stream_rows} reads the beginning of a dataset on the Hub, and {name!r} is here: leave it "
+            "out, and use --label_budget to train on fewer rows."
         )
     if name.startswith("builtin:"):
         return _load_built_in(name, config, revision)
@@ -85,14 +85,12 @@ def _load(name: str | None, config: str | None, revision: str | None, stream_row
                 f"--dataset_revision {revision!r} is for datasets on the Hub; {name!r} is a local path: leave it out, "
                 "or say --dataset_revision none where a configuration file names one."
             )
-        if stream_rows is not None:
-            dataset, _ = _first_rows(name, str(path), config, None, stream_rows)
-        else:
-            dataset = _load_folder(name, path, config) if path.is_dir() else _load_file(name, path, config)
+        dataset = _load_folder(name, path, config) if path.is_dir() else _load_file(name, path, config)
     elif _looks_like_a_path(name, path):
         raise UserError(f"The dataset {name!r} was not found: there is no such file or folder.{nearest_sibling(path)}")
     elif stream_rows is not None:
-        dataset, revision = _first_rows(name, name, config, revision, stream_rows)
+        with _explained(name, name, config, revision), _quiet_below_warnings():
+            dataset, revision = first_rows(name, config, revision, stream_rows)
     else:
         dataset = exact_copy(_load_with_datasets(name, name, config, revision), name, config, revision)
         revision = rows_commit(dataset) or revision
@@ -164,13 +162,6 @@ def _load_with_datasets(name: str, path: str, config: str | None, revision: str 
 
     with _explained(name, path, config, revision), _quiet_below_warnings():
         return datasets.load_dataset(path, config, revision=revision, **options)
-
-
-def _first_rows(
-    name: str, path: str, config: str | None, revision: str | None, rows: int
-) -> tuple[DatasetDict, str | None]:
-    with _explained(name, path, config, revision), _quiet_below_warnings():
-        return first_rows(path, config, revision, rows)
 
 
 @contextlib.contextmanager

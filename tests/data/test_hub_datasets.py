@@ -1,0 +1,43 @@
+"""What is known of a dataset of the Hub without asking it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from datasets import Dataset, DatasetDict
+
+from tl_toolkit.data.hub_datasets import exact_copy, known_commit
+from tl_toolkit.data.sources import load_source
+from tl_toolkit.errors import UserError
+from tl_toolkit.training.arguments import DataArguments
+
+
+def test_streams_are_for_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\na,1\n")
+    for name in ("builtin:pytokens", str(tmp_path), str(tmp_path / "rows.csv")):
+        with pytest.raises(UserError, match="--stream_rows 5 .* is here: leave it out"):
+            load_source(DataArguments(dataset_name=name, stream_rows=5))
+    with pytest.raises(UserError, match="--stream_rows is 0, where 1 or more"):
+        DataArguments(stream_rows=0)
+
+
+def test_the_commit_that_a_revision_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    refs = tmp_path / "datasets--user--data" / "refs"
+    (refs / "try").mkdir(parents=True)
+    (refs / "main").write_text("a" * 40)
+    (refs / "try" / "it").write_text("b" * 40)
+    assert [known_commit("user/data", name) for name in (None, "try/it", "v1", "c" * 40)] == [
+        "a" * 40,
+        "b" * 40,
+        None,
+        "c" * 40,
+    ]
+
+
+def test_rows_that_tell_no_commit_are_taken_as_they_are() -> None:
+    rows = DatasetDict({"train": Dataset.from_dict({"text": ["a"]})})
+    assert exact_copy(rows, "user/data", None, "d" * 40) is rows

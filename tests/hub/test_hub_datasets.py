@@ -1,0 +1,142 @@
+"""Datasets by Hub id: revisions, configurations, private ones, streams, and what is left of them without a network."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
+from server import HubServer
+
+ROOT = Path(__file__).parents[2]
+# Several runs of recipes in one Python, each with what it printed and its exit code: importing takes seconds.
+DRIVER = """
+import contextlib, io, json, os, runpy, sys
+
+sys.stderr.reconfigure(line_buffering=True)
+results = []
+for recipe, *arguments in json.loads(sys.argv[1]):
+    token = os.environ.pop("HF_TOKEN", None) if "--no_token" in arguments else None
+    sys.argv = [recipe, *(each for each in arguments if each != "--no_token")]
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+            runpy.run_path(recipe, run_name="__main__")
+        code = 0
+    except SystemExit as stopped:
+        code = stopped.code or 0
+    results.append([code, " ".join(errors.getvalue().split())])
+    if token is not None:
+        os.environ["HF_TOKEN"] = token
+print(json.dumps(results))
+"""
+CARD = """---
+configs:
+- config_name: small
+  data_files:
+  - {split: train, path: small/train.parquet}
+  - {split: test, path: small/test.parquet}
+- config_name: large
+  data_files:
+  - {split: train, path: large/train-*.parquet}
+---
+"""
+MODEL = ["--model_type", "rnn", "--config_overrides", "embedding_size=7,hidden_size=13,num_hidden_layers=1"]
+
+
+def parquet(rows: int, seed: int) -> bytes:
+    """Texts of three classes that give their class away."""
+    words = [["apple", "pear", "plum"], ["iron", "tin", "lead"], ["rhine", "elbe", "oder"]]
+    texts = [f"the {words[row % 3][(row + seed) % 3]} {row}" for row in range(rows)]
+    content = io.BytesIO()
+    pd.DataFrame({"text": texts, "label": [row % 3 for row in range(rows)]}).to_parquet(content)
+    return content.getvalue()
+
+
+@pytest.fixture
+def commits(hub: HubServer) -> list[str]:
+    """The two commits of user/data, the first of which has the tag v1; user/secret is private."""
+    api = HfApi(endpoint=hub.endpoint, token=hub.token)
+    files = {"small/train": 60, "small/test": 30, "large/train-0": 45, "large/train-1": 45}
+    first = [CommitOperationAdd("README.md", CARD.encode())]
+    first += [CommitOperationAdd(f"{path}.parquet", parquet(rows, 0)) for path, rows in files.items()]
+    made = []
+    for name, private in (("user/data", False), ("user/secret", True)):
+        api.create_repo(name, repo_type="dataset", private=private)
+        made.append(api.create_commit(name, list(map(again, first)), commit_message="1", repo_type="dataset").oid)
+    api.create_tag("user/data", tag="v1", repo_type="dataset")
+    second = [CommitOperationAdd("small/train.parquet", parquet(66, 1))]
+    return [made[0], api.create_commit("user/data", second, commit_message="2", repo_type="dataset").oid]
+
+
+def again(operation: CommitOperationAdd) -> CommitOperationAdd:
+    return CommitOperationAdd(operation.path_in_repo, operation.path_or_fileobj)
+
+
+def run_all(hub: HubServer, *runs: list[str], **environment: str) -> list[tuple[int, str]]:
+    """The exit codes and standard errors of recipes."""
+    command = [sys.executable, "-c", DRIVER, json.dumps([[str(ROOT / "recipes" / run[0]), *run[1:]] for run in runs])]
+    environment = hub.environment(HF_HUB_VERBOSITY="error", **environment)
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert hub.token not in done.stdout + done.stderr
+    return [(code, said) for code, said in json.loads(done.stdout.splitlines()[-1])]
+
+
+def test_revisions_configurations_and_private_datasets(hub: HubServer, commits: list[str], tmp_path: Path) -> None:
+    def finetune(output: str, *flags: str, name: str = "user/data", config: str = "small") -> list[str]:
+        flags = (*flags, "--dataset_config_name", config) if config else flags
+        training = ["--max_steps", "2", "--use_cpu", "--disable_tqdm", "--output_dir", str(tmp_path / output)]
+        return ["finetune.py", "--dataset_name", name, *MODEL, *training, *flags]
+
+    def dataset(output: str) -> dict[str, Any]:
+        return json.loads((tmp_path / output / "result.json").read_text())["dataset"]
+
+    old, new = ["--dataset_revision", "v1"], ["--dataset_revision", "main"]
+    results = run_all(
+        hub,
+        finetune("new"),
+        finetune("old", *old),
+        finetune("streamed", *old, "--stream_rows", "21", config="large"),
+        finetune("none", "--dataset_revision", "v2"),
+        finetune("none", config="smal"),
+        finetune("none", config=""),
+        finetune("none", "--no_token", name="user/secret"),
+        finetune("secret", name="user/secret"),
+        finetune("none", name="user/nowhere"),
+    )
+    assert [code for code, _ in results] == [0, 0, 0, 2, 2, 2, 2, 0, 2], results
+    said = [text for _, text in results]
+    assert "has no revision 'v2' (--dataset_revision): it has the branch 'main' and the tag 'v1'" in said[3]
+    assert "has no configuration 'smal' (--dataset_config_name); it has 'small', 'large'" in said[4]
+    assert "several configurations; name one of 'small', 'large'" in said[5]
+    assert "nobody is logged in here: `hf auth login`" in said[6]
+    assert "'user/nowhere' was not found" in said[8] and "the token in use may not read it" in said[8]
+    assert not any("Traceback" in text for text in said)
+    assert [dataset(name)["revision"] for name in ("old", "new", "streamed")] == [commits[0], commits[1], commits[0]]
+    assert dataset("old")["rows"]["train"] + dataset("old")["rows"]["validation"] == 60
+    assert dataset("new")["rows"]["train"] + dataset("new")["rows"]["validation"] == 66
+    assert len({dataset(name)["fingerprint"] for name in ("old", "new", "streamed")}) == 3
+    assert sum(dataset("streamed")["rows"].values()) == 21
+    assert hub.sent("GET", "/large/train-0.parquet") and not hub.sent("GET", "/large/train-1.parquet")
+
+    # Without a network each revision is the one that was asked for, though the cache's newest copy is another.
+    results = run_all(
+        hub,
+        finetune("old-offline", *old),
+        finetune("new-offline", *new),
+        finetune("none", "--dataset_revision", "f" * 40),
+        finetune("none", "--stream_rows", "3"),
+        HF_HUB_OFFLINE="1",
+    )
+    assert [code for code, _ in results] == [0, 0, 2, 2], results
+    for name in ("old", "new"):
+        assert dataset(f"{name}-offline") == dataset(name)
+    assert "is commit ffffffffffff, which is not in the cache" in results[2][1]
+    assert "the Hub cannot be reached" in results[3][1]
