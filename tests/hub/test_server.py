@@ -238,3 +238,21 @@ def test_a_part_of_a_file(hub: HubServer, api: HfApi, folder: Path) -> None:
         file.seek(50_000)
         assert file.read(10) == WEIGHTS[50_000:50_010]
     assert set(files.glob("user/a/**")) >= {f"user/a/{path}" for path in ("config.json", "sub", "sub/notes.txt")}
+
+
+def test_what_is_told_of_a_repository(hub: HubServer, api: HfApi, folder: Path) -> None:
+    api.create_repo("organisation/a", repo_type="space", space_sdk="gradio")
+    assert api.space_info("organisation/a").sdk == "gradio"
+    assert api.get_space_runtime("organisation/a").stage == "RUNNING"
+    api.create_repo("user/a")
+    api.upload_folder(repo_id="user/a", folder_path=folder)
+    info = api.model_info("user/a", files_metadata=True)
+    assert info.card_data is not None and info.card_data.license == "mit" and info.tags == ["tiny"]
+    sizes = {each.rfilename: (each.size, each.lfs is not None) for each in info.siblings or []}
+    assert sizes["model.safetensors"] == (len(WEIGHTS), True) and not sizes["config.json"][1]
+    some = api.model_info("user/a", expand=["sha", "private"])
+    assert some.sha == info.sha and some.private is False and some.siblings is None
+    api.move_repo("user/a", "organisation/a")
+    assert [each.id for each in api.list_models(author="organisation")] == ["organisation/a"]
+    with pytest.warns(UserWarning, match="empty or missing yaml metadata"):
+        api.upload_file(path_or_fileobj=b"no metadata", path_in_repo="README.md", repo_id="organisation/a")
