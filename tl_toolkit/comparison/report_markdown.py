@@ -16,8 +16,7 @@ from .label_equivalence import CurveDraws, equivalence, usable
 from .predictions import PredictionReader
 from .records import Result
 from .report_entries import kind
-from .report_results import COSTS
-from .report_tables import metrics_of
+from .report_results import COSTS, metrics_of
 from .uncertainty import row_intervals, row_noise
 
 MOST_METRICS = 6

@@ -27,7 +27,6 @@ from .report_evidence import (
 from .report_markdown import describe_markdown
 from .report_pairs import describe_contests, describe_pairs, describe_round, headline_round
 from .report_results import more_metrics, results_table
-from .report_tables import budget_tables, metrics_of
 from .uncertainty import row_intervals
 from .verdict import decide
 from .wording import unit_of
@@ -83,8 +82,6 @@ def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = ""
         "constant": show.joined(list(dict.fromkeys(least.what for least in constant)), "or") if constant else None,
         "constant_source": _source(constant),
         "one_budget": len({cell.budget for cell in cells}) == 1,
-        "metrics": [show.metric_heading(metric) for metric in metrics_of(cells, goal)],
-        "budgets": budget_tables(cells, rounds, goal, constant),
         "results": results_table(cells, rounds, goal, constant, over_rows) if cells else None,
         "more": more_metrics(cells, goal, constant),
         "has_row_intervals": bool(over_rows),

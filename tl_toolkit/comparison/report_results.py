@@ -12,7 +12,6 @@ from .baseline import Baseline
 from .cells import Cell
 from .contest import Contest, Goal
 from .report_entries import kind
-from .report_tables import metrics_of
 from .statistics import Interval
 
 
@@ -74,6 +73,12 @@ def results_table(
     for position, column in enumerate(columns):
         column["starts_group"] = position in starts
     return {"groups": groups, "columns": columns, "rows": rows, "budgets": budget_choices(cells)}
+
+
+def metrics_of(cells: Sequence[Cell], goal: Goal) -> list[str]:
+    """The test metrics of all cells, the one that decides first; the loss is on no common scale and left out."""
+    known = dict.fromkeys(metric for cell in cells for metric in cell.test if metric != "loss")
+    return [metric for metric in known if metric == goal.metric] + [m for m in known if m != goal.metric]
 
 
 def more_metrics(cells: Sequence[Cell], goal: Goal, constant: Sequence[Baseline]) -> dict[str, Any] | None:
