@@ -130,7 +130,7 @@ def _of_task(record: Record, task: CardTask, config: Record) -> list[str]:
             f"{told.get('prediction_length')}; the constants of scale are those of the training part."
         )
     if task.kind in ("translation", "captioning", "causal-language-modeling"):
-        found.append("What it writes is fluent at best, and was not checked for truth or for offence.")
+        found.append("What it writes was not checked for truth or for offence.")
     if task.kind == "token-classification" and config.get("character_encoder", "none") != "none":
         found.append("It reads characters, which pipelines do not give it: use the code above.")
     if task.kind == "causal-language-modeling" and config.get("direction") == "backward":

@@ -1,0 +1,121 @@
+"""The Gradio Space of a comparison: its files, and its app with real models, without gradio and the toolkit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+from comparison_folder import ENTRIES, SECRET, make_comparison  # noqa: E402
+from huggingface_hub import HfApi, SpaceCard  # noqa: E402
+from run_folders import make_run_folder  # noqa: E402
+from server import HubServer  # noqa: E402
+
+from tl_toolkit.errors import UserError  # noqa: E402
+from tl_toolkit.hub.arguments import parse_publish_arguments  # noqa: E402
+from tl_toolkit.hub.publishing import publish  # noqa: E402
+
+ASK = """
+import json, sys
+sys.modules["gradio"] = sys.modules["tl_toolkit"] = None  # neither can be imported
+import app
+answers = app.classify("iron and tin " * 5000)
+print(json.dumps({"answers": answers, "page": app.page("<script>alert(1)</script>"), "empty": app.page(" ")}))
+"""
+
+
+def push(hub: HubServer, folder: Path, *flags: str, repo_id: str) -> None:
+    request = parse_publish_arguments([str(folder), "--repo_id", repo_id, *flags])
+    publish(request, HfApi(endpoint=hub.endpoint, token=hub.token), lambda line: None)
+
+
+def ask(hub: HubServer, space: Path, repo_id: str = "user/demo") -> dict[str, Any]:
+    """Puts the files of a Space where they would lie, and asks its app."""
+    for name, content in hub.files(repo_id, repo_type="space").items():
+        (space / name).parent.mkdir(parents=True, exist_ok=True)
+        (space / name).write_bytes(content)
+    environment = hub.environment() | {"OMP_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", ASK], cwd=space, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert told.returncode == 0, told.stderr[-3000:]
+    return json.loads(told.stdout.splitlines()[-1])
+
+
+def test_the_space_answers_with_every_entry(hub: HubServer, tmp_path: Path) -> None:
+    folder = make_comparison(tmp_path / "comparison")
+    make_run_folder(tmp_path / "published")
+    push(hub, tmp_path / "published", repo_id="user/published")
+    commit = hub.commits("user/published")[0].oid
+    push(
+        hub, folder, "--repo_type", "space", "--space_sdk", "gradio", "--model", f"{ENTRIES[1]}=user/published",
+        repo_id="user/demo",
+    )  # fmt: skip
+    files = hub.files("user/demo", repo_type="space")
+    models = json.loads(files["models.json"])["models"]
+    assert [model["name"] for model in models] == list(ENTRIES)
+    assert [model["model"] for model in models] == ["models/0", "user/published"]
+    assert [model["revision"] for model in models] == [None, commit]
+    assert all(model["trust_remote_code"] for model in models)
+    assert not [name for name in files if "predictions" in name or "result" in name]
+    for name, content in files.items():
+        assert SECRET.encode() not in content and b"/home/" not in content, name
+    card = SpaceCard(files["README.md"].decode())
+    card.validate(repo_type="space")
+    assert (card.data.sdk, card.data.app_file, card.data.models) == ("gradio", "app.py", ["user/published"])
+    assert all("==" in line for line in files["requirements.txt"].decode().splitlines() if not line.startswith("--"))
+
+    told = ask(hub, tmp_path / "space")
+    assert [answer["name"] for answer in told["answers"]] == list(ENTRIES)
+    for answer in told["answers"]:
+        assert "error" not in answer and set(answer["scores"]) == {"fruit", "metal", "river"}
+        assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-5)
+        assert list(answer["scores"].values()) == sorted(answer["scores"].values(), reverse=True)
+    assert "<script>" not in told["page"] and "LSTM &lt;b&gt;" in told["page"] and "metal" in told["page"]
+    assert "<table" not in told["empty"]
+
+
+def test_code_of_others_is_not_run_and_one_missing_model_stops_no_other(hub: HubServer, tmp_path: Path) -> None:
+    folder = make_comparison(tmp_path / "comparison")
+    hub.new_token("stranger")
+    make_run_folder(tmp_path / "theirs")
+    request = parse_publish_arguments([str(tmp_path / "theirs"), "--repo_id", "stranger/theirs"])
+    publish(request, HfApi(endpoint=hub.endpoint, token=hub.new_token("stranger")), lambda line: None)
+    flags = ["--repo_type", "space", "--space_sdk", "gradio", "--model", f"{ENTRIES[0]}=stranger/theirs"]
+    push(hub, folder, *flags, repo_id="user/demo")
+    models = json.loads(hub.files("user/demo", repo_type="space")["models.json"])["models"]
+    assert [model["trust_remote_code"] for model in models] == [False, True]
+    first, second = ask(hub, tmp_path / "space")["answers"]
+    assert "error" in first and "scores" not in first
+    assert "scores" in second
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags", "said"),
+    [
+        ({"task": {"name": "translation", "main_metric": "bleu"}}, [], "this one is of 'translation'"),
+        ({}, ["--model", "LSTM=user/x"], "names the entry 'LSTM'"),
+        ({"metrics": {}, "status": "failed"}, [], "No run .* has finished"),
+    ],
+)
+def test_what_no_demonstration_can_be_made_of(
+    tmp_path: Path, changes: dict[str, Any], flags: list[str], said: str
+) -> None:
+    folder = make_comparison(tmp_path / "comparison", **changes)
+    asked = [str(folder), "--repo_type", "space", "--space_sdk", "gradio", "--dry_run", *flags]
+    with pytest.raises(UserError, match=said):
+        publish(parse_publish_arguments(asked))
+
+
+def test_models_that_were_not_kept_are_asked_for(tmp_path: Path) -> None:
+    folder = make_comparison(tmp_path / "comparison")
+    os.unlink(folder / "runs" / "run-1" / "model.safetensors")
+    with pytest.raises(UserError, match="No run of the entry .* has kept its model"):
+        publish(parse_publish_arguments([str(folder), "--repo_type", "space", "--space_sdk", "gradio", "--dry_run"]))
