@@ -203,14 +203,15 @@ def _name_front(
     low, high = axes.get_xlim()
     for cell in found.best:
         x, y = at[cell.entry]
-        left = np.log(x / low) > 0.5 * np.log(high / low)
+        place = np.log(x / low) / np.log(high / low)
+        side = "right" if place > 0.5 else "center" if place > 0.12 else "left"
         # Nothing is above and left of a member of the front, whichever way the score points on paper.
         axes.annotate(
             short(cell.entry, most),
             xy=(x, y),
-            xytext=(3 if left else -3, 7 * goal.sign - (goal.sign < 0) * 8),
+            xytext=(3 if side == "right" else -3, 7 * goal.sign - (goal.sign < 0) * 8),
             textcoords="offset points",
-            ha="right" if left else "left",
+            ha=side,
             fontsize=8.5,
             color=line_style(list(entries).index(cell.entry), cell.transfer)["color"],
         )
