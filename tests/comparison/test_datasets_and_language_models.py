@@ -101,7 +101,7 @@ def texts(tmp_path: Path) -> Path:
     for name, splits in (("texts", ("train", "validation", "test")), ("without", ("train", "validation"))):
         (tmp_path / name).mkdir()
         for split in splits:
-            copies = 53 if split == "train" else 11
+            copies = 31 if split == "train" else 11
             pd.DataFrame({"text": lines * copies}).to_parquet(tmp_path / name / f"{split}.parquet")
     return tmp_path / "texts"
 
@@ -110,7 +110,7 @@ def texts(tmp_path: Path) -> Path:
 def language(texts: Path) -> dict[str, Any]:
     return {
         "task": "causal-lm", "dataset_name": str(texts), "use_cpu": True, "num_train_epochs": 1, "seeds": [1],
-        "per_device_train_batch_size": 3, "per_device_eval_batch_size": 2, "window_length": 5,
+        "per_device_train_batch_size": 3, "per_device_eval_batch_size": 2, "window_length": 11,
         "tokenizer_min_frequency": 1, "keep_models": False, "token_budgets": [101, "all"],
         "entries": [
             {"name": "words", **RNN, "tokenizer_name": "word"},

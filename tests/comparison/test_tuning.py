@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -244,3 +245,12 @@ def test_no_entry_has_more_trials_than_another(content: dict[str, Any]) -> None:
             make_grid({**content, "entries": entries}, {}, "grid.yaml")
     with pytest.raises(UserError, match="--learning_rate would fix"):
         make_grid(content, {"learning_rate": 0.5}, "grid.yaml")
+
+
+def test_without_optuna_nothing_is_begun(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match=r"tl-toolkit\[tuning\]"):
+        run(content, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("result.json"))
