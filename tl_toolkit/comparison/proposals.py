@@ -8,7 +8,6 @@ the very settings that it would have tried.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -89,7 +88,6 @@ def _optuna() -> Any:
             "The 'search' of an entry needs Optuna, which is not installed: pip install 'tl-toolkit[tuning]'."
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     return optuna
 
 
