@@ -211,7 +211,7 @@ def _row(result: Result) -> dict[str, Any]:
         "tuning_seconds": tuning.get("seconds"),
         "pretrain_seconds": result.pretrain_seconds,
         "train_seconds": cost.get("train_seconds"),
-        **{f"{name}_seconds": seconds.get(name) for name in ("data", "model", "evaluate", "save", "total")},
+        **{f"{name}_seconds": seconds.get(name) for name in ("data", "model", "select", "evaluate", "save", "total")},
         "steps": cost.get("steps"),
         "epochs": cost.get("epochs"),
         "examples_per_second": cost.get("examples_per_second"),
