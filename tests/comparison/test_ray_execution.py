@@ -18,7 +18,8 @@ HERE = Path(__file__).parent
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'tl-toolkit[ray]'")
-    monkeypatch.syspath_prepend(str(HERE))  # where Ray's workers find the jobs as well
+    monkeypatch.syspath_prepend(str(HERE))
+    monkeypatch.setenv("PYTHONPATH", str(HERE))  # where Ray's workers find the jobs as well
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     how = {"num_cpus": 2, "num_gpus": 0, "include_dashboard": False, "log_to_driver": False, "configure_logging": False}
     try:
