@@ -155,8 +155,8 @@ def test_rows_that_all_depend_on_each_other_tell_nothing(tmp_path, make_record, 
 def test_no_winner_where_nothing_differs(make_record, monkeypatch):
     """Entries that differ only in luck, of seeds or of rows: 80 verdicts on three kinds at two budgets.
 
-    At most 5 % may call anybody ahead, and of as many families of pairs at one budget; 7 of 80 is what a rate of
-    5 % reaches with a probability of 5 %.
+    At most 5 % may call anybody ahead at a budget, be it of the picked entries or of all; 7 of 80 (and 12 of 160) is
+    what a rate of 5 % exceeds with a probability of about 5 %.
     """
     monkeypatch.setattr(significance, "PERMUTATIONS", significance.LEAST_PERMUTATIONS)
     generator = np.random.default_rng(11)
@@ -177,9 +177,9 @@ def test_no_winner_where_nothing_differs(make_record, monkeypatch):
                     runs[record["folder"]] = Predictions(row, label, wrong.astype(int))
         cells, reader = make_cells(results), Memory(runs)
         rounds = contests(cells, GOAL, reader)
-        assert len(rounds) == 6 and {contest.family for contest in rounds} == {6}
-        verdicts += any(contest.winner is not None for contest in rounds)
+        assert len(rounds) == 6 and {contest.family for contest in rounds} == {3}
+        verdicts += len({contest.budget for contest in rounds if contest.winner is not None})
         uncorrected += any(contest.over_rows.excludes_zero() for contest in rounds)
         families += any(pair.better != "none" for pair in pairwise(cells[:3], GOAL, reader))
-    assert verdicts <= 7 and families <= 7
+    assert verdicts <= 12 and families <= 7
     assert uncorrected > 25  # what all that care is for

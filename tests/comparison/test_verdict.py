@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -258,3 +259,18 @@ def test_nothing_finished(tmp_path, make_record, write_lines):
 )
 def test_numbers_as_a_reader_wants_them(text, expected):
     assert text == expected
+
+
+def test_word_vectors_from_elsewhere_are_told_of(tmp_path, comparison):
+    comparison(budgets=(100,))
+    path = tmp_path / "results.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        if record["entry"] == "bilstm-attention":
+            record["arguments"]["vectors"] = "glove.6B.50d.txt"
+    before, _ = judge(tmp_path)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    verdict, rounds = judge(tmp_path)
+    assert rounds[0].first.entry == "bilstm-attention"
+    assert not any("word vectors" in note for note in before.notes)
+    assert any(note.startswith("bilstm-attention starts from pre-trained word vectors") for note in verdict.notes)

@@ -50,7 +50,7 @@ def best(cells: Sequence[Cell], goal: Goal) -> Cell | None:
 def contests(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Contest]:
     """Contests of every two kinds with completed runs at a budget, smallest budget first.
 
-    All of them are one family: the chance that any is decided by noise alone is held at 5 %, by Holm.
+    Those of one budget are a family: the chance that any of them is decided by noise alone is held at 5 %, by Holm.
     """
     noise = row_noise(reader, goal.metric).prepare_swaps(cells, len(cells))
     found: list[Pair] = []
@@ -58,8 +58,8 @@ def contests(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> lis
         here = [cell for cell in cells if cell.budget == budget]
         picked = [best([cell for cell in here if cell.kind == kind], goal) for kind in KINDS]
         sides = [cell for cell in picked if cell is not None]
-        found += [compare(first, second, goal, noise) for first, second in combinations(sides, 2)]
-    return [Contest(**{field.name: getattr(pair, field.name) for field in fields(Pair)}) for pair in corrected(found)]
+        found += corrected([compare(first, second, goal, noise) for first, second in combinations(sides, 2)])
+    return [Contest(**{field.name: getattr(pair, field.name) for field in fields(Pair)}) for pair in found]
 
 
 def overtaken(picked: Cell, cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> Pair | None:

@@ -16,7 +16,7 @@ from .predictions import PredictionReader
 from .standings import LONG, NO_DIFFERENCE, SHORT, budget_of, headline, kinds_of
 from .uncertainty import row_noise
 from .verdict_costs import costs, pretraining
-from .verdict_notes import label_note, labels_of, run_count, statistics_notes
+from .verdict_notes import label_note, labels_of, run_count, statistics_notes, vectors_note
 
 MOST_NAMES = 4
 """Entries that a sentence names; of more it gives the number."""
@@ -56,7 +56,7 @@ def decide(
         sentences = [*_best_alone(leaders, cells, goal, reader), _unbeaten(leaders, constant, goal, reader)]
         return Verdict(_no_contest(cells), [sentence for sentence in sentences if sentence], notes)
     picked = list({(c.entry, c.budget): c for contest in rounds for c in (contest.first, contest.second)}.values())
-    notes[2:2] = _overtaken_notes(picked, cells, goal, reader)
+    notes[2:2] = [*_overtaken_notes(picked, cells, goal, reader), *filter(None, [vectors_note(picked)])]
     by_kinds = [
         [contest for contest in rounds if (contest.first.kind, contest.second.kind) == kinds]
         for kinds in combinations(kinds_of(rounds), 2)
@@ -64,7 +64,9 @@ def decide(
     by_kinds = [own for own in by_kinds if own]
     sentences = [_numbers(own) for own in by_kinds]
     sentences.append(_unbeaten(picked, constant, goal, reader))
-    spent = [costs(own[-1]) for own in by_kinds] + [pretraining([c for c in picked if c.budget == rounds[-1].budget])]
+    # What two kinds of transfer cost beside each other follows from what each costs beside training from scratch.
+    against = [own for own in by_kinds if own[0].first.kind == by_kinds[0][0].first.kind]
+    spent = [costs(own[-1]) for own in against] + [pretraining([c for c in picked if c.budget == rounds[-1].budget])]
     sentences.append(" ".join(said for said in spent if said))
     sentences += [_labels_worth(own, reader) for own in by_kinds]
     return Verdict(headline(rounds), [sentence for sentence in sentences if sentence], notes)

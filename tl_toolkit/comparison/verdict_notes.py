@@ -61,7 +61,7 @@ def statistics_notes(rounds: Sequence[Contest]) -> list[str]:
     if not rounds:
         return []
     family = max(contest.family for contest in rounds)
-    many = f", also after Holm's correction for the {family} comparisons of this verdict" if family > 1 else ""
+    many = f", also after Holm's correction for the {family} comparisons of a budget" if family > 1 else ""
     tests = list(dict.fromkeys(contest.test for contest in rounds if contest.test))
     how = f" ({show.joined(tests)} on the same rows, and a paired bootstrap)" if tests else ""
     notes = [
@@ -82,6 +82,19 @@ def statistics_notes(rounds: Sequence[Contest]) -> list[str]:
             "the choice of test rows matters is not in the interval."
         )
     return notes
+
+
+def vectors_note(picked: Sequence[Cell]) -> str:
+    """That entries from scratch began with word vectors that others have trained; empty where none did."""
+    able = [cell for cell in picked if cell.kind == "scratch"]
+    names = [cell.entry for cell in able if cell.results[0].section("arguments").get("vectors")]
+    if not names:
+        return ""
+    verb = "starts" if len(set(names)) == 1 else "start"
+    return (
+        f"{show.joined(list(dict.fromkeys(names)))} {verb} from pre-trained word vectors: all else is trained from "
+        "scratch, but these know words that no label has taught."
+    )
 
 
 def _budgets(contests: Sequence[Contest]) -> list[str]:
