@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from .housekeeping import quiet
 from .jobs import Job, RunJob, jobs_of, missing
 from .lock import Lock, is_alive
 from .progress import Progress
+from .ray_execution import INCOMING
 
 RESULTS_NAME = "results.jsonl"
 _LOOK_SECONDS = 1.0  # how often the live line is rewritten
@@ -262,6 +264,8 @@ class _Results:
 
 def _sweep(output_dir: Path) -> None:
     """Remove half-written files of a comparison that was killed; those of a living process are left to it."""
+    for folder in [output_dir / INCOMING, *output_dir.glob("stages/.*.old")]:
+        shutil.rmtree(folder, ignore_errors=True)
     for path in [*output_dir.glob(".*"), *output_dir.glob("figures/.*")]:
         written_by = next((int(part) for part in reversed(path.name.split(".")) if part.isdigit()), None)
         if path.is_file() and written_by is not None and not is_alive(written_by):

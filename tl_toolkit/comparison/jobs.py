@@ -169,8 +169,11 @@ class StageJob(Job):
         write_json(folder / _KEY_NAME, {"name": self.stage.name, "key": self.key})
 
     def tidy(self, output_dir: Path) -> None:
-        for checkpoint in checkpoints(output_dir / self.name):
+        folder = output_dir / self.name
+        for checkpoint in checkpoints(folder):
             shutil.rmtree(checkpoint)
+        for temporary in folder.glob(".*.[0-9]*"):  # half-written by a process that was killed
+            temporary.unlink()
 
     def _left(self, output_dir: Path) -> dict[str, Any]:
         folder = output_dir / self.name
