@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 
     from ..hub.arguments import PublishRequest
     from ..hub.destination import HubFile
+    from ..hub.transfer import Outcome
     from .arguments import RunArguments
 
 logger = logging.getLogger(__name__)
 
 _TIMEOUT = 60.0  # seconds that the Hub has to begin an answer
+_STAGING = ".pushing-"
+_TENSORS = (".pt", ".pth")  # states of optimisers and generators, which are no text
 _NEVER = ("training_args.bin", "README.md")  # a pickle of all arguments; peft's empty form of a card
 
 
@@ -40,6 +43,8 @@ class HubPushes:
 
         self.args = args
         self.api = _api(args)
+        for left in Path(args.output_dir).glob(f"{_STAGING}*"):  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
         self.repo_id = open_repository(self.api, _request(args).destination)
 
     def start(self, checkpoint: Path, step: int) -> list[Any]:
@@ -47,7 +52,7 @@ class HubPushes:
 
         The files are linked to a folder of their own first, since Trainer deletes old checkpoints when it saves.
         """
-        staging = Path(tempfile.mkdtemp(prefix=".pushing-", dir=self.args.output_dir))
+        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.args.output_dir))
         for path in checkpoint.rglob("*"):
             if path.is_file() and path.name not in _NEVER:
                 target = staging / path.relative_to(checkpoint)
@@ -58,17 +63,26 @@ class HubPushes:
                     shutil.copy2(path, target)
         return [self.api.run_as_future(self._push, staging, checkpoint.name, step)]
 
-    def _push(self, staging: Path, name: str, step: int) -> None:
-        """In a thread of its own; a Hub that fails is waited for at the next save, and the training goes on."""
+    def model(self, folder: Path, message: str) -> Outcome:
+        """Publish the model that was saved in `folder`, without a card or a record."""
+        return self._upload(_model(folder), message)
+
+    def _upload(self, files: list[HubFile], message: str) -> Outcome:
         from dataclasses import replace
 
+        from ..hub.cleaning import check_private
         from ..hub.transfer import upload
 
+        check_private([file for file in files if not file.path.endswith(_TENSORS)])
+        destination = replace(_request(self.args).destination, repo_id=self.repo_id)
+        return upload(self.api, files, destination, message, obsolete=_is_of_before)
+
+    def _push(self, staging: Path, name: str, step: int) -> None:
+        """In a thread of its own; a Hub that fails is waited for at the next save, and the training goes on."""
         try:
             files = _model(staging) + _state(staging, str(getattr(self.args.hub_strategy, "value", "")), name)
-            destination = replace(_request(self.args).destination, repo_id=self.repo_id)
             if files:
-                upload(self.api, files, destination, f"Training in progress, step {step}", obsolete=_is_of_before)
+                self._upload(files, f"Training in progress, step {step}")
         except Exception as error:  # noqa: BLE001  whatever it is, the training is worth more
             logger.warning("The checkpoint of step %d was not published. %s", step, without_tokens(str(error)))
         finally:
@@ -136,7 +150,7 @@ def _is_of_before(path: str) -> bool:
 
 def _state(folder: Path, strategy: str, name: str) -> list[HubFile]:
     """All that a run goes on from, in a folder of the repository, for the strategies that keep it there."""
-    from ..hub.cleaning import clean_name
+    from ..hub.cleaning import clean_name, clean_settings
     from ..hub.contents import as_json
     from ..hub.destination import HubFile
 
@@ -154,5 +168,7 @@ def _state(folder: Path, strategy: str, name: str) -> list[HubFile]:
             settings = json.loads(path.read_bytes())
             base = settings.get("base_model_name_or_path")
             content = as_json(settings | {"base_model_name_or_path": base and clean_name(base), "auto_mapping": None})
+        elif path.suffix == ".json" and path.name.endswith("_config.json"):
+            content = clean_settings(path.read_bytes())
         files.append(HubFile(f"{place}/{path.relative_to(folder).as_posix()}", content))
     return files

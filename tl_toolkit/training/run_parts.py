@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import UserError
+from ..errors import UserError, without_tokens
 from .causes import explained
 from .cost import Stages, Stopwatch, hardware, versions
 from .output_dir import clear, staged
@@ -118,7 +118,12 @@ def failures_recorded(record: dict[str, Any], trainer: BaseTrainer, output_dir: 
         yield
     except Exception as error:
         reason = explained(error)
-        record |= {"error": " ".join(str(reason).split()), "finished": now(), "metrics": {}, "predictions": {}}
+        record |= {
+            "error": without_tokens(" ".join(str(reason).split())),
+            "finished": now(),
+            "metrics": {},
+            "predictions": {},
+        }
         if trainer.is_world_process_zero():
             write_json(output_dir / RESULT_NAME, record)
         if reason is error:

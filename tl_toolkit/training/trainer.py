@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,23 @@ class BaseTrainer(AveragingTrainer):
         if self.is_world_process_zero():
             self.pushes = HubPushes(self.args)
             self.hub_model_id = self.pushes.repo_id
+
+    def push_to_hub(self, commit_message: str | None = "End of training", *_: Any, **__: Any) -> Any:
+        """Publish the model as it is now, with its code and tokenizer; the card is left to `publish.py`.
+
+        Trainer's own would send all that lies in `output_dir`, with the predictions and the paths of the machine.
+        """
+        if self.hub_model_id is None:
+            self.init_hf_repo()
+        self._finish_current_push()
+        folder = Path(self.args.output_dir) / ".pushing-model"
+        self.save_model(str(folder), _internal_call=True)
+        if not self.is_world_process_zero():
+            return None
+        try:
+            return self.pushes.model(folder, commit_message or "End of training")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         # Trainer's own would copy the weights to output_dir, pickle all arguments, and send both without the code.
