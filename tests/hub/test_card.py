@@ -14,10 +14,11 @@ from huggingface_hub import EvalResult, ModelCard  # noqa: E402
 from server import HubServer  # noqa: E402
 
 from tl_toolkit.errors import UserError  # noqa: E402
-from tl_toolkit.hub.card import card_files, model_card  # noqa: E402
+from tl_toolkit.hub.card import card_files, hints, model_card  # noqa: E402
 from tl_toolkit.hub.card_arguments import CardArguments  # noqa: E402
 from tl_toolkit.hub.citations import citations, papers  # noqa: E402
 from tl_toolkit.hub.curve import CURVE, learning_curve  # noqa: E402
+from tl_toolkit.hub.destination import HubFile  # noqa: E402
 from tl_toolkit.hub.markdown import MARKER, is_generated  # noqa: E402
 
 GOLDEN = Path(__file__).parent / "golden_card.md"
@@ -199,6 +200,13 @@ def test_every_paper_that_is_named_is_there() -> None:
 def test_what_the_hub_would_refuse_is_refused_first(bad: dict[str, str]) -> None:
     with pytest.raises(UserError, match=f"--{next(iter(bad))}"):
         CardArguments(**bad)
+
+
+def test_a_licence_that_is_not_known_is_asked_for(tmp_path: Path) -> None:
+    folder = make_run_folder(tmp_path / "run")
+    assert len(hints(card_files(folder))) == 1 and "--license" in hints(card_files(folder))[0]
+    assert hints(card_files(folder, arguments=CardArguments(license="mit"))) == []
+    assert hints([HubFile("README.md", b"# My own")]) == []
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +32,7 @@ from .citations import citations, papers
 from .cleaning import clean_name
 from .curve import CURVE, draw_learning_curve, learning_curve
 from .destination import HubFile
-from .markdown import MARKER, Raw, code_block, code_span, escaped, link, render
+from .markdown import MARKER, Raw, code_block, code_span, escaped, is_generated, link, render
 from .model_facts import family, sizes, strategy
 from .provenance import Provenance, provenance
 from .usage import Usage, carries_code, usage_code
@@ -90,6 +92,14 @@ def card_files(
             draw_learning_curve(curve, path)
             files.append(HubFile(CURVE, path.read_bytes()))
     return files
+
+
+def hints(files: Sequence[HubFile]) -> list[str]:
+    """What a card that was written here leaves open, for whoever publishes it."""
+    text = next((file.read().decode("utf-8", "replace") for file in files if file.path == CARD), "")
+    if not is_generated(text) or re.search(r"^license: ", text.split(MARKER)[0], flags=re.MULTILINE):
+        return []
+    return ["The card names no licence, since none is known: say one by --license, such as apache-2.0 or cc-by-4.0."]
 
 
 @dataclass(frozen=True)

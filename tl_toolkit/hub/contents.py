@@ -111,6 +111,8 @@ def published_record(record: Mapping[str, Any], published: set[str]) -> dict[str
     cleaned = clean_record(record)
     kept = {split: name for split, name in (record.get("predictions") or {}).items() if name in published}
     cleaned["predictions"] = kept
+    if not kept:
+        cleaned.pop("samples", None)  # texts of the dataset, too
     if cleaned.get("attention") not in published:
         cleaned["attention"] = None
     cleaned.pop("folder", None)

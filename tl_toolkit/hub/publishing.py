@@ -31,11 +31,13 @@ def publish(request: PublishRequest, api: HfApi | None = None, say: Callable[[st
         UserError: the folder holds nothing that can be published, or something private.
         HubError: the Hub does not take it; it stands as it was.
     """
+    from .card import hints
+
     asked, destination = request.publish, request.destination
     if asked.dry_run:
         contents, _ = _gather(request, destination.repo_id, None)
         check_private(contents.files)
-        for line in listing(contents, request):
+        for line in [*hints(contents.files), *listing(contents, request)]:
             say(line)
         return None
     (check_model_folder if destination.repo_type == "model" else check_report_folder)(request.folder)  # before all else
@@ -46,6 +48,8 @@ def publish(request: PublishRequest, api: HfApi | None = None, say: Callable[[st
     if base is not None:
         _check_base(api, base, request)
     say(f"{len(contents.files)} files, {_bytes(sum(file.size for file in contents.files))}, for {destination.repo_id}")
+    for hint in hints(contents.files):
+        say(hint)
     name = (contents.record or {}).get("name") or request.folder.resolve().name
     message = asked.commit_message or f"Publish {name}"
     obsolete = is_obsolete if destination.repo_type == "model" else is_obsolete_report

@@ -71,7 +71,8 @@ def page(text: str, pair: str = "") -> str:
     if not text.strip():
         return "<p>Write a text above.</p>"
     rows = "".join(
-        f"<tr><th scope='row'>{html.escape(own['name'])}<br><small>{html.escape(own['about'])}</small></th>"
+        f"<tr><th scope='row'>{html.escape(own['name'])}"
+        f"<br><small style='font-weight: normal'>{html.escape(own['about'])}</small></th>"
         f"<td>{_shown(own)}</td><td>{own.get('milliseconds', float('nan')):.0f} ms</td></tr>"
         for own in classify(text, pair)
     )
@@ -86,7 +87,7 @@ def _shown(own: dict[str, Any]) -> str:
     if "number" in own:
         return f"{own['number']:.3g}"
     return "".join(
-        f"<div>{html.escape(label)} <meter min='0' max='1' value='{chance:.4f}'></meter> {chance:.1%}</div>"
+        f"<div><meter min='0' max='1' value='{chance:.4f}'></meter> {chance:.1%} {html.escape(label)}</div>"
         for label, chance in list(own["scores"].items())[:SHOWN]
     )
 
