@@ -106,6 +106,8 @@ def test_spaced_moves_labels_apart_and_no_further():
     assert spaced(np.array([0.0, 0.0, 0.0]), 10).tolist() == pytest.approx([-10, 0, 10])
     heights = spaced(np.sort(np.random.default_rng(0).uniform(0, 60, 11)), 7)
     assert np.diff(heights).min() == pytest.approx(7)
+    held = spaced(np.array([58.0, 59.0, 60.0]), 7, low=0, high=61)
+    assert held.tolist() == pytest.approx([47, 54, 61])
 
 
 def contrast(first, second):

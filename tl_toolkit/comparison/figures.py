@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .calibration import Calibration
-from .drawing import grid_of_axes, new_figure, page_svg, save, short, style, to_svg
+from .drawing import new_figure, page_svg, save, short, style, to_svg
 from .learning_curves import line_style
-from .palette import MUTED, colour
+from .palette import LINE, MUTED, colour
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,26 +58,30 @@ def reliability_diagrams(
 def _reliability(
     found: Sequence[Calibration], entries: Sequence[str], transfer: Mapping[str, bool], columns: int, width: float
 ) -> Figure:
-    width = min(width, 230.0 * columns)
-    cell = width / columns
-    figure, all_axes = grid_of_axes(width, len(found), columns, cell + 36, left=42, gap=24)
-    for axes, own in zip(all_axes, found, strict=True):
-        look = line_style(list(entries).index(own.entry), transfer.get(own.entry, True)) | {
-            "markersize": 4.5,
-            "linewidth": 1.4,
-        }
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
-        sure = [each.confidence for each in own.bins]
-        right = [each.accuracy for each in own.bins]
-        axes.vlines(sure, sure, right, color=look["color"], linewidth=1, alpha=0.35)
-        axes.plot(sure, right, **look)
-        axes.set_xlim(0, 1.02)
-        axes.set_ylim(0, 1.02)
-        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-        axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
-        axes.set_title(short(own.entry, int(cell / 6.6)), loc="left", fontsize=9, color=look["color"])
-    for axes in all_axes[-columns:]:
-        axes.set_xlabel("probability", fontsize=9)
-    for axes in all_axes[::columns]:
-        axes.set_ylabel("share right", fontsize=9)
+    """All diagrams in one axes, each a unit square moved to its place: many axes would take seconds."""
+    rows, wide, tall = -(-len(found) // columns), 1.22, 1.52
+    scale = min(width, 230.0 * columns) / (columns * wide + 0.3)  # points of a unit
+    figure, axes = new_figure(scale * (columns * wide + 0.3), scale * rows * tall, left=0, right=0)
+    axes.set_position((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(-0.36, columns * wide - 0.06)
+    axes.set_ylim(-(rows - 1) * tall - 0.34, tall - 0.34)
+    for place, own in enumerate(found):
+        x, y = (place % columns) * wide, -(place // columns) * tall
+        look = line_style(list(entries).index(own.entry), transfer.get(own.entry, True))
+        for part in (0, 0.5, 1):
+            edge: dict[str, Any] = {"color": LINE if part else MUTED, "linewidth": 0.8, "zorder": 0.5}
+            axes.plot([x, x + 1, np.nan, x + part, x + part], [y + part, y + part, np.nan, y, y + 1], **edge)
+            axes.text(x + part, y - 0.05, f"{part:g}", ha="center", va="top", fontsize=8.5, color=MUTED)
+            axes.text(x - 0.04, y + part, f"{part:g}", ha="right", va="center", fontsize=8.5, color=MUTED)
+        axes.plot([x, x + 1], [y, y + 1], color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+        sure = np.array([each.confidence for each in own.bins])
+        right = np.array([each.accuracy for each in own.bins])
+        axes.vlines(x + sure, y + sure, y + right, color=look["color"], linewidth=1, alpha=0.35)
+        axes.plot(x + sure, y + right, **look | {"markersize": 4.5, "linewidth": 1.4})
+        axes.text(x, y + 1.06, short(own.entry, int(scale / 6.2)), fontsize=9, color=look["color"])
+        if place >= len(found) - columns:
+            axes.text(x + 0.5, y - 0.2, "probability", ha="center", va="top", fontsize=9, color=MUTED)
+        if place % columns == 0:
+            axes.text(x - 0.22, y + 0.5, "share right", rotation=90, ha="right", va="center", fontsize=9, color=MUTED)
     return figure

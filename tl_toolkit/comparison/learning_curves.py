@@ -13,6 +13,7 @@ from .baseline import Baseline
 from .cells import Cell
 from .contest import Goal
 from .drawing import LONGEST_NAME, new_figure, page_svg, room, save, short, style, to_svg
+from .label_equivalence import isotonic
 from .palette import BASELINE_DASH, INK, MUTED, SCRATCH_DASH, SURFACE, TRANSFER_DASH, colour, marker
 from .statistics import Interval
 from .wording import unit_of
@@ -86,11 +87,10 @@ def _curves(
         y = np.array([cell.test[goal.metric].mean for cell in line]) * scale
         deviation = np.array([cell.test[goal.metric].deviation or 0.0 for cell in line]) * scale
         axes.fill_between(x, y - deviation, y + deviation, color=colour(position), alpha=0.13, linewidth=0)
-        bounds = [over_rows.get((cell.entry, cell.budget)) for cell in line]
-        for place_of, between in zip(x, bounds, strict=True):
-            if between is not None:
-                ends_of = (between.low * scale, between.high * scale)
-                axes.plot([place_of, place_of], ends_of, color=colour(position), linewidth=1.1, alpha=0.6)
+        known = [(at, over_rows.get((cell.entry, cell.budget))) for at, cell in zip(x, line, strict=True)]
+        bars = np.array([(at, bounds.low, bounds.high) for at, bounds in known if bounds is not None]).reshape(-1, 3)
+        look: dict[str, Any] = {"color": colour(position), "linewidth": 1.1, "alpha": 0.6}
+        axes.vlines(bars[:, 0], bars[:, 1] * scale, bars[:, 2] * scale, **look)
         axes.plot(x, y, **line_style(position, line[0].transfer))
         ends.append((float(x[-1]), float(y[-1]), entry, colour(position)))
     for line_name in dict.fromkeys(baseline.line_name for baseline in constant):
@@ -203,7 +203,8 @@ def name_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
     ordered = sorted(ends, key=lambda end: end[1])
     wanted = np.array([axes.transData.transform(end[:2])[1] * points for end in ordered])
     right = axes.get_window_extent().x1 * points
-    for (x, y, name, own), height in zip(ordered, spaced(wanted, LABEL_GAP), strict=True):
+    heights = spaced(wanted, LABEL_GAP, low=8.0, high=axes.figure.bbox.height * points - 8.0)
+    for (x, y, name, own), height in zip(ordered, heights, strict=True):
         axes.annotate(
             short(name),
             xy=(x, y),
@@ -216,12 +217,12 @@ def name_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
         )
 
 
-def spaced(wanted: np.ndarray, gap: float) -> np.ndarray:
+def spaced(wanted: np.ndarray, gap: float, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
     """The heights nearest to the ascending `wanted` (n,) in squares that are at least `gap` apart.
 
-    With w the wishes, d_i = p_i − i·gap must not decrease: the isotonic regression of w_i − i·gap (Barlow et al. 1972).
+    With w the wishes, d_i = p_i − i·gap must not decrease: the isotonic regression of w_i − i·gap (Barlow et al. 1972),
+    of which bounds cut off the ends. All stay between `low` and `high`, where there is room for them.
     """
-    from scipy.optimize import isotonic_regression
-
     steps = gap * np.arange(len(wanted))
-    return isotonic_regression(wanted - steps).x + steps
+    apart = isotonic((wanted - steps)[None], np.ones(len(wanted)))[0]
+    return np.clip(apart, low, max(low, high - steps[-1])) + steps
