@@ -20,7 +20,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     The variables of the environment were read when `huggingface_hub` was imported, so its constants are set instead.
     Subprocesses take `hub.environment()`.
     """
-    from huggingface_hub import constants
+    from huggingface_hub import constants, set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
 
     home = tmp_path / "hf_home"
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -38,6 +39,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         }.items():
             monkeypatch.setattr(constants, name, value)
         yield server
+    set_client_factory(default_client_factory)  # publishing sets one with time-outs, which would outlive the test
     assert not server.errors, server.errors[0]
 
 

@@ -9,7 +9,6 @@ import httpx2
 import pytest
 from huggingface_hub import HfApi, constants, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils._http import default_client_factory
 from server import HubServer
 
 WEIGHTS = bytes(range(256)) * 8000
@@ -137,11 +136,8 @@ def test_a_hub_that_does_not_answer(hub: HubServer, api: HfApi, folder: Path) ->
     hub.fault("hang", path="/commit/main$")
     (folder / "config.json").write_text('{"changed": true}')
     set_client_factory(lambda: httpx2.Client(timeout=0.2, follow_redirects=True))
-    try:
-        with pytest.raises(httpx2.ReadTimeout):
-            api.upload_folder(repo_id="user/a", folder_path=folder)
-    finally:
-        set_client_factory(default_client_factory)
+    with pytest.raises(httpx2.ReadTimeout):
+        api.upload_folder(repo_id="user/a", folder_path=folder)
     assert hub.files("user/a")["config.json"] == b"{}"
 
 
