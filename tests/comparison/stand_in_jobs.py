@@ -82,7 +82,7 @@ class StandIn(Job):
             (folder / "alive.txt").write_text(str(time.time()))
             time.sleep(0.005)
         if self.ends == "met":
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while not all((output_dir / "runs" / other / "process.txt").exists() for other in ("a", "b")):
                 assert time.monotonic() < deadline, "the other one is not at work at the same time"
                 time.sleep(0.01)
