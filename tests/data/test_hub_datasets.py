@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx2
 import pytest
 from datasets import Dataset, DatasetDict
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import hf_raise_for_status
 
-from tl_toolkit.data.hub_datasets import exact_copy, known_commit
+from tl_toolkit.data.hub_datasets import exact_copy, known_commit, trouble
 from tl_toolkit.data.sources import load_source
 from tl_toolkit.errors import UserError
 from tl_toolkit.training.arguments import DataArguments
@@ -41,3 +44,26 @@ def test_the_commit_that_a_revision_was(tmp_path: Path, monkeypatch: pytest.Monk
 def test_rows_that_tell_no_commit_are_taken_as_they_are() -> None:
     rows = DatasetDict({"train": Dataset.from_dict({"text": ["a"]})})
     assert exact_copy(rows, "user/data", None, "d" * 40) is rows
+
+
+@pytest.mark.parametrize(
+    "status, headers, said",
+    [
+        (503, {}, "has trouble of its own (status 503)"),
+        (429, {}, "too many requests"),
+        (401, {"X-Error-Message": "Invalid credentials in Authorization header"}, "the token in use is not accepted"),
+        (403, {"X-Error-Code": "GatedRepo"}, "ask for access on its page, https://huggingface.co/datasets/user/data"),
+        (401, {"X-Error-Message": "Invalid username or password."}, None),
+        (404, {"X-Error-Code": "RepoNotFound"}, None),
+        (404, {"X-Error-Code": "RevisionNotFound"}, None),
+    ],
+)
+def test_why_the_hub_does_not_give_it(status: int, headers: dict[str, str], said: str | None) -> None:
+    request = httpx2.Request("GET", "https://huggingface.co/api/datasets/user/data")
+    with pytest.raises(FileNotFoundError) as caught:
+        try:
+            hf_raise_for_status(httpx2.Response(status, headers=headers, request=request))
+        except HfHubHTTPError as error:
+            raise FileNotFoundError("as datasets puts it") from error
+    found = trouble(caught.value, "user/data")
+    assert found is None if said is None else found is not None and said in found

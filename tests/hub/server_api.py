@@ -171,7 +171,7 @@ def info(hub: HubServer, found: Repository, commit: Commit, blobs: bool) -> dict
         "createdAt": found.created,
         "lastModified": commit.date,
         "private": found.private,
-        "gated": False,
+        "gated": "manual" if found.gated else False,
         "disabled": False,
         "downloads": 0,
         "likes": 0,

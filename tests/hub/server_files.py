@@ -45,6 +45,8 @@ def resolve(hub: HubServer, request: Request) -> Response:
     """A file. Large ones are redirected to the storage, others to a path that names the commit."""
     typed(request)
     found = repository(hub, request)
+    if found.gated and request.user not in hub.members(found.namespace):
+        raise Refused(403 if request.user else 401, f"Access to {found.id} is restricted.", "GatedRepo")
     commit = found.at(request.groups["revision"])
     path = request.groups["path"]
     entry = commit.files.get(path)

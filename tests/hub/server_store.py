@@ -101,6 +101,7 @@ class Repository:
     private: bool
     created: str
     sdk: str | None = None
+    gated: bool = False  # whose files only members of its namespace have, though all may know of it
     refs: dict[str, Commit] = field(default_factory=dict)  # full names: refs/heads/main, refs/tags/v1, refs/pr/1
     commits: dict[str, Commit] = field(default_factory=dict)
     pulls: dict[int, Pull] = field(default_factory=dict)

@@ -98,6 +98,10 @@ def test_revisions_configurations_and_private_datasets(hub: HubServer, commits: 
     def dataset(output: str) -> dict[str, Any]:
         return json.loads((tmp_path / output / "result.json").read_text())["dataset"]
 
+    api = HfApi(endpoint=hub.endpoint, token=hub.new_token("somebody"))
+    api.create_repo("somebody/gated", repo_type="dataset")
+    hub.store.repositories["dataset", "somebody/gated"].gated = True
+    hub.fault("expired_token", path="user/expired", times=None)
     old, new = ["--dataset_revision", "v1"], ["--dataset_revision", "main"]
     results = run_all(
         hub,
@@ -110,14 +114,18 @@ def test_revisions_configurations_and_private_datasets(hub: HubServer, commits: 
         finetune("none", "--no_token", name="user/secret"),
         finetune("secret", name="user/secret"),
         finetune("none", name="user/nowhere"),
+        finetune("none", name="somebody/gated"),
+        finetune("none", name="user/expired"),
     )
-    assert [code for code, _ in results] == [0, 0, 0, 2, 2, 2, 2, 0, 2], results
+    assert [code for code, _ in results] == [0, 0, 0, 2, 2, 2, 2, 0, 2, 2, 2], results
     said = [text for _, text in results]
     assert "has no revision 'v2' (--dataset_revision): it has the branch 'main' and the tag 'v1'" in said[3]
     assert "has no configuration 'smal' (--dataset_config_name); it has 'small', 'large'" in said[4]
     assert "several configurations; name one of 'small', 'large'" in said[5]
     assert "nobody is logged in here: `hf auth login`" in said[6]
     assert "'user/nowhere' was not found" in said[8] and "the token in use may not read it" in said[8]
+    assert "is gated: ask for access on its page, https://huggingface.co/datasets/somebody/gated" in said[9]
+    assert "the token in use is not accepted: it has expired" in said[10]
     assert not any("Traceback" in text for text in said)
     assert [dataset(name)["revision"] for name in ("old", "new", "streamed")] == [commits[0], commits[1], commits[0]]
     assert dataset("old")["rows"]["train"] + dataset("old")["rows"]["validation"] == 60
@@ -132,11 +140,13 @@ def test_revisions_configurations_and_private_datasets(hub: HubServer, commits: 
         finetune("old-offline", *old),
         finetune("new-offline", *new),
         finetune("none", "--dataset_revision", "f" * 40),
+        finetune("none", "--dataset_revision", "v2"),
         finetune("none", "--stream_rows", "3"),
         HF_HUB_OFFLINE="1",
     )
-    assert [code for code, _ in results] == [0, 0, 2, 2], results
+    assert [code for code, _ in results] == [0, 0, 2, 2, 2], results
     for name in ("old", "new"):
         assert dataset(f"{name}-offline") == dataset(name)
     assert "is commit ffffffffffff, which is not in the cache" in results[2][1]
-    assert "the Hub cannot be reached" in results[3][1]
+    assert "the revision 'v2' is was never looked up from here" in results[3][1]
+    assert "the Hub cannot be reached" in results[4][1]

@@ -47,11 +47,16 @@ def exact_copy(dataset: DatasetDict, name: str, config: str | None, revision: st
     of the right commit is taken instead.
 
     Raises:
-        UserError: there is no such copy.
+        UserError: there is no such copy, or nobody knows which commit the revision is.
     """
     found, wanted = rows_commit(dataset), known_commit(name, revision)
-    if found is None or wanted is None or found == wanted:
+    if found is None or found == wanted or (wanted is None and revision is None):
         return dataset
+    if wanted is None:
+        raise UserError(
+            f"Which commit of the dataset {name!r} the revision {revision!r} is was never looked up from here, and the "
+            f"Hub cannot be reached. The cache has commit {found}: give that as --dataset_revision to use it."
+        )
     import datasets
     from datasets.packaged_modules.cache.cache import Cache
 
@@ -100,6 +105,35 @@ def why_missing(name: str, revision: str | None) -> str:
         f"The dataset {name!r} has no revision {revision!r} (--dataset_revision): it has {there}, and each of its "
         f"commits by its full id.{nearest(revision, known)}"
     )
+
+
+def trouble(error: BaseException, name: str) -> str | None:
+    """Why the Hub does not give a dataset that may well be there, as the end of a sentence; None for other reasons."""
+    import httpx2
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    one: BaseException | None = error
+    while one is not None:
+        if isinstance(one, RepositoryNotFoundError) and not isinstance(one, GatedRepoError):
+            return None  # also a 401, where nobody is logged in
+        response = getattr(one, "response", None)
+        status = getattr(response, "status_code", 0)
+        # `datasets` drops the cause of what it says itself.
+        if isinstance(one, GatedRepoError) or "is a gated dataset on the Hub" in str(one):
+            return (
+                f"it is gated: ask for access on its page, https://huggingface.co/datasets/{name}, and log in by "
+                "`hf auth login` or HF_TOKEN"
+            )
+        if status == 401:
+            return "the token in use is not accepted: it has expired, or was revoked. Log in again by `hf auth login`"
+        if status == 429:
+            return "too many requests were made: try again in some minutes"
+        if status >= 500:
+            return f"the Hub has trouble of its own (status {status}): try again later"
+        if isinstance(one, (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)):
+            return "the connection was cut: try again"
+        one = one.__cause__ or one.__context__
+    return None
 
 
 def first_rows(name: str, config: str | None, revision: str | None, rows: int) -> tuple[DatasetDict, str | None]:

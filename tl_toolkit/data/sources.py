@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tl_toolkit.data.files import SUFFIXES, columns_of_codes, file_suffix, nearest_sibling, read_table
-from tl_toolkit.data.hub_datasets import exact_copy, first_rows, rows_commit, why_missing
+from tl_toolkit.data.hub_datasets import exact_copy, first_rows, rows_commit, trouble, why_missing
 from tl_toolkit.errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
@@ -165,6 +165,16 @@ def _load_with_datasets(name: str, path: str, config: str | None, revision: str 
 
 
 @contextlib.contextmanager
+def _troubles_of_the_hub(name: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if path == name and not Path(name).exists() and (reason := trouble(error, name)):
+            raise UserError(f"The dataset {name!r} cannot be had from the Hub: {reason}.") from error
+        raise
+
+
+@contextlib.contextmanager
 def _explained(name: str, path: str, config: str | None, revision: str | None) -> Iterator[None]:
     """What goes wrong while a dataset is loaded, as a `UserError`."""
     import datasets
@@ -172,7 +182,8 @@ def _explained(name: str, path: str, config: str | None, revision: str | None) -
     from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        yield
+        with _troubles_of_the_hub(name, path):
+            yield
     except EmptyDatasetError as error:
         raise UserError(
             f"The dataset {name!r} holds no data: files that end in {listing(SUFFIXES)} can be read."
@@ -191,6 +202,8 @@ def _explained(name: str, path: str, config: str | None, revision: str | None) -
             f"The dataset {name!r} is neither a local path nor in the cache, and the Hub cannot be reached: {error}. "
             f"Local folders and files, and built-in datasets, need no network."
         ) from error
+    except UserError:
+        raise
     except ValueError as error:
         if empty := re.search(r'Instruction "(.+?)" corresponds to no data', str(error)):
             raise UserError(f"The split {empty.group(1)!r} of the dataset {name!r} is empty: it has no row.") from error
