@@ -74,7 +74,7 @@ def test_a_model_without_a_record_is_described_by_its_configuration(tmp_path: Pa
     files = card_files(folder, "anna/bigru")
     assert [file.path for file in files] == ["README.md"]
     text = files[0].read().decode()
-    assert "A bidirectional GRU that classifies texts." in text and "## Results" not in text
+    assert "\nA bidirectional GRU that classifies texts.\n" in text and "## Results" not in text
     assert 'pipeline("text-classification", model="anna/bigru", trust_remote_code=True)' in text
     assert ModelCard(text).data.eval_results is None
 
@@ -200,6 +200,23 @@ def test_every_paper_that_is_named_is_there() -> None:
 def test_what_the_hub_would_refuse_is_refused_first(bad: dict[str, str]) -> None:
     with pytest.raises(UserError, match=f"--{next(iter(bad))}"):
         CardArguments(**bad)
+
+
+def test_what_a_comparison_did_before_the_run_is_told(tmp_path: Path) -> None:
+    tuning = {"trials": 5, "failed": 1, "seconds": 31.0, "chosen": {"learning_rate": 0.1}}
+    record = make_record(tuning=tuning, stages=[{"name": "wiki_lm", "key": "0", "train_seconds": 1234.5}])
+    text = str(model_card(make_run_folder(tmp_path / "run", record)))
+    assert "5 trials, of which 1 failed, judged on the validation rows in 31\u00a0s" in text
+    assert "- wiki\\_lm, 1,234 s\n" in text
+
+
+def test_an_ensemble_is_described(tmp_path: Path) -> None:
+    members = [{"name": "forward", "model_name_or_path": "/home/anna/f"}, {"name": "backward"}]
+    cost = {"parameters": {"total": 17, "trained": 0}, "steps": 0, "epochs": 0.0, "train_seconds": None}
+    record = make_record(strategy={"name": "ensemble"}, members=members, history=[], cost=cost)
+    text = str(model_card(make_run_folder(tmp_path / "run", record, model_type="awd_lstm", direction="both")))
+    assert "An AWD-LSTM of two directions that classifies texts, made of a classifier for each direction" in text
+    assert "@inproceedings{howard2018," in text and "one seed" not in text and "/home" not in text
 
 
 def test_a_licence_that_is_not_known_is_asked_for(tmp_path: Path) -> None:

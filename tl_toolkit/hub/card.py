@@ -157,7 +157,7 @@ def _context(known: _Known, title: str) -> dict[str, Any]:
         "remote_code": remote,
         "training": training_facts(record) if "dataset" in record else [],
         "surroundings": surroundings(record),
-        "stages": [_stage(stage) for stage in known.origin.stages],
+        "stages": [_stage(stage) for stage in known.origin.stages] or _stages_of_comparison(record),
         "curve": Raw(CURVE) if learning_curve(record) is not None else None,
         "settings": code_block(settings(record)),
         "sizes": sizes(config),
@@ -175,14 +175,14 @@ def _summary(known: _Known) -> Raw:
     """What the model is, in one or two sentences."""
     record, total = known.record, ((known.record.get("cost") or {}).get("parameters") or {}).get("total")
     does = f" that {known.task.does}" if known.task else ""
-    size = f" of {total:,} parameters" if total else ""
-    what = f"{family(known.config)}{size}{does}"
+    size = f" It has {total:,} parameters." if total else ""
+    what = f"{family(known.config)}{does}"
     what = what[:1].upper() + what[1:]
     if "dataset" not in record:
-        return escaped(f"{what}.")
+        return escaped(f"{what}.{size}")
     way = strategy(record, _start(known))
     adapter = " This repository has the adapter alone." if known.adapter else ""
-    return Raw(f"{escaped(what)}, {way} on {dataset_link(record)}.{adapter}")
+    return Raw(f"{escaped(what)}, {way} on {dataset_link(record)}.{size}{adapter}")
 
 
 def _start(known: _Known) -> Raw | None:
@@ -201,9 +201,18 @@ def _stage(stage: Any) -> Raw:
     seen = f"{rows['train']:,} texts" if rows.get("train") else "texts"
     seen += f" ({tokens['train']:,} tokens)" if tokens.get("train") else ""
     task = str((stage.get("task") or {}).get("name") or "training").replace("-", " ")
-    seconds = (stage.get("cost") or {}).get("train_seconds")
-    took = f", {seconds:,.0f} s" if isinstance(seconds, (int, float)) and math.isfinite(seconds) else ""
-    return Raw(f"{escaped(task)} on {seen} of {dataset_link(stage)}{took}")
+    return Raw(
+        f"{escaped(task)} on {seen} of {dataset_link(stage)}{_took((stage.get('cost') or {}).get('train_seconds'))}"
+    )
+
+
+def _stages_of_comparison(record: dict[str, Any]) -> list[str]:
+    """The stages that a comparison made before the run, as far as its record tells where their folders are gone."""
+    return [f"{stage.get('name')}{_took(stage.get('train_seconds'))}" for stage in record.get("stages") or ()]
+
+
+def _took(seconds: Any) -> str:
+    return f", {seconds:,.0f} s" if isinstance(seconds, (int, float)) and math.isfinite(seconds) else ""
 
 
 def _tested(record: dict[str, Any]) -> Raw | None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..training.record import read_record
 from .card_arguments import HUB_ID
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
     from ..comparison.records import Result
+
+Record = Mapping[str, Any]
 
 RESULTS = "results.jsonl"
 
@@ -43,13 +46,13 @@ def find_comparison(folder: Path, asked: str | None, api: HfApi | None = None) -
     Raises:
         UserError: what is named is neither the folder of a comparison nor a Hub id, or its records cannot be read.
     """
-    around = folder.resolve().parent.parent
-    beside = around if folder.resolve().parent.name == "runs" and (around / RESULTS).is_file() else None
+    own = read_record(folder) or {}
+    beside = _around(folder, own)
     if asked is None:
-        return None if beside is None else _describe(beside / RESULTS, folder, None)
+        return None if beside is None else _describe(beside / RESULTS, folder, own, None)
     named = Path(asked).expanduser()
     if named.is_dir():
-        return _describe(named / RESULTS, folder, None)
+        return _describe(named / RESULTS, folder, own, None)
     if not HUB_ID.fullmatch(asked) or "/" not in asked:
         raise UserError(
             f"--comparison is {asked!r}, where the folder of a comparison (with a {RESULTS}) or the Hub id of the "
@@ -57,7 +60,14 @@ def find_comparison(folder: Path, asked: str | None, api: HfApi | None = None) -
         )
     link = f"https://huggingface.co/datasets/{asked}"
     records = beside / RESULTS if beside is not None else _download(asked, api)
-    return CardComparison(link, "", [], [], "") if records is None else _describe(records, folder, link)
+    return CardComparison(link, "", [], [], "") if records is None else _describe(records, folder, own, link)
+
+
+def _around(folder: Path, own: Record) -> Path | None:
+    """The folder of the comparison that this run lies in, as its record says; None for a run of its own."""
+    place, parts = folder.resolve(), Path(str(own.get("folder") or f"runs/{folder.name}")).parts
+    around = place.parents[min(len(parts), len(place.parents)) - 1]
+    return around if place.parts[-len(parts) :] == parts and (around / RESULTS).is_file() else None
 
 
 def _download(repo_id: str, api: HfApi | None) -> Path | None:
@@ -70,14 +80,12 @@ def _download(repo_id: str, api: HfApi | None) -> Path | None:
         return None
 
 
-def _describe(path: Path, folder: Path, link: str | None) -> CardComparison | None:
+def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardComparison | None:
     from ..comparison import formatting as show
     from ..comparison.cells import make_cells
     from ..comparison.records import panels, read_results
     from ..comparison.report_panel import goal_of
-    from ..training.record import read_record
 
-    own = read_record(folder) or {}
     runs = _panel_of(own, folder, panels(read_results(path)))
     cells = make_cells(runs)
     if not cells:
@@ -103,11 +111,16 @@ def _describe(path: Path, folder: Path, link: str | None) -> CardComparison | No
     )
 
 
-def _panel_of(own: Any, folder: Path, groups: dict[str, list[Result]]) -> list[Result]:
+def _is_it(run: Result, own: Record, folder: Path) -> bool:
+    """Whether a record of the comparison is that of this run."""
+    return run.folder == own["folder"] if own.get("folder") else Path(run.folder).name == folder.name
+
+
+def _panel_of(own: Record, folder: Path, groups: dict[str, list[Result]]) -> list[Result]:
     """The runs on the data of this run; those of the first dataset where it is not among them."""
     fingerprint = (own.get("dataset") or {}).get("fingerprint")
     for runs in groups.values():
-        if any(Path(run.folder).name == folder.name for run in runs):
+        if any(_is_it(run, own, folder) for run in runs):
             return runs
     alike = [
         runs for runs in groups.values() if any(r.section("dataset").get("fingerprint") == fingerprint for r in runs)
@@ -115,7 +128,7 @@ def _panel_of(own: Any, folder: Path, groups: dict[str, list[Result]]) -> list[R
     return alike[0] if alike else next(iter(groups.values()), [])
 
 
-def _entry(own: Any, folder: Path, runs: Sequence[Result]) -> str | None:
+def _entry(own: Record, folder: Path, runs: Sequence[Result]) -> str | None:
     """The entry that this run belongs to."""
-    told = next((run.entry for run in runs if Path(run.folder).name == folder.name), None)
+    told = next((run.entry for run in runs if _is_it(run, own, folder)), None)
     return told or own.get("entry") or own.get("name")

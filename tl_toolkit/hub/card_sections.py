@@ -19,7 +19,7 @@ from .cleaning import clean_record
 
 Record = Mapping[str, Any]
 
-_MOST_CLASSES = 30
+_MOST_CLASSES, _MOST_VARIABLES = 30, 20
 _UNITS = {
     "forecasting": "windows",
     "translation": "pairs of texts",
@@ -62,6 +62,8 @@ def result_rows(record: Record, evaluation: Evaluation) -> tuple[list[str], list
     metrics = record.get("metrics") or {}
     splits = [split for split in ("test", "validation") if metrics.get(split)]
     names = list(dict.fromkeys(name for split in splits for name in metrics[split] if _is_metric(name)))
+    parts = [name for name in names if name.startswith("mae_")]
+    names = [name for name in names if name not in parts[_MOST_VARIABLES:]]
     main = evaluation.goal.metric
     names.sort(key=lambda name: (name != main, name == "loss"))
     headings = [*(split.capitalize() for split in splits), *(_baseline_heading(own) for own in evaluation.baselines)]
@@ -119,9 +121,19 @@ def training_facts(record: Record) -> list[tuple[str, str]]:
         ("Epochs", f"{cost['epochs']:.3g}" if learned and cost.get("epochs") else ""),
         ("Updates", _count(cost.get("steps")) if learned else ""),
         ("Learning rate", f"{rate:g}" if learned and isinstance(rate, (int, float)) else ""),
+        ("Search for settings before it", _search(record.get("tuning") or {})),
         ("Training time", _known(show.seconds, cost.get("train_seconds")) + _speed(cost)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _search(tuning: Record) -> str:
+    """The trials that chose settings of the run; empty without any."""
+    if not tuning.get("trials"):
+        return ""
+    failed = f", of which {tuning['failed']} failed" if tuning.get("failed") else ""
+    took = f" in {show.seconds(tuning['seconds'])}" if tuning.get("seconds") else ""
+    return f"{tuning['trials']} trials{failed}, judged on the validation rows{took}"
 
 
 def label_unit(record: Record) -> str:

@@ -45,7 +45,7 @@ def family(config: Mapping[str, Any]) -> str:
         crf = " with a conditional random field" if config.get("crf") else ""
         return f"{_article(direction or cell)} {direction}{cell}{crf}{backward}"
     if kind == "awd_lstm":
-        which = {"backward": " that reads from the end", "both": " of two directions, whose answers are averaged"}
+        which = {"backward": " that reads from the end", "both": " of two directions"}
         return f"an AWD-LSTM{which.get(str(config.get('direction')), '')}"
     if kind == "self_attention":
         return "a network of self-attention"
@@ -89,7 +89,7 @@ def strategy(record: Mapping[str, Any], start: str | None) -> str:
         "gradual_unfreezing": f"fine-tuned {behind}, unfreezing one group of layers after another",
         "frozen": f"trained as a head on frozen weights {behind}",
         "lora": f"fine-tuned {behind} with low-rank adapters (LoRA, rank {told.get('r')}, alpha {told.get('alpha')})",
-        "ensemble": "made of two classifiers, one of each direction, whose answers are averaged",
+        "ensemble": "made of a classifier for each direction, whose answers are averaged, trained",
     }
     return ways.get(str(name), "trained")
 
