@@ -92,6 +92,7 @@ def test_adapter_and_merged_model_answer_alike(hub: HubServer, lora: Path, push:
 def test_adapter_of_a_model_of_this_machine_needs_a_name_or_a_merge(
     hub: HubServer, lora: Path, push: Callable[..., None], tmp_path: Path
 ) -> None:
+    assert json.loads((lora / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] is None
     record = json.loads((lora / "result.json").read_text())
     record["model"]["model_name_or_path"] = str(tmp_path / "base")
     (lora / "result.json").write_text(json.dumps(record))

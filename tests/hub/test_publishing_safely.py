@@ -21,7 +21,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 
 def recipe(name: str, *flags: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(RECIPES / name), *flags]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=900)
 
 
 def test_a_run_that_publishes_itself_tells_nothing_of_the_machine(

@@ -59,7 +59,9 @@ class Lora(Strategy):
     def finish(self, model: Any, output_dir: Path) -> PreTrainedModel:
         config = model.peft_config["default"]
         if Path(str(config.base_model_name_or_path)).exists():
-            config.base_model_name_or_path = None  # a folder of this machine, which means nothing elsewhere
+            # A folder of this machine means nothing elsewhere; peft would take it from the model again.
+            config.base_model_name_or_path = None
+            model.get_base_model().name_or_path = None
         model.save_pretrained(output_dir / "adapter")
         return model.merge_and_unload()
 
