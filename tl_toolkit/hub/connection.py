@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import without_tokens
-from .failures import LOGIN, HubError, explain, is_from_hub, is_transient, retry_after
+from .failures import LOGIN, HubError, explain, is_from_hub, is_transient, retry_after, status_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -92,11 +92,9 @@ def retrying(request: Callable[[], T], what: str, command: str = "", *, sending:
             if not is_transient(error) or attempt == ATTEMPTS:
                 raise explain(error, what, command, sending=sending) from error
             seconds = retry_after(error) or wait
-            logger.warning("%s: %s. Trying again in %g s.", what, _short(error), seconds)
+            status = status_of(error)
+            trouble = f"The Hub answered with status {status}" if status else f"No answer ({type(error).__name__})"
+            logger.warning("%s. Trying again in %g s.", trouble, seconds)
             time.sleep(seconds)
             wait = min(_LONGEST_WAIT, wait * 2)
     raise AssertionError("unreachable")
-
-
-def _short(error: Exception) -> str:
-    return without_tokens(" ".join(str(error).split())[:160] or type(error).__name__)
