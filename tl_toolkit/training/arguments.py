@@ -42,8 +42,8 @@ class DataArguments:
     stream_rows: int | None = field(
         default=None,
         metadata={
-            "help": "Read only this many rows of each split, the first ones, from a stream; a Hub dataset is not "
-            "downloaded then."
+            "help": "Read only this many rows of each split of a Hub dataset, the first ones, from a stream; what lies "
+            "behind them is not downloaded."
         },
     )
     train_split_name: str | None = field(default=None, metadata={"help": "The split to train on, by default 'train'."})
