@@ -32,7 +32,7 @@ def main() -> None:
         folder = arguments.keep or Path(temporary)
         runs = write_many(folder, arguments.entries, arguments.budgets, arguments.seeds, arguments.rows)
         began, spent = time.perf_counter(), time.process_time()
-        from tl_toolkit.comparison.report import write_report
+        from tl_toolkit.comparison.report.writing import write_report
 
         imported = time.perf_counter()
         page = write_report(folder, "Five hundred runs")

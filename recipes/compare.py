@@ -25,18 +25,18 @@ def main() -> None:
 
     arguments = parse_compare_arguments(description=__doc__)
     if isinstance(arguments, FromResults):
-        from tl_toolkit.comparison.merging import report_from_results
+        from tl_toolkit.comparison.report.merging import report_from_results
 
         print(f"The report: {report_from_results(*arguments).resolve()}")
         return
 
-    from tl_toolkit.comparison.execution import check_data, count_results, execute, make_executor
-    from tl_toolkit.comparison.lock import locked
-    from tl_toolkit.comparison.report import write_report
+    from tl_toolkit.comparison.execution.lock import locked
+    from tl_toolkit.comparison.execution.working import check_data, count_results, execute, make_executor
+    from tl_toolkit.comparison.report.writing import write_report
 
     grid, output_dir = arguments.grid, arguments.output_dir
     if arguments.dry_run:
-        from tl_toolkit.comparison.plan import plan
+        from tl_toolkit.comparison.planning.plan import plan
 
         print(plan(grid, output_dir, retry_failed=arguments.retry_failed, at_once=arguments.parallel_runs))
         return

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tl_toolkit.comparison.execution import Executor
-from tl_toolkit.comparison.jobs import Job
-from tl_toolkit.comparison.launch import Launch
+from tl_toolkit.comparison.execution.jobs import Job
+from tl_toolkit.comparison.execution.working import Executor
+from tl_toolkit.comparison.planning.launch import Launch
 from tl_toolkit.training.record import RESULT_NAME, read_record, write_json
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_toolkit.comparison.baseline import baselines
-from tl_toolkit.comparison.cells import Goal, make_cells
-from tl_toolkit.comparison.pairwise import RANDOMISATION, pairwise
-from tl_toolkit.comparison.predictions import PredictionReader
+from tl_toolkit.comparison.evidence.predictions import PredictionReader
 from tl_toolkit.comparison.records import Result
-from tl_toolkit.comparison.scored_rows import row_metrics, score_rows
-from tl_toolkit.comparison.uncertainty import row_intervals
+from tl_toolkit.comparison.statistics.baseline import baselines
+from tl_toolkit.comparison.statistics.cells import Goal, make_cells
+from tl_toolkit.comparison.statistics.pairwise import RANDOMISATION, pairwise
+from tl_toolkit.comparison.statistics.scored_rows import row_metrics, score_rows
+from tl_toolkit.comparison.statistics.uncertainty import row_intervals
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_toolkit.comparison.baseline import baselines
-from tl_toolkit.comparison.cells import make_cells
-from tl_toolkit.comparison.contest import Goal, contests, overtaken
-from tl_toolkit.comparison.predictions import PredictionReader
+from tl_toolkit.comparison.evidence.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results
-from tl_toolkit.comparison.report import write_report
-from tl_toolkit.comparison.verdict import decide
+from tl_toolkit.comparison.report.writing import write_report
+from tl_toolkit.comparison.statistics.baseline import baselines
+from tl_toolkit.comparison.statistics.cells import make_cells
+from tl_toolkit.comparison.statistics.contest import Goal, contests, overtaken
+from tl_toolkit.comparison.verdict.decision import decide
 
 ACCURACY = Goal("accuracy")
 # 7 of 19 rows are of class 3, which is the most frequent one; class 5 is in the problem and in no row.

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from tl_toolkit.comparison.calibration import brier, calibration_error, calibrations, log_loss, reliability
-from tl_toolkit.comparison.cells import make_cells
-from tl_toolkit.comparison.predictions import PredictionReader
+from tl_toolkit.comparison.evidence.calibration import brier, calibration_error, calibrations, log_loss, reliability
+from tl_toolkit.comparison.evidence.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results
+from tl_toolkit.comparison.statistics.cells import make_cells
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_toolkit.comparison.cells import make_cells
-from tl_toolkit.comparison.class_scores import class_scores, classes_by_entry
-from tl_toolkit.comparison.predictions import PredictionReader
+from tl_toolkit.comparison.evidence.class_scores import class_scores, classes_by_entry
+from tl_toolkit.comparison.evidence.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results
+from tl_toolkit.comparison.statistics.cells import make_cells
 
 NAMES = ["a", "b", "c"]
 

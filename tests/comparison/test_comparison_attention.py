@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tl_toolkit.comparison.attention import attentions, read_attention
-from tl_toolkit.comparison.cells import make_cells
+from tl_toolkit.comparison.evidence.attention import attentions, read_attention
 from tl_toolkit.comparison.records import read_results
+from tl_toolkit.comparison.statistics.cells import make_cells
 
 ROWS = [
     {"row": 3, "tokens": ["a", "<b>", "film"], "weights": [0.1, 0.2, 0.7]},

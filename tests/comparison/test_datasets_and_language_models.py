@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tl_toolkit.comparison.execution import check_data, execute
-from tl_toolkit.comparison.grid import Grid, make_grid
+from tl_toolkit.comparison.execution.working import check_data, execute
+from tl_toolkit.comparison.planning.grid import Grid, make_grid
 from tl_toolkit.comparison.records import ALL_LABELS, read_results
-from tl_toolkit.comparison.report import write_report
+from tl_toolkit.comparison.report.writing import write_report
 from tl_toolkit.errors import UserError
 
 RNN = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=13,num_hidden_layers=1"}

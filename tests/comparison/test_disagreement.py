@@ -6,10 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from tl_toolkit.comparison.cells import make_cells
-from tl_toolkit.comparison.disagreement import disagreement
-from tl_toolkit.comparison.predictions import PredictionReader
+from tl_toolkit.comparison.evidence.disagreement import disagreement
+from tl_toolkit.comparison.evidence.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results
+from tl_toolkit.comparison.statistics.cells import make_cells
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tl_toolkit.comparison.execution import execute
-from tl_toolkit.comparison.grid import Grid, make_grid
+from tl_toolkit.comparison.execution.working import execute
+from tl_toolkit.comparison.planning.grid import Grid, make_grid
 from tl_toolkit.comparison.records import read_results
-from tl_toolkit.comparison.report import write_report
+from tl_toolkit.comparison.report.writing import write_report
 
 
 @pytest.fixture

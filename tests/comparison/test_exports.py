@@ -9,9 +9,9 @@ import subprocess
 import pandas as pd
 import pytest
 
-from tl_toolkit.comparison.cells import Goal, make_cells
-from tl_toolkit.comparison.exports import latex_table, latex_text, write_exports
 from tl_toolkit.comparison.records import panels, read_results
+from tl_toolkit.comparison.report.exports import latex_table, latex_text, write_exports
+from tl_toolkit.comparison.statistics.cells import Goal, make_cells
 
 ACCURACY = Goal("accuracy")
 

@@ -6,15 +6,15 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from tl_toolkit.comparison.baseline import baselines
-from tl_toolkit.comparison.cells import make_cells
-from tl_toolkit.comparison.contest import Goal
-from tl_toolkit.comparison.drawing import write_whole
-from tl_toolkit.comparison.figures import scatter
-from tl_toolkit.comparison.learning_curves import learning_curves, spaced
-from tl_toolkit.comparison.palette import DARK_SERIES, MARKERS, PROPERTIES, SERIES, SURFACE, key
-from tl_toolkit.comparison.predictions import PredictionReader
+from tl_toolkit.comparison.evidence.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results
+from tl_toolkit.comparison.report.drawing import write_whole
+from tl_toolkit.comparison.report.figures import scatter
+from tl_toolkit.comparison.report.learning_curves import learning_curves, spaced
+from tl_toolkit.comparison.statistics.baseline import baselines
+from tl_toolkit.comparison.statistics.cells import make_cells
+from tl_toolkit.comparison.statistics.contest import Goal
+from tl_toolkit.figures.palette import DARK_SERIES, MARKERS, PROPERTIES, SERIES, SURFACE, key
 
 
 def draw(folder):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tl_toolkit.comparison.grid import make_grid
+from tl_toolkit.comparison.planning.grid import make_grid
 from tl_toolkit.errors import UserError
 
 ENTRIES = [

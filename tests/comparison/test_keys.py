@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tl_toolkit.comparison.grid import make_grid
-from tl_toolkit.comparison.keys import state_of
-from tl_toolkit.comparison.stages import make_stages
+from tl_toolkit.comparison.planning.grid import make_grid
+from tl_toolkit.comparison.planning.keys import state_of
+from tl_toolkit.comparison.planning.stages import make_stages
 
 ENTRY = {"name": "a", "model_type": "rnn", "config_overrides": {"hidden_size": 13, "cell_type": "lstm"}}
 CONTENT = {"dataset_name": "builtin:pydocs", "learning_rate": "1e-3", "seeds": [1], "entries": [ENTRY]}
@@ -115,5 +115,5 @@ def test_the_keys_of_stages_follow_the_same_rules() -> None:
 
 def test_what_was_made_stays_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever changes this key makes every run of every comparison again."""
-    monkeypatch.setattr("tl_toolkit.comparison.planned_run.__version__", "0.1.0")
+    monkeypatch.setattr("tl_toolkit.comparison.planning.planned_run.__version__", "0.1.0")
     assert key(learning_rate=0.003) == "a5ebd205efca689f"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from tl_toolkit.comparison.cells import Goal, make_cells
-from tl_toolkit.comparison.label_equivalence import equivalences, isotonic, labels_at
-from tl_toolkit.comparison.predictions import PredictionReader
+from tl_toolkit.comparison.evidence.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results
+from tl_toolkit.comparison.statistics.cells import Goal, make_cells
+from tl_toolkit.comparison.statistics.label_equivalence import equivalences, isotonic, labels_at
 
 GOAL = Goal("accuracy")
 

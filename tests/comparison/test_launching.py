@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tl_toolkit.comparison.execution import execute
-from tl_toolkit.comparison.grid import make_grid
-from tl_toolkit.comparison.launch import Launch, take_launch
-from tl_toolkit.comparison.launching import _check_world_size, _failure, through
+from tl_toolkit.comparison.execution.launching import _check_world_size, _failure, through
+from tl_toolkit.comparison.execution.working import execute
+from tl_toolkit.comparison.planning.grid import make_grid
+from tl_toolkit.comparison.planning.launch import Launch, take_launch
 from tl_toolkit.comparison.records import read_results
 from tl_toolkit.errors import UserError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tl_toolkit.comparison.execution import _sweep
-from tl_toolkit.comparison.jobs import StageJob
-from tl_toolkit.comparison.stages import Stage
+from tl_toolkit.comparison.execution.jobs import StageJob
+from tl_toolkit.comparison.execution.working import _sweep
+from tl_toolkit.comparison.planning.stages import Stage
 
 DEAD = 2**22 + 7  # above the highest number that Linux gives a process
 

@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 
-from tl_toolkit.comparison import merging
 from tl_toolkit.comparison.arguments import FromResults, parse_compare_arguments
-from tl_toolkit.comparison.merging import find_runs, merge, report_from_results
-from tl_toolkit.comparison.predictions import PredictionReader
+from tl_toolkit.comparison.evidence.predictions import PredictionReader
 from tl_toolkit.comparison.records import panels, read_results
+from tl_toolkit.comparison.report import merging
+from tl_toolkit.comparison.report.merging import find_runs, merge, report_from_results
 from tl_toolkit.errors import UserError
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tl_toolkit.comparison import significance
-from tl_toolkit.comparison.cells import Goal, make_cells
-from tl_toolkit.comparison.contest import contests
-from tl_toolkit.comparison.pairwise import RANDOMISATION, pairwise
-from tl_toolkit.comparison.predictions import PredictionReader, Predictions
+from tl_toolkit.comparison.evidence.predictions import PredictionReader, Predictions
 from tl_toolkit.comparison.records import Result, read_results
-from tl_toolkit.comparison.significance import holm
-from tl_toolkit.comparison.uncertainty import row_intervals, row_noise
+from tl_toolkit.comparison.statistics import significance
+from tl_toolkit.comparison.statistics.cells import Goal, make_cells
+from tl_toolkit.comparison.statistics.contest import contests
+from tl_toolkit.comparison.statistics.pairwise import RANDOMISATION, pairwise
+from tl_toolkit.comparison.statistics.significance import holm
+from tl_toolkit.comparison.statistics.uncertainty import row_intervals, row_noise
 
 GOAL = Goal("accuracy")
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tl_toolkit.comparison.cells import Goal, make_cells
-from tl_toolkit.comparison.pareto import describe_fronts, front, fronts, in_words, widest_budget
 from tl_toolkit.comparison.records import read_results
+from tl_toolkit.comparison.report.pareto import describe_fronts, front, fronts, in_words, widest_budget
+from tl_toolkit.comparison.statistics.cells import Goal, make_cells
 
 
 def test_a_front_by_hand():

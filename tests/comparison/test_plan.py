@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tl_toolkit.comparison.grid import Grid, make_grid
-from tl_toolkit.comparison.jobs import Job, jobs_of
-from tl_toolkit.comparison.keys import key_of
-from tl_toolkit.comparison.plan import plan
+from tl_toolkit.comparison.execution.jobs import Job, jobs_of
+from tl_toolkit.comparison.planning.grid import Grid, make_grid
+from tl_toolkit.comparison.planning.keys import key_of
+from tl_toolkit.comparison.planning.plan import plan
 
 
 @pytest.fixture

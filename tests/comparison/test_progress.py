@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tl_toolkit.comparison.execution import execute
-from tl_toolkit.comparison.grid import make_grid
-from tl_toolkit.comparison.jobs import RunJob, jobs_of
-from tl_toolkit.comparison.progress import Progress
-from tl_toolkit.comparison.trackers import tracked
+from tl_toolkit.comparison.execution.jobs import RunJob, jobs_of
+from tl_toolkit.comparison.execution.progress import Progress
+from tl_toolkit.comparison.execution.trackers import tracked
+from tl_toolkit.comparison.execution.working import execute
+from tl_toolkit.comparison.planning.grid import make_grid
 
 MODEL = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=13,num_hidden_layers=1"}
 
@@ -37,7 +37,7 @@ def test_the_time_left_is_that_of_like_runs_shared_by_all_workers(
     content: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("tl_toolkit.comparison.progress.time.perf_counter", clock)
+    monkeypatch.setattr("tl_toolkit.comparison.execution.progress.time.perf_counter", clock)
     jobs = jobs_of(make_grid(content, {}, "the grid"), tmp_path)
     lines: list[str] = []
     live = io.StringIO()
@@ -68,7 +68,7 @@ def test_the_time_left_is_that_of_like_runs_shared_by_all_workers(
 
 def test_the_last_long_run_is_waited_for(content: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr("tl_toolkit.comparison.progress.time.perf_counter", clock)
+    monkeypatch.setattr("tl_toolkit.comparison.execution.progress.time.perf_counter", clock)
     content |= {"label_budgets": [12], "seeds": [1]}
     short, long = jobs_of(make_grid(content, {}, "the grid"), tmp_path)
     progress = Progress([short, long], lambda line: None, at_once=7)
@@ -81,7 +81,7 @@ def test_the_last_long_run_is_waited_for(content: dict, tmp_path: Path, monkeypa
 def test_the_report_is_rebuilt_while_the_grid_runs_and_never_stops_it(
     content: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tl_toolkit.comparison.execution._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("tl_toolkit.comparison.execution.working._REPORT_SECONDS", 0.0)
     content |= {"label_budgets": [12], "seeds": [1]}
     seen: list[int] = []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tl_toolkit.comparison.ray_execution import RayTasks, packed, put_in_place
+from tl_toolkit.comparison.execution.ray_execution import RayTasks, packed, put_in_place
 from tl_toolkit.errors import UserError
 from tl_toolkit.training.record import read_record, write_json
 

@@ -7,10 +7,10 @@ import shlex
 import numpy as np
 import pytest
 
-from tl_toolkit.comparison.cells import make_cells
-from tl_toolkit.comparison.predictions import PredictionReader, confusion_matrix, label_counts
+from tl_toolkit.comparison.evidence.predictions import PredictionReader, confusion_matrix, label_counts
 from tl_toolkit.comparison.records import folder_name, panels, read_results, table
-from tl_toolkit.comparison.rerun import rerun
+from tl_toolkit.comparison.report.rerun import rerun
+from tl_toolkit.comparison.statistics.cells import make_cells
 from tl_toolkit.errors import UserError
 
 

@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from tl_toolkit.comparison.evidence import heat_map
-from tl_toolkit.comparison.predictions import Predictions
-from tl_toolkit.comparison.report import markdown_text, write_report
+from tl_toolkit.comparison.evidence.mistakes import heat_map
+from tl_toolkit.comparison.evidence.predictions import Predictions
+from tl_toolkit.comparison.report.writing import markdown_text, write_report
 
 VOID = {"meta", "br", "use", "path"}
 

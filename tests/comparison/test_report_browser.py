@@ -9,7 +9,7 @@ import pytest
 from chromium import Chromium, find_browser
 from synthetic import write_rich_comparison
 
-from tl_toolkit.comparison.report import write_report
+from tl_toolkit.comparison.report.writing import write_report
 
 EVIL = (
     "<script>window.bitten = true; console.error('bitten')</script>",

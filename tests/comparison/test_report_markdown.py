@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from tl_toolkit.comparison.baseline import baselines
-from tl_toolkit.comparison.cells import Goal, make_cells
-from tl_toolkit.comparison.contest import contests
-from tl_toolkit.comparison.predictions import PredictionReader
+from tl_toolkit.comparison.evidence.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results
-from tl_toolkit.comparison.report import write_report
-from tl_toolkit.comparison.report_markdown import describe_markdown
+from tl_toolkit.comparison.report.markdown import describe_markdown
+from tl_toolkit.comparison.report.writing import write_report
+from tl_toolkit.comparison.statistics.baseline import baselines
+from tl_toolkit.comparison.statistics.cells import Goal, make_cells
+from tl_toolkit.comparison.statistics.contest import contests
 
 ACCURACY = Goal("accuracy")
 

@@ -8,7 +8,7 @@ import re
 import pytest
 from synthetic import write_many
 
-from tl_toolkit.comparison.report import write_report
+from tl_toolkit.comparison.report.writing import write_report
 
 SKILLS = {"lstm": (0.3, 0.4, 0.5), "bilstm-attention": (0.33, 0.43, 0.55), "minilm": (0.5, 0.6, 0.7)}
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from tl_toolkit.comparison.row_metrics import ROW_METRICS, classification
+from tl_toolkit.comparison.statistics.row_metrics import ROW_METRICS, classification
 from tl_toolkit.metrics import scores
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tl_toolkit.comparison.row_metrics import ROW_METRICS
-from tl_toolkit.comparison.significance import holm, mcnemar, permutations, randomisation, swapped_means
+from tl_toolkit.comparison.statistics.row_metrics import ROW_METRICS
+from tl_toolkit.comparison.statistics.significance import holm, mcnemar, permutations, randomisation, swapped_means
 
 
 @pytest.mark.parametrize(("lost", "won"), [(0, 0), (0, 5), (3, 7), (11, 13), (1, 23)])
@@ -94,7 +94,7 @@ def test_equal_entries_have_no_evidence_against_them():
 def test_swapping_in_blocks_is_the_same(monkeypatch):
     values = np.random.default_rng(0).random((53, 2))
     whole = swapped_means(values, None, 4001)
-    monkeypatch.setattr("tl_toolkit.comparison.significance.BLOCK", 53 * 8)
+    monkeypatch.setattr("tl_toolkit.comparison.statistics.significance.BLOCK", 53 * 8)
     assert np.allclose(swapped_means(values, None, 4001), whole)
     assert whole.mean(axis=0) == pytest.approx(values.mean(axis=0) / 2, abs=0.003)
 

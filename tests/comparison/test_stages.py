@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tl_toolkit.comparison.execution import check_data, execute
-from tl_toolkit.comparison.grid import Grid, make_grid
+from tl_toolkit.comparison.execution.working import check_data, execute
+from tl_toolkit.comparison.planning.grid import Grid, make_grid
 from tl_toolkit.comparison.records import Result, read_results
-from tl_toolkit.comparison.report import write_report
+from tl_toolkit.comparison.report.writing import write_report
 from tl_toolkit.errors import UserError
 from tl_toolkit.training.arguments import Arguments
 from tl_toolkit.training.pretrain_arguments import PretrainArguments

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tl_toolkit.comparison import formatting as show
-from tl_toolkit.comparison.baseline import baselines
-from tl_toolkit.comparison.cells import Goal, make_cells
-from tl_toolkit.comparison.contest import contests
-from tl_toolkit.comparison.predictions import PredictionReader
+from tl_toolkit.comparison.evidence.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results
-from tl_toolkit.comparison.verdict import decide
+from tl_toolkit.comparison.statistics.baseline import baselines
+from tl_toolkit.comparison.statistics.cells import Goal, make_cells
+from tl_toolkit.comparison.statistics.contest import contests
+from tl_toolkit.comparison.verdict.decision import decide
 
 GOAL = Goal("accuracy")
 ULMFIT = {"model_type": "awd_lstm"}

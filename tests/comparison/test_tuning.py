@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tl_toolkit.comparison.execution import execute
-from tl_toolkit.comparison.grid import make_grid
-from tl_toolkit.comparison.jobs import jobs_of
-from tl_toolkit.comparison.planned_run import PlannedRun
-from tl_toolkit.comparison.proposals import Tried, propose
-from tl_toolkit.comparison.tuning import SearchJob
+from tl_toolkit.comparison.execution.jobs import jobs_of
+from tl_toolkit.comparison.execution.proposals import Tried, propose
+from tl_toolkit.comparison.execution.tuning import SearchJob
+from tl_toolkit.comparison.execution.working import execute
+from tl_toolkit.comparison.planning.grid import make_grid
+from tl_toolkit.comparison.planning.planned_run import PlannedRun
 from tl_toolkit.errors import UserError
 
 pytest.importorskip("optuna", reason="searches need the extra 'tuning'")

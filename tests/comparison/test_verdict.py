@@ -6,11 +6,11 @@ import re
 import pytest
 
 from tl_toolkit.comparison import formatting as show
-from tl_toolkit.comparison.cells import make_cells
-from tl_toolkit.comparison.contest import Goal, best, contests
-from tl_toolkit.comparison.predictions import PredictionReader
+from tl_toolkit.comparison.evidence.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results
-from tl_toolkit.comparison.verdict import decide
+from tl_toolkit.comparison.statistics.cells import make_cells
+from tl_toolkit.comparison.statistics.contest import Goal, best, contests
+from tl_toolkit.comparison.verdict.decision import decide
 
 GOAL = Goal("accuracy")
 

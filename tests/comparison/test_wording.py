@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from tl_toolkit.comparison.cells import make_cells
 from tl_toolkit.comparison.records import read_results
-from tl_toolkit.comparison.report import write_report
-from tl_toolkit.comparison.wording import in_unit, unit_of
+from tl_toolkit.comparison.report.writing import write_report
+from tl_toolkit.comparison.statistics.cells import make_cells
+from tl_toolkit.comparison.verdict.wording import in_unit, unit_of
 
 
 def test_labels_are_tokens_and_commands_stay():

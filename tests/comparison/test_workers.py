@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tl_toolkit.comparison.lock import LOCK_NAME, locked
-from tl_toolkit.comparison.workers import Workers, in_words
+from tl_toolkit.comparison.execution.lock import LOCK_NAME, locked
+from tl_toolkit.comparison.execution.workers import Workers, in_words
 from tl_toolkit.errors import UserError
 from tl_toolkit.training.record import read_record
 
@@ -57,8 +57,8 @@ def test_whatever_ends_a_job_is_recorded_and_the_others_are_made(stand_in: Calla
 def test_two_at_once_share_threads_and_gpus(
     stand_in: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tl_toolkit.comparison.workers.visible_gpus", lambda: ["3", "5", "7"])
-    monkeypatch.setattr("tl_toolkit.comparison.workers.processors", lambda: 11)
+    monkeypatch.setattr("tl_toolkit.comparison.execution.workers.visible_gpus", lambda: ["3", "5", "7"])
+    monkeypatch.setattr("tl_toolkit.comparison.execution.workers.processors", lambda: 11)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
     workers = Workers(2)
@@ -75,10 +75,10 @@ def test_two_at_once_share_threads_and_gpus(
 def test_room_is_kept_for_a_job_that_asks_for_more(
     stand_in: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tl_toolkit.comparison.workers.visible_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr("tl_toolkit.comparison.execution.workers.visible_gpus", lambda: ["0", "1"])
     begun: list[list[str]] = []
     monkeypatch.setattr(
-        "tl_toolkit.comparison.workers._Worker", lambda gpus, *_: begun.append(gpus) or Placeholder(gpus)
+        "tl_toolkit.comparison.execution.workers._Worker", lambda gpus, *_: begun.append(gpus) or Placeholder(gpus)
     )
     workers = Workers(3)
     workers.begin(stand_in("small"), tmp_path)

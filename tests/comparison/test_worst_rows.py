@@ -4,10 +4,10 @@ import datetime
 
 import pytest
 
-from tl_toolkit.comparison.cells import make_cells
-from tl_toolkit.comparison.evidence import gather, mistakes_heading
-from tl_toolkit.comparison.predictions import PredictionReader
+from tl_toolkit.comparison.evidence.mistakes import gather, mistakes_heading
+from tl_toolkit.comparison.evidence.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results
+from tl_toolkit.comparison.statistics.cells import make_cells
 
 
 @pytest.fixture

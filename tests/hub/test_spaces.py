@@ -21,6 +21,7 @@ from server import HubServer  # noqa: E402
 from tl_toolkit.errors import UserError  # noqa: E402
 from tl_toolkit.hub.arguments import parse_publish_arguments  # noqa: E402
 from tl_toolkit.hub.publishing import publish  # noqa: E402
+from tl_toolkit.hub.spaces import _pinned  # noqa: E402
 
 ASK = """
 import json, sys
@@ -88,6 +89,16 @@ def test_code_of_others_is_not_run_and_one_missing_model_stops_no_other(hub: Hub
     make_run_folder(tmp_path / "theirs")
     request = parse_publish_arguments([str(tmp_path / "theirs"), "--repo_id", "stranger/theirs"])
     publish(request, HfApi(endpoint=hub.endpoint, token=hub.new_token("stranger")), lambda line: None)
+    settings = json.loads((tmp_path / "theirs" / "config.json").read_text())
+    settings["auto_map"] = {name: f"stranger/theirs--{value}" for name, value in settings["auto_map"].items()}
+    api = HfApi(endpoint=hub.endpoint, token=hub.token)
+    api.create_repo("user/borrows")
+    content = json.dumps(settings).encode()
+    api.upload_file(path_or_fileobj=content, path_in_repo="config.json", repo_id="user/borrows")
+    commit = api.model_info("user/borrows").sha
+    assert _pinned("user/borrows", "user/demo", api) == {
+        "model": "user/borrows", "revision": commit, "trust_remote_code": False
+    }  # fmt: skip
     flags = ["--repo_type", "space", "--space_sdk", "gradio", "--model", f"{ENTRIES[0]}=stranger/theirs"]
     push(hub, folder, *flags, repo_id="user/demo")
     models = json.loads(hub.files("user/demo", repo_type="space")["models.json"])["models"]
@@ -95,6 +106,14 @@ def test_code_of_others_is_not_run_and_one_missing_model_stops_no_other(hub: Hub
     first, second = ask(hub, tmp_path / "space")["answers"]
     assert "error" in first and "scores" not in first
     assert "scores" in second
+
+
+def test_a_model_that_is_not_there_is_said_before_anything_is_sent(hub: HubServer, tmp_path: Path) -> None:
+    folder = make_comparison(tmp_path / "comparison")
+    flags = ["--repo_type", "space", "--space_sdk", "gradio", "--model", f"{ENTRIES[0]}=user/gone"]
+    with pytest.raises(UserError, match="'user/gone'"):
+        push(hub, folder, *flags, repo_id="user/demo")
+    assert not hub.sent("POST", "/api/repos/create")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tl_toolkit.comparison.grid import make_grid
+from tl_toolkit.comparison.planning.grid import make_grid
 from tl_toolkit.errors import UserError
 from tl_toolkit.recipe import run_recipe
 from tl_toolkit.training.parsing import arguments_from

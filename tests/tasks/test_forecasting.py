@@ -252,7 +252,7 @@ def test_a_run_and_a_forecast_beyond_the_end(finetune: Callable[..., dict], tmp_
 def test_a_report_has_no_table_of_wrong_series(tmp_path: Path) -> None:
     from types import SimpleNamespace
 
-    from tl_toolkit.comparison.predictions import PredictionReader
+    from tl_toolkit.comparison.evidence.predictions import PredictionReader
 
     pd.DataFrame({"row": [3], "label": [[1.0, 2.0]], "prediction": [[1.0, 3.0]]}).to_parquet(tmp_path / "test.parquet")
     sections = {"predictions": {"test": "test.parquet"}, "task": {"problem_type": "forecasting"}}

@@ -14,7 +14,7 @@ from ..errors import UserError, nearest
 from ..training.arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments
 from ..training.parsing import make_parser, read_yaml
 from ..training.pretrain_arguments import LanguageModelArguments
-from .grid import Grid, make_grid
+from .planning.grid import Grid, make_grid
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..comparison.palette import LINE, MUTED
+from .palette import LINE, MUTED
 from .style import font_families, picture_style, save_picture
 
 CELL = 0.27

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..comparison.palette import BASELINE_DASH, LINE, MUTED, SERIES
+from .palette import BASELINE_DASH, LINE, MUTED, SERIES
 from .style import INK, check_picture_path, font_families, picture_style, save_picture
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..comparison.palette import INK, LINE, MUTED, SURFACE
 from ..errors import UserError, listing
+from .palette import INK, LINE, MUTED, SURFACE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

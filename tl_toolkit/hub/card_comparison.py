@@ -82,9 +82,9 @@ def _download(repo_id: str, api: HfApi | None) -> Path | None:
 
 def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardComparison | None:
     from ..comparison import formatting as show
-    from ..comparison.cells import make_cells
     from ..comparison.records import panels, read_results
-    from ..comparison.report_panel import goal_of
+    from ..comparison.report.panel import goal_of
+    from ..comparison.statistics.cells import make_cells
 
     runs = _panel_of(own, folder, panels(read_results(path)))
     cells = make_cells(runs)
@@ -107,7 +107,11 @@ def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardCo
         metric=show.metric_heading(goal.metric),
         budgets=[show.budget(budget, labels[budget]) for budget in budgets],
         rows=rows,
-        seeds=str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}",
+        seeds="1 seed"
+        if seeds == [1]
+        else f"{seeds[0]} seeds"
+        if len(seeds) == 1
+        else f"{seeds[0]} to {seeds[-1]} seeds",
     )
 
 

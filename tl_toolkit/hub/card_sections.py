@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..comparison import formatting as show
-from ..comparison.baseline import Baseline, baselines
-from ..comparison.cells import Cell, Goal, make_cells
-from ..comparison.class_scores import EntryClasses, entry_classes
-from ..comparison.predictions import PredictionReader
+from ..comparison.evidence.class_scores import EntryClasses, entry_classes
+from ..comparison.evidence.predictions import PredictionReader
 from ..comparison.records import as_result
-from ..comparison.report_panel import goal_of
+from ..comparison.report.panel import goal_of
+from ..comparison.statistics.baseline import Baseline, baselines
+from ..comparison.statistics.cells import Cell, Goal, make_cells
 from .card_metadata import METRICS, dataset_name
 from .cleaning import clean_record
 

@@ -51,7 +51,7 @@ def draw_learning_curve(curve: Curve, path: Path) -> None:
     from matplotlib.ticker import MaxNLocator
 
     from ..comparison.formatting import metric_axis
-    from ..comparison.palette import LINE, MUTED, SERIES
+    from ..figures.palette import LINE, MUTED, SERIES
     from ..figures.style import picture_style, save_picture
 
     with picture_style():

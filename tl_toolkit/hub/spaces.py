@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, listing, nearest
 from .card_arguments import CardArguments
+from .connection import retrying
 from .contents import CARD, Contents, as_json, model_contents
 from .destination import HubFile
 from .markdown import MARKER, TEMPLATES, escaped
@@ -59,7 +60,7 @@ def gradio_contents(
     Raises:
         UserError: `folder` is no comparison on one dataset of texts, an entry has no model, or they are too large.
     """
-    from ..comparison.merging import title_of
+    from ..comparison.report.merging import title_of
 
     runs = _chosen_runs(folder, arguments)
     title = title_of(folder) or "Comparison"
@@ -102,11 +103,27 @@ def _pinned(published: str, repo_id: str, api: HfApi | None) -> dict[str, Any]:
     """
     if api is None:
         return {"model": published, "revision": None, "trust_remote_code": False}
-    commit = api.model_info(published).sha
-    config = json.loads(Path(api.hf_hub_download(published, "config.json", revision=commit)).read_text("utf-8"))
-    places = [str(value).rpartition("--")[0] for value in (config.get("auto_map") or {}).values()]
-    own = published.partition("/")[0] == repo_id.partition("/")[0] and set(places) <= {"", published}
+    what = f"Looking for the model {published!r} of --model failed"
+    commit = retrying(lambda: api.model_info(published), what).sha
+    places = retrying(lambda: _code_places(api, published, commit), what)
+    own = published.partition("/")[0] == repo_id.partition("/")[0] and places <= {"", published}
     return {"model": published, "revision": commit, "trust_remote_code": bool(places) and own}
+
+
+def _code_places(api: HfApi, repo_id: str, commit: str) -> set[str]:
+    """The repositories that the code of a model lies in, its own being empty; none for a model without code."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    places = set()
+    for name in ("config.json", "tokenizer_config.json"):
+        try:
+            settings = json.loads(Path(api.hf_hub_download(repo_id, name, revision=commit)).read_text("utf-8"))
+        except EntryNotFoundError:
+            continue
+        for value in (settings.get("auto_map") or {}).values():
+            named = [one for one in (value if isinstance(value, list) else [value]) if one]
+            places |= {str(one).rpartition("--")[0] for one in named}
+    return places
 
 
 def requirements() -> str:
@@ -133,7 +150,7 @@ def _readme(title: str, card: CardArguments, about: str, **options: Any) -> byte
 def _chosen_runs(folder: Path, arguments: ReportArguments) -> dict[str, Result]:
     """The run of each entry whose model is shown."""
     from ..comparison.records import panels, read_results
-    from ..comparison.report_panel import goal_of
+    from ..comparison.report.panel import goal_of
 
     groups = panels([result for result in read_results(folder / RESULTS) if result.completed])
     if not groups:
@@ -188,7 +205,7 @@ def _model_files(folder: Path) -> list[HubFile]:
 def _describe(entry: str, run: Result) -> dict[str, Any]:
     """What the app says of a model."""
     from ..comparison import formatting as show
-    from ..comparison.report_panel import goal_of
+    from ..comparison.report.panel import goal_of
 
     goal = goal_of([run])
     reached, total = run.metrics("test").get(goal.metric), (run.section("cost").get("parameters") or {}).get("total")

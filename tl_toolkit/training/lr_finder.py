@@ -198,8 +198,8 @@ def _draw(found: dict[str, Any], path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    from ..comparison.drawing import STYLE
-    from ..comparison.palette import MUTED, SERIES
+    from ..comparison.report.drawing import STYLE
+    from ..figures.palette import MUTED, SERIES
 
     rates, losses, smoothed = (np.array(found[name]) for name in ("learning_rates", "losses", "smoothed_losses"))
     with rc_context(STYLE):

@@ -1,0 +1,343 @@
+"""What a grid makes: stages and runs, each a job that any process can do and that leaves its record behind it."""
+
+from __future__ import annotations
+
+import abc
+import functools
+import json
+import os
+import shutil
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import UserError
+from ...strategies import make_strategy
+from ...training.checkpoints import checkpoints
+from ...training.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record, write_json
+from ..planning.launch import Launch
+from ..planning.stages import FOLDER as STAGES
+from ..planning.stages import Stage
+from .housekeeping import Failure, failed, forget
+from .launching import through
+from .trackers import TENSORBOARD, tracked
+
+if TYPE_CHECKING:
+    from ...training.arguments import DataArguments
+    from ..planning.grid import Grid, PlannedRun
+
+_KEY_NAME = "stage.json"  # written before a stage begins, so that a killed one is known by its key, too
+_KEPT = (RESULT_NAME, "attention.json", "error.txt")  # what a report reads, beside the predictions
+_NAME_A_DATASET = ("dataset_name", "dataset_config_name", "dataset_revision", "stream_rows")
+
+
+class Job(abc.ABC):
+    """A piece of work that leaves a record; it can be pickled, so that another process may do it."""
+
+    @property
+    def launch(self) -> Launch:
+        """What it asks for of the machine."""
+        return Launch()
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """Its folder below that of the comparison, which no other job has."""
+
+    @property
+    @abc.abstractmethod
+    def called(self) -> str:
+        """What sentences call it, such as "the stage 'wiki'"."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the jobs that must have completed before, first to last."""
+        return ()
+
+    def check(self, output_dir: Path) -> None:  # noqa: B027 - most jobs have nothing to see to
+        """See, before anything is made, that the job may write to its folder.
+
+        Raises:
+            UserError: there is something else in it.
+        """
+
+    @abc.abstractmethod
+    def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
+        """The record of a job that is not to be made again; None for one that is.
+
+        It is made again if its settings, its data, the toolkit or what it needs has changed; one that has failed only
+        with `retry_failed`.
+        """
+
+    def tidy(self, output_dir: Path) -> None:  # noqa: B027 - most jobs have nothing to see to
+        """Remove what a job that was killed behind its last step may have left."""
+
+    def make(self, output_dir: Path) -> dict[str, Any]:
+        """Do all of it: the work, and the record, written whole or not at all. Whatever goes wrong is recorded."""
+        folder = output_dir / self.name
+        (folder / "error.txt").unlink(missing_ok=True)
+        try:
+            record = self._work(output_dir)
+        except Exception as error:  # whatever happens to one job must not end the others
+            record = failed(self._left(output_dir), folder, error)
+        record = self._finish(record, output_dir)
+        forget()
+        return record
+
+    def fail(self, output_dir: Path, failure: Failure, error: str) -> dict[str, Any]:
+        """Record that the job has failed without saying so itself: it was killed, or could not begin."""
+        (output_dir / self.name).mkdir(parents=True, exist_ok=True)
+        return self._finish(
+            {**self._left(output_dir), "status": "failed", "failure": failure, "error": error}, output_dir
+        )
+
+    def block(self, output_dir: Path, need: Job, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Record that the job cannot begin, because another one that it needs has failed with `record`."""
+        reason = f"{need.called[0].upper()}{need.called[1:]}, which this run needs, failed: {record['error']}"
+        return self.fail(output_dir, record.get("failure", "error"), reason)
+
+    @abc.abstractmethod
+    def _work(self, output_dir: Path) -> dict[str, Any]:
+        """The work itself; returns the record of it."""
+
+    @abc.abstractmethod
+    def _left(self, output_dir: Path) -> dict[str, Any]:
+        """What is known of a job that has failed."""
+
+    @abc.abstractmethod
+    def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
+        """Tidy the folder and write the record; returns what was written."""
+
+
+@dataclass(frozen=True)
+class StageJob(Job):
+    """A pre-training run; one that was killed goes on from its last complete checkpoint if its key is what it was."""
+
+    stage: Stage
+    key: str
+
+    @property
+    def launch(self) -> Launch:
+        return self.stage.launch
+
+    @property
+    def name(self) -> str:
+        return self.stage.folder
+
+    @property
+    def called(self) -> str:
+        return f"the stage {self.stage.name!r}"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return tuple(f"{STAGES}/{source}" for source in self.stage.sources)
+
+    def check(self, output_dir: Path) -> None:
+        folder = output_dir / self.name
+        if _key_in(folder) is None and folder.exists() and any(folder.iterdir()):
+            raise UserError(
+                f"The folder {str(folder)!r} is where the stage {self.stage.name!r} goes, but holds something else. "
+                "Move it away, or choose another --output_dir."
+            )
+
+    def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
+        folder = output_dir / self.name
+        record = read_record(folder) if _key_in(folder) == self.key else None
+        if record is None:
+            return None
+        if record["status"] == "failed":
+            return None if retry_failed else record
+        return record if any(folder.glob("*.safetensors")) else None
+
+    def block(self, output_dir: Path, need: Job, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Nothing is written: what the stage has left stays, and it is as unfit to begin the next time."""
+        return {**record, "name": self.stage.name}
+
+    def _work(self, output_dir: Path) -> dict[str, Any]:
+        self._make_room(output_dir / self.name)
+        return through(self.launch, functools.partial(_pretrain, self.stage, output_dir))
+
+    def _make_room(self, folder: Path) -> None:
+        """An empty folder for the stage, or the one in which it was stopped."""
+        if _key_in(folder) not in (None, self.key):  # another stage's checkpoints must never be continued: away with
+            old = folder.with_name(f".{folder.name}.old")  # them at a stroke
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(folder, old)
+            shutil.rmtree(old)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / _KEY_NAME, {"name": self.stage.name, "key": self.key})
+
+    def tidy(self, output_dir: Path) -> None:
+        folder = output_dir / self.name
+        for checkpoint in checkpoints(folder):
+            shutil.rmtree(checkpoint)
+        for temporary in folder.glob(".*.[0-9]*"):  # half-written by a process that was killed
+            temporary.unlink()
+
+    def _left(self, output_dir: Path) -> dict[str, Any]:
+        folder = output_dir / self.name
+        left = read_record(folder) if _key_in(folder) == self.key else None
+        return left or {"schema_version": SCHEMA_VERSION, "name": self.stage.name, "metrics": {}}
+
+    def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
+        folder = output_dir / self.name
+        if record["status"] == "failed":
+            if _key_in(folder) != self.key:  # killed before it could say whose the folder is
+                self._make_room(folder)
+            write_json(folder / RESULT_NAME, record)
+        else:
+            self.tidy(output_dir)
+        return record
+
+
+@dataclass(frozen=True)
+class RunJob(Job):
+    """One run of the grid; `stage_keys` are those of its stages, by name and in order."""
+
+    planned: PlannedRun
+    key: str
+    stage_keys: dict[str, str]
+    keep_models: bool
+
+    @property
+    def launch(self) -> Launch:
+        return self.planned.launch
+
+    @property
+    def name(self) -> str:
+        return self.planned.folder
+
+    @property
+    def called(self) -> str:
+        on = "" if self.planned.dataset is None else f" on {self.planned.dataset!r}"
+        return f"the run of {self.planned.entry!r}{on} with {self.planned.budget_text} and seed {self.planned.seed}"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        search = self.planned.search_folder
+        return (*(f"{STAGES}/{name}" for name in self.stage_keys), *([search] if search else []))
+
+    def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
+        folder = output_dir / self.name
+        record = read_record(folder)
+        if record is None or record.get("key") != self.key:
+            return None
+        if record["status"] == "failed":
+            return None if retry_failed else record
+        return None if self.keep_models and not any(folder.glob("*.safetensors")) else record
+
+    def _work(self, output_dir: Path) -> dict[str, Any]:
+        from .tuning import tuned
+
+        planned, told = tuned(self.planned, output_dir)
+        record = planned.make(output_dir)
+        return {**record, "tuning": told} if told else record
+
+    def _left(self, output_dir: Path) -> dict[str, Any]:
+        """The record that the failed run left, or one that says what is known of it."""
+        left = read_record(output_dir / self.name)
+        if left is not None and "key" not in left:  # else it is none, or that of an earlier run
+            return {**left, "metrics": {}, "predictions": {}}
+        arguments = self.planned.arguments(output_dir)
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.planned.entry,
+            "strategy": make_strategy(arguments.strategy, arguments.model).record(),
+            "budget": self.planned.budget,
+            "seed": self.planned.seed,
+            "arguments": changed_arguments(arguments),
+            "metrics": {},
+        }
+
+    def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
+        record = {**record, "key": self.key, "entry": self.planned.entry, "folder": self.name}
+        if self.planned.dataset is not None:
+            record["grid_dataset"] = self.planned.dataset
+        if self.stage_keys:
+            record["stages"] = self._stages(output_dir)
+        folder = output_dir / self.name
+        _tidy(folder, self.keep_models)
+        write_json(folder / RESULT_NAME, record)
+        return read_record(folder) or record  # in plain values, as it stands in the file
+
+    def _stages(self, output_dir: Path) -> list[dict[str, Any]]:
+        """What the record says of the stages: name, key, and the seconds of pre-training where they are known."""
+        stages = []
+        for name, key in self.stage_keys.items():
+            cost = (read_record(output_dir / STAGES / name) or {}).get("cost") or {}
+            stages.append({"name": name, "key": key, "train_seconds": cost.get("train_seconds")})
+        return stages
+
+
+def jobs_of(grid: Grid, output_dir: Path) -> list[Job]:
+    """Everything that `grid` makes, each job behind those it needs; the runs in the order of the grid.
+
+    Raises:
+        UserError: a dataset cannot be read.
+    """
+    keys: dict[str, str] = {}
+    for name, stage in grid.stages.items():  # they stand behind those they start from
+        keys[name] = stage.key(_fingerprint(stage.arguments(output_dir).data), [keys[s] for s in stage.sources])
+    from .tuning import SearchJob
+
+    stages = [StageJob(stage, keys[name]) for name, stage in grid.stages.items()]
+    fingerprints: dict[tuple[Any, ...], str] = {}  # arguments are parsed once for each dataset, not for each run
+    runs: dict[str, Job] = {}  # and before the first run that needs it, its search
+    for planned in grid.runs:
+        dataset = tuple(planned.settings.get(name) for name in _NAME_A_DATASET)
+        if dataset not in fingerprints:
+            fingerprints[dataset] = _fingerprint(planned.arguments(output_dir).data)
+        own = {name: keys[name] for name in planned.stages}
+        if planned.search is not None and planned.search_folder not in runs:
+            trial = planned.tuned_at(planned.search)
+            search = SearchJob(trial, trial.key(fingerprints[dataset], list(own.values())), own)
+            runs[search.name] = search
+        job = RunJob(planned, planned.key(fingerprints[dataset], list(own.values())), own, grid.keep_models)
+        runs[job.name] = job
+    return [*stages, *runs.values()]
+
+
+def _pretrain(stage: Stage, output_dir: Path) -> dict[str, Any]:
+    from ...training.pretrain import pretrain
+
+    with tracked(output_dir / stage.folder, goes_on=True):
+        return pretrain(stage.arguments(output_dir))
+
+
+def missing(jobs: Sequence[Job], made: Container[str]) -> list[Job]:
+    """The runs that are not `made`, and the other jobs behind which they stand and that are not, in the given order.
+
+    Args:
+        jobs: each behind those it needs.
+        made: their names.
+    """
+    needed: set[str] = set()
+    for job in reversed(jobs):
+        if job.name not in made and (isinstance(job, RunJob) or job.name in needed):
+            needed |= {job.name, *job.needs}
+    return [job for job in jobs if job.name in needed and job.name not in made]
+
+
+def _fingerprint(data: DataArguments) -> str:
+    from ...data.sources import load_source
+
+    return str(load_source(data).record["fingerprint"])
+
+
+def _key_in(folder: Path) -> str | None:
+    try:
+        return str(json.loads((folder / _KEY_NAME).read_text(encoding="utf-8"))["key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _tidy(folder: Path, keep_model: bool) -> None:
+    """Leave the model, the record and the predictions; without `keep_model`, the record and the predictions."""
+    for path in folder.iterdir():
+        temporary = path.name.startswith(".")  # left by a run that was killed while it wrote
+        if path.is_dir():
+            if temporary or path.name.startswith("checkpoint-") or not (keep_model or path.name == TENSORBOARD):
+                shutil.rmtree(path)
+        elif temporary or not keep_model and path.suffix != ".parquet" and path.name not in _KEPT:
+            path.unlink()

@@ -1,0 +1,96 @@
+"""One comparison at a time in a folder: a lock that the operating system lets go of when its holders have ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from multiprocessing import reduction
+from pathlib import Path
+from typing import Any
+
+from ...errors import UserError
+
+LOCK_NAME = ".lock"
+_PATIENCE_SECONDS = 30.0  # for the processes of a comparison that was killed to end
+
+
+class Lock:
+    """A held lock. Sent to a process that is being spawned, it is held by that one, too."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (reduction.DupFd(self.descriptor),)
+
+
+def _received(descriptor: Any) -> Lock:
+    return Lock(descriptor.detach())
+
+
+@contextlib.contextmanager
+def locked(output_dir: Path) -> Iterator[Lock | None]:
+    """Hold the lock of a comparison's folder; None where the system or its file system has no such locks.
+
+    Workers that outlive a comparison which was killed hold it until they have ended as well, so that nobody works in
+    a folder in which something is still being written.
+
+    Raises:
+        UserError: another comparison is at work in the folder.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        yield None
+        return
+    path = output_dir / LOCK_NAME
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 20).decode()
+            os.close(descriptor)
+            if (holder.isdigit() and is_alive(int(holder))) or time.monotonic() > deadline:
+                raise UserError(
+                    f"Another comparison is at work in {str(output_dir)!r} (process {holder or 'unknown'}). Wait until "
+                    "it has ended, stop it, or choose another --output_dir."
+                ) from None
+            time.sleep(0.05)
+        except OSError:  # a file system that locks nothing
+            os.close(descriptor)
+            yield None
+            return
+        else:
+            if _is_still_there(descriptor, path):
+                break
+            os.close(descriptor)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        yield Lock(descriptor)
+    finally:
+        path.unlink(missing_ok=True)  # while it is held, so that nobody else's is taken away
+        os.close(descriptor)
+
+
+def _is_still_there(descriptor: int, path: Path) -> bool:
+    """Whether the locked file is the one that others will find: its holder before may have removed it."""
+    try:
+        return os.fstat(descriptor).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this number is there."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,0 +1,182 @@
+"""Jobs on a Ray cluster: each is a task with the processors and GPUs it asks for, and its folder comes home whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from ... import __version__
+from ...errors import UserError
+from ...training.record import RESULT_NAME, write_json
+from .housekeeping import quiet
+from .jobs import Job, RunJob
+
+INCOMING = ".incoming"
+
+
+class RayTasks:
+    """Does each job as a task of Ray, as many at once as the cluster has room for.
+
+    Nodes need no file system in common. A job works in a temporary folder of its node; the folders of what it needs
+    travel there through Ray's object store, and its own travels back and is put in its place by renaming. A task whose
+    worker or node dies is recorded as failed.
+
+    Args:
+        address: of a running cluster, as `ray.init` takes it; None starts Ray in this process, for as long as it takes.
+
+    Raises:
+        UserError: Ray is not installed.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise UserError(
+                "--executor ray needs Ray, which is not installed: pip install 'tl-toolkit[ray]'."
+            ) from error
+        self.ray, self.address = ray, address
+        self._tasks: dict[Any, tuple[Job, Path]] = {}
+        self._packed: dict[str, Any] = {}
+        self._started = False
+
+    def __enter__(self) -> Self:
+        if not self.ray.is_initialized():
+            try:
+                self.ray.init(
+                    self.address or "local", log_to_driver=False, configure_logging=False, include_dashboard=False
+                )
+            except Exception as error:  # Ray raises whatever its parts have raised
+                what = f"The Ray cluster at {self.address!r} (--ray_address) cannot be used"
+                what = what if self.address else "Ray cannot be started here"
+                raise UserError(f"{what}: {' '.join(str(error).split())}") from error
+            self._started = True
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for task in self._tasks:
+            self.ray.cancel(task, force=True)
+        self._tasks, self._packed = {}, {}
+        if self._started:
+            self.ray.shutdown()
+
+    @property
+    def at_once(self) -> int:
+        """As many runs as ask for nothing, and one at least."""
+        there = self.ray.cluster_resources()
+        return max(1, int(there.get("GPU", 0) or there.get("CPU", 1)))
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        for job in jobs:
+            for kind, asked in (("GPU", self._gpus(job)), ("CPU", _cpus(job))):
+                if asked > (largest := int(max(node.get(kind, 0) for node in nodes))):
+                    raise UserError(
+                        f"{job.called[0].upper()}{job.called[1:]} asks for {asked} {kind}s of one node, but no node of "
+                        f"the Ray cluster has more than {largest}. Lower '{kind.lower()}s' in the grid."
+                    )
+
+    def has_room(self, job: Job) -> bool:
+        return len(self._tasks) < 2 * self.at_once  # some wait, so that the cluster knows that more could be done
+
+    def begin(self, job: Job, output_dir: Path) -> None:
+        for need in job.needs:
+            if need not in self._packed:
+                self._packed[need] = self.ray.put(packed(output_dir, [need]))
+        needs = [self._packed[need] for need in job.needs]
+        if not isinstance(job, RunJob):  # what it has left when it was stopped, from which it goes on
+            needs.append(self.ray.put(packed(output_dir, [job.name])))
+        remote = self.ray.remote(num_cpus=_cpus(job), num_gpus=self._gpus(job), max_retries=0, num_returns=1)(_work)
+        task = remote.remote(job, os.getcwd(), __version__, *needs)
+        self._tasks[task] = job, output_dir
+
+    def finished(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
+        ready, _ = self.ray.wait(list(self._tasks), num_returns=1, timeout=timeout)
+        ended = []
+        for task in ready:
+            job, output_dir = self._tasks.pop(task)
+            ended.append((job, self._record(task, job, output_dir)))
+        return ended
+
+    def _record(self, task: Any, job: Job, output_dir: Path) -> dict[str, Any]:
+        errors = self.ray.exceptions
+        try:
+            record, archive, there = self.ray.get(task)
+        except errors.RayTaskError as error:
+            return job.fail(output_dir, "error", " ".join(str(error.cause).split()))
+        except errors.OutOfMemoryError as error:
+            return job.fail(output_dir, "out_of_memory", f"Ray stopped the run: {_first_line(error)}")
+        except errors.RayError as error:
+            return job.fail(
+                output_dir, "killed", f"The run ended with the worker of Ray it was on: {_first_line(error)}"
+            )
+        record = json.loads(json.dumps(record).replace(json.dumps(there)[1:-1], json.dumps(str(output_dir))[1:-1]))
+        put_in_place(archive, job.name, output_dir, record)
+        return record
+
+    def _gpus(self, job: Job) -> int:
+        if job.launch.gpus is not None:
+            return job.launch.gpus
+        return 1 if self.ray.cluster_resources().get("GPU", 0) else 0
+
+
+def _cpus(job: Job) -> int:
+    return job.launch.cpus or 1
+
+
+def _work(job: Job, folder: str, version: str, *needs: bytes) -> tuple[dict[str, Any], bytes, str]:
+    """What a task does: returns the record, the job's folder packed, and where it was."""
+    from ...data.sources import remember_sources
+
+    if version != __version__:
+        raise UserError(f"This node has version {__version__} of the toolkit, and the comparison {version}.")
+    if os.path.isdir(folder):  # local datasets are named from where the comparison was started
+        os.chdir(folder)
+    with tempfile.TemporaryDirectory(prefix="tl_toolkit_run_") as name, quiet(), remember_sources():
+        output_dir = Path(name)
+        for archive in needs:
+            unpack(archive, output_dir)
+        record = job.make(output_dir)
+        return record, packed(output_dir, [job.name]), name
+
+
+def packed(output_dir: Path, names: Iterable[str]) -> bytes:
+    """Folders below `output_dir`, as far as they are there, as one archive."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for name in names:
+            if (output_dir / name).exists():
+                archive.add(output_dir / name, arcname=name)
+    return content.getvalue()
+
+
+def unpack(content: bytes, folder: Path) -> None:
+    """What was packed, below `folder`."""
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        archive.extractall(folder, filter="data")
+
+
+def put_in_place(content: bytes, name: str, output_dir: Path, record: dict[str, Any]) -> None:
+    """A packed folder of a job where it belongs, with `record` in it: all of it, or what was there before, or none."""
+    incoming, target = output_dir / INCOMING, output_dir / name
+    shutil.rmtree(incoming, ignore_errors=True)
+    incoming.mkdir()
+    unpack(content, incoming)
+    write_json(incoming / name / RESULT_NAME, record)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        os.replace(target, incoming / "before")
+    os.replace(incoming / name, target)
+    shutil.rmtree(incoming)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,200 @@
+"""The search of an entry: trials on validation rows alone, one after another, and the values that were best."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import UserError
+from ...training.record import RESULT_NAME, SCHEMA_VERSION, read_record, write_json
+from ..planning.keys import key_of
+from ..planning.launch import Launch
+from ..planning.stages import FOLDER as STAGES
+from .housekeeping import failed, forget
+from .jobs import Job
+from .proposals import Tried, check_installed, propose, size_of
+
+if TYPE_CHECKING:
+    from ..planning.planned_run import PlannedRun
+    from ..planning.search import Search
+
+_CHOSEN = ("trials", "failed", "seconds", "search", "chosen", "best", "metric")
+
+
+@dataclass(frozen=True)
+class SearchJob(Job):
+    """All trials of one entry at one budget on one dataset.
+
+    The record of each trial is on disk before the next one begins. Their number and order make a trial what it is, so
+    that a search that was killed goes on as if nothing had happened.
+
+    Attributes:
+        planned: the run that is varied, with the budget and the seed of the search.
+        key: what the search depends on.
+        stage_keys: those of the stages that its trials start from, by name and in order.
+    """
+
+    planned: PlannedRun
+    key: str
+    stage_keys: dict[str, str]
+
+    @property
+    def launch(self) -> Launch:
+        return self.planned.launch
+
+    @property
+    def name(self) -> str:
+        assert self.planned.search_folder is not None
+        return self.planned.search_folder
+
+    @property
+    def called(self) -> str:
+        on = "" if self.planned.dataset is None else f" on {self.planned.dataset!r}"
+        return f"the tuning of {self.planned.entry!r}{on} with {self.planned.budget_text}"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return tuple(f"{STAGES}/{name}" for name in self.stage_keys)
+
+    @property
+    def search(self) -> Search:
+        """What is searched over, and with how many trials."""
+        assert self.planned.search is not None
+        return self.planned.search
+
+    def check(self, output_dir: Path) -> None:
+        check_installed()
+
+    def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
+        record = read_record(output_dir / self.name)
+        if record is None or record.get("key") != self.key:
+            return None
+        return None if retry_failed and record["status"] == "failed" else record
+
+    def _work(self, output_dir: Path) -> dict[str, Any]:
+        again = (read_record(output_dir / self.name) or {}).get("key") == self.key  # all of them failed: try once more
+        trials: list[dict[str, Any]] = []
+        while len(trials) < self.search.trials:
+            values = propose(
+                self.search.space,
+                [Tried(trial["values"], trial["value"]) for trial in trials],
+                seed=self.search.seed,
+                trials=self.search.trials,
+                greater_is_better=bool(next((t["greater_is_better"] for t in trials if t["value"] is not None), True)),
+            )
+            if values is None:
+                break
+            trials.append(self._trial(len(trials), values, output_dir, again))
+        for folder in (output_dir / self.name).glob("trial-*"):  # left by a longer search
+            if int(folder.name.removeprefix("trial-")) >= len(trials):
+                shutil.rmtree(folder)
+        completed = [trial for trial in trials if trial["value"] is not None]
+        if not completed:
+            raise UserError(f"Every trial of {self.called} failed, the first with: {trials[0]['error']}")
+        sign = 1 if completed[0]["greater_is_better"] else -1
+        best = max(completed, key=lambda trial: sign * trial["value"])  # of equals, the first
+        return {
+            **self._left(output_dir),
+            "status": "completed",
+            "error": None,
+            "trials": len(trials),
+            "failed": len(trials) - len(completed),
+            "seconds": sum(trial["seconds"] for trial in trials),
+            "chosen": best["values"],
+            "best": best["value"],
+            "metric": best["metric"],
+            "greater_is_better": best["greater_is_better"],
+            "history": trials,
+        }
+
+    def _trial(self, number: int, values: dict[str, Any], output_dir: Path, again: bool) -> dict[str, Any]:
+        """One trial, made now or before: its number, values, status, error, metric, what it reached, and seconds."""
+        folder = output_dir / self.name / f"trial-{number}"
+        record = read_record(folder)
+        known = record is not None and record.get("key") == self._trial_key(number, values)
+        if record is None or not known or again and record["status"] == "failed":
+            shutil.rmtree(folder, ignore_errors=True)
+            told = {"key": self._trial_key(number, values), "values": values}
+            record = self._make_trial(values, output_dir, folder) | told
+            write_json(folder / RESULT_NAME, record)
+            record = read_record(folder) or record  # in plain values: a metric that is no number is none
+            forget()
+        validation, task = record["metrics"].get("validation") or {}, record.get("task") or {}
+        value = validation.get(task.get("main_metric")) if record["status"] == "completed" else None
+        return {
+            "number": number,
+            "values": values,
+            "status": record["status"],
+            "error": record.get("error"),
+            "metric": task.get("main_metric"),
+            "greater_is_better": task.get("greater_is_better"),
+            "value": value,
+            "seconds": record["seconds"],
+        }
+
+    def _trial_key(self, number: int, values: dict[str, Any]) -> str:
+        return key_of([self.key, number, values])
+
+    def trials_left(self, output_dir: Path) -> int:
+        """How many trials are still to be made, for one that was stopped."""
+        records = {path: read_record(path) for path in (output_dir / self.name).glob("trial-*")}
+        done = sum(
+            record.get("key") == self._trial_key(int(path.name.removeprefix("trial-")), record.get("values") or {})
+            for path, record in records.items()
+            if record is not None
+        )
+        return max(0, int(min(self.search.trials, size_of(self.search.space))) - done)
+
+    def _make_trial(self, values: dict[str, Any], output_dir: Path, folder: Path) -> dict[str, Any]:
+        """The record of a trial, which is all that stays of it."""
+        began = time.perf_counter()
+        planned = self.planned.with_values(values)
+        planned = dataclasses.replace(planned, settings={**planned.settings, "skip_test": True, "push_to_hub": False})
+        try:
+            record = planned.make(output_dir, str(folder.relative_to(output_dir)))
+        except Exception as error:  # it counts as a trial; the others may do better
+            left = read_record(folder) or {"schema_version": SCHEMA_VERSION, "name": self.planned.entry}
+            record = failed({**left, "metrics": {}}, folder, error)
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "error.txt":
+                path.unlink()
+        return {**record, "predictions": {}, "seconds": time.perf_counter() - began}
+
+    def _left(self, output_dir: Path) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.planned.entry,
+            "entry": self.planned.entry,
+            "grid_dataset": self.planned.dataset,
+            "budget": self.planned.budget,
+            "seed": self.planned.seed,
+            "search": self.search.space,
+            "metrics": {},
+        }
+
+    def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
+        (output_dir / self.name).mkdir(parents=True, exist_ok=True)
+        record = {**record, "key": self.key, "folder": self.name}
+        write_json(output_dir / self.name / RESULT_NAME, record)
+        return record
+
+
+def tuned(planned: PlannedRun, output_dir: Path) -> tuple[PlannedRun, dict[str, Any] | None]:
+    """A run with the values that its search has chosen, and what its record says of the search; as it is without one.
+
+    Raises:
+        UserError: the search has left no record.
+    """
+    if planned.search_folder is None:
+        return planned, None
+    record = read_record(output_dir / planned.search_folder)
+    if record is None or "chosen" not in record:
+        raise UserError(f"The search in {planned.search_folder!r}, which this run takes its values from, is not there.")
+    told = {name: record[name] for name in _CHOSEN}
+    return planned.with_values(record["chosen"]), {**told, **record["budget"]}

@@ -1,0 +1,215 @@
+"""The grid of a comparison: from one YAML file to the runs it stands for."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import UserError, listing, nearest
+from ...strategies import make_strategy
+from ...training.arguments import ModelArguments
+from ...training.parsing import known_keys, make_parser
+from ...training.pretrain_arguments import LanguageModelArguments
+from ...training.record import changed_arguments
+from ..records import folder_name
+from .axes import AXES, GridDataset, check_used, grid_datasets, seeds_of
+from .launch import LAUNCH_KEYS, take_launch
+from .planned_run import PlannedRun, typed
+from .search import Search, Tuning, parse_space, parse_tuning
+from .stages import Stage, in_order, make_stages, named_stages
+
+__all__ = ["GRID_KEYS", "Grid", "PlannedRun", "make_grid"]
+
+logger = logging.getLogger(__name__)
+
+GRID_KEYS = {"entries", "title", "keep_models", "stages", "datasets", "tuning", *AXES}
+_FLAGS = (GRID_KEYS - {"entries", "stages", "datasets", "tuning"}) | {"stage_datasets", "grid_datasets"}
+_OF_ENTRIES = {"name", "search", "seeds", *LAUNCH_KEYS}
+_SET_BY_THE_GRID = frozenset(
+    ["label_budget", "max_train_tokens", "seed", "output_dir", "name", "resume_from_checkpoint", "skip_test"]
+)
+_INSTEAD = "use label_budgets (token_budgets for language models) and seeds"
+_COMPARE_NOTHING = {"find_lr": "finetune.py", "evaluate_only": "pretrain.py"}
+
+# What decides which rows are tested, and what is asked of them.
+_SAME_FOR_ALL = frozenset(
+    ["task", "dataset_name", "dataset_config_name", "dataset_revision", "label_column", "test_budget"]
+    + ["stream_rows", "train_split_name", "validation_split_name", "test_split_name", "max_eval_tokens"]
+)
+_SHARED_WITH_STAGES = ("use_cpu",)  # all else about a stage is said in its own place
+_DATASET = "{dataset}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All runs of a comparison, and the stages before them, in the order in which they are made; and its title."""
+
+    title: str
+    keep_models: bool
+    runs: list[PlannedRun]
+    stages: dict[str, Stage] = field(default_factory=dict)
+
+    @property
+    def entries(self) -> list[str]:
+        return list(dict.fromkeys(run.entry for run in self.runs))
+
+
+def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> Grid:
+    """The grid in `content`, the mapping of a YAML file.
+
+    Keys at the top are shared by all entries; those of a dataset beat them, an entry's own beat both, and `flags` beat
+    all. One dataset comes after the other. Within a dataset the smallest budgets come first, and within a budget each
+    seed goes through all entries, so that a comparison that is stopped early has compared something.
+
+    Of the keys at the top and of the flags, stages are given `use_cpu` alone. The flags `stage_datasets` and
+    `grid_datasets`, lists of `NAME=DATASET`, say where the datasets of stages and of the grid lie.
+
+    Raises:
+        UserError: an unknown or missing key, an entry without a name or with one that is taken, a wrong dataset,
+            budget, seed, search or stage.
+    """
+    known = (known_keys(make_parser(None)) | _fields_of_language_models()) - _SET_BY_THE_GRID
+    _check_keys(content, known | GRID_KEYS | LAUNCH_KEYS, where)
+    _check_keys(flags, known | _FLAGS | LAUNCH_KEYS, "the flags")
+    entries = _entries(content.get("entries"), known, where)
+    datasets = grid_datasets(content, flags, where)
+    if not {"label_budgets", "token_budgets"} & flags.keys():
+        for name, entry in entries.items():
+            check_used(entry.get("seeds"), datasets, f"the entry {name!r} of {where}")
+    tuning = _tuning(content.get("tuning"), entries, datasets, where)
+    runs: list[PlannedRun] = []
+    named: dict[str, list[str]] = {}
+    shared = {key: value for key, value in content.items() if key not in GRID_KEYS}
+    own_flags = {key: value for key, value in flags.items() if key not in _FLAGS}
+    for dataset in datasets:
+        templates: list[tuple[PlannedRun, dict[int | None, list[int]]]] = []
+        for name, entry in entries.items():
+            given = {**shared, **dataset.settings, **entry, **own_flags}
+            template = _template(name, given, dataset, tuning, set(own_flags), known, f"the entry {name!r} of {where}")
+            named.setdefault(name, []).extend(named_stages(template.settings))
+            seeds = seeds_of(
+                None if "seeds" in flags else entry.get("seeds"), dataset, f"the entry {name!r} of {where}"
+            )
+            templates.append((template, seeds))
+        runs += [
+            dataclasses.replace(template, seed=seed).with_budget(budget)
+            for budget in dataset.budgets
+            for seed in dict.fromkeys(seed for _, seeds in templates for seed in seeds[budget])
+            for template, seeds in templates
+            if seed in seeds[budget]
+        ]
+    for_stages = {key: value for key, value in {**shared, **own_flags}.items() if key in _SHARED_WITH_STAGES}
+    stages = make_stages(content.get("stages"), flags.get("stage_datasets") or (), for_stages, named, where)
+    runs = [dataclasses.replace(run, stages=in_order(named_stages(run.settings), stages)) for run in runs]
+    keep_models = flags.get("keep_models", content.get("keep_models", True))
+    if not isinstance(keep_models, bool):
+        raise UserError(f"'keep_models' in {where} is {keep_models!r}, where true or false is expected.")
+    title = str(flags.get("title") or content.get("title") or "Comparison")
+    return Grid(title, keep_models, runs, stages)
+
+
+def _entries(given: Any, known: set[str], where: str) -> dict[str, dict[str, Any]]:
+    """The entries by name, without their names."""
+    if not isinstance(given, list) or not given or not all(isinstance(entry, dict) for entry in given):
+        raise UserError(f"{where} needs 'entries': a list of mappings, each with a 'name' and what to train.")
+    entries: dict[str, dict[str, Any]] = {}
+    for number, entry in enumerate(given, 1):
+        name = entry.get("name")
+        if not isinstance(name, str) or not name.strip() or name in entries:
+            problem = "has no name" if not name else f"has the name {name!r}, which is taken or is no text"
+            raise UserError(f"Entry {number} in {where} {problem}; reports tell entries apart by their names.")
+        if own := next((key for key in ("trials", "tuning") if key in entry), None):
+            raise UserError(
+                f"The entry {name!r} of {where} has its own {own!r}. All entries are tuned with as many trials: "
+                "'tuning' belongs at the top of the file, and an entry's 'search' says over what."
+            )
+        entries[name] = {key: value for key, value in entry.items() if key != "name"}
+        _check_keys(entries[name], known | _OF_ENTRIES, f"the entry {name!r} of {where}")
+        if own_rows := sorted(_SAME_FOR_ALL & entry.keys()):
+            raise UserError(
+                f"The entry {name!r} of {where} has its own {own_rows[0]!r}. Entries are judged on the same rows, so "
+                f"{listing(sorted(_SAME_FOR_ALL))} belong at the top of the file, or to one of its datasets."
+            )
+        if taken := next((other for other in entries if other != name and folder_name(other) == folder_name(name)), 0):
+            raise UserError(f"The entries {taken!r} and {name!r} of {where} would share a folder: rename one of them.")
+    return entries
+
+
+def _tuning(
+    content: Any, entries: Mapping[str, Mapping[str, Any]], datasets: list[GridDataset], where: str
+) -> Tuning | None:
+    searching = [name for name, entry in entries.items() if entry.get("search") is not None]
+    if content is None and not searching:
+        return None
+    kinds = {dataset.language_model for dataset in datasets}
+    tuning = parse_tuning(content, "token_budget" if kinds == {True} else "label_budget", where)
+    if not tuning.at_each_budget and len(kinds) > 1:
+        raise UserError(f"'tuning' in {where} has one budget for datasets whose budgets are labels, and tokens.")
+    if not searching:
+        logger.warning("No entry of %s has a 'search': nothing is tuned.", where)
+    return tuning
+
+
+def _template(
+    name: str,
+    given: dict[str, Any],
+    dataset: GridDataset,
+    tuning: Tuning | None,
+    flags: set[str],
+    known: set[str],
+    where: str,
+) -> PlannedRun:
+    """An entry on a dataset, without a budget and with the seed 0. What is wrong shows here, not hours later."""
+    launch, given = take_launch(given, where)
+    settings = {key: value for key, value in given.items() if key not in ("search", "seeds")}
+    if dataset.name is not None:
+        for key in ("model_name_or_path", "tokenizer_name"):
+            if isinstance(settings.get(key), str):
+                settings[key] = settings[key].replace(_DATASET, dataset.name)
+
+    def check(settings: Mapping[str, Any]) -> dict[str, Any]:
+        arguments = typed(settings, dataset.language_model, where)
+        make_strategy(arguments.strategy, arguments.model)
+        _check_overrides(arguments.model)
+        return changed_arguments(arguments)
+
+    asked = check(settings)
+    search = None
+    if (space := given.get("search")) is not None:
+        assert tuning is not None
+        if fixed := sorted(flags & set(space)):
+            raise UserError(f"--{fixed[0]} would fix what {where} searches over: leave out the flag, or the search.")
+        space = parse_space(space, settings, known - _SAME_FOR_ALL, check, where)
+        search = Search(**dataclasses.asdict(tuning), space=space)
+    return PlannedRun(
+        name, None, 0, settings, asked=asked, dataset=dataset.name, language_model=dataset.language_model,
+        launch=launch, search=search,
+    )  # fmt: skip
+
+
+def _check_overrides(model: ModelArguments) -> None:
+    """See that an architecture has the fields that are overridden; a checkpoint would have to be read for that."""
+    if model.model_type and model.config_overrides:
+        from ...training.config_overrides import parse_overrides
+        from ...training.model import load_config
+
+        parse_overrides(model.config_overrides, type(load_config(model)))
+
+
+def _fields_of_language_models() -> set[str]:
+    return {field.name for field in dataclasses.fields(LanguageModelArguments)}
+
+
+def _check_keys(mapping: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in mapping:
+        if key in _SET_BY_THE_GRID:
+            raise UserError(f"The key {key!r} in {where} is set by the grid itself: {_INSTEAD}.")
+        if key in _COMPARE_NOTHING:
+            raise UserError(
+                f"The key {key!r} in {where} trains nothing that could be compared: use {_COMPARE_NOTHING[key]}."
+            )
+        if key not in known:
+            raise UserError(f"Unknown key {key!r} in {where}.{nearest(str(key), known)}")

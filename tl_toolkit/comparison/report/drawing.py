@@ -1,0 +1,150 @@
+"""How the pictures of a report are made: their look, their files, and what makes an SVG fit for a page.
+
+Each figure is one drawing, used three ways: a PNG and an SVG file for other documents, and an SVG within the page,
+whose colours follow the page's light or dark scheme.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...figures.palette import INK, LINE, MUTED, PROPERTIES, SURFACE
+from ...figures.style import write_whole
+from ..formatting import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLE: Any = {
+    "text.parse_math": False,  # an entry may be called anything, dollars included
+    "font.size": 10,
+    "font.family": ["DejaVu Sans"],
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tl_toolkit",
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "figure.facecolor": SURFACE,
+    "axes.facecolor": SURFACE,
+    "savefig.facecolor": SURFACE,
+}
+LONGEST_NAME = 28
+"""Characters after which a name is shortened."""
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Within this context matplotlib draws as a report does."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def new_figure(width: float, height: float, left: float, right: float) -> tuple[Figure, Axes]:
+    """A figure and its axes; sizes and the room left and right of the axes in points."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / 72, height / 72))
+    FigureCanvasAgg(figure)
+    # The room is set, not found by a layout engine: line names are placed in points and must stay beside their axes.
+    figure.subplots_adjust(left=left / width, right=1 - right / width, bottom=42 / height, top=1 - 28 / height)
+    return figure, figure.add_subplot()
+
+
+def grid_of_axes(
+    width: float, count: int, columns: int, height: float, *, left: float = 34.0, gap: float = 18.0, foot: float = 44.0
+) -> tuple[Figure, list[Axes]]:
+    """A figure and `count` axes in rows of `columns`, each row `height` high; sizes in points.
+
+    Below each axes is the room `foot`, left of the first column `left`, and between two columns `gap`. The places are
+    set and not found: a layout engine would draw the picture several times.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows, head, margin = -(-count // columns), 24.0, 8.0
+    tall = rows * height + margin
+    figure = Figure(figsize=(width / 72, tall / 72))
+    FigureCanvasAgg(figure)
+    wide = (width - left - margin - gap * (columns - 1)) / columns
+    axes = []
+    for position in range(count):
+        row, column = divmod(position, columns)
+        bottom = tall - (row + 1) * height + foot
+        place = ((left + column * (wide + gap)) / width, bottom / tall, wide / width, (height - head - foot) / tall)
+        axes.append(figure.add_axes(place))
+    return figure, axes
+
+
+def room(names: Sequence[str], most: int = LONGEST_NAME) -> float:
+    """Points that the longest name takes, when names longer than `most` characters are shortened."""
+    return 14 + 6.3 * max((len(short(name, most)) for name in names), default=0)
+
+
+def short(name: str, most: int = LONGEST_NAME) -> str:
+    """A name on one line, without characters that XML cannot hold, cut to `most` characters."""
+    name = visible(" ".join(name.split()))
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def save(figure: Figure, folder: Path, name: str, description: str) -> str:
+    """Writes `<name>.svg` and `<name>.png` into `folder`, and returns the SVG for a page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    svg = to_svg(figure)
+    write_text(folder / f"{name}.svg", svg)
+    write_whole(
+        folder / f"{name}.png",
+        lambda path: figure.savefig(path, format="png", dpi=160),
+    )
+    return page_svg(svg, name, description)
+
+
+def to_svg(figure: Figure) -> str:
+    """The SVG as matplotlib writes it, the same for the same drawing."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    return drawn.getvalue().decode("utf-8")
+
+
+def page_svg(svg: str, name: str, description: str) -> str:
+    """A matplotlib SVG made fit for a page: no prologue, ids of its own, colours by custom property, described."""
+    from markupsafe import escape
+
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<(metadata|style).*?</\1>", "", svg, flags=re.DOTALL)  # a style element would reach the whole page
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'(url\(|href=")#', rf"\1#{name}-", svg)
+    for light, custom in PROPERTIES.items():
+        svg = svg.replace(light, f"var(--{custom}, {light})")
+    svg = svg.replace("'DejaVu Sans'", "inherit")
+    head = f'<svg class="chart" role="img" aria-label="{escape(description)}"'
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])  # type: ignore[index]
+    svg = re.sub(r"^<svg", f'{head} style="--natural: {width:.0f}px"', svg)
+    return re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole."""
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -1,0 +1,137 @@
+"""What transfer is worth in labels, as a picture and in words: how many labels training from scratch needs instead."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...figures.palette import MUTED, colour
+from .. import formatting as show
+from ..evidence.predictions import PredictionReader
+from ..statistics.cells import Cell, Goal
+from ..statistics.contest import Contest
+from ..statistics.label_equivalence import CurveDraws, Equivalence, equivalence, usable
+from ..statistics.uncertainty import row_noise
+from .drawing import new_figure, page_svg, room, save, short, style, to_svg
+from .learning_curves import LABEL_GAP, line_style, name_lines
+from .pareto import plain_log_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_LINES = 6
+"""Entries with transfer that are drawn: the best ones."""
+
+
+def against_scratch(
+    cells: Sequence[Cell], rounds: Sequence[Contest], goal: Goal, reader: PredictionReader
+) -> list[Equivalence]:
+    """For the cells of the best entries with transfer: how many labels the best one from scratch needs.
+
+    That is the entry from scratch that was picked at most budgets, the largest of them where several were; with a
+    single budget there is no learning curve to read.
+    """
+    picked = Counter(contest.first.entry for contest in rounds if contest.first.kind == "scratch")
+    able = [cell for cell in cells if usable(cell, goal)]
+    if not picked:
+        return []
+    last = {contest.first.entry: place for place, contest in enumerate(rounds) if contest.first.kind == "scratch"}
+    other = max(picked, key=lambda entry: (picked[entry], last[entry]))
+    points = [cell for cell in able if cell.entry == other]
+    if len(points) < 2:
+        return []
+    best = {cell.entry: cell.test[goal.metric].mean * goal.sign for cell in able if cell.transfer}
+    shown = sorted(best, key=lambda entry: -best[entry])[:MOST_LINES]
+    draws = CurveDraws(row_noise(reader, goal.metric).prepare(able), goal)
+    curve = draws.curve(other, points)
+    return [equivalence(cell, curve, draws) for cell in able if cell.entry in shown]
+
+
+def describe_equivalence(
+    found: Sequence[Equivalence], entries: Sequence[str], folder: Path, prefix: str = ""
+) -> dict[str, Any] | None:
+    """The picture, sentences and a table of `against_scratch`; None without any."""
+    from markupsafe import Markup
+
+    if not found:
+        return None
+    name = f"{prefix}label_equivalence"
+    what = f"Labels that {found[0].other} needs to match each entry with transfer; the same follows as a table."
+    with style():
+        wide = save(_draw(found, entries, narrow=False), folder, name, what)
+        narrow = page_svg(to_svg(_draw(found, entries, narrow=True)), f"{name}-narrow", what)
+    names = list(dict.fromkeys(each.entry for each in found))
+    return {
+        "wide": Markup(wide),
+        "narrow": Markup(narrow),
+        "other": found[0].other,
+        "most": show.count(found[0].most),
+        "rows": [
+            {
+                "entry": each.entry,
+                "labels": show.count(each.labels),
+                "needed": each.in_words(),
+                "times": _ratio(each),
+                "validation": show.count(each.validation_labels),
+            }
+            for name in names
+            for each in found
+            if each.entry == name
+        ],
+    }
+
+
+def _ratio(found: Equivalence) -> str:
+    if math.isinf(found.needed):
+        return f"more than {show.times(found.most / found.labels)}"
+    if found.needed == 0:
+        return f"less than {show.times(found.least / found.labels)}"
+    return show.times(found.ratio)
+
+
+def _draw(found: Sequence[Equivalence], entries: Sequence[str], narrow: bool) -> Figure:
+    names = list(dict.fromkeys(each.entry for each in found))
+    if narrow:
+        figure, axes = new_figure(300, 270, left=38, right=8)
+    else:
+        figure, axes = new_figure(600, max(290, 80 + LABEL_GAP * len(names)), left=44, right=room(names) + 8)
+    least, most = found[0].least, found[0].most
+    ceiling, floor = most * 1.4, least / 1.4
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.axhline(most, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
+    ends = [min(each.labels for each in found), max(each.labels for each in found)]
+    axes.plot(ends, ends, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+    marks: list[tuple[float, float, str, str]] = []
+    for entry in names:
+        line = [each for each in found if each.entry == entry]
+        position = list(entries).index(entry)
+        own = colour(position)
+        heights = [min(max(each.needed, floor), ceiling) for each in line]
+        known = [place for place, each in enumerate(line) if math.isfinite(each.needed)]
+        at = [each.labels * 1.03 ** (names.index(entry) - (len(names) - 1) / 2) for each in line]
+        for x, each in zip(at, line, strict=True):
+            if each.low is not None and each.high is not None:
+                bounds = [min(max(bound, floor), ceiling) for bound in (each.low, each.high)]
+                axes.plot([x, x], bounds, color=own, linewidth=1.2, alpha=0.6)
+        axes.plot(at, heights, **line_style(position, True), markevery=known)
+        for x, height, each in zip(at, heights, line, strict=True):
+            if math.isinf(each.needed):
+                look = {"arrowstyle": "-|>", "color": own, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.6}
+                axes.annotate("", (x, height * 1.45), (x, height * 0.97), arrowprops=look)
+        marks.append((at[-1], heights[-1], short(entry), own))
+    axes.set_ylim(floor / 1.1, ceiling * 1.7)
+    axes.minorticks_off()
+    plain_log_ticks(axes.yaxis, show.count)
+    labels = sorted({each.labels for each in found})
+    axes.set_xticks(labels, [show.count(label) for label in labels])
+    axes.grid(axis="x", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("labels with transfer (logarithmic)")
+    axes.set_title(f"labels that {short(found[0].other, 24)} needs", loc="left", fontsize=10, color=MUTED)
+    if not narrow:
+        name_lines(axes, marks)
+    return figure

@@ -1,0 +1,104 @@
+"""The numbers of a comparison for other programs and for papers: results.csv, results.parquet and results.tex."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ...figures.style import write_whole
+from .. import formatting as show
+from ..records import TEXT_COLUMNS, Result, table
+from ..statistics.cells import KINDS, Cell, Goal, Kind, make_cells
+from ..statistics.contest import best
+from .drawing import write_text
+from .panel import goal_of
+
+KIND_HEADINGS: Mapping[Kind, str] = {
+    "scratch": "From scratch",
+    "recurrent": "Transfer, recurrent",
+    "transformer": "Transfer",
+}
+WHOLE_COLUMNS = (
+    "train_labels",
+    "train_tokens",
+    "validation_labels",
+    "test_rows",
+    "seed",
+    "parameters",
+    "trained_parameters",
+) + ("disk_bytes", "tuning_trials", "tuning_failed", "steps", "peak_memory_bytes", "world_size", "threads")
+"""Columns of whole numbers."""
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    **{sign: f"\\{sign}" for sign in "&%$#_"},
+    show.MINUS: "$-$",
+    "±": r"$\pm$",
+    show.SPACE: "~",
+}
+
+
+def write_exports(groups: Mapping[str, Sequence[Result]], output_dir: Path) -> None:
+    """Write results.csv and results.parquet, a row a run as `records.table` has it, and results.tex.
+
+    Args:
+        groups: the runs by dataset, as `records.panels` returns them.
+    """
+    frame = table([result for runs in groups.values() for result in runs])
+    frame = frame.astype(dict.fromkeys(TEXT_COLUMNS, "string"))  # of one type, whether or not a run has any
+    for column in WHOLE_COLUMNS:
+        frame[column] = frame[column].round().astype("Int64")
+    write_whole(output_dir / "results.csv", lambda path: frame.to_csv(path, index=False, lineterminator="\n"))
+    write_whole(output_dir / "results.parquet", lambda path: frame.to_parquet(path, index=False))
+    tables = [latex_table(name, make_cells(runs), goal_of(runs)) for name, runs in groups.items()]
+    head = "% Made by tl_toolkit from results.jsonl. Needs \\usepackage{booktabs}; names may hold any Unicode letter.\n"
+    write_text(output_dir / "results.tex", "\n".join([head, *filter(None, tables)]))
+
+
+def latex_table(dataset: str, cells: Sequence[Cell], goal: Goal) -> str:
+    """Mean ± standard deviation of every entry at every budget as a LaTeX table; empty where no run has finished.
+
+    Entries stand by kind. Bold is the one of its kind with the best mean on the validation rows of that budget, because
+    picking by test scores would flatter whichever kind has more entries.
+    """
+    if not cells:
+        return ""
+    budgets = sorted({cell.budget for cell in cells})
+    found = {(cell.entry, cell.budget): cell for cell in cells}
+    kinds: dict[str, Kind] = {cell.entry: cell.kind for cell in cells}
+    labels = {budget: next(cell.train_labels for cell in cells if cell.budget == budget) for budget in budgets}
+    heads = [latex_text(show.budget(budget, labels[budget])) for budget in budgets]
+    metric = latex_text(show.metric_axis(goal.metric))
+    lines = [
+        "\\begin{table}\n\\centering",
+        f"\\caption{{{latex_text(dataset)}: {metric}, on the test rows by number of training labels; mean $\\pm$ "
+        "standard deviation over seeds, a number alone is a single run. Bold: of its kind the best on the validation "
+        "rows.}",
+        f"\\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', dataset).strip('-').lower()}}}",
+        f"\\begin{{tabular}}{{l{'r' * len(budgets)}}}\n\\toprule",
+        f" & {' & '.join(heads)} \\\\",
+    ]
+    for kind in (kind for kind in KINDS if kind in kinds.values()):
+        lines.append(f"\\midrule\n\\multicolumn{{{1 + len(budgets)}}}{{l}}{{\\emph{{{KIND_HEADINGS[kind]}}}}} \\\\")
+        for entry in (entry for entry, own in kinds.items() if own == kind):
+            row = [latex_text(entry)]
+            for budget in budgets:
+                chosen = best([cell for cell in cells if cell.kind == kind and cell.budget == budget], goal)
+                cell = found.get((entry, budget))
+                text = latex_text(show.spread(None if cell is None else cell.test.get(goal.metric), goal.metric))
+                row.append(f"\\textbf{{{text}}}" if cell is not None and chosen is cell else text)
+            lines.append(f"{' & '.join(row)} \\\\")
+    return "\n".join([*lines, "\\bottomrule\n\\end{tabular}\n\\end{table}\n"])
+
+
+def latex_text(text: str) -> str:
+    """A text as LaTeX prints it: nothing in it is a command, a comment or a new cell."""
+    return "".join(_LATEX.get(sign, sign) for sign in show.visible(re.sub(r"\s*[\r\n]+\s*", " ", text)))

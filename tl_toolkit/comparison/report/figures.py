@@ -1,0 +1,87 @@
+"""The smaller pictures of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...figures.palette import LINE, MUTED, colour
+from ..evidence.calibration import Calibration
+from .drawing import new_figure, page_svg, save, short, style, to_svg
+from .learning_curves import line_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_DIAGRAMS = 8
+"""Entries whose reliability is drawn; the numbers of all stand in the table."""
+
+
+def scatter(label: np.ndarray, prediction: np.ndarray, entry: str, position: int, folder: Path, name: str) -> str:
+    """Draws predicted against true numbers (n,), and returns the SVG for a page. Writes `<name>.svg` and `.png`."""
+    with style():
+        figure, axes = new_figure(330, 300, left=48, right=12)
+        # Many points overlap: they are small and translucent, and one bitmap keeps a page of many rows small.
+        axes.scatter(
+            label, prediction, s=9, color=colour(position), alpha=0.35, linewidths=0, rasterized=len(label) > 500
+        )
+        ends = [min(label.min(), prediction.min()), max(label.max(), prediction.max())]
+        axes.plot(ends, ends, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+        axes.set_xlabel("label")
+        axes.set_ylabel("prediction")
+        return save(figure, folder, name, f"Scatter plot of predictions against labels for {entry}.")
+
+
+def reliability_diagrams(
+    found: Sequence[Calibration],
+    entries: Sequence[str],
+    transfer: Mapping[str, bool],
+    folder: Path,
+    prefix: str = "",
+) -> tuple[str, str]:
+    """Draws accuracy over certainty, a diagram an entry, and returns the SVGs for a wide and for a narrow page.
+
+    `entries` fixes colours and markers by position, `transfer` their filling. Below the diagonal an entry is surer than
+    it is right. Writes reliability.svg and .png into `folder`, their names and ids behind `prefix`.
+    """
+    name = f"{prefix}reliability"
+    what = "Reliability diagrams: the share of right answers over their mean probability, for each entry."
+    with style():
+        wide = _reliability(found, entries, transfer, columns=min(4, len(found)), width=600)
+        narrow = _reliability(found, entries, transfer, columns=min(2, len(found)), width=300)
+        return save(wide, folder, name, what), page_svg(to_svg(narrow), f"{name}-narrow", what)
+
+
+def _reliability(
+    found: Sequence[Calibration], entries: Sequence[str], transfer: Mapping[str, bool], columns: int, width: float
+) -> Figure:
+    """All diagrams in one axes, each a unit square moved to its place: many axes would take seconds."""
+    rows, wide, tall = -(-len(found) // columns), 1.22, 1.52
+    scale = min(width, 230.0 * columns) / (columns * wide + 0.3)  # points of a unit
+    figure, axes = new_figure(scale * (columns * wide + 0.3), scale * rows * tall, left=0, right=0)
+    axes.set_position((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(-0.36, columns * wide - 0.06)
+    axes.set_ylim(-(rows - 1) * tall - 0.34, tall - 0.34)
+    for place, own in enumerate(found):
+        x, y = (place % columns) * wide, -(place // columns) * tall
+        look = line_style(list(entries).index(own.entry), transfer.get(own.entry, True))
+        for part in (0, 0.5, 1):
+            edge: dict[str, Any] = {"color": LINE if part else MUTED, "linewidth": 0.8, "zorder": 0.5}
+            axes.plot([x, x + 1, np.nan, x + part, x + part], [y + part, y + part, np.nan, y, y + 1], **edge)
+            axes.text(x + part, y - 0.05, f"{part:g}", ha="center", va="top", fontsize=8.5, color=MUTED)
+            axes.text(x - 0.04, y + part, f"{part:g}", ha="right", va="center", fontsize=8.5, color=MUTED)
+        axes.plot([x, x + 1], [y, y + 1], color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+        sure = np.array([each.confidence for each in own.bins])
+        right = np.array([each.accuracy for each in own.bins])
+        axes.vlines(x + sure, y + sure, y + right, color=look["color"], linewidth=1, alpha=0.35)
+        axes.plot(x + sure, y + right, **look | {"markersize": 4.5, "linewidth": 1.4})
+        axes.text(x, y + 1.06, short(own.entry, int(scale / 6.2)), fontsize=9, color=look["color"])
+        if place >= len(found) - columns:
+            axes.text(x + 0.5, y - 0.2, "probability", ha="center", va="top", fontsize=9, color=MUTED)
+        if place % columns == 0:
+            axes.text(x - 0.22, y + 0.5, "share right", rotation=90, ha="right", va="center", fontsize=9, color=MUTED)
+    return figure

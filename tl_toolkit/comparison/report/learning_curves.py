@@ -1,0 +1,228 @@
+"""The picture of a comparison: test scores over label budgets, a line an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...figures.palette import BASELINE_DASH, INK, MUTED, SCRATCH_DASH, SURFACE, TRANSFER_DASH, colour, marker
+from .. import formatting as show
+from ..statistics.baseline import Baseline
+from ..statistics.cells import Cell
+from ..statistics.contest import Goal
+from ..statistics.intervals import Interval
+from ..statistics.label_equivalence import isotonic
+from ..verdict.wording import unit_of
+from .drawing import LONGEST_NAME, new_figure, page_svg, room, save, short, style, to_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LABEL_GAP = 15.0
+"""Least distance between two line labels, in points."""
+MOST_SHIFT = 1.08
+"""How far an entry may stand beside its number of labels, as a factor."""
+BASELINE_STYLE: Any = {"color": MUTED, "linewidth": 1.0, "linestyle": BASELINE_DASH, "zorder": 1.5}
+
+
+def learning_curves(
+    cells: Sequence[Cell],
+    entries: Sequence[str],
+    goal: Goal,
+    folder: Path,
+    constant: Sequence[Baseline] = (),
+    prefix: str = "",
+    over_rows: Mapping[tuple[str, float], Interval] | None = None,
+) -> tuple[str, str]:
+    """Draws test scores over label budgets, a line an entry, and returns the SVGs for a wide and for a narrow page.
+
+    With one budget there is no curve, and each entry is a row of its seeds and their mean. `entries` fixes colours and
+    markers by position, so that they stay when runs are added. `constant` are the baselines, a thin line. In a narrow
+    picture lines are not named and kinds not told apart in words: a key has to. Writes learning_curves.svg and .png
+    into `folder`, their names and ids behind `prefix`.
+
+    A band is the mean ± one standard deviation over seeds, a bar the interval of the mean over test rows, which
+    `over_rows` has for (entry, budget).
+    """
+    shown = [cell for cell in cells if goal.metric in cell.test and np.isfinite(cell.test[goal.metric].mean)]
+    least = [baseline for baseline in constant if goal.metric in baseline.test]
+    draw, what = _rows, "Dot chart of the test score of each entry, with one small dot a seed."
+    if len({cell.budget for cell in shown}) > 1:
+        draw, what = _curves, "Line chart of the mean test score of each entry over the number of training labels."
+    with style():
+        wide = draw(shown, entries, goal, least, over_rows or {}, narrow=False)
+        narrow = to_svg(draw(shown, entries, goal, least, over_rows or {}, narrow=True))
+        name = f"{prefix}learning_curves"
+        return save(wide, folder, name, what), page_svg(narrow, f"{name}-narrow", what)
+
+
+def _curves(
+    cells: Sequence[Cell],
+    entries: Sequence[str],
+    goal: Goal,
+    constant: Sequence[Baseline],
+    over_rows: Mapping[tuple[str, float], Interval],
+    narrow: bool,
+) -> Figure:
+    named = [*entries, *(baseline.line_name for baseline in constant)]
+    figure, axes = (
+        new_figure(300, 290, left=30, right=6) if narrow else new_figure(600, 345, left=34, right=room(named) + 8)
+    )
+    scale = 100.0 if goal.metric in show.PERCENT_METRICS else 1.0
+    budgets = sorted({cell.budget for cell in cells})
+    place = {budget: np.median([c.train_labels or 1 for c in cells if c.budget == budget]) for budget in budgets}
+    axes.set_xscale("log")
+    ends: list[tuple[float, float, str, str]] = []
+    for position, entry in enumerate(entries):
+        line = [cell for cell in cells if cell.entry == entry]
+        if not line:
+            continue
+        # Entries stand slightly beside each other, so that their bars can be told apart.
+        shift = MOST_SHIFT ** (2 * position / max(1, len(entries) - 1) - 1)
+        x = np.array([place[cell.budget] for cell in line]) * shift
+        y = np.array([cell.test[goal.metric].mean for cell in line]) * scale
+        deviation = np.array([cell.test[goal.metric].deviation or 0.0 for cell in line]) * scale
+        axes.fill_between(x, y - deviation, y + deviation, color=colour(position), alpha=0.13, linewidth=0)
+        known = [(at, over_rows.get((cell.entry, cell.budget))) for at, cell in zip(x, line, strict=True)]
+        bars = np.array([(at, bounds.low, bounds.high) for at, bounds in known if bounds is not None]).reshape(-1, 3)
+        look: dict[str, Any] = {"color": colour(position), "linewidth": 1.1, "alpha": 0.6}
+        axes.vlines(bars[:, 0], bars[:, 1] * scale, bars[:, 2] * scale, **look)
+        axes.plot(x, y, **line_style(position, line[0].transfer))
+        ends.append((float(x[-1]), float(y[-1]), entry, colour(position)))
+    for line_name in dict.fromkeys(baseline.line_name for baseline in constant):
+        least = [baseline for baseline in constant if baseline.line_name == line_name]
+        x = np.array([place[baseline.budget] for baseline in least])
+        y = np.array([baseline.test[goal.metric].mean for baseline in least]) * scale
+        axes.plot(x, y, **BASELINE_STYLE)
+        ends.append((float(x[-1]), float(y[-1]), line_name, MUTED))
+    ticks = [place[budget] for budget in budgets]
+    names = [show.budget(b, None if np.isfinite(b) else round(place[b])) for b in budgets]
+    axes.set_xticks(ticks, names)
+    axes.set_xticks([], minor=True)
+    axes.grid(axis="x", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(f"training {unit_of([cell.results[0] for cell in cells])} (logarithmic)")
+    axes.set_title(f"Test {show.metric_axis(goal.metric)}", loc="left", fontsize=10, color=MUTED)
+    axes.margins(x=0.06, y=0.08)
+    if not narrow:
+        _key(axes, {cell.transfer for cell in cells}, lines=True)
+        name_lines(axes, ends)
+    return figure
+
+
+def _rows(
+    cells: Sequence[Cell],
+    entries: Sequence[str],
+    goal: Goal,
+    constant: Sequence[Baseline],
+    over_rows: Mapping[tuple[str, float], Interval],
+    narrow: bool,
+) -> Figure:
+    scale = 100.0 if goal.metric in show.PERCENT_METRICS else 1.0
+    ordered = sorted(cells, key=lambda cell: cell.test[goal.metric].mean * goal.sign)
+    most = 16 if narrow else LONGEST_NAME
+    width, height = 300 if narrow else 600, 78 + 28 * max(1, len(ordered))
+    figure, axes = new_figure(width, height, left=room(entries, most), right=16)
+    for baseline in constant:
+        axes.axvline(baseline.test[goal.metric].mean * scale, **BASELINE_STYLE)
+    for row, cell in enumerate(ordered):
+        position = list(entries).index(cell.entry)
+        reached = cell.test[goal.metric]
+        seeds = np.array(cell.values(goal.metric)) * scale
+        axes.scatter(seeds, np.full(len(seeds), row), s=14, color=colour(position), alpha=0.45, linewidths=0)
+        deviation = (reached.deviation or 0.0) * scale
+        axes.errorbar(
+            reached.mean * scale, row, xerr=deviation, fmt="none", ecolor=colour(position), elinewidth=5, alpha=0.25
+        )
+        if between := over_rows.get((cell.entry, cell.budget)):
+            axes.plot([between.low * scale, between.high * scale], [row, row], color=colour(position), linewidth=1.2)
+        axes.plot([reached.mean * scale], [row], **line_style(position, cell.transfer))
+    axes.set_yticks(range(len(ordered)), [short(cell.entry, most) for cell in ordered], color=INK)
+    axes.set_ylim(-0.7, len(ordered) - 0.3)
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    if not narrow:
+        _key(axes, {cell.transfer for cell in ordered}, lines=False)
+    axes.set_xlabel(f"test {show.metric_axis(goal.metric)}")
+    return figure
+
+
+def line_style(position: int, transfer: bool) -> dict[str, Any]:
+    """Solid with filled markers for transfer, dashed with hollow ones from scratch: readable without colour."""
+    own = colour(position)
+    return {
+        "color": own,
+        "linestyle": TRANSFER_DASH if transfer else SCRATCH_DASH,
+        "linewidth": 2.2 if transfer else 1.6,
+        "marker": marker(position),
+        "markersize": 7,
+        "markeredgewidth": 1.6,
+        "markeredgecolor": own,
+        "markerfacecolor": own if transfer else SURFACE,
+    }
+
+
+def _key(axes: Axes, kinds: set[bool], lines: bool) -> None:
+    """Says above the axes which marks, or lines, are transfer and which from scratch, where there are both."""
+    from matplotlib.lines import Line2D
+
+    if len(kinds) < 2:
+        return
+    handles = []
+    for transfer, name in ((True, "transfer"), (False, "from scratch")):
+        style = line_style(0, transfer) | {"color": MUTED, "markeredgecolor": MUTED, "markersize": 5}
+        style |= {"markerfacecolor": MUTED if transfer else SURFACE} | ({} if lines else {"linestyle": "none"})
+        handles.append(Line2D([], [], label=name, **style))
+    axes.legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 0.985),
+        borderaxespad=0.0,
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+        labelcolor=MUTED,
+        handlelength=3.2 if lines else 1.0,
+        columnspacing=1.2,
+    )
+
+
+def name_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Writes each line's name right of its end (x, y, name, colour), with a thin leader line.
+
+    Names that would overlap are moved apart.
+    """
+    if not ends:
+        return
+    axes.autoscale_view()  # the scales must be final before data are turned into points
+    points = 72 / axes.figure.dpi
+    ordered = sorted(ends, key=lambda end: end[1])
+    wanted = np.array([axes.transData.transform(end[:2])[1] * points for end in ordered])
+    right = axes.get_window_extent().x1 * points
+    heights = spaced(wanted, LABEL_GAP, low=8.0, high=axes.figure.bbox.height * points - 8.0)
+    for (x, y, name, own), height in zip(ordered, heights, strict=True):
+        axes.annotate(
+            short(name),
+            xy=(x, y),
+            xytext=(right + 12, height),
+            textcoords="figure points",
+            va="center",
+            color=own,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": own, "alpha": 0.35, "linewidth": 0.8, "shrinkB": 6},
+        )
+
+
+def spaced(wanted: np.ndarray, gap: float, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
+    """The heights nearest to the ascending `wanted` (n,) in squares that are at least `gap` apart.
+
+    With w the wishes, d_i = p_i − i·gap must not decrease: the isotonic regression of w_i − i·gap (Barlow et al. 1972),
+    of which bounds cut off the ends. All stay between `low` and `high`, where there is room for them.
+    """
+    steps = gap * np.arange(len(wanted))
+    apart = isotonic((wanted - steps)[None], np.ones(len(wanted)))[0]
+    return np.clip(apart, low, max(low, high - steps[-1])) + steps

@@ -1,0 +1,191 @@
+"""The tables of report.md, small enough for a README or a pull request: entries down, label budgets across.
+
+Nothing of the dataset's texts is in them. Everything else that is known is in results.csv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .. import formatting as show
+from ..evidence.predictions import PredictionReader
+from ..records import Result
+from ..statistics.baseline import Baseline
+from ..statistics.cells import KINDS, Cell, Goal
+from ..statistics.contest import Contest, best
+from ..statistics.label_equivalence import CurveDraws, equivalence, usable
+from ..statistics.uncertainty import row_intervals, row_noise
+from .entries import kind
+from .results import COSTS, metrics_of
+
+MOST_METRICS = 6
+"""Of more metrics beside the one that decides, the first."""
+
+
+def describe_markdown(
+    results: Sequence[Result],
+    cells: Sequence[Cell],
+    rounds: Sequence[Contest],
+    goal: Goal,
+    constant: Sequence[Baseline],
+    reader: PredictionReader,
+) -> dict[str, Any]:
+    """Each table as `columns` and `rows` of texts, None (or empty) where there is nothing to say."""
+    return {
+        "scores": _scores(cells, rounds, goal, constant),
+        "intervals": _intervals(cells, goal, reader),
+        "metrics": _other_metrics(cells, goal, constant),
+        "costs": _costs(cells),
+        "equivalence": _equivalence(cells, goal, reader),
+        "tuning": _tuning(results),
+        "signatures": _signatures(results),
+    }
+
+
+def _budgets(cells: Sequence[Cell]) -> dict[float, str]:
+    labels = {cell.budget: cell.train_labels for cell in cells}
+    return {budget: show.budget(budget, labels[budget]) for budget in sorted(labels)}
+
+
+def _entries(cells: Sequence[Cell]) -> dict[str, Cell]:
+    """Each entry's cell at its largest budget, in the order of first appearance."""
+    return {cell.entry: cell for cell in cells}
+
+
+def _scores(
+    cells: Sequence[Cell], rounds: Sequence[Contest], goal: Goal, constant: Sequence[Baseline]
+) -> dict[str, Any] | None:
+    """The metric that decides: mean ± standard deviation, those picked on validation rows marked."""
+    if not cells:
+        return None
+    picked = {(cell.entry, cell.budget) for contest in rounds for cell in (contest.first, contest.second)}
+    budgets, rows = _budgets(cells), []
+    for entry, largest in _entries(cells).items():
+        own = {cell.budget: cell for cell in cells if cell.entry == entry}
+        row = [entry, kind(largest.strategy)]
+        for budget in budgets:
+            mark = f"{show.SPACE}●" if (entry, budget) in picked else ""
+            reached = own[budget].test.get(goal.metric) if budget in own else None
+            row.append(f"{show.spread(reached, goal.metric)}{mark}")
+        rows.append(row)
+    for what in dict.fromkeys(baseline.what for baseline in constant):
+        reached_by = {baseline.budget: baseline.test.get(goal.metric) for baseline in constant if baseline.what == what}
+        names = next(baseline.names for baseline in constant if baseline.what == what)
+        said = f"baseline: {show.joined(names, 'or')}" if names else "baseline"
+        rows.append([f"Always {what}", said, *(show.spread(reached_by.get(own), goal.metric) for own in budgets)])
+    return {"columns": ["Entry", "Kind", *budgets.values()], "rows": rows}
+
+
+def _intervals(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> dict[str, Any] | None:
+    """The 95 % intervals over test rows of the same means."""
+    found = row_intervals(cells, goal.metric, reader)
+    if not found:
+        return None
+    budgets, rows = _budgets(cells), []
+    for entry in _entries(cells):
+        bounds = [found.get((entry, budget)) for budget in budgets]
+        rows.append([entry, *(show.interval(own, goal.metric) if own else show.MISSING for own in bounds)])
+    return {"columns": ["Entry", *budgets.values()], "rows": rows}
+
+
+def _other_metrics(cells: Sequence[Cell], goal: Goal, constant: Sequence[Baseline]) -> dict[str, Any] | None:
+    """The other metrics of each entry at its largest budget."""
+    metrics = metrics_of(cells, goal)[1:]
+    shown = metrics[:MOST_METRICS]
+    if not shown:
+        return None
+    everybody: list[tuple[str, Cell | Baseline]] = [*_entries(cells).items()]
+    everybody += {f"Always {baseline.what}": baseline for baseline in constant}.items()
+    rows = [[name, *(show.spread(own.test.get(metric), metric) for metric in shown)] for name, own in everybody]
+    return {"columns": ["Entry", *map(show.metric_heading, shown)], "rows": rows, "hidden": len(metrics) - len(shown)}
+
+
+def _costs(cells: Sequence[Cell]) -> dict[str, Any] | None:
+    """What a run of each entry costs at its largest budget; columns that no run knows are left out."""
+    known = [cost for cost in COSTS if any(cell.costs.get(cost.name) is not None for cell in _entries(cells).values())]
+    if not known:
+        return None
+    budgets = _budgets(cells)
+    rows = [
+        [entry, budgets[cell.budget], *(cost.written(cell.costs.get(cost.name)) for cost in known)]
+        for entry, cell in _entries(cells).items()
+    ]
+    return {"columns": ["Entry", "Labels", *(cost.heading for cost in known)], "rows": rows}
+
+
+def _equivalence(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> dict[str, Any] | None:
+    """How many labels the best entry of a kind needs to match the best one of a kind that transfers more.
+
+    A row for each budget and kind that transfers; a column for each kind that transfers less, by its entry that is
+    picked on the validation rows of the largest budget.
+    """
+    able = [cell for cell in cells if usable(cell, goal)]
+    draws = CurveDraws(row_noise(reader, goal.metric).prepare(able), goal)
+    curves, sides = {}, {}
+    for place, own in enumerate(KINDS):
+        of_kind = [cell for cell in able if cell.kind == own]
+        if of_kind and (chosen := best([cell for cell in of_kind if cell.budget == of_kind[-1].budget], goal)):
+            members = [cell for cell in of_kind if cell.entry == chosen.entry]
+            sides[place] = of_kind
+            if len(members) > 1:
+                curves[place] = draws.curve(chosen.entry, members)
+    columns = [place for place in curves if any(other > place for other in sides)]
+    rows = []
+    for budget, labels in _budgets(able).items():
+        for place, of_kind in sides.items():
+            picked = best([cell for cell in of_kind if cell.budget == budget], goal)
+            less = [column for column in columns if column < place]
+            if picked is not None and less:
+                row = [f"{picked.entry} with {labels}"]
+                for column in columns:
+                    needed = equivalence(picked, curves[column], draws).in_words() if column in less else show.MISSING
+                    row.append(needed)
+                rows.append(row)
+    if not rows:
+        return None
+    return {"columns": ["As good as", *(f"{curves[column].name} needs" for column in columns)], "rows": rows}
+
+
+def _tuning(results: Sequence[Result]) -> dict[str, Any] | None:
+    """What was searched for each entry, and what it took."""
+    rows = []
+    for entry in dict.fromkeys(result.entry for result in results):
+        tuned = {
+            result.budget: result.section("tuning")
+            for result in results
+            if result.entry == entry and result.section("tuning")
+        }
+        for budget, search in sorted(tuned.items()):
+            failed = f" ({show.count(search['failed'])} failed)" if search.get("failed") else ""
+            rows.append(
+                [
+                    entry,
+                    show.budget(budget, None),
+                    f"{show.count(search.get('trials'))}{failed}",
+                    show.plain_seconds(search.get("seconds")),
+                    _pairs(search.get("search")),
+                    _pairs(search.get("chosen")),
+                ]
+            )
+    untuned = [entry for entry in dict.fromkeys(r.entry for r in results) if entry not in {row[0] for row in rows}]
+    columns = ["Entry", "Labels", "Trials", "Seconds", "Searched", "Chosen on validation rows"]
+    return {"columns": columns, "rows": rows, "untuned": show.joined(untuned) if untuned else ""} if rows else None
+
+
+def _pairs(mapping: Any) -> str:
+    if not isinstance(mapping, Mapping) or not mapping:
+        return show.MISSING
+    return ", ".join(f"{name}: {_short(value)}" for name, value in mapping.items())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{name} {_short(own)}" for name, own in value.items())
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _signatures(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """How texts were scored, in sacrebleu's words; without it a BLEU cannot be compared."""
+    told = (pair for result in results for pair in result.section("signatures").items())
+    return [(show.metric_name(str(name)), str(signature)) for name, signature in dict.fromkeys(told)]

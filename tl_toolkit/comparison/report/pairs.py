@@ -1,0 +1,150 @@
+"""Entries against each other: the contests between the picked ones of each kind, and every pair of entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from .. import formatting as show
+from ..evidence.predictions import PredictionReader
+from ..statistics.cells import KINDS, Cell, Goal, Kind
+from ..statistics.contest import Contest
+from ..statistics.intervals import Interval
+from ..statistics.pairwise import Pair, pairwise
+from ..verdict.standings import LONG
+from .results import budget_key
+
+READING = {
+    "transfer": "transfer ahead",
+    "scratch": "from scratch ahead",
+    "recurrent": "ULMFiT-style transfer ahead",
+    "transformer": "transformer ahead",
+    "none": "no difference that these runs can show",
+}
+MOST_PAIRS = 120
+"""Pairs of which all numbers are shown."""
+
+
+def describe_contests(rounds: Sequence[Contest]) -> list[dict[str, Any]]:
+    """The contests by the two kinds that meet, each with a heading and a row for each budget."""
+    kinds = sorted({_kinds(contest) for contest in rounds}, key=lambda pair: [KINDS.index(kind) for kind in pair])
+    several = len({kind for pair in kinds for kind in pair}) > 2
+    groups = []
+    for pair in kinds:
+        names = [LONG[kind] if several else LONG["scratch"] if kind == "scratch" else "transfer" for kind in pair]
+        columns = [show.capital(name.removeprefix("training ")) for name in names]
+        members = [describe_round(contest) for contest in rounds if _kinds(contest) == pair]
+        heading = f"{show.capital(names[0])} against {names[1]}" if several else "From scratch against transfer"
+        groups.append({"heading": heading, "columns": columns, "rounds": members})
+    return groups
+
+
+def _kinds(contest: Contest) -> tuple[Kind, Kind]:
+    return contest.first.kind, contest.second.kind
+
+
+def headline_round(rounds: Sequence[Contest]) -> Contest | None:
+    """The contest that stands for all: training from scratch against the most transfer, at the largest budget."""
+    wanted = [contest for contest in rounds if contest.first.kind == "scratch"] or list(rounds)
+    return wanted[-1] if wanted else None
+
+
+def describe_round(contest: Contest) -> dict[str, str]:
+    """A contest as a row of a table."""
+    metric, alone = contest.goal.metric, contest.single and contest.outcome != "none"
+    return {
+        "budget": show.budget(contest.budget, contest.second.train_labels),
+        "scratch": contest.first.entry,
+        "scratch_score": show.spread(contest.first.test[metric], metric),
+        "transfer": contest.second.entry,
+        "transfer_score": show.spread(contest.second.test[metric], metric),
+        "difference": show.signed_gap(contest.difference, metric),
+        "over_seeds": _interval(contest.over_seeds, metric),
+        "over_rows": _interval(contest.over_rows, metric),
+        "over_both": _interval(contest.over_both, metric),
+        "p": p_value(contest.adjusted),
+        "reading": f"{READING[contest.outcome]}{', in single runs' if alone else ''}",
+        "outcome": contest.outcome,
+    }
+
+
+def _interval(bounds: Interval | None, metric: str) -> str:
+    return show.interval(bounds, metric) if bounds else show.MISSING
+
+
+def p_value(p: float | None) -> str:
+    """A p-value in two digits, and not below what anybody should claim."""
+    if p is None:
+        return show.MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
+
+
+def describe_pairs(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> dict[str, Any] | None:
+    """A matrix of differences for each budget, and all numbers of the pairs of the largest; None without a pair."""
+    pairs = pairwise(cells, goal, reader)
+    if not pairs:
+        return None
+    matrices = []
+    for budget, members in groupby(pairs, key=lambda pair: pair.budget):
+        here = list(members)
+        names = list(dict.fromkeys(cell.entry for pair in here for cell in (pair.first, pair.second)))
+        ranks = {cell.entry: cell.test[goal.metric].mean for pair in here for cell in (pair.first, pair.second)}
+        names.sort(key=lambda name: -ranks[name] * goal.sign)
+        told = {(pair.first.entry, pair.second.entry): pair for pair in here}
+        matrices.append(
+            {
+                "key": budget_key(budget),
+                "labels": show.budget(budget, here[0].second.train_labels),
+                "names": names,
+                "rows": [(row, [_met(row, column, told, goal) for column in names]) for row in names],
+                "family": here[0].family,
+            }
+        )
+    largest = [pair for pair in pairs if pair.budget == pairs[-1].budget]
+    ordered = sorted(largest, key=lambda pair: (2.0 if pair.adjusted is None else pair.adjusted, -abs(pair.difference)))
+    return {
+        "matrices": matrices,
+        "effects": list(dict.fromkeys(effect.name for pair in largest for effect in pair.effects)),
+        "reads": list(dict.fromkeys(f"{effect.name}: {effect.reads}." for pair in largest for effect in pair.effects)),
+        "rows": [_pair_row(pair, goal) for pair in ordered[:MOST_PAIRS]],
+        "hidden": max(0, len(ordered) - MOST_PAIRS),
+        "labels": matrices[-1]["labels"],
+    }
+
+
+def _met(row: str, column: str, told: dict[tuple[str, str], Pair], goal: Goal) -> dict[str, Any] | None:
+    """Row minus column; None on the diagonal."""
+    if row == column:
+        return None
+    pair = told.get((column, row)) or told[(row, column)]
+    sign = 1 if pair.second.entry == row else -1
+    ahead = {"none": 0, "first": -1, "second": 1}[pair.better] * sign
+    said = "ahead" if ahead > 0 else "behind" if ahead < 0 else "within the noise"
+    return {
+        "text": show.signed_gap(sign * pair.difference, goal.metric),
+        "ahead": ahead,
+        "said": f"{said}; p {p_value(pair.adjusted)}" if pair.adjusted is not None else said,
+    }
+
+
+def _pair_row(pair: Pair, goal: Goal) -> dict[str, Any]:
+    metric = goal.metric
+    effects = {effect.name: effect.value for effect in pair.effects}
+    return {
+        "first": pair.first.entry,
+        "second": pair.second.entry,
+        "difference": (show.signed_gap(pair.difference, metric), f"{pair.difference:.6g}"),
+        "intervals": [_interval(bounds, metric) for bounds in (pair.over_seeds, pair.over_rows, pair.over_both)],
+        "test": pair.test or show.MISSING,
+        "p": [(p_value(p), "" if p is None else f"{p:.6g}") for p in (pair.p, pair.adjusted)],
+        "effects": effects,
+        "ahead": {"none": "neither", "first": pair.first.entry, "second": pair.second.entry}[pair.better],
+    }
+
+
+def effect_value(value: float | None) -> str:
+    """An effect size in two digits."""
+    if value is None:
+        return show.MISSING
+    return f"{value:.2f}".replace("-", show.MINUS) if abs(value) < 1e6 else "∞"

@@ -1,0 +1,231 @@
+"""Scores against costs: which entries are worth their price, and the picture of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...figures.palette import MUTED
+from .. import formatting as show
+from ..statistics.cells import Cell
+from ..statistics.contest import Goal
+from .drawing import grid_of_axes, page_svg, save, short, style, to_svg
+from .learning_curves import line_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Price:
+    """A cost to draw scores against: its name in `Cell.costs`, its axis, and how it is said in a sentence."""
+
+    name: str
+    axis: str
+    sentence: str
+    said: Callable[[float | None], str]
+    written: Callable[[float | None], str]
+
+
+def _parameters(value: float | None) -> str:
+    return f"{show.parameters(value)} parameters"
+
+
+PRICES = (
+    Price("train_seconds", "training, s", "training time", show.seconds, show.plain_seconds),
+    Price("parameters", "parameters", "number of parameters", _parameters, show.parameters),
+    Price("latency_seconds", "one row, ms", "time to answer one row", show.milliseconds, show.plain_milliseconds),
+)
+
+
+@dataclass(frozen=True)
+class Front:
+    """The cells that know a price, cheapest first, and those of them that no other is both better and cheaper than."""
+
+    price: Price
+    cells: tuple[Cell, ...]
+    best: tuple[Cell, ...]
+
+
+def front(scores: Sequence[float], costs: Sequence[float], sign: int = 1) -> list[int]:
+    """The positions of the undominated points, cheapest first.
+
+    A point is dominated when another costs no more and scores no worse, and is strictly better in one of the two
+    (Pareto 1906; Kung, Luccio and Preparata 1975, "On finding the maxima of a set of vectors", for two dimensions).
+    Points that are equal in both are all kept. `sign` is −1 where a lower score is better.
+    """
+    order = sorted(range(len(costs)), key=lambda index: (costs[index], -sign * scores[index]))
+    kept: list[int] = []
+    for index in order:
+        if not kept or sign * scores[index] > sign * scores[kept[-1]] or _same(index, kept[-1], scores, costs):
+            kept.append(index)
+    return kept
+
+
+def _same(one: int, other: int, scores: Sequence[float], costs: Sequence[float]) -> bool:
+    return scores[one] == scores[other] and costs[one] == costs[other]
+
+
+def fronts(cells: Sequence[Cell], goal: Goal) -> list[Front]:
+    """A front for each price that at least two of the cells, all of one budget, know."""
+    found = []
+    for price in PRICES:
+        known = [c for c in cells if (c.costs.get(price.name) or 0) > 0 and goal.metric in c.test]
+        known = [cell for cell in known if np.isfinite(cell.test[goal.metric].mean)]
+        if len(known) > 1:
+            scores = [cell.test[goal.metric].mean for cell in known]
+            costs = [_cost(cell, price) for cell in known]
+            best = tuple(known[index] for index in front(scores, costs, goal.sign))
+            ordered = sorted(known, key=lambda cell: _cost(cell, price))  # noqa: B023 - called at once
+            found.append(Front(price, tuple(ordered), best))
+    return found
+
+
+def _cost(cell: Cell, price: Price) -> float:
+    value = cell.costs[price.name]
+    assert value is not None
+    return value
+
+
+def widest_budget(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells of the budget at which most entries have finished, the largest of those."""
+    if not cells:
+        return []
+    entries = {budget: sum(cell.budget == budget for cell in cells) for budget in {cell.budget for cell in cells}}
+    chosen = max(entries, key=lambda budget: (entries[budget], budget))
+    return [cell for cell in cells if cell.budget == chosen]
+
+
+def in_words(found: Front, goal: Goal) -> str:
+    """Who is on the front: one sentence."""
+    members = []
+    for cell in found.best:
+        score = show.score(cell.test[goal.metric].mean, goal.metric)
+        members.append(f"{cell.entry} ({score}, {found.price.said(_cost(cell, found.price))})")
+    if len(members) == 1:
+        return f"By {found.price.sentence}, {members[0]} is both the cheapest and the best."
+    return f"By {found.price.sentence}, from the cheapest to the best: {show.joined(members)}."
+
+
+def draw_fronts(
+    found: Sequence[Front], entries: Sequence[str], goal: Goal, folder: Path, prefix: str = ""
+) -> tuple[str, str]:
+    """Draws scores against each price, and returns the SVGs for a wide and for a narrow page.
+
+    `entries` fixes colours and markers by position. Writes pareto.svg and .png into `folder`, their names and ids
+    behind `prefix`.
+    """
+    prices = show.joined([each.price.sentence for each in found])
+    what = f"Scatter plots of test scores against {prices}, each with its Pareto front; the same follows in words."
+    name = f"{prefix}pareto"
+    with style():
+        wide = _draw(found, entries, goal, columns=len(found))
+        narrow = _draw(found, entries, goal, columns=1)
+        return save(wide, folder, name, what), page_svg(to_svg(narrow), f"{name}-narrow", what)
+
+
+def describe_fronts(
+    cells: Sequence[Cell], entries: Sequence[str], goal: Goal, folder: Path, prefix: str = ""
+) -> dict[str, Any] | None:
+    """The fronts of the budget at which most entries have finished: pictures, sentences and a table; None without."""
+    from markupsafe import Markup
+
+    here = widest_budget(cells)
+    found = fronts(here, goal)
+    if not found:
+        return None
+    wide, narrow = draw_fronts(found, entries, goal, folder, prefix)
+    ranked = sorted(here, key=lambda cell: -cell.test[goal.metric].mean * goal.sign if goal.metric in cell.test else 0)
+    return {
+        "budget": show.budget(here[0].budget, here[0].train_labels),
+        "wide": Markup(wide),
+        "narrow": Markup(narrow),
+        "sentences": [in_words(each, goal) for each in found],
+        "prices": [show.capital(each.price.axis) for each in found],
+        "rows": [
+            {
+                "entry": cell.entry,
+                "score": show.spread(cell.test.get(goal.metric), goal.metric),
+                "costs": [(each.price.written(cell.costs[each.price.name]), cell in each.best) for each in found],
+            }
+            for cell in ranked
+        ],
+    }
+
+
+def _draw(found: Sequence[Front], entries: Sequence[str], goal: Goal, columns: int) -> Figure:
+    narrow = columns == 1
+    figure, all_axes = grid_of_axes(300 if narrow else 600, len(found), columns, 235)
+    for axes, each in zip(all_axes, found, strict=True):
+        _points(axes, each, entries, goal, label=not narrow)
+    low = min(axes.get_ylim()[0] for axes in all_axes)
+    high = max(axes.get_ylim()[1] for axes in all_axes)
+    for position, axes in enumerate(all_axes):
+        axes.set_ylim(low, high)
+        if position % columns:
+            axes.tick_params(labelleft=False)
+    all_axes[0].set_title(f"Test {show.metric_axis(goal.metric)}", loc="left", fontsize=10, color=MUTED)
+    return figure
+
+
+def _points(axes: Axes, found: Front, entries: Sequence[str], goal: Goal, label: bool) -> None:
+    scale = 100.0 if goal.metric in show.PERCENT_METRICS else 1.0
+    unit = 1000.0 if found.price.name == "latency_seconds" else 1.0
+    at = {cell.entry: (_cost(cell, found.price) * unit, cell.test[goal.metric].mean * scale) for cell in found.cells}
+    axes.set_xscale("log")
+    steps = np.array([at[cell.entry] for cell in found.best])
+    axes.step(steps[:, 0], steps[:, 1], where="post", color=MUTED, linewidth=1.0, alpha=0.8, zorder=1.5)
+    for cell in found.cells:
+        position = list(entries).index(cell.entry)
+        on_front = cell in found.best
+        look: dict[str, Any] = line_style(position, cell.transfer) | {"linestyle": "none", "markersize": 6.5}
+        x, y = at[cell.entry]
+        axes.plot([x], [y], alpha=1.0 if on_front else 0.45, **look)
+    axes.margins(x=0.14, y=0.12)
+    if label:
+        _name_front(axes, found, at, entries, goal)
+    axes.set_xlabel(f"{found.price.axis} (logarithmic)")
+    axes.spines["left"].set_visible(False)
+    axes.minorticks_off()
+    plain_log_ticks(axes.xaxis)
+
+
+def _name_front(
+    axes: Axes, found: Front, at: dict[str, tuple[float, float]], entries: Sequence[str], goal: Goal, most: int = 18
+) -> None:
+    """Names the members of the front beside their marks, on the side where there is room."""
+    low, high = axes.get_xlim()
+    for cell in found.best:
+        x, y = at[cell.entry]
+        place = np.log(x / low) / np.log(high / low)
+        side = "right" if place > 0.5 else "center" if place > 0.12 else "left"
+        # Nothing is above and left of a member of the front, whichever way the score points on paper.
+        axes.annotate(
+            short(cell.entry, most),
+            xy=(x, y),
+            xytext=(3 if side == "right" else -3, 7 * goal.sign - (goal.sign < 0) * 8),
+            textcoords="offset points",
+            ha=side,
+            fontsize=8.5,
+            color=line_style(list(entries).index(cell.entry), cell.transfer)["color"],
+        )
+
+
+def plain_log_ticks(axis: Axis, written: Callable[[float], str] = show.parameters) -> None:
+    """Ticks of a logarithmic axis in whole steps of 1, 2 and 5, few enough to stay apart, as short numbers."""
+    low, high = sorted(axis.get_view_interval())
+    exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**power for power in exponents for step in steps if low <= step * 10.0**power <= high]
+        if len(ticks) <= 5:
+            break
+    ticks = ticks[:: max(1, -(-len(ticks) // 5))]
+    if len(ticks) < 2:  # so small a range has none of them
+        ticks = [low * (high / low) ** part for part in (0.15, 0.85)]
+    axis.set_ticks(ticks, [written(tick) if tick >= 1 else f"{tick:.2g}" for tick in ticks])

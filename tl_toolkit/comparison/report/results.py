@@ -1,0 +1,163 @@
+"""The sortable table of results: every entry at every budget, its scores and what they cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import formatting as show
+from ..statistics.baseline import Baseline
+from ..statistics.cells import Cell
+from ..statistics.contest import Contest, Goal
+from ..statistics.intervals import Interval
+from .entries import kind
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A column of costs: the name in `Cell.costs`, its heading, the group it stands in, and how it is written."""
+
+    name: str
+    heading: str
+    group: str
+    written: Callable[[float | None], str]
+    more_is_better: bool = False
+
+
+COSTS = (
+    Cost("parameters", "Parameters", "Size", show.parameters),
+    Cost("trained_parameters", "trained", "Size", show.parameters),
+    Cost("disk_bytes", "On disk", "Size", show.memory),
+    Cost("pretrain_seconds", "Pre-training, s", "Training", show.plain_seconds),
+    Cost("tuning_trials", "Tuning, trials", "Training", show.count),
+    Cost("tuning_seconds", "Tuning, s", "Training", show.plain_seconds),
+    Cost("train_seconds", "Training, s", "Training", show.plain_seconds),
+    Cost("examples_per_second", "Rows/s", "Training", show.count, more_is_better=True),
+    Cost("tokens_per_second", "Tokens/s", "Training", show.count, more_is_better=True),
+    Cost("peak_memory_bytes", "Peak memory", "Training", show.memory),
+    Cost("energy_joules", "Energy, J", "Training", show.count),
+    Cost("latency_seconds", "One row, ms", "Answering", show.plain_milliseconds),
+    Cost("rows_per_second", "Rows/s by 32", "Answering", show.count, more_is_better=True),
+)
+"""Columns that no run knows are left out."""
+
+
+def results_table(
+    cells: Sequence[Cell],
+    rounds: Sequence[Contest],
+    goal: Goal,
+    constant: Sequence[Baseline],
+    over_rows: Mapping[tuple[str, float], Interval],
+) -> dict[str, Any]:
+    """The table of the main metric and all costs: `groups` (name, columns), `columns`, `rows` and `budgets`.
+
+    Rows stand by budget, the largest first, and within one by score. `over_rows` maps (entry, budget) to the interval
+    of the mean score over test rows.
+    """
+    picked = {(cell.entry, cell.budget) for contest in rounds for cell in (contest.first, contest.second)}
+    costs = [cost for cost in COSTS if any(cell.costs.get(cost.name) is not None for cell in cells)]
+    rows = [_row(cell, goal, (cell.entry, cell.budget) in picked, costs, over_rows) for cell in cells]
+    rows += [_baseline_row(baseline, goal, len(costs), bool(over_rows)) for baseline in constant]
+    rows.sort(key=lambda row: (-row["budget_order"], row["rank"]))
+    columns = [_column(show.metric_heading(goal.metric), goal.greater_is_better)]
+    if over_rows:
+        columns.append(_column("95\u00a0% over rows", goal.greater_is_better))
+    columns.append(_column("Seeds", True))
+    groups = [("Test score", len(columns))]
+    for name in dict.fromkeys(cost.group for cost in costs):
+        groups.append((name, sum(cost.group == name for cost in costs)))
+    columns += [_column(cost.heading, cost.more_is_better) for cost in costs]
+    starts = {sum(size for _, size in groups[:position]) for position in range(len(groups))}
+    for position, column in enumerate(columns):
+        column["starts_group"] = position in starts
+    return {"groups": groups, "columns": columns, "rows": rows, "budgets": budget_choices(cells)}
+
+
+def metrics_of(cells: Sequence[Cell], goal: Goal) -> list[str]:
+    """The test metrics of all cells, the one that decides first; the loss is on no common scale and left out."""
+    known = dict.fromkeys(metric for cell in cells for metric in cell.test if metric != "loss")
+    return [metric for metric in known if metric == goal.metric] + [m for m in known if m != goal.metric]
+
+
+def more_metrics(cells: Sequence[Cell], goal: Goal, constant: Sequence[Baseline]) -> dict[str, Any] | None:
+    """The table of all other test metrics; None where there are none."""
+    metrics = metrics_of(cells, goal)[1:]
+    if not metrics:
+        return None
+    everybody: list[Cell | Baseline] = [*cells, *constant]
+    rows = []
+    for told in everybody:
+        values = [told.test.get(metric) for metric in metrics]
+        scores = [
+            _cell(show.spread(value, metric), value.mean if value else None)
+            for value, metric in zip(values, metrics, strict=True)
+        ]
+        rows.append(_head(told, goal) | {"cells": scores, "picked": False})
+    rows.sort(key=lambda row: (-row["budget_order"], row["rank"]))
+    columns = [_column(show.metric_heading(metric), True) | {"starts_group": False} for metric in metrics]
+    return {"groups": [], "columns": columns, "rows": rows, "budgets": budget_choices(cells)}
+
+
+def budget_choices(cells: Sequence[Cell]) -> list[tuple[str, str]]:
+    """(key of the rows, name) of each budget, smallest first."""
+    labels = {cell.budget: cell.train_labels for cell in cells}
+    return [(budget_key(budget), show.budget(budget, labels[budget])) for budget in sorted(labels)]
+
+
+def budget_key(budget: float) -> str:
+    """A budget as an attribute tells it."""
+    return "all" if math.isinf(budget) else f"{budget:.0f}"
+
+
+def _column(heading: str, more_is_better: bool) -> dict[str, Any]:
+    return {"heading": heading, "first": "descending" if more_is_better else "ascending"}
+
+
+def _cell(text: str, value: float | None) -> tuple[str, str]:
+    """(text, what it is sorted by: empty where unknown)."""
+    return text, "" if value is None or not math.isfinite(value) else f"{value:.6g}"
+
+
+def _head(told: Cell | Baseline, goal: Goal) -> dict[str, Any]:
+    is_cell, reached = isinstance(told, Cell), told.test.get(goal.metric)
+    return {
+        "entry": told.entry if isinstance(told, Cell) else f"Always {told.what}",
+        "kind": kind(told.strategy) if isinstance(told, Cell) else f"baseline: {show.joined(told.names, 'or')}",
+        "is_baseline": not is_cell,
+        "budget": budget_key(told.budget),
+        "labels": show.budget(told.budget, told.train_labels) if isinstance(told, Cell) else _asked(told.budget),
+        "labels_order": "1e18" if math.isinf(told.budget) else f"{told.budget:.0f}",
+        "budget_order": told.budget,
+        "rank": -reached.mean * goal.sign if reached and math.isfinite(reached.mean) else math.inf,
+    }
+
+
+def _asked(budget: float) -> str:
+    return "all" if math.isinf(budget) else show.count(budget)
+
+
+def _row(
+    cell: Cell,
+    goal: Goal,
+    picked: bool,
+    costs: Sequence[Cost],
+    over_rows: Mapping[tuple[str, float], Interval],
+) -> dict[str, Any]:
+    reached = cell.test.get(goal.metric)
+    cells = [_cell(show.spread(reached, goal.metric), reached.mean if reached else None)]
+    if over_rows:
+        bounds = over_rows.get((cell.entry, cell.budget))
+        text = show.interval(bounds, goal.metric) if bounds else show.MISSING
+        cells.append(_cell(text, bounds.low if bounds else None))
+    cells.append(_cell(str(cell.seeds), cell.seeds))
+    cells += [_cell(cost.written(cell.costs.get(cost.name)), cell.costs.get(cost.name)) for cost in costs]
+    return _head(cell, goal) | {"cells": cells, "picked": picked}
+
+
+def _baseline_row(baseline: Baseline, goal: Goal, costs: int, with_interval: bool) -> dict[str, Any]:
+    reached = baseline.test.get(goal.metric)
+    cells = [_cell(show.spread(reached, goal.metric), reached.mean if reached else None)]
+    cells += [_cell(show.MISSING, None)] * (costs + 1 + with_interval)
+    return _head(baseline, goal) | {"cells": cells, "picked": False}

@@ -1,0 +1,229 @@
+"""The verdict in words: is a pre-trained model needed on this data, or is training from scratch enough?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, groupby
+
+from .. import formatting as show
+from ..evidence.predictions import PredictionReader
+from ..statistics.baseline import Baseline
+from ..statistics.cells import Cell, Goal
+from ..statistics.contest import Contest, best, overtaken
+from ..statistics.label_equivalence import CurveDraws, equivalence, usable
+from ..statistics.pairwise import compare, corrected
+from ..statistics.uncertainty import row_noise
+from .costs import costs, pretraining
+from .notes import label_note, labels_of, run_count, statistics_notes, vectors_note
+from .standings import LONG, NO_DIFFERENCE, SHORT, budget_of, headline, kinds_of
+
+MOST_NAMES = 4
+"""Entries that a sentence names; of more it gives the number."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`headline` answers, `sentences` give the numbers behind it, `notes` say what they rest on."""
+
+    headline: str
+    sentences: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def decide(
+    cells: Sequence[Cell],
+    rounds: Sequence[Contest],
+    goal: Goal,
+    reader: PredictionReader,
+    failed: int = 0,
+    constant: Sequence[Baseline] = (),
+) -> Verdict:
+    """The verdict over all budgets.
+
+    `rounds` are the contests among `cells`, `failed` counts runs without a result, and `constant` are the baselines
+    that an entry has to beat.
+    """
+    if not cells:
+        if failed == 0:
+            return Verdict("No run has finished yet")
+        return Verdict("The only run failed" if failed == 1 else f"All {failed} runs failed")
+    notes = [label_note(cells), *statistics_notes(rounds)]
+    if failed:
+        notes.append(f"{run_count(failed)} failed and {'is' if failed == 1 else 'are'} left out.")
+    if not rounds:
+        leaders = _leaders(cells, goal)
+        sentences = [*_best_alone(leaders, cells, goal, reader), _unbeaten(leaders, constant, goal, reader)]
+        return Verdict(_no_contest(cells), [sentence for sentence in sentences if sentence], notes)
+    picked = list({(c.entry, c.budget): c for contest in rounds for c in (contest.first, contest.second)}.values())
+    notes[2:2] = [*_overtaken_notes(picked, cells, goal, reader), *filter(None, [vectors_note(picked)])]
+    by_kinds = [
+        [contest for contest in rounds if (contest.first.kind, contest.second.kind) == kinds]
+        for kinds in combinations(kinds_of(rounds), 2)
+    ]
+    by_kinds = [own for own in by_kinds if own]
+    sentences = [_numbers(own) for own in by_kinds]
+    sentences.append(_unbeaten(picked, constant, goal, reader))
+    # What two kinds of transfer cost beside each other follows from what each costs beside training from scratch.
+    against = [own for own in by_kinds if own[0].first.kind == by_kinds[0][0].first.kind]
+    spent = [costs(own[-1]) for own in against] + [pretraining([c for c in picked if c.budget == rounds[-1].budget])]
+    sentences.append(" ".join(said for said in spent if said))
+    sentences += [_labels_worth(own, reader) for own in by_kinds]
+    return Verdict(headline(rounds), [sentence for sentence in sentences if sentence], notes)
+
+
+def _numbers(rounds: Sequence[Contest]) -> str:
+    """One sentence with the scores and the difference at each budget (of many, at the first and the last)."""
+    shown = list(rounds) if len(rounds) <= 3 else [rounds[0], rounds[-1]]
+    parts: list[str] = []
+    before: Contest | None = None
+    for contest in shown:
+        metric, second, first = contest.goal.metric, contest.second, contest.first
+        reached, other = second.test[metric].mean, first.test[metric].mean
+        start = f"with {budget_of(contest)} labels"
+        if before is None:
+            kind = SHORT[first.kind]
+            against = f"{show.score(other, metric)} for {first.entry} ({kind}), both picked on validation rows"
+            text = f"{start}, {second.entry} reaches {_reached(reached, metric)} on the test rows against {against}"
+        else:
+            who = "it" if before.second.entry == second.entry else second.entry
+            whose = "" if before.first.entry == first.entry else f" for {first.entry}"
+            text = f"{start} {who} reaches {show.score(reached, metric)} against {show.score(other, metric)}{whose}"
+        parts.append(f"{text}: {_difference(contest)}")
+        before = contest
+    sentence = "; ".join(parts)
+    return f"{show.capital(sentence)}."
+
+
+def _reached(value: float, metric: str) -> str:
+    if metric in show.PERCENT_METRICS or metric == "bits_per_byte":  # which are their own unit
+        return f"{show.score(value, metric)} {show.metric_name(metric)}"
+    return f"a {show.metric_name(metric)} of {show.score(value, metric)}"
+
+
+def _difference(contest: Contest) -> str:
+    metric, bounds = contest.goal.metric, contest.interval
+    sign = 1 if contest.difference >= 0 else -1
+    size = f"{show.gap(contest.difference, metric)} {'more' if sign > 0 else 'less'}"
+    if not contest.goal.greater_is_better:
+        size += " (less is better)"
+    if bounds is None:
+        return f"{size}, with nothing to tell how sure that is"
+    unit = " points" if metric in show.PERCENT_METRICS else ""
+    if contest.winner is None:
+        alone = f"{unit} by itself, and {contest.family} comparisons are made" if bounds.excludes_zero() else unit
+        return f"{NO_DIFFERENCE} (95{show.SPACE}% interval {show.interval(bounds, metric)}{alone})"
+    low, high = sorted((bounds.low * sign, bounds.high * sign))
+    return f"{size} (95{show.SPACE}% interval {show.plain_score(low, metric)} to {show.plain_score(high, metric)})"
+
+
+def _labels_worth(rounds: Sequence[Contest], reader: PredictionReader) -> str:
+    """How many labels make up for transferring less: one sentence, empty when the curves say nothing about it.
+
+    The learning curve is that of the first side's picked entries, against the second side where it is first ahead.
+    """
+    won = next((contest for contest in rounds if contest.better == "second"), None)
+    if won is None or won.budget == rounds[-1].budget:
+        return ""
+    noise = row_noise(reader, won.goal.metric)
+    draws = CurveDraws(noise, won.goal)
+    curve = [contest.first for contest in rounds if usable(contest.first, won.goal)]
+    if len(curve) < 2 or not usable(won.second, won.goal):
+        return ""
+    what = f"what {won.second.entry} does with {budget_of(won)}"
+    kind = won.first.kind
+    how = "From scratch" if kind == "scratch" else f"With {LONG[kind]}"
+    found = equivalence(won.second, draws.curve(kind, curve), draws)
+    if 0 < found.needed <= found.most:
+        return f"{how} it takes {found.in_words(' labels')} to match {what}."
+    most = rounds[-1]
+    across = compare(most.first, won.second, won.goal, noise)
+    if across.better == "second":
+        return f"{how}, not even {budget_of(most)} labels reach {what}."
+    return f"{how}, {budget_of(most)} labels come within the noise of {what}."
+
+
+def _no_contest(cells: Sequence[Cell]) -> str:
+    kinds = {cell.transfer for cell in cells}
+    if kinds == {False}:
+        return "Every finished run here is from scratch, so nothing can be said of transfer yet"
+    if kinds == {True}:
+        return "Every finished run here is a transfer, so nothing can be said of training from scratch yet"
+    return "No label budget has finished runs both from scratch and with transfer yet"
+
+
+def _leaders(cells: Sequence[Cell], goal: Goal) -> list[Cell]:
+    """The best entry of each budget by its validation rows."""
+    found = [best(list(members), goal) for _, members in groupby(cells, key=lambda cell: cell.budget)]
+    return [leader for leader in found if leader is not None]
+
+
+def _best_alone(leaders: Sequence[Cell], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[str]:
+    sentences = []
+    for leader in leaders:
+        rivals = [cell for cell in cells if cell.budget == leader.budget and cell.entry != leader.entry]
+        alone = not rivals
+        chosen = "" if alone else "the entry with the best validation score is "
+        verb = " reaches" if alone else ", which reaches"
+        reached = _reached(leader.test[goal.metric].mean, goal.metric)
+        met = _met(leader, rivals, goal, reader)
+        sentences.append(
+            f"With {labels_of(leader)} labels {chosen}{leader.entry}{verb} {reached} on the test rows{met}."
+        )
+    return sentences
+
+
+def _met(leader: Cell, rivals: Sequence[Cell], goal: Goal, reader: PredictionReader) -> str:
+    """Of which of the others the leader is ahead on the test rows; empty where nothing can be said."""
+    noise = row_noise(reader, goal.metric)
+    able = [rival for rival in rivals if goal.metric in rival.test]
+    pairs = [pair for pair in corrected([compare(leader, rival, goal, noise) for rival in able]) if pair.p is not None]
+    told = {
+        "ahead of {} beyond the noise": [pair.second.entry for pair in pairs if pair.better == "first"],
+        "behind {} beyond the noise": [pair.second.entry for pair in pairs if pair.better == "second"],
+        f"with {NO_DIFFERENCE} from {{}}": [pair.second.entry for pair in pairs if pair.better == "none"],
+    }
+    said = [
+        text.format(show.joined(names) if len(names) <= MOST_NAMES else f"{len(names)} others")
+        for text, names in told.items()
+        if names
+    ]
+    return "".join(f", {clause}" for clause in said)
+
+
+def _unbeaten(picked: Sequence[Cell], constant: Sequence[Baseline], goal: Goal, reader: PredictionReader) -> str:
+    """Which of the picked entries do not beat always giving the same answer: one sentence, empty when all do."""
+    clauses = []
+    for baseline in constant:
+        here = [cell for cell in picked if cell.budget == baseline.budget]
+        below = [cell for cell in here if goal.metric in baseline.test and not baseline.beaten_by(cell, goal, reader)]
+        if below:
+            reached = [f"{cell.entry} ({show.score(cell.test[goal.metric].mean, goal.metric)})" for cell in below]
+            verb = "does" if len(below) == 1 else "do"
+            least = show.score(baseline.test[goal.metric].mean, goal.metric)
+            clauses.append(
+                f"with {labels_of(below[0])} labels, {show.joined(reached)} {verb} not beat always answering "
+                f"{baseline.what} ({least}) beyond the noise of the test rows"
+            )
+    return f"{show.capital('; '.join(clauses))}." if clauses else ""
+
+
+def _overtaken_notes(picked: Sequence[Cell], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[str]:
+    """Where the test rows would have picked another entry than the validation rows did."""
+    clauses = []
+    for cell in picked:
+        pair = overtaken(cell, cells, goal, reader)
+        if pair is not None and pair.interval is not None:
+            rival, lead = pair.second, pair.interval
+            low, high = sorted((lead.low, lead.high), key=abs)
+            numbers = [show.plain_score(abs(bound), goal.metric) for bound in (low, high)]
+            unit = " points" if goal.metric in show.PERCENT_METRICS else ""
+            clauses.append(
+                f"with {labels_of(cell)} labels {cell.entry} is {numbers[0]} to {numbers[1]}{unit} behind {rival.entry}"
+            )
+    if not clauses:
+        return []
+    return [
+        f"Picked on validation rows, yet behind another of its kind on the test rows (95\u00a0% interval): "
+        f"{'; '.join(clauses)}. The one ahead is not taken instead: picking on test rows would flatter its kind."
+    ]
