@@ -129,8 +129,8 @@ import sys
 sys.path.insert(0, {here!r})
 from pathlib import Path
 from stand_in_jobs import StandIn
-from tl_toolkit.comparison.lock import locked
-from tl_toolkit.comparison.workers import Workers
+from tl_toolkit.comparison.execution.lock import locked
+from tl_toolkit.comparison.execution.workers import Workers
 
 if __name__ == "__main__":
     output_dir = Path({output_dir!r})
