@@ -104,7 +104,7 @@ def _pinned(published: str, repo_id: str, api: HfApi | None) -> dict[str, Any]:
     if api is None:
         return {"model": published, "revision": None, "trust_remote_code": False}
     what = f"Looking for the model {published!r} of --model failed"
-    commit = retrying(lambda: api.model_info(published), what).sha
+    commit = str(retrying(lambda: api.model_info(published), what).sha)
     places = retrying(lambda: _code_places(api, published, commit), what)
     own = published.partition("/")[0] == repo_id.partition("/")[0] and places <= {"", published}
     return {"model": published, "revision": commit, "trust_remote_code": bool(places) and own}
