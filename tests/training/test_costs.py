@@ -86,8 +86,9 @@ def test_a_model_without_attention_leaves_none(finetune: Finetune) -> None:
     assert record["attention"] is None
 
 
-def _package(folder: Path, name: str, microjoules: int, end: int) -> Path:
+def _package(folder: Path, name: str, microjoules: int, end: int, called: str = "package-0") -> Path:
     (folder / name).mkdir(exist_ok=True)
+    (folder / name / "name").write_text(f"{called}\n")
     (folder / name / "energy_uj").write_text(f"{microjoules}\n")
     (folder / name / "max_energy_range_uj").write_text(f"{end}\n")
     return folder / name / "energy_uj"
@@ -98,11 +99,14 @@ def test_energy_is_what_the_counters_say_also_when_one_starts_again(
 ) -> None:
     monkeypatch.setattr(energy, "RAPL", tmp_path)
     first = _package(tmp_path, "intel-rapl:0", 7_000_000, 11_000_000)
-    second = _package(tmp_path, "intel-rapl:1", 1_000_000, 11_000_000)
-    _package(tmp_path, "intel-rapl:0:0", 1_000_000, 2_000_000)  # a part of the first package
+    second = _package(tmp_path, "intel-rapl:1", 1_000_000, 11_000_000, "package-1")
+    part = _package(tmp_path, "intel-rapl:0:0", 1_000_000, 2_000_000, "core")  # of the first package
+    whole = _package(tmp_path, "intel-rapl:2", 3_000_000, 29_000_000, "psys")  # of which both packages are parts
     with energy_used() as joules:
         first.write_text("2000000")  # 4 J to the end, and 2 more
         second.write_text("4000000")
+        part.write_text("1500000")
+        whole.write_text("23000000")
     assert joules == {"cpu": pytest.approx(6 + 3)}
 
 

@@ -58,9 +58,9 @@ class _Rapl:
     def __init__(self) -> None:
         self.joules = 0.0
         self.works = True
-        self.zones = [
-            zone for zone in sorted(RAPL.glob("intel-rapl:*")) if zone.name.count(":") == 1
-        ]  # intel-rapl:0:0 is a part of intel-rapl:0
+        # intel-rapl:0:0 is a part of intel-rapl:0, and a zone called psys is the whole machine, packages included.
+        zones = [zone for zone in sorted(RAPL.glob("intel-rapl:*")) if zone.name.count(":") == 1]
+        self.zones = [zone for zone in zones if _zone_name(zone).startswith("package")]
         self.last: list[int] = []
         self.read()
         self.joules = 0.0
@@ -78,6 +78,13 @@ class _Rapl:
         for before, after, end in zip(self.last, now, ends, strict=False):
             self.joules += (after - before if after >= before else after + end - before) / 1e6
         self.last = now
+
+
+def _zone_name(zone: Path) -> str:
+    try:
+        return (zone / "name").read_text()
+    except OSError:
+        return ""
 
 
 class _Nvml:
