@@ -16,7 +16,7 @@ from ..statistics.pairwise import compare, corrected
 from ..statistics.uncertainty import row_noise
 from .costs import costs, pretraining
 from .notes import label_note, labels_of, run_count, statistics_notes, vectors_note
-from .standings import LONG, NO_DIFFERENCE, SHORT, budget_of, headline, kinds_of
+from .standings import LONG, NO_DIFFERENCE, SHORT, budget_of, headline, kinds_of, standings
 
 MOST_NAMES = 4
 """Entries that a sentence names; of more it gives the number."""
@@ -62,7 +62,7 @@ def decide(
         for kinds in combinations(kinds_of(rounds), 2)
     ]
     by_kinds = [own for own in by_kinds if own]
-    sentences = [_numbers(own) for own in by_kinds]
+    sentences = [standings(rounds), *(_numbers(own) for own in by_kinds)]
     sentences.append(_unbeaten(picked, constant, goal, reader))
     # What two kinds of transfer cost beside each other follows from what each costs beside training from scratch.
     against = [own for own in by_kinds if own[0].first.kind == by_kinds[0][0].first.kind]

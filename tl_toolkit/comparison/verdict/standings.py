@@ -31,26 +31,63 @@ def budget_of(contest: Contest) -> str:
 
 
 def headline(rounds: Sequence[Contest]) -> str:
-    """Who is ahead at which budgets. With two kinds of which one is from scratch, it answers whether transfer pays."""
-    by_budget = [list(members) for _, members in groupby(rounds, key=lambda contest: contest.budget)]
+    """Who is ahead at which budgets. With two kinds of which one is from scratch, it answers whether transfer pays.
+
+    Of more kinds whose order changes with the budget, it says where transfer pays; `standings` says the rest.
+    """
     kinds = kinds_of(rounds)
     if len(kinds) == 2 and kinds[0] == "scratch":
         return _two_kinds(rounds)
-    groups = [(said, list(members)) for said, members in groupby(by_budget, key=lambda contests: standing(contests))]
-    answers = {pays(contests) for contests in by_budget}
-    answer = {
-        frozenset({"yes"}): "Yes, a pre-trained model pays: ",
-        frozenset({"no"}): "No, training from scratch is enough: ",
-    }.get(frozenset(answers), "")
+    by_budget, groups = _by_standing(rounds)
+    answers = [pays(contests) for contests in by_budget]
+    where = _everywhere([contests[0] for contests in by_budget])
     if len(groups) == 1:
-        where = _everywhere([contests[0] for contests in by_budget])
-        single = _single(by_budget)
-        return show.capital(f"{answer}{where}{',' if len(by_budget) > 1 else ''} {groups[0][0]}{single}")
+        answer = f"{_ANSWERS[answers[0]]}: " if answers[0] in _ANSWERS else ""
+        comma = "," if len(by_budget) > 1 else ""
+        return show.capital(f"{answer}{where}{comma} {groups[0][0]}{_single(by_budget)}")
+    if len(set(answers)) == 1 and answers[0] in _ANSWERS:
+        return f"{_ANSWERS[answers[0]]} {where}{_single(by_budget)}"
+    if kinds[0] != "scratch":
+        return f"It depends on the number of labels: {_told(groups)}"
+    parts = []
+    for answer, said in _WHERE.items():
+        budgets = [budget_of(contests[0]) for contests, own in zip(by_budget, answers, strict=True) if own == answer]
+        if budgets:
+            parts.append(f"with {show.joined(budgets)} {said}")
+    if len(parts) == 1:  # neither, anywhere
+        return show.capital(f"{where}, {_WHERE['open']}")
+    return f"It depends on the number of labels: {'; '.join(parts)}{_single(by_budget)}"
+
+
+def standings(rounds: Sequence[Contest]) -> str:
+    """The order of three kinds or more at each budget, where the headline does not tell it; empty where it does."""
+    _, groups = _by_standing(rounds)
+    kinds = kinds_of(rounds)
+    return f"{show.capital(_told(groups))}." if len(groups) > 1 and len(kinds) > 2 and kinds[0] == "scratch" else ""
+
+
+_ANSWERS = {"yes": "Yes, a pre-trained model pays", "no": "No, training from scratch is enough"}
+_WHERE = {
+    "yes": "a pre-trained model is ahead of training from scratch",
+    "no": "training from scratch is ahead of all transfer",
+    "open": f"there is {NO_DIFFERENCE} between training from scratch and the best transfer",
+}
+
+
+def _by_standing(
+    rounds: Sequence[Contest],
+) -> tuple[list[list[Contest]], list[tuple[str, list[list[Contest]]]]]:
+    """The contests of each budget, and the same together with their standing where neighbouring ones share it."""
+    by_budget = [list(members) for _, members in groupby(rounds, key=lambda contest: contest.budget)]
+    return by_budget, [(said, list(members)) for said, members in groupby(by_budget, key=standing)]
+
+
+def _told(groups: Sequence[tuple[str, list[list[Contest]]]]) -> str:
     parts = []
     for said, members in groups:
         labels = show.joined([budget_of(contests[0]) for contests in members])
         parts.append(f"with {labels}{_single(members)} {said}")
-    return f"{answer or 'It depends on the number of labels: '}{'; '.join(parts)}"
+    return "; ".join(parts)
 
 
 def pays(contests: Sequence[Contest]) -> str:
