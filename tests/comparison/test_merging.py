@@ -183,11 +183,16 @@ def test_no_records_of_a_comparison_are_written_over(tmp_path, run, write_lines)
         report_from_results(folders, tmp_path / "two")
     with pytest.raises(UserError, match="holds the records of a comparison"):
         report_from_results(folders, tmp_path / "three")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file' .* cannot be made"):
+        report_from_results(folders, tmp_path / "file")
 
 
 def test_what_cannot_be_read_is_named(tmp_path, run, write_lines):
     with pytest.raises(UserError, match="holds no records"):
         find_runs(tmp_path)
+    with pytest.raises(UserError, match="nowhere' holds no records"):
+        report_from_results([tmp_path / "nowhere"])
     (tmp_path / "result.json").write_text("{")
     with pytest.raises(UserError, match=r"result\.json' cannot be read"):
         find_runs(tmp_path)

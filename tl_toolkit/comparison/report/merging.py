@@ -17,6 +17,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...figures.style import write_whole
+from ...training.output_dir import make_folder
 from ...training.record import RESULT_NAME, write_json
 from ..execution.working import RESULTS_NAME
 from ..records import Result, as_result, folder_name, read_results
@@ -46,12 +47,12 @@ def report_from_results(
     target = Path(output_dir).resolve() if output_dir is not None else None
     if len(sources) == 1 and (sources[0] / RESULTS_NAME).exists() and target in (None, sources[0]):
         return write_report(sources[0], title or title_of(sources[0]) or "Comparison", texts, notes_of(sources[0]))
+    found = [run for folder in sources for run in find_runs(folder)]
     if target is None:
         raise UserError(
             "--from_results was given several folders, or the folder of a single run: say by --output_dir where their "
             "report goes. Without it, the report of one comparison is written again in its own folder."
         )
-    found = [run for folder in sources for run in find_runs(folder)]
     _check_target(target, sources)
     merge(found, target, title or title_of(target) or "Comparison")
     return write_report(target, title_of(target) or "Comparison", texts, notes_of(target))
@@ -101,7 +102,7 @@ def _check_target(target: Path, sources: Sequence[Path]) -> None:
 def merge(found: Sequence[Found], target: Path, title: str) -> None:
     """Write the settled records, the files that belong to them, and what there is to be said of it, into `target`."""
     settled, warnings = settle(found)
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     several = len({result.dataset for result, _ in settled}) > 1
     taken: set[str] = set()
     lines = []
