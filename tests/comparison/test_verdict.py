@@ -245,6 +245,8 @@ def test_nothing_finished(tmp_path, make_record, write_lines):
         (show.seconds(300), "5.0\u00a0min"),
         (show.seconds(7500), "2.1\u00a0h"),
         (show.memory(880e6), "880\u00a0MB"),
+        (show.memory(999_600), "1\u00a0MB"),
+        (show.memory(125_410), "125\u00a0kB"),
         (show.significant(1284), "1,300"),
         (show.significant(96), "96"),
         (show.times(2.04), "twice"),

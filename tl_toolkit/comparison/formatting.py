@@ -140,9 +140,11 @@ def milliseconds(value: float | None) -> str:
 
 
 def memory(value: float | None) -> str:
-    """Bytes as MB or GB (powers of ten)."""
+    """Bytes as kB, MB or GB (powers of ten)."""
     if value is None:
         return MISSING
+    if value < 999_500:
+        return f"{value / 1e3:.3g}{SPACE}kB"
     return f"{value / 1e9:.2f}{SPACE}GB" if value >= 1e9 else f"{value / 1e6:.0f}{SPACE}MB"
 
 
