@@ -107,8 +107,10 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
     keep_models = flags.get("keep_models", content.get("keep_models", True))
     if not isinstance(keep_models, bool):
         raise UserError(f"'keep_models' in {where} is {keep_models!r}, where true or false is expected.")
-    title = str(flags.get("title") or content.get("title") or "Comparison")
-    return Grid(title, keep_models, runs, stages)
+    title = flags.get("title") or content.get("title") or "Comparison"
+    if isinstance(title, (list, dict)):
+        raise UserError(f"'title' in {where} is {title!r}, where a text is expected: put it in quotation marks.")
+    return Grid(str(title), keep_models, runs, stages)
 
 
 def _entries(given: Any, known: set[str], where: str) -> dict[str, dict[str, Any]]:
@@ -171,9 +173,14 @@ def _template(
                 settings[key] = settings[key].replace(_DATASET, dataset.name)
 
     def check(settings: Mapping[str, Any]) -> dict[str, Any]:
-        arguments = typed(settings, dataset.language_model, where)
-        make_strategy(arguments.strategy, arguments.model)
-        _check_overrides(arguments.model)
+        try:
+            arguments = typed(settings, dataset.language_model, where)
+            make_strategy(arguments.strategy, arguments.model)
+            _check_overrides(arguments.model)
+        except UserError as error:  # of a run, which does not know that there are others
+            if where in str(error):
+                raise
+            raise UserError(f"In {where}: {error}", command=error.command) from error
         return changed_arguments(arguments)
 
     asked = check(settings)
