@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from math import comb
+
 import numpy as np
 import pytest
 
@@ -163,3 +165,37 @@ def test_an_entry_ahead_of_the_picked_one_is_named(leave):
     rounds = contests(cells, ACCURACY, reader)
     assert overtaken(rounds[0].first, cells, ACCURACY, reader) is None  # one row more is within the noise
     assert not any("yet behind" in note for note in decide(cells, rounds, ACCURACY, reader).notes)
+
+
+@pytest.mark.parametrize(
+    ("lstm", "minilm", "added"),
+    [
+        (40, 5, ""),
+        (20, 23, "; but with 100 labels minilm is not ahead of lstm, which was not picked"),
+        (7, 40, "; but with 100 labels minilm is behind lstm, which was not picked"),
+    ],
+)
+def test_a_kind_has_not_lost_by_a_pick_that_another_of_it_undoes(leave, lstm, minilm, added):
+    """`gru` is picked and wrong on 61 of 209 test rows, `minilm` is ahead of it; `lstm` was not picked."""
+    label = np.tile(LABEL, 11)
+    runs = []
+    for entry, wrong, validation in (("gru", 61, 0.9), ("lstm", lstm, 0.3), ("minilm", minilm, 0.5)):
+        prediction = wrong_in(label, range(wrong))
+        reached = {"accuracy": float((prediction == label).mean())}
+        runs.append((entry, 1, prediction, {"metrics": {"test": reached, "validation": {"accuracy": validation}}}))
+    cells, reader = leave(runs, label)
+    rounds = contests(cells, ACCURACY, reader)
+    assert rounds[0].outcome == "transfer" and rounds[0].first.entry == "gru"
+    assert decide(cells, rounds, ACCURACY, reader).headline.endswith(f"it is ahead with 100 labels{added}")
+
+
+def test_an_interval_without_zero_beside_a_p_value_above_five_per_cent_names_the_p_value(leave):
+    """minilm wins 16 rows and loses 6: 0 is outside of the bootstrap interval, and p of the exact test is 0.052."""
+    label = np.tile(LABEL, 11)
+    runs = [("lstm", 1, wrong_in(label, range(16)), {}), ("minilm", 1, wrong_in(label, range(100, 106)), {})]
+    cells, reader = leave(runs, label)
+    (contest,) = contests(cells, ACCURACY, reader)
+    assert contest.interval.excludes_zero() and contest.family == 1
+    assert contest.p == pytest.approx(2 * sum(comb(22, k) for k in range(7)) / 2**22)
+    (said,) = [text for text in decide(cells, [contest], ACCURACY, reader).sentences if "reaches" in text]
+    assert "points, yet p = 0.052 by McNemar, exact)" in said and "comparisons" not in said

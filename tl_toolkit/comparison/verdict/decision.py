@@ -13,8 +13,10 @@ from ..statistics.cells import Cell, Goal
 from ..statistics.contest import Contest, best, overtaken
 from ..statistics.label_equivalence import CurveDraws, equivalence, usable
 from ..statistics.pairwise import compare, corrected
+from ..statistics.significance import ALPHA
 from ..statistics.uncertainty import row_noise
 from .costs import costs, pretraining
+from .doubts import doubts
 from .notes import label_note, labels_of, run_count, statistics_notes, vectors_note
 from .standings import LONG, NO_DIFFERENCE, SHORT, budget_of, headline, kinds_of, standings
 
@@ -69,7 +71,8 @@ def decide(
     spent = [costs(own[-1]) for own in against] + [pretraining([c for c in picked if c.budget == rounds[-1].budget])]
     sentences.append(" ".join(said for said in spent if said))
     sentences += [_labels_worth(own, reader) for own in by_kinds]
-    return Verdict(headline(rounds), [sentence for sentence in sentences if sentence], notes)
+    said = f"{headline(rounds)}{doubts(rounds, cells, goal, reader)}"
+    return Verdict(said, [sentence for sentence in sentences if sentence], notes)
 
 
 def _numbers(rounds: Sequence[Contest]) -> str:
@@ -111,7 +114,10 @@ def _difference(contest: Contest) -> str:
         return f"{size}, with nothing to tell how sure that is"
     unit = " points" if metric in show.PERCENT_METRICS else ""
     if contest.winner is None:
-        alone = f"{unit} by itself, and {contest.family} comparisons are made" if bounds.excludes_zero() else unit
+        alone = unit
+        if bounds.excludes_zero() and contest.p is not None:  # intervals and p-values of rows come by different means
+            many = f" by itself, and {contest.family} comparisons are made"
+            alone += many if contest.p <= ALPHA else f", yet p = {contest.p:.3f} by {contest.test}"
         return f"{NO_DIFFERENCE} (95{show.SPACE}% interval {show.interval(bounds, metric)}{alone})"
     low, high = sorted((bounds.low * sign, bounds.high * sign))
     return f"{size} (95{show.SPACE}% interval {show.plain_score(low, metric)} to {show.plain_score(high, metric)})"
