@@ -118,6 +118,21 @@ def test_scratch_gets_near_within_the_noise(tmp_path, make_record, write_lines):
     assert verdict.sentences[-1] == "From scratch, 500 labels come within the noise of what minilm does with 100."
 
 
+def test_labels_are_read_off_budgets_that_only_scratch_has_too(tmp_path, make_record, write_lines):
+    """minilm reaches 0.6 with 100; of lstm's 0.3, 0.5 and 0.7 the last is at a budget where minilm has no run."""
+    records = [
+        make_record(entry, budget, seed, middle + (seed - 2) / 1000)
+        for entry, curve in (("lstm", (0.3, 0.5, 0.7)), ("minilm", (0.6, 0.8)))
+        for budget, middle in zip((100, 500, 2000), curve, strict=False)
+        for seed in (1, 2, 3)
+    ]
+    write_lines(tmp_path, records)
+    verdict, rounds = judge(tmp_path)
+    assert [contest.budget for contest in rounds] == [100, 500]
+    # Half-way between 500 and 2,000 over the logarithm.
+    assert verdict.sentences[-1].startswith("From scratch it takes about 1,000 labels (95")
+
+
 def test_the_best_is_picked_on_validation_rows(tmp_path, make_record, write_lines):
     lucky = make_record("lstm", 100, 1, 0.50)
     solid = make_record("gru", 100, 1, 0.45)

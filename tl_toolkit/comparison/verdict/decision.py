@@ -70,7 +70,7 @@ def decide(
     against = [own for own in by_kinds if own[0].first.kind == by_kinds[0][0].first.kind]
     spent = [costs(own[-1]) for own in against] + [pretraining([c for c in picked if c.budget == rounds[-1].budget])]
     sentences.append(" ".join(said for said in spent if said))
-    sentences += [_labels_worth(own, reader) for own in by_kinds]
+    sentences += [_labels_worth(own, cells, reader) for own in by_kinds]
     said = f"{headline(rounds)}{doubts(rounds, cells, goal, reader)}"
     return Verdict(said, [sentence for sentence in sentences if sentence], notes)
 
@@ -123,30 +123,29 @@ def _difference(contest: Contest) -> str:
     return f"{size} (95{show.SPACE}% interval {show.plain_score(low, metric)} to {show.plain_score(high, metric)})"
 
 
-def _labels_worth(rounds: Sequence[Contest], reader: PredictionReader) -> str:
+def _labels_worth(rounds: Sequence[Contest], cells: Sequence[Cell], reader: PredictionReader) -> str:
     """How many labels make up for transferring less: one sentence, empty when the curves say nothing about it.
 
-    The learning curve is that of the first side's picked entries, against the second side where it is first ahead.
+    The learning curve is that of the first side's kind, through the entry picked at each of its budgets (also where
+    the second side has none), against the second side where it is first ahead.
     """
     won = next((contest for contest in rounds if contest.better == "second"), None)
-    if won is None or won.budget == rounds[-1].budget:
+    if won is None:
         return ""
-    noise = row_noise(reader, won.goal.metric)
-    draws = CurveDraws(noise, won.goal)
-    curve = [contest.first for contest in rounds if usable(contest.first, won.goal)]
-    if len(curve) < 2 or not usable(won.second, won.goal):
+    kind, noise = won.first.kind, row_noise(reader, won.goal.metric)
+    curve = _leaders([cell for cell in cells if cell.kind == kind and usable(cell, won.goal)], won.goal)
+    if len(curve) < 2 or won.budget >= curve[-1].budget or not usable(won.second, won.goal):
         return ""
+    draws, most = CurveDraws(noise, won.goal), curve[-1]
     what = f"what {won.second.entry} does with {budget_of(won)}"
-    kind = won.first.kind
     how = "From scratch" if kind == "scratch" else f"With {LONG[kind]}"
     found = equivalence(won.second, draws.curve(kind, curve), draws)
     if 0 < found.needed <= found.most:
         return f"{how} it takes {found.in_words(' labels')} to match {what}."
-    most = rounds[-1]
-    across = compare(most.first, won.second, won.goal, noise)
+    across = compare(most, won.second, won.goal, noise)
     if across.better == "second":
-        return f"{how}, not even {budget_of(most)} labels reach {what}."
-    return f"{how}, {budget_of(most)} labels come within the noise of {what}."
+        return f"{how}, not even {labels_of(most)} labels reach {what}."
+    return f"{how}, {labels_of(most)} labels come within the noise of {what}."
 
 
 def _no_contest(cells: Sequence[Cell]) -> str:
