@@ -3,7 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tl_toolkit.comparison.arguments import parse_compare_arguments
 from tl_toolkit.comparison.planning.grid import make_grid
 from tl_toolkit.errors import UserError
 
@@ -91,3 +93,9 @@ def test_a_wrong_grid_is_refused(content: dict, names: list[str]) -> None:
 def test_flags_that_the_grid_sets_are_refused() -> None:
     with pytest.raises(UserError, match="'seed'.*seeds"):
         make_grid(CONTENT, {"seed": 3}, "grid.yaml")
+
+
+def test_no_comparison_makes_less_than_one_run_at_once(tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(CONTENT))
+    with pytest.raises(UserError, match="--parallel_runs is 0"):
+        parse_compare_arguments(["--config", str(tmp_path / "grid.yaml"), "--parallel_runs", "0", "--dry_run"])

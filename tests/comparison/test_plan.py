@@ -10,6 +10,7 @@ from tl_toolkit.comparison.execution.jobs import Job, jobs_of
 from tl_toolkit.comparison.planning.grid import Grid, make_grid
 from tl_toolkit.comparison.planning.keys import key_of
 from tl_toolkit.comparison.planning.plan import plan
+from tl_toolkit.errors import UserError
 
 
 @pytest.fixture
@@ -56,6 +57,16 @@ def test_without_records_nothing_is_known_and_nothing_is_made(content: dict[str,
     assert not (tmp_path / "new").exists()
     assert len(lines_of(text)) == 12 and all(cells == ["to make", "unknown"] for cells in lines_of(text).values())
     assert "12 runs, 12 of them to make." in text and "nothing is known of the time" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [({"label_column": "labl"}, "no column 'labl'"), ({"label_budgets": [10, 7001]}, "7,001")],
+)
+def test_what_would_stop_the_comparison_stops_the_plan(content, changes, problem, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=problem):
+        plan(grid_of(content | changes), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_state_of_runs_and_what_is_left(content: dict[str, Any], tmp_path: Path) -> None:

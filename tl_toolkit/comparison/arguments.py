@@ -94,7 +94,7 @@ def parse_compare_arguments(
     """The comparison that a command line asks for.
 
     Raises:
-        UserError: no grid file, an unknown flag or key, or more than one process.
+        UserError: no grid file, an unknown flag or key, less than one run at once, or more than one process.
     """
     kinds = (CompareArguments, DataArguments, ModelArguments, StrategyArguments, LanguageModelArguments, RunArguments)
     parser = make_parser(description, kinds, "The grid as a YAML file")
@@ -134,4 +134,6 @@ def parse_compare_arguments(
     how = {name: given.pop(name) for name in flags_alone if name in given}
     if how.get("executor") != "ray" and how.get("ray_address") is not None:
         raise UserError("--ray_address is for --executor ray: give both, or neither.")
+    if how.get("parallel_runs", 1) < 1:
+        raise UserError(f"--parallel_runs is {how['parallel_runs']}, where a whole number of 1 or more is expected.")
     return ParsedComparison(make_grid(content, given, str(config)), output_dir, retry_failed, **how)

@@ -35,14 +35,9 @@ class Workers:
 
     Args:
         lock: held by the workers as well.
-
-    Raises:
-        UserError: less than one job at once.
     """
 
     def __init__(self, at_once: int = 1, lock: Lock | None = None) -> None:
-        if at_once < 1:
-            raise UserError(f"--parallel_runs is {at_once}, where a whole number of 1 or more is expected.")
         self.at_once, self.lock = at_once, lock
         self.gpus = visible_gpus()
         self._free = list(self.gpus)

@@ -88,7 +88,7 @@ def make_executor(kind: str, parallel_runs: int, ray_address: str | None, lock: 
     """What `--executor` names: `workers` or `ray`.
 
     Raises:
-        UserError: less than one run at once; Ray is not installed.
+        UserError: Ray is not installed.
     """
     if kind == "ray":
         from .ray_execution import RayTasks
@@ -111,9 +111,18 @@ def check_data(grid: Grid, output_dir: Path) -> None:
 
     with without_empty_folder(output_dir), remember_sources():
         make_folder(output_dir)
-        for planned in {(run.dataset, *run.budget.values()): run for run in grid.runs}.values():
-            planned.check_data(output_dir)
+        check_rows(grid, output_dir)
         jobs_of(grid, output_dir)
+
+
+def check_rows(grid: Grid, output_dir: Path) -> None:
+    """Prepare the data of one run for each dataset and budget, and write nothing.
+
+    Raises:
+        UserError: as `Task.prepare`.
+    """
+    for planned in {(run.dataset, *run.budget.values()): run for run in grid.runs}.values():
+        planned.check_data(output_dir)
 
 
 def execute(

@@ -11,6 +11,7 @@ from ...training.record import read_record
 from ..execution.housekeeping import quiet
 from ..execution.jobs import Job, RunJob, StageJob, jobs_of, missing
 from ..execution.tuning import SearchJob
+from ..execution.working import check_rows
 from ..formatting import memory
 from ..formatting import seconds as in_words
 from .estimates import BASES, SAME, UNKNOWN, Estimate, Estimator, disk_of, seconds_of, train_rows_in
@@ -35,11 +36,12 @@ def plan(grid: Grid, output_dir: Path, *, retry_failed: bool = False, at_once: i
             other down.
 
     Raises:
-        UserError: a dataset cannot be read.
+        UserError: a dataset cannot be read, or not as the grid says: what would stop the comparison itself.
     """
     from ...data.sources import remember_sources
 
     with quiet(), remember_sources():
+        check_rows(grid, output_dir)
         jobs = jobs_of(grid, output_dir)
         made = _made_runs(jobs, output_dir)
         estimator = Estimator(made, {**_train_rows(grid, output_dir), **train_rows_in(made, grid.runs)})
