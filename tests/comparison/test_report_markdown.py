@@ -55,7 +55,7 @@ def test_what_transfer_is_worth_is_told_for_what_transfers_more(described, make_
                 records.append(record)
     write_lines(tmp_path, records)
     told = described()["equivalence"]
-    assert told["columns"] == ["As good as", "lstm needs", "ulmfit needs"]
+    assert told["columns"] == ["As good as", "training from scratch needs", "ULMFiT-style transfer needs"]
     rows = {row[0]: row[1:] for row in told["rows"]}
     assert len(rows) == 6 and rows["ulmfit with 100"][1] == "–"
     assert rows["ulmfit with 100"][0].startswith("about 400 (")

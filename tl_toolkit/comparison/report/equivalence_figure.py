@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,10 @@ from ...figures.palette import MUTED, colour
 from .. import formatting as show
 from ..evidence.predictions import PredictionReader
 from ..statistics.cells import Cell, Goal
-from ..statistics.contest import Contest
+from ..statistics.contest import picked_of
 from ..statistics.label_equivalence import CurveDraws, Equivalence, equivalence, usable
 from ..statistics.uncertainty import row_noise
+from ..verdict.standings import LONG
 from .drawing import new_figure, page_svg, room, save, short, style, to_svg
 from .learning_curves import LABEL_GAP, line_style, name_lines
 from .pareto import plain_log_ticks
@@ -26,27 +26,20 @@ MOST_LINES = 6
 """Entries with transfer that are drawn: the best ones."""
 
 
-def against_scratch(
-    cells: Sequence[Cell], rounds: Sequence[Contest], goal: Goal, reader: PredictionReader
-) -> list[Equivalence]:
-    """For the cells of the best entries with transfer: how many labels the best one from scratch needs.
+def against_scratch(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Equivalence]:
+    """For the cells of the best entries with transfer: how many labels training from scratch needs.
 
-    That is the entry from scratch that was picked at most budgets, the largest of them where several were; with a
-    single budget there is no learning curve to read.
+    Its learning curve is that of the entries picked on validation rows, as in the verdict; with a single budget there
+    is none to read.
     """
-    picked = Counter(contest.first.entry for contest in rounds if contest.first.kind == "scratch")
     able = [cell for cell in cells if usable(cell, goal)]
-    if not picked:
-        return []
-    last = {contest.first.entry: place for place, contest in enumerate(rounds) if contest.first.kind == "scratch"}
-    other = max(picked, key=lambda entry: (picked[entry], last[entry]))
-    points = [cell for cell in able if cell.entry == other]
+    points = picked_of("scratch", able, goal)
     if len(points) < 2:
         return []
     best = {cell.entry: cell.test[goal.metric].mean * goal.sign for cell in able if cell.transfer}
     shown = sorted(best, key=lambda entry: -best[entry])[:MOST_LINES]
     draws = CurveDraws(row_noise(reader, goal.metric).prepare(able), goal)
-    curve = draws.curve(other, points)
+    curve = draws.curve(LONG["scratch"], points)
     return [equivalence(cell, curve, draws) for cell in able if cell.entry in shown]
 
 

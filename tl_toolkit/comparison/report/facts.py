@@ -25,7 +25,8 @@ def summary(
     results: Sequence[Result], cells: Sequence[Cell], entries: Sequence[str], failed: Sequence[Result]
 ) -> list[tuple[str, str]]:
     """The comparison in six short facts."""
-    names = list(dict.fromkeys(str(result.section("dataset").get("name", "unknown")) for result in results))
+    datasets = [result.section("dataset") for result in results]  # empty of runs that failed before they had read it
+    names = list(dict.fromkeys(str(dataset["name"]) for dataset in datasets if "name" in dataset))
     tested = [result.section("dataset").get("rows", {}).get("test") for result in results]
     budgets = {cell.budget: show.budget(cell.budget, cell.train_labels) for cell in cells}
     seeds = sorted({cell.seeds for cell in cells}, reverse=True)

@@ -13,9 +13,10 @@ from ..evidence.predictions import PredictionReader
 from ..records import Result
 from ..statistics.baseline import Baseline
 from ..statistics.cells import KINDS, Cell, Goal
-from ..statistics.contest import Contest, best
+from ..statistics.contest import Contest, picked_of
 from ..statistics.label_equivalence import CurveDraws, equivalence, usable
 from ..statistics.uncertainty import row_intervals, row_noise
+from ..verdict.standings import LONG
 from .entries import kind
 from .results import COSTS, metrics_of
 
@@ -117,29 +118,27 @@ def _costs(cells: Sequence[Cell]) -> dict[str, Any] | None:
 def _equivalence(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> dict[str, Any] | None:
     """How many labels the best entry of a kind needs to match the best one of a kind that transfers more.
 
-    A row for each budget and kind that transfers; a column for each kind that transfers less, by its entry that is
-    picked on the validation rows of the largest budget.
+    A row for each budget and kind that transfers; a column for each kind that transfers less, by the learning curve
+    of its entries that are picked on validation rows, as in the verdict.
     """
     able = [cell for cell in cells if usable(cell, goal)]
     draws = CurveDraws(row_noise(reader, goal.metric).prepare(able), goal)
     curves, sides = {}, {}
     for place, own in enumerate(KINDS):
-        of_kind = [cell for cell in able if cell.kind == own]
-        if of_kind and (chosen := best([cell for cell in of_kind if cell.budget == of_kind[-1].budget], goal)):
-            members = [cell for cell in of_kind if cell.entry == chosen.entry]
-            sides[place] = of_kind
-            if len(members) > 1:
-                curves[place] = draws.curve(chosen.entry, members)
+        if picked := picked_of(own, able, goal):
+            sides[place] = picked
+            if len(picked) > 1:
+                curves[place] = draws.curve(LONG[own], picked)
     columns = [place for place in curves if any(other > place for other in sides)]
     rows = []
     for budget, labels in _budgets(able).items():
         for place, of_kind in sides.items():
-            picked = best([cell for cell in of_kind if cell.budget == budget], goal)
+            cell = next((cell for cell in of_kind if cell.budget == budget), None)
             less = [column for column in columns if column < place]
-            if picked is not None and less:
-                row = [f"{picked.entry} with {labels}"]
+            if cell is not None and less:
+                row = [f"{cell.entry} with {labels}"]
                 for column in columns:
-                    needed = equivalence(picked, curves[column], draws).in_words() if column in less else show.MISSING
+                    needed = equivalence(cell, curves[column], draws).in_words() if column in less else show.MISSING
                     row.append(needed)
                 rows.append(row)
     if not rows:

@@ -45,9 +45,9 @@ def report_from_results(
     given = [Path(folder).resolve() for folder in folders]
     sources = list(dict.fromkeys(own.parent if own.name in (RESULTS_NAME, RESULT_NAME) else own for own in given))
     target = Path(output_dir).resolve() if output_dir is not None else None
+    found = [run for folder in sources for run in find_runs(folder)]
     if len(sources) == 1 and (sources[0] / RESULTS_NAME).exists() and target in (None, sources[0]):
         return write_report(sources[0], title or title_of(sources[0]) or "Comparison", texts, notes_of(sources[0]))
-    found = [run for folder in sources for run in find_runs(folder)]
     if target is None:
         raise UserError(
             "--from_results was given several folders, or the folder of a single run: say by --output_dir where their "
@@ -65,7 +65,9 @@ def find_runs(folder: Path) -> list[Found]:
         UserError: there are none, or one cannot be read.
     """
     if (folder / RESULTS_NAME).exists():
-        return [Found(result, folder, folder) for result in read_results(folder / RESULTS_NAME)]
+        if results := read_results(folder / RESULTS_NAME):
+            return [Found(result, folder, folder) for result in results]
+        raise UserError(f"{str(folder / RESULTS_NAME)!r} holds no record: none is written yet, or it has been damaged.")
     single = [folder] if (folder / RESULT_NAME).exists() else []
     single = single or sorted(path.parent for path in folder.glob(f"*/{RESULT_NAME}"))
     if not single:

@@ -85,7 +85,7 @@ def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = ""
         "results": results_table(cells, rounds, goal, constant, over_rows) if cells else None,
         "more": more_metrics(cells, goal, constant),
         "has_row_intervals": bool(over_rows),
-        "equivalence": describe_equivalence(against_scratch(cells, rounds, goal, reader), entries, figures, prefix),
+        "equivalence": describe_equivalence(against_scratch(cells, goal, reader), entries, figures, prefix),
         "pairs": describe_pairs(cells, goal, reader),
         "pareto": describe_fronts(cells, entries, goal, figures, prefix),
         "disagreement": describe_disagreement(cells, reader, picked, texts),

@@ -12,7 +12,7 @@ from dataclasses import fields
 from itertools import combinations
 
 from ..evidence.predictions import PredictionReader
-from .cells import KINDS, Cell, Goal
+from .cells import KINDS, Cell, Goal, Kind
 from .pairwise import Pair, compare, corrected
 from .uncertainty import row_noise
 
@@ -45,6 +45,13 @@ def best(cells: Sequence[Cell], goal: Goal) -> Cell | None:
 
     able = [cell for cell in cells if goal.metric in cell.test and math.isfinite(cell.test[goal.metric].mean)]
     return max(able, key=merit, default=None)
+
+
+def picked_of(kind: Kind, cells: Sequence[Cell], goal: Goal) -> list[Cell]:
+    """The entry of a kind that is picked at each budget: the kind's own learning curve. Smallest budget first."""
+    own = [cell for cell in cells if cell.kind == kind]
+    picked = [best([cell for cell in own if cell.budget == budget], goal) for budget in sorted({c.budget for c in own})]
+    return [cell for cell in picked if cell is not None]
 
 
 def contests(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Contest]:
