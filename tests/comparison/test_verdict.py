@@ -133,6 +133,33 @@ def test_labels_are_read_off_budgets_that_only_scratch_has_too(tmp_path, make_re
     assert verdict.sentences[-1].startswith("From scratch it takes about 1,000 labels (95")
 
 
+def test_what_no_noise_is_known_of_is_not_called_within_it(tmp_path, make_record, write_lines):
+    """At its largest budget lstm has a single run without predictions: nothing says how far noise reaches."""
+    records = [make_record("lstm", 500, 1, 0.41)] + [
+        make_record(entry, 100, seed, middle + (seed - 2) / 1000)
+        for entry, middle in (("lstm", 0.3), ("minilm", 0.6))
+        for seed in (1, 2, 3)
+    ]
+    write_lines(tmp_path, records)
+    assert judge(tmp_path)[0].sentences[-1] == (
+        "From scratch, 500 labels do not reach what minilm does with 100, with nothing to tell how sure that is."
+    )
+
+
+def test_a_curve_that_falls_below_what_it_began_with_is_not_read(tmp_path, make_record, write_lines):
+    """lstm has 0.9 with 100 and 0.4 with 500: made monotone it is above minilm's 0.6 everywhere, yet behind at 500."""
+    records = [
+        make_record(entry, budget, seed, middle + (seed - 2) / 1000)
+        for entry, curve in (("lstm", (0.9, 0.4, 0.8)), ("minilm", (0.5, 0.6, 0.7)))
+        for budget, middle in zip((100, 500, 2000), curve, strict=True)
+        for seed in (1, 2, 3)
+    ]
+    write_lines(tmp_path, records)
+    verdict, rounds = judge(tmp_path)
+    assert [contest.better for contest in rounds] == ["first", "second", "first"]
+    assert not any("From scratch," in text or "to match" in text for text in verdict.sentences)
+
+
 def test_the_best_is_picked_on_validation_rows(tmp_path, make_record, write_lines):
     lucky = make_record("lstm", 100, 1, 0.50)
     solid = make_record("gru", 100, 1, 0.45)

@@ -142,7 +142,11 @@ def _labels_worth(rounds: Sequence[Contest], cells: Sequence[Cell], reader: Pred
     found = equivalence(won.second, draws.curve(kind, curve), draws)
     if 0 < found.needed <= found.most:
         return f"{how} it takes {found.in_words(' labels')} to match {what}."
+    if found.needed == 0:  # a curve that falls so much that its mean is above from the first budget on tells nothing
+        return ""
     across = compare(most, won.second, won.goal, noise)
+    if across.interval is None:
+        return f"{how}, {labels_of(most)} labels do not reach {what}, with nothing to tell how sure that is."
     if across.better == "second":
         return f"{how}, not even {labels_of(most)} labels reach {what}."
     return f"{how}, {labels_of(most)} labels come within the noise of {what}."
