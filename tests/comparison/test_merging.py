@@ -202,6 +202,11 @@ def test_what_cannot_be_read_is_named(tmp_path, run, write_lines):
     write_lines(tmp_path / "grid", [run(), run() | {"schema_version": 9}])
     with pytest.raises(UserError, match=r"Line 2 of .*grid/results\.jsonl' has schema_version 9"):
         report_from_results([tmp_path / "grid"])
+    (tmp_path / "grid" / "results.jsonl").write_text('{"half')
+    (tmp_path / "grid" / "report.html").write_text("of better days")
+    with pytest.raises(UserError, match=r"grid/results\.jsonl' holds no record"):
+        report_from_results([tmp_path / "grid"])
+    assert (tmp_path / "grid" / "report.html").read_text() == "of better days"
 
 
 def test_the_flags():
