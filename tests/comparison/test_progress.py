@@ -51,7 +51,8 @@ def test_the_time_left_is_that_of_like_runs_shared_by_all_workers(
     progress.end(named["short", 12, 1], completed)
     progress.begin(named["long", 12, 1])
     clock.now += 11
-    progress.end(named["long", 12, 1], {"status": "failed", "error": "no luck"})
+    reason = f"no luck {'with this ' * 50}or any other number"  # what helps often stands at its end
+    progress.end(named["long", 12, 1], {"status": "failed", "error": reason})
     # left: short 12 once and 31 twice, as the short one took; long 12 once and 31 twice, as the long one
     assert progress.seconds_left() == (3 * 3 + 3 * 11) / 2
     progress.begin(named["long", 12, 2])
@@ -62,7 +63,7 @@ def test_the_time_left_is_that_of_like_runs_shared_by_all_workers(
     assert last.startswith("2/8 runs  |  1 failed  |  'long' with 12 labels and seed 2  |  about 18 s left"[:79])
     assert lines[0] == "[1/8] short  12 labels  seed 1  accuracy 0.750      3.0 s   about 10 s left"
     assert lines[1].startswith("[2/8] long   12 labels  seed 1  FAILED             11.0 s")
-    assert lines[2] == "        no luck"
+    assert lines[2] == f"        {reason}"
     assert not any("\x1b" in line for line in lines)
 
 

@@ -158,6 +158,7 @@ def test_an_entry_whose_first_run_failed_is_told_by_the_next(tmp_path, make_reco
     said = words(page)
     assert "lstm from scratch RnnForSequenceClassification, rnn, tokenizer word of 9,000" in said
     assert r"--config lstm.yaml \ --seed 1 \ " in said
+    assert "Dataset builtin:pydocs Entries" in said  # and nothing of a dataset that is not known
 
 
 def test_an_entry_is_told_by_the_run_that_is_shown_and_run_again(tmp_path, make_record, write_lines):

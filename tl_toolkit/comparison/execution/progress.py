@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
+from ..formatting import MOST_TEXT, shortened
 from .jobs import Job, RunJob
 
 _NAMED = 3  # of the runs at work, so many are named in the live line
@@ -104,7 +105,7 @@ class Progress:
         else:
             self._say(f"{job.called.removeprefix('the ')}: {_outcome(record) or 'done'}   {took}")
         if failed:
-            self._say(f"        {record['error'][:300]}")
+            self._say(f"        {shortened(record['error'], MOST_TEXT)}")
         self.refresh()
 
     def _head(self, job: RunJob) -> str:
