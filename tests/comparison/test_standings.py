@@ -62,7 +62,7 @@ YES, NO = "Yes, a pre-trained model pays: ", "No, training from scratch is enoug
         (
             (0.5, 0.522, 0.545),
             YES,
-            f"{TRANSFORMER} is ahead of {SCRATCH}, while {RECURRENT} is within the noise of both",
+            f"{TRANSFORMER} is ahead of {SCRATCH}, with {NONE} between {RECURRENT} and either of them",
         ),
         ((0.5, 0.3, 0.5), "", f"{SCRATCH} and {TRANSFORMER} are ahead of {RECURRENT}, with {NONE} between those two"),
     ],

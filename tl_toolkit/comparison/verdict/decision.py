@@ -10,7 +10,7 @@ from .. import formatting as show
 from ..evidence.predictions import PredictionReader
 from ..statistics.baseline import Baseline
 from ..statistics.cells import Cell, Goal
-from ..statistics.contest import Contest, best, overtaken
+from ..statistics.contest import Contest, best, overtaken, picked_of
 from ..statistics.label_equivalence import CurveDraws, equivalence, usable
 from ..statistics.pairwise import compare, corrected
 from ..statistics.significance import ALPHA
@@ -133,7 +133,7 @@ def _labels_worth(rounds: Sequence[Contest], cells: Sequence[Cell], reader: Pred
     if won is None:
         return ""
     kind, noise = won.first.kind, row_noise(reader, won.goal.metric)
-    curve = _leaders([cell for cell in cells if cell.kind == kind and usable(cell, won.goal)], won.goal)
+    curve = picked_of(kind, [cell for cell in cells if usable(cell, won.goal)], won.goal)
     if len(curve) < 2 or won.budget >= curve[-1].budget or not usable(won.second, won.goal):
         return ""
     draws, most = CurveDraws(noise, won.goal), curve[-1]

@@ -131,7 +131,7 @@ def standing(contests: Sequence[Contest]) -> str:
     clauses = [f"{names[kind]} is ahead of {names[other]}" for kind, behind in beats.items() for other in behind]
     beaten = set().union(*beats.values())
     within = [kind for kind in kinds if not beats[kind] and kind not in beaten]
-    rest = f", while {names[within[0]]} is within the noise of both" if within else ""
+    rest = f", with {NO_DIFFERENCE} between {names[within[0]]} and either of them" if within else ""
     return f"{show.joined(clauses)}{rest}"
 
 
