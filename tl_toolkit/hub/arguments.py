@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, get_type_hints
 
-from ..errors import UserError, nearest
+from ..errors import TOKEN, UserError, nearest
 from .card_arguments import CardArguments
 from .destination import REPO_TYPES, Destination
 from .report_arguments import ReportArguments
@@ -63,7 +63,9 @@ class PublishArguments:
     def __post_init__(self) -> None:
         if self.repo_id is None and not self.dry_run:
             raise UserError("Nothing says where to: name a repository by --repo_id user/name, or say --dry_run.")
-        if self.timeout <= 0:
+        if TOKEN.search(self.commit_message or ""):
+            raise UserError("--commit_message holds a token of the Hub, and everybody reads it. Leave the token out.")
+        if not 0 < self.timeout < float("inf"):
             raise UserError(f"--timeout is {self.timeout:g}, where a number of seconds above 0 is expected.")
 
 

@@ -88,7 +88,7 @@ def finished(folder: Path, files: list[HubFile], include: Sequence[str]) -> Cont
     own = {file.path for file in files}
     for path in matching(folder, include):
         name = path.relative_to(folder).as_posix()
-        if any(fnmatch(path.name, pattern) for pattern in PICKLES):
+        if is_pickle(path.name):
             raise UserError(f"--include asks for {name!r}, which is a pickle: loading one can run anything.")
         if name not in (*own, RESULT_NAME):
             files.append(HubFile(name, path, "asked for"))
@@ -200,7 +200,7 @@ def code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
     references = _references(config.get("auto_map"))
     for name in ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json"):
         if (folder / name).is_file():
-            references += _references(json.loads((folder / name).read_text(encoding="utf-8")).get("auto_map"))
+            references += _references(_settings_in(folder / name).get("auto_map"))
     home = Path(models.__file__).parent if family is not None else None
     files: dict[str, HubFile] = {}
     waiting = [reference.partition(".")[0] for reference in references if "--" not in reference]
@@ -208,6 +208,10 @@ def code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
         name = f"{waiting.pop()}.py"
         if name in files:
             continue
+        if Path(name).name != name or "\\" in name:  # a path, which could lead to any file of this machine
+            raise UserError(
+                f"The auto_map in {str(folder)!r} names code in {name!r}, which is no Python file beside config.json."
+            )
         path = folder / name
         if not path.is_file() and home is not None:
             path = home / name
@@ -222,10 +226,21 @@ def code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
     return list(files.values())
 
 
-def _references(auto_map: dict[str, Any] | None) -> list[str]:
-    """`file.Class` of every entry; a tokenizer has two."""
-    values = [one for value in (auto_map or {}).values() for one in (value if isinstance(value, list) else [value])]
-    return [value for value in values if value]
+def _settings_in(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{str(path)!r} is not valid JSON: {error}.") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{str(path)!r} holds no settings: a JSON object is expected.")
+    return settings
+
+
+def _references(auto_map: Any) -> list[str]:
+    """`file.Class` of every entry; a tokenizer has two, and an old one nothing but these."""
+    entries = auto_map.values() if isinstance(auto_map, dict) else [auto_map]
+    values = [one for value in entries for one in (value if isinstance(value, list | tuple) else [value])]
+    return [str(value) for value in values if value]
 
 
 def as_json(content: Any, indent: int = 2) -> bytes:
@@ -254,10 +269,24 @@ def model_file(path: Path, folder: Path, config: dict[str, Any]) -> HubFile:
     return file
 
 
+def is_pickle(name: str) -> bool:
+    """Whether a file is of a kind that is pickled, by its name in large or small letters."""
+    return any(fnmatch(name.lower(), pattern) for pattern in PICKLES)
+
+
 def matching(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
-    """The files of `folder` that one of the patterns stands for, each once."""
+    """The files of `folder` that one of the patterns stands for, each once.
+
+    Raises:
+        UserError: a pattern that leads out of the folder.
+    """
     seen = set()
     for pattern in patterns:
+        if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise UserError(
+                f"--include is {pattern!r}, where a pattern within the folder that is published is expected, such as "
+                "'predictions_*.parquet'."
+            )
         for path in sorted(folder.glob(pattern)):
             if path.is_file() and path not in seen:
                 seen.add(path)
@@ -274,6 +303,6 @@ def _left(folder: Path, published: set[str]) -> Iterator[tuple[str, str]]:
                 continue
         elif name in published or name == CARD:
             continue
-        pickle = any(fnmatch(name, pattern) for pattern in PICKLES)
+        pickle = is_pickle(name)
         reason = next((why for pattern, why in _REASONS.items() if fnmatch(name, pattern)), None)
         yield name, "is a pickle" if pickle else reason or "is no part of a model"

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..errors import UserError
 from .card_arguments import CardArguments
 from .card_tasks import CARD_TASKS
 from .cleaning import clean_record
-from .contents import CARD, PICKLES, Contents, matching
+from .contents import CARD, Contents, is_pickle, matching
 from .destination import HubFile
 from .markdown import MARKER, escaped
 from .provenance import hub_dataset
@@ -73,7 +72,7 @@ def dataset_contents(
         UserError: `folder` is no comparison, or a pickle is asked for.
     """
     asked = {path.relative_to(folder).as_posix(): path for path in matching(folder, include)}
-    if pickle := next((name for name in asked if any(fnmatch(Path(name).name, kind) for kind in PICKLES)), None):
+    if pickle := next((name for name in asked if is_pickle(Path(name).name)), None):
         raise UserError(f"--include asks for {pickle!r}, which is a pickle: loading one can run anything.")
     report = public_report(folder, texts=texts, published=set(asked))
     files = [HubFile(name, content) for name, content in report.files.items() if name != "report.md"]

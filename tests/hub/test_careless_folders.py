@@ -1,0 +1,62 @@
+"""Folders and flags of a careless user, or of somebody who sent the folder: nothing more leaves than should."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tl_toolkit.errors import UserError
+from tl_toolkit.hub.arguments import parse_publish_arguments
+from tl_toolkit.hub.contents import model_contents
+
+
+def change(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def refusal(folder: Path, *include: str) -> str:
+    with pytest.raises(UserError) as refused:
+        model_contents(folder, include)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_an_auto_map_leads_to_no_file_outside_the_folder(run_folder: Path, tmp_path: Path, absolute: bool) -> None:
+    (tmp_path / "diary.py").write_text("secret = 1")
+    place = str(tmp_path / "diary") if absolute else "sub/diary"
+    change(run_folder / "config.json", model_type="foreign", auto_map={"AutoModel": f"{place}.Model"})
+    assert "no Python file beside config.json" in refusal(run_folder)
+
+
+def test_a_pattern_leads_to_no_file_outside_the_folder(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "diary.txt").write_text("secret")
+    for pattern in ("../*.txt", str(tmp_path / "*.txt"), "../run/*"):
+        assert pattern in refusal(run_folder, pattern) and "within the folder" in refusal(run_folder, pattern)
+
+
+def test_a_pickle_in_capital_letters_is_one(run_folder: Path) -> None:
+    (run_folder / "HEAD.PKL").write_bytes(b"x")
+    assert "is a pickle" in refusal(run_folder, "*.PKL")
+    assert model_contents(run_folder).left["HEAD.PKL"] == "is a pickle"
+
+
+@pytest.mark.parametrize("auto_map", ["modeling_x.Model", ["modeling_x.Model", None], {"AutoModel": 3}])
+def test_an_odd_auto_map_ends_in_a_message(run_folder: Path, auto_map: Any) -> None:
+    change(run_folder / "config.json", model_type="foreign", auto_map=auto_map)
+    assert "names code" in refusal(run_folder)
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_broken_tokenizer_configuration_is_named(run_folder: Path, content: str) -> None:
+    (run_folder / "tokenizer_config.json").write_text(content)
+    assert "tokenizer_config.json" in refusal(run_folder)
+
+
+@pytest.mark.parametrize("flags", [("--commit_message", "for hf_" + "Ab1" * 8), ("--timeout", "nan")])
+def test_flags_that_would_say_too_much_or_wait_for_ever(flags: tuple[str, str]) -> None:
+    with pytest.raises(UserError, match=flags[0]) as refused:
+        parse_publish_arguments(["run", "--repo_id", "user/run", *flags])
+    assert "Ab1Ab1" not in str(refused.value)
