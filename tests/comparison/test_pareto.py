@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tl_toolkit.comparison.records import read_results
-from tl_toolkit.comparison.report.pareto import describe_fronts, front, fronts, in_words, widest_budget
+from tl_toolkit.comparison.report.pareto import _draw, describe_fronts, front, fronts, in_words, widest_budget
 from tl_toolkit.comparison.statistics.cells import Goal, make_cells
+from tl_toolkit.comparison.statistics.intervals import Spread
 
 
 def test_a_front_by_hand():
@@ -75,3 +76,15 @@ def test_the_picture_its_files_and_its_table(cells, tmp_path):
     assert (tmp_path / "figures" / "p-pareto.svg").exists()
     ids = [re.findall(r'\bid="([^"]+)"', told[kind]) for kind in ("wide", "narrow")]
     assert ids[0] and not set(ids[0]) & set(ids[1])
+
+
+def test_scores_that_differ_by_little_are_not_cut_off(cells):
+    here = [
+        replace(cell, test={"bits_per_byte": Spread(5.925 + 0.005 * place, None, 1)})
+        for place, cell in enumerate(widest_budget(cells))
+    ]
+    goal = Goal("bits_per_byte", greater_is_better=False)
+    for columns in (1, 3):
+        figure = _draw(fronts(here, goal), ["lstm", "elman", "minilm"], goal, columns)
+        labels = [label for axes in figure.axes for label in axes.get_yticklabels() if label.get_text()]
+        assert labels and all(label.get_window_extent().x0 >= 0 for label in labels)

@@ -161,7 +161,8 @@ def describe_fronts(
 
 def _draw(found: Sequence[Front], entries: Sequence[str], goal: Goal, columns: int) -> Figure:
     narrow = columns == 1
-    figure, all_axes = grid_of_axes(300 if narrow else 600, len(found), columns, 235)
+    width = 300 if narrow else 600
+    figure, all_axes = grid_of_axes(width, len(found), columns, 235)
     for axes, each in zip(all_axes, found, strict=True):
         _points(axes, each, entries, goal, label=not narrow)
     low = min(axes.get_ylim()[0] for axes in all_axes)
@@ -170,8 +171,20 @@ def _draw(found: Sequence[Front], entries: Sequence[str], goal: Goal, columns: i
         axes.set_ylim(low, high)
         if position % columns:
             axes.tick_params(labelleft=False)
+    _make_room_for_ticks(all_axes, width)
     all_axes[0].set_title(f"Test {show.metric_axis(goal.metric)}", loc="left", fontsize=10, color=MUTED)
     return figure
+
+
+def _make_room_for_ticks(all_axes: Sequence[Axes], width: float, left: float = 34.0) -> None:
+    """Move all axes to the right, where scores that differ by little have longer numbers than `left` points hold."""
+    ticks = all_axes[0].get_yticks()
+    needed = 8.0 + 6.4 * max(len(text) for text in all_axes[0].yaxis.get_major_formatter().format_ticks(ticks))
+    if needed > left:
+        part = (width - needed) / (width - left)
+        for axes in all_axes:
+            x, y, wide, tall = axes.get_position().bounds
+            axes.set_position(((needed + (x * width - left) * part) / width, y, wide * part, tall))
 
 
 def _points(axes: Axes, found: Front, entries: Sequence[str], goal: Goal, label: bool) -> None:
