@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from math import comb
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tl_toolkit.comparison.statistics.baseline import baselines
 from tl_toolkit.comparison.statistics.cells import make_cells
 from tl_toolkit.comparison.statistics.contest import Goal, contests, overtaken
 from tl_toolkit.comparison.verdict.decision import decide
+from tl_toolkit.comparison.verdict.doubts import in_words, of_headline
 
 ACCURACY = Goal("accuracy")
 # 7 of 19 rows are of class 3, which is the most frequent one; class 5 is in the problem and in no row.
@@ -187,6 +189,19 @@ def test_a_kind_has_not_lost_by_a_pick_that_another_of_it_undoes(leave, lstm, mi
     rounds = contests(cells, ACCURACY, reader)
     assert rounds[0].outcome == "transfer" and rounds[0].first.entry == "gru"
     assert decide(cells, rounds, ACCURACY, reader).headline.endswith(f"it is ahead with 100 labels{added}")
+
+
+def test_a_headline_is_doubted_only_where_no_other_transfer_pays():
+    scratch, recurrent = SimpleNamespace(kind="scratch"), SimpleNamespace(kind="recurrent")
+    ulmfit, minilm, lost = (
+        SimpleNamespace(budget=budget, first=scratch, outcome=outcome)
+        for budget, outcome in ((100, "transfer"), (100, "transfer"), (300, "scratch"))
+    )
+    between = SimpleNamespace(budget=100, first=recurrent, outcome="transformer")
+    rounds = [ulmfit, minilm, between, lost]
+    assert of_headline([(ulmfit, "a"), (between, "b"), (lost, "c")], rounds) == [(lost, "c")]
+    assert of_headline([(ulmfit, "a"), (minilm, "d")], rounds) == [(ulmfit, "a"), (minilm, "d")]
+    assert in_words([(ulmfit, "a"), (minilm, "d")]) == "; but a and d, which were not picked"
 
 
 def test_an_interval_without_zero_beside_a_p_value_above_five_per_cent_names_the_p_value(leave):

@@ -16,7 +16,7 @@ from ..statistics.pairwise import compare, corrected
 from ..statistics.significance import ALPHA
 from ..statistics.uncertainty import row_noise
 from .costs import costs, pretraining
-from .doubts import doubts
+from .doubts import doubts, in_words, of_headline
 from .notes import label_note, labels_of, run_count, statistics_notes, vectors_note
 from .standings import LONG, NO_DIFFERENCE, SHORT, budget_of, headline, kinds_of, standings
 
@@ -64,15 +64,17 @@ def decide(
         for kinds in combinations(kinds_of(rounds), 2)
     ]
     by_kinds = [own for own in by_kinds if own]
-    sentences = [standings(rounds), *(_numbers(own) for own in by_kinds)]
+    doubted, order = doubts(rounds, cells, goal, reader), standings(rounds)
+    if order:  # then the headline says no more than where transfer pays
+        order, doubted = f"{order[:-1]}{in_words(doubted)}.", of_headline(doubted, rounds)
+    sentences = [order, *(_numbers(own) for own in by_kinds)]
     sentences.append(_unbeaten(picked, constant, goal, reader))
     # What two kinds of transfer cost beside each other follows from what each costs beside training from scratch.
     against = [own for own in by_kinds if own[0].first.kind == by_kinds[0][0].first.kind]
     spent = [costs(own[-1]) for own in against] + [pretraining([c for c in picked if c.budget == rounds[-1].budget])]
     sentences.append(" ".join(said for said in spent if said))
     sentences += [_labels_worth(own, cells, reader) for own in by_kinds]
-    said = f"{headline(rounds)}{doubts(rounds, cells, goal, reader)}"
-    return Verdict(said, [sentence for sentence in sentences if sentence], notes)
+    return Verdict(f"{headline(rounds)}{in_words(doubted)}", [sentence for sentence in sentences if sentence], notes)
 
 
 def _numbers(rounds: Sequence[Contest]) -> str:
