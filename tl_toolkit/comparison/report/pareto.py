@@ -178,7 +178,7 @@ def _draw(found: Sequence[Front], entries: Sequence[str], goal: Goal, columns: i
 
 def _make_room_for_ticks(all_axes: Sequence[Axes], width: float, left: float = 34.0) -> None:
     """Move all axes to the right, where scores that differ by little have longer numbers than `left` points hold."""
-    ticks = all_axes[0].get_yticks()
+    ticks = all_axes[0].get_yticks().tolist()
     needed = 8.0 + 6.4 * max(len(text) for text in all_axes[0].yaxis.get_major_formatter().format_ticks(ticks))
     if needed > left:
         part = (width - needed) / (width - left)
