@@ -183,3 +183,14 @@ def test_no_winner_where_nothing_differs(make_record, monkeypatch):
         families += any(pair.better != "none" for pair in pairwise(cells[:3], GOAL, reader))
     assert verdicts <= 12 and families <= 7
     assert uncorrected > 25  # what all that care is for
+
+
+def test_a_larger_family_has_more_permutations(tmp_path, comparison):
+    comparison(budgets=(100,))
+    cells = make_cells(read_results(tmp_path / "results.jsonl"))
+    noise = row_noise(PredictionReader(tmp_path), "accuracy").prepare_swaps(cells, 1)
+    assert len(noise.swapped(cells[0])) == significance.PERMUTATIONS
+    noise.prepare_swaps(cells, 300)
+    assert len(noise.swapped(cells[0])) == 24_000  # 4 · 300 / 0.05
+    noise.prepare_swaps(cells, 3)
+    assert len(noise.swapped(cells[0])) == 24_000

@@ -26,7 +26,7 @@ def measure_inference(trainer: ToolkitTrainer, rows: Dataset) -> dict[str, Any] 
     reading and tokenising not. The median is the latency, since a busy machine only ever adds to some of the times.
 
     Returns:
-        `device`, `threads`, `rows` (how many different ones), `latency_seconds` (median), `latency_seconds_p95`,
+        `device`, `threads`, `rows` (how many different ones were timed singly), `latency_seconds` (median), `latency_seconds_p95`,
         `batch_size` and `rows_per_second`; None where parts of the model lie in other processes, or without rows.
     """
     import numpy as np
@@ -58,7 +58,7 @@ def measure_inference(trainer: ToolkitTrainer, rows: Dataset) -> dict[str, Any] 
     return {
         "device": trainer.args.device.type,
         "threads": torch.get_num_threads(),
-        "rows": len(encoded),
+        "rows": min(len(encoded), len(single)),
         "latency_seconds": float(np.median(single)),
         "latency_seconds_p95": float(np.quantile(single, 0.95)),
         "batch_size": max(sizes),

@@ -13,7 +13,7 @@ from itertools import combinations
 
 from ..evidence.predictions import PredictionReader
 from .cells import KINDS, Cell, Goal, Kind
-from .pairwise import Pair, compare, corrected
+from .pairwise import Pair, compare, corrected, most_pairs
 from .uncertainty import row_noise
 
 
@@ -59,7 +59,7 @@ def contests(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> lis
 
     Those of one budget are a family: the chance that any of them is decided by noise alone is held at 5 %, by Holm.
     """
-    noise = row_noise(reader, goal.metric).prepare_swaps(cells, len(cells))
+    noise = row_noise(reader, goal.metric).prepare_swaps(cells, most_pairs(cells))
     found: list[Pair] = []
     for budget in sorted({cell.budget for cell in cells}):
         here = [cell for cell in cells if cell.budget == budget]

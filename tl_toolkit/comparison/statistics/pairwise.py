@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
@@ -92,12 +93,17 @@ def pairwise(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> lis
     """
     able = [cell for cell in cells if goal.metric in cell.test and np.isfinite(cell.test[goal.metric].mean)]
     families = [list(members) for _, members in groupby(able, key=lambda cell: cell.budget)]
-    most = max((len(family) * (len(family) - 1) // 2 for family in families), default=0)
-    noise = row_noise(reader, goal.metric).prepare_swaps(able, most)
+    noise = row_noise(reader, goal.metric).prepare_swaps(able, most_pairs(able))
     found: list[Pair] = []
     for family in families:
         found += corrected([compare(first, second, goal, noise) for first, second in combinations(family, 2)])
     return found
+
+
+def most_pairs(cells: Sequence[Cell]) -> int:
+    """How many pairs the largest family has: that of the budget with the most cells."""
+    most = max(Counter(cell.budget for cell in cells).values(), default=0)
+    return most * (most - 1) // 2
 
 
 def corrected(pairs: Sequence[Pair]) -> list[Pair]:

@@ -41,6 +41,7 @@ class RowNoise:
         self._mean_drawn: dict[tuple[str, ...], np.ndarray] = {}
         self._means: dict[tuple[str, ...], ScoredRows | None] = {}
         self._swapped: dict[tuple[str, ...], np.ndarray] = {}
+        self._pairs = 0
 
     def prepare(self, cells: Sequence[Cell]) -> RowNoise:
         """Read and resample all runs of `cells` at once, which is much faster than one by one."""
@@ -54,11 +55,13 @@ class RowNoise:
     def prepare_swaps(self, cells: Sequence[Cell], pairs: int) -> RowNoise:
         """The same for `swapped`, with permutations enough for families of so many pairs."""
         self.prepare(cells)
+        if pairs > self._pairs:  # a larger family needs more permutations than those that there are
+            self._pairs, self._swapped = pairs, {}
         fresh = {_folders(cell): cell for cell in cells if _folders(cell) not in self._swapped}
         for folders in _alike({key: self.mean_rows(cell) for key, cell in fresh.items()}):
             means = [rows for key in folders if (rows := self._means[key]) is not None]
             columns = np.concatenate([rows.quantities for rows in means], axis=1)
-            count = permutations(len(columns), columns.shape[1], pairs)
+            count = permutations(len(columns), columns.shape[1], self._pairs)
             parts = _cut(swapped_means(columns, means[0].clusters, count), means)
             self._swapped |= dict(zip(folders, parts, strict=True))
         return self
