@@ -10,6 +10,7 @@ import pytest
 
 from tl_toolkit.errors import UserError
 from tl_toolkit.hub.arguments import parse_publish_arguments
+from tl_toolkit.hub.cleaning import clean_text
 from tl_toolkit.hub.contents import model_contents
 
 
@@ -60,3 +61,8 @@ def test_flags_that_would_say_too_much_or_wait_for_ever(flags: tuple[str, str]) 
     with pytest.raises(UserError, match=flags[0]) as refused:
         parse_publish_arguments(["run", "--repo_id", "user/run", *flags])
     assert "Ab1Ab1" not in str(refused.value)
+
+
+def test_the_end_of_a_tag_is_no_path() -> None:
+    assert clean_text("LSTM <i>new</i> +/-5 | 2") == "LSTM <i>new</i> +/-5 | 2"
+    assert clean_text("</srv/anna/lm>, +/srv/anna/lm") == "<lm>, +lm"

@@ -12,8 +12,9 @@ from typing import Any
 from ..errors import TOKEN, UserError
 from .destination import HubFile
 
-# A path from the root, from the home folder, or from above: /home/anna/lm, ~/lm, ../data/sst2, C:\Users\anna\lm.
-_PATH = re.compile(r"(?<![\w/.:~-])(?:~?/|\.{1,2}/|[A-Za-z]:[\\/])[^\s,;:'\"()\[\]{}<>|=]*")
+# A path from the root, from the home folder, or from above: /home/anna/lm, ~/lm, ../data/sst2, C:\Users\anna\lm; not
+# the end of a tag, </b>, nor +/-.
+_PATH = re.compile(r"(?<![\w/.:~-])(?!(?<=<)/\w+>|(?<=\+)/-)(?:~?/|\.{1,2}/|[A-Za-z]:[\\/])[^\s,;:'\"()\[\]{}<>|=]*")
 _HOME = re.compile(r"(?:/home/|/Users/|[A-Za-z]:\\{1,2}Users\\{1,2})[^\s/\\'\"]+")  # JSON doubles backslashes
 # Keys of a record whose values are names of things that may lie in a folder of the machine, as `outputs/lm` does.
 _NAMES = frozenset(
