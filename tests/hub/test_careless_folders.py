@@ -10,6 +10,7 @@ import pytest
 
 from tl_toolkit.errors import UserError
 from tl_toolkit.hub.arguments import parse_publish_arguments
+from tl_toolkit.hub.card import model_card
 from tl_toolkit.hub.cleaning import clean_text
 from tl_toolkit.hub.contents import model_contents
 
@@ -66,3 +67,12 @@ def test_flags_that_would_say_too_much_or_wait_for_ever(flags: tuple[str, str]) 
 def test_the_end_of_a_tag_is_no_path() -> None:
     assert clean_text("LSTM <i>new</i> +/-5 | 2") == "LSTM <i>new</i> +/-5 | 2"
     assert clean_text("</srv/anna/lm>, +/srv/anna/lm") == "<lm>, +lm"
+
+
+@pytest.mark.parametrize(
+    ("epochs", "said"), [(0.0457, "trained on 66 labelled texts, of which it saw 4.6%"), (2.0, "66 labelled texts.")]
+)
+def test_a_card_claims_no_labels_that_the_training_never_saw(run_folder: Path, epochs: float, said: str) -> None:
+    record = json.loads((run_folder / "result.json").read_text())
+    change(run_folder / "result.json", cost=record["cost"] | {"epochs": epochs})
+    assert said in str(model_card(run_folder))

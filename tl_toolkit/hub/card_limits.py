@@ -68,7 +68,9 @@ def _data(record: Record, task: CardTask) -> list[str]:
     found = []
     if task.kind not in _LANGUAGE_MODELS and budget.get("train_labels"):
         seen = label_unit(record).replace("labels", "labelled texts")
-        found.append(f"It was trained on {show.count(budget['train_labels'])} {seen}.")
+        epochs = (record.get("cost") or {}).get("epochs") or 1
+        part = f", of which it saw {epochs:.1%}: the training ended before it had seen all" if epochs < 0.995 else ""
+        found.append(f"It was trained on {show.count(budget['train_labels'])} {seen}{part}.")
     if (record.get("metrics") or {}).get("test"):
         tested = f"the {show.count(rows['test'])} test rows" if rows.get("test") else "the test rows"
         cut = f", which were held out of the split {origin}" if origin not in (None, "test") else ""
