@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tl_toolkit.comparison.evidence.predictions import PredictionReader, confusion_matrix, label_counts
-from tl_toolkit.comparison.records import folder_name, panels, read_results, table
+from tl_toolkit.comparison.records import Result, folder_name, panels, read_results, table
 from tl_toolkit.comparison.report.rerun import rerun
 from tl_toolkit.comparison.statistics.cells import make_cells
 from tl_toolkit.errors import UserError
@@ -203,3 +203,19 @@ def test_a_language_model_is_made_again_by_its_own_recipe(tmp_path, make_record,
     assert [result.budget for result in results] == [700, 11_000]
     command = rerun(results, results[0]).command
     assert "recipes/pretrain.py" in command and "--max_train_tokens 700" in command
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("/home/anna/data/sst2", "sst2"),
+        ("../data/reviews.csv", "reviews.csv"),
+        ("~/sst2/", "sst2"),
+        ("data/2024/sst2", "sst2"),
+        ("SetFit/sst2", "SetFit/sst2"),
+        ("builtin:pydocs", "builtin:pydocs"),
+        ("https://example.org/a/b.csv", "https://example.org/a/b.csv"),
+    ],
+)
+def test_a_local_dataset_is_called_by_its_last_part(name, short):
+    assert Result("lstm", "runs/lstm", {"dataset": {"name": name}}).dataset == short

@@ -67,7 +67,7 @@ class Result:
     def dataset(self) -> str:
         """What the run's dataset is called: by the grid where it has several, otherwise by its record."""
         named = self.record.get("grid_dataset") or self.section("dataset").get("name")
-        return str(named or self.section("arguments").get("dataset_name") or UNKNOWN)
+        return short_name(str(named or self.section("arguments").get("dataset_name") or UNKNOWN))
 
     @property
     def pretrain_seconds(self) -> float | None:
@@ -79,6 +79,12 @@ class Result:
         """Class names in the order of their ids; None for regression and for unnamed classes."""
         labels = self.section("task").get("labels")
         return None if labels is None else [str(label) for label in labels]
+
+
+def short_name(name: str) -> str:
+    """A Hub id or a plain name as it is; of a local file or folder the last part, since a report tells no places."""
+    local = name.startswith(("/", "./", "../", "~", "\\")) or (name.count("/") > 1 and "://" not in name)
+    return (Path(name).name or name) if local else name
 
 
 def folder_name(entry: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import formatting as show
-from ..records import Result
+from ..records import Result, short_name
 from ..statistics.cells import Cell
 
 MOST_ERROR = 600
@@ -47,7 +47,7 @@ def facts(results: Sequence[Result]) -> list[tuple[str, str]]:
     if not datasets:
         return []
     first, labels = datasets[0], next((r.label_names() for r in results if r.label_names()), None)
-    told = [("Name", _values(datasets, "name"))]
+    told = [("Name", ", ".join(dict.fromkeys(short_name(str(own["name"])) for own in datasets if own.get("name"))))]
     told += [(key.capitalize(), _values(datasets, key)) for key in ("config", "revision", "fingerprint")]
     columns = {role: column for role, column in (first.get("columns") or {}).items() if column}
     told.append(("Columns", ", ".join(f"{role.replace('_', ' ')}: {column}" for role, column in columns.items())))
