@@ -27,7 +27,8 @@ def measure_inference(trainer: ToolkitTrainer, rows: Dataset) -> dict[str, Any] 
 
     Returns:
         `device`, `threads`, `rows` (how many different ones were timed singly), `latency_seconds` (median),
-        `latency_seconds_p95`, `batch_size` and `rows_per_second`; None where parts of the model lie in other processes, or without rows.
+        `latency_seconds_p95`, `batch_size` and `rows_per_second`; None where parts of the model lie in other
+        processes, or without rows.
     """
     import numpy as np
     import torch
