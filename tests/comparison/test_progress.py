@@ -42,7 +42,8 @@ def test_the_time_left_is_that_of_like_runs_shared_by_all_workers(
     lines: list[str] = []
     live = io.StringIO()
     progress = Progress(jobs, lines.append, at_once=2, live=live)
-    completed = {"status": "completed", "task": {"main_metric": "accuracy"}, "metrics": {"test": {"accuracy": 0.75}}}
+    completed = {"status": "completed", "entry": "short", "task": {"main_metric": "accuracy"}}
+    completed["metrics"] = {"test": {"accuracy": 0.75}}
     named = {
         (job.planned.entry, job.planned.label_budget, job.planned.seed): job for job in jobs if isinstance(job, RunJob)
     }

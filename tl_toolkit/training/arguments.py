@@ -27,7 +27,7 @@ class DataArguments:
         default="text-classification",
         metadata={
             "help": "What is learned: text-classification, regression, token-classification, translation, captioning "
-            "or forecasting."
+            "or forecasting; of a language model (pretrain.py, and compare.py) causal-lm or masked-lm."
         },
     )
     dataset_name: str | None = field(

@@ -131,8 +131,8 @@ def _outcome(record: Mapping[str, Any]) -> str:
     if record["status"] == "failed":
         return "FAILED"
     with contextlib.suppress(KeyError, TypeError):
+        if "entry" in record:
+            metric = record["task"]["main_metric"]
+            return f"{metric} {record['metrics']['test'][metric]:.3f}"
         return f"perplexity {record['metrics']['validation']['perplexity']:.2f}"
-    with contextlib.suppress(KeyError, TypeError):
-        metric = record["task"]["main_metric"]
-        return f"{metric} {record['metrics']['test'][metric]:.3f}"
     return ""
