@@ -10,7 +10,7 @@ from tl_toolkit.comparison.evidence.predictions import PredictionReader
 from tl_toolkit.comparison.records import read_results
 from tl_toolkit.comparison.report.drawing import write_whole
 from tl_toolkit.comparison.report.figures import scatter
-from tl_toolkit.comparison.report.learning_curves import learning_curves, spaced
+from tl_toolkit.comparison.report.learning_curves import alone_among, learning_curves, spaced
 from tl_toolkit.comparison.statistics.baseline import baselines
 from tl_toolkit.comparison.statistics.cells import make_cells
 from tl_toolkit.comparison.statistics.contest import Goal
@@ -74,6 +74,12 @@ def test_the_baseline_is_a_line_of_its_own(tmp_path, comparison):
     assert "most frequent class" in texts(svg)
     comparison(skills={"lstm": (0.3,), "minilm": (0.5,)}, budgets=(None,), rows=101)
     assert all(drawn.count("stroke-dasharray: 1,2") == 1 for drawn in draw(tmp_path))
+
+
+def test_a_spread_beside_single_runs_stands_alone():
+    known = np.array([True, False, True, True, False, False, True])
+    assert alone_among(known).tolist() == [True, False, False, False, False, False, True]
+    assert alone_among(np.array([True])).tolist() == [True]
 
 
 def test_one_budget_is_drawn_as_rows(tmp_path, comparison):

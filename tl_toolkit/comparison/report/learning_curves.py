@@ -60,6 +60,12 @@ def learning_curves(
         return save(wide, folder, name, what), page_svg(narrow, f"{name}-narrow", what)
 
 
+def alone_among(known: np.ndarray) -> np.ndarray:
+    """Which of `known` (n,) are true between two that are not, or beside one at an end."""
+    around = np.concatenate([[False], known, [False]])
+    return known & ~around[:-2] & ~around[2:]
+
+
 def _curves(
     cells: Sequence[Cell],
     entries: Sequence[str],
@@ -85,8 +91,12 @@ def _curves(
         shift = MOST_SHIFT ** (2 * position / max(1, len(entries) - 1) - 1)
         x = np.array([place[cell.budget] for cell in line]) * shift
         y = np.array([cell.test[goal.metric].mean for cell in line]) * scale
-        deviation = np.array([cell.test[goal.metric].deviation or 0.0 for cell in line]) * scale
+        # A single run has no spread that is known: no band narrows to it as if it had none.
+        deviation = np.array([cell.test[goal.metric].deviation for cell in line], dtype=float) * scale
         axes.fill_between(x, y - deviation, y + deviation, color=colour(position), alpha=0.13, linewidth=0)
+        alone = alone_among(~np.isnan(deviation))
+        broad: dict[str, Any] = {"color": colour(position), "linewidth": 9, "alpha": 0.13}
+        axes.vlines(x[alone], (y - deviation)[alone], (y + deviation)[alone], **broad)
         known = [(at, over_rows.get((cell.entry, cell.budget))) for at, cell in zip(x, line, strict=True)]
         bars = np.array([(at, bounds.low, bounds.high) for at, bounds in known if bounds is not None]).reshape(-1, 3)
         look: dict[str, Any] = {"color": colour(position), "linewidth": 1.1, "alpha": 0.6}
