@@ -76,6 +76,7 @@ def test_a_key_changes_with_what_the_result_depends_on() -> None:
         ({**CONTENT, "entries": [{**ENTRIES[0], "dataset_name": "y"}]}, ["dataset_name", "lstm"]),
         ({**CONTENT, "seed": 3}, ["seed", "seeds"]),
         ({**CONTENT, "entries": [{**ENTRIES[0], "find_lr": True}]}, ["find_lr", "finetune.py"]),
+        ({**CONTENT, "push_to_hub": True}, ["push_to_hub", "publish.py"]),
         ({**CONTENT, "seeds": {100: [1]}}, ["500"]),
         ({**CONTENT, "seeds": [True]}, ["seeds"]),
         ({**CONTENT, "entries": [{**ENTRIES[0], "seeds": {300: [1]}}]}, ["lstm", "300"]),

@@ -9,7 +9,8 @@ import pytest
 
 from tl_toolkit.comparison.evidence.mistakes import heat_map
 from tl_toolkit.comparison.evidence.predictions import Predictions
-from tl_toolkit.comparison.report.writing import markdown_text, write_report
+from tl_toolkit.comparison.formatting import markdown_text
+from tl_toolkit.comparison.report.writing import write_report
 
 VOID = {"meta", "br", "use", "path"}
 

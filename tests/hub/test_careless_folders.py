@@ -39,6 +39,18 @@ def test_a_pattern_leads_to_no_file_outside_the_folder(run_folder: Path, tmp_pat
         assert pattern in refusal(run_folder, pattern) and "within the folder" in refusal(run_folder, pattern)
 
 
+@pytest.mark.parametrize("name", ["vocab.txt", "modeling_rnn.py"])
+def test_a_link_leads_to_no_file_outside_the_folder(run_folder: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "diary.txt").write_text("secret")
+    (run_folder / name).unlink(missing_ok=True)
+    (run_folder / name).symlink_to(tmp_path / "diary.txt")
+    assert f"{name!r} in" in (said := refusal(run_folder)) and "leads out of the folder" in said
+    (run_folder / name).unlink()
+    (run_folder / "own.txt").write_text("x")
+    (run_folder / name).symlink_to(run_folder / "own.txt")  # one that stays within is no harm
+    assert name in {file.path for file in model_contents(run_folder).files}
+
+
 def test_a_pickle_in_capital_letters_is_one(run_folder: Path) -> None:
     (run_folder / "HEAD.PKL").write_bytes(b"x")
     assert "is a pickle" in refusal(run_folder, "*.PKL")

@@ -194,3 +194,10 @@ def _signed(text: str) -> str:
     if float(text) == 0:
         return text.removeprefix("-")
     return text.replace("-", MINUS)
+
+
+def markdown_text(value: Any) -> Any:
+    """A value as text that Markdown leaves alone: no markup, no table cell cut in two, on one line."""
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", re.sub(r"\s*[\r\n]+\s*", " ", visible(value)))

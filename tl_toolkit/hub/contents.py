@@ -213,7 +213,9 @@ def code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
                 f"The auto_map in {str(folder)!r} names code in {name!r}, which is no Python file beside config.json."
             )
         path = folder / name
-        if not path.is_file() and home is not None:
+        if path.is_file():
+            check_within(folder, path)
+        elif home is not None:
             path = home / name
         if not path.is_file():
             raise UserError(
@@ -278,7 +280,7 @@ def matching(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
     """The files of `folder` that one of the patterns stands for, each once.
 
     Raises:
-        UserError: a pattern that leads out of the folder.
+        UserError: a pattern, or a file that is a link, leads out of the folder.
     """
     seen = set()
     for pattern in patterns:
@@ -289,8 +291,22 @@ def matching(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
             )
         for path in sorted(folder.glob(pattern)):
             if path.is_file() and path not in seen:
+                check_within(folder, path)
                 seen.add(path)
                 yield path
+
+
+def check_within(folder: Path, path: Path) -> None:
+    """See that a file of `folder` is no link to something elsewhere, which nobody asked to publish.
+
+    Raises:
+        UserError: it is one.
+    """
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"{path.relative_to(folder).as_posix()!r} in {str(folder)!r} is a link that leads out of the folder. Put "
+            "the file itself there, if it is to be published."
+        )
 
 
 def _left(folder: Path, published: set[str]) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..comparison.report.writing import markdown_text
+from ..comparison.formatting import markdown_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -18,6 +18,7 @@ from transformers.utils.generic import can_return_tuple
 from .awd_lstm_layers import AwdLstmBody, LockedDropout, PoolingClassificationHead
 from .chunked_cross_entropy import IGNORED, chunked_cross_entropy
 from .configuration_awd_lstm import AwdLstmConfig
+from .empty_input import not_empty
 from .ensembling import average_logits
 from .rnn_cache import RnnCache
 from .rnn_generation import RecurrentGenerationMixin
@@ -316,6 +317,7 @@ class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
         """
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
+        input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
         inputs = input_ids if input_ids is not None else inputs_embeds
         answers, collected = [], []
         for body in self.awd_lstm.bodies():

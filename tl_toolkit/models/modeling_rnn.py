@@ -18,6 +18,7 @@ from transformers.utils.generic import can_return_tuple
 from .character_features import CharacterFeatures
 from .configuration_rnn import RnnConfig
 from .crf import LinearChainCrf
+from .empty_input import not_empty
 from .pooling import SequencePooling
 from .rnn_cache import RnnCache
 from .rnn_generation import RecurrentGenerationMixin
@@ -265,6 +266,7 @@ class RnnForSequenceClassification(RnnPreTrainedModel):
             `loss`, `logits` (batch, num_labels), `hidden_states`, and with `pooling="attention"` `attentions`: one
             tensor (batch, time) that sums to 1 over the real tokens of each row and is 0 elsewhere.
         """
+        input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
         outputs = self.rnn(
             input_ids,
             attention_mask=attention_mask,

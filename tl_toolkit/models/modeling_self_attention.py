@@ -26,6 +26,7 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_self_attention import SelfAttentionConfig
+from .empty_input import not_empty
 from .pooling import SequencePooling
 from .positions import position_ids_from_mask
 from .self_attention_layers import (
@@ -207,6 +208,7 @@ class SelfAttentionForSequenceClassification(SelfAttentionPreTrainedModel):
 
         Returns `loss` where there are labels, and `logits` (batch, num_labels).
         """
+        input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
         outputs = self.model(
             input_ids,
             attention_mask,

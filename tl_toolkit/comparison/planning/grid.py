@@ -218,5 +218,10 @@ def _check_keys(mapping: Mapping[str, Any], known: set[str], where: str) -> None
             raise UserError(
                 f"The key {key!r} in {where} trains nothing that could be compared: use {_COMPARE_NOTHING[key]}."
             )
+        if key == "push_to_hub":
+            raise UserError(
+                f"The key 'push_to_hub' in {where} would publish every run. Publish what is worth it afterwards: "
+                "publish.py takes a run's folder, or the whole comparison with --repo_type dataset."
+            )
         if key not in known:
             raise UserError(f"Unknown key {key!r} in {where}.{nearest(str(key), known)}")

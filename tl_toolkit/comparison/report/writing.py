@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ...figures.palette import DARK_SERIES, SERIES
-from ..formatting import MOST_TEXT, shortened, visible
+from ..formatting import MOST_TEXT, markdown_text, shortened, visible
 from ..records import UNKNOWN, Result, folder_name, panels, read_results
 from ..verdict.wording import in_unit
 from .drawing import write_text
@@ -93,10 +92,3 @@ def _environment(html: bool) -> Any:
     environment.filters["shortened"] = lambda text: shortened(text, MOST_TEXT)
     environment.filters["effect"] = effect_value
     return environment
-
-
-def markdown_text(value: Any) -> Any:
-    """A value as text that Markdown leaves alone: no markup, no table cell cut in two, on one line."""
-    if not isinstance(value, str):
-        return value
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", re.sub(r"\s*[\r\n]+\s*", " ", visible(value)))
