@@ -84,8 +84,8 @@ def train_with_trainer(model: nn.Module, rows: list[dict[str, Any]], device: str
     """Seconds that `ToolkitTrainer` takes for one pass over the same rows in the same order."""
     from transformers import PrinterCallback
 
+    from tl_toolkit.config.arguments import DataArguments, RunArguments
     from tl_toolkit.tasks import make_task
-    from tl_toolkit.training.arguments import DataArguments, RunArguments
     from tl_toolkit.training.trainer import ToolkitTrainer
 
     with tempfile.TemporaryDirectory() as folder:

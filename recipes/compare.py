@@ -16,8 +16,8 @@ makes the report again, or one of several comparisons and single runs, from thei
 import functools
 import sys
 
+from tl_toolkit.cli import run_recipe
 from tl_toolkit.errors import UserError
-from tl_toolkit.recipe import run_recipe
 
 
 def main() -> None:
@@ -31,12 +31,12 @@ def main() -> None:
         return
 
     from tl_toolkit.comparison.execution.lock import locked
-    from tl_toolkit.comparison.execution.working import check_data, count_results, execute, make_executor
+    from tl_toolkit.comparison.execution.scheduler import check_data, count_results, execute, make_executor
     from tl_toolkit.comparison.report.writing import write_report
 
     grid, output_dir = arguments.grid, arguments.output_dir
     if arguments.dry_run:
-        from tl_toolkit.comparison.planning.plan import plan
+        from tl_toolkit.comparison.execution.dry_run import plan
 
         print(plan(grid, output_dir, retry_failed=arguments.retry_failed, at_once=arguments.parallel_runs))
         return

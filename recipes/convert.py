@@ -8,7 +8,7 @@ The first two leave a folder that `finetune.py` and `pretrain.py` start from (`-
 `weights.pth` and `vocab.pkl`, which fastai loads. Files are read without running anything that stands in them.
 """
 
-from tl_toolkit.recipe import run_recipe
+from tl_toolkit.cli import run_recipe
 
 
 def main() -> None:

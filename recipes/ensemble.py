@@ -8,16 +8,16 @@ the same rows: those of the forward member's record, unless flags say otherwise.
 holds one model folder that `from_pretrained` and `pipeline` load, `predictions_*.parquet` and `result.json`.
 """
 
-from tl_toolkit.recipe import run_recipe
+from tl_toolkit.cli import run_recipe
 
 
 def main() -> None:
-    from tl_toolkit.training.ensemble_arguments import parse_ensemble_arguments
+    from tl_toolkit.workflows.ensemble_arguments import parse_ensemble_arguments
 
     request = parse_ensemble_arguments(description=__doc__)
 
-    from tl_toolkit.training.ensemble import ensemble
-    from tl_toolkit.training.summary import print_ensemble_summary
+    from tl_toolkit.workflows.ensemble import ensemble
+    from tl_toolkit.workflows.summary import print_ensemble_summary
 
     record = ensemble(request)
     if request.run.process_index == 0:

@@ -8,16 +8,16 @@ holds a model folder that `from_pretrained` loads, `predictions_*.parquet` and t
 `--find_lr` nothing is trained: it then holds a picture of the loss over the learning rate.
 """
 
-from tl_toolkit.recipe import run_recipe
+from tl_toolkit.cli import run_recipe
 
 
 def main() -> None:
-    from tl_toolkit.training.parsing import parse_arguments
+    from tl_toolkit.config.parsing import parse_arguments
 
     arguments = parse_arguments(description=__doc__)
 
-    from tl_toolkit.training.run import run
-    from tl_toolkit.training.summary import print_summary
+    from tl_toolkit.workflows.finetune import run
+    from tl_toolkit.workflows.summary import print_summary
 
     record = run(arguments)
     if arguments.run.process_index == 0 and not arguments.run.find_lr:

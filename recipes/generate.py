@@ -8,13 +8,13 @@ The words are chosen as transformers' `generate` does, with flags of the same na
 `--text_file` and standard input have one text a line.
 """
 
-from tl_toolkit.recipe import run_recipe
+from tl_toolkit.cli import run_recipe
 
 
 def main() -> None:
     import json
 
-    from tl_toolkit.training.generate import generate, parse_generate_arguments
+    from tl_toolkit.workflows.generate import generate, parse_generate_arguments
 
     arguments = parse_generate_arguments(description=__doc__)
     for result in generate(arguments):

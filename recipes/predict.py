@@ -7,11 +7,11 @@ Labels are matched with the model's by name. `--output_dir` then holds `predicti
 `metrics.json` with the numbers that `finetune.py` reports.
 """
 
-from tl_toolkit.recipe import run_recipe
+from tl_toolkit.cli import run_recipe
 
 
 def main() -> None:
-    from tl_toolkit.training.predict import parse_predict_arguments, predict
+    from tl_toolkit.workflows.predict import parse_predict_arguments, predict
 
     arguments = parse_predict_arguments(description=__doc__)
     metrics = predict(arguments)

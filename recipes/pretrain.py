@@ -8,16 +8,16 @@ other causal models read blocks of it, and encoders fill in masked tokens. `--ou
 `from_pretrained` and finetune.py load, and the result record `result.json`.
 """
 
-from tl_toolkit.recipe import run_recipe
+from tl_toolkit.cli import run_recipe
 
 
 def main() -> None:
-    from tl_toolkit.training.pretrain_arguments import parse_pretrain_arguments
+    from tl_toolkit.config.pretrain_arguments import parse_pretrain_arguments
 
     arguments = parse_pretrain_arguments(description=__doc__)
 
-    from tl_toolkit.training.pretrain import pretrain
-    from tl_toolkit.training.summary import print_language_model_summary
+    from tl_toolkit.workflows.pretrain import pretrain
+    from tl_toolkit.workflows.summary import print_language_model_summary
 
     record = pretrain(arguments)
     if arguments.run.process_index == 0 and not arguments.run.find_lr:

@@ -12,7 +12,7 @@ HF_TOKEN, or of `hf auth login`. Files that are there already are not sent again
 compare.py leaves: its records and its report, and a page on which all of its models answer.
 """
 
-from tl_toolkit.recipe import run_recipe
+from tl_toolkit.cli import run_recipe
 
 
 def main() -> None:

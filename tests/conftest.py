@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+from synthetic_records import (  # noqa: E402
+    make_record,
+    write_comparison,
+    write_lines,
+    write_parquet,
+    write_rich_comparison,
+)
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test waits for a network
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -59,8 +71,8 @@ def test_data() -> Path:
 @pytest.fixture
 def finetune(dataset_folder: Path, tmp_path: Path) -> Callable[..., dict]:
     """Runs a small fine-tuning in this process: `finetune(output, **settings)` returns the result record."""
-    from tl_toolkit.training.parsing import arguments_from
-    from tl_toolkit.training.run import run
+    from tl_toolkit.config.parsing import arguments_from
+    from tl_toolkit.workflows.finetune import run
 
     def call(output: str = "out", **settings: object) -> dict:
         base = {
@@ -83,3 +95,30 @@ RNN = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=13
 def tiny_rnn() -> dict[str, str]:
     """Settings of a model that trains in a second."""
     return dict(RNN)
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
+    """Writes a comparison into `tmp_path`; keywords as in `write_comparison`."""
+    return lambda **keywords: write_comparison(tmp_path, **keywords)
+
+
+@pytest.fixture(name="make_record")
+def make_record_fixture() -> Callable[..., dict[str, Any]]:
+    return make_record
+
+
+@pytest.fixture(name="write_parquet")
+def write_parquet_fixture() -> Callable[..., None]:
+    return write_parquet
+
+
+@pytest.fixture(name="write_lines")
+def write_lines_fixture() -> Callable[..., None]:
+    return write_lines
+
+
+@pytest.fixture
+def rich_comparison(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
+    """Writes a comparison whose records tell all they can into `tmp_path`."""
+    return lambda **keywords: write_rich_comparison(tmp_path, **keywords)

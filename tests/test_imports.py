@@ -17,7 +17,7 @@ def modules_after(statement: str) -> set[str]:
     ("statement", "baseline"),
     [
         ("import tl_toolkit", "import torch; from transformers import AutoModel"),
-        ("from tl_toolkit.training.parsing import make_parser", "from transformers import TrainingArguments"),
+        ("from tl_toolkit.config.parsing import make_parser", "from transformers import TrainingArguments"),
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(statement: str, baseline: str) -> None:

@@ -7,12 +7,7 @@ import unittest
 from family_tests import FamilyTests
 from test_rnn_conformance import RnnModelTester, TestLstm
 
-from tl_toolkit.models import (
-    AwdLstmConfig,
-    AwdLstmForCausalLM,
-    AwdLstmForSequenceClassification,
-    AwdLstmModel,
-)
+from tl_toolkit.models import AwdLstmConfig, AwdLstmForCausalLM, AwdLstmForSequenceClassification, AwdLstmModel
 
 
 class AwdLstmModelTester(RnnModelTester):

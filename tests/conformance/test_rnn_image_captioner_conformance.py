@@ -9,11 +9,7 @@ import torch
 from family_tests import FamilyTests
 from transformers.testing_utils import torch_device
 
-from tl_toolkit.models import (
-    RnnImageCaptionerConfig,
-    RnnImageCaptionerForConditionalGeneration,
-    RnnImageCaptionerModel,
-)
+from tl_toolkit.models import RnnImageCaptionerConfig, RnnImageCaptionerForConditionalGeneration, RnnImageCaptionerModel
 
 
 class RnnImageCaptionerModelTester:

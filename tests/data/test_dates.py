@@ -10,10 +10,10 @@ import unicodedata
 import pytest
 from dateutil import parser as dateutil_parser
 
+from tl_toolkit.config.arguments import DataArguments
 from tl_toolkit.data import dates
 from tl_toolkit.data.sources import load_source
 from tl_toolkit.errors import UserError
-from tl_toolkit.training.arguments import DataArguments
 
 ORDINALS = {
     **{

@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
+from tl_toolkit.config.arguments import DataArguments
 from tl_toolkit.data.digits import digits_record, load_digits
 from tl_toolkit.data.sources import load_source
 from tl_toolkit.errors import UserError
-from tl_toolkit.training.arguments import DataArguments
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 PHRASE = rf"a (small|large) ({'|'.join(NAMES)})"

@@ -10,10 +10,10 @@ from datasets import Dataset, DatasetDict
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import hf_raise_for_status
 
+from tl_toolkit.config.arguments import DataArguments
 from tl_toolkit.data.hub_datasets import exact_copy, known_commit, trouble
 from tl_toolkit.data.sources import load_source
 from tl_toolkit.errors import UserError
-from tl_toolkit.training.arguments import DataArguments
 
 
 def test_streams_are_for_the_hub(tmp_path: Path) -> None:

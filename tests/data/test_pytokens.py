@@ -99,8 +99,8 @@ def small_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_loads_and_builds_once(small_library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tl_toolkit.config.arguments import DataArguments
     from tl_toolkit.data.sources import load_source
-    from tl_toolkit.training.arguments import DataArguments
 
     source = load_source(DataArguments(dataset_name="builtin:pytokens"))
     assert sum(len(split) for split in source.dataset.values()) == 30

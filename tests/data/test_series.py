@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from datasets import Dataset
 
+from tl_toolkit.config.arguments import DataArguments
 from tl_toolkit.data.series import Series, read_series
 from tl_toolkit.data.sources import load_source
 from tl_toolkit.errors import UserError
-from tl_toolkit.training.arguments import DataArguments
 
 
 def table(times: Any, **columns: Any) -> Dataset:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
+from tl_toolkit.config.arguments import DataArguments
 from tl_toolkit.data.sources import fingerprint, load_source
 from tl_toolkit.errors import UserError
-from tl_toolkit.training.arguments import DataArguments
 
 ROWS = [("a good film", "pos"), ("null", "neg"), ("NA, they said", "neg"), ('she said "no"\nand left', "pos")]
 

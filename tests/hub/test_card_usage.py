@@ -103,10 +103,10 @@ COMMON |= {"load_best_model_at_end": False, "per_device_train_batch_size": 11}
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """A model of every task, and of transformers' own some that no run has trained."""
-    from tl_toolkit.training import inference
-    from tl_toolkit.training.parsing import arguments_from
-    from tl_toolkit.training.pretrain import pretrain, pretrain_arguments_from
-    from tl_toolkit.training.run import run
+    from tl_toolkit.config.parsing import arguments_from
+    from tl_toolkit.workflows import inference_cost as inference
+    from tl_toolkit.workflows.finetune import run
+    from tl_toolkit.workflows.pretrain import pretrain, pretrain_arguments_from
 
     monkeypatch.setattr(inference, "SECONDS", 0.01)
     folders = {}

@@ -33,9 +33,9 @@ def push(hub: HubServer) -> Callable[..., None]:
 @pytest.fixture
 def lora(hub: HubServer, push: Callable[..., None], run_folder: Path, tmp_path: Path) -> Path:
     """The folder that a LoRA run leaves which started from a model on the Hub."""
+    from tl_toolkit.config.arguments import StrategyArguments
     from tl_toolkit.models import RnnForSequenceClassification
     from tl_toolkit.strategies.lora import Lora
-    from tl_toolkit.training.arguments import StrategyArguments
 
     push(run_folder, "user/base")
     folder = tmp_path / "lora"

@@ -212,6 +212,6 @@ def test_warnings_name_no_signed_address(
 
 def outcome_name(folder: Path) -> str:
     from tl_toolkit.hub.cleaning import clean_name
-    from tl_toolkit.training.record import read_record
+    from tl_toolkit.records.record import read_record
 
     return clean_name((read_record(folder) or {})["name"])

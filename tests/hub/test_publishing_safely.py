@@ -145,10 +145,10 @@ def test_code_of_a_folder_is_never_run_for_a_family_of_the_toolkit(
     run_folder: Path, tmp_path: Path, trusted: bool
 ) -> None:
     """Not even with --trust_remote_code: what is installed here knows the family."""
+    from tl_toolkit.config.arguments import ModelArguments
+    from tl_toolkit.loading.model import load_trained, make_model
+    from tl_toolkit.loading.tokenizer import load_tokenizer
     from tl_toolkit.models import RnnForSequenceClassification
-    from tl_toolkit.training.arguments import ModelArguments
-    from tl_toolkit.training.model import load_trained, make_model
-    from tl_toolkit.training.tokenizer import load_tokenizer
 
     ran = tmp_path / "ran"
     for path in run_folder.glob("*.py"):
@@ -162,8 +162,8 @@ def test_code_of_a_folder_is_never_run_for_a_family_of_the_toolkit(
 
 
 def test_code_of_others_runs_only_when_it_is_trusted(run_folder: Path, tmp_path: Path) -> None:
-    from tl_toolkit.training.arguments import ModelArguments
-    from tl_toolkit.training.model import load_config
+    from tl_toolkit.config.arguments import ModelArguments
+    from tl_toolkit.loading.model import load_config
 
     ran = tmp_path / "ran"
     config = json.loads((run_folder / "config.json").read_text())
@@ -183,8 +183,8 @@ def test_code_of_others_runs_only_when_it_is_trusted(run_folder: Path, tmp_path:
 def test_pickled_weights_are_not_loaded(run_folder: Path, hub: Any) -> None:
     import torch
 
-    from tl_toolkit.training.arguments import ModelArguments
-    from tl_toolkit.training.model import load_trained
+    from tl_toolkit.config.arguments import ModelArguments
+    from tl_toolkit.loading.model import load_trained
 
     (run_folder / "model.safetensors").unlink()
     torch.save({"rnn.embeddings.weight": torch.zeros(2)}, run_folder / "pytorch_model.bin")

@@ -36,10 +36,10 @@ def train_all(folder: Path, texts: Path) -> dict[str, Path]:
     Args:
         texts: a folder with texts of three classes.
     """
-    from tl_toolkit.training.parsing import arguments_from
-    from tl_toolkit.training.pretrain import pretrain
-    from tl_toolkit.training.pretrain_arguments import pretrain_arguments_from
-    from tl_toolkit.training.run import run
+    from tl_toolkit.config.parsing import arguments_from
+    from tl_toolkit.config.pretrain_arguments import pretrain_arguments_from
+    from tl_toolkit.workflows.finetune import run
+    from tl_toolkit.workflows.pretrain import pretrain
 
     runs: dict[str, tuple[str, dict[str, Any]]] = {
         "classifier": ("rnn", {"dataset_name": texts}),

@@ -10,13 +10,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, pipeline
 
-from tl_toolkit.models import (
-    AwdLstmConfig,
-    AwdLstmForCausalLM,
-    RnnConfig,
-    RnnForCausalLM,
-    RnnForSequenceClassification,
-)
+from tl_toolkit.models import AwdLstmConfig, AwdLstmForCausalLM, RnnConfig, RnnForCausalLM, RnnForSequenceClassification
 from tl_toolkit.models.rnn_cache import RnnCache
 
 VOCAB, PAD, EOS = 29, 0, 1

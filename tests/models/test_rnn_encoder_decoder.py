@@ -9,11 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tl_toolkit.models import (
-    RnnEncoderDecoderConfig,
-    RnnEncoderDecoderForConditionalGeneration,
-    RnnEncoderDecoderModel,
-)
+from tl_toolkit.models import RnnEncoderDecoderConfig, RnnEncoderDecoderForConditionalGeneration, RnnEncoderDecoderModel
 from tl_toolkit.models.rnn_layers import CELLS
 
 VOCAB, TARGET_VOCAB, EMBEDDING, HIDDEN = 29, 23, 7, 11

@@ -14,11 +14,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModel, AutoModelForSeq2SeqLM
 
-from tl_toolkit.models import (
-    RnnEncoderDecoderConfig,
-    RnnEncoderDecoderForConditionalGeneration,
-    RnnEncoderDecoderModel,
-)
+from tl_toolkit.models import RnnEncoderDecoderConfig, RnnEncoderDecoderForConditionalGeneration, RnnEncoderDecoderModel
 
 IDS = torch.tensor([[5, 2, 7, 0], [3, 3, 1, 6]])
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])

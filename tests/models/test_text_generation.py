@@ -16,9 +16,9 @@ from transformers import (
     set_seed,
 )
 
-from tl_toolkit.training.generate import generate
-from tl_toolkit.training.generate_arguments import GenerateArguments
-from tl_toolkit.training.pretrain import pretrain, pretrain_arguments_from
+from tl_toolkit.config.generate_arguments import GenerateArguments
+from tl_toolkit.workflows.generate import generate
+from tl_toolkit.workflows.pretrain import pretrain, pretrain_arguments_from
 
 TEXTS = [
     "the cat sat on the mat , and the dog sat on the log .",

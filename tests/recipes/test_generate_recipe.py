@@ -29,7 +29,7 @@ from tl_toolkit.models import (
 )
 from tl_toolkit.tasks.caption_processing import CaptionProcessing
 from tl_toolkit.tasks.pair_processing import PairProcessing, with_end
-from tl_toolkit.training.generate import Result, generate, parse_generate_arguments
+from tl_toolkit.workflows.generate import Result, generate, parse_generate_arguments
 
 ROOT = Path(__file__).parents[2]
 RECIPE = str(ROOT / "recipes" / "generate.py")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tl_toolkit.recipe import run_recipe
+from tl_toolkit.cli import run_recipe
 
 ROOT = Path(__file__).parents[2]
 

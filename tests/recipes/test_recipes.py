@@ -17,11 +17,11 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from tl_toolkit.cli import run_recipe
 from tl_toolkit.comparison.planning.grid import make_grid
+from tl_toolkit.config.parsing import arguments_from
 from tl_toolkit.errors import UserError
-from tl_toolkit.recipe import run_recipe
-from tl_toolkit.training.parsing import arguments_from
-from tl_toolkit.training.pretrain import pretrain_arguments_from
+from tl_toolkit.workflows.pretrain import pretrain_arguments_from
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
@@ -149,7 +149,7 @@ def test_the_first_process_speaks_however_late_it_meets_the_error(tmp_path: Path
     script.write_text(
         "import os, time\n"
         "from tl_toolkit.errors import UserError\n"
-        "from tl_toolkit.recipe import run_recipe\n"
+        "from tl_toolkit.cli import run_recipe\n"
         "def main():\n"
         f"    time.sleep(3 * (os.environ['RANK'] == '{slow_rank}'))\n"
         "    raise UserError('Nothing is right, says ' + os.environ['RANK'] + '.')\n"
@@ -167,7 +167,7 @@ def test_what_only_another_process_meets_is_said_after_a_while(
         raise UserError("This process alone has no room.")
 
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr("tl_toolkit.recipe.PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("tl_toolkit.cli.PATIENCE_SECONDS", 0.01)
     with pytest.raises(SystemExit) as left:
         run_recipe(main)
     assert left.value.code == 2 and "error: This process alone" in capsys.readouterr().err

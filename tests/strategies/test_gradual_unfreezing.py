@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 from tiny_models import build, strategy, train
 
+from tl_toolkit.config.arguments import RunArguments
 from tl_toolkit.errors import UserError
 from tl_toolkit.strategies.gradual_unfreezing import Unfreezing
 from tl_toolkit.strategies.layer_groups import layer_groups
-from tl_toolkit.training.arguments import RunArguments
 
 # Beginnings of the names that start to move in each epoch, written down by hand.
 BEGIN_TO_MOVE = {

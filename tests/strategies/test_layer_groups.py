@@ -54,8 +54,8 @@ def test_a_family_that_forgets_a_parameter_is_refused() -> None:
 
 
 def test_a_learning_rate_for_the_head() -> None:
+    from tl_toolkit.config.arguments import ModelArguments, StrategyArguments
     from tl_toolkit.strategies import make_strategy
-    from tl_toolkit.training.arguments import ModelArguments, StrategyArguments
 
     model = build("bert")
     checkpoint = ModelArguments(model_name_or_path="x")

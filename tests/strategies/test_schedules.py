@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 from tiny_models import build, rows, strategy
 
+from tl_toolkit.config.arguments import RunArguments
 from tl_toolkit.errors import UserError
 from tl_toolkit.strategies.schedules import slanted_triangular, slanted_triangular_factor
-from tl_toolkit.training.arguments import RunArguments
 from tl_toolkit.training.trainer import BaseTrainer
 
 

@@ -16,9 +16,9 @@ from transformers import (
     TrainerCallback,
 )
 
+from tl_toolkit.config.arguments import ModelArguments, RunArguments, StrategyArguments
 from tl_toolkit.models import AwdLstmConfig, RnnConfig, SelfAttentionConfig
 from tl_toolkit.strategies import Strategy, make_strategy
-from tl_toolkit.training.arguments import ModelArguments, RunArguments, StrategyArguments
 from tl_toolkit.training.trainer import BaseTrainer
 
 VOCABULARY = 31

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
+from tl_toolkit.config.arguments import DataArguments
 from tl_toolkit.tasks import Task, make_task
-from tl_toolkit.training.arguments import DataArguments
 
 NAMES = ["neg", "pos"]
 

@@ -16,10 +16,10 @@ from PIL import Image as Pillow
 from transformers import AutoImageProcessor, AutoTokenizer
 from transformers.utils import ModelOutput
 
+from tl_toolkit.config.arguments import DataArguments, ModelArguments
 from tl_toolkit.errors import UserError
 from tl_toolkit.tasks import make_task
 from tl_toolkit.tasks.caption_processing import in_channels
-from tl_toolkit.training.arguments import DataArguments, ModelArguments
 
 WORDS = ["one", "two", "three", "four", "five"]
 MODEL = "encoder_channels=[5,7],encoder_stride=4,embedding_size=11,hidden_size=13"
@@ -194,8 +194,8 @@ def test_a_picture_that_is_not_there_is_named(tmp_path):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     """Two epochs on a handful of the built-in pictures."""
-    from tl_toolkit.training.parsing import arguments_from
-    from tl_toolkit.training.run import run
+    from tl_toolkit.config.parsing import arguments_from
+    from tl_toolkit.workflows.finetune import run
 
     path = tmp_path_factory.mktemp("captioner") / "out"
     settings = {
@@ -223,7 +223,7 @@ def test_a_run_leaves_what_loads(trained):
 
 
 def test_predictions_of_the_saved_model_are_the_same(trained, tmp_path):
-    from tl_toolkit.training.predict import parse_predict_arguments, predict
+    from tl_toolkit.workflows.predict import parse_predict_arguments, predict
 
     path, record = trained
     flags = ["--model_name_or_path", str(path), "--dataset_name", "builtin:digits", "--output_dir", str(tmp_path / "p")]
@@ -240,9 +240,9 @@ def test_a_captioner_of_transformers(tmp_path):
     from transformers import BertConfig, VisionEncoderDecoderConfig, VisionEncoderDecoderModel, ViTConfig
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
+    from tl_toolkit.config.parsing import arguments_from
     from tl_toolkit.data.tokenizers import build_tokenizer
-    from tl_toolkit.training.parsing import arguments_from
-    from tl_toolkit.training.run import run
+    from tl_toolkit.workflows.finetune import run
 
     tokenizer = build_tokenizer("word", ["train one two three four five"] * 2)  # which does not end its texts itself
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 7}

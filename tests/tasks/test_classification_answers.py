@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
 
+from tl_toolkit.config.arguments import DataArguments
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
 from tl_toolkit.tasks import Regression, TextClassification, task_for_model
-from tl_toolkit.training.arguments import DataArguments
 
 NAMES = ["neg", "pos"]
 

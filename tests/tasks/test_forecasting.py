@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import torch
 
+from tl_toolkit.config.arguments import DataArguments, ModelArguments
 from tl_toolkit.errors import UserError
 from tl_toolkit.metrics import forecasts
 from tl_toolkit.models import RnnForTimeSeriesPrediction
 from tl_toolkit.tasks.forecasting import Forecasting
 from tl_toolkit.tasks.windows import SeriesProcessing, WindowCollator, cut_by_time, window_starts
-from tl_toolkit.training.arguments import DataArguments, ModelArguments
 
 STEPS, CONTEXT, HORIZON = 211, 14, 5
 LENGTHS = {"context_length": CONTEXT, "prediction_length": HORIZON}
@@ -216,7 +216,7 @@ RNN = {"model_type": "rnn", "config_overrides": "cell_type=gru,hidden_size=13,su
 
 
 def test_a_run_and_a_forecast_beyond_the_end(finetune: Callable[..., dict], tmp_path: Path) -> None:
-    from tl_toolkit.training.predict import parse_predict_arguments, predict
+    from tl_toolkit.workflows.predict import parse_predict_arguments, predict
 
     path = write(tmp_path / "series", frame())
     settings = {"task": "forecasting", "dataset_name": str(path), "num_train_epochs": 15, "learning_rate": 1e-2}
@@ -252,7 +252,7 @@ def test_a_run_and_a_forecast_beyond_the_end(finetune: Callable[..., dict], tmp_
 def test_a_report_has_no_table_of_wrong_series(tmp_path: Path) -> None:
     from types import SimpleNamespace
 
-    from tl_toolkit.comparison.evidence.predictions import PredictionReader
+    from tl_toolkit.evaluation.predictions import PredictionReader
 
     pd.DataFrame({"row": [3], "label": [[1.0, 2.0]], "prediction": [[1.0, 3.0]]}).to_parquet(tmp_path / "test.parquet")
     sections = {"predictions": {"test": "test.parquet"}, "task": {"problem_type": "forecasting"}}

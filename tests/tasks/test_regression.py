@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tl_toolkit.config.arguments import DataArguments
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
 from tl_toolkit.tasks import Regression, make_task
-from tl_toolkit.training.arguments import DataArguments
 
 
 def task_of(path, **arguments):

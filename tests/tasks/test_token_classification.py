@@ -13,14 +13,14 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers.modeling_outputs import TokenClassifierOutput
 
+from tl_toolkit.config.arguments import DataArguments
+from tl_toolkit.config.parsing import arguments_from
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.data.words import encode_words
 from tl_toolkit.errors import UserError
 from tl_toolkit.tasks import TokenClassification, make_task
-from tl_toolkit.training.arguments import DataArguments
-from tl_toolkit.training.parsing import arguments_from
-from tl_toolkit.training.predict import parse_predict_arguments, predict
-from tl_toolkit.training.run import run
+from tl_toolkit.workflows.finetune import run
+from tl_toolkit.workflows.predict import parse_predict_arguments, predict
 
 PLACES, PEOPLE = ["Bern", "Rome", "Oslo", "New York"], ["Ada", "Bob", "Eve"]
 

@@ -8,11 +8,11 @@ from datasets import Dataset, DatasetDict, Features, Translation
 from torch.nn import functional
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
+from tl_toolkit.config.arguments import DataArguments, ModelArguments
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
 from tl_toolkit.tasks import make_task
 from tl_toolkit.tasks.pair_processing import PairProcessing, load_pair_processing, with_end
-from tl_toolkit.training.arguments import DataArguments, ModelArguments
 
 PAIRS = [("ein Hund", "a dog"), ("zwei Hunde", "two dogs"), ("ein Mann schläft", "a man sleeps")]
 HINDI = [("पहला जनवरी", "1 January"), ("कितने बजे हैं?", "What time is it?")]

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tl_toolkit.config.arguments import RunArguments
 from tl_toolkit.errors import UserError
-from tl_toolkit.training.arguments import RunArguments
 from tl_toolkit.training.lr_finder import find_learning_rate
 from tl_toolkit.training.trainer import BaseTrainer
 

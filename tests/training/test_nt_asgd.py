@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForSequenceClassification, TrainerCallback
 
+from tl_toolkit.config.arguments import RunArguments
+from tl_toolkit.config.parsing import arguments_from
 from tl_toolkit.errors import UserError
-from tl_toolkit.training.arguments import RunArguments
+from tl_toolkit.records.record import changed_arguments
 from tl_toolkit.training.nt_asgd import NtAsgd, NtAsgdTrigger, averaged
-from tl_toolkit.training.parsing import arguments_from
-from tl_toolkit.training.record import changed_arguments
 from tl_toolkit.training.trainer import BaseTrainer
 
 TARGET = torch.tensor([[2.0, -3.0, 5.0], [-7.0, 11.0, 13.0]])

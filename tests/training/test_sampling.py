@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from datasets import Dataset
 
+from tl_toolkit.config.arguments import DataArguments
 from tl_toolkit.tasks import make_task
 from tl_toolkit.tasks.losses import summed_loss
-from tl_toolkit.training.arguments import DataArguments
 from tl_toolkit.training.sampling import EpochSampler, with_blank_row
 
 LENGTHS = [3, 11, 5, 2, 7, 13, 17, 3, 5, 11, 2, 19, 7]

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ..config.arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments
+from ..config.parsing import make_parser, read_yaml
+from ..config.pretrain_arguments import LanguageModelArguments
 from ..errors import UserError, nearest
-from ..training.arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments
-from ..training.parsing import make_parser, read_yaml
-from ..training.pretrain_arguments import LanguageModelArguments
 from .planning.grid import Grid, make_grid
 
 

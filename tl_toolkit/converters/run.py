@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..config.parsing import into_dataclasses, make_parser, settings_and_flags
 from ..data.fastai_tokenizer import BOS, PAD, UNK, fastai_tokenizer, fastai_vocabulary
 from ..errors import UserError
-from ..training.output_dir import check_free, staged, without_empty_folder
-from ..training.parsing import into_dataclasses, make_parser, settings_and_flags
+from ..records.output_dir import check_free, staged, without_empty_folder
 from .fastai import convert_fastai, read_fastai, to_fastai
 from .flair import convert_flair, read_flair
 from .safe_pickle import write_plain_pickle

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from tl_toolkit.data.streams import IGNORED, TokenStream
-from tl_toolkit.errors import UserError
+from ..errors import UserError
+from .streams import IGNORED, TokenStream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

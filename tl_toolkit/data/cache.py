@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tl_toolkit.errors import UserError
+from ..errors import UserError
 
 
 def cache_folder() -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tl_toolkit.errors import UserError, listing, nearest
+from ..errors import UserError, listing, nearest
 
 # In order of preference, compared in lower case.
 TEXT_NAMES = (

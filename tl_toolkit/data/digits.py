@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tl_toolkit.errors import UserError
+from ..errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

@@ -13,7 +13,7 @@ from html.entities import entitydefs
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from tl_toolkit.errors import UserError
+from ..errors import UserError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

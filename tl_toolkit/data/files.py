@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tl_toolkit.errors import UserError, listing, nearest
+from ..errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tl_toolkit.errors import UserError, listing, nearest
+from ..errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tl_toolkit.data import docstrings
-from tl_toolkit.data.cache import built_folder, read_table
-from tl_toolkit.errors import UserError, listing, nearest
+from ..errors import UserError, listing, nearest
+from . import docstrings
+from .cache import built_folder, read_table
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -20,9 +20,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tl_toolkit.data.cache import built_folder, read_table
-from tl_toolkit.data.docstrings import python_files
-from tl_toolkit.errors import UserError
+from ..errors import UserError
+from .cache import built_folder, read_table
+from .docstrings import python_files
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

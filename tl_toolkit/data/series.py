@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tl_toolkit.errors import UserError, listing, nearest
+from ..errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
     import pandas as pd

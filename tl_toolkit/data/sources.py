@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tl_toolkit.data.files import SUFFIXES, columns_of_codes, file_suffix, nearest_sibling, read_table
-from tl_toolkit.data.hub_datasets import exact_copy, first_rows, rows_commit, trouble, why_missing
-from tl_toolkit.errors import UserError, listing, nearest
+from ..errors import UserError, listing, nearest
+from .files import SUFFIXES, columns_of_codes, file_suffix, nearest_sibling, read_table
+from .hub_datasets import exact_copy, first_rows, rows_commit, trouble, why_missing
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from tl_toolkit.training.arguments import DataArguments
+    from ..config.arguments import DataArguments
 
 BUILT_IN = ("dates", "digits", "pydocs", "pytokens", "stocks")
 """Each is a module of this package, with `load_<name>(config)` and `<name>_record()`, which gives the versions behind

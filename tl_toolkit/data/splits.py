@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tl_toolkit.errors import UserError, listing, nearest
+from ..errors import UserError, listing, nearest
 
 SYNONYMS = {
     "train": ("train", "training"),

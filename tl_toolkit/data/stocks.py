@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tl_toolkit.errors import UserError
+from ..errors import UserError
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from tl_toolkit.errors import UserError
+from ..errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

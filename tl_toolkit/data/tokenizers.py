@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from tl_toolkit.data.fastai_tokenizer import learn_fastai_tokenizer
-from tl_toolkit.errors import UserError, listing, nearest
+from ..errors import UserError, listing, nearest
+from .fastai_tokenizer import learn_fastai_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from tl_toolkit.data.files import nearest_sibling
-from tl_toolkit.errors import UserError
+from ..errors import UserError
+from .files import nearest_sibling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError
-from .pieces import merge_weights, pieces_of_ids, pieces_of_text, words_of
+from .token_spans import merge_weights, pieces_of_ids, pieces_of_text, words_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..training.checkpoints import is_whole_safetensors
-from ..training.record import read_record
+from ..records.checkpoints import is_whole_safetensors
+from ..records.record import read_record
 from .contents import CONFIG, Contents, as_json, check_model_folder, finished, matching, model_file, processing
 from .destination import HubFile
 

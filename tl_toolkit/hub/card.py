@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from ..training.record import read_record
+from ..records.record import read_record
 from .card_arguments import CardArguments
 from .card_comparison import find_comparison
 from .card_limits import dataset_link, intended_use, limits

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from ..training.record import read_record
+from ..records.record import read_record
 from .card_arguments import HUB_ID
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-    from ..comparison.records import Result
+    from ..evaluation.results import Result
 
 Record = Mapping[str, Any]
 
@@ -81,10 +81,10 @@ def _download(repo_id: str, api: HfApi | None) -> Path | None:
 
 
 def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardComparison | None:
-    from ..comparison import formatting as show
-    from ..comparison.records import panels, read_results
     from ..comparison.report.panel import goal_of
-    from ..comparison.statistics.cells import make_cells
+    from ..evaluation import formatting as show
+    from ..evaluation.results import panels, read_results
+    from ..evaluation.statistics.cells import make_cells
 
     runs = _panel_of(own, folder, panels(read_results(path)))
     cells = make_cells(runs)

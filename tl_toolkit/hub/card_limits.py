@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..comparison import formatting as show
-from ..comparison.statistics.intervals import Spread
+from ..evaluation import formatting as show
+from ..evaluation.statistics.intervals import Spread
 from .card_metadata import dataset_name
 from .card_sections import Evaluation, label_unit
 from .card_tasks import CardTask

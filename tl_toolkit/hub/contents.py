@@ -12,9 +12,9 @@ from typing import Any
 
 from ..data.files import nearest_sibling
 from ..errors import UserError
+from ..records.checkpoints import checkpoints
+from ..records.record import RESULT_NAME, read_record
 from ..tasks.pair_processing import TARGET_FOLDER
-from ..training.checkpoints import checkpoints
-from ..training.record import RESULT_NAME, read_record
 from .cleaning import clean_record, clean_settings
 from .destination import HubFile
 
@@ -159,7 +159,7 @@ def check_weights(folder: Path) -> None:
     Raises:
         UserError: they are not.
     """
-    from ..training.checkpoints import is_whole_safetensors
+    from ..records.checkpoints import is_whole_safetensors
 
     found = list(matching(folder, WEIGHTS[:2]))
     if not found:

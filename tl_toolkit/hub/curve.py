@@ -50,7 +50,7 @@ def draw_learning_curve(curve: Curve, path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    from ..comparison.formatting import metric_axis
+    from ..evaluation.formatting import metric_axis
     from ..figures.palette import LINE, MUTED, SERIES
     from ..figures.style import picture_style, save_picture
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..comparison.formatting import markdown_text
+from ..evaluation.formatting import markdown_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..training.record import read_record
+from ..records.record import read_record
 from .card_arguments import HUB_ID, CardArguments
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def _own_record(name: str) -> Record | None:
 
 def _base(name: str | None, revision: str | None, api: HfApi | None) -> tuple[str | None, Record]:
     """The Hub id of a checkpoint and the metadata of its card, as far as they are known."""
-    from ..data.builtin_models import BUILTIN_MODELS, builtin_model_path
     from ..errors import UserError
+    from ..loading.builtin_models import BUILTIN_MODELS, builtin_model_path
 
     if name is None:
         return None, {}

@@ -116,9 +116,9 @@ def public_report(folder: Path, *, texts: bool = False, published: set[str] | No
     Raises:
         UserError: there is no comparison in the folder, or none of its runs is recorded.
     """
-    from ..comparison.records import read_results
     from ..comparison.report.merging import notes_of, title_of
     from ..comparison.report.writing import write_report
+    from ..evaluation.results import read_results
 
     check_report_folder(folder)
     results = read_results(folder / RESULTS)

@@ -9,9 +9,9 @@ import datasets
 import evaluate
 import numpy as np
 
-from tl_toolkit.metrics import scores
-from tl_toolkit.metrics.entities import entity_scores
-from tl_toolkit.metrics.generation import text_scores
+from . import scores
+from .entities import entity_scores
+from .generation import text_scores
 
 _CITATION = "Metrics of the transfer learning toolkit, computed by its own NumPy functions."
 

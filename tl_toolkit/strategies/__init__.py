@@ -14,7 +14,7 @@ from .lora import Lora
 from .scratch import Scratch
 
 if TYPE_CHECKING:
-    from ..training.arguments import ModelArguments, StrategyArguments
+    from ..config.arguments import ModelArguments, StrategyArguments
 
 STRATEGIES: dict[str, type[Strategy]] = {
     kind.name: kind for kind in (Scratch, Full, Discriminative, GradualUnfreezing, Frozen, Lora)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-    from ..training.arguments import StrategyArguments
+    from ..config.arguments import StrategyArguments
 
 
 class Discriminative(Strategy):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tl_toolkit.errors import UserError, listing, nearest
-from tl_toolkit.tasks.base import Task
-from tl_toolkit.tasks.captioning import Captioning
-from tl_toolkit.tasks.forecasting import Forecasting
-from tl_toolkit.tasks.regression import Regression
-from tl_toolkit.tasks.text_classification import TextClassification
-from tl_toolkit.tasks.token_classification import TokenClassification
-from tl_toolkit.tasks.translation import Translation
+from ..errors import UserError, listing, nearest
+from .base import Task
+from .captioning import Captioning
+from .forecasting import Forecasting
+from .regression import Regression
+from .text_classification import TextClassification
+from .token_classification import TokenClassification
+from .translation import Translation
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-    from tl_toolkit.training.arguments import DataArguments
+    from ..config.arguments import DataArguments
 
 TASKS: dict[str, type[Task]] = {
     task.name: task

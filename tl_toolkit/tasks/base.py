@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tl_toolkit.data.splits import SYNONYMS, find_split
-from tl_toolkit.errors import UserError, listing
+from ..data.splits import SYNONYMS, find_split
+from ..errors import UserError, listing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
     from transformers.utils import ModelOutput
 
-    from tl_toolkit.data.sources import Source
-    from tl_toolkit.training.arguments import DataArguments, ModelArguments
+    from ..config.arguments import DataArguments, ModelArguments
+    from ..data.sources import Source
 
 # What evaluation gathers: one array, or several, with a line for each row.
 Answers = Any
@@ -228,7 +228,7 @@ class Task(ABC):
         """A line for each row of `split`, as `prepare` or `prepare_for_prediction` returned it; `row` comes first."""
 
     def draw(self, answers: Answers, split: Dataset, folder: Path) -> None:  # noqa: B027  most tasks have none
-        """Leave pictures of the answers in a folder, named in `PICTURES` of `training/output_dir.py`."""
+        """Leave pictures of the answers in a folder, named in `PICTURES` of `records/output_dir.py`."""
 
     def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
         """More to say in the result record: how answers were judged, and a few of those for the test split."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tl_toolkit.data.columns import describe, is_list, is_string
-from tl_toolkit.errors import UserError, nearest
+from ..data.columns import describe, is_list, is_string
+from ..errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from tl_toolkit.training.arguments import DataArguments
+    from ..config.arguments import DataArguments
 
 # In order of preference, compared in lower case.
 IMAGE_NAMES = ("image", "img", "picture", "photo", "jpg", "png")

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tl_toolkit.data.encoding import longest_input
-from tl_toolkit.errors import UserError
-from tl_toolkit.tasks.pair_processing import with_end
+from ..data.encoding import longest_input
+from ..errors import UserError
+from .pair_processing import with_end
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
     from transformers import BaseImageProcessor, PreTrainedTokenizerBase
 
-    from tl_toolkit.training.arguments import ModelArguments
+    from ..config.arguments import ModelArguments
 
 _KIND = "bpe"
 _LARGEST = 64  # pixels of the longer side, where nobody says how large pictures are to be
@@ -94,7 +94,7 @@ def make_caption_processing(
     Raises:
         UserError: a tokenizer or an image processor that cannot be had.
     """
-    from tl_toolkit.training.tokenizer import make_tokenizer
+    from ..loading.tokenizer import make_tokenizer
 
     if not arguments.model_type:
         return load_caption_processing(arguments)
@@ -106,9 +106,9 @@ def make_caption_processing(
 def _new_image_processor(arguments: ModelArguments, example: Image) -> BaseImageProcessor:
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-    from tl_toolkit.training.config_overrides import parse_overrides
-    from tl_toolkit.training.loading import loading
-    from tl_toolkit.training.model import load_config
+    from ..config.overrides import parse_overrides
+    from ..loading.model import load_config
+    from ..loading.refusals import loading
 
     config_class = type(load_config(arguments))
     overrides = parse_overrides(arguments.config_overrides, config_class)
@@ -154,9 +154,9 @@ def load_caption_processing(arguments: ModelArguments) -> CaptionProcessing:
     """
     from transformers import AutoImageProcessor
 
-    from tl_toolkit.training.loading import loading
-    from tl_toolkit.training.location import location_of
-    from tl_toolkit.training.tokenizer import load_tokenizer
+    from ..loading.names import location_of
+    from ..loading.refusals import loading
+    from ..loading.tokenizer import load_tokenizer
 
     name = arguments.model_name_or_path
     image_processor = loading(

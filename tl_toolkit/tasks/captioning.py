@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tl_toolkit.data.columns import check_texts
-from tl_toolkit.data.sources import Source, load_source
-from tl_toolkit.errors import UserError
-from tl_toolkit.metrics.generation import check_installed
-from tl_toolkit.tasks.base import Answers, check_rows
-from tl_toolkit.tasks.caption_columns import CaptionColumns, find_caption_columns
-from tl_toolkit.tasks.caption_processing import CaptionProcessing, load_caption_processing, make_caption_processing
-from tl_toolkit.tasks.generation import GenerationTask, generated_ids
-from tl_toolkit.tasks.parts import assign_parts, count, named_splits, origins, within_budgets
+from ..data.columns import check_texts
+from ..data.sources import Source, load_source
+from ..errors import UserError
+from ..metrics.generation import check_installed
+from .base import Answers, check_rows
+from .caption_columns import CaptionColumns, find_caption_columns
+from .caption_processing import CaptionProcessing, load_caption_processing, make_caption_processing
+from .generation import GenerationTask, generated_ids
+from .split_roles import assign_parts, count, named_splits, origins, within_budgets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from tl_toolkit.training.arguments import ModelArguments
+    from ..config.arguments import ModelArguments
 
 
 class Captioning(GenerationTask):

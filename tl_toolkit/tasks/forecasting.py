@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tl_toolkit.data.series import Series, read_series
-from tl_toolkit.data.sources import load_source
-from tl_toolkit.errors import UserError
-from tl_toolkit.metrics import forecasts
-from tl_toolkit.tasks.base import Answers, Task, check_rows
-from tl_toolkit.tasks.parts import ROLES, named_splits
-from tl_toolkit.tasks.windows import SeriesProcessing, WindowCollator, cut_by_time, window_starts, within_budget
+from ..data.series import Series, read_series
+from ..data.sources import load_source
+from ..errors import UserError
+from ..metrics import forecasts
+from .base import Answers, Task, check_rows
+from .split_roles import ROLES, named_splits
+from .windows import SeriesProcessing, WindowCollator, cut_by_time, window_starts, within_budget
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
     from transformers.utils import ModelOutput
 
-    from tl_toolkit.training.arguments import ModelArguments
+    from ..config.arguments import ModelArguments
 
 _DEFAULT_CONTEXT_SEASONS = 4
 _DEFAULT_LENGTH = 24
@@ -296,7 +296,7 @@ class Forecasting(Task):
 
     def draw(self, answers: Answers, split: Dataset, folder: Path) -> None:
         """Leave a picture of one forecast with what came before and what came instead, `forecast.png`."""
-        from tl_toolkit.figures.forecast import draw_forecast
+        from ..figures.forecast import draw_forecast
 
         place = len(split) // 2
         start = int(split["row"][place])

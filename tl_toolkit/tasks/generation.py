@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tl_toolkit.tasks.base import Answers, Task
+from .base import Answers, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,20 +34,20 @@ class GenerationTask(Task):
 
     def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
         """Cross-entropy of the target tokens, as a mean over a whole batch."""
-        from tl_toolkit.tasks.losses import token_mean_loss
+        from .losses import token_mean_loss
 
         return token_mean_loss(label_smoothing)
 
     def answers(self, outputs: ModelOutput, labels: Tensor | None) -> Tensor:
         """The summed loss of each row (rows,), under teacher forcing."""
-        from tl_toolkit.tasks.losses import row_losses
+        from .losses import row_losses
 
         assert labels is not None  # without targets nothing but generated ids is gathered
         return row_losses(outputs["logits"], labels)
 
     def metrics(self, answers: Answers, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
         """The loss per target token, and the scores of what was written, see `metrics.generation.text_scores`."""
-        from tl_toolkit.metrics.generation import text_scores
+        from ..metrics.generation import text_scores
 
         assert rows is not None
         losses, generated = answers
@@ -56,7 +56,7 @@ class GenerationTask(Task):
 
     def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
         """The signatures of the scores, and the first rows with what was written for them."""
-        from tl_toolkit.metrics.generation import signatures
+        from ..metrics.generation import signatures
 
         frame = self.predictions(answers, split)
         return {

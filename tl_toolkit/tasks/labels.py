@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tl_toolkit.errors import UserError, listing, nearest
+from ..errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -42,7 +42,7 @@ def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
     Raises:
         UserError: an id outside the declared classes, a number that is no whole one, a missing label between others.
     """
-    from tl_toolkit.data.columns import is_list
+    from ..data.columns import is_list
 
     feature = split.features[column]
     array = arrow_column(split, column)

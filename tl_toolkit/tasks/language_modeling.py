@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tl_toolkit.data.columns import check_texts, find_columns
-from tl_toolkit.data.sources import Source, load_source
-from tl_toolkit.data.splits import find_split, hold_out
-from tl_toolkit.errors import UserError, listing
+from ..data.columns import check_texts, find_columns
+from ..data.sources import Source, load_source
+from ..data.splits import find_split, hold_out
+from ..errors import UserError, listing
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from tl_toolkit.training.arguments import DataArguments
+    from ..config.arguments import DataArguments
 
 CAUSAL, MASKED = "causal-lm", "masked-lm"
 NAMES = {CAUSAL: "causal-language-modeling", MASKED: "masked-language-modeling"}

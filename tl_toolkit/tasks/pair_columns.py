@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tl_toolkit.data.columns import describe, is_string
-from tl_toolkit.errors import UserError, listing, nearest
+from ..data.columns import describe, is_string
+from ..errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from tl_toolkit.training.arguments import DataArguments
+    from ..config.arguments import DataArguments
 
 # What sources and targets are called, in order of preference, compared in lower case.
 PAIRS = (

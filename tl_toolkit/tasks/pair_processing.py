@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tl_toolkit.data.encoding import longest_input
-from tl_toolkit.errors import UserError
+from ..data.encoding import longest_input
+from ..errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from tl_toolkit.training.arguments import ModelArguments
+    from ..config.arguments import ModelArguments
 
 TARGET_FOLDER = "target_tokenizer"
 _KIND = "bpe"
@@ -84,9 +84,9 @@ def make_pair_processing(
         UserError: as `make_tokenizer`; a kind without an end-of-text token, or for a new model a tokenizer that does
             not end texts; separate vocabularies for an architecture with one.
     """
-    from tl_toolkit.data.tokenizers import KINDS
-    from tl_toolkit.training.model import load_config
-    from tl_toolkit.training.tokenizer import make_tokenizer
+    from ..data.tokenizers import KINDS
+    from ..loading.model import load_config
+    from ..loading.tokenizer import make_tokenizer
 
     kind = arguments.tokenizer_name or (_KIND if arguments.model_type else None)
     if kind not in KINDS:
@@ -129,8 +129,8 @@ def load_pair_processing(arguments: ModelArguments) -> PairProcessing:
     """The tokenizers of a checkpoint, or the one that is named: the target's own where the folder has one."""
     from transformers import AutoTokenizer
 
-    from tl_toolkit.training.location import location_of
-    from tl_toolkit.training.tokenizer import load_tokenizer
+    from ..loading.names import location_of
+    from ..loading.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(arguments)
     location = location_of(arguments.tokenizer_name or arguments.model_name_or_path)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tl_toolkit.data.columns import Columns, find_columns
-from tl_toolkit.errors import UserError
-from tl_toolkit.metrics import scores
-from tl_toolkit.tasks.labels import read_numbers
-from tl_toolkit.tasks.text import TextTask, logger
+from ..data.columns import Columns, find_columns
+from ..errors import UserError
+from ..metrics import scores
+from .labels import read_numbers
+from .text import TextTask, logger
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tl_toolkit.data.columns import Columns, check_texts, is_label_name
-from tl_toolkit.data.encoding import encode_texts
-from tl_toolkit.data.sources import load_source
-from tl_toolkit.errors import UserError
-from tl_toolkit.metrics.constant import constant_answer
-from tl_toolkit.tasks.base import Task, check_rows
-from tl_toolkit.tasks.parts import assign_parts, count, named_splits, origins, within_budgets
+from ..data.columns import Columns, check_texts, is_label_name
+from ..data.encoding import encode_texts
+from ..data.sources import load_source
+from ..errors import UserError
+from ..metrics.constant import constant_answer
+from .base import Task, check_rows
+from .split_roles import assign_parts, count, named_splits, origins, within_budgets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
     from transformers.utils import ModelOutput
 
-    from tl_toolkit.training.arguments import ModelArguments
+    from ..config.arguments import ModelArguments
 
 logger = logging.getLogger(__name__)
 
@@ -185,13 +185,13 @@ class TextTask(Task):
 
     def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> PreTrainedTokenizerBase:
         """The tokenizer."""
-        from tl_toolkit.training.tokenizer import make_tokenizer
+        from ..loading.tokenizer import make_tokenizer
 
         return make_tokenizer(arguments, lambda: _texts(splits["train"]), self.arguments.max_length)
 
     def load_processing(self, arguments: ModelArguments) -> PreTrainedTokenizerBase:
         """The tokenizer."""
-        from tl_toolkit.training.tokenizer import load_tokenizer
+        from ..loading.tokenizer import load_tokenizer
 
         return load_tokenizer(arguments)
 
@@ -228,7 +228,7 @@ class TextTask(Task):
 
     def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
         """That of the problem type, as a mean over a whole batch."""
-        from tl_toolkit.tasks.losses import batch_mean_loss
+        from .losses import batch_mean_loss
 
         return batch_mean_loss(self.problem_type, label_smoothing)
 
@@ -238,7 +238,7 @@ class TextTask(Task):
 
     def metrics(self, answers: np.ndarray, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
         """The loss, and what the kind of problem is judged by, from logits `[rows, num_labels]`."""
-        from tl_toolkit.tasks.losses import mean_loss
+        from .losses import mean_loss
 
         return {"loss": mean_loss(answers, labels, self.problem_type), **self._scores(answers, labels)}
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tl_toolkit.data.encoding import longest_input
-from tl_toolkit.data.sources import load_source
-from tl_toolkit.data.words import as_read, encode_words, reading_words
-from tl_toolkit.errors import UserError
-from tl_toolkit.metrics.constant import constant_answer
-from tl_toolkit.metrics.entities import entity_scores, tag_scheme
-from tl_toolkit.tasks.base import Answers, Task, check_rows
-from tl_toolkit.tasks.labels import NamedLabels, class_names
-from tl_toolkit.tasks.parts import assign_parts, count, named_splits, origins, within_budgets
-from tl_toolkit.tasks.word_collator import IGNORED, WordCollator
-from tl_toolkit.tasks.word_columns import WordColumns, find_word_columns, read_word_tags, read_words, tag_ids
+from ..data.encoding import longest_input
+from ..data.sources import load_source
+from ..data.words import as_read, encode_words, reading_words
+from ..errors import UserError
+from ..metrics.constant import constant_answer
+from ..metrics.entities import entity_scores, tag_scheme
+from .base import Answers, Task, check_rows
+from .labels import NamedLabels, class_names
+from .split_roles import assign_parts, count, named_splits, origins, within_budgets
+from .word_collator import IGNORED, WordCollator
+from .word_columns import WordColumns, find_word_columns, read_word_tags, read_words, tag_ids
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
     from transformers.utils import ModelOutput
 
-    from tl_toolkit.training.arguments import ModelArguments
+    from ..config.arguments import ModelArguments
 
 logger = logging.getLogger(__name__)
 
@@ -146,9 +146,9 @@ class TokenClassification(Task):
 
     def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> PreTrainedTokenizerBase:
         """The tokenizer: for a model from scratch one of the given words (`whitespace`), unless another is named."""
-        from tl_toolkit.training.config_overrides import parse_overrides
-        from tl_toolkit.training.model import load_config
-        from tl_toolkit.training.tokenizer import make_tokenizer
+        from ..config.overrides import parse_overrides
+        from ..loading.model import load_config
+        from ..loading.tokenizer import make_tokenizer
 
         config = load_config(arguments)
         self._see_config(config, parse_overrides(arguments.config_overrides, type(config)))
@@ -161,7 +161,7 @@ class TokenClassification(Task):
 
     def load_processing(self, arguments: ModelArguments) -> PreTrainedTokenizerBase:
         """The tokenizer."""
-        from tl_toolkit.training.tokenizer import load_tokenizer
+        from ..loading.tokenizer import load_tokenizer
 
         return reading_words(load_tokenizer(arguments))
 
@@ -235,7 +235,7 @@ class TokenClassification(Task):
         Raises:
             UserError: labels are to be smoothed, which a CRF cannot.
         """
-        from tl_toolkit.tasks.losses import token_mean_loss
+        from .losses import token_mean_loss
 
         if self._has_crf and label_smoothing:
             raise UserError(
@@ -250,7 +250,7 @@ class TokenClassification(Task):
 
         Of a model that says so itself (`predicted_tags`, `log_likelihood`), of others from the logits.
         """
-        from tl_toolkit.tasks.losses import row_losses
+        from .losses import row_losses
 
         logits = outputs["logits"]
         tags = outputs["predicted_tags"] if "predicted_tags" in outputs else logits.argmax(dim=-1)

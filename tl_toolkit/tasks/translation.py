@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tl_toolkit.data.columns import check_texts
-from tl_toolkit.data.encoding import encode_texts
-from tl_toolkit.data.sources import load_source
-from tl_toolkit.metrics.generation import check_installed
-from tl_toolkit.tasks.base import Answers, check_rows
-from tl_toolkit.tasks.generation import GenerationTask, generated_ids
-from tl_toolkit.tasks.pair_columns import PairColumns, find_pair
-from tl_toolkit.tasks.pair_processing import PairProcessing, load_pair_processing, make_pair_processing
-from tl_toolkit.tasks.parts import assign_parts, count, named_splits, origins, within_budgets
+from ..data.columns import check_texts
+from ..data.encoding import encode_texts
+from ..data.sources import load_source
+from ..metrics.generation import check_installed
+from .base import Answers, check_rows
+from .generation import GenerationTask, generated_ids
+from .pair_columns import PairColumns, find_pair
+from .pair_processing import PairProcessing, load_pair_processing, make_pair_processing
+from .split_roles import assign_parts, count, named_splits, origins, within_budgets
 
 if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset, DatasetDict
     from transformers import PreTrainedTokenizerBase
 
-    from tl_toolkit.training.arguments import ModelArguments
+    from ..config.arguments import ModelArguments
 
 
 class Translation(GenerationTask):

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tl_toolkit.errors import UserError
-from tl_toolkit.metrics.forecasts import seasonal_error
-from tl_toolkit.tasks.parts import ROLES
+from ..errors import UserError
+from ..metrics.forecasts import seasonal_error
+from .split_roles import ROLES
 
 if TYPE_CHECKING:
-    from tl_toolkit.data.series import Series
-    from tl_toolkit.training.arguments import DataArguments
+    from ..config.arguments import DataArguments
+    from ..data.series import Series
 
 _TEST_FRACTION = 0.2
 
@@ -128,7 +128,7 @@ class SeriesProcessing:
 
     def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
         """Write `series_config.json` into `folder`."""
-        from tl_toolkit.training.record import write_json
+        from ..records.record import write_json
 
         write_json(Path(folder) / self.FILE, asdict(self))
 

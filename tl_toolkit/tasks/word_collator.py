@@ -32,7 +32,7 @@ class WordCollator:
         import torch
         from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
-        from tl_toolkit.models.character_features import character_ids_of, pad_characters
+        from ..models.character_features import character_ids_of, pad_characters
 
         names = [name for name in self.tokenizer.model_input_names if name in rows[0]]
         inputs = [{name: row[name] for name in names} for row in rows]

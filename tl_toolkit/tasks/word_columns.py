@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tl_toolkit.data.columns import describe, is_integer, is_list, is_string
-from tl_toolkit.errors import UserError, nearest
-from tl_toolkit.tasks.labels import NamedLabels, arrow_column, read_tags
+from ..data.columns import describe, is_integer, is_list, is_string
+from ..errors import UserError, nearest
+from .labels import NamedLabels, arrow_column, read_tags
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -161,7 +161,7 @@ def tag_ids(tags: NamedLabels, classes: list[str], where: str) -> list[np.ndarra
     Raises:
         UserError: a tag that is none of `classes`.
     """
-    from tl_toolkit.tasks.labels import encode
+    from .labels import encode
 
     ids = encode(replace(tags, rows=None), classes, where)
     assert tags.rows is not None

@@ -19,8 +19,8 @@ from transformers.trainer_pt_utils import nested_gather
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..errors import UserError
+from ..records.record import write_json
 from ..strategies.gradual_unfreezing import Unfreezing
-from .record import write_json
 
 if TYPE_CHECKING:
     from .trainer import BaseTrainer

@@ -22,8 +22,8 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import ExportableState, TrainerCallback
 from transformers.training_args import OptimizerNames
 
+from ..config.arguments import NT_ASGD
 from ..errors import UserError
-from .arguments import NT_ASGD
 
 
 class NtAsgd(torch.optim.SGD):

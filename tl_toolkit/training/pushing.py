@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import without_tokens
-from .record import RESULT_NAME
+from ..records.record import RESULT_NAME
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+    from ..config.arguments import RunArguments
     from ..hub.arguments import PublishRequest
     from ..hub.destination import HubFile
     from ..hub.transfer import Outcome
-    from .arguments import RunArguments
 
 logger = logging.getLogger(__name__)
 

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
+from ...records.checkpoints import checkpoints
+from ...records.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record, write_json
 from ...strategies import make_strategy
-from ...training.checkpoints import checkpoints
-from ...training.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record, write_json
-from ..planning.launch import Launch
+from ..planning.launch_settings import Launch
 from ..planning.stages import FOLDER as STAGES
 from ..planning.stages import Stage
-from .housekeeping import Failure, failed, forget
-from .launching import through
+from .accelerate_processes import through
+from .failures import Failure, failed, forget
 from .trackers import TENSORBOARD, tracked
 
 if TYPE_CHECKING:
-    from ...training.arguments import DataArguments
+    from ...config.arguments import DataArguments
     from ..planning.grid import Grid, PlannedRun
 
 _KEY_NAME = "stage.json"  # written before a stage begins, so that a killed one is known by its key, too
@@ -299,7 +299,7 @@ def jobs_of(grid: Grid, output_dir: Path) -> list[Job]:
 
 
 def _pretrain(stage: Stage, output_dir: Path) -> dict[str, Any]:
-    from ...training.pretrain import pretrain
+    from ...workflows.pretrain import pretrain
 
     with tracked(output_dir / stage.folder, goes_on=True):
         return pretrain(stage.arguments(output_dir))

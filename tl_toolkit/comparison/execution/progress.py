@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
-from ..formatting import MOST_TEXT, shortened
+from ...evaluation.formatting import MOST_TEXT, shortened
 from .jobs import Job, RunJob
 
 _NAMED = 3  # of the runs at work, so many are named in the live line

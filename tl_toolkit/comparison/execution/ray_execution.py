@@ -14,8 +14,8 @@ from typing import Any, Self
 
 from ... import __version__
 from ...errors import UserError
-from ...training.record import RESULT_NAME, write_json
-from .housekeeping import quiet
+from ...records.record import RESULT_NAME, write_json
+from .failures import quiet
 from .jobs import Job, RunJob
 
 INCOMING = ".incoming"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
-from ...training.record import RESULT_NAME, SCHEMA_VERSION, read_record, write_json
+from ...records.record import RESULT_NAME, SCHEMA_VERSION, read_record, write_json
 from ..planning.keys import key_of
-from ..planning.launch import Launch
+from ..planning.launch_settings import Launch
 from ..planning.stages import FOLDER as STAGES
-from .housekeeping import failed, forget
+from .failures import failed, forget
 from .jobs import Job
 from .proposals import Tried, check_installed, propose, size_of
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from ...errors import UserError
-from ...training.energy import SHARED
+from ...records.energy import SHARED
 from .jobs import Job
-from .lifeline import die_with_parent
 from .lock import Lock
+from .parent_watch import die_with_parent
 
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 _PATIENCE_SECONDS = 10.0  # for a process that has closed its end to be gone
@@ -163,7 +163,7 @@ def _work(jobs: Connection, lifeline: Connection, lock: Lock | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     faulthandler.enable()  # a crash in compiled code says where it was
     from ...data.sources import remember_sources
-    from .housekeeping import quiet
+    from .failures import quiet
 
     with quiet(), remember_sources():
         while True:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...config.arguments import DataArguments
+from ...config.pretrain_arguments import KINDS, LanguageModelArguments
 from ...errors import UserError, listing, nearest
-from ...training.arguments import DataArguments
-from ...training.pretrain_arguments import KINDS, LanguageModelArguments
-from ..records import folder_name
+from ...evaluation.results import folder_name
 
 LABEL_BUDGETS, TOKEN_BUDGETS = "label_budgets", "token_budgets"
 AXES = frozenset([LABEL_BUDGETS, TOKEN_BUDGETS, "seeds"])

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...config.arguments import ModelArguments
+from ...config.parsing import known_keys, make_parser
+from ...config.pretrain_arguments import LanguageModelArguments
 from ...errors import UserError, listing, nearest
+from ...evaluation.results import folder_name
+from ...records.record import changed_arguments
 from ...strategies import make_strategy
-from ...training.arguments import ModelArguments
-from ...training.parsing import known_keys, make_parser
-from ...training.pretrain_arguments import LanguageModelArguments
-from ...training.record import changed_arguments
-from ..records import folder_name
 from .axes import AXES, GridDataset, check_used, grid_datasets, seeds_of
-from .launch import LAUNCH_KEYS, take_launch
+from .launch_settings import LAUNCH_KEYS, take_launch
 from .planned_run import PlannedRun, typed
 from .search import Search, Tuning, parse_space, parse_tuning
 from .stages import Stage, in_order, make_stages, named_stages
@@ -200,8 +200,8 @@ def _template(
 def _check_overrides(model: ModelArguments) -> None:
     """See that an architecture has the fields that are overridden; a checkpoint would have to be read for that."""
     if model.model_type and model.config_overrides:
-        from ...training.config_overrides import parse_overrides
-        from ...training.model import load_config
+        from ...config.overrides import parse_overrides
+        from ...loading.model import load_config
 
         parse_overrides(model.config_overrides, type(load_config(model)))
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...training.record import RESULT_NAME
+from ...records.record import RESULT_NAME
 
 _READ = ("model_name_or_path", "tokenizer_name", "vectors")
 # How a run is watched, and how fast its rows come: its result is the same. (What records leave out is not here.)
@@ -41,7 +41,7 @@ def what_counts(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     counts = {name: _plain(value) for name, value in arguments.items() if name not in _WITHOUT_EFFECT}
     if (overrides := counts.get("config_overrides")) is not None:
-        from ...training.config_overrides import override_texts
+        from ...config.overrides import override_texts
 
         counts["config_overrides"] = {name: _number(value) for name, value in override_texts(str(overrides)).items()}
     if _is_local(counts.get("dataset_name")):

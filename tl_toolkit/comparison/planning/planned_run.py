@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
+from ...config.arguments import Arguments
+from ...config.parsing import arguments_from
+from ...config.pretrain_arguments import PretrainArguments, pretrain_arguments_from
 from ...errors import UserError
-from ...training.arguments import Arguments
-from ...training.parsing import arguments_from
-from ...training.pretrain_arguments import PretrainArguments, pretrain_arguments_from
-from ..execution.launching import through
+from ...evaluation.results import folder_name
+from ..execution.accelerate_processes import through
 from ..execution.trackers import tracked
-from ..records import folder_name
 from .axes import ALL
 from .keys import key_of, what_counts
-from .launch import Launch
+from .launch_settings import Launch
 from .search import Search, with_values
 from .stages import with_folders
 
@@ -147,8 +147,8 @@ class PlannedRun:
 
 def _make(planned: PlannedRun, output_dir: Path, folder: str | None) -> dict[str, Any]:
     """One of the processes of a run, or the only one."""
-    from ...training.pretrain import pretrain
-    from ...training.run import run
+    from ...workflows.finetune import run
+    from ...workflows.pretrain import pretrain
 
     arguments = planned.arguments(output_dir, folder)
     with tracked(Path(arguments.run.output_dir)):

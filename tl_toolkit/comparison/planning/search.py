@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...config.overrides import override_texts
 from ...errors import UserError, listing, nearest
-from ...training.config_overrides import override_texts
 from .axes import as_budget, is_whole
 
 OVERRIDES = "config_overrides"

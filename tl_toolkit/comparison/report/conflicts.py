@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .. import formatting as show
+from ...evaluation import formatting as show
+from ...evaluation.results import Result
 from ..planning.keys import key_of
-from ..records import Result
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...evaluation.formatting import visible
 from ...figures.palette import INK, LINE, MUTED, PROPERTIES, SURFACE
 from ...figures.style import write_whole
-from ..formatting import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

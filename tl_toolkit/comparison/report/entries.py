@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import formatting as show
-from ..evidence.mistakes import gather, mistakes_heading
-from ..evidence.predictions import PredictionReader
-from ..records import UNKNOWN, Result
-from ..statistics.cells import Cell
-from ..statistics.contest import Contest
+from ...evaluation import formatting as show
+from ...evaluation.evidence.mistakes import gather, mistakes_heading
+from ...evaluation.predictions import PredictionReader
+from ...evaluation.results import UNKNOWN, Result
+from ...evaluation.statistics.cells import Cell
+from ...evaluation.statistics.contest import Contest
 from .figures import scatter
 from .rerun import rerun
 from .shown_evidence import ANSWERS_ARE_TEXTS, class_table

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...evaluation import formatting as show
+from ...evaluation.predictions import PredictionReader
+from ...evaluation.statistics.cells import Cell, Goal
+from ...evaluation.statistics.contest import picked_of
+from ...evaluation.statistics.label_equivalence import CurveDraws, Equivalence, equivalence, usable
+from ...evaluation.statistics.uncertainty import row_noise
 from ...figures.palette import MUTED, colour
-from .. import formatting as show
-from ..evidence.predictions import PredictionReader
-from ..statistics.cells import Cell, Goal
-from ..statistics.contest import picked_of
-from ..statistics.label_equivalence import CurveDraws, Equivalence, equivalence, usable
-from ..statistics.uncertainty import row_noise
 from ..verdict.standings import LONG
 from .drawing import new_figure, page_svg, room, save, short, style, to_svg
 from .learning_curves import LABEL_GAP, line_style, name_lines

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...evaluation.evidence.calibration import Calibration
 from ...figures.palette import LINE, MUTED, colour
-from ..evidence.calibration import Calibration
 from .drawing import new_figure, page_svg, save, short, style, to_svg
 from .learning_curves import line_style
 

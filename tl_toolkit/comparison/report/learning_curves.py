@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...evaluation import formatting as show
+from ...evaluation.statistics.baseline import Baseline
+from ...evaluation.statistics.cells import Cell
+from ...evaluation.statistics.contest import Goal
+from ...evaluation.statistics.intervals import Interval
+from ...evaluation.statistics.label_equivalence import isotonic
 from ...figures.palette import BASELINE_DASH, INK, MUTED, SCRATCH_DASH, SURFACE, TRANSFER_DASH, colour, marker
-from .. import formatting as show
-from ..statistics.baseline import Baseline
-from ..statistics.cells import Cell
-from ..statistics.contest import Goal
-from ..statistics.intervals import Interval
-from ..statistics.label_equivalence import isotonic
 from ..verdict.wording import unit_of
 from .drawing import LONGEST_NAME, new_figure, page_svg, room, save, short, style, to_svg
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import formatting as show
-from ..evidence.predictions import PredictionReader
-from ..records import Result
-from ..statistics.baseline import Baseline
-from ..statistics.cells import KINDS, Cell, Goal
-from ..statistics.contest import Contest, picked_of
-from ..statistics.label_equivalence import CurveDraws, equivalence, usable
-from ..statistics.uncertainty import row_intervals, row_noise
+from ...evaluation import formatting as show
+from ...evaluation.predictions import PredictionReader
+from ...evaluation.results import Result
+from ...evaluation.statistics.baseline import Baseline
+from ...evaluation.statistics.cells import KINDS, Cell, Goal
+from ...evaluation.statistics.contest import Contest, picked_of
+from ...evaluation.statistics.label_equivalence import CurveDraws, equivalence, usable
+from ...evaluation.statistics.uncertainty import row_intervals, row_noise
 from ..verdict.standings import LONG
 from .entries import kind
 from .results import COSTS, metrics_of

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from ...evaluation.results import Result, as_result, folder_name, read_results
 from ...figures.style import write_whole
-from ...training.output_dir import make_folder
-from ...training.record import RESULT_NAME, write_json
-from ..execution.working import RESULTS_NAME
-from ..records import Result, as_result, folder_name, read_results
+from ...records.output_dir import make_folder
+from ...records.record import RESULT_NAME, write_json
+from ..execution.scheduler import RESULTS_NAME
 from .conflicts import Found, settle
 from .writing import write_report
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from .. import formatting as show
-from ..evidence.predictions import PredictionReader
-from ..statistics.cells import KINDS, Cell, Goal, Kind
-from ..statistics.contest import Contest
-from ..statistics.intervals import Interval
-from ..statistics.pairwise import Pair, pairwise
+from ...evaluation import formatting as show
+from ...evaluation.predictions import PredictionReader
+from ...evaluation.statistics.cells import KINDS, Cell, Goal, Kind
+from ...evaluation.statistics.contest import Contest
+from ...evaluation.statistics.intervals import Interval
+from ...evaluation.statistics.pairwise import Pair, pairwise
 from ..verdict.standings import LONG
 from .results import budget_key
 

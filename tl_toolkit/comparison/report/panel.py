@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...evaluation import formatting as show
+from ...evaluation.predictions import PredictionReader
+from ...evaluation.results import Result
+from ...evaluation.statistics.baseline import Baseline, baselines
+from ...evaluation.statistics.cells import make_cells
+from ...evaluation.statistics.contest import Goal, contests
+from ...evaluation.statistics.uncertainty import row_intervals
 from ...figures.palette import key
-from .. import formatting as show
-from ..evidence.predictions import PredictionReader
-from ..records import Result
-from ..statistics.baseline import Baseline, baselines
-from ..statistics.cells import make_cells
-from ..statistics.contest import Goal, contests
-from ..statistics.uncertainty import row_intervals
 from ..verdict.decision import decide
 from ..verdict.wording import unit_of
-from . import facts as report_facts
+from . import dataset_summary as report_facts
 from .entries import describe_entry, telling
 from .equivalence_figure import against_scratch, describe_equivalence
 from .learning_curves import learning_curves
@@ -24,12 +24,7 @@ from .markdown import describe_markdown
 from .pairs import describe_contests, describe_pairs, describe_round, headline_round
 from .pareto import describe_fronts
 from .results import more_metrics, results_table
-from .shown_evidence import (
-    describe_attention,
-    describe_calibration,
-    describe_classes,
-    describe_disagreement,
-)
+from .shown_evidence import describe_attention, describe_calibration, describe_classes, describe_disagreement
 
 SECTIONS = (
     ("contest", "From scratch against transfer", "rounds"),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...evaluation import formatting as show
+from ...evaluation.statistics.cells import Cell
+from ...evaluation.statistics.contest import Goal
 from ...figures.palette import MUTED
-from .. import formatting as show
-from ..statistics.cells import Cell
-from ..statistics.contest import Goal
 from .drawing import grid_of_axes, page_svg, save, short, style, to_svg
 from .learning_curves import line_style
 

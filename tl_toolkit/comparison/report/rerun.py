@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..records import Result, folder_name
+from ...evaluation.results import Result, folder_name
 
 VARYING = ("label_budget", "max_train_tokens", "seed")
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import formatting as show
-from ..statistics.baseline import Baseline
-from ..statistics.cells import Cell
-from ..statistics.contest import Contest, Goal
-from ..statistics.intervals import Interval
+from ...evaluation import formatting as show
+from ...evaluation.statistics.baseline import Baseline
+from ...evaluation.statistics.cells import Cell
+from ...evaluation.statistics.contest import Contest, Goal
+from ...evaluation.statistics.intervals import Interval
 from .entries import kind
 
 

@@ -6,14 +6,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import formatting as show
-from ..evidence.attention import AttendedRow, attentions
-from ..evidence.calibration import Calibration, calibrations
-from ..evidence.class_scores import ClassScore, classes_by_entry, entry_classes
-from ..evidence.disagreement import DisputedRow, disagreement
-from ..evidence.predictions import PredictionReader
-from ..statistics.cells import Cell
-from ..statistics.intervals import Spread
+from ...evaluation import formatting as show
+from ...evaluation.evidence.attention import AttendedRow, attentions
+from ...evaluation.evidence.calibration import Calibration, calibrations
+from ...evaluation.evidence.class_scores import ClassScore, classes_by_entry, entry_classes
+from ...evaluation.evidence.disagreement import DisputedRow, disagreement
+from ...evaluation.predictions import PredictionReader
+from ...evaluation.statistics.cells import Cell
+from ...evaluation.statistics.intervals import Spread
 from .figures import MOST_DIAGRAMS, reliability_diagrams
 
 MOST_CLASSES = 30

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, groupby
 
-from .. import formatting as show
-from ..evidence.predictions import PredictionReader
-from ..statistics.baseline import Baseline
-from ..statistics.cells import Cell, Goal
-from ..statistics.contest import Contest, best, overtaken, picked_of
-from ..statistics.label_equivalence import CurveDraws, equivalence, usable
-from ..statistics.pairwise import compare, corrected
-from ..statistics.significance import ALPHA
-from ..statistics.uncertainty import row_noise
+from ...evaluation import formatting as show
+from ...evaluation.predictions import PredictionReader
+from ...evaluation.statistics.baseline import Baseline
+from ...evaluation.statistics.cells import Cell, Goal
+from ...evaluation.statistics.contest import Contest, best, overtaken, picked_of
+from ...evaluation.statistics.label_equivalence import CurveDraws, equivalence, usable
+from ...evaluation.statistics.pairwise import compare, corrected
+from ...evaluation.statistics.significance import ALPHA
+from ...evaluation.statistics.uncertainty import row_noise
 from .costs import costs, pretraining
 from .doubts import doubts, in_words, of_headline
 from .notes import label_note, labels_of, run_count, statistics_notes, vectors_note

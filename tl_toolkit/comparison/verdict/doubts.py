@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..evidence.predictions import PredictionReader
-from ..statistics.cells import Cell, Goal
-from ..statistics.contest import Contest, overtaken
-from ..statistics.pairwise import compare
-from ..statistics.uncertainty import row_noise
+from ...evaluation.predictions import PredictionReader
+from ...evaluation.statistics.cells import Cell, Goal
+from ...evaluation.statistics.contest import Contest, overtaken
+from ...evaluation.statistics.pairwise import compare
+from ...evaluation.statistics.uncertainty import row_noise
 from .standings import budget_of
 
 Doubt = tuple[Contest, str]

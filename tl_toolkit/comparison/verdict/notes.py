@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from .. import formatting as show
-from ..statistics.cells import Cell
-from ..statistics.contest import Contest
+from ...evaluation import formatting as show
+from ...evaluation.statistics.cells import Cell
+from ...evaluation.statistics.contest import Contest
 from .standings import budget_of
 from .wording import TOKENS, unit_of
 

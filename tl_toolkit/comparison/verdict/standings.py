@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from .. import formatting as show
-from ..statistics.cells import KINDS, Kind
-from ..statistics.contest import Contest
+from ...evaluation import formatting as show
+from ...evaluation.statistics.cells import KINDS, Kind
+from ...evaluation.statistics.contest import Contest
 
 NO_DIFFERENCE = "no difference that these runs can show"
 LONG: dict[Kind, str] = {

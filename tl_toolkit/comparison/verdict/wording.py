@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TypeVar
 
-from ..records import Result
+from ...evaluation.results import Result
 
 LABELS, TOKENS = "labels", "tokens"
 _SPOKEN = re.compile(r"\b(?:[Ll]abels|[Ll]abel(?= budget))\b")

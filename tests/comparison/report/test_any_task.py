@@ -1,0 +1,161 @@
+"""What a metric makes of the rows that a run leaves is what its record says, for each task; and so is what follows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tl_toolkit.evaluation.predictions import PredictionReader
+from tl_toolkit.evaluation.results import Result
+from tl_toolkit.evaluation.statistics.baseline import baselines
+from tl_toolkit.evaluation.statistics.cells import Goal, make_cells
+from tl_toolkit.evaluation.statistics.pairwise import RANDOMISATION, pairwise
+from tl_toolkit.evaluation.statistics.scored_rows import row_metrics, score_rows
+from tl_toolkit.evaluation.statistics.uncertainty import row_intervals
+
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+def check(tmp_path, record, metrics, rel=1e-9):
+    """Every one of `metrics` from the rows of a run in `tmp_path/out`; returns the run as a cell and its reader."""
+    result, reader = Result("own", "out", record), PredictionReader(tmp_path)
+    for name in metrics:
+        scored = score_rows(result, name, reader)
+        assert scored is not None, name
+        found = float(scored.metric.value(scored.quantities.mean(axis=0)))
+        assert found == pytest.approx(record["metrics"]["test"][name], rel=rel, abs=1e-12), name
+    (cell,) = make_cells([result])
+    goal = Goal(record["task"]["main_metric"], record["task"]["greater_is_better"])
+    (interval,) = row_intervals([cell], goal.metric, reader).values()
+    assert interval.low <= cell.test[goal.metric].mean <= interval.high
+    return cell, goal, reader
+
+
+def test_tags(tmp_path, finetune):
+    generator, folder = np.random.default_rng(0), tmp_path / "tags"
+    folder.mkdir()
+    for split, rows in {"train": 61, "validation": 17, "test": 43}.items():
+        words = [
+            generator.choice(["a", "king", "rex", "leo", "dr"], generator.integers(1, 9)).tolist() for _ in range(rows)
+        ]
+        names = [["B-P" if before == "dr" else "O" for before in [None, *own[:-1]]] for own in words]
+        pd.DataFrame({"tokens": words, "ner_tags": names}).to_parquet(folder / f"{split}.parquet")
+    overrides = "embedding_size=11,hidden_size=13,bidirectional=true"
+    record = finetune(
+        task="token-classification", dataset_name=str(folder), model_type="rnn", config_overrides=overrides,
+        learning_rate=0.1, num_train_epochs=3, max_length=5,
+    )  # fmt: skip
+    cell, goal, reader = check(tmp_path, record, ("accuracy", "f1", "precision", "recall"))
+    (baseline,) = baselines([cell], reader)
+    labels = pd.read_parquet(tmp_path / "out" / "predictions_test.parquet")["label"]
+    outside = np.concatenate(labels.tolist()) == "O"
+    assert (baseline.what, baseline.names, baseline.from_test) == ("the most frequent tag", ["O"], False)
+    assert baseline.test["accuracy"].mean == pytest.approx(outside.mean()) and baseline.test["f1"].mean == 0
+    assert baseline.beaten_by(cell, goal, reader) and not baseline.beaten_by(cell, Goal("recall", False), reader)
+
+
+def test_translations(tmp_path, finetune):
+    generator, folder = np.random.default_rng(0), tmp_path / "numbers"
+    folder.mkdir()
+    for split, rows in {"train": 61, "validation": 7, "test": 23}.items():
+        made = [generator.integers(0, 10, generator.integers(2, 6)) for _ in range(rows)]
+        frame = {
+            "source": ["".join(map(str, number)) for number in made],
+            "target": [" ".join(DIGITS[digit] for digit in number) for number in made],
+        }
+        pd.DataFrame(frame).to_parquet(folder / f"{split}.parquet")
+    record = finetune(
+        task="translation", dataset_name=str(folder), model_type="rnn_encoder_decoder", tokenizer_name="char",
+        config_overrides="embedding_size=11,hidden_size=13,attention=luong", learning_rate=0.01, num_train_epochs=1,
+    )  # fmt: skip
+    cell, _, reader = check(tmp_path, record, ("bleu", "bleu_lowercase", "chrf", "exact_match"))
+    assert baselines([cell], reader) == [] and record["metrics"]["test"]["chrf"] > 0
+
+
+def test_forecasts(tmp_path, finetune):
+    steps, folder = np.arange(143), tmp_path / "series"
+    folder.mkdir()
+    values = {"x": np.sin(2 * np.pi * steps / 7) * 3 + 5, "y": np.cos(2 * np.pi * steps / 7) + steps % 5}
+    frame = pd.DataFrame({"date": pd.date_range("2020-01-01", periods=143, freq="D"), **values})
+    frame.loc[frame.index % 17 == 3, "y"] = np.nan
+    frame.to_csv(folder / "series.csv", index=False)
+    record = finetune(
+        task="forecasting", dataset_name=str(folder / "series.csv"), context_length=11, prediction_length=5,
+        model_type="rnn", config_overrides="hidden_size=13",
+    )  # fmt: skip
+    # The record's truth went through the model's single precision, that of the predictions did not.
+    cell, goal, reader = check(tmp_path, record, ("mae", "mse", "rmse", "smape", "mase"), rel=1e-6)
+    naive, seasonal = baselines([cell], reader)
+    assert (naive.what, seasonal.names) == ("the last value", ["seasonal-naive forecast"])
+    reached = record["metrics"]["test"]
+    assert naive.test["mae"].mean == reached["naive_mae"] and seasonal.test["mae"].mean == reached["seasonal_naive_mae"]
+    assert not seasonal.beaten_by(cell, goal, reader)
+    scored = score_rows(cell.results[0], "mae", reader)
+    assert scored.clusters is not None and np.bincount(scored.clusters).max() == 5  # windows that share targets
+    assert scored.quantities[:, 1].min() < 10  # of five steps of two variables some were not observed
+
+
+def test_language_models(tmp_path, dataset_folder):
+    from tl_toolkit.workflows.pretrain import pretrain, pretrain_arguments_from
+
+    settings = {
+        "dataset_name": str(dataset_folder), "output_dir": str(tmp_path / "out"), "use_cpu": True, "disable_tqdm": True,
+        "per_device_train_batch_size": 3, "window_length": 11, "num_train_epochs": 1, "model_type": "awd_lstm",
+        "config_overrides": "embedding_size=11,hidden_size=13",
+    }  # fmt: skip
+    record = pretrain(pretrain_arguments_from(settings, "the test"))
+    check(tmp_path, record, ("loss", "perplexity", "bits_per_byte"), rel=1e-6)
+
+
+def test_captions_with_several_references(make_record, tmp_path, write_parquet):
+    from tl_toolkit.metrics.generation import text_scores
+
+    written = ["a red round face", "two Green cats on a mat", "", "a dog runs in the park today"]
+    wanted = [
+        ["a red face", "a round red face"],
+        ["two green cats on a mat"],
+        ["nothing"],
+        ["a dog runs", "a dog sits"],
+    ]
+    scores = text_scores(written, wanted)
+    task = {"name": "captioning", "problem_type": None, "main_metric": "chrf", "greater_is_better": True}
+    record = make_record("own", 100, 1, 0.0, folder="out", task=task, metrics={"validation": {}, "test": scores})
+    write_parquet(tmp_path / "out", {"row": np.arange(4), "reference": wanted, "prediction": written})
+    check(tmp_path, record, ("bleu", "bleu_lowercase", "chrf", "exact_match"))
+
+
+def test_scores_of_a_corpus_are_compared_by_randomisation(make_record, tmp_path, write_parquet):
+    from tl_toolkit.metrics.generation import text_scores
+
+    generator = np.random.default_rng(3)
+    wanted = [" ".join(generator.choice(DIGITS, generator.integers(4, 9))) for _ in range(61)]
+    task = {"name": "translation", "problem_type": None, "main_metric": "bleu", "greater_is_better": True}
+    results = []
+    for entry, skill in (("lstm", 0.75), ("gru", 0.75), ("minilm", 0.9)):
+        for seed in (1, 2, 3):
+            written = [
+                " ".join(word if generator.random() < skill else "some" for word in text.split()) for text in wanted
+            ]
+            metrics = {split: text_scores(written, wanted) for split in ("validation", "test")}
+            record = make_record(entry, 100, seed, 0.0, task=task, metrics=metrics)
+            write_parquet(
+                tmp_path / record["folder"], {"row": np.arange(61), "reference": wanted, "prediction": written}
+            )
+            results.append(Result(entry, record["folder"], record))
+    same, first, second = pairwise(make_cells(results), Goal("bleu"), PredictionReader(tmp_path))
+    assert same.test == first.test == RANDOMISATION and same.p_rows > 0.05 and first.p_rows < 0.01
+    assert (same.better, first.better, second.better) == ("none", "second", "second")
+
+
+def test_unknown_metrics_and_missing_files_say_nothing(make_record, tmp_path):
+    for name in (
+        "text-classification",
+        "token-classification",
+        "translation",
+        "forecasting",
+        "causal-language-modeling",
+    ):
+        result = Result("own", "out", make_record("own", 1, 1, 0.5, task={"name": name, "problem_type": None}))
+        assert "no_such_metric" not in row_metrics(result)
+        assert all(score_rows(result, metric, PredictionReader(tmp_path)) is None for metric in row_metrics(result))

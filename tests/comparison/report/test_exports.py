@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import csv
+import math
+import re
+import shutil
+import subprocess
+
+import pandas as pd
+import pytest
+
+from tl_toolkit.comparison.report.exports import latex_table, latex_text, write_exports
+from tl_toolkit.evaluation.results import panels, read_results
+from tl_toolkit.evaluation.statistics.cells import Goal, make_cells
+
+ACCURACY = Goal("accuracy")
+
+
+@pytest.fixture
+def exported(tmp_path, write_lines):
+    """The folder with the exports of records."""
+
+    def write(records):
+        write_lines(tmp_path, records)
+        write_exports(panels(read_results(tmp_path / "results.jsonl")), tmp_path)
+        return tmp_path
+
+    return write
+
+
+def test_a_row_a_run_with_all_that_is_known(exported, make_record):
+    full = make_record("lstm", None, 3, 0.25)
+    full["cost"] |= {
+        "disk_bytes": 4100,
+        "seconds": {"data": 1.5, "model": 0.5, "train": 3.0, "evaluate": 2.0, "save": 0.25, "total": 7.5},
+        "inference": {"latency_seconds": 0.002, "latency_seconds_p95": 0.003, "rows_per_second": 900.0},
+        "energy_joules": {"cpu": 30.0, "gpu": 12.0},
+    }
+    full["tuning"] = {"trials": 7, "failed": 1, "seconds": 33.0}
+    full["stages"] = [{"name": "wiki", "train_seconds": 100.0}, {"name": "imdb", "train_seconds": 20.5}]
+    failed = {
+        "schema_version": 1,
+        "status": "failed",
+        "failure": "killed",
+        "error": 'Kil,led\nby "9"',
+        "entry": "gpt, small",
+    }
+    folder = exported([full, failed | {"folder": "r", "arguments": {"dataset_name": "builtin:pydocs"}}])
+    with (folder / "results.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["dataset"], first["entry"], first["budget"], first["seed"]) == ("builtin:pydocs", "lstm", "inf", "3")
+    assert (first["test.accuracy"], first["validation.loss"], first["completed"]) == ("0.25", "1.3", "True")
+    numbers = (
+        "disk_bytes",
+        "data_seconds",
+        "latency_seconds_p95",
+        "energy_joules",
+        "tuning_trials",
+        "pretrain_seconds",
+    )
+    assert [first[name] for name in numbers] == ["4100", "1.5", "0.003", "42.0", "7", "120.5"]
+    assert first["failure"] == first["error"] == "" and first["torch_version"] == "2.13.0"
+    assert (second["entry"], second["failure"], second["error"]) == ("gpt, small", "killed", 'Kil,led\nby "9"')
+    assert second["test.accuracy"] == second["seed"] == "" and second["dataset"] == "builtin:pydocs"
+
+
+def test_the_parquet_says_the_same_with_types_that_do_not_depend_on_the_runs(exported, make_record):
+    folder = exported([make_record("lstm", 100, 1, 0.25), make_record("lstm", None, 2, 0.5)])
+    read = pd.read_parquet(folder / "results.parquet")
+    text = pd.read_csv(folder / "results.csv")
+    assert read["test.accuracy"].tolist() == text["test.accuracy"].tolist() == [0.25, 0.5]
+    assert read["budget"].tolist() == [100.0, math.inf] and list(read.columns) == list(text.columns)
+    assert str(read["seed"].dtype) == str(read["tuning_trials"].dtype) == "Int64"
+    assert str(read["error"].dtype).startswith("str") and read["train_seconds"].dtype == float
+
+
+def test_without_runs_there_is_a_heading_alone(exported):
+    folder = exported([])
+    assert (folder / "results.csv").read_text().startswith("dataset,fingerprint,entry,")
+    assert len(pd.read_parquet(folder / "results.parquet")) == 0
+
+
+def test_a_latex_table_marks_what_validation_picks(tmp_path, make_record, write_lines):
+    records = []
+    for entry, validation, test in (("lstm", 0.4, 0.2), ("gru_2", 0.3, 0.3), ("minilm", 0.6, 0.5)):
+        for seed in (1, 2):
+            record = make_record(entry, 100, seed, test + seed / 100)
+            record["metrics"]["validation"]["accuracy"] = validation
+            records.append(record)
+    records.append(make_record("minilm", None, 1, 0.7))
+    write_lines(tmp_path, records)
+    table = latex_table("50 % & more", make_cells(read_results(tmp_path / "results.jsonl")), ACCURACY)
+    lines = table.splitlines()
+    assert r"\begin{tabular}{lrr}" in lines and r" & 100 & all 6,920 \\" in lines
+    assert r"lstm & \textbf{21.5 $\pm$ 0.7} & – \\" in lines  # picked on validation, though gru_2 is better on test
+    assert r"gru\_2 & 31.5 $\pm$ 0.7 & – \\" in lines
+    assert r"minilm & \textbf{51.5 $\pm$ 0.7} & \textbf{70.0} \\" in lines
+    assert r"\caption{50 \% \& more: accuracy, \%, on" in table
+    assert table.index("From scratch") < table.index("lstm &") < table.index("{Transfer}") < table.index("minilm &")
+    assert len(re.findall("(?<!\\\\)&", table)) == 2 * 4  # three entries and the head
+    assert latex_table("none", [], ACCURACY) == ""
+
+
+def test_nothing_in_a_name_is_latex():
+    evil = '\\input{x} 50% & $a_b^2$ #1 ~ <t> {"q"} −3 ± 2\nnext\x00'
+    safe = latex_text(evil)
+    assert "\n" not in safe and "\x00" not in safe
+    assert re.findall(r"(?<!\\)[%#&_]", safe) == []
+    assert safe.startswith(r"\textbackslash{}input\{x\} 50\% \& \$a\_b\textasciicircum{}2\$ \#1")
+    assert r"$-$3 $\pm$ 2" in safe
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_takes_it(exported, make_record):
+    folder = exported([make_record("lstm & _ % \\ $ #", 100, 1, 0.25), make_record("minilm", None, 1, 0.5)])
+    page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{results}\\end{document}"
+    (folder / "page.tex").write_text(page)
+    subprocess.run(["pdflatex", "-halt-on-error", "page.tex"], cwd=folder, check=True, timeout=60)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tl_toolkit.evaluation.evidence.calibration import brier, calibration_error, calibrations, log_loss, reliability
+from tl_toolkit.evaluation.predictions import PredictionReader
+from tl_toolkit.evaluation.results import read_results
+from tl_toolkit.evaluation.statistics.cells import make_cells
+
+
+@pytest.fixture
+def drawn():
+    """Labels (709,) and probabilities (709, 5) of a model that is too sure of itself."""
+    generator = np.random.default_rng(3)
+    logits = generator.normal(size=(709, 5)) * 2
+    label = (logits + generator.gumbel(size=(709, 5)) * 2).argmax(1)
+    scores = np.exp(logits)
+    return label, scores / scores.sum(1, keepdims=True)
+
+
+def test_by_hand():
+    label = np.array([0, 1, 1, 0])
+    scores = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.6, 0.4]])
+    assert brier(label, scores) == pytest.approx((2 * 0.01 + 2 * 0.16 + 2 * 0.49 + 2 * 0.16) / 4)
+    assert log_loss(label, scores) == pytest.approx(-math.log(0.9 * 0.6 * 0.3 * 0.6) / 4)
+    bins = reliability(np.array([0.9, 0.6, 0.7, 0.6]), np.array([True, True, False, True]), bins=2)
+    assert [(b.low, b.high, b.accuracy, b.count) for b in bins] == [(0.6, 0.6, 1.0, 2), (0.7, 0.9, 0.5, 2)]
+    assert bins[1].confidence == pytest.approx(0.8)
+    assert calibration_error(bins) == pytest.approx(0.5 * 0.4 + 0.5 * 0.3)
+
+
+def test_as_scikit_learn_has_them(drawn):
+    from sklearn.calibration import calibration_curve
+    from sklearn.metrics import brier_score_loss
+    from sklearn.metrics import log_loss as reference_log_loss
+
+    label, scores = drawn
+    assert log_loss(label, scores) == pytest.approx(reference_log_loss(label, scores))
+    assert brier(label, scores) == pytest.approx(brier_score_loss(label, scores, labels=range(5), scale_by_half=False))
+    confidence, right = scores.max(1), scores.argmax(1) == label
+    accuracy, mean = calibration_curve(right, confidence, n_bins=10, strategy="quantile")
+    bins = reliability(confidence, right)
+    assert [b.accuracy for b in bins] == pytest.approx(accuracy)
+    assert [b.confidence for b in bins] == pytest.approx(mean)
+    counts = [b.count for b in bins]
+    assert sum(counts) == 709 and max(counts) - min(counts) <= 1
+
+
+def test_equal_probabilities_stay_together():
+    bins = reliability(np.array([0.5] * 50 + [1.0] * 47), np.arange(97) % 2 == 0)
+    assert [(b.low, b.high, b.count) for b in bins] == [(0.5, 0.5, 50), (1.0, 1.0, 47)]
+
+
+def test_a_probability_of_nothing_is_no_infinite_loss():
+    assert 80 < log_loss(np.array([1]), np.array([[1.0, 0.0]])) < 90
+
+
+def test_entries_at_their_largest_budgets(tmp_path, comparison):
+    comparison(skills={"lstm": (0.3, 0.5), "minilm": (0.5, 0.8)}, budgets=(100, 500), seeds=(2, 3), rows=211)
+    cells = make_cells(read_results(tmp_path / "results.jsonl"))
+    found = calibrations(cells, PredictionReader(tmp_path))
+    assert [(own.entry, own.budget, own.seeds) for own in found] == [("lstm", 500, 3), ("minilm", 500, 3)]
+    for own in found:
+        assert own.accuracy.mean == pytest.approx(
+            next(c for c in cells[2:] if c.entry == own.entry).test["accuracy"].mean
+        )
+        assert sum(b.count for b in own.bins) == 3 * 211
+        assert own.confidence.mean == pytest.approx(0.645, abs=0.03)  # the file says 0.3 to 0.99, whatever is right
+    assert found[1].error.mean > 0.1 and found[0].brier.mean > found[1].brier.mean
+
+
+def test_what_has_no_probabilities_has_no_calibration(tmp_path, make_record, write_lines, write_parquet):
+    records = [make_record(name, 100, 1, 0.5) for name in ("lstm", "gru", "cnn")]
+    records[1]["task"]["problem_type"] = "regression"
+    write_lines(tmp_path, records)
+    write_parquet(
+        tmp_path / records[0]["folder"], {"row": [0, 1], "text": ["a", "b"], "label": [0, 1], "prediction": [0, 0]}
+    )
+    columns = {"row": [0, 1], "text": ["a", "b"], "label": [0.5, 1.0], "prediction": [0.2, 0.3]}
+    write_parquet(tmp_path / records[1]["folder"], columns)
+    assert calibrations(make_cells(read_results(tmp_path / "results.jsonl")), PredictionReader(tmp_path)) == []

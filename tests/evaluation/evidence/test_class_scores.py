@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tl_toolkit.evaluation.evidence.class_scores import class_scores, classes_by_entry
+from tl_toolkit.evaluation.predictions import PredictionReader
+from tl_toolkit.evaluation.results import read_results
+from tl_toolkit.evaluation.statistics.cells import make_cells
+
+NAMES = ["a", "b", "c"]
+
+
+@pytest.fixture
+def scored(tmp_path, make_record, write_lines, write_parquet):
+    """The classes of entries from (entry, budget, seed, columns of its predictions)."""
+
+    def score(runs, **task):
+        records = []
+        for entry, budget, seed, columns in runs:
+            record = make_record(entry, budget, seed, 0.5)
+            record["task"] |= {"labels": NAMES} | task
+            records.append(record)
+            if columns:
+                write_parquet(tmp_path / record["folder"], columns)
+        write_lines(tmp_path, records)
+        return classes_by_entry(make_cells(read_results(tmp_path / "results.jsonl")), PredictionReader(tmp_path))
+
+    return score
+
+
+def test_by_hand_and_undefined():
+    runs = [np.array([[2, 4, 3], [0, 0, 2], [0, 0, 0]]), np.array([[1, 2, 3], [1, 1, 2], [0, 1, 0]])]
+    first, second, third = class_scores(NAMES, runs)
+    assert (first.support, first.precision.mean, first.recall.mean) == (3, 0.5, 0.5)
+    assert first.f1.mean == pytest.approx((4 / 7 + 2 / 5) / 2) and first.recall.deviation > 0
+    assert (second.precision.mean, second.precision.count) == (1.0, 1)  # never predicted in the first run
+    assert second.recall.mean == 0.25 and second.f1.mean == pytest.approx((0 + 2 / 3) / 2)
+    assert third.recall is None and third.precision.mean == 0 and third.f1.count == 1
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_as_scikit_learn_has_them(scored, many):
+    from sklearn.metrics import precision_recall_fscore_support
+
+    generator = np.random.default_rng(5)
+    shape = (211, 3) if many else (211,)
+    label, *answers = (generator.integers(2 if many else 3, size=shape) for _ in range(3))
+    kind = "multi_label_classification" if many else "single_label_classification"
+    columns = {"row": range(211), "text": ["x"] * 211, "label": label.tolist()}
+    runs = [("lstm", 500, seed, columns | {"prediction": own.tolist()}) for seed, own in enumerate(answers)]
+    (found,) = scored([("lstm", 100, 7, None), *runs], problem_type=kind)
+    assert (found.entry, found.budget, found.seeds, found.what) == ("lstm", 500, 2, "test rows")
+    expected = [precision_recall_fscore_support(label, own, labels=[0, 1, 2]) for own in answers]
+    for place, own in enumerate(found.classes):
+        assert own.name == NAMES[place] and own.support == expected[0][3][place]
+        for number, got in enumerate((own.precision, own.recall, own.f1)):
+            assert got.mean == pytest.approx(np.mean([run[number][place] for run in expected]))
+
+
+def test_entities_by_type_as_seqeval_has_them(scored):
+    reference = pytest.importorskip("seqeval.metrics.sequence_labeling", reason="seqeval is not installed")
+    label = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-LOC"], ["B-PER", "O"]]
+    answer = [["B-PER", "I-PER", "O", "B-PER"], ["O", "B-LOC"], ["O", None]]
+    columns = {"row": [0, 1, 2], "words": [["w"] * len(own) for own in label], "label": label, "prediction": answer}
+    task = {"name": "token-classification", "problem_type": None, "tag_scheme": "IOB2"}
+    (found,) = scored([("lstm", 100, 1, columns)], **task)
+    assert found.what == "entities" and [own.name for own in found.classes] == ["LOC", "PER"]
+    whole = [[tag or "O" for tag in own] for own in answer]
+    precision, recall, f1, support = reference.precision_recall_fscore_support(label, whole, average=None)
+    assert [own.precision.mean for own in found.classes] == pytest.approx(precision)
+    assert [own.recall.mean for own in found.classes] == pytest.approx(recall)
+    assert [own.f1.mean for own in found.classes] == pytest.approx(f1)
+    assert [own.support for own in found.classes] == support.tolist()
+
+
+def test_tags_without_entities_word_by_word(scored):
+    columns = {
+        "row": [0, 1],
+        "words": [["a", "b", "c"], ["d"]],
+        "label": [["NOUN", "VERB", "NOUN"], ["VERB"]],
+        "prediction": [["NOUN", "NOUN", None], ["VERB"]],
+    }
+    task = {"name": "token-classification", "problem_type": None, "tag_scheme": None}
+    (found,) = scored([("lstm", 100, 1, columns)], **task)
+    assert found.what == "words"
+    noun, verb = found.classes
+    assert (noun.name, noun.support, noun.precision.mean, noun.recall.mean) == ("NOUN", 2, 0.5, 0.5)
+    assert (verb.name, verb.support, verb.precision.mean, verb.recall.mean) == ("VERB", 2, 1.0, 0.5)
+
+
+def test_what_has_no_classes_has_none(scored):
+    columns = {"row": [0, 1], "text": ["a", "b"], "label": [0.5, 1.0], "prediction": [0.2, 0.3]}
+    assert scored([("lstm", 100, 1, columns)], problem_type="regression", labels=None) == []
+    assert scored([("gru", 100, 1, None)], problem_type="single_label_classification") == []

@@ -1,0 +1,77 @@
+"""Where a run leaves its results, and that a run which could not begin leaves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tl_toolkit.config.parsing import parse_arguments
+from tl_toolkit.converters.run import ConvertArguments, convert
+from tl_toolkit.errors import UserError
+from tl_toolkit.records.output_dir import without_empty_folder
+from tl_toolkit.workflows.finetune import run
+from tl_toolkit.workflows.predict import parse_predict_arguments, predict
+from tl_toolkit.workflows.pretrain import parse_pretrain_arguments, pretrain
+
+
+def test_a_folder_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    new, old = ["--model_type", "rnn"], ["--model_name_or_path", "outputs"]
+    recipes: list[tuple[Callable, Callable, list[str]]] = [
+        (run, parse_arguments, new), (pretrain, parse_pretrain_arguments, new), (predict, parse_predict_arguments, old),
+    ]  # fmt: skip
+    for recipe, parse, model in recipes:
+        with pytest.raises(UserError, match="name a folder by --output_dir"):
+            recipe(parse([*model, "--dataset_name", "x.csv", "--use_cpu"]))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"text_column": "txet"},
+        {"config_overrides": "hiden_size=3"},
+        {"report_to": "nowhere"},
+        {"optim": "adamw_apex_fused"},  # which is met when the trainer has been made, and the folder with it
+    ],
+)
+def test_input_that_cannot_be_used_leaves_no_folder(
+    finetune: Callable[..., dict], tiny_rnn: dict, tmp_path: Path, wrong: dict
+) -> None:
+    with pytest.raises(UserError):
+        finetune("new/out", **{**tiny_rnn, **wrong})
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    with pytest.raises(UserError):
+        finetune("old", **{**tiny_rnn, **wrong})
+    assert (tmp_path / "old").is_dir()  # that of somebody else
+
+
+def test_a_folder_that_holds_something_stays(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), without_empty_folder(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "b").mkdir(parents=True)
+        (tmp_path / "a" / "note.txt").touch()
+        raise KeyboardInterrupt
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["note.txt"]
+
+
+def test_a_tracker_that_is_missing_is_named_with_its_package(
+    finetune: Callable[..., dict], tiny_rnn: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.integrations.integration_utils.is_tensorboard_available", lambda: False)
+    with pytest.raises(UserError, match="pip install tensorboard[.]"):
+        finetune(**tiny_rnn, report_to="tensorboard")
+
+
+def test_a_conversion_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
+    arguments = ConvertArguments(
+        output_dir=str(tmp_path / "new"),
+        source="fastai",
+        weights=str(tmp_path / "w.pth"),
+        vocab=str(tmp_path / "v.pkl"),
+    )
+    with pytest.raises(UserError, match="v.pkl"):
+        convert(arguments)
+    assert not list(tmp_path.iterdir())

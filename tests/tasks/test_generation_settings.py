@@ -1,0 +1,21 @@
+"""What a model is told of how to write."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from datasets import Dataset
+from transformers import GenerationConfig
+
+from tl_toolkit.tasks.generation_settings import settle_generation
+
+
+@pytest.mark.parametrize(("asked", "tokens"), [(None, 3), (1, 1), (7, 7)])
+def test_the_start_token_is_none_of_an_answer(asked: int | None, tokens: int) -> None:
+    model: Any = SimpleNamespace(generation_config=GenerationConfig())
+    given = {"generation_num_beams": 5, "generation_length_penalty": None, "generation_max_length": asked}
+    args: Any = SimpleNamespace(**given)
+    settle_generation(model, args, Dataset.from_dict({"labels": [[4, 2], [5, 6, 2]]}))
+    assert (model.generation_config.max_length, model.generation_config.num_beams) == (tokens + 1, 5)

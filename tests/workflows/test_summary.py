@@ -1,0 +1,59 @@
+"""The line that says what a run has found in its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from tl_toolkit.workflows.summary import print_data
+
+
+def record(labels: list[str] | None, pair: str | None = None) -> dict:
+    columns = {"text": "review", "text_pair": pair, "label": "stars"}
+    rows = {"train": 1432, "validation": 48, "test": 120}
+    dataset = {"columns": columns, "rows": rows, "validation_from": "train", "test_from": "test"}
+    return {"dataset": dataset, "task": {"labels": labels}}
+
+
+def args(rank: int = 0, log_level: str = "passive") -> SimpleNamespace:
+    return SimpleNamespace(process_index=rank, log_level=log_level)
+
+
+@pytest.mark.parametrize(
+    ("labels", "pair", "expected"),
+    [
+        (["bad", "good"], None, "text: review · label: stars (bad, good)"),
+        (None, "title", "text: review + title · label: stars (a number)"),
+        ([f"c{i}" for i in range(13)], None, "label: stars (c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and 3 more)"),
+    ],
+)
+def test_columns_classes_and_rows(
+    capsys: pytest.CaptureFixture, labels: list[str] | None, pair: str | None, expected: str
+) -> None:
+    print_data(record(labels, pair), args())
+    line = capsys.readouterr().out
+    assert f"{expected} · 1,432 training, 48 validation (from train), 120 test rows\n" in line
+
+
+def test_one_process_speaks_and_none_where_only_errors_are_wanted(capsys: pytest.CaptureFixture) -> None:
+    print_data(record(["bad", "good"]), args(rank=1))
+    print_data(record(["bad", "good"]), args(log_level="error"))
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_says_what_it_reads_before_it_trains(
+    finetune: Callable[..., dict], tiny_rnn: dict, capsys: pytest.CaptureFixture
+) -> None:
+    finetune(**tiny_rnn, num_train_epochs=1, label_budget=12)
+    line = "text: text · label: label (fruit, metal, river) · 12 training, 31 validation, 47 test rows"
+    assert capsys.readouterr().out.splitlines()[0] == line
+
+
+def test_a_language_model_says_what_it_reads(pretrain: Callable[..., dict], capsys: pytest.CaptureFixture) -> None:
+    sizes = "embedding_size=5,hidden_size=7,num_hidden_layers=1"
+    trained = pretrain(model_type="rnn", config_overrides=sizes, num_train_epochs=1)
+    tokens = trained["dataset"]["tokens"]
+    expected = f"text: text · 66 training texts ({tokens['train']:,} tokens), 31 validation texts ("
+    assert capsys.readouterr().out.splitlines()[0].startswith(expected)

@@ -1,0 +1,1 @@
+"""The comparison: plan, execution, verdict, report, and its publishing."""

@@ -1,0 +1,151 @@
+"""One job in several processes: started through accelerate, as its launch file says, and its record read back.
+
+    python -m tl_toolkit.comparison.execution.accelerate_processes launch ARGUMENTS OF accelerate launch
+    python -m tl_toolkit.comparison.execution.accelerate_processes work FOLDER
+
+The first is the launcher, the second what it starts: both end with the process that started them.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import UserError
+from ..planning.launch_settings import Launch
+from .failures import failure_of
+from .parent_watch import die_with_parent
+
+_WORK, _RECORD = "work.pickle", "record.pickle"
+_LINES = 20  # of what the processes said, kept with the error
+
+
+class LaunchFailed(RuntimeError):
+    """The processes ended without a record and without an error of Python."""
+
+
+def through(launch: Launch, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `work`, which can be pickled, returns: done here, or in the processes that the launch file asks for.
+
+    Every process calls it; the record of the first one is returned.
+
+    Raises:
+        UserError: there were other processes than the file asks for.
+        LaunchFailed: they were killed.
+        Exception: whatever `work` raised, in the first process that did.
+    """
+    if launch.accelerate_config is None:
+        return work()
+    with tempfile.TemporaryDirectory(prefix="tl_toolkit_launch_") as name:
+        folder = Path(name)
+        (folder / _WORK).write_bytes(pickle.dumps(work))
+        said = folder / "output.txt"
+        with said.open("wb") as output:
+            code = subprocess.run(
+                _command(launch, folder), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            ).returncode
+        for path in sorted(folder.glob("error-*.pickle")):
+            raise pickle.loads(path.read_bytes())
+        if code != 0 or not (folder / _RECORD).exists():
+            raise _failure(code, said.read_text(encoding="utf-8", errors="replace"))
+        record: dict[str, Any] = pickle.loads((folder / _RECORD).read_bytes())
+    _check_world_size(launch, record)
+    return record
+
+
+def _command(launch: Launch, folder: Path) -> list[str]:
+    own = [sys.executable, "-m", __name__]
+    # `-m` in the launched processes keeps the toolkit importable from wherever it is installed.
+    return [
+        *own, "launch", "--config_file", str(launch.accelerate_config), "--main_process_port", str(_free_port()),
+        "-m", __name__, "work", str(folder),
+    ]  # fmt: skip
+
+
+def _free_port() -> int:
+    """A port that is free now: several launched jobs may run on one machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _failure(code: int, said: str) -> LaunchFailed:
+    signals = [name for name in signal.Signals.__members__ if f"({name})" in said]  # as torch's launcher reports them
+    how = f"by {signals[0]}" if signals else f"or left early; the launcher's exit code is {code}"
+    error = LaunchFailed(f"A process that accelerate had started was killed {how}.")
+    error.failure = "killed"  # type: ignore[attr-defined]
+    error.add_note("The last that was said:\n" + "\n".join(said.splitlines()[-_LINES:]))
+    return error
+
+
+def _check_world_size(launch: Launch, record: dict[str, Any]) -> None:
+    """accelerate starts a single process, without a word, where a launch file asks for several in a way it ignores."""
+    from ...config.parsing import read_yaml
+
+    asked = read_yaml(Path(str(launch.accelerate_config))).get("num_processes")
+    found = (record.get("hardware") or {}).get("world_size")
+    if asked is not None and found is not None and int(asked) != found:
+        raise UserError(
+            f"The launch file {launch.accelerate_config!r} asks for {asked} processes, but accelerate started {found}. "
+            "On a CPU it takes distributed_type: MULTI_GPU with use_cpu: true, as in recipes/accelerate/two_cpu.yaml."
+        )
+
+
+def _work(folder: Path) -> None:
+    """What each launched process does."""
+    rank = int(os.environ.get("RANK", "0"))
+    try:
+        from .failures import quiet
+
+        with quiet():
+            record = pickle.loads((folder / _WORK).read_bytes())()
+        if rank == 0:
+            _write(folder / _RECORD, record)
+    except Exception as error:
+        _write(folder / f"error-{rank:05}.pickle", _portable(error))
+        sys.stderr.write(traceback.format_exc())
+        sys.stderr.flush()
+        os._exit(1)  # a clean-up that waits for the other processes might never end
+
+
+def _portable(error: Exception) -> Exception:
+    """The error as another process can read it, with the kind of failure and the traceback, which pickling drops."""
+    failure, trace = failure_of(error), traceback.format_exc()
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever the constructor of a foreign exception wants
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    error.failure = failure  # type: ignore[attr-defined]
+    error.add_note(trace)
+    return error
+
+
+def _write(path: Path, content: Any) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_bytes(pickle.dumps(content))
+    os.replace(temporary, path)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The launcher, or one of the processes that it starts."""
+    die_with_parent()
+    kind, *rest = arguments
+    if kind == "work":
+        _work(Path(rest[0]))
+        return
+    from accelerate.commands.launch import launch_command, launch_command_parser
+
+    launch_command(launch_command_parser().parse_args(rest))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,133 @@
+"""What runs that are still to be made will cost, as the records of those that were made tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..planning.planned_run import PlannedRun
+
+SAME, SCALED, UNSCALED, OTHERS, UNKNOWN = "same", "scaled", "unscaled", "others", "unknown"
+BASES = {
+    SAME: "the same entry and budget",
+    SCALED: "the entry's other budgets, by the number of updates",
+    UNSCALED: "the entry's other budgets as they were, since the number of updates is not known",
+    OTHERS: "other entries",
+    UNKNOWN: "nothing",
+}
+"""What an estimate rests on, best first."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds and bytes on disk of one run, None where they are not known; `basis` is one of `BASES`."""
+
+    seconds: float | None
+    disk_bytes: float | None
+    basis: str
+
+
+class Estimator:
+    """Estimates from the records of completed runs.
+
+    Args:
+        made: planned runs with their records.
+        train_rows: how many rows (for language models, tokens) a run trains on, where that is known.
+    """
+
+    def __init__(self, made: Iterable[tuple[PlannedRun, Mapping[str, Any]]], train_rows: Mapping[str, int]) -> None:
+        self.made = [(run, record) for run, record in made if seconds_of(record) is not None]
+        self.train_rows = train_rows
+
+    def estimate(self, run: PlannedRun) -> Estimate:
+        """The cost of one run: as it was in the same cell, else at the entry's nearest budget, else of other entries.
+
+        A cell is an entry at a budget on a dataset. From another budget, the seconds of the training itself are scaled
+        by the number of updates, as far as that is known; those of everything else are taken as they were.
+        """
+        own = [(other, record) for other, record in self.made if _same_entry(run, other)]
+        cell = [record for other, record in own if other.budget == run.budget]
+        disk = _mean([found for _, record in own or self.made if (found := disk_of(record)) is not None])
+        if cell:
+            return Estimate(_mean([seconds_of(record) for record in cell]), disk, SAME)
+        if own:
+            nearest = min(own, key=lambda pair: self._distance(run, pair[0]))
+            return self._scaled(run, *nearest, disk)
+        same_rows = [record for other, record in self.made if other.dataset == run.dataset]
+        peers = [r for other, r in self.made if other.dataset == run.dataset and other.budget == run.budget]
+        at_hand = peers or same_rows or [record for _, record in self.made]
+        seconds = _mean([seconds_of(record) for record in at_hand])
+        return Estimate(seconds, disk, OTHERS if seconds is not None else UNKNOWN)
+
+    def _scaled(self, run: PlannedRun, other: PlannedRun, record: Mapping[str, Any], disk: float | None) -> Estimate:
+        total, cost = seconds_of(record), record["cost"]
+        assert total is not None
+        updates = self._updates(run, other, record)
+        if updates is None or not cost.get("steps"):
+            return Estimate(total, disk, UNSCALED)
+        parts = cost.get("seconds") or {}
+        training = parts.get("train", cost.get("train_seconds") or 0.0) + parts.get("select", 0.0)
+        return Estimate(total + training * (updates / cost["steps"] - 1), disk, SCALED)
+
+    def _updates(self, run: PlannedRun, other: PlannedRun, record: Mapping[str, Any]) -> float | None:
+        """How many updates `run` has, from those of a run of the same entry with another budget."""
+        rows, known = self._size(run), self._size(other)
+        steps = (record.get("cost") or {}).get("steps")
+        if not steps or math.inf in (rows, known):
+            return None
+        at_least = float(run.asked.get("min_train_steps", 0))
+        # A run that `min_train_steps` prolonged tells nothing of how many updates its epochs would have had.
+        epochs = float(run.asked.get("num_train_epochs", 0) or 0)
+        batch = float(run.asked.get("per_device_train_batch_size", 32))
+        batch *= float(run.asked.get("gradient_accumulation_steps", 1)) * (record["hardware"].get("world_size") or 1)
+        if epochs and not run.language_model:
+            return max(epochs * math.ceil(rows / batch), at_least)
+        return None if steps <= at_least else max(steps * rows / known, at_least)
+
+    def _distance(self, run: PlannedRun, other: PlannedRun) -> float:
+        """How far apart two budgets are, in powers of e; all of an unknown number are larger than any number."""
+        sizes = (min(self._size(run), 1e15), min(self._size(other), 1e15))
+        return abs(math.log(sizes[0] / sizes[1]))
+
+    def _size(self, run: PlannedRun) -> float:
+        """Rows or tokens that a run trains on; infinite where all are taken and it is not known how many."""
+        ((_, number),) = run.budget.items()
+        return number if number is not None else self.train_rows.get(str(run.dataset), math.inf)
+
+
+def train_rows_in(made: Iterable[tuple[PlannedRun, Mapping[str, Any]]], runs: Sequence[PlannedRun]) -> dict[str, int]:
+    """By the name of a dataset, how many rows or tokens runs without a budget train on, as their records tell."""
+    found: dict[str, int] = {}
+    for run, record in made:
+        dataset = record.get("dataset") or {}
+        rows = dataset.get("tokens" if run.language_model else "rows") or {}
+        if None in run.budget.values() and rows.get("train"):
+            found[str(run.dataset)] = rows["train"]
+    return found
+
+
+def seconds_of(record: Mapping[str, Any]) -> float | None:
+    """What a run took in all; of a record that does not say, training and evaluation; None of one that failed."""
+    cost = record.get("cost") or {}
+    if record.get("status") != "completed":
+        return None
+    total = (cost.get("seconds") or {}).get("total")
+    if total is None and cost.get("train_seconds") is not None:
+        return float(cost["train_seconds"] + (cost.get("evaluate_seconds") or 0.0))
+    return total
+
+
+def disk_of(record: Mapping[str, Any]) -> float | None:
+    """The size of the model folder; None where the record does not say."""
+    return (record.get("cost") or {}).get("disk_bytes")
+
+
+def _same_entry(run: PlannedRun, other: PlannedRun) -> bool:
+    return (run.entry, run.dataset) == (other.entry, other.dataset)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,287 @@
+"""Working through a grid: what is missing is made, each job behind those it needs, and its record is kept at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self, TextIO
+
+from ...records.output_dir import make_folder, without_empty_folder
+from ..planning.grid import Grid
+from .failures import quiet
+from .jobs import Job, RunJob, jobs_of, missing
+from .lock import Lock, is_alive
+from .progress import Progress
+from .ray_execution import INCOMING
+
+RESULTS_NAME = "results.jsonl"
+_LOOK_SECONDS = 1.0  # how often the live line is rewritten
+_REPORT_SECONDS = 180.0  # how often the report is rebuilt, and never more than 2 % of the time is spent on it
+
+
+class Executor(Protocol):
+    """Where jobs are done. It is entered once, and takes with it on leaving what it has started."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    @property
+    def at_once(self) -> int:
+        """About how many jobs it does at the same time."""
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """See that it can do all of `jobs`.
+
+        Raises:
+            UserError: one asks for more than there is.
+        """
+
+    def has_room(self, job: Job) -> bool:
+        """Whether `job` could be begun now. With nothing at work there is room for every job."""
+
+    def begin(self, job: Job, output_dir: Path) -> None:
+        """Have `job` done."""
+
+    def finished(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
+        """The jobs that have ended since, with their records, killed ones among them; waits for one up to `timeout`
+        seconds."""
+
+
+class InProcess:
+    """Does jobs one after another in this process, which a killed job takes with it."""
+
+    at_once = 1
+
+    def __init__(self) -> None:
+        self._next: tuple[Job, Path] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        pass
+
+    def has_room(self, job: Job) -> bool:
+        return self._next is None
+
+    def begin(self, job: Job, output_dir: Path) -> None:
+        self._next = job, output_dir
+
+    def finished(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
+        if self._next is None:
+            return []
+        job, output_dir = self._next
+        record = job.make(output_dir)
+        self._next = None
+        return [(job, record)]
+
+
+def make_executor(kind: str, parallel_runs: int, ray_address: str | None, lock: Lock | None) -> Executor:
+    """What `--executor` names: `workers` or `ray`.
+
+    Raises:
+        UserError: Ray is not installed.
+    """
+    if kind == "ray":
+        from .ray_execution import RayTasks
+
+        return RayTasks(ray_address)
+    from .workers import Workers
+
+    return Workers(parallel_runs, lock)
+
+
+def check_data(grid: Grid, output_dir: Path) -> None:
+    """Prepare the data of one run for each dataset and budget: what is wrong with it would be wrong with every run.
+
+    The datasets of the stages are read as well.
+
+    Raises:
+        UserError: as `Task.prepare`; the folder cannot be made.
+    """
+    from ...data.sources import remember_sources
+
+    with without_empty_folder(output_dir), remember_sources():
+        make_folder(output_dir)
+        check_rows(grid, output_dir)
+        jobs_of(grid, output_dir)
+
+
+def check_rows(grid: Grid, output_dir: Path) -> None:
+    """Prepare the data of one run for each dataset and budget, and write nothing.
+
+    Raises:
+        UserError: as `Task.prepare`.
+    """
+    for planned in {(run.dataset, *run.budget.values()): run for run in grid.runs}.values():
+        planned.check_data(output_dir)
+
+
+def execute(
+    grid: Grid,
+    output_dir: Path,
+    *,
+    retry_failed: bool,
+    executor: Executor | None = None,
+    say: Callable[[str], None] = print,
+    live: TextIO | None = None,
+    report: Callable[[], object] | None = None,
+) -> int:
+    """Make every run of `grid` that has no record yet, and keep `results.jsonl` in step.
+
+    A run whose record is there is left alone if its settings, data and toolkit version are what they were, and its
+    model is there if models are kept; a failed one is repeated only with `retry_failed`. Stages are made where a run
+    that is to be made needs them. A job that fails is recorded with its error, and the grid goes on; what needs it is
+    recorded as failed with the same.
+
+    Args:
+        executor: where the jobs are done; by default one after another in this process.
+        say: takes a line for each job that has ended.
+        live: a terminal whose last line tells what is being done.
+        report: called every few minutes, when there are new records. What goes wrong in it is forgotten.
+
+    Returns:
+        How many runs of the grid have failed.
+
+    Raises:
+        UserError: there is something else in the folder of a stage; a job asks for more than the executor has.
+    """
+    from ...data.sources import remember_sources
+
+    with quiet(), remember_sources():
+        jobs = jobs_of(grid, output_dir)
+        (output_dir / "runs").mkdir(parents=True, exist_ok=True)
+        with executor or InProcess() as entered:
+            return _Execution(jobs, output_dir, retry_failed, entered, say, live, report).work()
+
+
+class _Execution:
+    """One pass through the jobs of a grid."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        output_dir: Path,
+        retry_failed: bool,
+        executor: Executor,
+        say: Callable[[str], None],
+        live: TextIO | None,
+        report: Callable[[], object] | None,
+    ) -> None:
+        self.jobs = {job.name: job for job in jobs}
+        self.output_dir, self.executor = output_dir, executor
+        made = {job.name: job.made(output_dir, retry_failed) for job in jobs}
+        self.records: dict[str, dict[str, Any]] = {name: record for name, record in made.items() if record is not None}
+        self.waiting = missing(jobs, self.records)
+        for job in self.waiting:
+            job.check(output_dir)
+        executor.check(self.waiting)
+        _sweep(output_dir)
+        self.results = _Results(jobs, output_dir)
+        self.progress = Progress(jobs, say, executor.at_once, live)
+        self.report, self.reported, self.report_took = report, time.monotonic(), 0.0
+
+    def work(self) -> int:
+        for name, record in self.records.items():
+            self.jobs[name].tidy(self.output_dir)
+            if isinstance(self.jobs[name], RunJob) or any(name in job.needs for job in self.waiting):
+                self.progress.skip(self.jobs[name], record)
+            self.results.add(name, record)
+        self.results.write()
+        try:
+            at_work = self._begin()
+            while at_work:
+                for job, record in self.executor.finished(_LOOK_SECONDS):
+                    at_work -= 1
+                    self._keep(job, record)
+                at_work += self._begin()
+                self.progress.refresh()
+                self._report_now_and_then()
+        finally:
+            self.progress.close()
+        return sum(
+            self.records[name]["status"] == "failed" for name, job in self.jobs.items() if isinstance(job, RunJob)
+        )
+
+    def _begin(self) -> int:
+        """Begin what can be begun, and record as failed what cannot any more; returns how many jobs were begun."""
+        begun = 0
+        for job in list(self.waiting):
+            if failed := next((n for n in job.needs if self._status(n) == "failed"), None):
+                self.waiting.remove(job)
+                self._keep(job, job.block(self.output_dir, self.jobs[failed], self.records[failed]))
+            elif any(self._status(need) is None for need in job.needs):
+                continue
+            elif not self.executor.has_room(job):
+                break  # those behind it, that ask for less, would take the room again and again
+            else:
+                self.waiting.remove(job)
+                self.progress.begin(job)
+                self.executor.begin(job, self.output_dir)
+                begun += 1
+        return begun
+
+    def _status(self, name: str) -> str | None:
+        return self.records[name]["status"] if name in self.records else None
+
+    def _keep(self, job: Job, record: dict[str, Any]) -> None:
+        self.records[job.name] = record
+        self.results.add(job.name, record)
+        self.results.write()
+        self.progress.end(job, record)
+
+    def _report_now_and_then(self) -> None:
+        began = time.monotonic()
+        if self.report is None or began - self.reported < max(_REPORT_SECONDS, 50 * self.report_took):
+            return
+        try:
+            self.report()
+        except Exception as error:  # the next one, or that of the end, will say it again
+            self.progress.note(f"The report could not be rebuilt: {error}")
+        self.reported = time.monotonic()
+        self.report_took = self.reported - began
+
+
+class _Results:
+    """`results.jsonl`: the records of the runs in the order of the grid, as far as they are made."""
+
+    def __init__(self, jobs: Sequence[Job], output_dir: Path) -> None:
+        self.path = output_dir / RESULTS_NAME
+        self.lines: dict[str, str] = {job.name: "" for job in jobs if isinstance(job, RunJob)}
+
+    def add(self, name: str, record: Mapping[str, Any]) -> None:
+        if name in self.lines:
+            self.lines[name] = json.dumps(record) + "\n"
+
+    def write(self) -> None:
+        """Whole or not at all, from memory: no record is read again. Without a record there is no file."""
+        if not any(self.lines.values()):
+            self.path.unlink(missing_ok=True)
+            return
+        temporary = self.path.with_name(f".{RESULTS_NAME}.{os.getpid()}")
+        temporary.write_text("".join(self.lines.values()), encoding="utf-8")
+        os.replace(temporary, self.path)
+
+
+def _sweep(output_dir: Path) -> None:
+    """Remove half-written files of a comparison that was killed; those of a living process are left to it."""
+    for folder in [output_dir / INCOMING, *output_dir.glob("stages/.*.old")]:
+        shutil.rmtree(folder, ignore_errors=True)
+    for path in [*output_dir.glob(".*"), *output_dir.glob("figures/.*")]:
+        written_by = next((int(part) for part in reversed(path.name.split(".")) if part.isdigit()), None)
+        if path.is_file() and written_by is not None and not is_alive(written_by):
+            path.unlink(missing_ok=True)
+
+
+def count_results(output_dir: Path) -> int:
+    """How many runs have left a record in `output_dir`, failed ones among them."""
+    path = output_dir / RESULTS_NAME
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0

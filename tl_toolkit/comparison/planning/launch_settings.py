@@ -1,0 +1,71 @@
+"""What an entry or stage asks for of the machine: GPUs, or several processes through accelerate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import UserError
+
+LAUNCH_KEYS = frozenset(["gpus", "cpus", "accelerate_config"])
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a job is started.
+
+    Attributes:
+        gpus: how many GPUs of a machine it is given; None leaves it to the executor.
+        accelerate_config: the launch file of accelerate that starts its processes; None for a single process.
+        cpus: how many processors of a node it is given on a cluster; None: one.
+    """
+
+    gpus: int | None = None
+    accelerate_config: str | None = None
+    cpus: int | None = None
+
+    def counts(self) -> dict[str, Any]:
+        """What of it a result depends on, since it decides how many rows an update sees; empty where nothing is asked.
+
+        Of a launch file that is what it says, not where it lies.
+        """
+        from ...config.parsing import read_yaml
+
+        file = {} if self.accelerate_config is None else {"accelerate": read_yaml(Path(self.accelerate_config))}
+        return file | ({"gpus": self.gpus} if self.gpus else {})
+
+
+def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[str, Any]]:
+    """What `settings` ask for of the machine, and the other settings.
+
+    Raises:
+        UserError: a number of GPUs that is none, or a launch file that cannot be read.
+    """
+    from ...config.parsing import read_yaml
+
+    rest = {key: value for key, value in settings.items() if key not in LAUNCH_KEYS}
+    gpus, file = settings.get("gpus"), settings.get("accelerate_config")
+    on_cpu = str(settings.get("use_cpu")).lower() == "true"
+    for key, least in (("gpus", 0), ("cpus", 1)):
+        asked = settings.get(key)
+        if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < least):
+            raise UserError(f"{key!r} in {where} is {asked!r}, where a whole number of {least} or more is expected.")
+    if file is not None:
+        if not isinstance(file, str):
+            raise UserError(
+                f"'accelerate_config' in {where} is {file!r}; the path of a launch file is expected, such as "
+                "recipes/accelerate/multi_gpu.yaml."
+            )
+        content = read_yaml(Path(file))
+        if (machines := int(content.get("num_machines") or 1)) > 1:
+            raise UserError(
+                f"The launch file {file!r} of {where} asks for {machines} machines, but a comparison starts processes "
+                "on one. Give one with num_machines: 1, or start the run on each machine with accelerate launch "
+                "recipes/finetune.py, and merge its record with --from_results."
+            )
+        on_cpu = on_cpu or str(content.get("use_cpu")).lower() == "true"
+        if gpus is None and not on_cpu:
+            gpus = int(content.get("num_processes") or 1)
+    return Launch(0 if gpus is None and on_cpu else gpus, file, settings.get("cpus")), rest

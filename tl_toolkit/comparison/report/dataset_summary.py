@@ -1,0 +1,99 @@
+"""What a report says of the data and the surroundings: the dataset, versions, hardware, and the runs that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ...evaluation import formatting as show
+from ...evaluation.results import Result, short_name
+from ...evaluation.statistics.cells import Cell
+
+MOST_ERROR = 600
+"""Characters of an error that are shown."""
+
+FAILURES = {
+    "error": "error",
+    "not_finite": "not finite",
+    "out_of_memory": "out of memory",
+    "killed": "killed",
+}
+"""The kinds of failures in words."""
+
+
+def summary(
+    results: Sequence[Result], cells: Sequence[Cell], entries: Sequence[str], failed: Sequence[Result]
+) -> list[tuple[str, str]]:
+    """The comparison in six short facts."""
+    datasets = [result.section("dataset") for result in results]  # empty of runs that failed before they had read it
+    names = list(dict.fromkeys(str(dataset["name"]) for dataset in datasets if "name" in dataset))
+    tested = [result.section("dataset").get("rows", {}).get("test") for result in results]
+    budgets = {cell.budget: show.budget(cell.budget, cell.train_labels) for cell in cells}
+    seeds = sorted({cell.seeds for cell in cells}, reverse=True)
+    finished = show.count(len(results) - len(failed))
+    return [
+        ("Dataset", show.joined(names) if names else show.MISSING),
+        ("Entries", str(len(entries))),
+        ("Training labels", show.joined(list(budgets.values())) if budgets else show.MISSING),
+        ("Seeds", f"{seeds[-1]} to {seeds[0]}" if len(seeds) > 1 else str(seeds[0]) if seeds else show.MISSING),
+        ("Test rows", span(tested)),
+        ("Runs", f"{finished} finished" + (f", {len(failed)} failed" if failed else "")),
+    ]
+
+
+def facts(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """The dataset in words; where runs differ (rows do, with the budget), from the least to the most."""
+    datasets = [result.section("dataset") for result in results if result.section("dataset")]
+    if not datasets:
+        return []
+    first, labels = datasets[0], next((r.label_names() for r in results if r.label_names()), None)
+    told = [("Name", ", ".join(dict.fromkeys(short_name(str(own["name"])) for own in datasets if own.get("name"))))]
+    told += [(key.capitalize(), _values(datasets, key)) for key in ("config", "revision", "fingerprint")]
+    columns = {role: column for role, column in (first.get("columns") or {}).items() if column}
+    told.append(("Columns", ", ".join(f"{role.replace('_', ' ')}: {column}" for role, column in columns.items())))
+    if labels:
+        told.append((f"Labels ({len(labels)})", ", ".join(labels)))
+    for split in ("train", "validation", "test"):
+        rows = span([(dataset.get("rows") or {}).get(split) for dataset in datasets])
+        source = first.get(f"{split}_from")
+        told.append((f"Rows, {split}", rows + (f" (cut from {source})" if source not in (None, split) else "")))
+    versions = first.get("versions") or {}
+    told.append(("Made from", ", ".join(f"{name} {version}" for name, version in versions.items())))
+    return [(name, value) for name, value in told if value]
+
+
+def distinct(sections: Iterable[Any]) -> list[tuple[str, str]]:
+    """Each key with its value, or with all of its values where the runs differ."""
+    known = [section for section in sections if section]
+    keys = dict.fromkeys(key for section in known for key in section)
+    pairs = [(key.replace("_", " "), _values(known, key)) for key in keys]
+    return [(key, value) for key, value in pairs if value]
+
+
+def span(numbers: Iterable[int | None]) -> str:
+    """The known numbers from the least to the most: `100`, or `100 to 500`."""
+    known = sorted({number for number in numbers if number is not None})
+    if not known:
+        return show.MISSING
+    ends = (show.count(known[0]), show.count(known[-1]))
+    return ends[0] if len(known) == 1 else f"{ends[0]} to {ends[1]}"
+
+
+def failures(failed: Sequence[Result]) -> list[dict[str, str]]:
+    """The failed runs, those of one entry and budget that failed in the same way as one row with their seeds."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for result in failed:
+        known = bool(result.section("budget"))
+        budget = show.budget(result.budget, None) if known else show.MISSING
+        error = str(result.record.get("error") or "The run left no test metrics.")
+        kind = FAILURES.get(str(result.record.get("failure")), show.MISSING)
+        group = groups.setdefault((result.entry, budget, kind, show.shortened(error, MOST_ERROR)), [])
+        group.append(show.MISSING if result.seed is None else str(result.seed))
+    return [
+        {"entry": entry, "budget": budget, "kind": kind, "error": error, "seed": ", ".join(dict.fromkeys(seeds))}
+        for (entry, budget, kind, error), seeds in groups.items()
+    ]
+
+
+def _values(sections: Iterable[Any], key: str) -> str:
+    return ", ".join(dict.fromkeys(str(section[key]) for section in sections if section.get(key) is not None))

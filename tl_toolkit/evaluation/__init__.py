@@ -1,0 +1,1 @@
+"""What records and predictions say; read by cards, reports and decisions."""

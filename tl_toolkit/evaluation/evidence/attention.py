@@ -1,0 +1,90 @@
+"""Where models look: the attention weights that runs leave of a few test rows, read for the report."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..results import Result
+from ..statistics.cells import Cell
+
+MOST_ROWS = 6
+MOST_TOKENS = 80
+
+
+@dataclass(frozen=True)
+class AttendedRow:
+    """One test row: its tokens, how much weight each got, and `strength`, the same as a part of the row's greatest.
+
+    `cut` counts the tokens behind the ones that are kept.
+    """
+
+    row: int
+    tokens: list[str]
+    weights: list[float]
+    strength: list[float]
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What one run of an entry looked at; `what` says in words what the weights are."""
+
+    entry: str
+    budget: float
+    seed: int | None
+    what: str
+    rows: list[AttendedRow]
+
+
+def attentions(cells: Sequence[Cell], folder: Path) -> list[Attention]:
+    """That of the first run of each entry that left one, at its largest budget; entries without any are left out."""
+    largest = {cell.entry: cell for cell in cells}  # cells are in the order of their budgets
+    found = (_first(cell, folder) for cell in largest.values())
+    return [own for own in found if own is not None]
+
+
+def _first(cell: Cell, folder: Path) -> Attention | None:
+    for result in cell.results:
+        if (read := read_attention(result, folder)) is not None:
+            what, rows = read
+            return Attention(cell.entry, cell.budget, result.seed, what, rows)
+    return None
+
+
+def read_attention(result: Result, folder: Path) -> tuple[str, list[AttendedRow]] | None:
+    """What the weights are, and the rows; None when the run left no such file, or one that is not whole.
+
+    Rows that make no sense are left out, so that a damaged file costs a picture and never the report.
+    """
+    name = result.record.get("attention")
+    if not isinstance(name, str):
+        return None
+    try:
+        content = json.loads((Path(folder) / result.folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    rows = content.get("rows") if isinstance(content, dict) else None
+    if not isinstance(rows, list):
+        return None
+    whole = [row for row in map(_row, rows) if row is not None][:MOST_ROWS]
+    return (str(content.get("what") or "attention weights"), whole) if whole else None
+
+
+def _row(content: Any) -> AttendedRow | None:
+    try:
+        tokens = [str(token) for token in content["tokens"]]
+        weights = [float(weight) for weight in content["weights"]]
+        row = int(content["row"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    if not tokens or len(tokens) != len(weights) or not all(math.isfinite(own) and own >= 0 for own in weights):
+        return None
+    greatest = max(weights) or 1.0
+    kept = slice(0, MOST_TOKENS)
+    strength = [round(own / greatest, 3) for own in weights[kept]]
+    return AttendedRow(row, tokens[kept], weights[kept], strength, max(0, len(tokens) - MOST_TOKENS))

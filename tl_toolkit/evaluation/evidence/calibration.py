@@ -1,0 +1,145 @@
+"""Whether probabilities mean what they say: of answers given with probability 0.8, are four in five right?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..predictions import PredictionReader
+from ..statistics.cells import Cell
+from ..statistics.intervals import Spread, spread
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Answers of about one certainty: `confidence` is their mean probability, `accuracy` the share that is right.
+
+    `low` and `high` are the least and the greatest probability in the bin; `count` counts answers over all seeds.
+    """
+
+    low: float
+    high: float
+    confidence: float
+    accuracy: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well an entry knows what it knows, at one budget.
+
+    `bins` hold the answers of all seeds together; everything else is one number a run and its spread over them.
+    `confidence` minus `accuracy` is how much an entry is too sure of itself on average.
+    """
+
+    entry: str
+    budget: float
+    seeds: int
+    bins: list[ReliabilityBin]
+    confidence: Spread
+    accuracy: Spread
+    error: Spread
+    brier: Spread
+    log_loss: Spread
+
+
+def calibration(cell: Cell, reader: PredictionReader) -> Calibration | None:
+    """Of an entry's runs at one budget; None for what is no single-label classification, or without probabilities."""
+    if cell.results[0].section("task").get("problem_type") != "single_label_classification":
+        return None
+    runs = []
+    for result in cell.results:
+        read, scores = reader.labels(result), reader.scores(result)
+        if read is not None and scores is not None and scores.ndim == 2 and scores.shape[1] > read.label.max():
+            runs.append((read.label, read.prediction, np.asarray(scores, dtype=np.float64)))
+    if not runs:
+        return None
+    sure = [scores[np.arange(len(label)), prediction] for label, prediction, scores in runs]
+    right = [label == prediction for label, prediction, _ in runs]
+    return Calibration(
+        entry=cell.entry,
+        budget=cell.budget,
+        seeds=len(runs),
+        bins=reliability(np.concatenate(sure), np.concatenate(right)),
+        confidence=spread([float(own.mean()) for own in sure]),
+        accuracy=spread([float(own.mean()) for own in right]),
+        error=spread([calibration_error(reliability(*own)) for own in zip(sure, right, strict=True)]),
+        brier=spread([brier(label, scores) for label, _, scores in runs]),
+        log_loss=spread([log_loss(label, scores) for label, _, scores in runs]),
+    )
+
+
+def calibrations(cells: Sequence[Cell], reader: PredictionReader) -> list[Calibration]:
+    """That of each entry at its largest budget, in the order of `cells`; empty where there are no probabilities."""
+    largest = {cell.entry: cell for cell in cells}  # cells are in the order of their budgets
+    found = [calibration(cell, reader) for cell in largest.values()]
+    return [own for own in found if own is not None]
+
+
+def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> list[ReliabilityBin]:
+    """Bins with about the same number of answers each, the least certain first.
+
+    Of equal mass, not of equal width: a trained network gives most of its answers with probabilities near one, so that
+    equal widths leave bins with a handful of answers, whose accuracies are noise, beside one that hides what happens
+    among nearly all of them (Nguyen and O'Connor 2015, "Posterior calibration and exploratory analysis for natural
+    language processing models"; Nixon et al. 2019, "Measuring calibration in deep learning"). Equal probabilities are
+    never cut apart, so that there are fewer bins where many are equal.
+
+    Args:
+        confidence: probabilities (answers,) of what was answered.
+        right: whether it was right (answers,).
+    """
+    inner = np.unique(np.quantile(confidence, np.linspace(0, 1, bins + 1)[1:-1]))
+    place = np.searchsorted(inner, confidence)
+    found = []
+    for own in range(len(inner) + 1):
+        inside = place == own
+        if inside.any():
+            sure = confidence[inside]
+            found.append(
+                ReliabilityBin(
+                    low=float(sure.min()),
+                    high=float(sure.max()),
+                    confidence=float(sure.mean()),
+                    accuracy=float(right[inside].mean()),
+                    count=int(inside.sum()),
+                )
+            )
+    return found
+
+
+def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """The mean distance between certainty and accuracy, weighted by the answers of each bin.
+
+    Guo et al. (2017), "On Calibration of Modern Neural Networks", equation 3 (expected calibration error, there with
+    bins of equal width). It is biased upwards with few rows: a bin of n answers is off by about 0.4/√n by chance.
+    """
+    total = sum(own.count for own in bins)
+    return sum(own.count / total * abs(own.accuracy - own.confidence) for own in bins)
+
+
+def brier(label: np.ndarray, scores: np.ndarray) -> float:
+    """The mean over rows of the squared distance between probabilities and truth, summed over classes: 0 to 2.
+
+    Brier (1950), "Verification of forecasts expressed in terms of probability", equation 2.
+
+    Args:
+        label: class ids (rows,).
+        scores: probabilities (rows, classes).
+    """
+    truth = np.zeros_like(scores)
+    truth[np.arange(len(label)), label] = 1.0
+    return float(np.square(scores - truth).sum(axis=1).mean())
+
+
+def log_loss(label: np.ndarray, scores: np.ndarray) -> float:
+    """The mean negative logarithm of the probability (rows, classes) given to the true class (rows,), in nats.
+
+    A probability of 0, which float32 makes of anything below 1e-45, counts as the least that it can tell exactly.
+    """
+    given = scores[np.arange(len(label)), label]
+    return float(-np.log(np.maximum(given, np.finfo(np.float32).tiny)).mean())

@@ -1,0 +1,151 @@
+"""Precision, recall and F1 of each class, label or type of entity, as means over an entry's seeds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..predictions import PredictionReader, confusion_matrix, label_counts
+from ..statistics.cells import Cell
+from ..statistics.intervals import Spread, spread
+from ..statistics.sequence_metrics import found_entities
+from .mistakes import class_name
+
+Counts = np.ndarray
+"""(classes, 3): right, predicted and true numbers of one run."""
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How one class is told, over the seeds of an entry.
+
+    `support` counts test rows (words, or entities, for tags) of the class. A seed in which a number is undefined is
+    left out of its mean: precision where the class was never predicted, recall where it never occurs, F1 where both
+    hold. None where no seed has it.
+    """
+
+    name: str
+    support: int
+    precision: Spread | None
+    recall: Spread | None
+    f1: Spread | None
+
+
+@dataclass(frozen=True)
+class EntryClasses:
+    """The classes of one entry at its largest budget, in the order of the label ids (entity types: of their names).
+
+    `what` says what is counted: "test rows", "words" or "entities".
+    """
+
+    entry: str
+    budget: float
+    seeds: int
+    what: str
+    classes: list[ClassScore]
+
+
+def classes_by_entry(cells: Sequence[Cell], reader: PredictionReader) -> list[EntryClasses]:
+    """That of each entry at its largest budget; entries without predictions, or of tasks without classes, are left out.
+
+    All entries of one dataset have the same classes in the same order, unless some tag types that others never do.
+    """
+    largest = {cell.entry: cell for cell in cells}  # cells are in the order of their budgets
+    found = [entry_classes(cell, reader) for cell in largest.values()]
+    return [own for own in found if own is not None]
+
+
+def entry_classes(cell: Cell, reader: PredictionReader) -> EntryClasses | None:
+    """The classes of a cell's runs; None where it has no classes or no predictions at hand."""
+    task = cell.results[0].section("task")
+    if task.get("name") == "token-classification":
+        what = "entities" if task.get("tag_scheme") else "words"
+        names, counts = _tag_counts(cell, reader, bool(task.get("tag_scheme")))
+    elif task.get("problem_type") in ("single_label_classification", "multi_label_classification"):
+        what = "test rows"
+        names, counts = _label_counts(cell, reader)
+    else:
+        return None
+    if not counts:
+        return None
+    return EntryClasses(cell.entry, cell.budget, len(counts), what, class_scores(names, counts))
+
+
+def class_scores(names: Sequence[str], runs: Sequence[Counts]) -> list[ClassScore]:
+    """From counts (classes, 3) of each run; `support` is that of the first, as all runs have the same test rows."""
+    scores = []
+    for index, name in enumerate(names):
+        right, predicted, true = np.array([run[index] for run in runs], dtype=float).T
+        scores.append(
+            ClassScore(
+                name=name,
+                support=int(true[0]),
+                precision=_mean(right, predicted),
+                recall=_mean(right, true),
+                f1=_mean(2 * right, predicted + true),
+            )
+        )
+    return scores
+
+
+def _mean(part: np.ndarray, whole: np.ndarray) -> Spread | None:
+    defined = whole > 0
+    return spread((part[defined] / whole[defined]).tolist()) if defined.any() else None
+
+
+def _label_counts(cell: Cell, reader: PredictionReader) -> tuple[list[str], list[Counts]]:
+    runs = [read for result in cell.results if (read := reader.labels(result)) is not None]
+    if not runs:
+        return [], []
+    names = cell.results[0].label_names()
+    if runs[0].label.ndim == 2:
+        counts = []
+        for run in runs:
+            right, alarms, misses = label_counts([run]).T
+            counts.append(np.stack([right, right + alarms, right + misses], axis=1))
+    else:
+        classes = max(len(names or ()), 1 + max(int(max(run.label.max(), run.prediction.max())) for run in runs))
+        matrices = [confusion_matrix([run], classes) for run in runs]
+        counts = [np.stack([own.diagonal(), own.sum(axis=0), own.sum(axis=1)], axis=1) for own in matrices]
+    return [class_name(index, names) for index in range(len(counts[0]))], counts
+
+
+def _tag_counts(cell: Cell, reader: PredictionReader, entity: bool) -> tuple[list[str], list[Counts]]:
+    """By type of entity, or by tag; a word that was cut off has no tag."""
+    tables = [reader.columns(result, ["row", "label", "prediction"]) for result in cell.results]
+    whole = [table for table in tables if table is not None and table.num_columns == 3]
+    if not whole:
+        return [], []
+    truth = whole[0]["label"].to_pylist()
+    expected = _units(truth, entity)
+    found: list[tuple[Counter[str], Counter[str]]] = []
+    for table in whole:
+        given = _units(table["prediction"].to_pylist(), entity)
+        right = Counter(kind for kind, *_ in given & expected)
+        found.append((right, Counter(kind for kind, *_ in given)))
+    true = Counter(kind for kind, *_ in expected)
+    names = sorted(true | Counter(kind for _, predicted in found for kind in predicted))
+    counts = [
+        np.array([[right[name], predicted[name], true[name]] for name in names], dtype=int)
+        for right, predicted in found
+    ]
+    return names, counts
+
+
+def _units(sentences: Sequence[Sequence[str | None]], entity: bool) -> set[tuple[str, int, int, int]]:
+    """(type, sentence, start, end) of all entities; or of all words, whose type is their tag."""
+    if entity:
+        return {
+            (own.type, number, own.start, own.end)
+            for number, tags in enumerate(sentences)
+            for own in found_entities(tuple(tags))
+        }
+    return {
+        (tag, number, place, place + 1)
+        for number, tags in enumerate(sentences)
+        for place, tag in enumerate(tags)
+        if tag is not None
+    }

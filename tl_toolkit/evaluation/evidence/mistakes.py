@@ -1,0 +1,144 @@
+"""What an entry gets wrong at its largest budget: confusions, or counts by label, and its worst mistakes, by task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import formatting as show
+from ..predictions import Mistake, PredictionReader, Predictions, confusion_matrix, label_counts
+from ..results import Result
+from ..statistics.cells import Cell
+from .worst_rows import HEADINGS, ShownMistake, worst_rows
+
+MOST_CLASSES = 20
+"""A heat map of more classes shows those with the most errors and gathers the rest under one name."""
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A confusion matrix to show: `rows` are (true name, [(count, strength 0 to 1)], recall as text)."""
+
+    names: list[str]
+    rows: list[tuple[str, list[tuple[int, float]], str]]
+    hidden: int = 0
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """How one label of many is told: counts, and precision and recall as text."""
+
+    name: str
+    hits: int
+    false_alarms: int
+    misses: int
+    precision: str
+    recall: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is shown of an entry's predictions; all of it empty when they are not at hand."""
+
+    heat: Heat | None = None
+    labels: list[LabelRow] = field(default_factory=list)
+    numbers: tuple[np.ndarray, np.ndarray] | None = None
+    mistakes: list[ShownMistake] = field(default_factory=list)
+
+
+def gather(cell: Cell, reader: PredictionReader) -> Evidence:
+    """Confusions are summed over the cell's seeds; mistakes (and a scatter's points) are those of its first run."""
+    if cell.results[0].section("task").get("name") in HEADINGS:
+        return Evidence(mistakes=worst_rows(cell.results[0], reader))
+    runs = [run for result in cell.results if (run := reader.labels(result)) is not None]
+    if not runs:
+        return Evidence()
+    first = cell.results[0]
+    task, names = first.section("task"), first.label_names()
+    mistakes = [_in_words(mistake, names) for mistake in reader.mistakes(first)]
+    if task.get("problem_type") == "regression":
+        return Evidence(numbers=(runs[0].label, runs[0].prediction), mistakes=mistakes)
+    if task.get("problem_type") == "multi_label_classification":
+        return Evidence(labels=_by_label(runs, names), mistakes=mistakes)
+    return Evidence(heat=heat_map(runs, names), mistakes=mistakes)
+
+
+def heat_map(runs: Sequence[Predictions], names: list[str] | None, most: int = MOST_CLASSES) -> Heat:
+    """The confusion matrix over runs; colours follow the share of a true class's rows, rare shares lifted."""
+    classes = 1 + max(int(max(run.label.max(), run.prediction.max())) for run in runs)
+    classes = max(classes, len(names or []))
+    counts = confusion_matrix(runs, classes)
+    shown = [class_name(index, names) for index in range(classes)]
+    hidden = max(0, classes - most)
+    if hidden:
+        errors = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
+        kept = np.sort(np.argsort(-errors, kind="stable")[:most])
+        group = np.full(classes, len(kept))
+        group[kept] = np.arange(len(kept))
+        membership = (group[:, None] == np.arange(len(kept) + 1)).astype(int)
+        right = membership.T @ counts.diagonal()
+        counts = membership.T @ counts @ membership
+        shown = [shown[index] for index in kept] + [f"{hidden} others"]
+    else:
+        right = counts.diagonal()
+    totals = counts.sum(axis=1)
+    strength = (counts / np.maximum(totals, 1)[:, None]) ** 0.6
+    rows = [
+        (
+            shown[true],
+            [(int(number), round(float(heat), 3)) for number, heat in zip(counts[true], strength[true], strict=True)],
+            f"{100 * right[true] / totals[true]:.0f}{show.SPACE}%" if totals[true] else show.MISSING,
+        )
+        for true in range(len(shown))
+    ]
+    return Heat(names=shown, rows=rows, hidden=hidden)
+
+
+def _by_label(runs: Sequence[Predictions], names: list[str] | None) -> list[LabelRow]:
+    rows = []
+    for index, (hits, alarms, misses) in enumerate(label_counts(runs).tolist()):
+        precision, recall = (_share(hits, hits + other) for other in (alarms, misses))
+        rows.append(LabelRow(class_name(index, names), hits, alarms, misses, precision, recall))
+    return rows
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f}{show.SPACE}%" if whole else show.MISSING
+
+
+def _in_words(mistake: Mistake, names: list[str] | None) -> ShownMistake:
+    if mistake.error is not None:
+        sign = "+" if mistake.error > 0 else ""
+        measure = f"off by {sign}{mistake.error:.3g}".replace("-", show.MINUS)
+    elif mistake.certainty is not None:
+        measure = f"probability {mistake.certainty:.3f}"
+    else:
+        measure = "probability unknown"
+    label, prediction = (answer_in_words(value, names) for value in (mistake.label, mistake.prediction))
+    return ShownMistake(mistake.row, mistake.text, mistake.text_pair, label, prediction, measure)
+
+
+def answer_in_words(value: Any, names: list[str] | None) -> str:
+    """A label or a prediction as a reader knows it: a class name, the names of a label set, or a number."""
+    if isinstance(value, list):
+        chosen = [class_name(index, names) for index, on in enumerate(value) if on]
+        return ", ".join(chosen) if chosen else "no label"
+    if isinstance(value, float):
+        return f"{value:.4g}".replace("-", show.MINUS)
+    return class_name(int(value), names)
+
+
+def class_name(index: int, names: list[str] | None) -> str:
+    """The name of a class id, also where the record has none."""
+    return names[index] if names is not None and 0 <= index < len(names) else f"class {index}"
+
+
+def mistakes_heading(first: Result) -> str:
+    """What the list of mistakes is called for this kind of task."""
+    task = first.section("task")
+    if task.get("name") in HEADINGS:
+        return HEADINGS[str(task["name"])]
+    return "Largest errors" if task.get("problem_type") == "regression" else "Most confident mistakes"

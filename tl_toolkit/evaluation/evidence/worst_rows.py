@@ -1,0 +1,156 @@
+"""The test rows that a run does worst on, in words, for tasks whose answers are no classes: tags, texts, forecasts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import UserError
+from .. import formatting as show
+from ..predictions import PredictionReader
+from ..results import Result
+
+MOST_ROWS = 8
+MOST_WORDS = 8
+"""Wrong words of a sentence that are told."""
+MOST_STEPS = 6
+"""Time steps of a window that are told."""
+MOST_SCORED = 400
+"""Texts of a run that are scored one by one."""
+
+HEADINGS = {
+    "token-classification": "Sentences with the most wrong tags",
+    "translation": "Worst answers by chrF",
+    "captioning": "Worst answers by chrF",
+    "forecasting": "Worst windows",
+}
+"""What the list is called, for the tasks that have one."""
+
+
+@dataclass(frozen=True)
+class ShownMistake:
+    """A mistake in words."""
+
+    row: int
+    text: str
+    text_pair: str | None
+    label: str
+    prediction: str
+    measure: str
+
+
+def worst_rows(result: Result, reader: PredictionReader) -> list[ShownMistake]:
+    """The worst rows of a run, the very worst first; empty where its predictions or their scorer are not at hand."""
+    name = result.section("task").get("name")
+    if name == "token-classification":
+        return _worst_tags(result, reader)
+    if name in ("translation", "captioning"):
+        return _worst_texts(result, reader)
+    return _worst_windows(result, reader)
+
+
+def _worst_tags(result: Result, reader: PredictionReader) -> list[ShownMistake]:
+    table = reader.columns(result, ["row", "words", "label", "prediction"])
+    if table is None or table.num_columns < 4:
+        return []
+    labels, answers = table["label"].to_pylist(), table["prediction"].to_pylist()
+    wrong = [
+        [place for place, (true, own) in enumerate(zip(*pair, strict=True)) if true != own]
+        for pair in zip(labels, answers, strict=True)
+    ]
+    places = _first(np.array([len(own) for own in wrong], dtype=float))
+    shown = []
+    for place, words in zip(places, table["words"].take(places).to_pylist(), strict=True):
+        told = wrong[place][:MOST_WORDS]
+        shown.append(
+            ShownMistake(
+                row=table["row"][place].as_py(),
+                text=show.shortened(" ".join(words), show.MOST_TEXT),
+                text_pair=None,
+                label=", ".join(f"{words[word]} {labels[place][word]}" for word in told),
+                prediction=", ".join(f"{words[word]} {answers[place][word] or 'cut off'}" for word in told),
+                measure=f"{len(wrong[place])} of {len(words)} words wrong",
+            )
+        )
+    return shown
+
+
+def _worst_texts(result: Result, reader: PredictionReader) -> list[ShownMistake]:
+    """By chrF sentence by sentence; of many rows, among some evenly spread over them."""
+    from ...metrics.generation import scorers
+
+    table = reader.columns(result, ["row", "source", "reference", "prediction"])
+    if table is None or not {"reference", "prediction"} <= set(table.column_names):
+        return []
+    try:
+        chrf = scorers()["chrf"]
+    except UserError:  # sacrebleu is not installed where the report is made: it does without
+        return []
+    table = table.take(np.unique(np.linspace(0, len(table) - 1, min(len(table), MOST_SCORED)).astype(int)))
+    rows = table.to_pylist()
+    references = [[row["reference"]] if isinstance(row["reference"], str) else row["reference"] for row in rows]
+    pairs = zip(rows, references, strict=True)
+    scores = np.array([chrf.sentence_score(row["prediction"], wanted).score for row, wanted in pairs])
+    return [
+        ShownMistake(
+            row=rows[place]["row"],
+            text=show.shortened(rows[place].get("source") or "", show.MOST_TEXT),
+            text_pair=None,
+            label=show.shortened(" / ".join(references[place]), show.MOST_TEXT),
+            prediction=show.shortened(rows[place]["prediction"], show.MOST_TEXT),
+            measure=f"chrF {scores[place]:.1f}",
+        )
+        for place in _first(100 - scores)
+    ]
+
+
+def _worst_windows(result: Result, reader: PredictionReader) -> list[ShownMistake]:
+    """By mean absolute error over what was observed, with no two windows that overlap."""
+    table = reader.columns(result, ["row", "time", "label", "prediction"])
+    if table is None or not {"label", "prediction"} <= set(table.column_names):
+        return []
+    rows = table.to_pylist()
+    starts = [row["row"] for row in rows]
+    pairs = [(np.array(row["label"], dtype=float), np.array(row["prediction"], dtype=float)) for row in rows]
+    errors = np.array([_mean_error(*pair) for pair in pairs])
+    places: list[int] = []
+    for place in _first(errors, len(rows)):
+        if all(abs(starts[place] - starts[other]) >= len(pairs[place][0]) for other in places):
+            places.append(place)
+    return [
+        ShownMistake(
+            row=starts[place],
+            text=f"From {rows[place]['time']} on" if rows[place].get("time") is not None else "",
+            text_pair=None,
+            label=_steps(pairs[place][0]),
+            prediction=_steps(pairs[place][1]),
+            measure=f"mean absolute error {errors[place]:.3g}",
+        )
+        for place in places[:MOST_ROWS]
+    ]
+
+
+def _mean_error(label: np.ndarray, prediction: np.ndarray) -> float:
+    error = np.abs(prediction - label)
+    return float(np.nanmean(error)) if not np.isnan(error).all() else 0.0
+
+
+def _steps(values: np.ndarray) -> str:
+    """The first time steps; several variables of one in brackets."""
+    told = [_numbers(step) for step in values[:MOST_STEPS]]
+    return ", ".join(told) + (", …" if len(values) > MOST_STEPS else "")
+
+
+def _numbers(step: Any) -> str:
+    if np.ndim(step):
+        return f"({', '.join(map(_numbers, step))})"
+    return "unknown" if np.isnan(step) else f"{step:.4g}".replace("-", show.MINUS)
+
+
+def _first(badness: np.ndarray, most: int = MOST_ROWS) -> Sequence[int]:
+    """Places of the worst, without those that have nothing wrong."""
+    order = np.argsort(-badness, kind="stable")
+    return [int(place) for place in order if badness[place] > 0][:most]

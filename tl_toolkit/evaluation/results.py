@@ -1,0 +1,243 @@
+"""The result records of a comparison: one JSON object a line in `results.jsonl`, one line a run."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+UNKNOWN = "unknown"
+ALL_LABELS = math.inf
+"""The label budget of a run that had no budget: it sorts after every number."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run of one entry. `folder` is relative to the comparison's folder; `record` is the record as it was read."""
+
+    entry: str
+    folder: str
+    record: Mapping[str, Any]
+
+    @property
+    def completed(self) -> bool:
+        """Whether the run ended with test metrics that can be compared."""
+        return self.record.get("status") == "completed" and bool(self.metrics("test"))
+
+    @property
+    def strategy(self) -> str:
+        """The name of the strategy, `"scratch"` where nothing was transferred, `UNKNOWN` when the run failed early."""
+        return str(self.section("strategy").get("name", UNKNOWN))
+
+    @property
+    def transfer(self) -> bool:
+        """Whether knowledge was moved into the model before it saw the labels."""
+        return self.strategy != "scratch"
+
+    @property
+    def budget(self) -> float:
+        """The labels, or for language models the tokens, asked for; `ALL_LABELS` where all were."""
+        asked = self.section("budget").get("label_budget") or self.section("budget").get("token_budget")
+        return ALL_LABELS if asked is None else float(asked)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the run; None when it failed before one was known."""
+        return self.record.get("seed")
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """A part of the record, empty when the run failed before it was known."""
+        return self.record.get(name) or {}
+
+    def metrics(self, split: str) -> Mapping[str, float]:
+        """Plain metric names to numbers for a split; empty when there are none."""
+        return self.section("metrics").get(split) or {}
+
+    @property
+    def dataset(self) -> str:
+        """What the run's dataset is called: by the grid where it has several, otherwise by its record."""
+        named = self.record.get("grid_dataset") or self.section("dataset").get("name")
+        return short_name(str(named or self.section("arguments").get("dataset_name") or UNKNOWN))
+
+    @property
+    def pretrain_seconds(self) -> float | None:
+        """What the stages before the run took, all together; None for a run that has none, or when one is unknown."""
+        seconds = [stage.get("train_seconds") for stage in self.record.get("stages") or ()]
+        return sum(seconds) if seconds and None not in seconds else None
+
+    def label_names(self) -> list[str] | None:
+        """Class names in the order of their ids; None for regression and for unnamed classes."""
+        labels = self.section("task").get("labels")
+        return None if labels is None else [str(label) for label in labels]
+
+
+def short_name(name: str) -> str:
+    """A Hub id or a plain name as it is; of a local file or folder the last part, since a report tells no places."""
+    local = name.startswith(("/", "./", "../", "~", "\\")) or (name.count("/") > 1 and "://" not in name)
+    return (Path(name).name or name) if local else name
+
+
+def folder_name(entry: str) -> str:
+    """The name of an entry as part of a folder's, or of a file's."""
+    return re.sub(r"[^\w.-]+", "_", entry)
+
+
+def read_results(path: Path) -> list[Result]:
+    """The runs in a `results.jsonl`, in the order of their first appearance.
+
+    A run that was repeated (same dataset, entry, label budget and seed) counts once, with its latest record. A last
+    line without its line end is a record that is just being written, and is left for the next time.
+
+    Raises:
+        UserError: no such file, or a line that is not a result record of this schema version.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"The result records {str(path)!r} cannot be read ({error}); a comparison's folder is expected, "
+            "which holds a results.jsonl as compare.py writes it."
+        ) from error
+    whole = text[: text.rfind("\n") + 1]
+    results: dict[tuple[str, str, float, int | None], Result] = {}
+    for number, line in enumerate(whole.split("\n"), start=1):
+        if line.strip():
+            result = _parse(line, f"Line {number} of {str(path)!r}")
+            results[(result.dataset, result.entry, result.budget, result.seed)] = result
+    return list(results.values())
+
+
+def panels(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The runs by dataset, in the order of first appearance: what is compared is compared within one of them.
+
+    A run that failed before it knew the name of its dataset goes to those that were given the same one.
+    """
+    called = {
+        result.section("arguments").get("dataset_name"): result.dataset
+        for result in results
+        if result.section("dataset")
+    }
+    found: dict[str, list[Result]] = {}
+    for result in results:
+        named = result.record.get("grid_dataset") or result.section("dataset")
+        name = result.dataset if named else called.get(result.section("arguments").get("dataset_name"), result.dataset)
+        found.setdefault(name, []).append(result)
+    if UNKNOWN in found and len(found) > 1:
+        lost = found.pop(UNKNOWN)
+        next(iter(found.values())).extend(lost)
+    return found
+
+
+def _parse(line: str, where: str) -> Result:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where} is not JSON ({error}); one result record is expected.") from error
+    return as_result(record, where)
+
+
+def as_result(record: Any, where: str) -> Result:
+    """A run from its record: of a comparison, or of finetune.py or pretrain.py alone, which has a name and no entry.
+
+    Raises:
+        UserError: it is no result record, or one of another schema version. `where` says where it was found.
+    """
+    named = isinstance(record, dict) and (record.get("entry") or record.get("name"))
+    if not named:
+        raise UserError(f"{where} is no result record: a mapping with the key 'entry' or 'name' is expected.")
+    if record.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"{where} has schema_version {record.get('schema_version')!r}; this version of the toolkit reads "
+            f"{SCHEMA_VERSION}."
+        )
+    return Result(entry=str(named), folder=str(record.get("folder", ".")), record=record)
+
+
+TEXT_COLUMNS = ("dataset", "fingerprint", "entry", "model", "strategy", "failure", "error") + (
+    "device", "device_name", "toolkit_version", "python_version", "torch_version", "transformers_version",
+    "key", "folder",
+)  # fmt: skip
+"""The columns of `table` that are texts; `transfer` and `completed` are true or false, and all others numbers."""
+
+
+def table(results: Sequence[Result]) -> pd.DataFrame:
+    """One row a run, failed ones included, indexed by the position in `results`: the columns of `results.csv`.
+
+    What they mean is told in docs/comparison.md. `budget` is infinite for all labels; there is a column
+    `<split>.<metric>` for each metric that a run has. What a run does not know is NaN, or None for a text.
+    """
+    import pandas as pd
+
+    rows = [_row(result) for result in results]
+    frame = pd.DataFrame(rows, columns=None if rows else list(_row(Result("", "", {}))))
+    metrics = [name for name in frame.columns if "." in name]
+    frame = frame[[name for name in frame.columns if name not in metrics] + metrics]
+    for column in frame.columns.difference([*TEXT_COLUMNS, "transfer", "completed"]):
+        frame[column] = pd.to_numeric(frame[column])
+    return frame
+
+
+def _row(result: Result) -> dict[str, Any]:
+    record, dataset, model, budget = result.record, *map(result.section, ("dataset", "model", "budget"))
+    cost, hardware, tuning, versions = map(result.section, ("cost", "hardware", "tuning", "versions"))
+    parameters, inference = cost.get("parameters") or {}, cost.get("inference") or {}
+    energy, seconds = cost.get("energy_joules") or {}, cost.get("seconds") or {}
+    row: dict[str, Any] = {
+        "dataset": result.dataset,
+        "fingerprint": dataset.get("fingerprint"),
+        "entry": result.entry,
+        "model": model.get("model_name_or_path") or model.get("model_type"),
+        "strategy": result.strategy,
+        "transfer": result.transfer,
+        "budget": result.budget,
+        "train_labels": budget.get("train_labels"),
+        "train_tokens": budget.get("train_tokens"),
+        "validation_labels": budget.get("validation_labels"),
+        "test_rows": (dataset.get("rows") or {}).get("test"),
+        "seed": result.seed,
+        "completed": result.completed,
+        "failure": None if result.completed else record.get("failure") or "error",
+        "error": None if result.completed else record.get("error"),
+        "parameters": parameters.get("total"),
+        "trained_parameters": parameters.get("trained"),
+        "disk_bytes": cost.get("disk_bytes"),
+        "tuning_trials": tuning.get("trials"),
+        "tuning_failed": tuning.get("failed"),
+        "tuning_seconds": tuning.get("seconds"),
+        "pretrain_seconds": result.pretrain_seconds,
+        "train_seconds": cost.get("train_seconds"),
+        **{f"{name}_seconds": seconds.get(name) for name in ("data", "model", "select", "evaluate", "save", "total")},
+        "steps": cost.get("steps"),
+        "epochs": cost.get("epochs"),
+        "examples_per_second": cost.get("examples_per_second"),
+        "tokens_per_second": cost.get("tokens_per_second"),
+        "peak_memory_bytes": cost.get("peak_memory_bytes"),
+        "energy_joules": sum(energy.values()) if energy else None,
+        "energy_cpu_joules": energy.get("cpu"),
+        "energy_gpu_joules": energy.get("gpu"),
+        "latency_seconds": inference.get("latency_seconds"),
+        "latency_seconds_p95": inference.get("latency_seconds_p95"),
+        "rows_per_second": inference.get("rows_per_second"),
+        "device": hardware.get("device"),
+        "device_name": hardware.get("device_name"),
+        "world_size": hardware.get("world_size"),
+        "threads": hardware.get("threads"),
+        "toolkit_version": record.get("toolkit_version"),
+        **{f"{name}_version": versions.get(name) for name in ("python", "torch", "transformers")},
+        "key": record.get("key"),
+        "folder": result.folder,
+    }
+    for split in ("validation", "test"):
+        row |= {f"{split}.{name}": value for name, value in result.metrics(split).items()}
+    return row

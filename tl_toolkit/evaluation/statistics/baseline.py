@@ -1,0 +1,172 @@
+"""What needs no model reaches on the test rows: the least that a model has to beat.
+
+Of classes, label sets, numbers and tags it is always giving the same answer; of series the naive and the seasonal-naive
+forecast, which every record has beside its own scores. Of written texts and language models there is none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from ...metrics.constant import constant_answer
+from ..evidence.mistakes import answer_in_words
+from ..predictions import PredictionReader
+from ..results import Result
+from .cells import Cell, Goal
+from .intervals import Interval, Spread, percentile_interval, spread
+from .scored_rows import FORECASTING, TAGGING, Rows, ScoredRows, read_rows, row_metrics
+from .uncertainty import RowNoise, row_noise
+
+WHAT = {
+    "single_label_classification": "the most frequent class",
+    "multi_label_classification": "the most frequent label set",
+    "regression": "the mean",
+}
+FORECASTS = {"naive": "the last value", "seasonal_naive": "the value of the season before"}
+"""What is answered by the forecasts that need no model, by the beginning of the names of their metrics in a record."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Answers that need no model at one label budget, and what they reach.
+
+    `answers` holds one answer for each seed, learnt from the training labels; or a single one learnt from the test
+    labels (`from_test`) where the records do not tell it, which flatters the baseline a little; or none for forecasts,
+    of which nothing but their scores is known. `what` says in words what is answered, `names` are the answers as a
+    reader knows them. `rows` are the test rows with their labels, of the run `told_by`.
+    """
+
+    budget: float
+    what: str
+    answers: tuple[Any, ...]
+    names: list[str]
+    from_test: bool
+    test: dict[str, Spread]
+    told_by: Result
+    rows: Rows | None = None
+
+    @property
+    def line_name(self) -> str:
+        """What its line in a picture is called."""
+        return self.what.removeprefix("the ")
+
+    def beaten_by(self, cell: Cell, goal: Goal, reader: PredictionReader) -> bool:
+        """Whether the cell is better, beyond the noise of the test rows where its predictions are at hand.
+
+        By a paired bootstrap. Of forecasts, whose errors row by row are not kept, the cell's own interval over rows has
+        to leave out what they reach.
+        """
+        ahead = (cell.test[goal.metric].mean - self.test[goal.metric].mean) * goal.sign > 0
+        noise = row_noise(reader, goal.metric)
+        lead = self._lead(cell, goal.metric, noise)
+        return ahead and (lead is None or lead.excludes_zero())
+
+    def _lead(self, cell: Cell, metric: str, noise: RowNoise) -> Interval | None:
+        """The interval over rows of what the cell has more than the baseline."""
+        if self.rows is None:
+            own, least = noise.interval(cell), self.test[metric].mean
+            return None if own is None else Interval(own.low - least, own.high - least)
+        runs, own_values = noise.runs(cell), noise.resampled(cell)
+        if runs is None or own_values is None or runs[0].key != self.rows.key:
+            return None
+        known, rows = row_metrics(self.told_by)[metric], self.rows
+        constant = [known.quantities(rows.label, _filled(answer, rows)) for answer in self.answers]
+        scored = [ScoredRows(rows.key, quantities, known, rows.clusters) for quantities in constant]
+        values = np.mean(noise.resampled_also(f"baseline {self.answers}", scored), axis=0)
+        shorter = min(len(values), len(own_values))
+        return percentile_interval(own_values[:shorter] - values[:shorter])
+
+
+def baselines(cells: Sequence[Cell], reader: PredictionReader) -> list[Baseline]:
+    """The baselines of each budget at which a run's test labels, or the scores of forecasts, are at hand.
+
+    `cells` are in the order of their budgets, and so is what is returned.
+    """
+    found: list[Baseline] = []
+    for budget, members in groupby(cells, key=lambda cell: cell.budget):
+        results = [result for cell in members for result in cell.results]
+        if results[0].section("task").get("name") == FORECASTING:
+            found += _without_a_model(budget, results)
+        elif (constant := _constant(budget, results, reader)) is not None:
+            found.append(constant)
+    return found
+
+
+def _without_a_model(budget: float, results: Sequence[Result]) -> list[Baseline]:
+    """The naive and the seasonal-naive forecast, as the first run that has them tells: they are the same for all."""
+    for result in results:
+        reached = result.metrics("test")
+        made = [
+            Baseline(
+                budget=budget,
+                what=what,
+                answers=(),
+                names=[f"{prefix.replace('_', '-')} forecast"],
+                from_test=False,
+                test={
+                    name.removeprefix(f"{prefix}_"): spread([value])
+                    for name, value in reached.items()
+                    if name.startswith(f"{prefix}_")
+                },
+                told_by=result,
+            )
+            for prefix, what in FORECASTS.items()
+        ]
+        if all(baseline.test for baseline in made):
+            return made
+    return []
+
+
+def _constant(budget: float, results: Sequence[Result], reader: PredictionReader) -> Baseline | None:
+    """Always the same answer; None where nothing tells of the test labels, or the task has none."""
+    task = results[0].section("task")
+    tagging = task.get("name") == TAGGING
+    if not tagging and task.get("problem_type", "single_label_classification") not in WHAT:
+        return None
+    found = ((result, rows) for result in results if (rows := read_rows(result, reader)) is not None)
+    first, rows = next(found, (None, None))
+    if first is None or rows is None:
+        return None
+    names = first.label_names()
+    learnt = {result.seed: result.section("budget").get("constant_answer") for result in results}
+    answers = tuple(answer for answer in learnt.values() if answer is not None)
+    from_test = not answers
+    if tagging:  # predictions name their tags, records number them
+        answers = tuple(names[answer] for answer in answers if names is not None) or (_most_frequent(rows.label),)
+    elif from_test:
+        answers = (constant_answer(rows.label),)
+    filled = [_filled(answer, rows) for answer in answers]
+    reached = {
+        name: [float(metric.value(metric.quantities(rows.label, own).mean(axis=0))) for own in filled]
+        for name, metric in row_metrics(first).items()
+    }
+    different = list(dict.fromkeys(answer if tagging else answer_in_words(answer, names) for answer in answers))
+    return Baseline(
+        budget=budget,
+        what="the most frequent tag" if tagging else WHAT[task.get("problem_type", "single_label_classification")],
+        answers=answers,
+        names=different,
+        from_test=from_test,
+        # Seeds that share their answer have no spread to tell of.
+        test={name: spread(values if len(different) > 1 else values[:1]) for name, values in reached.items()},
+        told_by=first,
+        rows=rows,
+    )
+
+
+def _most_frequent(label: Sequence[Sequence[str]]) -> str:
+    counts = Counter(tag for sentence in label for tag in sentence)
+    return max(sorted(counts), key=lambda tag: counts[tag])
+
+
+def _filled(answer: Any, rows: Rows) -> Any:
+    """`answer` for every row: the shape of the labels, (n,), (n, labels) or a list for each sentence."""
+    if isinstance(rows.label, np.ndarray):
+        return np.broadcast_to(np.asarray(answer), rows.label.shape)
+    return [[answer] * len(sentence) for sentence in rows.label]

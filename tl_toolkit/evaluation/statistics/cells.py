@@ -1,0 +1,127 @@
+"""One cell of the grid: the runs of one entry at one label budget, which differ only in their seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ..results import Result, table
+from .intervals import Spread, spread
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COSTS = (
+    ("parameters", "trained_parameters", "disk_bytes", "pretrain_seconds", "tuning_trials", "tuning_seconds")
+    + ("train_seconds", "examples_per_second", "tokens_per_second", "peak_memory_bytes", "energy_joules")
+    + ("latency_seconds", "rows_per_second")
+)
+
+Kind = Literal["scratch", "recurrent", "transformer"]
+KINDS: tuple[Kind, ...] = ("scratch", "recurrent", "transformer")
+RECURRENT = ("awd_lstm", "rnn", "rnn_encoder_decoder", "rnn_image_captioner")
+"""Families of models whose transfer is in the style of ULMFiT."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The metric that decides, and which way it points."""
+
+    metric: str
+    greater_is_better: bool = True
+
+    @property
+    def sign(self) -> int:
+        """+1 when more is better, −1 when less is."""
+        return 1 if self.greater_is_better else -1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Completed runs of one entry at one budget, and what they reached and cost on average.
+
+    `test` and `validation` map metric names to their spread over seeds; `costs` maps the names in `COSTS` to means,
+    None where unknown. Labels are counted per run; `train_labels` is the mean over seeds, rounded; of
+    language models it counts the tokens that they read instead.
+    """
+
+    entry: str
+    budget: float
+    transfer: bool
+    strategy: str
+    results: tuple[Result, ...]
+    train_labels: int | None
+    validation_labels: int | None
+    test: dict[str, Spread]
+    validation: dict[str, Spread]
+    costs: dict[str, float | None]
+
+    @property
+    def kind(self) -> Kind:
+        """What kind of entry it is: from scratch, transfer into a recurrent model, or any other transfer."""
+        if not self.transfer:
+            return "scratch"
+        return "recurrent" if self.results[0].section("model").get("model_type") in RECURRENT else "transformer"
+
+    @property
+    def seeds(self) -> int:
+        """The number of runs."""
+        return len(self.results)
+
+    def values(self, metric: str) -> list[float]:
+        """The test metric of every run."""
+        return [float(result.metrics("test").get(metric, np.nan)) for result in self.results]
+
+
+def make_cells(results: Sequence[Result]) -> list[Cell]:
+    """The cells that have at least one completed run: by budget, and within one in the order of first appearance."""
+    runs = table(results)
+    if runs.empty or not runs["completed"].any():
+        return []
+    runs = runs[runs["completed"]]
+    numbers = {name: runs[name].to_numpy(dtype=float) for name in (*COSTS, "train_labels", "validation_labels")}
+    tokens = runs["train_tokens"].to_numpy(dtype=float)
+    numbers["train_labels"] = np.where(tokens > 0, tokens, numbers["train_labels"])
+    splits = {split: _scores(runs, f"{split}.") for split in ("test", "validation")}
+    cells = []
+    for (entry, budget), places in runs.groupby(["entry", "budget"], sort=False).indices.items():
+        own = tuple(results[index] for index in runs.index[places])
+        means = {name: _mean(values[places]) for name, values in numbers.items()}
+        cells.append(
+            Cell(
+                entry=str(entry),
+                budget=float(budget),
+                transfer=own[0].transfer,
+                strategy=own[0].strategy,
+                results=own,
+                train_labels=_rounded(means["train_labels"]),
+                validation_labels=_rounded(means["validation_labels"]),
+                test=_spreads(splits["test"], places),
+                validation=_spreads(splits["validation"], places),
+                costs={name: means[name] for name in COSTS},
+            )
+        )
+    order = {name: position for position, name in enumerate(dict.fromkeys(result.entry for result in results))}
+    return sorted(cells, key=lambda cell: (cell.budget, order[cell.entry]))
+
+
+def _scores(runs: pd.DataFrame, prefix: str) -> dict[str, np.ndarray]:
+    """Metric names to the numbers (runs,) of one split."""
+    return {name.removeprefix(prefix): runs[name].to_numpy(float) for name in runs.columns if name.startswith(prefix)}
+
+
+def _spreads(scores: dict[str, np.ndarray], places: np.ndarray) -> dict[str, Spread]:
+    own = {name: values[places] for name, values in scores.items()}
+    return {name: spread(values) for name, values in own.items() if not np.isnan(values).all()}
+
+
+def _mean(values: np.ndarray) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else None
+
+
+def _rounded(value: float | None) -> int | None:
+    return None if value is None else round(value)

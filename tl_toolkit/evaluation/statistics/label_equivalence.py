@@ -1,0 +1,248 @@
+"""What transfer is worth in labels: how many *B* needs to be as good as *A* is with its own.
+
+The figure of Howard and Ruder (2018), "Universal Language Model Fine-tuning for Text Classification", ACL, figure 3,
+as a number with an interval. *B*'s learning curve is made monotone by isotonic regression over its label budgets
+(Barlow, Bartholomew, Bremner and Brunk 1972, "Statistical Inference under Order Restrictions", section 1.2: more
+labels do not hurt, and where they seem to it is noise), and is read between two budgets along a straight line over the
+logarithm of the labels. Straight lines rather than cubic ones, because they are the lines that the picture of the
+learning curves shows, keep what isotonic regression made monotone, and can be read backwards exactly. Beyond the
+measured budgets nothing is extrapolated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from .. import formatting as show
+from ..predictions import PredictionReader
+from .cells import Cell, Goal
+from .intervals import CONFIDENCE
+from .uncertainty import RowNoise, row_noise
+
+DRAWS = 1000
+"""How often both curves are drawn for an interval."""
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """How many training labels `other` needs to match what `entry` reaches with `labels`.
+
+    `needed` and its 95 % interval from `low` to `high` are numbers of labels between `least` and `most`, the fewest and
+    the most that `other` was measured with; 0.0 where it is better already with the fewest, infinite where it is not as
+    good with the most. An interval is None where neither seeds nor test rows tell of the noise.
+
+    The interval is that of 1,000 draws of both curves with the noise of the test rows (the bootstrap, the same rows for
+    both) and of the seeds (Student's t with the cell's own standard error and degrees of freedom; none for a cell of a
+    single run, which `single` counts). `labels` and `needed` count training labels; `validation_labels` and
+    `other_validation_labels` are what each run used besides, to choose its checkpoint (of `other` at most).
+    """
+
+    entry: str
+    budget: float
+    labels: float
+    other: str
+    needed: float
+    low: float | None
+    high: float | None
+    least: float
+    most: float
+    curve: tuple[tuple[float, float], ...]
+    """(labels, score) of `other`'s monotone learning curve."""
+    score: float
+    """What `entry` reaches with `labels`."""
+    single: int = 0
+    validation_labels: int | None = None
+    other_validation_labels: int | None = None
+
+    @property
+    def ratio(self) -> float:
+        """How many labels of `other` one of `entry` is worth; infinite or 0.0 where `needed` is."""
+        return self.needed / self.labels
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the other's curve does not get there even at the lucky end of the interval."""
+        return math.isinf(self.needed) and (self.low is None or math.isinf(self.low))
+
+    def in_words(self, unit: str = "") -> str:
+        """`about 800 (95 % 500 to 1,900)`; `>6,920` and `<100` for what is beyond the measured budgets.
+
+        A unit (` labels`) goes behind the first number.
+        """
+        about = self._number(self.needed)
+        about = (about if about[0] in "<>" else f"about {about}") + unit
+        if self.low is None or self.high is None:
+            return about
+        low, high = self._number(self.low), self._number(self.high)
+        return f"{about} (95{show.SPACE}% {low} to {high})" if low != high else f"{about} (95{show.SPACE}% {low})"
+
+    def _number(self, labels: float) -> str:
+        if labels == 0:
+            return f"<{show.count(self.least)}"
+        return f">{show.count(self.most)}" if math.isinf(labels) else show.significant(labels)
+
+
+def equivalences(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Equivalence]:
+    """For each cell and each other entry with at least two label budgets: how many labels the other needs.
+
+    In the order of `cells`, which is that of their budgets.
+    """
+    able = [cell for cell in cells if usable(cell, goal)]
+    entries = {name: [cell for cell in able if cell.entry == name] for name in dict.fromkeys(c.entry for c in able)}
+    draws = CurveDraws(row_noise(reader, goal.metric).prepare(able), goal)
+    curves = {name: draws.curve(name, members) for name, members in entries.items() if len(members) > 1}
+    found = []
+    for _, members in groupby(able, key=lambda cell: cell.budget):
+        here = list(members)
+        found += [
+            equivalence(cell, curve, draws) for cell in here for name, curve in curves.items() if name != cell.entry
+        ]
+    return found
+
+
+def usable(cell: Cell, goal: Goal) -> bool:
+    """Whether a cell can be a point of a learning curve."""
+    return bool(cell.train_labels) and goal.metric in cell.test and math.isfinite(cell.test[goal.metric].mean)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A monotone learning curve: `labels` (budgets,) and `scores` (budgets,) times the goal's sign.
+
+    `drawn` (resamples, budgets) are draws of it, None where nothing is known of the noise.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    labels: np.ndarray
+    scores: np.ndarray
+    drawn: np.ndarray | None
+
+
+class CurveDraws:
+    """Draws of the scores of cells with the noise of their test rows and seeds; one draw of a cell for all who ask."""
+
+    def __init__(self, noise: RowNoise, goal: Goal) -> None:
+        self.noise, self.goal = noise, goal
+        self._drawn: dict[tuple[str, float], np.ndarray | None] = {}
+
+    def draw(self, cell: Cell) -> np.ndarray | None:
+        """Scores (resamples,) of a cell times the goal's sign; None where nothing is known of its noise."""
+        if (key := (cell.entry, cell.budget)) not in self._drawn:
+            self._drawn[key] = self._draw(cell)
+        return self._drawn[key]
+
+    def _draw(self, cell: Cell) -> np.ndarray | None:
+        reached, rows = cell.test[self.goal.metric], self.noise.resampled(cell)
+        rows = None if rows is None or not np.isfinite(rows).all() else rows[:DRAWS]
+        if rows is None and reached.deviation is None:
+            return None
+        values = np.full(DRAWS if rows is None else len(rows), reached.mean)
+        if rows is not None:
+            values += rows - rows.mean()
+        if reached.deviation is not None:
+            generator = np.random.default_rng(_seed(cell))
+            error = reached.deviation / math.sqrt(reached.count)
+            values += error * generator.standard_t(reached.count - 1, size=len(values))
+        return values * self.goal.sign
+
+    def curve(self, name: str, cells: Sequence[Cell]) -> Curve:
+        """The learning curve through cells of different budgets."""
+        ordered = tuple(sorted(cells, key=lambda cell: cell.train_labels or 0))
+        weights = np.array([float(cell.seeds) for cell in ordered])
+        scores = np.array([cell.test[self.goal.metric].mean * self.goal.sign for cell in ordered])
+        drawn = [self.draw(cell) for cell in ordered]
+        known = [values for values in drawn if values is not None]
+        return Curve(
+            name=name,
+            cells=ordered,
+            labels=np.array([float(cell.train_labels or 0) for cell in ordered]),
+            scores=isotonic(scores[None], weights)[0],
+            drawn=isotonic(_side_by_side(known), weights) if len(known) == len(ordered) else None,
+        )
+
+
+def equivalence(cell: Cell, curve: Curve, draws: CurveDraws) -> Equivalence:
+    """How many labels a curve needs to reach what a cell does."""
+    sign, metric = draws.goal.sign, draws.goal.metric
+    target, drawn = cell.test[metric].mean, draws.draw(cell)
+    low = high = None
+    if drawn is not None and curve.drawn is not None:
+        count = min(len(drawn), len(curve.drawn))
+        values = labels_at(curve.drawn[:count], curve.labels, drawn[:count])
+        # The nearest: between a number of labels and infinitely many there is none to interpolate.
+        ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+        low, high = (float(end) for end in np.quantile(values, ends, method="nearest"))
+    sides = (cell, *curve.cells)
+    chosen = [own for other in curve.cells if (own := other.validation_labels) is not None]
+    return Equivalence(
+        entry=cell.entry,
+        budget=cell.budget,
+        labels=float(cell.train_labels or 0),
+        other=curve.name,
+        needed=float(labels_at(curve.scores[None], curve.labels, np.array([target * sign]))[0]),
+        low=low,
+        high=high,
+        least=float(curve.labels[0]),
+        most=float(curve.labels[-1]),
+        curve=tuple(zip(curve.labels.tolist(), (curve.scores * sign).tolist(), strict=True)),
+        score=target,
+        single=sum(side.seeds == 1 for side in sides),
+        validation_labels=cell.validation_labels,
+        other_validation_labels=max(chosen, default=None),
+    )
+
+
+def isotonic(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The nearest curves (in weighted squares) that never fall: (draws, budgets) -> (draws, budgets).
+
+    By the max–min formula: the largest over starts i ≤ k of the smallest over ends j ≥ k of the mean from i to j
+    (Barlow et al. 1972, equation 1.9; Robertson, Wright and Dykstra 1988, theorem 1.4.4).
+    """
+    budgets = len(weights)
+    total = np.concatenate([np.zeros((len(scores), 1)), np.cumsum(scores * weights, axis=1)], axis=1)
+    weight = np.concatenate([[0.0], np.cumsum(weights)])
+    fitted = np.full(scores.shape, -np.inf)
+    for start in range(budgets):
+        ends = np.arange(start + 1, budgets + 1)
+        means = (total[:, ends] - total[:, [start]]) / (weight[ends] - weight[start])
+        smallest = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]  # over ends j ≥ k, for k from start on
+        fitted[:, start:] = np.maximum(fitted[:, start:], smallest)
+    return fitted
+
+
+def labels_at(scores: np.ndarray, labels: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The fewest labels at which curves that never fall reach their targets.
+
+    Straight between two budgets over the logarithm of the labels. 0 where a curve is above its target from its first
+    budget on, infinite where it stays below it.
+
+    Args:
+        scores: (draws, budgets).
+        labels: (budgets,), increasing.
+        target: (draws,).
+    """
+    above = (scores >= target[:, None]).argmax(axis=1)  # the first budget that is good enough
+    there = scores[:, -1] >= target
+    before = np.maximum(above - 1, 0)
+    draw = np.arange(len(scores))
+    low, high = scores[draw, before], scores[draw, above]
+    part = np.divide(target - low, high - low, out=np.ones(len(draw)), where=high > low)
+    found = np.exp(np.log(labels[before]) + part * (np.log(labels[above]) - np.log(labels[before])))
+    found = np.where(above == 0, np.where(scores[:, 0] > target, 0.0, labels[0]), found)
+    return np.where(there, found, np.inf)
+
+
+def _side_by_side(columns: Sequence[np.ndarray]) -> np.ndarray:
+    shortest = min(map(len, columns))
+    return np.stack([column[:shortest] for column in columns], axis=1)
+
+
+def _seed(cell: Cell) -> list[int]:
+    """The noise of the seeds of one cell has nothing to do with that of another."""
+    return [*cell.entry.encode(), int(min(cell.budget, 2**62))]

@@ -1,0 +1,187 @@
+"""Every two entries at one budget, compared on the same test rows: who is ahead beyond the noise, and by how much."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, groupby
+from typing import Literal
+
+import numpy as np
+
+from ..predictions import PredictionReader
+from .cells import Cell, Goal
+from .effect_sizes import Effect, cohens_dz, cohens_h, hedges_g, odds_ratio
+from .intervals import Interval, over_both, percentile_interval, welch
+from .significance import ALPHA, holm, mcnemar, randomisation
+from .uncertainty import RowNoise, row_noise
+
+RIGHT_OR_WRONG = ("accuracy", "exact_match")
+"""Metrics by which a row is right or wrong; of accuracy only where a row has a single answer."""
+RANDOMISATION = "approximate randomisation"
+Better = Literal["first", "second", "none"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two cells side by side. Differences are second − first, of the mean test metric over seeds.
+
+    Intervals (95 %), None where the runs do not allow one:
+        over_rows: paired bootstrap over test rows; conditions on the runs at hand.
+        over_seeds: Welch, over the runs; conditions on the test rows.
+        over_both: both kinds of noise added.
+
+    p-values (two-sided), None likewise:
+        p_rows: of `test` on the same rows; conditions on the runs at hand (the seeds are fixed, the rows are the
+            sample). `test` is "" where there was none.
+        p_seeds, p_both: of the Student intervals of these names.
+        p: the largest of them. A difference has to be beyond each kind of noise (the intersection–union test of Berger
+            1982, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24).
+        adjusted: p by Holm for the `family` of pairs that it was tested with; p itself for a family of one.
+    """
+
+    budget: float
+    first: Cell
+    second: Cell
+    goal: Goal
+    difference: float
+    over_rows: Interval | None
+    over_seeds: Interval | None
+    over_both: Interval | None
+    test: str
+    p_rows: float | None
+    p_seeds: float | None
+    p_both: float | None
+    effects: tuple[Effect, ...] = ()
+    adjusted: float | None = None
+    family: int = 1
+
+    @property
+    def p(self) -> float | None:
+        """The p-value against every kind of noise that is known; None where none is."""
+        return max((p for p in (self.p_rows, self.p_seeds, self.p_both) if p is not None), default=None)
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval that covers each kind of noise, the widest end on each side."""
+        known = [bounds for bounds in (self.over_rows, self.over_seeds, self.over_both) if bounds is not None]
+        hull = None
+        for bounds in known:
+            hull = bounds.hull(hull)
+        return hull
+
+    @property
+    def single(self) -> bool:
+        """Whether a side has a single run, so that nothing is known of the noise of its seed."""
+        return self.over_seeds is None
+
+    @property
+    def better(self) -> Better:
+        """Who is better beyond the noise of rows and seeds and after correction; "none" when nothing shows it."""
+        if self.interval is None or not self.interval.excludes_zero():
+            return "none"
+        if self.adjusted is not None and self.adjusted > ALPHA:
+            return "none"
+        return "second" if self.difference * self.goal.sign > 0 else "first"
+
+
+def pairwise(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Pair]:
+    """All pairs of entries at each budget, in the order of `cells` (by budget): first before second.
+
+    The p-values of the pairs of one budget are one family, corrected by Holm.
+    """
+    able = [cell for cell in cells if goal.metric in cell.test and np.isfinite(cell.test[goal.metric].mean)]
+    families = [list(members) for _, members in groupby(able, key=lambda cell: cell.budget)]
+    noise = row_noise(reader, goal.metric).prepare_swaps(able, most_pairs(able))
+    found: list[Pair] = []
+    for family in families:
+        found += corrected([compare(first, second, goal, noise) for first, second in combinations(family, 2)])
+    return found
+
+
+def most_pairs(cells: Sequence[Cell]) -> int:
+    """How many pairs the largest family has: that of the budget with the most cells."""
+    most = max(Counter(cell.budget for cell in cells).values(), default=0)
+    return most * (most - 1) // 2
+
+
+def corrected(pairs: Sequence[Pair]) -> list[Pair]:
+    """The same pairs as one family of tests; those without a p-value are not counted."""
+    tested = [pair for pair in pairs if pair.p is not None]
+    adjusted = iter(holm([pair.p for pair in tested if pair.p is not None]))
+    return [pair if pair.p is None else replace(pair, adjusted=next(adjusted), family=len(tested)) for pair in pairs]
+
+
+def compare(first: Cell, second: Cell, goal: Goal, noise: RowNoise) -> Pair:
+    """Two cells, of any budgets (the pair then carries the second one's), as a family of one."""
+    metric, values = goal.metric, noise.difference(first, second)
+    values = None if values is None or not np.isfinite(values).all() else values
+    seeds = welch(first.values(metric), second.values(metric))
+    both = None
+    if seeds is not None and values is not None:
+        runs = noise.runs(first)
+        assert runs is not None
+        units = len(runs[0].quantities) if runs[0].clusters is None else int(runs[0].clusters.max()) + 1
+        both = over_both(seeds, float(values.std(ddof=1)), units)
+    p_rows, test = _row_test(first, second, metric, noise)
+    pair = Pair(
+        budget=second.budget,
+        first=first,
+        second=second,
+        goal=goal,
+        difference=second.test[metric].mean - first.test[metric].mean,
+        over_rows=None if values is None else percentile_interval(values),
+        over_seeds=None if seeds is None else seeds.interval(),
+        over_both=None if both is None else both.interval(),
+        test=test,
+        p_rows=p_rows,
+        p_seeds=None if seeds is None else seeds.p(),
+        p_both=None if both is None else both.p(),
+        effects=_effects(first, second, goal, noise),
+    )
+    return replace(pair, adjusted=pair.p)
+
+
+def _row_test(first: Cell, second: Cell, metric: str, noise: RowNoise) -> tuple[float | None, str]:
+    if not noise.paired(first, second):
+        return None, ""
+    a, b = noise.mean_rows(first), noise.mean_rows(second)
+    if a is None or b is None or a.quantities.shape != b.quantities.shape:
+        return None, ""
+    if metric in RIGHT_OR_WRONG and a.metric.additive and first.seeds == second.seeds == 1:
+        lost, won = _discordant(a.quantities[:, 0], b.quantities[:, 0])
+        return mcnemar(round(lost), round(won))
+    swapped = noise.swapped(first), noise.swapped(second)
+    assert swapped[0] is not None and swapped[1] is not None
+    shorter = min(len(part) for part in swapped if part is not None)
+    p = randomisation(
+        (a.quantities.mean(axis=0), b.quantities.mean(axis=0)),
+        (swapped[0][:shorter], swapped[1][:shorter]),
+        a.metric.value,
+    )
+    return p, RANDOMISATION
+
+
+def _discordant(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Rows that the first alone and that the second alone got right, from the part of their runs that did (rows,).
+
+    With several runs it is the mean over all pairs of runs.
+    """
+    return float((first * (1 - second)).sum()), float(((1 - first) * second).sum())
+
+
+def _effects(first: Cell, second: Cell, goal: Goal, noise: RowNoise) -> tuple[Effect, ...]:
+    metric = goal.metric
+    found: list[Effect | None] = []
+    means = first.test[metric].mean, second.test[metric].mean
+    if metric in RIGHT_OR_WRONG:
+        found.append(cohens_h(*means))
+    a, b = (noise.mean_rows(cell) for cell in (first, second)) if noise.paired(first, second) else (None, None)
+    if a is not None and b is not None:
+        if metric in RIGHT_OR_WRONG and a.metric.additive:
+            found.append(odds_ratio(*_discordant(a.quantities[:, 0], b.quantities[:, 0])))
+        elif not goal.greater_is_better:  # an error, which each row has by itself
+            found.append(cohens_dz(a.metric.value(a.quantities), b.metric.value(b.quantities)))
+    found.append(hedges_g(first.values(metric), second.values(metric)))
+    return tuple(effect for effect in found if effect is not None)

@@ -1,0 +1,168 @@
+"""The test rows of a run of any task, as its metric wants them: read from its predictions, with what is counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import UserError
+from ..predictions import PredictionReader
+from ..results import Result
+from .row_metrics import NUMBERS, RowMetric, classification
+from .sequence_metrics import LANGUAGE_MODELS, TAGS, forecasts
+from .text_metrics import TEXTS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TAGGING, FORECASTING = "token-classification", "forecasting"
+GENERATION = ("translation", "captioning")
+LANGUAGE = ("causal-language-modeling", "masked-language-modeling")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Test rows in the order of `row` (n,), with `label` and `prediction` as the task has them.
+
+    Class ids, numbers or label sets as arrays; names of tags as a list for each sentence; texts as a list; forecasts
+    as arrays (n, steps) or (n, steps, variables) with NaN for what was not observed. Of a language model `label` holds
+    tokens and bytes (n, 2) and `prediction` the summed loss (n,).
+
+    `clusters` (n,) says which rows depend on each other: windows of a series that share targets. None: none do.
+    """
+
+    row: np.ndarray
+    label: Any
+    prediction: Any
+    clusters: np.ndarray | None = None
+
+    @property
+    def key(self) -> bytes:
+        """The same for runs with the same rows in the same clusters."""
+        return sha256(self.row.tobytes() + (b"" if self.clusters is None else self.clusters.tobytes())).digest()
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """What a metric counts in each of a run's test rows: `quantities` (n, columns), of which it is made.
+
+    `key` is that of `Rows`.
+    """
+
+    key: bytes
+    quantities: np.ndarray
+    metric: RowMetric
+    clusters: np.ndarray | None
+
+
+def read_rows(result: Result, reader: PredictionReader) -> Rows | None:
+    """The test rows of a run; None where its predictions are not at hand, or say too little."""
+    name = result.section("task").get("name")
+    if name == TAGGING:
+        return _lists(reader.columns(result, ("row", "label", "prediction")), "label")
+    if name in GENERATION:
+        return _lists(reader.columns(result, ("row", "reference", "prediction")), "reference")
+    if name == FORECASTING:
+        return _windows(reader.columns(result, ("row", "label", "prediction")))
+    if name in LANGUAGE:
+        return _losses(reader.columns(result, ("row", "loss_sum", "tokens", "bytes")))
+    read = reader.labels(result)
+    return None if read is None else Rows(read.row, read.label, read.prediction)
+
+
+def row_metrics(result: Result) -> dict[str, RowMetric]:
+    """The metrics of a run's task that are known as functions of its rows, by their names in the record."""
+    task = result.section("task")
+    name = task.get("name")
+    if name == TAGGING:
+        return TAGS
+    if name in GENERATION:
+        return TEXTS
+    if name == FORECASTING:
+        return forecasts(_scale(result))
+    if name in LANGUAGE:
+        return LANGUAGE_MODELS
+    if task.get("problem_type") == "regression":
+        return NUMBERS
+    names = result.label_names()
+    return classification(None if names is None else len(names))
+
+
+def score_rows(result: Result, metric: str, reader: PredictionReader) -> ScoredRows | None:
+    """What `metric` counts in the run's test rows; None where that cannot be told."""
+    known = row_metrics(result).get(metric)
+    rows = None if known is None else read_rows(result, reader)
+    if known is None or rows is None:
+        return None
+    try:
+        quantities = known.quantities(rows.label, rows.prediction)
+    except UserError:  # sacrebleu is not installed where the report is made: it does without
+        return None
+    return ScoredRows(rows.key, quantities, known, rows.clusters)
+
+
+def _lists(table: pa.Table | None, label: str) -> Rows | None:
+    if table is None or not {label, "prediction"} <= set(table.column_names):
+        return None
+    return Rows(_numbers(table, "row"), table.column(label).to_pylist(), table.column("prediction").to_pylist())
+
+
+def _losses(table: pa.Table | None) -> Rows | None:
+    if table is None or not {"loss_sum", "tokens"} <= set(table.column_names):
+        return None
+    tokens, loss = _numbers(table, "tokens"), _numbers(table, "loss_sum")
+    size = _numbers(table, "bytes") if "bytes" in table.column_names else np.full(len(tokens), np.nan)
+    return Rows(_numbers(table, "row"), np.column_stack([tokens, size]), loss)
+
+
+def _windows(table: pa.Table | None) -> Rows | None:
+    if table is None or not {"label", "prediction"} <= set(table.column_names):
+        return None
+    row, label = _numbers(table, "row"), _nested(table, "label")
+    return Rows(row, label, _nested(table, "prediction"), overlapping(row, label.shape[1]))
+
+
+def overlapping(starts: np.ndarray, steps: int) -> np.ndarray | None:
+    """The clusters of windows that begin within the steps of their cluster's first; None where no two overlap.
+
+    Neighbouring clusters still share targets at their border, but most of what overlaps is within one: this is the
+    block bootstrap of dependent data (Künsch 1989, "The jackknife and the bootstrap for general stationary
+    observations", Annals of Statistics 17), with blocks that do not overlap (Carlstein 1986).
+    """
+    clusters = np.empty(len(starts), dtype=np.int64)
+    first, number = None, -1
+    for place, start in enumerate(starts.tolist()):
+        if first is None or start - first >= steps:
+            first, number = start, number + 1
+        clusters[place] = number
+    return clusters if number + 1 < len(starts) else None
+
+
+def _scale(result: Result) -> np.ndarray | None:
+    """The seasonal errors that `mase` divides by: as recorded, or of one variable what its two errors say."""
+    if (recorded := result.record.get("seasonal_error")) is not None:
+        return np.array([np.nan if error is None else error for error in recorded], dtype=float)
+    reached = result.metrics("test")
+    several = any(name.startswith("mae_") for name in reached)
+    if several or not reached.get("mase") or not reached.get("mae"):
+        return None
+    return np.array([reached["mae"] / reached["mase"]])
+
+
+def _numbers(table: pa.Table, name: str) -> np.ndarray:
+    return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+
+
+def _nested(table: pa.Table, name: str) -> np.ndarray:
+    """A column of lists, or of lists of lists, as floats (rows, steps) or (rows, steps, variables); NaN for null."""
+    import pyarrow as pa
+
+    column, shape = table.column(name).combine_chunks(), [table.num_rows]
+    while pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        inner = column.flatten()
+        shape.append(len(inner) // len(column))
+        column = inner
+    return column.to_numpy(zero_copy_only=False).astype(float).reshape(shape)

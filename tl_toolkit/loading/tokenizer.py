@@ -1,0 +1,93 @@
+"""The tokenizer of a run: learned from its training texts, or pre-trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..config.arguments import ModelArguments
+from ..errors import UserError
+from .names import location_of
+from .refusals import loading
+from .vocabulary import check_word_level, relearn_words
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def make_tokenizer(
+    arguments: ModelArguments, training_texts: Callable[[], Iterable[str]], max_length: int | None
+) -> PreTrainedTokenizerBase:
+    """The checkpoint's tokenizer, another pre-trained one, or one learned from the training texts.
+
+    Raises:
+        UserError: a tokenizer that cannot be found, or a new vocabulary for an old model.
+    """
+    from ..data import tokenizers, vectors
+
+    name = arguments.tokenizer_name or ("word" if arguments.model_type else None)
+    if name in tokenizers.KINDS:
+        own = _replaceable_words(arguments, name) if arguments.model_name_or_path else None
+        if own is not None and arguments.tokenizer_lowercase is None:  # else a tokenizer of other rules is wanted
+            return relearn_words(
+                own,
+                training_texts(),
+                vocab_size=arguments.tokenizer_vocab_size,
+                min_frequency=arguments.tokenizer_min_frequency,
+                max_length=max_length,
+            )
+        return tokenizers.build_tokenizer(
+            name,
+            training_texts(),
+            more_words=vectors.words_of(arguments.vectors) if arguments.vectors else (),
+            vocab_size=arguments.tokenizer_vocab_size,
+            min_frequency=arguments.tokenizer_min_frequency,
+            lowercase=arguments.tokenizer_lowercase,
+            max_length=max_length,
+        )
+    return load_tokenizer(arguments)
+
+
+def _replaceable_words(arguments: ModelArguments, kind: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint that can be given a new vocabulary of `kind`; `make_model` maps its rows.
+
+    Raises:
+        UserError: one of the two is not word-level.
+    """
+    if kind != "word":
+        raise UserError(
+            f"--tokenizer_name {kind!r} makes a new vocabulary, which the embeddings of the checkpoint "
+            f"{arguments.model_name_or_path!r} do not know. Leave it out to use the checkpoint's own tokenizer."
+        )
+    own = load_tokenizer(replace(arguments, tokenizer_name=None))
+    check_word_level(own, f"the tokenizer of the checkpoint {arguments.model_name_or_path!r}")
+    return own
+
+
+def load_tokenizer(arguments: ModelArguments) -> PreTrainedTokenizerBase:
+    """The pre-trained tokenizer that was named, or that of the checkpoint.
+
+    One without a padding token (GPT-2's) pads with its end-of-text token; attention masks, and the `pad_token_id` that
+    the model is given, keep the two meanings apart.
+
+    Raises:
+        UserError: it cannot be found, is no tokenizer, or has nothing to pad with.
+    """
+    from transformers import AutoTokenizer
+
+    name = arguments.tokenizer_name or arguments.model_name_or_path
+    revision = None if arguments.tokenizer_name else arguments.model_revision
+    own = "--tokenizer_name; word, char and bpe are made from the training split"
+    tokenizer = loading(
+        lambda: AutoTokenizer.from_pretrained(
+            location_of(name), revision=revision, trust_remote_code=arguments.trust_remote_code
+        ),
+        f"the tokenizer {name!r} ({own if arguments.tokenizer_name else '--model_name_or_path'})",
+        name,
+    )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        raise UserError(f"The tokenizer {name!r} has no padding, end-of-text or unknown token to pad with.")
+    return tokenizer

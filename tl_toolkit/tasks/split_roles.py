@@ -1,0 +1,106 @@
+"""Which rows of which split train, select and report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.splits import find_split, hold_out, label_budget
+from ..errors import UserError, listing
+
+if TYPE_CHECKING:
+    from ..config.arguments import DataArguments
+
+ROLES = ("train", "validation", "test")
+# Reported rows are the same for every seed; only training and validation rows vary with the run's seed.
+_TEST_SEED = 0
+_TEST_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows that play one role.
+
+    Attributes:
+        split: name of the split of the source that they come from.
+        rows: their indices in that split, int64.
+        origin: the role whose split that is: "validation" rows may come from "train".
+    """
+
+    split: str
+    rows: np.ndarray
+    origin: str
+
+
+def count(parts: Mapping[str, Part]) -> dict[str, int]:
+    """How many rows play each role."""
+    return {role: len(part.rows) for role, part in parts.items()}
+
+
+def origins(parts: Mapping[str, Part]) -> dict[str, str]:
+    """The role whose split each role's rows come from."""
+    return {role: part.origin for role, part in parts.items()}
+
+
+def named_splits(names: list[str], arguments: DataArguments) -> dict[str, str]:
+    """The split of each role that has one: as the arguments name it, or by its usual names."""
+    found = {role: find_split(names, role, getattr(arguments, f"{role}_split_name")) for role in ROLES}
+    if found["train"] is None:
+        raise UserError(
+            f"The dataset {arguments.dataset_name!r} has no split to train on; name one of {listing(names)} by "
+            f"--train_split_name."
+        )
+    splits = {role: name for role, name in found.items() if name is not None}
+    for name in splits.values():
+        if len(roles := [role for role in splits if splits[role] == name]) > 1:
+            raise UserError(f"The split {name!r} is named for {' and '.join(roles)}: each needs rows of its own.")
+    return splits
+
+
+def assign_parts(
+    splits: Mapping[str, str], labels: Mapping[str, np.ndarray], labelled: Mapping[str, np.ndarray],
+    arguments: DataArguments, seed: int,
+) -> dict[str, Part]:  # fmt: skip
+    """Give every role its rows, cutting them from the training split where no split is meant for them.
+
+    Without a test split, the validation split is reported, unless it was named for selection; then, as without a
+    validation split, rows of the training split are held out.
+
+    Args:
+        splits: the labelled split of each role that has one, "train" among them.
+        labels: labels of each split as `strata` takes them.
+        labelled: the indices of the rows of each split that have a label.
+        arguments: their `validation_fraction` and `validation_split_name`.
+        seed: of the validation rows; test rows do not depend on it.
+    """
+    parts = {role: Part(name, labelled[name], role) for role, name in splits.items()}
+    if "test" not in parts and "validation" in parts and not arguments.validation_split_name:
+        parts["test"] = parts.pop("validation")
+    cuts = {"test": (_TEST_FRACTION, _TEST_SEED), "validation": (arguments.validation_fraction, seed)}
+    for role, (fraction, cut_seed) in cuts.items():
+        if role not in parts:
+            train = parts["train"]
+            kept, held = hold_out(labels[train.split][train.rows], fraction, cut_seed)
+            parts["train"], parts[role] = replace(train, rows=train.rows[kept]), replace(train, rows=train.rows[held])
+    return {role: parts[role] for role in ROLES}
+
+
+def within_budgets(
+    parts: Mapping[str, Part], labels: Mapping[str, np.ndarray], arguments: DataArguments, seed: int
+) -> dict[str, Part]:
+    """Keep the rows that the budgets allow. The training budget is met exactly; the others are upper limits."""
+    kept = dict(parts)
+    for role, flag in zip(ROLES, ("label_budget", "validation_budget", "test_budget"), strict=True):
+        if (budget := getattr(arguments, flag)) is None:
+            continue
+        if budget < 1:
+            raise UserError(f"--{flag} is {budget}, where a number of rows from 1 on is expected.")
+        part = parts[role]
+        if role != "train":
+            budget = min(budget, len(part.rows))
+        chosen = label_budget(labels[part.split][part.rows], budget, _TEST_SEED if role == "test" else seed)
+        kept[role] = replace(part, rows=part.rows[chosen])
+    return kept

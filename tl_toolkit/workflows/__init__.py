@@ -1,0 +1,1 @@
+"""One file per verb, and the lifecycle that every training verb shares."""

@@ -1,0 +1,110 @@
+"""What a recipe prints: the data before training, and at the end what came out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..config.arguments import RunArguments
+
+_SHOWN_CLASSES = 10
+
+
+def print_data(record: dict[str, Any], args: RunArguments) -> None:
+    """One line, by one process: the columns, the classes, and how many rows of which split play which role.
+
+    Nothing is printed where only errors are wanted (`log_level`), as in comparisons.
+    """
+    parts: list[str] = []
+    for role, column in record["dataset"]["columns"].items():
+        named = ", ".join(column) if isinstance(column, (list, tuple)) else column
+        if role == "text_pair" and named:
+            parts[-1] += f" + {named}"
+        elif named:
+            parts.append(f"{role}: {named}{_kind(record) if role == 'label' else ''}")
+    rows = ", ".join(f"{rows:,} {_role(role, record)}" for role, rows in record["dataset"]["rows"].items())
+    _say(f"{' · '.join(parts)} · {rows} rows", args)
+
+
+def _kind(record: dict[str, Any]) -> str:
+    """What a label is, behind the name of its column."""
+    labels = record["task"]["labels"]
+    if labels is None:
+        return " (a number)"
+    more = f" and {len(labels) - _SHOWN_CLASSES} more" if len(labels) > _SHOWN_CLASSES else ""
+    return f" ({', '.join(labels[:_SHOWN_CLASSES])}{more})"
+
+
+def print_texts(record: dict[str, Any], args: RunArguments) -> None:
+    """The same of a language model, which learns from a text alone, with the tokens."""
+    tokens = record["dataset"]["tokens"]
+    parts = [
+        f"{rows:,} {_role(role, record)} texts ({tokens[role]:,} tokens)"
+        for role, rows in record["dataset"]["rows"].items()
+    ]
+    _say(f"text: {record['dataset']['columns']['text']} · {', '.join(parts)}", args)
+
+
+def _role(role: str, record: dict[str, Any]) -> str:
+    origin = record["dataset"].get(f"{role}_from", role)
+    name = "training" if role == "train" else role
+    return name if origin == role else f"{name} (from {origin})"
+
+
+def _say(line: str, args: RunArguments) -> None:
+    if args.process_index == 0 and args.log_level not in ("error", "critical"):
+        encoding = sys.stdout.encoding or "utf-8"  # names of classes can be in any script
+        print(line.encode(encoding, "replace").decode(encoding), flush=True)
+
+
+def print_summary(record: dict[str, Any], output_dir: str) -> None:
+    """Metrics by split, the labels they took, and what the run cost."""
+    _print_table(record["metrics"])
+    cost, budget = record["cost"], record["budget"]
+    print(
+        f"\nLearned from {budget['train_labels']:,} labels and selected on {budget['validation_labels']:,}; "
+        f"{cost['parameters']['trained']:,} of {cost['parameters']['total']:,} parameters trained in "
+        f"{cost['train_seconds']:.1f} s ({cost['examples_per_second']:,.0f} rows/s) on "
+        f"{record['hardware']['world_size']} {record['hardware']['device']} process(es)."
+    )
+    print(f"The model and result.json are in {output_dir}")
+
+
+def print_language_model_summary(record: dict[str, Any], output_dir: str) -> None:
+    """Metrics by split, and what the run cost."""
+    _print_table(record["metrics"])
+    cost = record["cost"]
+    if cost["steps"]:
+        tokens = record["dataset"]["tokens"]["train"]
+        print(
+            f"\nLearned from {tokens:,} tokens in {cost['epochs']:g} epochs; {cost['parameters']['trained']:,} of "
+            f"{cost['parameters']['total']:,} parameters trained in {cost['train_seconds']:.1f} s "
+            f"({cost['tokens_per_second']:,.0f} tokens/s) on {record['hardware']['world_size']} "
+            f"{record['hardware']['device']} process(es)."
+        )
+    print(f"{'The model and result.json are' if cost['steps'] else 'result.json is'} in {output_dir}")
+
+
+def print_ensemble_summary(record: dict[str, Any], output_dir: str) -> None:
+    """The metrics of both members and of the ensemble side by side, split by split, and what evaluating it took."""
+    for split, metrics in record["metrics"].items():
+        print(f"\n{split}", end="")
+        members = {member["direction"]: member["metrics"][split] for member in record["members"]}
+        _print_table({**members, "ensemble": metrics})
+    cost = record["cost"]
+    print(
+        f"\n{cost['parameters']['total']:,} parameters, evaluated in {cost['evaluate_seconds']:.1f} s "
+        f"({cost['examples_per_second']:,.0f} rows/s)."
+    )
+    print(f"The model and result.json are in {output_dir}")
+
+
+def _print_table(results: dict[str, dict[str, float]]) -> None:
+    names = list(next(iter(results.values())))
+    width = max(map(len, names))
+    print()
+    print(" " * width, *(f"{split:>12}" for split in results))
+    for name in names:
+        values = [metrics.get(name) for metrics in results.values()]
+        print(f"{name:<{width}}", *(f"{value:>12.4f}" if value is not None else f"{'-':>12}" for value in values))
