@@ -12,7 +12,7 @@ from tl_toolkit.cli import run_recipe
 
 
 def main() -> None:
-    from tl_toolkit.converters.run import convert, parse_convert_arguments
+    from tl_toolkit.workflows.convert import convert, parse_convert_arguments
 
     arguments = parse_convert_arguments(description=__doc__)
     for path in convert(arguments):

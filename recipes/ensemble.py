@@ -12,7 +12,7 @@ from tl_toolkit.cli import run_recipe
 
 
 def main() -> None:
-    from tl_toolkit.workflows.ensemble_arguments import parse_ensemble_arguments
+    from tl_toolkit.workflows.ensemble import parse_ensemble_arguments
 
     request = parse_ensemble_arguments(description=__doc__)
 

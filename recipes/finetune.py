@@ -16,10 +16,10 @@ def main() -> None:
 
     arguments = parse_arguments(description=__doc__)
 
-    from tl_toolkit.workflows.finetune import run
+    from tl_toolkit.workflows.finetune import finetune
     from tl_toolkit.workflows.summary import print_summary
 
-    record = run(arguments)
+    record = finetune(arguments)
     if arguments.run.process_index == 0 and not arguments.run.find_lr:
         print_summary(record, arguments.run.output_dir)
 

@@ -72,7 +72,7 @@ def test_data() -> Path:
 def finetune(dataset_folder: Path, tmp_path: Path) -> Callable[..., dict]:
     """Runs a small fine-tuning in this process: `finetune(output, **settings)` returns the result record."""
     from tl_toolkit.config.parsing import arguments_from
-    from tl_toolkit.workflows.finetune import run
+    from tl_toolkit.workflows import finetune as workflow
 
     def call(output: str = "out", **settings: object) -> dict:
         base = {
@@ -83,7 +83,7 @@ def finetune(dataset_folder: Path, tmp_path: Path) -> Callable[..., dict]:
             "per_device_train_batch_size": 11,
             "num_train_epochs": 2,
         }
-        return run(arguments_from({**base, **settings}, "the test"))
+        return workflow.finetune(arguments_from({**base, **settings}, "the test"))
 
     return call
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from tl_toolkit.converters.fastai import convert_fastai, to_fastai
-from tl_toolkit.converters.run import ConvertArguments, convert
 from tl_toolkit.data.fastai_tokenizer import SPECIAL_TOKENS
 from tl_toolkit.errors import UserError
 from tl_toolkit.models import AwdLstmConfig, AwdLstmForCausalLM, AwdLstmForSequenceClassification
+from tl_toolkit.workflows.convert import ConvertArguments, convert
 
 WORDS = ["the", "a", ".", "film", "was", "good", "bad"]
 VOCABULARY = [*SPECIAL_TOKENS, *WORDS, "xxfake", "xxfake", "xxfake"]

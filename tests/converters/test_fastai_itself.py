@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from tl_toolkit.converters.run import ConvertArguments, convert
 from tl_toolkit.data.fastai_tokenizer import SPECIAL_TOKENS, fastai_tokenizer
+from tl_toolkit.workflows.convert import ConvertArguments, convert
 
 core = pytest.importorskip("fastai.text.models.core", reason="fastai is not installed", exc_type=ImportError)
 awdlstm = pytest.importorskip("fastai.text.models.awdlstm", reason="fastai is not installed", exc_type=ImportError)

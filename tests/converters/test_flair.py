@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tl_toolkit.converters.flair import character_tokenizer, convert_flair, read_flair
-from tl_toolkit.converters.run import ConvertArguments, convert
 from tl_toolkit.errors import UserError
+from tl_toolkit.workflows.convert import ConvertArguments, convert
 
 ITEMS = ["<unk>", " ", "e", "\n", "E", "é", ".", "\u65e5", "<", ">", "u"]
 EMBEDDING, HIDDEN = 5, 7

@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tl_toolkit.config.pretrain_arguments import parse_pretrain_arguments
 from tl_toolkit.converters.fastai import to_fastai
 from tl_toolkit.data.fastai_tokenizer import SPECIAL_TOKENS
 from tl_toolkit.models import AwdLstmConfig, AwdLstmForCausalLM
-from tl_toolkit.workflows.pretrain import parse_pretrain_arguments, pretrain
+from tl_toolkit.workflows.pretrain import pretrain
 
 ROOT = Path(__file__).parents[2]
 VOCABULARY = [*SPECIAL_TOKENS, "the", "apple", "iron", "rhine", "of"]

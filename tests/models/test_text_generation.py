@@ -17,8 +17,9 @@ from transformers import (
 )
 
 from tl_toolkit.config.generate_arguments import GenerateArguments
+from tl_toolkit.config.pretrain_arguments import pretrain_arguments_from
 from tl_toolkit.workflows.generate import generate
-from tl_toolkit.workflows.pretrain import pretrain, pretrain_arguments_from
+from tl_toolkit.workflows.pretrain import pretrain
 
 TEXTS = [
     "the cat sat on the mat , and the dog sat on the log .",

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from tl_toolkit.cli import run_recipe
 from tl_toolkit.comparison.planning.grid import make_grid
 from tl_toolkit.config.parsing import arguments_from
+from tl_toolkit.config.pretrain_arguments import pretrain_arguments_from
 from tl_toolkit.errors import UserError
-from tl_toolkit.workflows.pretrain import pretrain_arguments_from
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"

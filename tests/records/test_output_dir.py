@@ -8,20 +8,23 @@ from pathlib import Path
 import pytest
 
 from tl_toolkit.config.parsing import parse_arguments
-from tl_toolkit.converters.run import ConvertArguments, convert
+from tl_toolkit.config.pretrain_arguments import parse_pretrain_arguments
 from tl_toolkit.errors import UserError
 from tl_toolkit.records.output_dir import without_empty_folder
-from tl_toolkit.workflows.finetune import run
+from tl_toolkit.workflows.convert import ConvertArguments, convert
+from tl_toolkit.workflows.finetune import finetune
 from tl_toolkit.workflows.predict import parse_predict_arguments, predict
-from tl_toolkit.workflows.pretrain import parse_pretrain_arguments, pretrain
+from tl_toolkit.workflows.pretrain import pretrain
 
 
 def test_a_folder_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     new, old = ["--model_type", "rnn"], ["--model_name_or_path", "outputs"]
     recipes: list[tuple[Callable, Callable, list[str]]] = [
-        (run, parse_arguments, new), (pretrain, parse_pretrain_arguments, new), (predict, parse_predict_arguments, old),
-    ]  # fmt: skip
+        (finetune, parse_arguments, new),
+        (pretrain, parse_pretrain_arguments, new),
+        (predict, parse_predict_arguments, old),
+    ]
     for recipe, parse, model in recipes:
         with pytest.raises(UserError, match="name a folder by --output_dir"):
             recipe(parse([*model, "--dataset_name", "x.csv", "--use_cpu"]))

@@ -195,7 +195,7 @@ def test_a_picture_that_is_not_there_is_named(tmp_path):
 def trained(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     """Two epochs on a handful of the built-in pictures."""
     from tl_toolkit.config.parsing import arguments_from
-    from tl_toolkit.workflows.finetune import run
+    from tl_toolkit.workflows.finetune import finetune
 
     path = tmp_path_factory.mktemp("captioner") / "out"
     settings = {
@@ -205,7 +205,7 @@ def trained(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
         "generation_num_beams": 2, "learning_rate": 0.01, "output_dir": str(path), "use_cpu": True,
         "disable_tqdm": True,
     }  # fmt: skip
-    return path, run(arguments_from(settings, "the test"))
+    return path, finetune(arguments_from(settings, "the test"))
 
 
 def test_a_run_leaves_what_loads(trained):
@@ -242,7 +242,7 @@ def test_a_captioner_of_transformers(tmp_path):
 
     from tl_toolkit.config.parsing import arguments_from
     from tl_toolkit.data.tokenizers import build_tokenizer
-    from tl_toolkit.workflows.finetune import run
+    from tl_toolkit.workflows.finetune import finetune
 
     tokenizer = build_tokenizer("word", ["train one two three four five"] * 2)  # which does not end its texts itself
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 7}
@@ -262,7 +262,7 @@ def test_a_captioner_of_transformers(tmp_path):
         "model_name_or_path": str(tmp_path / "checkpoint"), "num_train_epochs": 1, "use_cpu": True,
         "per_device_train_batch_size": 5, "disable_tqdm": True, "output_dir": str(tmp_path / "out"),
     }  # fmt: skip
-    record = run(arguments_from(settings, "the test"))
+    record = finetune(arguments_from(settings, "the test"))
     assert record["status"] == "completed" and record["model"]["class"] == "VisionEncoderDecoderModel"
     assert len(pd.read_parquet(tmp_path / "out" / "predictions_test.parquet")) == 5
 

@@ -9,7 +9,7 @@ import pytest
 from datasets import Dataset
 from transformers import GenerationConfig
 
-from tl_toolkit.tasks.generation_settings import settle_generation
+from tl_toolkit.tasks.generation import settle_generation
 
 
 @pytest.mark.parametrize(("asked", "tokens"), [(None, 3), (1, 1), (7, 7)])

@@ -19,7 +19,7 @@ from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.data.words import encode_words
 from tl_toolkit.errors import UserError
 from tl_toolkit.tasks import TokenClassification, make_task
-from tl_toolkit.workflows.finetune import run
+from tl_toolkit.workflows.finetune import finetune
 from tl_toolkit.workflows.predict import parse_predict_arguments, predict
 
 PLACES, PEOPLE = ["Bern", "Rome", "Oslo", "New York"], ["Ada", "Bob", "Eve"]
@@ -203,7 +203,7 @@ def settings(folder: Path, output: Path, **more: object) -> dict:
 def test_a_run_and_its_predictions(names_folder: Path, tmp_path: Path, head: str) -> None:
     overrides = "embedding_size=11,hidden_size=13,bidirectional=true,character_encoder=rnn,character_feature_size=6"
     asked = {"model_type": "rnn", "config_overrides": f"{overrides},crf={head == 'crf'}"}
-    result = run(arguments_from(settings(names_folder, tmp_path / "out", **asked), "the test"))
+    result = finetune(arguments_from(settings(names_folder, tmp_path / "out", **asked), "the test"))
     assert result["metrics"]["test"]["f1"] > 0.9 and result["metrics"]["test"]["accuracy"] > 0.95
     saved = json.loads((tmp_path / "out" / "config.json").read_text())
     assert set(saved["character_vocabulary"]) >= set("Bernwty.") and saved["architectures"] == [
@@ -229,7 +229,7 @@ def test_another_model_predicts_a_tag_for_each_word(names_folder: Path, tmp_path
         "model_type": "bert", "tokenizer_name": "bpe", "tokenizer_vocab_size": 280, "learning_rate": 0.003,
         "config_overrides": "hidden_size=16,num_hidden_layers=1,num_attention_heads=2,intermediate_size=32",
     }  # fmt: skip
-    result = run(arguments_from(settings(names_folder, tmp_path / "out", **asked), "the test"))
+    result = finetune(arguments_from(settings(names_folder, tmp_path / "out", **asked), "the test"))
     assert result["metrics"]["test"]["accuracy"] > 0.9
     frame = pd.read_parquet(tmp_path / "out" / result["predictions"]["test"])
     assert [len(row) for row in frame["prediction"]] == [len(row) for row in frame["words"]]
@@ -242,7 +242,7 @@ def test_accumulation_changes_nothing(names_folder: Path, tmp_path: Path) -> Non
     for size, steps in ((12, 1), (4, 3)):
         split = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps, "num_train_epochs": 1}
         output = tmp_path / f"out{steps}"
-        losses.append(run(arguments_from(settings(names_folder, output, **asked, **split), "the test"))["metrics"])
+        losses.append(finetune(arguments_from(settings(names_folder, output, **asked, **split), "the test"))["metrics"])
     assert losses[0]["test"]["loss"] == pytest.approx(losses[1]["test"]["loss"], rel=1e-4)
     assert losses[0]["validation"]["loss"] == pytest.approx(losses[1]["validation"]["loss"], rel=1e-4)
 
@@ -250,7 +250,7 @@ def test_accumulation_changes_nothing(names_folder: Path, tmp_path: Path) -> Non
 def test_a_crf_has_no_smoothed_loss(names_folder: Path, tmp_path: Path) -> None:
     asked = {"model_type": "rnn", "config_overrides": "crf=true", "label_smoothing_factor": 0.1}
     with pytest.raises(UserError, match="label_smoothing_factor is 0.1, and a model with a conditional random field"):
-        run(arguments_from(settings(names_folder, tmp_path / "out", **asked), "the test"))
+        finetune(arguments_from(settings(names_folder, tmp_path / "out", **asked), "the test"))
 
 
 def test_unseen_tags_and_unknown_ones(names_folder: Path, tmp_path: Path, caplog) -> None:

@@ -15,8 +15,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from tl_toolkit.errors import UserError
-from tl_toolkit.workflows.ensemble import ensemble
-from tl_toolkit.workflows.ensemble_arguments import parse_ensemble_arguments
+from tl_toolkit.workflows.ensemble import ensemble, parse_ensemble_arguments
 from tl_toolkit.workflows.summary import print_ensemble_summary
 
 SIZES = "embedding_size=7,hidden_size=13,num_hidden_layers=2,classifier_hidden_size=5"

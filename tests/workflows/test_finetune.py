@@ -21,7 +21,7 @@ from transformers import (
 
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
-from tl_toolkit.loading.refusals import loading
+from tl_toolkit.loading.names import loading
 from tl_toolkit.training.trainer import NonFiniteLoss
 
 Finetune = Callable[..., dict]

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
+from tl_toolkit.config.pretrain_arguments import parse_pretrain_arguments
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
-from tl_toolkit.workflows.pretrain import parse_pretrain_arguments
 
 Pretrain = Callable[..., dict]
 SIZES = {

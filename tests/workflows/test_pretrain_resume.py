@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 
 from tl_toolkit.errors import UserError
 from tl_toolkit.records.checkpoints import is_complete, last_complete_checkpoint
-from tl_toolkit.workflows import lifecycle as run_parts
+from tl_toolkit.workflows import lifecycle
 
 Pretrain = Callable[..., dict]
 ROOT = Path(__file__).parents[2]
@@ -68,9 +68,9 @@ def test_a_resumed_run_is_the_uninterrupted_run(
     per_epoch = whole["cost"]["steps"] // 2
     stop = per_epoch + 6  # behind a checkpoint in the middle of the second epoch
     assert (stop - stop % 4) % per_epoch != 0
-    usual = run_parts.callbacks
+    usual = lifecycle.callbacks
     with monkeypatch.context() as patch:
-        patch.setattr(run_parts, "callbacks", lambda *given: [*usual(*given), StopAt(stop)])
+        patch.setattr(lifecycle, "callbacks", lambda *given: [*usual(*given), StopAt(stop)])
         with pytest.raises(Stop):
             pretrain("resumed", **settings)
     (tmp_path / "resumed" / "result.json").unlink()

@@ -9,7 +9,7 @@ from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_b
 from transformers.utils import logging
 
 from tl_toolkit.errors import UserError
-from tl_toolkit.workflows.progress_bars import without_progress_bars
+from tl_toolkit.workflows.lifecycle import without_progress_bars
 
 
 @pytest.fixture(autouse=True)

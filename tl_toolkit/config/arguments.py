@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from transformers import TrainingArguments
@@ -14,9 +15,9 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, Scheduler
 from transformers.training_args import OptimizerNames
 
 from ..errors import UserError
-from ..strategies.schedules import SLANTED_TRIANGULAR
 
-NT_ASGD = "nt_asgd"  # an optimiser that transformers does not know, see nt_asgd.py
+NT_ASGD = "nt_asgd"  # an optimiser that transformers does not know
+SLANTED_TRIANGULAR = "slanted_triangular"  # a schedule that transformers does not know
 
 
 @dataclass
@@ -413,3 +414,12 @@ class Arguments(NamedTuple):
     model: ModelArguments
     strategy: StrategyArguments
     run: RunArguments
+
+
+class Request(Protocol):
+    """Everything that was asked of a recipe; how it runs is among it."""
+
+    @property
+    def run(self) -> RunArguments: ...
+
+    def __iter__(self) -> Iterator[Any]: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
@@ -70,3 +71,15 @@ def _fill_empty(encoded: dict[str, Any], row: int, tokenizer: PreTrainedTokenize
     filler = next((index for index in known if index is not None), 0)
     for name, values in encoded.items():
         values[row] = [filler] if name == "input_ids" else [int(name == "attention_mask")]
+
+
+def batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
+    """Lists of texts: one crossing of the language border for a thousand texts instead of one for each."""
+    batch: list[str] = []
+    for text in texts:
+        batch.append(text)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

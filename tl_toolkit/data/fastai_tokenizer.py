@@ -115,7 +115,7 @@ def learn_fastai_tokenizer(
     """
     from tokenizers import trainers
 
-    from .tokenizers import batches
+    from .encoding import batches
 
     if lowercase is False:
         raise UserError("fastai's rules lower-case a text and mark what was upper case: leave tokenizer_lowercase out.")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import UserError, listing, nearest
+from .encoding import batches
 from .fastai_tokenizer import learn_fastai_tokenizer
 
 if TYPE_CHECKING:
@@ -180,15 +181,3 @@ def _byte_pair_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: i
     )
     tokenizer.train_from_iterator(batches(texts), trainer)
     return tokenizer
-
-
-def batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
-    """Lists of texts: one crossing of the language border for a thousand texts instead of one for each."""
-    batch: list[str] = []
-    for text in texts:
-        batch.append(text)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

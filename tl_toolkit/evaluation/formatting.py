@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .statistics.intervals import Interval, Spread
+from .intervals import Interval, Spread
 
 MISSING = "–"
 MINUS = "−"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .formatting import MINUS
 from .results import Result
 
 if TYPE_CHECKING:
@@ -164,3 +165,18 @@ def _certainty(prediction: np.ndarray, scores: np.ndarray, differs: np.ndarray) 
         return scores[np.arange(len(prediction)), prediction]
     decided = np.where(prediction == 1, scores, 1 - scores)
     return np.where(differs, decided, 0.0).max(axis=1)
+
+
+def answer_in_words(value: Any, names: list[str] | None) -> str:
+    """A label or a prediction as a reader knows it: a class name, the names of a label set, or a number."""
+    if isinstance(value, list):
+        chosen = [class_name(index, names) for index, on in enumerate(value) if on]
+        return ", ".join(chosen) if chosen else "no label"
+    if isinstance(value, float):
+        return f"{value:.4g}".replace("-", MINUS)
+    return class_name(int(value), names)
+
+
+def class_name(index: int, names: list[str] | None) -> str:
+    """The name of a class id, also where the record has none."""
+    return names[index] if names is not None and 0 <= index < len(names) else f"class {index}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..records.output_dir import ATTENTION
-from ..records.record import write_json
+from ..atomic_files import write_json
 
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+ATTENTION = "attention.json"
 TEXTS = 6
 """How many of the first test rows are looked into: the same for every model of a comparison."""
 _LONGEST = 512

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..atomic_files import write_whole
 from ..errors import UserError, listing
 from .palette import INK, LINE, MUTED, SURFACE
 
@@ -24,7 +24,7 @@ DEFAULT_FONT = "DejaVu Sans"
 _OWN_FONTS = Path(__file__).parent / "fonts"
 
 STYLE: Any = {
-    "text.parse_math": False,  # a token may be a dollar sign
+    "text.parse_math": False,  # a token or the name of an entry may have a dollar sign
     "font.size": 10,
     "font.family": [DEFAULT_FONT],
     "svg.fonttype": "path",  # shaped letters, on machines too that do not have the font
@@ -38,6 +38,24 @@ STYLE: Any = {
     "axes.facecolor": SURFACE,
     "savefig.facecolor": SURFACE,
 }
+
+
+PLOT_STYLE: Any = {
+    **STYLE,
+    "svg.fonttype": "none",
+    "axes.edgecolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+"""Of curves and diagrams: axes with a grid, and text that stays text."""
 
 
 @contextmanager
@@ -124,13 +142,3 @@ def save_picture(figure: Figure, path: str | Path) -> None:
     metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
     options: Any = {"format": kind, "dpi": 120, "bbox_inches": "tight", "pad_inches": 0.1, "metadata": metadata}
     write_whole(path, lambda temporary: figure.savefig(temporary, **options))
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes beside `path` and renames, so that a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

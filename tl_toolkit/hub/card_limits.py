@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..evaluation import formatting as show
-from ..evaluation.statistics.intervals import Spread
+from ..evaluation.intervals import Spread
 from .card_metadata import dataset_name
 from .card_sections import Evaluation, label_unit
 from .card_tasks import CardTask

@@ -13,8 +13,8 @@ from typing import Any
 from ..data.files import nearest_sibling
 from ..errors import UserError
 from ..records.checkpoints import checkpoints
+from ..records.output_dir import TARGET_FOLDER
 from ..records.record import RESULT_NAME, read_record
-from ..tasks.pair_processing import TARGET_FOLDER
 from .cleaning import clean_record, clean_settings
 from .destination import HubFile
 

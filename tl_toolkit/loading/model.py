@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.arguments import ModelArguments
 from ..config.overrides import parse_overrides
 from ..errors import UserError, listing, nearest
-from .names import location_of
-from .refusals import loading
+from .names import loading, location_of
 from .tokenizer import load_tokenizer
 from .vocabulary import adapt_vocabulary, is_word_level
 

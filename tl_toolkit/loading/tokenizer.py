@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..config.arguments import ModelArguments
 from ..errors import UserError
-from .names import location_of
-from .refusals import loading
+from .names import loading, location_of
 from .vocabulary import check_word_level, relearn_words
 
 if TYPE_CHECKING:

@@ -79,7 +79,7 @@ def relearn_words(
     Raises:
         UserError: `tokenizer` is not word-level, or no word is frequent enough.
     """
-    from ..data.tokenizers import batches
+    from ..data.encoding import batches
 
     check_word_level(tokenizer, "the tokenizer the model was trained with")
     new = tokenizer.train_new_from_iterator(

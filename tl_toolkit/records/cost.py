@@ -11,53 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers.trainer_callback import ExportableState, TrainerCallback
-
 if TYPE_CHECKING:
     from torch import nn
     from transformers import TrainingArguments
 
 _LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "peft", "evaluate")
-
-
-class Stopwatch(TrainerCallback, ExportableState):
-    """Seconds spent training, without those spent evaluating and saving; they survive a resumed run.
-
-    Being an `ExportableState`, the seconds are part of every checkpoint.
-    """
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
-        self._running_since: float | None = None
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._start()
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._start()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if control.should_evaluate or control.should_save:
-            self._stop()
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._stop()
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._stop()
-
-    def _start(self) -> None:
-        if self._running_since is None:
-            self._running_since = time.perf_counter()
-
-    def _stop(self) -> None:
-        if self._running_since is not None:
-            wait_for_device()
-            self.seconds += time.perf_counter() - self._running_since
-            self._running_since = None
-
-    def state(self) -> dict[str, Any]:
-        return {"args": {"seconds": self.seconds}, "attributes": {}}
 
 
 class Stages:

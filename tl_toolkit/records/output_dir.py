@@ -8,29 +8,23 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import UserError
-from ..tasks.pair_processing import TARGET_FOLDER
+from ..figures.attention_weights import ATTENTION
 from .checkpoints import checkpoints
 from .record import RESULT_NAME
 
 if TYPE_CHECKING:
-    from ..config.arguments import RunArguments
-
-    class Request(Protocol):
-        """Everything that was asked of a recipe; how it runs is among it."""
-
-        @property
-        def run(self) -> RunArguments: ...
-
+    from ..config.arguments import Request
 
 R = TypeVar("R", bound="Request")
 T = TypeVar("T")
 
 PREDICTIONS = {split: f"predictions_{split}.parquet" for split in ("validation", "test")}
 PICTURES = ("forecast.png",)
-ATTENTION = "attention.json"
+TARGET_FOLDER = "target_tokenizer"
+"""Where a model with a vocabulary of its own for targets keeps their tokenizer."""
 
 
 def for_output_dir(recipe: Callable[[R], T]) -> Callable[[R], T]:

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import enum
 import json
-import math
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..config.arguments import Arguments, RunArguments, differing
-
-if TYPE_CHECKING:
-    from ..config.pretrain_arguments import PretrainArguments
-    from ..workflows.ensemble_arguments import EnsembleRequest
+from ..atomic_files import plain
+from ..config.arguments import RunArguments, differing
 
 SCHEMA_VERSION = 1
 RESULT_NAME = "result.json"
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write `content` to `path` whole or not at all: to a temporary name first, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(_plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -39,18 +23,22 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and record.get("schema_version") == SCHEMA_VERSION else None
 
 
-def changed_arguments(arguments: Arguments | PretrainArguments | EnsembleRequest) -> dict[str, Any]:
+def changed_arguments(arguments: Iterable[Any]) -> dict[str, Any]:
     """Every argument that was given another value than its default, as one flat mapping of plain values.
 
     These are the values as they were asked for, so that they ask for the same again; what a run made of them is told
     by `resolved_arguments`. Where and how a run is stored and watched is left out: it does not change the result, and
     names folders of the machine it ran on.
+
+    Args:
+        arguments: dataclasses of arguments, the `RunArguments` last.
     """
     changed: dict[str, Any] = {}
-    for group in arguments[:-1]:
+    *groups, run = arguments
+    for group in groups:
         changed |= differing(group)
-    changed |= {**arguments.run.as_given, "seed": arguments.run.seed}
-    return {name: _plain(value) for name, value in changed.items() if name not in _STORAGE}
+    changed |= {**run.as_given, "seed": run.seed}
+    return {name: plain(value) for name, value in changed.items() if name not in _STORAGE}
 
 
 def resolved_arguments(run: RunArguments) -> dict[str, float]:
@@ -64,20 +52,3 @@ _STORAGE = frozenset(
     + ("push_to_hub", "hub_token", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_always_push")
     + ("hub_revision", "debug", "include_num_input_tokens_seen")  # the last two change their type in parsing
 )
-
-
-def _plain(value: Any) -> Any:
-    """`value` as JSON knows it; numbers that are not finite become null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if hasattr(value, "item"):  # numpy and torch scalars
-        return _plain(value.item())
-    return str(value)

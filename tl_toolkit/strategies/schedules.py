@@ -11,8 +11,6 @@ from torch.optim.lr_scheduler import LambdaLR
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-SLANTED_TRIANGULAR = "slanted_triangular"
-
 
 def slanted_triangular_factor(step: int, steps: int, cut_fraction: float, ratio: float) -> float:
     """The learning rate of a step as a part of the peak rate (Howard and Ruder 2018, equation 3).

@@ -108,7 +108,7 @@ def _new_image_processor(arguments: ModelArguments, example: Image) -> BaseImage
 
     from ..config.overrides import parse_overrides
     from ..loading.model import load_config
-    from ..loading.refusals import loading
+    from ..loading.names import loading
 
     config_class = type(load_config(arguments))
     overrides = parse_overrides(arguments.config_overrides, config_class)
@@ -154,8 +154,7 @@ def load_caption_processing(arguments: ModelArguments) -> CaptionProcessing:
     """
     from transformers import AutoImageProcessor
 
-    from ..loading.names import location_of
-    from ..loading.refusals import loading
+    from ..loading.names import loading, location_of
     from ..loading.tokenizer import load_tokenizer
 
     name = arguments.model_name_or_path

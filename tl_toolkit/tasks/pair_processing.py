@@ -11,13 +11,13 @@ import numpy as np
 
 from ..data.encoding import longest_input
 from ..errors import UserError
+from ..records.output_dir import TARGET_FOLDER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from ..config.arguments import ModelArguments
 
-TARGET_FOLDER = "target_tokenizer"
 _KIND = "bpe"
 
 

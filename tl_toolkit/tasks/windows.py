@@ -128,7 +128,7 @@ class SeriesProcessing:
 
     def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
         """Write `series_config.json` into `folder`."""
-        from ..records.record import write_json
+        from ..atomic_files import write_json
 
         write_json(Path(folder) / self.FILE, asdict(self))
 

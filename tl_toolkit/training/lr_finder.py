@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +17,8 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_pt_utils import nested_gather
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
+from ..atomic_files import write_json, write_whole
 from ..errors import UserError
-from ..records.record import write_json
 from ..strategies.gradual_unfreezing import Unfreezing
 
 if TYPE_CHECKING:
@@ -198,11 +197,11 @@ def _draw(found: dict[str, Any], path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    from ..comparison.report.drawing import STYLE
     from ..figures.palette import MUTED, SERIES
+    from ..figures.style import PLOT_STYLE
 
     rates, losses, smoothed = (np.array(found[name]) for name in ("learning_rates", "losses", "smoothed_losses"))
-    with rc_context(STYLE):
+    with rc_context(PLOT_STYLE):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         axes = figure.subplots()
         axes.plot(rates, losses, color=MUTED, alpha=0.4, linewidth=1, label="loss of an update")
@@ -220,9 +219,4 @@ def _draw(found: dict[str, Any], path: Path) -> None:
         axes.set_xlabel("learning rate")
         axes.set_ylabel("training loss")
         axes.legend(frameon=False, loc="best")
-        temporary = path.with_name(f".{os.getpid()}.{path.name}")
-        try:
-            figure.savefig(temporary, dpi=150)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, lambda temporary: figure.savefig(temporary, dpi=150, format="png"))

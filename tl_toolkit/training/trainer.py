@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import EvalPrediction, TrainingArguments
+from transformers.trainer_callback import ExportableState, TrainerCallback
 from transformers.trainer_pt_utils import nested_detach, nested_gather
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import PushInProgress
 
+from ..config.arguments import SLANTED_TRIANGULAR
 from ..errors import UserError
+from ..records.cost import wait_for_device
 from ..strategies.parameter_groups import parameter_groups
-from ..strategies.schedules import SLANTED_TRIANGULAR, slanted_triangular
+from ..strategies.schedules import slanted_triangular
 from .nt_asgd import AveragingTrainer
-from .pushing import HubPushes
 from .sampling import EpochSampler, with_blank_row
 
 if TYPE_CHECKING:
@@ -30,11 +33,71 @@ class NonFiniteLoss(UserError):
     """The loss became infinite or not a number; the run was stopped and nothing of it was saved."""
 
 
+class Publisher(Protocol):
+    """A repository that is open for the models of a run."""
+
+    @property
+    def repo_id(self) -> str:
+        """Its name."""
+
+    def start(self, checkpoint: Path, step: int) -> list[Any]:
+        """Publish a checkpoint beside the training; the futures that end when that is done."""
+
+    def model(self, folder: Path, message: str) -> Any:
+        """Publish the model that was saved in `folder`."""
+
+
+def no_publisher(args: TrainingArguments) -> Publisher:
+    """What a trainer that was given no publisher opens."""
+    raise UserError("--push_to_hub cannot be served: this trainer was given no publisher.")
+
+
+class Stopwatch(TrainerCallback, ExportableState):
+    """Seconds spent training, without those spent evaluating and saving; they survive a resumed run.
+
+    Being an `ExportableState`, the seconds are part of every checkpoint.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self._running_since: float | None = None
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._start()
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_evaluate or control.should_save:
+            self._stop()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._stop()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        if self._running_since is None:
+            self._running_since = time.perf_counter()
+
+    def _stop(self) -> None:
+        if self._running_since is not None:
+            wait_for_device()
+            self.seconds += time.perf_counter() - self._running_since
+            self._running_since = None
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {"seconds": self.seconds}, "attributes": {}}
+
+
 class BaseTrainer(AveragingTrainer):
     """Trainer with decay-sparing groups over all parameters, and a stop at losses that are not finite.
 
     Args:
         learning_rates: of parameters, by name, that are not trained with `args.learning_rate`.
+        publisher: opens the repository of `--push_to_hub`.
     """
 
     optimizer: Any
@@ -42,9 +105,23 @@ class BaseTrainer(AveragingTrainer):
     _signature_columns: Any
     push_in_progress: Any
 
-    def __init__(self, *args: Any, learning_rates: Mapping[str, float] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        learning_rates: Mapping[str, float] | None = None,
+        publisher: Callable[[Any], Publisher] = no_publisher,
+        **kwargs: Any,
+    ) -> None:
+        self.open_repository = publisher
         super().__init__(*args, **kwargs)
         self.learning_rates = learning_rates
+        self.add_callback(Stopwatch())
+
+    @property
+    def train_seconds(self) -> float:
+        """Seconds of the training so far, without those of evaluating and saving."""
+        callbacks = self.callback_handler.callbacks  # among which Trainer puts another one when it resumes
+        return next(callback.seconds for callback in callbacks if isinstance(callback, Stopwatch))
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -81,7 +158,7 @@ class BaseTrainer(AveragingTrainer):
         """Open the repository of `--push_to_hub`, before anything is trained."""
         self.push_in_progress = None
         if self.is_world_process_zero():
-            self.pushes = HubPushes(self.args)
+            self.pushes = self.open_repository(self.args)
             self.hub_model_id = self.pushes.repo_id
 
     def push_to_hub(self, commit_message: str | None = "End of training", *_: Any, **__: Any) -> Any:

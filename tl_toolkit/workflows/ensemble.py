@@ -1,30 +1,40 @@
-"""A classifier that reads forwards and one that reads backwards, joined into one model that averages their answers.
+"""`ensemble`: a classifier that reads forwards and one that reads backwards, joined into one model.
 
 Howard and Ruder (2018), section 3: the two are trained each on its own, and their predictions averaged.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import logging
+import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .. import __version__
-from ..config.arguments import ModelArguments
+from ..config.arguments import DataArguments, ModelArguments, RunArguments
+from ..config.parsing import as_flags, into_dataclasses, make_parser, settings_and_flags
 from ..errors import UserError, listing
-from ..records.output_dir import for_output_dir
-from .ensemble_arguments import EnsembleArguments, EnsembleRequest, parse_ensemble_arguments
-from .failures import explained
-from .progress_bars import without_progress_bars
+from ..hub.pushing import HubPushes
+from ..loading.model import load_config, load_trained, shortest
+from ..loading.tokenizer import load_tokenizer
+from ..records.output_dir import for_output_dir, staged
+from ..records.record import read_record
+from ..tasks import task_for_model
+from .lifecycle import Lifecycle, without_progress_bars
+from .predictions import predict_in_order, save_predictions
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from ..tasks import Task
+    from ..training.trainer import ToolkitTrainer
 
-__all__ = ["EnsembleArguments", "EnsembleRequest", "ensemble", "join", "parse_ensemble_arguments"]
+logger = logging.getLogger(__name__)
 
 FAMILY = "awd_lstm"
 _DIRECTIONS = ("forward", "backward")
@@ -33,12 +43,33 @@ _SIZES = ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "c
 _ALIKE = (*_SIZES, "max_backprop_tokens", "problem_type")
 
 
+_OF_THE_DATASET = ("dataset_config_name", "dataset_revision", "stream_rows")
+# The task and the length of texts are told from the members themselves.
+_TAKEN = ({f.name for f in dataclasses.fields(DataArguments)} | {"seed"}) - {"task", "max_length"}
+
+
 class Member(NamedTuple):
     """A classifier of one direction, and where it came from."""
 
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+
+
+@dataclass
+class EnsembleArguments:
+    """The two members: output folders of finetune.py, or Hub ids."""
+
+    forward: str | None = field(default=None, metadata={"help": "The awd_lstm classifier with direction=forward."})
+    backward: str | None = field(default=None, metadata={"help": "The awd_lstm classifier with direction=backward."})
+
+
+class EnsembleRequest(NamedTuple):
+    """Everything that was asked of an ensemble."""
+
+    ensemble: EnsembleArguments
+    data: DataArguments
+    run: RunArguments
 
 
 @without_progress_bars()
@@ -54,80 +85,107 @@ def ensemble(request: EnsembleRequest) -> dict[str, Any]:
     Raises:
         UserError: members that do not fit together, or a dataset that does not fit them.
     """
-    from ..records.cost import hardware, peak_memory, versions
-    from ..records.output_dir import check_free, clear, staged
-    from ..records.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, write_json
-    from ..training.pushing import publish_finished
-    from .lifecycle import now
-    from .predictions import save_predictions
+    return Ensembling(request).run()
 
-    started, output_dir = now(), Path(request.run.output_dir)
-    names = [str(request.ensemble.forward), str(request.ensemble.backward)]
-    check_free(output_dir, overwrite=request.run.overwrite_output_dir, sources=[*names, request.data.dataset_name])
-    members = [_load(name, direction) for name, direction in zip(names, _DIRECTIONS, strict=True)]
-    model = join(*members)
-    tokenizer = members[0].tokenizer
-    task, splits, tokenised, max_length = _prepare(request, model, members)
-    tokenizer.model_max_length = max_length or tokenizer.model_max_length
-    try:
-        alone = [_evaluate(member.model, tokenizer, task, tokenised, request)[0] for member in members]
+
+class Ensembling(Lifecycle[EnsembleRequest]):
+    """Both members and the ensemble of them, on the same rows. Nothing is trained."""
+
+    tokenizer: PreTrainedTokenizerBase
+    trainer: ToolkitTrainer
+
+    @property
+    def names(self) -> list[str]:
+        """The members, forward and backward."""
+        return [str(self.arguments.ensemble.forward), str(self.arguments.ensemble.backward)]
+
+    @property
+    def sources(self) -> list[str | None]:
+        return [*self.names, self.arguments.data.dataset_name]
+
+    def prepare(self) -> None:
+        self.members = [_load(name, direction) for name, direction in zip(self.names, _DIRECTIONS, strict=True)]
+        self.joined = join(*self.members)
+        self.tokenizer = self.members[0].tokenizer
+        self.task, self.splits, self.encoded, max_length = _prepare(self.arguments, self.joined, self.members)
+        self.tokenizer.model_max_length = max_length or self.tokenizer.model_max_length
+
+    def build(self) -> PreTrainedModel:
+        return self.joined
+
+    def make_trainer(self) -> ToolkitTrainer:
+        return self._trainer_of(self.model)
+
+    def _trainer_of(self, model: PreTrainedModel) -> ToolkitTrainer:
+        from ..training.trainer import ToolkitTrainer
+
+        return ToolkitTrainer(
+            model,
+            self.args,
+            task=self.task,
+            data_collator=self.task.collator(self.tokenizer, model),
+            processing_class=self.tokenizer,
+            publisher=HubPushes,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            **self.task.record(),
+            "name": self.args.name or "ensemble",
+            "model": {
+                "model_type": FAMILY,
+                "model_name_or_path": None,
+                "class": type(self.model).__name__,
+                "tokenizer": self.names[0],
+                "vocab_size": len(self.tokenizer),
+            },
+            "strategy": {"name": "ensemble"},
+        }
+
+    def work(self) -> None:
         began = time.perf_counter()
-        with peak_memory() as peak:
-            metrics, logits = _evaluate(model, tokenizer, task, tokenised, request)
-        seconds = time.perf_counter() - began
-    except Exception as error:
-        if (reason := explained(error)) is error:
-            raise
-        raise reason from error
-    described = [
-        _describe(member, direction, own) for member, direction, own in zip(members, _DIRECTIONS, alone, strict=True)
-    ]
-    rows = sum(len(split) for split in tokenised.values())
-    train_seconds = [member["train_seconds"] for member in described]
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "toolkit_version": __version__,
-        "status": "completed",
-        "error": None,
-        "started": started,
-        "finished": now(),
-        **task.record(),
-        "name": request.run.name or "ensemble",
-        "model": {
-            "model_type": FAMILY,
-            "model_name_or_path": None,
-            "class": type(model).__name__,
-            "tokenizer": names[0],
-            "vocab_size": len(tokenizer),
-        },
-        "strategy": {"name": "ensemble"},
-        "seed": request.run.seed,
-        "arguments": changed_arguments(request),
-        "members": described,
-        "metrics": metrics,
-        "history": [],
-        "cost": {
-            "parameters": {"total": sum(parameter.numel() for parameter in model.parameters()), "trained": 0},
+        self.results = self._evaluated(self.trainer)
+        self.seconds = time.perf_counter() - began
+
+    def _evaluated(self, trainer: ToolkitTrainer) -> dict[str, tuple[Any, dict[str, float]]]:
+        """Answers and metrics by split."""
+        return {split: predict_in_order(trainer, rows) for split, rows in self.encoded.items()}
+
+    def evaluate(self) -> dict[str, dict[str, float]]:
+        return {split: metrics for split, (_, metrics) in self.results.items()}
+
+    def save(self) -> None:
+        if self.trainer.is_world_process_zero():
+            with staged(self.output_dir) as folder:
+                self.model.save_pretrained(folder)
+                self.tokenizer.save_pretrained(folder)
+
+    def findings(self) -> dict[str, Any]:
+        """What the members reach alone, and the ensemble's predictions."""
+        alone = [self._evaluated(self._trainer_of(member.model)) for member in self.members]
+        self.described = [
+            _describe(member, direction, {split: metrics for split, (_, metrics) in own.items()})
+            for member, direction, own in zip(self.members, _DIRECTIONS, alone, strict=True)
+        ]
+        found: dict[str, Any] = {"members": self.described}
+        if self.trainer.is_world_process_zero():
+            answers = {split: answers for split, (answers, _) in self.results.items()}
+            found["predictions"] = save_predictions(self.task, self.splits, answers, self.output_dir)
+        return found
+
+    def cost(self) -> dict[str, Any]:
+        rows = sum(len(split) for split in self.encoded.values())
+        train_seconds = [member["train_seconds"] for member in self.described]
+        return {
+            "parameters": {"total": sum(parameter.numel() for parameter in self.model.parameters()), "trained": 0},
             "train_seconds": None if None in train_seconds else sum(train_seconds),  # of both members
-            "evaluate_seconds": seconds,
-            "examples_per_second": rows / seconds,
-            "tokens_per_second": sum(sum(split["length"]) for split in tokenised.values()) / seconds,
-            "peak_memory_bytes": peak["bytes"],
+            "evaluate_seconds": self.seconds,
+            "examples_per_second": rows / self.seconds,
+            "tokens_per_second": sum(sum(split["length"]) for split in self.encoded.values()) / self.seconds,
+            "peak_memory_bytes": self.peak["bytes"],
             "steps": 0,
             "epochs": 0.0,
-        },
-        "hardware": hardware(request.run),
-        "versions": versions(),
-    }
-    if request.run.process_index == 0:
-        clear(output_dir, keep_checkpoints=False)
-        with staged(output_dir) as folder:
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-        record["predictions"] = save_predictions(task, splits, logits, output_dir)
-        write_json(output_dir / RESULT_NAME, record)  # last: a folder with this file holds a finished run
-    publish_finished(request.run)
-    return record
+        }
 
 
 def join(forward: Member, backward: Member) -> PreTrainedModel:
@@ -165,8 +223,6 @@ def join(forward: Member, backward: Member) -> PreTrainedModel:
 
 def _load(name: str, direction: str) -> Member:
     """A member, once it is sure that it is a classifier of the family that reads in `direction`."""
-    from ..loading.model import load_config, load_trained
-    from ..loading.tokenizer import load_tokenizer
 
     arguments = ModelArguments(model_name_or_path=name)
     config = load_config(arguments)
@@ -199,9 +255,6 @@ def _prepare(
     """The task, the rows of the validation and the test split, the same as token ids, and how long they may be."""
     from datasets import DatasetDict
 
-    from ..loading.model import shortest
-    from ..tasks import task_for_model
-
     task = task_for_model(request.data, model.config)
     known = task.labels
     splits = task.prepare(request.run.seed)
@@ -221,34 +274,8 @@ def _prepare(
     return task, kept, task.encode(kept, members[0].tokenizer, max_length), max_length
 
 
-def _evaluate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    task: Task,
-    tokenised: DatasetDict,
-    request: EnsembleRequest,
-) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
-    """Metrics and logits by split."""
-    from ..training.trainer import ToolkitTrainer
-    from .predictions import predict_in_order
-
-    trainer = ToolkitTrainer(
-        model,
-        request.run,
-        task=task,
-        data_collator=task.collator(tokenizer, model),
-        processing_class=tokenizer,
-    )
-    answers = {split: predict_in_order(trainer, rows) for split, rows in tokenised.items()}
-    return {split: own for split, (_, own) in answers.items()}, {
-        split: logits for split, (logits, _) in answers.items()
-    }
-
-
 def _describe(member: Member, direction: str, metrics: dict[str, dict[str, float]]) -> dict[str, Any]:
     """What the record says of a member: its metrics on these rows, and what its own record says that it cost."""
-    from ..records.record import read_record
-
     own = read_record(Path(member.name)) or {}
     return {
         "name": own.get("name", member.name),
@@ -257,3 +284,50 @@ def _describe(member: Member, direction: str, metrics: dict[str, dict[str, float
         "metrics": metrics,
         "train_seconds": (own.get("cost") or {}).get("train_seconds"),
     }
+
+
+def parse_ensemble_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> EnsembleRequest:
+    """The arguments of `ensemble.py` from a command line.
+
+    Dataset, columns, budgets and seed are those of the forward member's record as far as they are not given, so that
+    the rows are those that the member was selected and reported on. A dataset that is given has the configuration and
+    the revision that are given with it.
+
+    Raises:
+        UserError: an unknown flag or key, a value of the wrong type, or a member that was not named.
+    """
+    kinds = (EnsembleArguments, DataArguments, RunArguments)
+    parser = make_parser(description, kinds)
+    # Texts are cut as they were in training: the saved tokenizers know the length.
+    parser.set_defaults(max_length=None, eval_strategy="no", save_strategy="no", load_best_model_at_end=False)
+    flags = settings_and_flags(parser, sys.argv[1:] if argv is None else argv)
+    given, _ = parser.parse_known_args(flags)
+    for direction in ("forward", "backward"):
+        if getattr(given, direction) is None:
+            raise UserError(f"ensemble.py needs --{direction}: the output folder of finetune.py, or a Hub id.")
+    recorded = [_recorded(name) for name in (given.forward, given.backward)]
+    _warn_of_other_rows(*recorded)
+    kept = {
+        key: value
+        for key, value in (recorded[0] or {}).items()
+        if given.dataset_name is None or key not in _OF_THE_DATASET
+    }
+    return EnsembleRequest(*into_dataclasses(parser, [*as_flags(kept, parser, str(given.forward)), *flags], kinds))
+
+
+def _recorded(member: str) -> dict[str, Any] | None:
+    """What the record of a member says of its rows; None without one."""
+    record = read_record(Path(member))
+    return record and {key: value for key, value in record["arguments"].items() if key in _TAKEN}
+
+
+def _warn_of_other_rows(forward: dict[str, Any] | None, backward: dict[str, Any] | None) -> None:
+    if forward is None or backward is None:
+        return
+    differing = [key for key in {**forward, **backward} if forward.get(key) != backward.get(key)]
+    if differing:
+        logger.warning(
+            "The members were trained with different %s: a validation row of one may be a training row of the other, "
+            "so go by the test rows.",
+            listing(differing),
+        )

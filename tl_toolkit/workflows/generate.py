@@ -9,7 +9,7 @@ from ..config.arguments import DataArguments, ModelArguments
 from ..config.generate_arguments import GenerateArguments, check_choices, parse_generate_arguments
 from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input
-from ..loading.refusals import loading
+from ..loading.names import loading
 from ..loading.tokenizer import load_tokenizer
 from .progress_bars import without_progress_bars
 

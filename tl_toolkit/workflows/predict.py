@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from ..atomic_files import write_json
 from ..config.arguments import DataArguments, ModelArguments, RunArguments
 from ..config.parsing import into_dataclasses, make_parser, settings_and_flags
 from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input, shortest
 from ..records.output_dir import for_output_dir, make_folder, staged
-from ..records.record import write_json
 from ..tasks import task_for_model
 from .failures import explained
 

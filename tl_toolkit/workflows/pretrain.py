@@ -1,21 +1,20 @@
-"""One language-model training: texts, a model and a strategy become a model folder and a result record."""
+"""`pretrain`: texts, a model and a strategy become the folder of a language model and a result record."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config.pretrain_arguments import (
-    LanguageModelArguments,
-    PretrainArguments,
-    parse_pretrain_arguments,
-    pretrain_arguments_from,
-)
+from ..config.pretrain_arguments import LanguageModelArguments, PretrainArguments
 from ..errors import UserError
+from ..loading.model import load_config, load_trained, longest_input, make_model, shortest
+from ..loading.tokenizer import make_tokenizer
 from ..records.output_dir import for_output_dir
-from .progress_bars import without_progress_bars
+from ..tasks.language_modeling import LanguageModeling
+from .lifecycle import Training, without_progress_bars
+from .predictions import save_losses
+from .summary import print_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,16 +24,7 @@ if TYPE_CHECKING:
 
     from ..config.arguments import RunArguments
     from ..data.streams import TokenStream
-    from ..strategies import Strategy
     from ..training.language_model_trainer import LanguageModelTrainer
-
-__all__ = [
-    "LanguageModelArguments",
-    "PretrainArguments",
-    "parse_pretrain_arguments",
-    "pretrain",
-    "pretrain_arguments_from",
-]
 
 
 @without_progress_bars()
@@ -49,109 +39,103 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
         UserError: something given cannot be used; nothing was trained.
         NonFiniteLoss: the training came apart. The result record says so (`status` is "failed").
     """
-    import torch
-    from transformers import set_seed
+    return Pretraining(arguments).run()
 
-    from ..loading.model import load_trained, make_model
-    from ..loading.tokenizer import make_tokenizer
-    from ..records.checkpoints import check_same_architecture, resolve_resume
-    from ..records.cost import Stages, disk_bytes, peak_memory, trainable_parameters
-    from ..records.energy import energy_used
-    from ..records.output_dir import check_free
-    from ..records.record import RESULT_NAME, write_json
-    from ..strategies import make_strategy
-    from ..tasks.language_modeling import LanguageModeling
-    from ..training.pushing import publish_finished
-    from .lifecycle import failures_recorded, make_room, now, opening, resolve_schedule, save_model, speed, timing
-    from .predictions import save_losses
-    from .summary import print_texts
 
-    started = now()
-    settings, args = arguments.language_model, arguments.run
-    strategy = make_strategy(arguments.strategy, arguments.model)
-    _check_devices(args)
-    output_dir = Path(args.output_dir)
-    checkpoint = resolve_resume(args.resume_from_checkpoint, output_dir)
-    check_free(
-        output_dir,
-        overwrite=args.overwrite_output_dir or args.resume_from_checkpoint is not None,
-        sources=[arguments.model.model_name_or_path, arguments.model.tokenizer_name, arguments.data.dataset_name],
-    )
-    kind, task_config = _kind(arguments)
-    arguments = arguments._replace(data=replace(arguments.data, task=kind))
-    task = LanguageModeling(arguments.data, kind)
+class Pretraining(Training[PretrainArguments]):
+    """A language model, which learns from text alone; with `evaluate_only` it is evaluated and nothing else."""
 
-    stages = Stages("data")
-    texts = task.prepare(args.seed, evaluate_only=settings.evaluate_only, shuffle=settings.shuffle_documents)
-    tokenizer = make_tokenizer(arguments.model, lambda: _vocabulary_texts(texts.get("train"), settings), None)
-    streams = _encode(texts, tokenizer, settings)
-    stages.begin("model")
-    set_seed(args.seed)  # from here on everything random is the model's and the trainer's
-    if settings.evaluate_only:
-        model = load_trained(arguments.model, task.auto_class, tokenizer)  # refuses a head that was never trained
-    else:
-        model = make_model(arguments.model, task.auto_class, task_config, tokenizer)
-    if checkpoint is not None:
-        check_same_architecture(checkpoint, model)
-    total = sum(parameter.numel() for parameter in model.parameters())
-    trained = strategy.prepare(model)
-    parameters = {"total": total, "trained": trainable_parameters(trained)}
-    datasets, updates = _datasets(streams, model, tokenizer, kind, settings, args)
-    resolve_schedule(args, strategy, updates)
-    strategy.configure(args)
-    trainer = _make_trainer(args, trained, tokenizer, datasets, strategy, kind)
-    if args.find_lr:
-        from ..training.lr_finder import find_learning_rate
+    trainer: LanguageModelTrainer
+    tokenizer: PreTrainedTokenizerBase
+    streams: dict[str, TokenStream]
+    datasets: dict[str, Any]
 
-        return find_learning_rate(trainer, output_dir)
+    def __init__(self, arguments: PretrainArguments) -> None:
+        super().__init__(arguments)
+        self.settings = arguments.language_model
+        self.losses: dict[str, str] = {}
+        _check_devices(self.args)
 
-    record = {**opening(arguments, strategy, model, tokenizer, started), **task.record(), "predictions": {}}
-    record["budget"] |= {
-        "token_budget": settings.max_train_tokens,
-        "train_tokens": len(streams["train"]) if "train" in streams else 0,
-    }
-    record["dataset"] |= {
-        "rows": {split: stream.documents for split, stream in streams.items()},
-        "tokens": {split: len(stream) for split, stream in streams.items()},
-    }
-    print_texts(record, args)
-    make_room(trainer, output_dir, keep_checkpoints=checkpoint is not None)
-    with failures_recorded(record, trainer, output_dir):
-        stages.begin("training")
-        with peak_memory() as peak, energy_used() as joules:
-            if not settings.evaluate_only:
-                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        stages.begin("evaluate")
-        asked = ("validation",) if args.skip_test else ("validation", "test")
-        evaluated = [split for split in asked if split in datasets]
+    def prepare(self) -> None:
+        self.kind, self.task_config = _kind(self.arguments)
+        self.arguments = self.arguments._replace(data=replace(self.arguments.data, task=self.kind))
+        self.task = LanguageModeling(self.arguments.data, self.kind)
+        settings = self.settings
+        texts = self.task.prepare(
+            self.args.seed, evaluate_only=settings.evaluate_only, shuffle=settings.shuffle_documents
+        )
+        self.tokenizer = make_tokenizer(self.asked, lambda: _vocabulary_texts(texts.get("train"), settings), None)
+        self.processing = self.tokenizer
+        self.streams = _encode(texts, self.tokenizer, settings)
+
+    def build(self) -> PreTrainedModel:
+        if self.settings.evaluate_only:  # refuses a head that was never trained
+            return load_trained(self.asked, self.task.auto_class, self.tokenizer)
+        return make_model(self.asked, self.task.auto_class, self.task_config, self.tokenizer)
+
+    @property
+    def main_metric(self) -> tuple[str, bool]:
+        return "loss", False
+
+    def updates(self) -> int:
+        self.datasets, updates = _datasets(
+            self.streams, self.model, self.tokenizer, self.kind, self.settings, self.args
+        )
+        return updates
+
+    def new_trainer(self, model: Any, **common: Any) -> LanguageModelTrainer:
+        from ..data.streams import Lanes
+        from ..training.language_model_trainer import BlockTrainer, StreamTrainer
+
+        evaluated = self.datasets.get("validation", self.datasets.get("test"))
+        common |= {"train_dataset": self.datasets.get("train"), "eval_dataset": evaluated}
+        if isinstance(evaluated, Lanes):
+            return StreamTrainer(model, self.args, **common)
+        return BlockTrainer(model, self.args, shifted=self.kind == "causal-lm", **common)
+
+    @property
+    def epoch(self) -> tuple[None, int]:
+        return None, len(self.streams["train"]) if "train" in self.streams else 0
+
+    def describe(self) -> dict[str, Any]:
+        record = {**super().describe(), **self.task.record(), "predictions": {}}
+        record["budget"] |= {"token_budget": self.settings.max_train_tokens, "train_tokens": self.epoch[1]}
+        record["dataset"] |= {
+            "rows": {split: stream.documents for split, stream in self.streams.items()},
+            "tokens": {split: len(stream) for split, stream in self.streams.items()},
+        }
+        print_texts(record, self.args)
+        return record
+
+    def work(self) -> None:
+        if not self.settings.evaluate_only:
+            super().work()
+
+    def evaluate(self) -> dict[str, dict[str, float]]:
+        import torch
+
         metrics = {}
-        for split in evaluated:
-            losses = torch.full((len(streams[split]),), math.nan) if split == "test" and args.world_size == 1 else None
-            metrics[split] = _metrics(trainer.score(datasets[split], losses), streams[split], kind)
-            if losses is not None:  # those of one process of several are not all
-                record["predictions"] = {split: save_losses(losses, streams[split], output_dir)}
-        stages.begin("save")
-        if not settings.evaluate_only:
-            save_model(trainer, strategy, output_dir)
-    record |= {
-        "status": "completed",
-        "finished": now(),
-        "metrics": metrics,
-        "history": trainer.state.log_history,
-        "cost": {
-            "parameters": parameters,
-            **speed(trainer, None, len(streams["train"]) if "train" in streams else 0),
-            "peak_memory_bytes": peak["bytes"],
-            "disk_bytes": disk_bytes(output_dir),
-            **timing(stages, trainer),
-            **({"energy_joules": joules} if joules else {}),
-        },
-    }
-    if trainer.is_world_process_zero():
-        write_json(output_dir / RESULT_NAME, record)  # last: a folder with this file holds a finished run
-    if not settings.evaluate_only:
-        publish_finished(args)
-    return record
+        for split in ("validation",) if self.args.skip_test else ("validation", "test"):
+            if split not in self.datasets:
+                continue
+            stream, losses = self.streams[split], None
+            if split == "test" and self.args.world_size == 1:  # those of one process of several are not all
+                losses = torch.full((len(stream),), math.nan)
+            metrics[split] = _metrics(self.trainer.score(self.datasets[split], losses), stream, self.kind)
+            if losses is not None:
+                self.losses[split] = save_losses(losses, stream, self.output_dir)
+        return metrics
+
+    def save(self) -> None:
+        if not self.settings.evaluate_only:
+            super().save()
+
+    def findings(self) -> dict[str, Any]:
+        return {"predictions": self.losses}
+
+    def publish(self) -> None:
+        if not self.settings.evaluate_only:
+            super().publish()
 
 
 def _check_devices(args: RunArguments) -> None:
@@ -169,8 +153,6 @@ def _kind(arguments: PretrainArguments) -> tuple[str, dict[str, Any]]:
     predict, so that encoders are taken for what they are unless a causal model is asked for.
     """
     from transformers import MODEL_FOR_MASKED_LM_MAPPING
-
-    from ..loading.model import load_config
 
     config = load_config(arguments.model)
     if getattr(config, "is_encoder_decoder", False):
@@ -232,13 +214,16 @@ def _datasets(
     """What the trainer reads of each split, and how many updates an epoch has."""
     from ..data.blocks import CausalBlocks, MaskedBlocks
     from ..data.streams import Lanes, StreamWindows
-    from ..loading.model import longest_input, shortest
     from ..training.language_model_trainer import carries_state
 
     groups, world = args.gradient_accumulation_steps, args.world_size
     batch = args.train_batch_size * groups
     if carries_state(model):
-        place = {"rank": args.process_index, "world_size": world, "backward": _reads_backward(model)}
+        place = {
+            "rank": args.process_index,
+            "world_size": world,
+            "backward": getattr(model.config, "direction", "forward") == "backward",
+        }
         read: dict[str, Any] = {
             split: Lanes(stream, args.eval_batch_size, **place) for split, stream in streams.items() if split != "train"
         }
@@ -269,40 +254,6 @@ def _datasets(
         pad = tokenizer.pad_token_id
         read = {split: CausalBlocks(stream, block_size, pad) for split, stream in streams.items()}
     return read, math.ceil(len(read["train"]) / (batch * world)) if "train" in read else 1
-
-
-def _reads_backward(model: PreTrainedModel) -> bool:
-    return getattr(model.config, "direction", "forward") == "backward"
-
-
-def _make_trainer(
-    args: RunArguments,
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    datasets: dict[str, Any],
-    strategy: Strategy,
-    kind: str,
-) -> LanguageModelTrainer:
-    from ..data.streams import Lanes
-    from ..training.language_model_trainer import BlockTrainer, StreamTrainer
-    from .lifecycle import callbacks, setting_up, try_out
-
-    if args.selects_on_main_metric:
-        args.metric_for_best_model, args.greater_is_better = "loss", False
-    common: dict[str, Any] = {
-        "learning_rates": strategy.learning_rates(model, args.learning_rate),
-        "train_dataset": datasets.get("train"),
-        "eval_dataset": datasets.get("validation", datasets.get("test")),
-        "processing_class": tokenizer,
-        "callbacks": callbacks(args, strategy, model),
-    }
-    with setting_up():
-        if isinstance(common["eval_dataset"], Lanes):
-            trainer: LanguageModelTrainer = StreamTrainer(model, args, **common)
-        else:
-            trainer = BlockTrainer(model, args, shifted=kind == "causal-lm", **common)
-        try_out(trainer)
-    return trainer
 
 
 def _metrics(scored: dict[str, float], stream: TokenStream, kind: str) -> dict[str, float]:

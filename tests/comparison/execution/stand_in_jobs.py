@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tl_toolkit.comparison.execution.jobs import Job
+from tl_toolkit.atomic_files import write_json
+from tl_toolkit.comparison.execution.jobs import Job, Train
 from tl_toolkit.comparison.execution.scheduler import Executor
 from tl_toolkit.comparison.planning.launch_settings import Launch
-from tl_toolkit.records.record import RESULT_NAME, read_record, write_json
+from tl_toolkit.records.record import RESULT_NAME, read_record
 
 
 def work(executor: Executor, jobs: Sequence[StandIn], output_dir: Path) -> dict[str, dict[str, Any]]:
@@ -63,7 +64,7 @@ class StandIn(Job):
     def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
         return read_record(output_dir / self.name)
 
-    def _work(self, output_dir: Path) -> dict[str, Any]:
+    def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
         folder = output_dir / self.name
         folder.mkdir(parents=True, exist_ok=True)
         seen = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}

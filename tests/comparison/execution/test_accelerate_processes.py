@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from tl_toolkit.comparison.execution.accelerate_processes import _check_world_size, _failure, through
-from tl_toolkit.comparison.execution.scheduler import execute
+from tl_toolkit.comparison.execution.scheduler import InProcess, execute
 from tl_toolkit.comparison.planning.grid import make_grid
 from tl_toolkit.comparison.planning.launch_settings import Launch, take_launch
 from tl_toolkit.errors import UserError
 from tl_toolkit.evaluation.results import read_results
+from tl_toolkit.workflows.compare import train
 
 HERE = Path(__file__).parent
 TWO_CPU = str(HERE.parents[1] / "recipes" / "accelerate" / "two_cpu.yaml")
@@ -38,7 +39,16 @@ def test_a_run_of_two_processes_is_recorded_as_one(dataset_folder: Path, tmp_pat
         "seeds": [1], "keep_models": False, "entries": [{"name": "large", **rnn, "accelerate_config": TWO_CPU}],
     }  # fmt: skip
     output = tmp_path / "out"
-    assert execute(make_grid(content, {}, "the grid"), output, retry_failed=False, say=lambda line: None) == 0
+    assert (
+        execute(
+            make_grid(content, {}, "the grid"),
+            output,
+            retry_failed=False,
+            executor=InProcess(train),
+            say=lambda line: None,
+        )
+        == 0
+    )
     (result,) = read_results(output / "results.jsonl")
     assert result.completed and result.record["hardware"]["world_size"] == 2
     left = {path.name for path in (output / result.folder).iterdir()}

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tl_toolkit.comparison.execution.dry_run import plan
-from tl_toolkit.comparison.execution.jobs import Job, jobs_of
+from tl_toolkit.comparison.execution.jobs import Job
+from tl_toolkit.comparison.execution.scheduler import jobs_of
 from tl_toolkit.comparison.planning.grid import Grid, make_grid
 from tl_toolkit.comparison.planning.keys import key_of
 from tl_toolkit.errors import UserError

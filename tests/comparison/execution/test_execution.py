@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tl_toolkit.comparison.execution.scheduler import execute
+from tl_toolkit.comparison.execution.scheduler import InProcess, execute
 from tl_toolkit.comparison.planning.grid import Grid, make_grid
 from tl_toolkit.comparison.report.writing import write_report
 from tl_toolkit.evaluation.results import read_results
+from tl_toolkit.workflows.compare import train
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def content(dataset_folder: Path) -> dict:
 def run(content: dict, output_dir: Path, retry_failed: bool = False) -> tuple[Grid, list[str]]:
     lines: list[str] = []
     grid = make_grid(content, {}, "the grid")
-    execute(grid, output_dir, retry_failed=retry_failed, say=lines.append)
+    execute(grid, output_dir, retry_failed=retry_failed, executor=InProcess(train), say=lines.append)
     return grid, lines
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from tl_toolkit.comparison.execution.jobs import RunJob, jobs_of
+from tl_toolkit.comparison.execution.jobs import RunJob
 from tl_toolkit.comparison.execution.progress import Progress
-from tl_toolkit.comparison.execution.scheduler import execute
+from tl_toolkit.comparison.execution.scheduler import InProcess, execute, jobs_of
 from tl_toolkit.comparison.execution.trackers import tracked
 from tl_toolkit.comparison.planning.grid import make_grid
+from tl_toolkit.workflows.compare import train
 
 MODEL = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=13,num_hidden_layers=1"}
 
@@ -93,13 +94,13 @@ def test_the_report_is_rebuilt_while_the_grid_runs_and_never_stops_it(
 
     lines: list[str] = []
     grid = make_grid(content, {}, "the grid")
-    assert execute(grid, tmp_path, retry_failed=False, say=lines.append, report=report) == 0
+    assert execute(grid, tmp_path, retry_failed=False, executor=InProcess(train), say=lines.append, report=report) == 0
     assert seen[0] == 1 and sorted(seen) == seen
     assert any("a defect of the report" in line for line in lines)
     assert sum(line.startswith("[") for line in lines) == 2
 
 
-def test_each_run_is_a_run_of_its_trackers(content: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_run_is_a_run_of_its_trackers(content: dict, tmp_path: Path) -> None:
     runs: list[tuple[str, str]] = []
 
     def train(arguments: Any) -> dict[str, Any]:
@@ -110,10 +111,15 @@ def test_each_run_is_a_run_of_its_trackers(content: dict, tmp_path: Path, monkey
         runs.append((arguments.run.run_name, str(place.relative_to(tmp_path))))
         return {"schema_version": 1, "status": "completed", "metrics": {}}
 
-    monkeypatch.setattr("tl_toolkit.workflows.finetune.run", train)
     content |= {"label_budgets": [12], "seeds": [3], "report_to": "none"}
     for _ in range(2):
-        execute(make_grid(content, {}, "the grid"), tmp_path, retry_failed=False, say=lambda line: None)
+        execute(
+            make_grid(content, {}, "the grid"),
+            tmp_path,
+            retry_failed=False,
+            executor=InProcess(train),
+            say=lambda line: None,
+        )
         content["weight_decay"] = 0.25  # which makes one of the two again
     names = ["short-12-seed3", "long-12-seed3", "short-12-seed3"]
     assert runs == [(name, f"runs/{name}/tensorboard") for name in names]

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tl_toolkit.atomic_files import write_json
 from tl_toolkit.comparison.execution.ray_execution import RayTasks, packed, put_in_place
 from tl_toolkit.errors import UserError
-from tl_toolkit.records.record import read_record, write_json
+from tl_toolkit.records.record import read_record
+from tl_toolkit.workflows.compare import train
 
 HERE = Path(__file__).parent
 
@@ -40,7 +42,7 @@ def test_records_and_folders_come_home_and_killed_tasks_end_alone(ray: None, tmp
         StandIn("first"), StandIn("behind it", after=("runs/first",)), StandIn("defect", "a defect"),
         StandIn("killed", "SIGKILL"), StandIn("next"),
     ]  # fmt: skip
-    with RayTasks() as tasks:
+    with RayTasks(train) as tasks:
         assert tasks.at_once == 2
         with pytest.raises(UserError, match="'greedy' asks for 3 GPUs of one node.*more than 0"):
             tasks.check([StandIn("greedy", asks=3)])
@@ -59,7 +61,7 @@ def test_records_and_folders_come_home_and_killed_tasks_end_alone(ray: None, tmp
 def test_without_ray_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"tl-toolkit\[ray\]"):
-        RayTasks()
+        RayTasks(train)
 
 
 def test_a_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from tl_toolkit.comparison.execution.jobs import jobs_of
+from tl_toolkit.comparison.execution.jobs import Train
 from tl_toolkit.comparison.execution.proposals import Tried, propose
-from tl_toolkit.comparison.execution.scheduler import execute
+from tl_toolkit.comparison.execution.scheduler import InProcess, execute, jobs_of
 from tl_toolkit.comparison.execution.tuning import SearchJob
 from tl_toolkit.comparison.planning.grid import make_grid
-from tl_toolkit.comparison.planning.planned_run import PlannedRun
 from tl_toolkit.errors import UserError
+from tl_toolkit.workflows.compare import train
 
 pytest.importorskip("optuna", reason="searches need the extra 'tuning'")
 
@@ -73,9 +73,17 @@ def content(dataset_folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run(content: dict[str, Any], output: Path, retry_failed: bool = False) -> tuple[dict[str, Any], list[str]]:
+def run(
+    content: dict[str, Any], output: Path, retry_failed: bool = False, train: Train = train
+) -> tuple[dict[str, Any], list[str]]:
     lines: list[str] = []
-    execute(make_grid(content, {}, "the grid"), output, retry_failed=retry_failed, say=lines.append)
+    execute(
+        make_grid(content, {}, "the grid"),
+        output,
+        retry_failed=retry_failed,
+        executor=InProcess(train),
+        say=lines.append,
+    )
     records = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
     return {f"{record['entry']}-{record['seed']}": record for record in records}, lines
 
@@ -112,9 +120,7 @@ def test_a_grid_is_tuned_on_validation_rows_and_says_so(content: dict[str, Any],
     assert sum("made before" in line for line in lines) == 5  # four runs and the search
 
 
-def test_a_search_that_was_killed_ends_as_one_that_was_not(
-    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_that_was_killed_ends_as_one_that_was_not(content: dict[str, Any], tmp_path: Path) -> None:
     content = {**content, "entries": content["entries"][:1], "seeds": [1]}
     whole, _ = run(content, tmp_path / "a")
     shutil.copytree(tmp_path / "a" / "searches", tmp_path / "b" / "searches")
@@ -137,22 +143,18 @@ def test_a_search_that_was_killed_ends_as_one_that_was_not(
     assert records["tuned-1"]["key"] != whole["tuned-1"]["key"]
 
 
-def test_failed_trials_count_and_a_search_without_others_fails(
-    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_trials_count_and_a_search_without_others_fails(content: dict[str, Any], tmp_path: Path) -> None:
     content = {**content, "entries": content["entries"][:1], "seeds": [1]}
     made: list[Any] = []
-    works = PlannedRun.make
 
-    def make(self: PlannedRun, output_dir: Path, folder: str | None = None) -> dict[str, Any]:
-        made.append(self.settings["learning_rate"])
+    def sometimes(arguments: Any) -> dict[str, Any]:
+        made.append(arguments.run.learning_rate)
         if len(made) in broken:
             raise MemoryError("no room")
-        return works(self, output_dir, folder)
+        return train(arguments)
 
-    monkeypatch.setattr(PlannedRun, "make", make)
     broken = {1, 2}
-    records, _ = run(content, tmp_path / "a")
+    records, _ = run(content, tmp_path / "a", train=sometimes)
     told = records["tuned-1"]["tuning"]
     assert (told["trials"], told["failed"], told["chosen"]["learning_rate"]) == (3, 2, made[2])
     states = [trial["status"] for trial in trials_in(tmp_path / "a")]
@@ -160,12 +162,12 @@ def test_failed_trials_count_and_a_search_without_others_fails(
 
     made.clear()
     broken = set(range(1, 4))
-    records, lines = run(content, tmp_path / "b")
+    records, lines = run(content, tmp_path / "b", train=sometimes)
     assert records["tuned-1"]["status"] == "failed" and "no room" in records["tuned-1"]["error"]
     assert len(made) == 3 and any("The tuning of 'tuned'" in line for line in lines)
-    run(content, tmp_path / "b")
+    run(content, tmp_path / "b", train=sometimes)
     assert len(made) == 3  # not again until it is asked for
-    records, _ = run(content, tmp_path / "b", retry_failed=True)
+    records, _ = run(content, tmp_path / "b", retry_failed=True, train=sometimes)
     assert len(made) == 7 and records["tuned-1"]["status"] == "completed"
 
 

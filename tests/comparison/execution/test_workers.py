@@ -17,6 +17,7 @@ from tl_toolkit.comparison.execution.lock import LOCK_NAME, locked
 from tl_toolkit.comparison.execution.workers import Workers, in_words
 from tl_toolkit.errors import UserError
 from tl_toolkit.records.record import read_record
+from tl_toolkit.workflows.compare import train
 
 HERE = Path(__file__).parent
 
@@ -42,7 +43,7 @@ def test_whatever_ends_a_job_is_recorded_and_the_others_are_made(stand_in: Calla
         stand_in("first"), stand_in("memory", "out of memory"), stand_in("defect", "a defect"),
         stand_in("killed", "SIGKILL"), stand_in("next"),
     ]  # fmt: skip
-    records = work(Workers(), jobs, tmp_path)
+    records = work(Workers(train), jobs, tmp_path)
     assert [record["status"] for record in records.values()] == ["completed", "failed", "failed", "failed", "completed"]
     assert records == {job.title: read_record(tmp_path / job.name) for job in jobs}
     assert [record.get("failure") for record in records.values()] == [None, "out_of_memory", "error", "killed", None]
@@ -61,7 +62,7 @@ def test_two_at_once_share_threads_and_gpus(
     monkeypatch.setattr("tl_toolkit.comparison.execution.workers.processors", lambda: 11)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
-    workers = Workers(2)
+    workers = Workers(train, 2)
     with pytest.raises(UserError, match="'greedy' asks for 4 GPUs.*shows 3"):
         workers.check([stand_in("modest"), stand_in("greedy", asks=4)])
     records = work(workers, [stand_in("a", "met", asks=2), stand_in("b", "met")], tmp_path)
@@ -78,14 +79,14 @@ def test_room_is_kept_for_a_job_that_asks_for_more(
     monkeypatch.setattr(
         "tl_toolkit.comparison.execution.workers._Worker", lambda gpus, *_: begun.append(gpus) or Placeholder(gpus)
     )
-    workers = Workers(3)
+    workers = Workers(train, 3)
     workers.begin(stand_in("small"), tmp_path)
     assert workers.has_room(stand_in("small")) and not workers.has_room(stand_in("large", asks=2))
     workers.begin(stand_in("on the processor", asks=0), tmp_path)
     workers.begin(stand_in("small"), tmp_path)
     assert begun == [["0"], [], ["1"]]
     assert not workers.has_room(stand_in("on the processor", asks=0))  # three at once are three
-    alone = Workers(1)
+    alone = Workers(train, 1)
     alone.begin(stand_in("has all of the machine"), tmp_path)
     assert begun[3] == ["0", "1"]
 
@@ -129,10 +130,11 @@ from pathlib import Path
 from stand_in_jobs import StandIn
 from tl_toolkit.comparison.execution.lock import locked
 from tl_toolkit.comparison.execution.workers import Workers
+from tl_toolkit.workflows.compare import train
 
 if __name__ == "__main__":
     output_dir = Path({output_dir!r})
-    with locked(output_dir) as lock, Workers(lock=lock) as workers:
+    with locked(output_dir) as lock, Workers(train, lock=lock) as workers:
         workers.begin(StandIn("endless", "never"), output_dir)
         workers.finished(1000.0)
 """

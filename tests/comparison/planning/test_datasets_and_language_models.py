@@ -7,11 +7,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tl_toolkit.comparison.execution.scheduler import check_data, execute
+from tl_toolkit.comparison.execution.scheduler import InProcess, check_data, execute
 from tl_toolkit.comparison.planning.grid import Grid, make_grid
 from tl_toolkit.comparison.report.writing import write_report
 from tl_toolkit.errors import UserError
 from tl_toolkit.evaluation.results import ALL_LABELS, read_results
+from tl_toolkit.workflows.compare import train
 
 RNN = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=13,num_hidden_layers=1"}
 
@@ -123,7 +124,7 @@ def test_language_models_are_compared_over_token_budgets(language: dict[str, Any
     grid = planned(language)
     output = tmp_path / "out"
     check_data(grid, output)
-    assert execute(grid, output, retry_failed=False, say=lambda line: None) == 0
+    assert execute(grid, output, retry_failed=False, executor=InProcess(train), say=lambda line: None) == 0
     results = read_results(output / "results.jsonl")
     assert [(r.entry, r.budget) for r in results] == [
         ("words", 101), ("characters", 101), ("words", ALL_LABELS), ("characters", ALL_LABELS),
@@ -140,7 +141,7 @@ def test_language_models_are_compared_over_token_budgets(language: dict[str, Any
     assert len({result.record["key"] for result in results}) == 4
     assert "bits per byte" in write_report(output, "x").read_text()
     lines: list[str] = []
-    execute(grid, output, retry_failed=False, say=lines.append)
+    execute(grid, output, retry_failed=False, executor=InProcess(train), say=lines.append)
     assert sum("made before" in line for line in lines) == 4
 
 
@@ -152,7 +153,7 @@ def test_a_language_model_is_tuned_without_the_test_texts(language: dict[str, An
     pytest.importorskip("optuna", reason="searches need the extra 'tuning'")
     entry = {**language["entries"][0], "search": {"learning_rate": ["1e-5", "1e-1"]}}
     content = {**language, "entries": [entry], "token_budgets": [101], "tuning": {"trials": 2, "token_budget": 97}}
-    execute(planned(content), tmp_path / "out", retry_failed=False, say=lambda line: None)
+    execute(planned(content), tmp_path / "out", retry_failed=False, executor=InProcess(train), say=lambda line: None)
     told = read_results(tmp_path / "out" / "results.jsonl")[0].section("tuning")
     assert told["chosen"] == {"learning_rate": 0.1} and told["metric"] == "bits_per_byte"  # 0.1 learns something
     trials = [json.loads(p.read_text()) for p in (tmp_path / "out" / "searches/words-97").glob("trial-*/result.json")]

@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tl_toolkit.comparison.execution.scheduler import check_data, execute
+from tl_toolkit.atomic_files import write_json
+from tl_toolkit.comparison.execution.scheduler import InProcess, check_data, execute
 from tl_toolkit.comparison.planning.grid import Grid, make_grid
 from tl_toolkit.comparison.report.writing import write_report
 from tl_toolkit.config.arguments import Arguments
 from tl_toolkit.config.pretrain_arguments import PretrainArguments
 from tl_toolkit.errors import UserError
 from tl_toolkit.evaluation.results import Result, read_results
-from tl_toolkit.records.record import read_record, write_json
+from tl_toolkit.records.record import read_record
+from tl_toolkit.workflows.compare import train
 
 
 class Call(NamedTuple):
@@ -53,10 +55,8 @@ class Pretraining:
 
 
 @pytest.fixture
-def pretraining(monkeypatch: pytest.MonkeyPatch) -> Pretraining:
-    fake = Pretraining()
-    monkeypatch.setattr("tl_toolkit.workflows.pretrain.pretrain", fake.run)
-    return fake
+def pretraining() -> Pretraining:
+    return Pretraining()
 
 
 STAGES = {
@@ -160,10 +160,12 @@ Execute = Callable[..., tuple[list[str], dict[str, Result]]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., dict[str, Any]]) -> Execute:
+def run(tmp_path: Path, pretraining: Pretraining, make_record: Callable[..., dict[str, Any]]) -> Execute:
     """Works through a grid whose runs train nothing, but need the folders they start from."""
 
-    def train(arguments: Arguments) -> dict[str, Any]:
+    def train(arguments: Arguments | PretrainArguments) -> dict[str, Any]:
+        if isinstance(arguments, PretrainArguments):
+            return pretraining.run(arguments)
         start = arguments.model.model_name_or_path
         assert start is None or read_record(Path(start))["status"] == "completed"
         folder = Path(arguments.run.output_dir)
@@ -172,8 +174,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_record: Callable[.
         strategy = {"name": "full" if start else "scratch"}
         return make_record(arguments.run.name, arguments.data.label_budget, arguments.run.seed, 0.7, strategy=strategy)
 
-    monkeypatch.setattr("tl_toolkit.workflows.finetune.run", train)
-
     def call(content: dict, **options: bool) -> tuple[list[str], dict[str, Result]]:
         lines: list[str] = []
         output = tmp_path / "out"
@@ -181,7 +181,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_record: Callable[.
             stage.pop("dataset_config_name", None)
         grid = planned(content)
         check_data(grid, output)
-        execute(grid, output, **{"retry_failed": False, **options}, say=lines.append)
+        execute(grid, output, **{"retry_failed": False, **options}, executor=InProcess(train), say=lines.append)
         return lines, {result.entry: result for result in read_results(output / "results.jsonl")}
 
     return call
@@ -300,7 +300,7 @@ def test_a_classifier_starts_from_what_a_stage_has_learned(dataset_folder: Path,
     shared = {"dataset_name": str(dataset_folder), "use_cpu": True, "label_budgets": [12], "seeds": [1]}
     grid = planned({**shared, "stages": stages, "entries": entries})
     output = tmp_path / "out"
-    assert execute(grid, output, retry_failed=False, say=lambda line: None) == 0
+    assert execute(grid, output, retry_failed=False, executor=InProcess(train), say=lambda line: None) == 0
     general, adapted, classifier = (
         load_file(output / folder / "model.safetensors")
         for folder in ("stages/general", "stages/adapted", grid.runs[0].folder)

@@ -97,7 +97,8 @@ def test_forecasts(tmp_path, finetune):
 
 
 def test_language_models(tmp_path, dataset_folder):
-    from tl_toolkit.workflows.pretrain import pretrain, pretrain_arguments_from
+    from tl_toolkit.config.pretrain_arguments import pretrain_arguments_from
+    from tl_toolkit.workflows.pretrain import pretrain
 
     settings = {
         "dataset_name": str(dataset_folder), "output_dir": str(tmp_path / "out"), "use_cpu": True, "disable_tqdm": True,

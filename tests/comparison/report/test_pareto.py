@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tl_toolkit.comparison.report.pareto import _draw, describe_fronts, front, fronts, in_words, widest_budget
+from tl_toolkit.evaluation.intervals import Spread
 from tl_toolkit.evaluation.results import read_results
 from tl_toolkit.evaluation.statistics.cells import Goal, make_cells
-from tl_toolkit.evaluation.statistics.intervals import Spread
 
 
 def test_a_front_by_hand():

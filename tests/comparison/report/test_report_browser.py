@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from chromium import Chromium, find_browser
-from synthetic import write_rich_comparison
+from synthetic_records import write_rich_comparison
 
 from tl_toolkit.comparison.report.writing import write_report
 

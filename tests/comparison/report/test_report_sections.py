@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from synthetic import write_many
+from synthetic_records import write_many
 
 from tl_toolkit.comparison.report.writing import write_report
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tl_toolkit.evaluation.statistics.intervals import (
+from tl_toolkit.evaluation.intervals import (
     Estimate,
     Interval,
     RowBootstrap,
@@ -101,7 +101,7 @@ def test_paired_bootstrap_uses_that_rows_are_shared():
 def test_bootstrap_in_blocks_gives_every_resample(monkeypatch):
     values = np.random.default_rng(0).random((53, 1))
     whole = RowBootstrap(53, resamples=4001).means(values)
-    monkeypatch.setattr("tl_toolkit.evaluation.statistics.intervals.BLOCK", 53 * 7)
+    monkeypatch.setattr("tl_toolkit.evaluation.intervals.BLOCK", 53 * 7)
     found = RowBootstrap(53, resamples=4001).means(values)
     assert found.shape == (4001, 1) and np.allclose(found, whole)
     error = values.std() / 53**0.5

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...data.sources import load_source, remember_sources
+from ...data.splits import find_split
 from ...evaluation.formatting import memory
 from ...evaluation.formatting import seconds as in_words
 from ...records.record import read_record
@@ -14,8 +16,8 @@ from ..planning.grid import Grid
 from ..planning.planned_run import PlannedRun
 from .estimates import BASES, SAME, UNKNOWN, Estimate, Estimator, disk_of, seconds_of, train_rows_in
 from .failures import quiet
-from .jobs import Job, RunJob, StageJob, jobs_of, missing
-from .scheduler import check_rows
+from .jobs import Job, RunJob, StageJob
+from .scheduler import check_rows, jobs_of, missing
 from .tuning import SearchJob
 
 
@@ -38,8 +40,6 @@ def plan(grid: Grid, output_dir: Path, *, retry_failed: bool = False, at_once: i
     Raises:
         UserError: a dataset cannot be read, or not as the grid says: what would stop the comparison itself.
     """
-    from ...data.sources import remember_sources
-
     with quiet(), remember_sources():
         check_rows(grid, output_dir)
         jobs = jobs_of(grid, output_dir)
@@ -133,9 +133,6 @@ def _made_runs(jobs: Sequence[Job], output_dir: Path) -> list[tuple[PlannedRun, 
 
 def _train_rows(grid: Grid, output_dir: Path) -> dict[str, int]:
     """By the name of a dataset, about how many rows there are to train on, less none that may be held out."""
-    from ...data.sources import load_source
-    from ...data.splits import find_split
-
     found: dict[str, int] = {}
     for run in grid.runs:
         if run.language_model or str(run.dataset) in found:

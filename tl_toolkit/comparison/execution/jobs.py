@@ -7,14 +7,15 @@ import functools
 import json
 import os
 import shutil
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...atomic_files import write_json
 from ...errors import UserError
 from ...records.checkpoints import checkpoints
-from ...records.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record, write_json
+from ...records.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record
 from ...strategies import make_strategy
 from ..planning.launch_settings import Launch
 from ..planning.stages import FOLDER as STAGES
@@ -24,12 +25,14 @@ from .failures import Failure, failed, forget
 from .trackers import TENSORBOARD, tracked
 
 if TYPE_CHECKING:
-    from ...config.arguments import DataArguments
-    from ..planning.grid import Grid, PlannedRun
+    from ..planning.grid import PlannedRun
+
+Train = Callable[[Any], dict[str, Any]]
+"""What makes a run of its arguments and returns the record: a function that other processes can import."""
 
 _KEY_NAME = "stage.json"  # written before a stage begins, so that a killed one is known by its key, too
+_CHOSEN = ("trials", "failed", "seconds", "search", "chosen", "best", "metric")  # of a search, kept with the run
 _KEPT = (RESULT_NAME, "attention.json", "error.txt")  # what a report reads, beside the predictions
-_NAME_A_DATASET = ("dataset_name", "dataset_config_name", "dataset_revision", "stream_rows")
 
 
 class Job(abc.ABC):
@@ -73,12 +76,16 @@ class Job(abc.ABC):
     def tidy(self, output_dir: Path) -> None:  # noqa: B027 - most jobs have nothing to see to
         """Remove what a job that was killed behind its last step may have left."""
 
-    def make(self, output_dir: Path) -> dict[str, Any]:
-        """Do all of it: the work, and the record, written whole or not at all. Whatever goes wrong is recorded."""
+    def make(self, output_dir: Path, train: Train) -> dict[str, Any]:
+        """Do all of it: the work, and the record, written whole or not at all. Whatever goes wrong is recorded.
+
+        Args:
+            train: makes a run or a stage of its arguments, and returns the record.
+        """
         folder = output_dir / self.name
         (folder / "error.txt").unlink(missing_ok=True)
         try:
-            record = self._work(output_dir)
+            record = self._work(output_dir, train)
         except Exception as error:  # whatever happens to one job must not end the others
             record = failed(self._left(output_dir), folder, error)
         record = self._finish(record, output_dir)
@@ -98,7 +105,7 @@ class Job(abc.ABC):
         return self.fail(output_dir, record.get("failure", "error"), reason)
 
     @abc.abstractmethod
-    def _work(self, output_dir: Path) -> dict[str, Any]:
+    def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
         """The work itself; returns the record of it."""
 
     @abc.abstractmethod
@@ -154,9 +161,10 @@ class StageJob(Job):
         """Nothing is written: what the stage has left stays, and it is as unfit to begin the next time."""
         return {**record, "name": self.stage.name}
 
-    def _work(self, output_dir: Path) -> dict[str, Any]:
+    def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
         self._make_room(output_dir / self.name)
-        return through(self.launch, functools.partial(_pretrain, self.stage, output_dir))
+        ask = functools.partial(self.stage.arguments, output_dir)
+        return train_through(self.launch, train, ask, goes_on=True)
 
     def _make_room(self, folder: Path) -> None:
         """An empty folder for the stage, or the one in which it was stopped."""
@@ -227,11 +235,9 @@ class RunJob(Job):
             return None if retry_failed else record
         return None if self.keep_models and not any(folder.glob("*.safetensors")) else record
 
-    def _work(self, output_dir: Path) -> dict[str, Any]:
-        from .tuning import tuned
-
+    def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
         planned, told = tuned(self.planned, output_dir)
-        record = planned.make(output_dir)
+        record = train_through(self.launch, train, functools.partial(planned.arguments, output_dir))
         return {**record, "tuning": told} if told else record
 
     def _left(self, output_dir: Path) -> dict[str, Any]:
@@ -270,59 +276,20 @@ class RunJob(Job):
         return stages
 
 
-def jobs_of(grid: Grid, output_dir: Path) -> list[Job]:
-    """Everything that `grid` makes, each job behind those it needs; the runs in the order of the grid.
-
-    Raises:
-        UserError: a dataset cannot be read.
-    """
-    keys: dict[str, str] = {}
-    for name, stage in grid.stages.items():  # they stand behind those they start from
-        keys[name] = stage.key(_fingerprint(stage.arguments(output_dir).data), [keys[s] for s in stage.sources])
-    from .tuning import SearchJob
-
-    stages = [StageJob(stage, keys[name]) for name, stage in grid.stages.items()]
-    fingerprints: dict[tuple[Any, ...], str] = {}  # arguments are parsed once for each dataset, not for each run
-    runs: dict[str, Job] = {}  # and before the first run that needs it, its search
-    for planned in grid.runs:
-        dataset = tuple(planned.settings.get(name) for name in _NAME_A_DATASET)
-        if dataset not in fingerprints:
-            fingerprints[dataset] = _fingerprint(planned.arguments(output_dir).data)
-        own = {name: keys[name] for name in planned.stages}
-        if planned.search is not None and planned.search_folder not in runs:
-            trial = planned.tuned_at(planned.search)
-            search = SearchJob(trial, trial.key(fingerprints[dataset], list(own.values())), own)
-            runs[search.name] = search
-        job = RunJob(planned, planned.key(fingerprints[dataset], list(own.values())), own, grid.keep_models)
-        runs[job.name] = job
-    return [*stages, *runs.values()]
-
-
-def _pretrain(stage: Stage, output_dir: Path) -> dict[str, Any]:
-    from ...workflows.pretrain import pretrain
-
-    with tracked(output_dir / stage.folder, goes_on=True):
-        return pretrain(stage.arguments(output_dir))
-
-
-def missing(jobs: Sequence[Job], made: Container[str]) -> list[Job]:
-    """The runs that are not `made`, and the other jobs behind which they stand and that are not, in the given order.
+def train_through(launch: Launch, train: Train, ask: Callable[[], Any], *, goes_on: bool = False) -> dict[str, Any]:
+    """The record of a run, made here or in the processes that the launch file asks for.
 
     Args:
-        jobs: each behind those it needs.
-        made: their names.
+        ask: makes the arguments of the run, in each process anew, since they depend on its rank.
+        goes_on: what its trackers have written before is kept.
     """
-    needed: set[str] = set()
-    for job in reversed(jobs):
-        if job.name not in made and (isinstance(job, RunJob) or job.name in needed):
-            needed |= {job.name, *job.needs}
-    return [job for job in jobs if job.name in needed and job.name not in made]
+    return through(launch, functools.partial(_train, train, ask, goes_on))
 
 
-def _fingerprint(data: DataArguments) -> str:
-    from ...data.sources import load_source
-
-    return str(load_source(data).record["fingerprint"])
+def _train(train: Train, ask: Callable[[], Any], goes_on: bool) -> dict[str, Any]:
+    arguments = ask()
+    with tracked(Path(arguments.run.output_dir), goes_on=goes_on):
+        return train(arguments)
 
 
 def _key_in(folder: Path) -> str | None:
@@ -341,3 +308,18 @@ def _tidy(folder: Path, keep_model: bool) -> None:
                 shutil.rmtree(path)
         elif temporary or not keep_model and path.suffix != ".parquet" and path.name not in _KEPT:
             path.unlink()
+
+
+def tuned(planned: PlannedRun, output_dir: Path) -> tuple[PlannedRun, dict[str, Any] | None]:
+    """A run with the values that its search has chosen, and what its record says of the search; as it is without one.
+
+    Raises:
+        UserError: the search has left no record.
+    """
+    if planned.search_folder is None:
+        return planned, None
+    record = read_record(output_dir / planned.search_folder)
+    if record is None or "chosen" not in record:
+        raise UserError(f"The search in {planned.search_folder!r}, which this run takes its values from, is not there.")
+    told = {name: record[name] for name in _CHOSEN}
+    return planned.with_values(record["chosen"]), {**told, **record["budget"]}

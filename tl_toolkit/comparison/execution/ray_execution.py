@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from ... import __version__
+from ...atomic_files import write_json
+from ...data.sources import remember_sources
 from ...errors import UserError
-from ...records.record import RESULT_NAME, write_json
+from ...records.record import RESULT_NAME
 from .failures import quiet
-from .jobs import Job, RunJob
+from .jobs import Job, RunJob, Train
 
 INCOMING = ".incoming"
 
@@ -29,13 +31,14 @@ class RayTasks:
     worker or node dies is recorded as failed.
 
     Args:
+        train: what makes runs.
         address: of a running cluster, as `ray.init` takes it; None starts Ray in this process, for as long as it takes.
 
     Raises:
         UserError: Ray is not installed.
     """
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(self, train: Train, address: str | None = None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             import ray
@@ -43,7 +46,7 @@ class RayTasks:
             raise UserError(
                 "--executor ray needs Ray, which is not installed: pip install 'tl-toolkit[ray]'."
             ) from error
-        self.ray, self.address = ray, address
+        self.ray, self.train, self.address = ray, train, address
         self._tasks: dict[Any, tuple[Job, Path]] = {}
         self._packed: dict[str, Any] = {}
         self._started = False
@@ -95,7 +98,7 @@ class RayTasks:
         if not isinstance(job, RunJob):  # what it has left when it was stopped, from which it goes on
             needs.append(self.ray.put(packed(output_dir, [job.name])))
         remote = self.ray.remote(num_cpus=_cpus(job), num_gpus=self._gpus(job), max_retries=0, num_returns=1)(_work)
-        task = remote.remote(job, os.getcwd(), __version__, *needs)
+        task = remote.remote(job, self.train, os.getcwd(), __version__, *needs)
         self._tasks[task] = job, output_dir
 
     def finished(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
@@ -132,10 +135,8 @@ def _cpus(job: Job) -> int:
     return job.launch.cpus or 1
 
 
-def _work(job: Job, folder: str, version: str, *needs: bytes) -> tuple[dict[str, Any], bytes, str]:
+def _work(job: Job, train: Train, folder: str, version: str, *needs: bytes) -> tuple[dict[str, Any], bytes, str]:
     """What a task does: returns the record, the job's folder packed, and where it was."""
-    from ...data.sources import remember_sources
-
     if version != __version__:
         raise UserError(f"This node has version {__version__} of the toolkit, and the comparison {version}.")
     if os.path.isdir(folder):  # local datasets are named from where the comparison was started
@@ -144,7 +145,7 @@ def _work(job: Job, folder: str, version: str, *needs: bytes) -> tuple[dict[str,
         output_dir = Path(name)
         for archive in needs:
             unpack(archive, output_dir)
-        record = job.make(output_dir)
+        record = job.make(output_dir, train)
         return record, packed(output_dir, [job.name]), name
 
 

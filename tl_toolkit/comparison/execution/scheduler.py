@@ -6,19 +6,23 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self, TextIO
 
+from ...config.arguments import DataArguments
+from ...data.sources import load_source, remember_sources
 from ...records.output_dir import make_folder, without_empty_folder
 from ..planning.grid import Grid
 from .failures import quiet
-from .jobs import Job, RunJob, jobs_of, missing
+from .jobs import Job, RunJob, StageJob, Train
 from .lock import Lock, is_alive
 from .progress import Progress
 from .ray_execution import INCOMING
+from .tuning import SearchJob
 
 RESULTS_NAME = "results.jsonl"
+_NAME_A_DATASET = ("dataset_name", "dataset_config_name", "dataset_revision", "stream_rows")
 _LOOK_SECONDS = 1.0  # how often the live line is rewritten
 _REPORT_SECONDS = 180.0  # how often the report is rebuilt, and never more than 2 % of the time is spent on it
 
@@ -57,7 +61,8 @@ class InProcess:
 
     at_once = 1
 
-    def __init__(self) -> None:
+    def __init__(self, train: Train) -> None:
+        self.train = train
         self._next: tuple[Job, Path] | None = None
 
     def __enter__(self) -> Self:
@@ -79,13 +84,13 @@ class InProcess:
         if self._next is None:
             return []
         job, output_dir = self._next
-        record = job.make(output_dir)
+        record = job.make(output_dir, self.train)
         self._next = None
         return [(job, record)]
 
 
-def make_executor(kind: str, parallel_runs: int, ray_address: str | None, lock: Lock | None) -> Executor:
-    """What `--executor` names: `workers` or `ray`.
+def make_executor(kind: str, parallel_runs: int, ray_address: str | None, lock: Lock | None, train: Train) -> Executor:
+    """What `--executor` names, `workers` or `ray`; its jobs are made by `train`.
 
     Raises:
         UserError: Ray is not installed.
@@ -93,10 +98,54 @@ def make_executor(kind: str, parallel_runs: int, ray_address: str | None, lock: 
     if kind == "ray":
         from .ray_execution import RayTasks
 
-        return RayTasks(ray_address)
+        return RayTasks(train, ray_address)
     from .workers import Workers
 
-    return Workers(parallel_runs, lock)
+    return Workers(train, parallel_runs, lock)
+
+
+def jobs_of(grid: Grid, output_dir: Path) -> list[Job]:
+    """Everything that `grid` makes, each job behind those it needs; the runs in the order of the grid.
+
+    Raises:
+        UserError: a dataset cannot be read.
+    """
+    keys: dict[str, str] = {}
+    for name, stage in grid.stages.items():  # they stand behind those they start from
+        keys[name] = stage.key(_fingerprint(stage.arguments(output_dir).data), [keys[s] for s in stage.sources])
+    stages = [StageJob(stage, keys[name]) for name, stage in grid.stages.items()]
+    fingerprints: dict[tuple[Any, ...], str] = {}  # arguments are parsed once for each dataset, not for each run
+    runs: dict[str, Job] = {}  # and before the first run that needs it, its search
+    for planned in grid.runs:
+        dataset = tuple(planned.settings.get(name) for name in _NAME_A_DATASET)
+        if dataset not in fingerprints:
+            fingerprints[dataset] = _fingerprint(planned.arguments(output_dir).data)
+        own = {name: keys[name] for name in planned.stages}
+        if planned.search is not None and planned.search_folder not in runs:
+            trial = planned.tuned_at(planned.search)
+            search = SearchJob(trial, trial.key(fingerprints[dataset], list(own.values())), own)
+            runs[search.name] = search
+        job = RunJob(planned, planned.key(fingerprints[dataset], list(own.values())), own, grid.keep_models)
+        runs[job.name] = job
+    return [*stages, *runs.values()]
+
+
+def missing(jobs: Sequence[Job], made: Container[str]) -> list[Job]:
+    """The runs that are not `made`, and the other jobs behind which they stand and that are not, in the given order.
+
+    Args:
+        jobs: each behind those it needs.
+        made: their names.
+    """
+    needed: set[str] = set()
+    for job in reversed(jobs):
+        if job.name not in made and (isinstance(job, RunJob) or job.name in needed):
+            needed |= {job.name, *job.needs}
+    return [job for job in jobs if job.name in needed and job.name not in made]
+
+
+def _fingerprint(data: DataArguments) -> str:
+    return str(load_source(data).record["fingerprint"])
 
 
 def check_data(grid: Grid, output_dir: Path) -> None:
@@ -107,8 +156,6 @@ def check_data(grid: Grid, output_dir: Path) -> None:
     Raises:
         UserError: as `Task.prepare`; the folder cannot be made.
     """
-    from ...data.sources import remember_sources
-
     with without_empty_folder(output_dir), remember_sources():
         make_folder(output_dir)
         check_rows(grid, output_dir)
@@ -130,7 +177,7 @@ def execute(
     output_dir: Path,
     *,
     retry_failed: bool,
-    executor: Executor | None = None,
+    executor: Executor,
     say: Callable[[str], None] = print,
     live: TextIO | None = None,
     report: Callable[[], object] | None = None,
@@ -143,7 +190,7 @@ def execute(
     recorded as failed with the same.
 
     Args:
-        executor: where the jobs are done; by default one after another in this process.
+        executor: where the jobs are done.
         say: takes a line for each job that has ended.
         live: a terminal whose last line tells what is being done.
         report: called every few minutes, when there are new records. What goes wrong in it is forgotten.
@@ -154,12 +201,10 @@ def execute(
     Raises:
         UserError: there is something else in the folder of a stage; a job asks for more than the executor has.
     """
-    from ...data.sources import remember_sources
-
     with quiet(), remember_sources():
         jobs = jobs_of(grid, output_dir)
         (output_dir / "runs").mkdir(parents=True, exist_ok=True)
-        with executor or InProcess() as entered:
+        with executor as entered:
             return _Execution(jobs, output_dir, retry_failed, entered, say, live, report).work()
 
 

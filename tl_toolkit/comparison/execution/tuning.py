@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...atomic_files import write_json
 from ...errors import UserError
-from ...records.record import RESULT_NAME, SCHEMA_VERSION, read_record, write_json
+from ...records.record import RESULT_NAME, SCHEMA_VERSION, read_record
 from ..planning.keys import key_of
 from ..planning.launch_settings import Launch
 from ..planning.stages import FOLDER as STAGES
 from .failures import failed, forget
-from .jobs import Job
+from .jobs import Job, Train, train_through
 from .proposals import Tried, check_installed, propose, size_of
 
 if TYPE_CHECKING:
     from ..planning.planned_run import PlannedRun
     from ..planning.search import Search
-
-_CHOSEN = ("trials", "failed", "seconds", "search", "chosen", "best", "metric")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class SearchJob(Job):
             return None
         return None if retry_failed and record["status"] == "failed" else record
 
-    def _work(self, output_dir: Path) -> dict[str, Any]:
+    def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
         again = (read_record(output_dir / self.name) or {}).get("key") == self.key  # all of them failed: try once more
         trials: list[dict[str, Any]] = []
         while len(trials) < self.search.trials:
@@ -88,7 +88,7 @@ class SearchJob(Job):
             )
             if values is None:
                 break
-            trials.append(self._trial(len(trials), values, output_dir, again))
+            trials.append(self._trial(len(trials), values, output_dir, train, again))
         for folder in (output_dir / self.name).glob("trial-*"):  # left by a longer search
             if int(folder.name.removeprefix("trial-")) >= len(trials):
                 shutil.rmtree(folder)
@@ -111,7 +111,9 @@ class SearchJob(Job):
             "history": trials,
         }
 
-    def _trial(self, number: int, values: dict[str, Any], output_dir: Path, again: bool) -> dict[str, Any]:
+    def _trial(
+        self, number: int, values: dict[str, Any], output_dir: Path, train: Train, again: bool
+    ) -> dict[str, Any]:
         """One trial, made now or before: its number, values, status, error, metric, what it reached, and seconds."""
         folder = output_dir / self.name / f"trial-{number}"
         record = read_record(folder)
@@ -119,7 +121,7 @@ class SearchJob(Job):
         if record is None or not known or again and record["status"] == "failed":
             shutil.rmtree(folder, ignore_errors=True)
             told = {"key": self._trial_key(number, values), "values": values}
-            record = self._make_trial(values, output_dir, folder) | told
+            record = self._make_trial(values, output_dir, train, folder) | told
             write_json(folder / RESULT_NAME, record)
             record = read_record(folder) or record  # in plain values: a metric that is no number is none
             forget()
@@ -149,13 +151,14 @@ class SearchJob(Job):
         )
         return max(0, int(min(self.search.trials, size_of(self.search.space))) - done)
 
-    def _make_trial(self, values: dict[str, Any], output_dir: Path, folder: Path) -> dict[str, Any]:
+    def _make_trial(self, values: dict[str, Any], output_dir: Path, train: Train, folder: Path) -> dict[str, Any]:
         """The record of a trial, which is all that stays of it."""
         began = time.perf_counter()
         planned = self.planned.with_values(values)
         planned = dataclasses.replace(planned, settings={**planned.settings, "skip_test": True, "push_to_hub": False})
         try:
-            record = planned.make(output_dir, str(folder.relative_to(output_dir)))
+            ask = functools.partial(planned.arguments, output_dir, str(folder.relative_to(output_dir)))
+            record = train_through(self.launch, train, ask)
         except Exception as error:  # it counts as a trial; the others may do better
             left = read_record(folder) or {"schema_version": SCHEMA_VERSION, "name": self.planned.entry}
             record = failed({**left, "metrics": {}}, folder, error)
@@ -183,18 +186,3 @@ class SearchJob(Job):
         record = {**record, "key": self.key, "folder": self.name}
         write_json(output_dir / self.name / RESULT_NAME, record)
         return record
-
-
-def tuned(planned: PlannedRun, output_dir: Path) -> tuple[PlannedRun, dict[str, Any] | None]:
-    """A run with the values that its search has chosen, and what its record says of the search; as it is without one.
-
-    Raises:
-        UserError: the search has left no record.
-    """
-    if planned.search_folder is None:
-        return planned, None
-    record = read_record(output_dir / planned.search_folder)
-    if record is None or "chosen" not in record:
-        raise UserError(f"The search in {planned.search_folder!r}, which this run takes its values from, is not there.")
-    told = {name: record[name] for name in _CHOSEN}
-    return planned.with_values(record["chosen"]), {**told, **record["budget"]}

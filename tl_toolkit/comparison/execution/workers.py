@@ -12,9 +12,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Self
 
+from ...data.sources import remember_sources
 from ...errors import UserError
 from ...records.energy import SHARED
-from .jobs import Job
+from .jobs import Job, Train
 from .lock import Lock
 from .parent_watch import die_with_parent
 
@@ -34,11 +35,12 @@ class Workers:
     it does, the workers end with it.
 
     Args:
+        train: what makes runs.
         lock: held by the workers as well.
     """
 
-    def __init__(self, at_once: int = 1, lock: Lock | None = None) -> None:
-        self.at_once, self.lock = at_once, lock
+    def __init__(self, train: Train, at_once: int = 1, lock: Lock | None = None) -> None:
+        self.train, self.at_once, self.lock = train, at_once, lock
         self.gpus = visible_gpus()
         self._free = list(self.gpus)
         self._idle: list[_Worker] = []
@@ -77,7 +79,7 @@ class Workers:
             worker = _Worker(gpus, self._environment(gpus), self.lock)
         else:
             self._idle.remove(worker)
-        worker.begin(job, output_dir)
+        worker.begin(job, output_dir, self.train)
         self._busy.append(worker)
 
     def finished(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
@@ -130,10 +132,10 @@ class _Worker:
         theirs.close()  # so that its end shows here
         lifeline.close()
 
-    def begin(self, job: Job, output_dir: Path) -> None:
+    def begin(self, job: Job, output_dir: Path, train: Train) -> None:
         self.job = job, output_dir
         with contextlib.suppress(OSError):  # one that has been killed since is noticed when its answer is waited for
-            self.connection.send((job, output_dir))
+            self.connection.send((job, output_dir, train))
 
     def stop(self) -> None:
         """End the process in the middle of whatever it does."""
@@ -162,16 +164,15 @@ def _work(jobs: Connection, lifeline: Connection, lock: Lock | None) -> None:
     die_with_parent(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     faulthandler.enable()  # a crash in compiled code says where it was
-    from ...data.sources import remember_sources
     from .failures import quiet
 
     with quiet(), remember_sources():
         while True:
             try:
-                job, output_dir = jobs.recv()
+                job, output_dir, train = jobs.recv()
             except (EOFError, OSError):
                 return
-            jobs.send(job.make(output_dir))
+            jobs.send(job.make(output_dir, train))
 
 
 def record_of_killed(job: Job, output_dir: Path, code: int) -> dict[str, Any]:

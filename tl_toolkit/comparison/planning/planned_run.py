@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,8 +13,6 @@ from ...config.parsing import arguments_from
 from ...config.pretrain_arguments import PretrainArguments, pretrain_arguments_from
 from ...errors import UserError
 from ...evaluation.results import folder_name
-from ..execution.accelerate_processes import through
-from ..execution.trackers import tracked
 from .axes import ALL
 from .keys import key_of, what_counts
 from .launch_settings import Launch
@@ -139,20 +136,6 @@ class PlannedRun:
                 f"The dataset {data.dataset_name!r} has no test split, and language models are compared on test texts. "
                 "Name one by --test_split_name."
             )
-
-    def make(self, output_dir: Path, folder: str | None = None) -> dict[str, Any]:
-        """Train, evaluate and save; returns the record of the run, as `run` or `pretrain` do."""
-        return through(self.launch, functools.partial(_make, self, output_dir, folder))
-
-
-def _make(planned: PlannedRun, output_dir: Path, folder: str | None) -> dict[str, Any]:
-    """One of the processes of a run, or the only one."""
-    from ...workflows.finetune import run
-    from ...workflows.pretrain import pretrain
-
-    arguments = planned.arguments(output_dir, folder)
-    with tracked(Path(arguments.run.output_dir)):
-        return pretrain(arguments) if planned.language_model else run(arguments)  # type: ignore[arg-type]
 
 
 def typed(settings: Mapping[str, Any], language_model: bool, where: str) -> Arguments | PretrainArguments:

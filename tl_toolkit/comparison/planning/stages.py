@@ -18,7 +18,7 @@ from .keys import key_of, what_counts
 from .launch_settings import Launch, take_launch
 
 if TYPE_CHECKING:
-    from ...workflows.pretrain import PretrainArguments
+    from ...config.pretrain_arguments import PretrainArguments
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Stage:
 
     def arguments(self, output_dir: Path) -> PretrainArguments:
         """The stage's arguments; it is silent, and goes on from its last complete checkpoint where there is one."""
-        from ...workflows.pretrain import pretrain_arguments_from
+        from ...config.pretrain_arguments import pretrain_arguments_from
 
         quiet = {"disable_tqdm": True, "log_level": "error"}
         place = {"output_dir": str(output_dir / self.folder), "resume_from_checkpoint": "true"}
@@ -54,7 +54,7 @@ class Stage:
 
     def key(self, dataset_fingerprint: str, source_keys: Sequence[str]) -> str:
         """What the stage's model depends on: its arguments, data, version, local files, and the stages before it."""
-        from ...workflows.pretrain import pretrain_arguments_from
+        from ...config.pretrain_arguments import pretrain_arguments_from
 
         asked = what_counts(changed_arguments(pretrain_arguments_from(self.settings, f"the stage {self.name!r}")))
         content = {"arguments": asked, "dataset": dataset_fingerprint, "toolkit": __version__}
@@ -127,7 +127,7 @@ def in_order(names: Iterable[str], stages: Mapping[str, Stage]) -> tuple[str, ..
 
 
 def _check(stage: Stage, where: str) -> None:
-    from ...workflows.pretrain import pretrain_arguments_from
+    from ...config.pretrain_arguments import pretrain_arguments_from
 
     arguments = pretrain_arguments_from(stage.settings, f"the stage {stage.name!r} of {where}")
     make_strategy(arguments.strategy, arguments.model)

@@ -11,11 +11,12 @@ import re
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ...atomic_files import write_text, write_whole
 from ...evaluation.formatting import visible
-from ...figures.palette import INK, LINE, MUTED, PROPERTIES, SURFACE
-from ...figures.style import write_whole
+from ...figures.palette import PROPERTIES
+from ...figures.style import PLOT_STYLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,29 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLE: Any = {
-    "text.parse_math": False,  # an entry may be called anything, dollars included
-    "font.size": 10,
-    "font.family": ["DejaVu Sans"],
-    "svg.fonttype": "none",
-    "svg.hashsalt": "tl_toolkit",
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": LINE,
-    "grid.linewidth": 0.8,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "figure.facecolor": SURFACE,
-    "axes.facecolor": SURFACE,
-    "savefig.facecolor": SURFACE,
-}
 LONGEST_NAME = 28
 """Characters after which a name is shortened."""
 
@@ -55,7 +33,7 @@ def style() -> Iterator[None]:
     """Within this context matplotlib draws as a report does."""
     import matplotlib
 
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(PLOT_STYLE):
         yield
 
 
@@ -143,8 +121,3 @@ def page_svg(svg: str, name: str, description: str) -> str:
     return re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1
     )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole."""
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ...atomic_files import write_text, write_whole
 from ...evaluation import formatting as show
 from ...evaluation.results import TEXT_COLUMNS, Result, table
 from ...evaluation.statistics.cells import KINDS, Cell, Goal, Kind, make_cells
 from ...evaluation.statistics.contest import best
-from ...figures.style import write_whole
-from .drawing import write_text
 from .panel import goal_of
 
 KIND_HEADINGS: Mapping[Kind, str] = {

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...evaluation import formatting as show
+from ...evaluation.intervals import Interval
 from ...evaluation.statistics.baseline import Baseline
 from ...evaluation.statistics.cells import Cell
 from ...evaluation.statistics.contest import Goal
-from ...evaluation.statistics.intervals import Interval
 from ...evaluation.statistics.label_equivalence import isotonic
 from ...figures.palette import BASELINE_DASH, INK, MUTED, SCRATCH_DASH, SURFACE, TRANSFER_DASH, colour, marker
 from ..verdict.wording import unit_of

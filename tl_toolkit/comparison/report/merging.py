@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...atomic_files import write_json, write_whole
 from ...errors import UserError
 from ...evaluation.results import Result, as_result, folder_name, read_results
-from ...figures.style import write_whole
 from ...records.output_dir import make_folder
-from ...records.record import RESULT_NAME, write_json
+from ...records.record import RESULT_NAME
 from ..execution.scheduler import RESULTS_NAME
 from .conflicts import Found, settle
 from .writing import write_report

@@ -7,10 +7,10 @@ from itertools import groupby
 from typing import Any
 
 from ...evaluation import formatting as show
+from ...evaluation.intervals import Interval
 from ...evaluation.predictions import PredictionReader
 from ...evaluation.statistics.cells import KINDS, Cell, Goal, Kind
 from ...evaluation.statistics.contest import Contest
-from ...evaluation.statistics.intervals import Interval
 from ...evaluation.statistics.pairwise import Pair, pairwise
 from ..verdict.standings import LONG
 from .results import budget_key

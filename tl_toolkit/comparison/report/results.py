@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...evaluation import formatting as show
+from ...evaluation.intervals import Interval
 from ...evaluation.statistics.baseline import Baseline
 from ...evaluation.statistics.cells import Cell
 from ...evaluation.statistics.contest import Contest, Goal
-from ...evaluation.statistics.intervals import Interval
 from .entries import kind
 
 

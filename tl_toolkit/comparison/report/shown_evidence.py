@@ -11,9 +11,9 @@ from ...evaluation.evidence.attention import AttendedRow, attentions
 from ...evaluation.evidence.calibration import Calibration, calibrations
 from ...evaluation.evidence.class_scores import ClassScore, classes_by_entry, entry_classes
 from ...evaluation.evidence.disagreement import DisputedRow, disagreement
+from ...evaluation.intervals import Spread
 from ...evaluation.predictions import PredictionReader
 from ...evaluation.statistics.cells import Cell
-from ...evaluation.statistics.intervals import Spread
 from .figures import MOST_DIAGRAMS, reliability_diagrams
 
 MOST_CLASSES = 30

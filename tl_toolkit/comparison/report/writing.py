@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...atomic_files import write_text
 from ...evaluation.formatting import MOST_TEXT, markdown_text, shortened, visible
 from ...evaluation.results import UNKNOWN, Result, folder_name, panels, read_results
 from ...figures.palette import DARK_SERIES, SERIES
 from ..verdict.wording import in_unit
-from .drawing import write_text
 from .exports import write_exports
 from .pairs import effect_value
 from .panel import describe_panel

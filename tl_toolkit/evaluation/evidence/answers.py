@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import UserError
-from ..predictions import PredictionReader, Predictions
+from ..predictions import PredictionReader, Predictions, answer_in_words
 from ..statistics.cells import Cell
-from .mistakes import answer_in_words
 
 if TYPE_CHECKING:
     import pyarrow as pa

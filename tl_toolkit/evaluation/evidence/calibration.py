@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..intervals import Spread, spread
 from ..predictions import PredictionReader
 from ..statistics.cells import Cell
-from ..statistics.intervals import Spread, spread
 
 BINS = 10
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..predictions import PredictionReader, confusion_matrix, label_counts
+from ..intervals import Spread, spread
+from ..predictions import PredictionReader, class_name, confusion_matrix, label_counts
 from ..statistics.cells import Cell
-from ..statistics.intervals import Spread, spread
 from ..statistics.sequence_metrics import found_entities
-from .mistakes import class_name
 
 Counts = np.ndarray
 """(classes, 3): right, predicted and true numbers of one run."""

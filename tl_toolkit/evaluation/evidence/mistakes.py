@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from .. import formatting as show
-from ..predictions import Mistake, PredictionReader, Predictions, confusion_matrix, label_counts
+from ..predictions import (
+    Mistake,
+    PredictionReader,
+    Predictions,
+    answer_in_words,
+    class_name,
+    confusion_matrix,
+    label_counts,
+)
 from ..results import Result
 from ..statistics.cells import Cell
 from .worst_rows import HEADINGS, ShownMistake, worst_rows
@@ -119,21 +126,6 @@ def _in_words(mistake: Mistake, names: list[str] | None) -> ShownMistake:
         measure = "probability unknown"
     label, prediction = (answer_in_words(value, names) for value in (mistake.label, mistake.prediction))
     return ShownMistake(mistake.row, mistake.text, mistake.text_pair, label, prediction, measure)
-
-
-def answer_in_words(value: Any, names: list[str] | None) -> str:
-    """A label or a prediction as a reader knows it: a class name, the names of a label set, or a number."""
-    if isinstance(value, list):
-        chosen = [class_name(index, names) for index, on in enumerate(value) if on]
-        return ", ".join(chosen) if chosen else "no label"
-    if isinstance(value, float):
-        return f"{value:.4g}".replace("-", show.MINUS)
-    return class_name(int(value), names)
-
-
-def class_name(index: int, names: list[str] | None) -> str:
-    """The name of a class id, also where the record has none."""
-    return names[index] if names is not None and 0 <= index < len(names) else f"class {index}"
 
 
 def mistakes_heading(first: Result) -> str:

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from ...metrics.constant import constant_answer
-from ..evidence.mistakes import answer_in_words
-from ..predictions import PredictionReader
+from ..intervals import Interval, Spread, percentile_interval, spread
+from ..predictions import PredictionReader, answer_in_words
 from ..results import Result
 from .cells import Cell, Goal
-from .intervals import Interval, Spread, percentile_interval, spread
 from .scored_rows import FORECASTING, TAGGING, Rows, ScoredRows, read_rows, row_metrics
 from .uncertainty import RowNoise, row_noise
 

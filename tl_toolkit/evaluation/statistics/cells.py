@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..intervals import Spread, spread
 from ..results import Result, table
-from .intervals import Spread, spread
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,9 +19,9 @@ from itertools import groupby
 import numpy as np
 
 from .. import formatting as show
+from ..intervals import CONFIDENCE
 from ..predictions import PredictionReader
 from .cells import Cell, Goal
-from .intervals import CONFIDENCE
 from .uncertainty import RowNoise, row_noise
 
 DRAWS = 1000

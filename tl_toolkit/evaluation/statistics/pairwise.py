@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
+from ..intervals import Interval, over_both, percentile_interval, welch
 from ..predictions import PredictionReader
 from .cells import Cell, Goal
 from .effect_sizes import Effect, cohens_dz, cohens_h, hedges_g, odds_ratio
-from .intervals import Interval, over_both, percentile_interval, welch
 from .significance import ALPHA, holm, mcnemar, randomisation
 from .uncertainty import RowNoise, row_noise
 

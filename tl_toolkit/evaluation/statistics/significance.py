@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .intervals import BLOCK, cluster_sums
+from ..intervals import BLOCK, cluster_sums
 
 EXACT_BELOW = 25
 """Discordant rows below which McNemar's test counts instead of approximating."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from ..intervals import RESAMPLES, Interval, RowBootstrap, percentile_interval
 from ..predictions import PredictionReader
-from .intervals import RESAMPLES, Interval, RowBootstrap, percentile_interval
 from .scored_rows import ScoredRows, score_rows
 from .significance import permutations, swapped_means
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
     from ..config.arguments import RunArguments
-    from ..hub.arguments import PublishRequest
-    from ..hub.destination import HubFile
-    from ..hub.transfer import Outcome
+    from .arguments import PublishRequest
+    from .destination import HubFile
+    from .transfer import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class HubPushes:
     """
 
     def __init__(self, args: RunArguments) -> None:
-        from ..hub.transfer import open_repository
+        from .transfer import open_repository
 
         self.args = args
         self.api = _api(args)
@@ -70,8 +70,8 @@ class HubPushes:
     def _upload(self, files: list[HubFile], message: str) -> Outcome:
         from dataclasses import replace
 
-        from ..hub.cleaning import check_private
-        from ..hub.transfer import upload
+        from .cleaning import check_private
+        from .transfer import upload
 
         check_private([file for file in files if not file.path.endswith(_TENSORS)])
         destination = replace(_request(self.args).destination, repo_id=self.repo_id)
@@ -96,7 +96,7 @@ def publish_finished(args: RunArguments) -> None:
     """
     if not args.push_to_hub or args.process_index != 0:
         return
-    from ..hub.publishing import publish
+    from .publishing import publish
 
     try:
         publish(_request(args), _api(args))
@@ -107,16 +107,16 @@ def publish_finished(args: RunArguments) -> None:
 
 
 def _api(args: RunArguments) -> HfApi:
-    from ..hub.connection import connect
+    from .connection import connect
 
     return connect(_TIMEOUT, token=args.hub_token)
 
 
 def _request(args: RunArguments) -> PublishRequest:
     """What `publish.py` would be asked to do the same."""
-    from ..hub.adapters import has_adapter, is_for_everybody
-    from ..hub.arguments import PublishArguments, PublishRequest
-    from ..hub.card_arguments import CardArguments
+    from .adapters import has_adapter, is_for_everybody
+    from .arguments import PublishArguments, PublishRequest
+    from .card_arguments import CardArguments
 
     folder = Path(args.output_dir)
     asked = PublishArguments(
@@ -134,7 +134,7 @@ def _request(args: RunArguments) -> PublishRequest:
 
 def _model(folder: Path) -> list[HubFile]:
     """The model of a checkpoint as it is published; of an adapter nothing, before its base is known to be there."""
-    from ..hub.contents import model_contents
+    from .contents import model_contents
 
     if not (folder / "config.json").is_file():
         return []
@@ -143,16 +143,16 @@ def _model(folder: Path) -> list[HubFile]:
 
 def _is_of_before(path: str) -> bool:
     """Whether a file of the repository says something of a model that is no longer there."""
-    from ..hub.contents import is_obsolete
+    from .contents import is_obsolete
 
     return path == RESULT_NAME or is_obsolete(path)
 
 
 def _state(folder: Path, strategy: str, name: str) -> list[HubFile]:
     """All that a run goes on from, in a folder of the repository, for the strategies that keep it there."""
-    from ..hub.cleaning import clean_name, clean_settings
-    from ..hub.contents import as_json
-    from ..hub.destination import HubFile
+    from .cleaning import clean_name, clean_settings
+    from .contents import as_json
+    from .destination import HubFile
 
     place = {"checkpoint": "last-checkpoint", "all_checkpoints": name}.get(strategy)
     files: list[HubFile] = []

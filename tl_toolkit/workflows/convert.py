@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..config.parsing import into_dataclasses, make_parser, settings_and_flags
+from ..converters.fastai import convert_fastai, read_fastai, to_fastai
+from ..converters.flair import convert_flair, read_flair
+from ..converters.safe_pickle import write_plain_pickle
+from ..converters.vocabulary import read_vocabulary
 from ..data.fastai_tokenizer import BOS, PAD, UNK, fastai_tokenizer, fastai_vocabulary
 from ..errors import UserError
 from ..records.output_dir import check_free, staged, without_empty_folder
-from .fastai import convert_fastai, read_fastai, to_fastai
-from .flair import convert_flair, read_flair
-from .safe_pickle import write_plain_pickle
-from .vocabulary import read_vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
