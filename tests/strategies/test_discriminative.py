@@ -10,7 +10,7 @@ from tl_toolkit.config.arguments import ModelArguments, RunArguments, StrategyAr
 from tl_toolkit.errors import UserError
 from tl_toolkit.strategies import make_strategy
 from tl_toolkit.strategies.layer_groups import group_names, layer_groups
-from tl_toolkit.strategies.parameter_groups import parameter_groups
+from tl_toolkit.strategies.optimisation import parameter_groups
 from tl_toolkit.training.trainer import BaseTrainer
 
 # How many groups above it a parameter has, by the beginning of its name, written down by hand.

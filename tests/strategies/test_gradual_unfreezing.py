@@ -11,7 +11,7 @@ from tiny_models import build, strategy, train
 
 from tl_toolkit.config.arguments import RunArguments
 from tl_toolkit.errors import UserError
-from tl_toolkit.strategies.gradual_unfreezing import Unfreezing
+from tl_toolkit.strategies.discriminative_and_gradual import Unfreezing
 from tl_toolkit.strategies.layer_groups import layer_groups
 
 # Beginnings of the names that start to move in each epoch, written down by hand.

@@ -8,7 +8,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig, DistilB
 from tl_toolkit.errors import UserError
 from tl_toolkit.models import RnnConfig, SelfAttentionConfig
 from tl_toolkit.strategies.layer_groups import head_parameters, layer_groups
-from tl_toolkit.strategies.parameter_groups import parameter_groups
+from tl_toolkit.strategies.optimisation import parameter_groups
 
 CONFIGS = {
     "bert": BertConfig(vocab_size=31, hidden_size=8, num_hidden_layers=3, num_attention_heads=2, intermediate_size=11),

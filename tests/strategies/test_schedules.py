@@ -11,7 +11,7 @@ from tiny_models import build, rows, strategy
 
 from tl_toolkit.config.arguments import RunArguments
 from tl_toolkit.errors import UserError
-from tl_toolkit.strategies.schedules import slanted_triangular, slanted_triangular_factor
+from tl_toolkit.strategies.optimisation import slanted_triangular, slanted_triangular_factor
 from tl_toolkit.training.trainer import BaseTrainer
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -114,12 +114,9 @@ class DataArguments:
     )
 
     def __post_init__(self) -> None:
-        if self.max_length is not None and self.max_length < 1:
-            raise UserError(f"--max_length is {self.max_length}, where 1 or more is expected (none: no limit).")
-        if self.stream_rows is not None and self.stream_rows < 1:
-            raise UserError(f"--stream_rows is {self.stream_rows}, where 1 or more is expected (none: all rows).")
-        if not 0 < self.validation_fraction < 1:
-            raise UserError(f"--validation_fraction is {self.validation_fraction}, where a part of 1 is expected.")
+        require(self, ["max_length"], lambda value: value >= 1, "1 or more", " (none: no limit)")
+        require(self, ["stream_rows"], lambda value: value >= 1, "1 or more", " (none: all rows)")
+        require(self, ["validation_fraction"], lambda value: 0 < value < 1, "a part of 1")
 
 
 @dataclass
@@ -339,25 +336,15 @@ class RunArguments(TrainingArguments):
         self.use_cpu = self.use_cpu or ("LOCAL_RANK" in os.environ and not torch.accelerator.is_available())
         if str(self.resume_from_checkpoint).lower() in ("false", "no"):
             self.resume_from_checkpoint = None
-        for f in dataclasses.fields(self):
-            if isinstance(value := getattr(self, f.name, None), float) and math.isnan(value):
-                raise UserError(f"--{f.name} is nan, where a number is expected.")
-        sizes = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
-        for name in (*sizes, "generation_num_beams", "generation_max_length"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UserError(f"--{name} is {getattr(self, name)}, where 1 or more is expected.")
-        for name in ("learning_rate", "num_train_epochs", "min_train_steps", "weight_decay", "nt_asgd_interval"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"--{name} is {getattr(self, name)}, where a finite number of 0 or more is expected.")
-        for name in ("seed", "data_seed"):
-            if not 0 <= (getattr(self, name) or 0) < 2**32:  # as numpy's generators take them
-                raise UserError(
-                    f"--{name} is {getattr(self, name)}, where a whole number from 0 to {2**32 - 1} is expected."
-                )
-        if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
-            raise UserError(
-                f"--early_stopping_patience is {self.early_stopping_patience}, where 1 or more is expected."
-            )
+        given = [f.name for f in dataclasses.fields(self) if isinstance(getattr(self, f.name, None), float)]
+        require(self, given, lambda value: not math.isnan(value), "a number")
+        counts = ["per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"]
+        counts += ["generation_num_beams", "generation_max_length", "early_stopping_patience"]
+        require(self, counts, lambda value: value >= 1, "1 or more")
+        sizes = ["learning_rate", "num_train_epochs", "min_train_steps", "weight_decay", "nt_asgd_interval"]
+        require(self, sizes, lambda value: 0 <= value < math.inf, "a finite number of 0 or more")
+        most = 2**32 - 1  # as numpy's generators take them
+        require(self, ["seed", "data_seed"], lambda value: 0 <= value <= most, f"a whole number from 0 to {most}")
         nt_asgd = self.optim == NT_ASGD
         if nt_asgd and self.eval_strategy in ("no", IntervalStrategy.NO):
             raise UserError(
@@ -376,10 +363,8 @@ class RunArguments(TrainingArguments):
     def _check_schedule(self) -> None:
         if self.lr_scheduler_type != SLANTED_TRIANGULAR:
             return
-        if not 0 <= self.cut_fraction < 1:
-            raise UserError(f"--cut_fraction is {self.cut_fraction:g}, where 0 or more and less than 1 is expected.")
-        if self.lr_ratio < 1:
-            raise UserError(f"--lr_ratio is {self.lr_ratio:g}, where 1 or more is expected.")
+        require(self, ["cut_fraction"], lambda value: 0 <= value < 1, "0 or more and less than 1")
+        require(self, ["lr_ratio"], lambda value: value >= 1, "1 or more")
         for name in ("warmup_steps", "lr_scheduler_kwargs"):
             if getattr(self, name):
                 raise UserError(
@@ -393,8 +378,22 @@ class RunArguments(TrainingArguments):
                 f"--find_lr_start is {self.find_lr_start:g} and --find_lr_end {self.find_lr_end:g}, where two numbers "
                 "above 0 are expected, the second one the larger."
             )
-        if self.find_lr_steps < 10:
-            raise UserError(f"--find_lr_steps is {self.find_lr_steps}, where 10 or more is expected.")
+        require(self, ["find_lr_steps"], lambda value: value >= 10, "10 or more")
+
+
+def require(
+    arguments: Any, names: Iterable[str], holds: Callable[[Any], bool], expected: str, otherwise: str = ""
+) -> None:
+    """Refuse values that do not hold; None is left alone, since it means that nothing was asked for.
+
+    Raises:
+        UserError: names the flag, the value, and what was expected.
+    """
+    for name in names:
+        value = getattr(arguments, name)
+        if value is not None and not holds(value):
+            shown = f"{value:g}" if isinstance(value, float) else value
+            raise UserError(f"--{name} is {shown}, where {expected} is expected{otherwise}.")
 
 
 def differing(arguments: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from .arguments import require
 from .parsing import into_dataclasses, make_parser, settings_and_flags
 
 
@@ -103,21 +104,13 @@ class GenerateArguments:
     use_cpu: bool = field(default=False, metadata={"help": "Leave accelerators alone."})
 
     def __post_init__(self) -> None:
-        least_of = {"max_new_tokens": 1, "num_beams": 1, "num_return_sequences": 1}
-        least_of |= {"min_new_tokens": 0, "top_k": 0, "no_repeat_ngram_size": 0}
-        for name, least in least_of.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UserError(f"--{name} is {value}, where {least} or more is expected.")
-        if self.temperature is not None and self.temperature <= 0:
-            raise UserError(
-                f"--temperature is {self.temperature:g}, where a number above 0 is expected. Without --do_sample the "
-                "likeliest token is taken."
-            )
-        if self.repetition_penalty is not None and self.repetition_penalty <= 0:
-            raise UserError(f"--repetition_penalty is {self.repetition_penalty:g}, where a number above 0 is expected.")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UserError(f"--top_p is {self.top_p:g}, where a probability above 0 is expected.")
+        counts = ["max_new_tokens", "num_beams", "num_return_sequences"]
+        require(self, counts, lambda value: value >= 1, "1 or more")
+        require(self, ["min_new_tokens", "top_k", "no_repeat_ngram_size"], lambda value: value >= 0, "0 or more")
+        greedy = ". Without --do_sample the likeliest token is taken"
+        require(self, ["temperature"], lambda value: value > 0, "a number above 0", greedy)
+        require(self, ["repetition_penalty"], lambda value: value > 0, "a number above 0")
+        require(self, ["top_p"], lambda value: 0 < value <= 1, "a probability above 0")
         if self.text and self.text_file:
             raise UserError("--text and --text_file were both given: choose one.")
         if self.image and (self.text or self.text_file):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError, listing, nearest
-from .arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments
+from .arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments, require
 from .parsing import as_flags, into_dataclasses, make_parser, settings_and_flags
 
 if TYPE_CHECKING:
@@ -74,12 +74,9 @@ class LanguageModelArguments:
     )
 
     def __post_init__(self) -> None:
-        for name in ("window_length", "block_size", "max_train_tokens", "max_eval_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"--{name} is {value}, where 1 or more is expected.")
-        if not 0 < self.mlm_probability < 1:
-            raise UserError(f"--mlm_probability is {self.mlm_probability}, where a part of 1 is expected.")
+        counts = ["window_length", "block_size", "max_train_tokens", "max_eval_tokens"]
+        require(self, counts, lambda value: value >= 1, "1 or more")
+        require(self, ["mlm_probability"], lambda value: 0 < value < 1, "a part of 1")
 
 
 class PretrainArguments(NamedTuple):

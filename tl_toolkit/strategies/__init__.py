@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError, listing
 from .base import Strategy
-from .discriminative import Discriminative
-from .frozen import Frozen
-from .full import Full
-from .gradual_unfreezing import GradualUnfreezing
+from .discriminative_and_gradual import Discriminative, GradualUnfreezing
 from .lora import Lora
-from .scratch import Scratch
+from .scratch_full_frozen import Frozen, Full, Scratch
 
 if TYPE_CHECKING:
     from ..config.arguments import ModelArguments, StrategyArguments

@@ -19,7 +19,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..atomic_files import write_json, write_whole
 from ..errors import UserError
-from ..strategies.gradual_unfreezing import Unfreezing
+from ..strategies.discriminative_and_gradual import Unfreezing
 
 if TYPE_CHECKING:
     from .trainer import BaseTrainer

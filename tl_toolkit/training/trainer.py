@@ -20,8 +20,7 @@ from transformers.utils import PushInProgress
 from ..config.arguments import SLANTED_TRIANGULAR
 from ..errors import UserError
 from ..records.cost import wait_for_device
-from ..strategies.parameter_groups import parameter_groups
-from ..strategies.schedules import slanted_triangular
+from ..strategies.optimisation import parameter_groups, slanted_triangular
 from .nt_asgd import AveragingTrainer
 from .sampling import EpochSampler, with_blank_row
 

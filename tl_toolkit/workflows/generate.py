@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input
 from ..loading.names import loading
 from ..loading.tokenizer import load_tokenizer
-from .progress_bars import without_progress_bars
+from .lifecycle import without_progress_bars
 
 if TYPE_CHECKING:
     from PIL.Image import Image

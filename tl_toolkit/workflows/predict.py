@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input, shortest
 from ..records.output_dir import for_output_dir, make_folder, staged
 from ..tasks import task_for_model
-from .failures import explained
+from .failures import explaining
 
 
 @dataclass
@@ -77,7 +77,7 @@ def predict(arguments: PredictionArguments) -> dict[str, float]:
     rows = task.prepare_for_prediction(arguments.predict.split)
     limits = (arguments.data.max_length, longest_input(model), tokenizer and tokenizer.model_max_length)
     encoded = task.encode(DatasetDict({"rows": rows}), processing, shortest(*limits))["rows"]
-    try:
+    with explaining():
         trainer = ToolkitTrainer(
             model,
             arguments.run,
@@ -86,10 +86,6 @@ def predict(arguments: PredictionArguments) -> dict[str, float]:
             processing_class=processing,
         )
         answers, metrics = predict_in_order(trainer, encoded)
-    except Exception as error:
-        if (reason := explained(error)) is error:
-            raise
-        raise reason from error
     if trainer.is_world_process_zero():
         with staged(output_dir) as staging:
             task.predictions(answers, rows).to_parquet(staging / "predictions.parquet", index=False)
