@@ -22,8 +22,7 @@ from typing import Any
 
 from ...errors import UserError
 from ..planning.launch_settings import Launch
-from .failures import failure_of
-from .parent_watch import die_with_parent
+from .around_jobs import die_with_parent, failure_of
 
 _WORK, _RECORD = "work.pickle", "record.pickle"
 _LINES = 20  # of what the processes said, kept with the error
@@ -104,7 +103,7 @@ def _work(folder: Path) -> None:
     """What each launched process does."""
     rank = int(os.environ.get("RANK", "0"))
     try:
-        from .failures import quiet
+        from .around_jobs import quiet
 
         with quiet():
             record = pickle.loads((folder / _WORK).read_bytes())()

@@ -14,8 +14,8 @@ from ...evaluation.formatting import seconds as in_words
 from ...records.record import read_record
 from ..planning.grid import Grid
 from ..planning.planned_run import PlannedRun
+from .around_jobs import quiet
 from .estimates import BASES, SAME, UNKNOWN, Estimate, Estimator, disk_of, seconds_of, train_rows_in
-from .failures import quiet
 from .jobs import Job, RunJob, StageJob
 from .scheduler import check_rows, jobs_of, missing
 from .tuning import SearchJob

@@ -21,8 +21,7 @@ from ..planning.launch_settings import Launch
 from ..planning.stages import FOLDER as STAGES
 from ..planning.stages import Stage
 from .accelerate_processes import through
-from .failures import Failure, failed, forget
-from .trackers import TENSORBOARD, tracked
+from .around_jobs import TENSORBOARD, Failure, failed, forget, tracked
 
 if TYPE_CHECKING:
     from ..planning.grid import PlannedRun
@@ -200,17 +199,44 @@ class StageJob(Job):
 
 
 @dataclass(frozen=True)
-class RunJob(Job):
-    """One run of the grid; `stage_keys` are those of its stages, by name and in order."""
+class PlannedJob(Job):
+    """What is made of a planned run.
+
+    Attributes:
+        planned: the run; of a search the one that is varied.
+        key: what its result depends on.
+        stage_keys: those of the stages that it starts from, by name and in order.
+    """
 
     planned: PlannedRun
     key: str
     stage_keys: dict[str, str]
-    keep_models: bool
 
     @property
     def launch(self) -> Launch:
         return self.planned.launch
+
+    @property
+    def called(self) -> str:
+        on = "" if self.planned.dataset is None else f" on {self.planned.dataset!r}"
+        return f"{self.planned.entry!r}{on} with {self.planned.budget_text}"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return tuple(f"{STAGES}/{name}" for name in self.stage_keys)
+
+    def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
+        record = read_record(output_dir / self.name)
+        if record is None or record.get("key") != self.key:
+            return None
+        return None if retry_failed and record["status"] == "failed" else record
+
+
+@dataclass(frozen=True)
+class RunJob(PlannedJob):
+    """One run of the grid."""
+
+    keep_models: bool
 
     @property
     def name(self) -> str:
@@ -218,22 +244,18 @@ class RunJob(Job):
 
     @property
     def called(self) -> str:
-        on = "" if self.planned.dataset is None else f" on {self.planned.dataset!r}"
-        return f"the run of {self.planned.entry!r}{on} with {self.planned.budget_text} and seed {self.planned.seed}"
+        return f"the run of {super().called} and seed {self.planned.seed}"
 
     @property
     def needs(self) -> tuple[str, ...]:
         search = self.planned.search_folder
-        return (*(f"{STAGES}/{name}" for name in self.stage_keys), *([search] if search else []))
+        return (*super().needs, *([search] if search else []))
 
     def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
-        folder = output_dir / self.name
-        record = read_record(folder)
-        if record is None or record.get("key") != self.key:
-            return None
-        if record["status"] == "failed":
-            return None if retry_failed else record
-        return None if self.keep_models and not any(folder.glob("*.safetensors")) else record
+        record = super().made(output_dir, retry_failed)
+        if record is None or record["status"] == "failed" or not self.keep_models:
+            return record
+        return record if any((output_dir / self.name).glob("*.safetensors")) else None
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
         planned, told = tuned(self.planned, output_dir)

@@ -14,7 +14,7 @@ from ...config.arguments import DataArguments
 from ...data.sources import load_source, remember_sources
 from ...records.output_dir import make_folder, without_empty_folder
 from ..planning.grid import Grid
-from .failures import quiet
+from .around_jobs import quiet
 from .jobs import Job, RunJob, StageJob, Train
 from .lock import Lock, is_alive
 from .progress import Progress

@@ -14,37 +14,21 @@ from ...atomic_files import write_json
 from ...errors import UserError
 from ...records.record import RESULT_NAME, SCHEMA_VERSION, read_record
 from ..planning.keys import key_of
-from ..planning.launch_settings import Launch
-from ..planning.stages import FOLDER as STAGES
-from .failures import failed, forget
-from .jobs import Job, Train, train_through
+from .around_jobs import failed, forget
+from .jobs import PlannedJob, Train, train_through
 from .proposals import Tried, check_installed, propose, size_of
 
 if TYPE_CHECKING:
-    from ..planning.planned_run import PlannedRun
     from ..planning.search import Search
 
 
 @dataclass(frozen=True)
-class SearchJob(Job):
+class SearchJob(PlannedJob):
     """All trials of one entry at one budget on one dataset.
 
     The record of each trial is on disk before the next one begins. Their number and order make a trial what it is, so
     that a search that was killed goes on as if nothing had happened.
-
-    Attributes:
-        planned: the run that is varied, with the budget and the seed of the search.
-        key: what the search depends on.
-        stage_keys: those of the stages that its trials start from, by name and in order.
     """
-
-    planned: PlannedRun
-    key: str
-    stage_keys: dict[str, str]
-
-    @property
-    def launch(self) -> Launch:
-        return self.planned.launch
 
     @property
     def name(self) -> str:
@@ -53,12 +37,7 @@ class SearchJob(Job):
 
     @property
     def called(self) -> str:
-        on = "" if self.planned.dataset is None else f" on {self.planned.dataset!r}"
-        return f"the tuning of {self.planned.entry!r}{on} with {self.planned.budget_text}"
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return tuple(f"{STAGES}/{name}" for name in self.stage_keys)
+        return f"the tuning of {super().called}"
 
     @property
     def search(self) -> Search:
@@ -68,12 +47,6 @@ class SearchJob(Job):
 
     def check(self, output_dir: Path) -> None:
         check_installed()
-
-    def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
-        record = read_record(output_dir / self.name)
-        if record is None or record.get("key") != self.key:
-            return None
-        return None if retry_failed and record["status"] == "failed" else record
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
         again = (read_record(output_dir / self.name) or {}).get("key") == self.key  # all of them failed: try once more

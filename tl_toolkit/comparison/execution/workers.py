@@ -15,9 +15,9 @@ from typing import Any, Self
 from ...data.sources import remember_sources
 from ...errors import UserError
 from ...records.energy import SHARED
+from .around_jobs import die_with_parent
 from .jobs import Job, Train
 from .lock import Lock
-from .parent_watch import die_with_parent
 
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 _PATIENCE_SECONDS = 10.0  # for a process that has closed its end to be gone
@@ -164,7 +164,7 @@ def _work(jobs: Connection, lifeline: Connection, lock: Lock | None) -> None:
     die_with_parent(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     faulthandler.enable()  # a crash in compiled code says where it was
-    from .failures import quiet
+    from .around_jobs import quiet
 
     with quiet(), remember_sources():
         while True:
