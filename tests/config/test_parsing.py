@@ -45,7 +45,7 @@ def test_numbers_that_are_none_are_refused(name: str) -> None:
     [
         ("num_train_epochs", "inf", "a finite number of 0 or more"),
         ("learning_rate", "inf", "a finite number of 0 or more"),
-        ("learning_rate", "-1.0", "a finite number of 0 or more"),
+        ("learning_rate", "-1.5", "a finite number of 0 or more"),
         ("seed", "-1", "a whole number from 0 to 4294967295"),
         ("seed", "4294967296", "a whole number from 0 to 4294967295"),
         ("data_seed", "-3", "a whole number from 0 to 4294967295"),

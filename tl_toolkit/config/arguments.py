@@ -392,7 +392,8 @@ def require(
     for name in names:
         value = getattr(arguments, name)
         if value is not None and not holds(value):
-            raise UserError(f"--{name} is {value}, where {expected} is expected{otherwise}.")
+            shown = f"{value:g}" if isinstance(value, float) else value
+            raise UserError(f"--{name} is {shown}, where {expected} is expected{otherwise}.")
 
 
 def differing(arguments: Any) -> dict[str, Any]:

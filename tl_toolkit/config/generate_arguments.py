@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from .arguments import require
-from .parsing import into_dataclasses, make_parser, settings_and_flags
+from .parsing import read_arguments
 
 
 @dataclass
@@ -152,8 +152,7 @@ def parse_generate_arguments(argv: Sequence[str] | None = None, description: str
     Raises:
         UserError: an unknown flag or key, a value of the wrong type, no model, or what does not go together.
     """
-    parser = make_parser(description, (GenerateArguments,))
-    (arguments,) = into_dataclasses(parser, settings_and_flags(parser, argv), (GenerateArguments,))
+    (arguments,) = read_arguments((GenerateArguments,), argv, description)
     if arguments.model_name_or_path is None:
         raise UserError("generate.py needs --model_name_or_path: the output folder of a training, or a Hub id.")
     return arguments

@@ -101,8 +101,23 @@ def parse_arguments(argv: Sequence[str] | None = None, description: str | None =
     Raises:
         UserError: an unknown flag or key, or a value of the wrong type.
     """
-    parser = make_parser(description)
-    return Arguments(*into_dataclasses(parser, settings_and_flags(parser, argv), _DATACLASSES))
+    return Arguments(*read_arguments(_DATACLASSES, argv, description))
+
+
+def read_arguments(
+    kinds: Sequence[type], argv: Sequence[str] | None, description: str | None, **defaults: Any
+) -> list[Any]:
+    """An object of each of `kinds` from a command line and the file that `--config` names there.
+
+    Args:
+        defaults: of flags, instead of those of their fields.
+
+    Raises:
+        UserError: an unknown flag or key, or a value of the wrong type.
+    """
+    parser = make_parser(description, kinds)
+    parser.set_defaults(**defaults)
+    return into_dataclasses(parser, settings_and_flags(parser, argv), kinds)
 
 
 def settings_and_flags(parser: HfArgumentParser, argv: Sequence[str] | None) -> list[str]:

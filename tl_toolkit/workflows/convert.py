@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..config.parsing import into_dataclasses, make_parser, settings_and_flags
+from ..config.parsing import read_arguments
 from ..converters.fastai import convert_fastai, read_fastai, to_fastai
 from ..converters.flair import convert_flair, read_flair
 from ..converters.safe_pickle import write_plain_pickle
@@ -63,8 +63,7 @@ def parse_convert_arguments(argv: Sequence[str] | None = None, description: str 
     Raises:
         UserError: an unknown flag or key, a value of the wrong type, or something missing.
     """
-    parser = make_parser(description, (ConvertArguments,))
-    return into_dataclasses(parser, settings_and_flags(parser, argv), (ConvertArguments,))[0]
+    return read_arguments((ConvertArguments,), argv, description)[0]
 
 
 def convert(arguments: ConvertArguments) -> list[Path]:

@@ -28,10 +28,8 @@ from .lifecycle import Lifecycle, without_progress_bars
 from .predictions import predict_in_order, save_predictions
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ..tasks import Task
     from ..training.trainer import ToolkitTrainer
 
 logger = logging.getLogger(__name__)
@@ -104,17 +102,37 @@ class Ensembling(Lifecycle[EnsembleRequest]):
         return [*self.names, self.arguments.data.dataset_name]
 
     def prepare(self) -> None:
+        from datasets import DatasetDict
+
+        data = self.arguments.data
         self.members = [_load(name, direction) for name, direction in zip(self.names, _DIRECTIONS, strict=True)]
         self.joined = join(*self.members)
         self.tokenizer = self.members[0].tokenizer
-        self.task, self.splits, self.encoded, max_length = _prepare(self.arguments, self.joined, self.members)
+        self.task = task_for_model(data, self.joined.config)
+        known = self.task.labels
+        splits = self.task.prepare(self.args.seed)
+        if self.task.labels != known:
+            raise UserError(
+                f"The dataset {data.dataset_name!r} has the labels {listing(self.task.labels or ())}, but the members "
+                f"answer with {listing(known or ())}. Give the dataset and the --label_column that they were trained "
+                "on."
+            )
+        limits = [member.tokenizer.model_max_length for member in self.members]
+        if limits[0] != limits[1] and data.max_length is None:
+            raise UserError(
+                f"The members were trained on texts cut to {limits[0]:,} and {limits[1]:,} tokens. Say with "
+                "--max_length how long they may be here."
+            )
+        max_length = shortest(data.max_length, limits[0])
+        self.splits = DatasetDict({split: splits[split] for split in ("validation", "test")})
+        self.encoded = self.task.encode(self.splits, self.tokenizer, max_length)
         self.tokenizer.model_max_length = max_length or self.tokenizer.model_max_length
 
     def build(self) -> PreTrainedModel:
         return self.joined
 
     def make_trainer(self) -> ToolkitTrainer:
-        return self._trainer_of(self.model)
+        return self._trainer_of(self.joined)
 
     def _trainer_of(self, model: PreTrainedModel) -> ToolkitTrainer:
         from ..training.trainer import ToolkitTrainer
@@ -249,31 +267,6 @@ def _vocabulary(tokenizer: PreTrainedTokenizerBase) -> Any:
     return {key: value for key, value in content.items() if key not in ("truncation", "padding")}
 
 
-def _prepare(
-    request: EnsembleRequest, model: PreTrainedModel, members: list[Member]
-) -> tuple[Task, DatasetDict, DatasetDict, int | None]:
-    """The task, the rows of the validation and the test split, the same as token ids, and how long they may be."""
-    from datasets import DatasetDict
-
-    task = task_for_model(request.data, model.config)
-    known = task.labels
-    splits = task.prepare(request.run.seed)
-    if task.labels != known:
-        raise UserError(
-            f"The dataset {request.data.dataset_name!r} has the labels {listing(task.labels or ())}, but the members "
-            f"answer with {listing(known or ())}. Give the dataset and the --label_column that they were trained on."
-        )
-    limits = [member.tokenizer.model_max_length for member in members]
-    if limits[0] != limits[1] and request.data.max_length is None:
-        raise UserError(
-            f"The members were trained on texts cut to {limits[0]:,} and {limits[1]:,} tokens. Say with "
-            "--max_length how long they may be here."
-        )
-    max_length = shortest(request.data.max_length, limits[0])
-    kept = DatasetDict({split: splits[split] for split in ("validation", "test")})
-    return task, kept, task.encode(kept, members[0].tokenizer, max_length), max_length
-
-
 def _describe(member: Member, direction: str, metrics: dict[str, dict[str, float]]) -> dict[str, Any]:
     """What the record says of a member: its metrics on these rows, and what its own record says that it cost."""
     own = read_record(Path(member.name)) or {}
@@ -305,6 +298,8 @@ def parse_ensemble_arguments(argv: Sequence[str] | None = None, description: str
     for direction in ("forward", "backward"):
         if getattr(given, direction) is None:
             raise UserError(f"ensemble.py needs --{direction}: the output folder of finetune.py, or a Hub id.")
+    if given.find_lr:
+        raise UserError("ensemble.py trains nothing, so that there is no learning rate to find: leave out --find_lr.")
     recorded = [_recorded(name) for name in (given.forward, given.backward)]
     _warn_of_other_rows(*recorded)
     kept = {

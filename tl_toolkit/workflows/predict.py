@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..atomic_files import write_json
 from ..config.arguments import DataArguments, ModelArguments, RunArguments
-from ..config.parsing import into_dataclasses, make_parser, settings_and_flags
+from ..config.parsing import read_arguments
 from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input, shortest
 from ..records.output_dir import for_output_dir, make_folder, staged
@@ -42,12 +42,9 @@ def parse_predict_arguments(argv: Sequence[str] | None = None, description: str 
         UserError: an unknown flag or key, a value of the wrong type, or no model.
     """
     kinds = (PredictArguments, DataArguments, ModelArguments, RunArguments)
-    parser = make_parser(description, kinds)
-    # Texts are cut as they were in training: the saved tokenizer knows the length.
-    parser.set_defaults(
-        max_length=None, eval_strategy="no", save_strategy="no", load_best_model_at_end=False
-    )  # nothing is trained
-    arguments = PredictionArguments(*into_dataclasses(parser, settings_and_flags(parser, argv), kinds))
+    # Texts are cut as they were in training: the saved tokenizer knows the length. Nothing is trained.
+    idle: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    arguments = PredictionArguments(*read_arguments(kinds, argv, description, max_length=None, **idle))
     if arguments.model.model_name_or_path is None:
         raise UserError("predict.py needs --model_name_or_path: the output folder of finetune.py, or a Hub id.")
     if arguments.run.push_to_hub:
