@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd
 
 REPO_TYPES = ("model", "dataset", "space")
 
@@ -32,6 +36,12 @@ class HubFile:
     def read(self) -> bytes:
         """The content itself."""
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
+    def addition(self) -> CommitOperationAdd:
+        """The file as a part of a commit."""
+        from huggingface_hub import CommitOperationAdd
+
+        return CommitOperationAdd(self.path, self.content)
 
 
 @dataclass(frozen=True)
