@@ -14,9 +14,11 @@ from huggingface_hub import HfApi  # noqa: E402
 from server import HubServer  # noqa: E402
 
 from tl_toolkit.errors import UserError  # noqa: E402
-from tl_toolkit.hub.arguments import parse_publish_arguments  # noqa: E402
+from tl_toolkit.hub.arguments import (
+    CardArguments,  # noqa: E402
+    parse_publish_arguments,  # noqa: E402
+)
 from tl_toolkit.hub.card import model_card  # noqa: E402
-from tl_toolkit.hub.card_arguments import CardArguments  # noqa: E402
 from tl_toolkit.hub.publishing import publish  # noqa: E402
 
 TABLE = r"""

@@ -74,7 +74,7 @@ def base_of(folder: Path, base_model: str | None) -> tuple[str, str | None]:
     Raises:
         UserError: it is not on the Hub, as far as is known.
     """
-    from .card_arguments import CardArguments
+    from .arguments import CardArguments
     from .provenance import provenance
 
     record = read_record(folder) or {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,8 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, get_type_hints
 
 from ..errors import TOKEN, UserError, nearest
-from .card_arguments import CardArguments
-from .destination import REPO_TYPES, Destination
+from .destination import HUB_ID, REPO_TYPES, Destination
 from .report_arguments import ReportArguments
 
 
@@ -67,6 +67,57 @@ class PublishArguments:
             raise UserError("--commit_message holds a token of the Hub, and everybody reads it. Leave the token out.")
         if not 0 < self.timeout < float("inf"):
             raise UserError(f"--timeout is {self.timeout:g}, where a number of seconds above 0 is expected.")
+
+
+@dataclass
+class CardArguments:
+    """What to say in the card beside what the run itself knows."""
+
+    license: str | None = field(
+        default=None,
+        metadata={
+            "help": "The licence of what is published, as the Hub writes it (apache-2.0, mit, cc-by-4.0, other, …); by "
+            "default that of the model that was fine-tuned, as far as its card tells one."
+        },
+    )
+    language: str | None = field(
+        default=None,
+        metadata={
+            "help": "Codes of languages (en, de, hi, …), separated by commas; by default those that translation was "
+            "asked for, or that the card of the dataset names."
+        },
+    )
+    base_model: str | None = field(
+        default=None,
+        metadata={"help": "The Hub id of the model that this one was made from, where the run does not know it."},
+    )
+    comparison: str | None = field(
+        default=None,
+        metadata={
+            "help": "The comparison that the model comes from: its folder, or the Hub id of the dataset repository "
+            "that it was published as; by default the folder that compare.py made the run in."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if self.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", self.license):
+            raise UserError(
+                f"--license is {self.license!r}, where an identifier of the Hub's is expected: apache-2.0, mit, "
+                "cc-by-4.0, openrail, other, …, in lower case."
+            )
+        for code in self.languages:
+            if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]+)*|code|multilingual", code):
+                raise UserError(
+                    f"--language has {code!r}, where codes of languages of two or three letters are expected, "
+                    "separated by commas: en,hi."
+                )
+        if self.base_model is not None and not HUB_ID.fullmatch(self.base_model):
+            raise UserError(f"--base_model is {self.base_model!r}, where a Hub id is expected, such as user/name.")
+
+    @property
+    def languages(self) -> list[str]:
+        """The codes that were given."""
+        return [code.strip() for code in (self.language or "").split(",") if code.strip()]
 
 
 class PublishRequest(NamedTuple):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..training.record import read_record
-from .card_arguments import HUB_ID
+from .destination import HUB_ID
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -30,14 +30,14 @@ class CardComparison:
         metric: the heading of the scores.
         budgets: headings of the columns.
         rows: for each entry its name, whether it is this model's, and its score at each budget.
-        seeds: in words.
+        seeds: the fewest and the most of a score; one number where all have as many.
     """
 
     link: str | None
     metric: str
     budgets: Sequence[str]
     rows: Sequence[tuple[str, bool, Sequence[str]]]
-    seeds: str
+    seeds: Sequence[int]
 
 
 def find_comparison(folder: Path, asked: str | None, api: HfApi | None = None) -> CardComparison | None:
@@ -60,7 +60,7 @@ def find_comparison(folder: Path, asked: str | None, api: HfApi | None = None) -
         )
     link = f"https://huggingface.co/datasets/{asked}"
     records = beside / RESULTS if beside is not None else _download(asked, api)
-    return CardComparison(link, "", [], [], "") if records is None else _describe(records, folder, own, link)
+    return CardComparison(link, "", [], [], []) if records is None else _describe(records, folder, own, link)
 
 
 def _around(folder: Path, own: Record) -> Path | None:
@@ -107,11 +107,7 @@ def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardCo
         metric=show.metric_heading(goal.metric),
         budgets=[show.budget(budget, labels[budget]) for budget in budgets],
         rows=rows,
-        seeds="1 seed"
-        if seeds == [1]
-        else f"{seeds[0]} seeds"
-        if len(seeds) == 1
-        else f"{seeds[0]} to {seeds[-1]} seeds",
+        seeds=sorted({seeds[0], seeds[-1]}),
     )
 
 

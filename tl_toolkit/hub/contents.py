@@ -228,6 +228,11 @@ def code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
     return list(files.values())
 
 
+def carries_code(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a folder is loaded through code of its own."""
+    return bool(config.get("auto_map")) and any(folder.glob("modeling_*.py"))
+
+
 def _settings_in(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
 
 REPO_TYPES = ("model", "dataset", "space")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+"""The form of a repository's name on the Hub: `user/name`, or `name` alone for some of the oldest."""
 
 
 @dataclass(frozen=True)

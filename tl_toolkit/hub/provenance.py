@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..training.record import read_record
-from .card_arguments import HUB_ID, CardArguments
+from .arguments import CardArguments
+from .destination import HUB_ID
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

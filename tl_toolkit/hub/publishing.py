@@ -10,8 +10,7 @@ from .adapters import adapter_contents, base_of, has_adapter
 from .arguments import PublishRequest
 from .cleaning import check_private
 from .connection import connect, retrying
-from .contents import CARD, Contents, check_model_folder, is_obsolete, model_contents
-from .destination import HubFile
+from .contents import Contents, check_model_folder, is_obsolete, model_contents
 from .failures import HubError
 from .report_contents import check_report_folder, is_obsolete_report, report_contents
 from .transfer import Outcome, full_name, upload
@@ -90,6 +89,9 @@ def report(outcome: Outcome) -> list[str]:
 
 def _gather(request: PublishRequest, repo_id: str, api: HfApi | None) -> tuple[Contents, str | None]:
     """What is published, card included, and the model on the Hub that it needs."""
+    from .card import card_files
+    from .readme import own_readme
+
     asked, folder = request.publish, request.folder
     base = None
     if asked.repo_type != "model":
@@ -99,20 +101,11 @@ def _gather(request: PublishRequest, repo_id: str, api: HfApi | None) -> tuple[C
         contents = adapter_contents(folder, base, revision, asked.include)
     else:
         contents = model_contents(folder, asked.include)
-    contents.files.extend(_card(request, repo_id, base is not None, api))
+    own = own_readme(folder)
+    adapter = base is not None
+    contents.files.extend([own] if own else card_files(folder, repo_id, request.card, adapter=adapter, api=api))
     contents.files.sort(key=lambda file: file.path)
     return contents, base
-
-
-def _card(request: PublishRequest, repo_id: str, adapter: bool, api: HfApi | None) -> list[HubFile]:
-    """The card that the toolkit writes, or the one that somebody has put there instead."""
-    from .card import card_files
-    from .markdown import is_generated
-
-    own = request.folder / CARD
-    if own.is_file() and not is_generated(own.read_text(encoding="utf-8", errors="replace")):
-        return [HubFile(CARD, own, "your own")]
-    return card_files(request.folder, repo_id, request.card, adapter=adapter, api=api)
 
 
 def _check_base(api: HfApi, base: str, request: PublishRequest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..errors import UserError
-from .card_arguments import HUB_ID
+from .destination import HUB_ID
 
 SPACE_SDKS = ("static", "gradio")
 

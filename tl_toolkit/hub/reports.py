@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .card_arguments import CardArguments
+from .arguments import CardArguments
 from .card_tasks import CARD_TASKS
 from .cleaning import clean_record
 from .contents import CARD, Contents, is_pickle, matching
 from .destination import HubFile
-from .markdown import MARKER, escaped
 from .provenance import hub_dataset
+from .readme import MARKER, escaped, own_readme
 
 RESULTS = "results.jsonl"
 TAG = "tl-toolkit"
@@ -76,21 +76,13 @@ def dataset_contents(
         raise UserError(f"--include asks for {pickle!r}, which is a pickle: loading one can run anything.")
     report = public_report(folder, texts=texts, published=set(asked))
     files = [HubFile(name, content) for name, content in report.files.items() if name != "report.md"]
-    files.append(own_card(folder) or HubFile(CARD, dataset_card(report, repo_id, card).encode()))
+    files.append(own_readme(folder) or HubFile(CARD, dataset_card(report, repo_id, card).encode()))
     made = {file.path for file in files}
     files += [HubFile(name, path, "asked for") for name, path in asked.items() if name not in made]
     left = {"runs": "has the models and the predictions, which hold texts of the dataset"}
     if (folder / "stages").is_dir():
         left["stages"] = "has models"
     return Contents(sorted(files, key=lambda file: file.path), left, {"name": report.title})
-
-
-def own_card(folder: Path) -> HubFile | None:
-    """The card that somebody has put into the folder of the comparison, which is then published as it is."""
-    path = folder / CARD
-    if path.is_file() and MARKER not in path.read_text(encoding="utf-8", errors="replace"):
-        return HubFile(CARD, path, "your own")
-    return None
 
 
 def check_report_folder(folder: Path) -> None:

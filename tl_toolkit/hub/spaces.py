@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, listing, nearest
-from .card_arguments import CardArguments
+from .arguments import CardArguments
 from .connection import retrying
-from .contents import CARD, Contents, as_json, model_contents
+from .contents import CARD, Contents, as_json, carries_code, model_contents
 from .destination import HubFile
-from .markdown import MARKER, TEMPLATES, escaped
+from .readme import MARKER, escaped, own_readme
 from .report_arguments import ReportArguments
-from .reports import RESULTS, TAG, own_card, public_report
-from .usage import carries_code
+from .reports import RESULTS, TAG, public_report
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -41,7 +40,7 @@ def static_contents(folder: Path, repo_id: str, card: CardArguments, *, texts: b
     report = public_report(folder, texts=texts)
     about = "The report of a comparison, made by `tl_toolkit`: one page, `index.html`."
     readme = _readme(report.title, card, about, sdk="static", app_file="index.html", datasets=report.datasets or None)
-    files = [own_card(folder) or HubFile(CARD, readme), HubFile("index.html", report.files["report.html"])]
+    files = [own_readme(folder) or HubFile(CARD, readme), HubFile("index.html", report.files["report.html"])]
     return Contents(files, {"runs": "the report is all that is shown"}, {"name": report.title})
 
 
@@ -87,8 +86,8 @@ def gradio_contents(
     options: dict[str, Any] = {"sdk": "gradio", "sdk_version": GRADIO, "app_file": "app.py", "models": linked or None}
     options["python_version"] = ".".join(platform.python_version_tuple()[:2])
     files += [
-        own_card(folder) or HubFile(CARD, _readme(title, card, about, **options)),
-        HubFile("app.py", TEMPLATES / "space_app.py"),
+        own_readme(folder) or HubFile(CARD, _readme(title, card, about, **options)),
+        HubFile("app.py", Path(__file__).parent / "templates" / "space_app.py"),
         HubFile("models.json", as_json(content)),
         HubFile("requirements.txt", requirements().encode()),
     ]

@@ -115,8 +115,7 @@ def _api(args: RunArguments) -> HfApi:
 def _request(args: RunArguments) -> PublishRequest:
     """What `publish.py` would be asked to do the same."""
     from ..hub.adapters import has_adapter, is_for_everybody
-    from ..hub.arguments import PublishArguments, PublishRequest
-    from ..hub.card_arguments import CardArguments
+    from ..hub.arguments import CardArguments, PublishArguments, PublishRequest
 
     folder = Path(args.output_dir)
     asked = PublishArguments(
