@@ -16,13 +16,17 @@ from tl_toolkit.recipe import run_recipe
 
 
 def main() -> None:
-    from tl_toolkit.hub.arguments import parse_publish_arguments
+    from tl_toolkit.comparison.publishing.arguments import parse_comparison_arguments
 
-    request = parse_publish_arguments(description=__doc__)
+    request = parse_comparison_arguments(description=__doc__)
 
+    from tl_toolkit.comparison.publishing.publish import publish_comparison
     from tl_toolkit.hub.publishing import publish
 
-    publish(request)
+    if request.publish.repo_type == "model":
+        publish(request)
+    else:
+        publish_comparison(request)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 from ..errors import TOKEN, UserError, nearest
 from .destination import HUB_ID, REPO_TYPES, Destination
-from .report_arguments import ReportArguments
 
 
 @dataclass
@@ -120,7 +119,8 @@ class CardArguments:
         return [code.strip() for code in (self.language or "").split(",") if code.strip()]
 
 
-class PublishRequest(NamedTuple):
+@dataclass(frozen=True)
+class PublishRequest:
     """Everything that was asked of `publish.py`.
 
     Attributes:
@@ -130,7 +130,6 @@ class PublishRequest(NamedTuple):
     publish: PublishArguments
     card: CardArguments
     command: str
-    report: ReportArguments = ReportArguments()
 
     @property
     def folder(self) -> Path:
@@ -146,7 +145,6 @@ class PublishRequest(NamedTuple):
             private=asked.private or None,
             revision=asked.revision,
             create_pr=asked.create_pr,
-            space_sdk=self.report.space_sdk if asked.repo_type == "space" else None,
         )
 
 
@@ -156,7 +154,15 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_publish_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> PublishRequest:
-    """The request of a command line, by default that of the process.
+    """The request of a command line, by default that of the process; errors of `parse_flags`."""
+    (publish, card), command = parse_flags((PublishArguments, CardArguments), argv, description)
+    return PublishRequest(publish, card, command)
+
+
+def parse_flags(
+    kinds: Sequence[Any], argv: Sequence[str] | None = None, description: str | None = None
+) -> tuple[list[Any], str]:
+    """An instance of each of the dataclasses `kinds`, and the command line itself.
 
     Raises:
         UserError: an unknown flag, a value of the wrong type, or no folder.
@@ -167,7 +173,7 @@ def parse_publish_arguments(argv: Sequence[str] | None = None, description: str 
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s FOLDER --repo_id user/name [--flag value ...]",
     )
-    for kind in (PublishArguments, CardArguments, ReportArguments):
+    for kind in kinds:
         _add(parser, kind)
     argv = list(sys.argv[1:] if argv is None else argv)
     namespace, unknown = parser.parse_known_args(argv)
@@ -176,12 +182,8 @@ def parse_publish_arguments(argv: Sequence[str] | None = None, description: str 
         known = [option for action in parser._actions for option in action.option_strings]
         raise UserError(f"Unknown argument {flag!r}.{nearest(flag, known)} See --help for all of them.")
     values = vars(namespace)
-    return PublishRequest(
-        PublishArguments(**{own.name: values[own.name] for own in dataclasses.fields(PublishArguments)}),
-        CardArguments(**{own.name: values[own.name] for own in dataclasses.fields(CardArguments)}),
-        command=shlex.join(["python", "recipes/publish.py", *argv]),
-        report=ReportArguments(**{own.name: values[own.name] for own in dataclasses.fields(ReportArguments)}),
-    )
+    made = [kind(**{own.name: values[own.name] for own in dataclasses.fields(kind)}) for kind in kinds]
+    return made, shlex.join(["python", "recipes/publish.py", *argv])
 
 
 def _add(parser: argparse.ArgumentParser, kind: Any) -> None:

@@ -54,10 +54,10 @@ def ensemble(request: EnsembleRequest) -> dict[str, Any]:
     Raises:
         UserError: members that do not fit together, or a dataset that does not fit them.
     """
+    from ..hub.pushing import publish_finished
     from .cost import hardware, peak_memory, versions
     from .evaluation import save_predictions
     from .output_dir import check_free, clear, staged
-    from .pushing import publish_finished
     from .record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, write_json
     from .run_parts import now
 

@@ -52,6 +52,7 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
     import torch
     from transformers import set_seed
 
+    from ..hub.pushing import publish_finished
     from ..strategies import make_strategy
     from ..tasks.language_modeling import LanguageModeling
     from .checkpoints import check_same_architecture, resolve_resume
@@ -60,7 +61,6 @@ def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
     from .evaluation import save_losses
     from .model import load_trained, make_model
     from .output_dir import check_free
-    from .pushing import publish_finished
     from .record import RESULT_NAME, write_json
     from .run_parts import failures_recorded, make_room, now, opening, resolve_schedule, save_model, speed, timing
     from .summary import print_texts

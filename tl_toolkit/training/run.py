@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..hub.pushing import publish_finished
 from ..strategies import make_strategy
 from ..tasks import make_task
 from .arguments import Arguments, RunArguments
@@ -20,7 +21,6 @@ from .lr_finder import find_learning_rate
 from .model import longest_input, make_model, shortest
 from .output_dir import check_free, for_output_dir
 from .progress_bars import without_progress_bars
-from .pushing import publish_finished
 from .record import RESULT_NAME, write_json
 from .run_parts import (
     callbacks,

@@ -16,10 +16,10 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import PushInProgress
 
 from ..errors import UserError
+from ..hub.pushing import HubPushes
 from ..strategies.parameter_groups import parameter_groups
 from ..strategies.schedules import SLANTED_TRIANGULAR, slanted_triangular
 from .nt_asgd import AveragingTrainer
-from .pushing import HubPushes
 from .sampling import EpochSampler, with_blank_row
 
 if TYPE_CHECKING:

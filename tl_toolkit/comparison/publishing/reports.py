@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from .arguments import CardArguments
-from .card_tasks import CARD_TASKS
-from .cleaning import clean_record
-from .contents import CARD, Contents, is_pickle, matching
-from .destination import HubFile
-from .provenance import hub_dataset
-from .readme import MARKER, escaped, own_readme
+from ...errors import UserError
+from ...hub.arguments import CardArguments
+from ...hub.card_tasks import CARD_TASKS
+from ...hub.cleaning import clean_record
+from ...hub.contents import CARD, Contents, is_pickle, matching
+from ...hub.destination import HubFile
+from ...hub.provenance import hub_dataset
+from ...hub.readme import MARKER, escaped, own_readme
 
 RESULTS = "results.jsonl"
 TAG = "tl-toolkit"
@@ -108,9 +108,9 @@ def public_report(folder: Path, *, texts: bool = False, published: set[str] | No
     Raises:
         UserError: there is no comparison in the folder, or none of its runs is recorded.
     """
-    from ..comparison.records import read_results
-    from ..comparison.report.merging import notes_of, title_of
-    from ..comparison.report.writing import write_report
+    from ..records import read_results
+    from ..report.merging import notes_of, title_of
+    from ..report.writing import write_report
 
     check_report_folder(folder)
     results = read_results(folder / RESULTS)

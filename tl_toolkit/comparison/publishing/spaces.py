@@ -9,19 +9,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError, listing, nearest
-from .arguments import CardArguments
-from .connection import retrying
-from .contents import CARD, Contents, as_json, carries_code, model_contents
-from .destination import HubFile
-from .readme import MARKER, escaped, own_readme
-from .report_arguments import ReportArguments
+from ...errors import UserError, listing, nearest
+from ...hub.arguments import CardArguments
+from ...hub.connection import retrying
+from ...hub.contents import CARD, Contents, as_json, carries_code, model_contents
+from ...hub.destination import HubFile
+from ...hub.readme import MARKER, escaped, own_readme
+from .arguments import ReportArguments
 from .reports import RESULTS, TAG, public_report
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-    from ..comparison.records import Result
+    from ..records import Result
 
 GRADIO = "6.31.0"
 """The version that the app was written for and tried with."""
@@ -59,7 +59,7 @@ def gradio_contents(
     Raises:
         UserError: `folder` is no comparison on one dataset of texts, an entry has no model, or they are too large.
     """
-    from ..comparison.report.merging import title_of
+    from ..report.merging import title_of
 
     runs = _chosen_runs(folder, arguments)
     title = title_of(folder) or "Comparison"
@@ -148,8 +148,8 @@ def _readme(title: str, card: CardArguments, about: str, **options: Any) -> byte
 
 def _chosen_runs(folder: Path, arguments: ReportArguments) -> dict[str, Result]:
     """The run of each entry whose model is shown."""
-    from ..comparison.records import panels, read_results
-    from ..comparison.report.panel import goal_of
+    from ..records import panels, read_results
+    from ..report.panel import goal_of
 
     groups = panels([result for result in read_results(folder / RESULTS) if result.completed])
     if not groups:
@@ -203,8 +203,8 @@ def _model_files(folder: Path) -> list[HubFile]:
 
 def _describe(entry: str, run: Result) -> dict[str, Any]:
     """What the app says of a model."""
-    from ..comparison import formatting as show
-    from ..comparison.report.panel import goal_of
+    from .. import formatting as show
+    from ..report.panel import goal_of
 
     goal = goal_of([run])
     reached, total = run.metrics("test").get(goal.metric), (run.section("cost").get("parameters") or {}).get("total")
