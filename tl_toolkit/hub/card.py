@@ -27,6 +27,8 @@ from .readme import MARKER, code_block, is_generated, render
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelCard
 
+TEMPLATES = Path(__file__).parent / "templates"
+
 
 def model_card(
     folder: Path,
@@ -51,7 +53,6 @@ def model_card(
         UserError: `config.json` cannot be read, or the comparison that is named.
     """
     from huggingface_hub import ModelCard
-    from markupsafe import Markup
 
     folder, arguments = Path(folder), arguments or CardArguments()
     config, record = _config(folder), dict(read_record(folder) or {})
@@ -63,10 +64,10 @@ def model_card(
     weights = folder.glob("adapter/adapter_model.safetensors" if adapter else "model*.safetensors")
     known: dict[str, Any] = {"record": record, "config": config, "task": task, "origin": origin, "adapter": adapter}
     body = render(
-        "model_card.md.jinja",
+        TEMPLATES / "model_card.md.jinja",
         {
             **known,
-            "marker": Markup(MARKER),
+            "marker": MARKER,
             "title": title,
             "dataset_name": dataset_name,
             "hub_dataset": hub_dataset,
@@ -140,7 +141,7 @@ def _usage(
     """Code that loads the model `name` and has it answer once; what it prints is the answer."""
     labels = sorted((config.get("id2label") or {}).items(), key=lambda pair: int(pair[0]))
     return render(
-        "usage.py.jinja",
+        TEMPLATES / "usage.py.jinja",
         {
             "name": name,
             "task": task,

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..comparison import formatting as show
+from ..comparison.records import Result, panels, read_results
+from ..comparison.report.panel import goal_of
+from ..comparison.statistics.cells import make_cells
 from ..errors import UserError
 from ..training.record import read_record
 from .destination import HUB_ID
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-    from ..comparison.records import Result
 
 Record = Mapping[str, Any]
 
@@ -81,11 +83,6 @@ def _download(repo_id: str, api: HfApi | None) -> Path | None:
 
 
 def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardComparison | None:
-    from ..comparison import formatting as show
-    from ..comparison.records import panels, read_results
-    from ..comparison.report.panel import goal_of
-    from ..comparison.statistics.cells import make_cells
-
     runs = _panel_of(own, folder, panels(read_results(path)))
     cells = make_cells(runs)
     if not cells:

@@ -13,7 +13,7 @@ from typing import Any
 from ..data.files import nearest_sibling
 from ..errors import UserError
 from ..tasks.pair_processing import TARGET_FOLDER
-from ..training.checkpoints import checkpoints
+from ..training.checkpoints import checkpoints, is_whole_safetensors
 from ..training.record import RESULT_NAME, read_record
 from .cleaning import clean_record, clean_settings
 from .destination import HubFile
@@ -159,8 +159,6 @@ def check_weights(folder: Path) -> None:
     Raises:
         UserError: they are not.
     """
-    from ..training.checkpoints import is_whole_safetensors
-
     found = list(matching(folder, WEIGHTS[:2]))
     if not found:
         pickled = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))

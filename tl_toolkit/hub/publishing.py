@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .adapters import adapter_contents, base_of, has_adapter
 from .arguments import PublishRequest
+from .card import card_files, hints
 from .cleaning import check_private
 from .connection import connect, retrying
 from .contents import Contents, check_model_folder, is_obsolete, model_contents
 from .failures import HubError
+from .readme import own_readme
 from .transfer import Outcome, full_name, upload
 
 if TYPE_CHECKING:
@@ -51,8 +53,6 @@ def publish_as(
     kind: Publication, request: PublishRequest, api: HfApi | None, say: Callable[[str], None]
 ) -> Outcome | None:
     """Publish a folder as a thing of this kind; see `publish`."""
-    from .card import hints
-
     asked, destination = request.publish, request.destination
     if asked.dry_run:
         contents = kind.contents(request, destination.repo_id, None)
@@ -107,9 +107,6 @@ def report(outcome: Outcome) -> list[str]:
 
 def _gather(request: PublishRequest, repo_id: str, api: HfApi | None) -> Contents:
     """The model or the adapter in a folder, card included; an adapter only where its model is on the Hub."""
-    from .card import card_files
-    from .readme import own_readme
-
     asked, folder = request.publish, request.folder
     adapter = has_adapter(folder) and not asked.merge
     if adapter:

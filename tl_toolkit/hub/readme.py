@@ -22,8 +22,8 @@ MARKER = (
 """In every README that was generated, so that one that somebody wrote is never overwritten."""
 
 
-def render(template: str, context: dict[str, Any]) -> str:
-    """A template of `templates/`; every text in it is escaped, but for what is `Markup`.
+def render(template: Path, context: dict[str, Any]) -> str:
+    """A template with these values; every text in it is escaped, but for what is `Markup`.
 
     What a record does not have is empty there, at any depth. The filters `count`, `seconds` and `memory` write a number
     above 0 and are empty for anything else; `code` and `quoted` make a code span and a Python literal.
@@ -31,13 +31,16 @@ def render(template: str, context: dict[str, Any]) -> str:
     import jinja2
     from markupsafe import Markup
 
+    def plain(value: Any) -> Any:
+        return Markup(show.markdown_text(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
+
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader(template.parent),
         undefined=jinja2.ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=True,
-        finalize=lambda value: value if isinstance(value, Markup) else _escaped(value),
+        finalize=plain,
     )
     environment.filters |= {
         "clean": lambda value: clean_name(str(value)),
@@ -47,7 +50,7 @@ def render(template: str, context: dict[str, Any]) -> str:
         "quoted": lambda value: Markup(json.dumps(value, ensure_ascii=False)),
         "seconds": _number(show.seconds),
     }
-    return environment.get_template(template).render(show=show, **context).strip() + "\n"
+    return environment.get_template(template.name).render(show=show, **context).strip() + "\n"
 
 
 def is_generated(readme: str) -> bool:
@@ -63,22 +66,11 @@ def own_readme(folder: Path) -> HubFile | None:
     return None
 
 
-def escaped(text: str) -> Markup:
-    """Text that Markdown shows as it is."""
-    return _escaped(text)
-
-
 def code_block(text: str) -> Markup:
     """Text for the inside of a fenced block, which it cannot end."""
     from markupsafe import Markup
 
     return Markup(text.replace("```", "` ` `").strip("\n"))
-
-
-def _escaped(value: Any) -> Any:
-    from markupsafe import Markup
-
-    return Markup(show.markdown_text(value)) if isinstance(value, str) else value
 
 
 def _number(write: Callable[[float], str]) -> Callable[[Any], str]:

@@ -13,23 +13,18 @@ from typing import Any
 
 from ...errors import UserError
 from ...hub.arguments import CardArguments
+from ...hub.card_metadata import TAG
 from ...hub.card_tasks import CARD_TASKS
 from ...hub.cleaning import clean_record
 from ...hub.contents import CARD, Contents, is_pickle, matching
 from ...hub.destination import HubFile
 from ...hub.provenance import hub_dataset
-from ...hub.readme import MARKER, escaped, own_readme
+from ...hub.readme import MARKER, own_readme, render
+from ..records import read_results
+from ..report.merging import notes_of, title_of
+from ..report.writing import write_report
 
 RESULTS = "results.jsonl"
-TAG = "tl-toolkit"
-_DATA = {
-    "results.parquet": "a row a run: scores, costs, versions; what the viewer shows",
-    "results.csv": "the same as text",
-    RESULTS: "the result record of each run, one a line",
-    "results.tex": "the scores as a LaTeX table",
-    "report.html": "the report as one page that needs no network",
-    "figures/": "its pictures",
-}
 
 
 @dataclass(frozen=True)
@@ -108,10 +103,6 @@ def public_report(folder: Path, *, texts: bool = False, published: set[str] | No
     Raises:
         UserError: there is no comparison in the folder, or none of its runs is recorded.
     """
-    from ..records import read_results
-    from ..report.merging import notes_of, title_of
-    from ..report.writing import write_report
-
     check_report_folder(folder)
     results = read_results(folder / RESULTS)
     if not results:
@@ -179,29 +170,13 @@ def dataset_card(report: Report, repo_id: str, arguments: CardArguments) -> str:
         tags=[TAG, "model-comparison"],
         configs=[{"config_name": "runs", "data_files": "results.parquet", "default": True}],
     )
-    summary = report.files["report.md"].decode().strip()
-    return f"---\n{data.to_yaml()}\n---\n\n{MARKER}\n\n{summary}\n\n{_about(report, repo_id)}"
-
-
-def _about(report: Report, repo_id: str) -> str:
-    """What is in the repository, and how it is read."""
-    links = [f"[{escaped(name)}](https://huggingface.co/datasets/{name})" for name in report.datasets]
-    data = f"The data that is compared on is {', '.join(links)}. " if links else ""
-    files = "\n".join(
-        f"- `{name}`: {what}"
-        for name, what in _DATA.items()
-        if name in report.files or any(own.startswith(name) for own in report.files)
+    body = render(
+        Path(__file__).parent / "templates" / "dataset_card.md.jinja",
+        {
+            "marker": MARKER,
+            "report": report,
+            "repo_id": repo_id,
+            "names": {name.partition("/")[0] + "/" if "/" in name else name for name in report.files},
+        },
     )
-    return f"""## What is in this repository
-
-{data}Each row of the viewer is a run: an entry at a number of training labels with a seed.
-
-{files}
-
-```python
-from datasets import load_dataset
-
-runs = load_dataset("{repo_id}", split="train").to_pandas()
-print(runs[["entry", "budget", "seed"]])
-```
-"""
+    return f"---\n{data.to_yaml()}\n---\n\n{body}"

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError, listing, nearest
 from ...hub.arguments import CardArguments
+from ...hub.card_metadata import TAG
 from ...hub.connection import retrying
 from ...hub.contents import CARD, Contents, as_json, carries_code, model_contents
 from ...hub.destination import HubFile
-from ...hub.readme import MARKER, escaped, own_readme
+from ...hub.readme import MARKER, own_readme
+from .. import formatting as show
+from ..records import Result, panels, read_results
+from ..report.merging import title_of
+from ..report.panel import goal_of
 from .arguments import ReportArguments
-from .reports import RESULTS, TAG, public_report
+from .reports import RESULTS, public_report
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-    from ..records import Result
 
 GRADIO = "6.31.0"
 """The version that the app was written for and tried with."""
@@ -59,8 +62,6 @@ def gradio_contents(
     Raises:
         UserError: `folder` is no comparison on one dataset of texts, an entry has no model, or they are too large.
     """
-    from ..report.merging import title_of
-
     runs = _chosen_runs(folder, arguments)
     title = title_of(folder) or "Comparison"
     files, models = [], []
@@ -143,14 +144,11 @@ def _readme(title: str, card: CardArguments, about: str, **options: Any) -> byte
         colorTo="green",
         **options,
     )
-    return f"---\n{data.to_yaml()}\n---\n\n{MARKER}\n\n# {escaped(title)}\n\n{about}\n".encode()
+    return f"---\n{data.to_yaml()}\n---\n\n{MARKER}\n\n# {show.markdown_text(title)}\n\n{about}\n".encode()
 
 
 def _chosen_runs(folder: Path, arguments: ReportArguments) -> dict[str, Result]:
     """The run of each entry whose model is shown."""
-    from ..records import panels, read_results
-    from ..report.panel import goal_of
-
     groups = panels([result for result in read_results(folder / RESULTS) if result.completed])
     if not groups:
         raise UserError(f"No run of the comparison in {str(folder)!r} has finished, so that there is no model to show.")
@@ -203,9 +201,6 @@ def _model_files(folder: Path) -> list[HubFile]:
 
 def _describe(entry: str, run: Result) -> dict[str, Any]:
     """What the app says of a model."""
-    from .. import formatting as show
-    from ..report.panel import goal_of
-
     goal = goal_of([run])
     reached, total = run.metrics("test").get(goal.metric), (run.section("cost").get("parameters") or {}).get("total")
     labels = run.section("budget").get("train_labels")
