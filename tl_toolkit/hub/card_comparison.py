@@ -83,11 +83,19 @@ def _download(repo_id: str, api: HfApi | None) -> Path | None:
 
 
 def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardComparison | None:
-    runs = _panel_of(own, folder, panels(read_results(path)))
-    cells = make_cells(runs)
+    """The table of the runs on the data of this run; of those on the first dataset where it is not among them."""
+    datasets = list(panels(read_results(path)).values())
+    mine = next((run for runs in datasets for run in runs if _is_it(run, own, folder)), None)
+    fingerprint = (own.get("dataset") or {}).get("fingerprint")
+
+    def nearness(runs: list[Result]) -> tuple[bool, bool]:
+        return mine in runs, any(run.section("dataset").get("fingerprint") == fingerprint for run in runs)
+
+    runs: list[Result] = max(datasets, key=nearness, default=[])
+    cells, my_entry = make_cells(runs), mine.entry if mine else own.get("entry") or own.get("name")
     if not cells:
         return None
-    goal, mine = goal_of(runs), _entry(own, folder, runs)
+    goal = goal_of(runs)
     labels = {cell.budget: cell.train_labels for cell in cells}
     budgets = sorted(labels)
     found = {(cell.entry, cell.budget): cell for cell in cells}
@@ -97,7 +105,7 @@ def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardCo
         scores = [
             show.MISSING if cell is None else show.spread(cell.test.get(goal.metric), goal.metric) for cell in own_cells
         ]
-        rows.append((entry, entry == mine, scores))
+        rows.append((entry, entry == my_entry, scores))
     seeds = sorted({cell.seeds for cell in cells})
     return CardComparison(
         link=link,
@@ -111,21 +119,3 @@ def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardCo
 def _is_it(run: Result, own: Record, folder: Path) -> bool:
     """Whether a record of the comparison is that of this run."""
     return run.folder == own["folder"] if own.get("folder") else Path(run.folder).name == folder.name
-
-
-def _panel_of(own: Record, folder: Path, groups: dict[str, list[Result]]) -> list[Result]:
-    """The runs on the data of this run; those of the first dataset where it is not among them."""
-    fingerprint = (own.get("dataset") or {}).get("fingerprint")
-    for runs in groups.values():
-        if any(_is_it(run, own, folder) for run in runs):
-            return runs
-    alike = [
-        runs for runs in groups.values() if any(r.section("dataset").get("fingerprint") == fingerprint for r in runs)
-    ]
-    return alike[0] if alike else next(iter(groups.values()), [])
-
-
-def _entry(own: Record, folder: Path, runs: Sequence[Result]) -> str | None:
-    """The entry that this run belongs to."""
-    told = next((run.entry for run in runs if _is_it(run, own, folder)), None)
-    return told or own.get("entry") or own.get("name")

@@ -25,18 +25,26 @@ MARKER = (
 def render(template: Path, context: dict[str, Any]) -> str:
     """A template with these values; every text in it is escaped, but for what is `Markup`.
 
-    What a record does not have is empty there, at any depth. The filters `count`, `seconds` and `memory` write a number
-    above 0 and are empty for anything else; `code` and `quoted` make a code span and a Python literal.
+    What a record does not have is empty there, at any depth; a name that `context` lacks is an error. The filters
+    `count`, `seconds` and `memory` write a number above 0 and are empty for anything else; `code` and `quoted` make a
+    code span and a Python literal.
     """
     import jinja2
+    from jinja2.utils import missing
     from markupsafe import Markup
+
+    class Optional(jinja2.ChainableUndefined):
+        def __init__(self, hint: str | None = None, obj: Any = missing, name: str | None = None, *rest: Any) -> None:
+            super().__init__(hint, obj, name, *rest)
+            if obj is missing and name is not None:
+                raise jinja2.UndefinedError(f"{name!r} was not handed to {template.name}")
 
     def plain(value: Any) -> Any:
         return Markup(show.markdown_text(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent),
-        undefined=jinja2.ChainableUndefined,
+        undefined=Optional,
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=True,
