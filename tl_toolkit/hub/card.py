@@ -15,13 +15,13 @@ from .arguments import CardArguments
 from .card_comparison import find_comparison
 from .card_facts import Evaluation, result_rows, sizes
 from .card_metadata import card_data, dataset_name
-from .card_tasks import CardTask, card_task
+from .card_tasks import card_task
 from .citations import citations, papers
 from .cleaning import clean_record
 from .contents import CARD, carries_code
 from .curve import CURVE, draw_learning_curve, learning_curve
 from .destination import HubFile
-from .provenance import Provenance, hub_dataset, provenance
+from .provenance import hub_dataset, provenance
 from .readme import MARKER, code_block, is_generated, render
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def model_card(
     keys = citations(record, config, origin.base_model)
     weights = folder.glob("adapter/adapter_model.safetensors" if adapter else "model*.safetensors")
     known: dict[str, Any] = {"record": record, "config": config, "task": task, "origin": origin, "adapter": adapter}
+    known["remote_code"] = carries_code(folder, config)
     body = render(
         TEMPLATES / "model_card.md.jinja",
         {
@@ -74,8 +75,7 @@ def model_card(
             "evaluation": evaluation,
             "result_headings": headings,
             "result_rows": rows,
-            "code": code_block(_usage(folder, repo_id or str(folder), **known)) if task is not None else "",
-            "remote_code": carries_code(folder, config),
+            "code": code_block(_usage(folder, repo_id or str(folder), known)) if task is not None else "",
             "curve": CURVE if learning_curve(record) is not None else None,
             "settings": code_block(_settings(record)),
             "sizes": sizes(config),
@@ -128,30 +128,17 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _usage(
-    folder: Path,
-    name: str,
-    *,
-    record: dict[str, Any],
-    config: dict[str, Any],
-    task: CardTask | None,
-    origin: Provenance,
-    adapter: bool,
-) -> str:
+def _usage(folder: Path, name: str, known: dict[str, Any]) -> str:
     """Code that loads the model `name` and has it answer once; what it prints is the answer."""
-    labels = sorted((config.get("id2label") or {}).items(), key=lambda pair: int(pair[0]))
+    labels = sorted((known["config"].get("id2label") or {}).items(), key=lambda pair: int(pair[0]))
     return render(
         TEMPLATES / "usage.py.jinja",
         {
+            **known,
             "name": name,
-            "task": task,
-            "record": record,
-            "config": config,
-            "remote_code": carries_code(folder, config),
             "two_tokenizers": (folder / "target_tokenizer").is_dir(),
             "labels": [str(label) for _, label in labels],
-            "base": (origin.base_model or "BASE_MODEL") if adapter else None,
-            "base_revision": origin.base_revision,
+            "base": (known["origin"].base_model or "BASE_MODEL") if known["adapter"] else None,
         },
     )
 
