@@ -16,11 +16,11 @@ from tl_toolkit.cli import run_recipe
 
 
 def main() -> None:
-    from tl_toolkit.hub.arguments import parse_publish_arguments
+    from tl_toolkit.comparison.publishing.arguments import parse_comparison_arguments
 
-    request = parse_publish_arguments(description=__doc__)
+    request = parse_comparison_arguments(description=__doc__)
 
-    from tl_toolkit.hub.publishing import publish
+    from tl_toolkit.workflows.publish import publish
 
     publish(request)
 

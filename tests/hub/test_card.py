@@ -14,12 +14,12 @@ from huggingface_hub import EvalResult, ModelCard  # noqa: E402
 from server import HubServer  # noqa: E402
 
 from tl_toolkit.errors import UserError  # noqa: E402
+from tl_toolkit.hub.arguments import CardArguments  # noqa: E402
 from tl_toolkit.hub.card import card_files, hints, model_card  # noqa: E402
-from tl_toolkit.hub.card_arguments import CardArguments  # noqa: E402
 from tl_toolkit.hub.citations import citations, papers  # noqa: E402
 from tl_toolkit.hub.curve import CURVE, learning_curve  # noqa: E402
 from tl_toolkit.hub.destination import HubFile  # noqa: E402
-from tl_toolkit.hub.markdown import MARKER, is_generated  # noqa: E402
+from tl_toolkit.hub.readme import MARKER, is_generated  # noqa: E402
 
 GOLDEN = Path(__file__).parent / "golden_card.md"
 

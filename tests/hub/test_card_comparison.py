@@ -13,11 +13,13 @@ from comparison_folder import make_comparison  # noqa: E402
 from huggingface_hub import HfApi  # noqa: E402
 from server import HubServer  # noqa: E402
 
+from tl_toolkit.comparison.publishing.arguments import parse_comparison_arguments  # noqa: E402
+from tl_toolkit.comparison.publishing.publish import publish_comparison  # noqa: E402
 from tl_toolkit.errors import UserError  # noqa: E402
-from tl_toolkit.hub.arguments import parse_publish_arguments  # noqa: E402
+from tl_toolkit.hub.arguments import (
+    CardArguments,  # noqa: E402
+)
 from tl_toolkit.hub.card import model_card  # noqa: E402
-from tl_toolkit.hub.card_arguments import CardArguments  # noqa: E402
-from tl_toolkit.hub.publishing import publish  # noqa: E402
 
 TABLE = r"""
 | Training labels | all 66 |
@@ -46,7 +48,7 @@ def test_a_published_comparison_is_linked_and_its_table_read(tmp_path: Path, hub
     folder = make_comparison(tmp_path / "comparison")
     api = HfApi(endpoint=hub.endpoint, token=hub.token)
     flags = ["--repo_id", "user/fruit", "--repo_type", "dataset"]
-    publish(parse_publish_arguments([str(folder), *flags]), api, lambda line: None)
+    publish_comparison(parse_comparison_arguments([str(folder), *flags]), api, lambda line: None)
     alone = (folder / "runs" / "run-1").rename(tmp_path / "run-1")
     text = str(model_card(alone, "user/two", CardArguments(comparison="user/fruit"), api=api))
     assert TABLE in text and "[user/fruit](https://huggingface.co/datasets/user/fruit)" in text

@@ -10,8 +10,10 @@ from typing import Any
 from ..errors import UserError
 from ..records.checkpoints import is_whole_safetensors
 from ..records.record import read_record
+from .arguments import CardArguments
 from .contents import CONFIG, Contents, as_json, check_model_folder, finished, matching, model_file, processing
 from .destination import HubFile
+from .provenance import provenance
 
 ADAPTER = "adapter"
 _FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -74,9 +76,6 @@ def base_of(folder: Path, base_model: str | None) -> tuple[str, str | None]:
     Raises:
         UserError: it is not on the Hub, as far as is known.
     """
-    from .card_arguments import CardArguments
-    from .provenance import provenance
-
     record = read_record(folder) or {}
     asked = (record.get("model") or {}).get("model_name_or_path")
     origin = provenance(record, CardArguments(base_model=base_model))

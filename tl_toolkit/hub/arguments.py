@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 from ..errors import TOKEN, UserError, nearest
-from .card_arguments import CardArguments
-from .destination import REPO_TYPES, Destination
-from .report_arguments import ReportArguments
+from .destination import HUB_ID, REPO_TYPES, Destination
 
 
 @dataclass
@@ -69,7 +68,59 @@ class PublishArguments:
             raise UserError(f"--timeout is {self.timeout:g}, where a number of seconds above 0 is expected.")
 
 
-class PublishRequest(NamedTuple):
+@dataclass
+class CardArguments:
+    """What to say in the card beside what the run itself knows."""
+
+    license: str | None = field(
+        default=None,
+        metadata={
+            "help": "The licence of what is published, as the Hub writes it (apache-2.0, mit, cc-by-4.0, other, …); by "
+            "default that of the model that was fine-tuned, as far as its card tells one."
+        },
+    )
+    language: str | None = field(
+        default=None,
+        metadata={
+            "help": "Codes of languages (en, de, hi, …), separated by commas; by default those that translation was "
+            "asked for, or that the card of the dataset names."
+        },
+    )
+    base_model: str | None = field(
+        default=None,
+        metadata={"help": "The Hub id of the model that this one was made from, where the run does not know it."},
+    )
+    comparison: str | None = field(
+        default=None,
+        metadata={
+            "help": "The comparison that the model comes from: its folder, or the Hub id of the dataset repository "
+            "that it was published as; by default the folder that compare.py made the run in."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if self.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", self.license):
+            raise UserError(
+                f"--license is {self.license!r}, where an identifier of the Hub's is expected: apache-2.0, mit, "
+                "cc-by-4.0, openrail, other, …, in lower case."
+            )
+        for code in self.languages:
+            if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]+)*|code|multilingual", code):
+                raise UserError(
+                    f"--language has {code!r}, where codes of languages of two or three letters are expected, "
+                    "separated by commas: en,hi."
+                )
+        if self.base_model is not None and not HUB_ID.fullmatch(self.base_model):
+            raise UserError(f"--base_model is {self.base_model!r}, where a Hub id is expected, such as user/name.")
+
+    @property
+    def languages(self) -> list[str]:
+        """The codes that were given."""
+        return [code.strip() for code in (self.language or "").split(",") if code.strip()]
+
+
+@dataclass(frozen=True)
+class PublishRequest:
     """Everything that was asked of `publish.py`.
 
     Attributes:
@@ -79,7 +130,6 @@ class PublishRequest(NamedTuple):
     publish: PublishArguments
     card: CardArguments
     command: str
-    report: ReportArguments = ReportArguments()
 
     @property
     def folder(self) -> Path:
@@ -95,7 +145,6 @@ class PublishRequest(NamedTuple):
             private=asked.private or None,
             revision=asked.revision,
             create_pr=asked.create_pr,
-            space_sdk=self.report.space_sdk if asked.repo_type == "space" else None,
         )
 
 
@@ -105,7 +154,15 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_publish_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> PublishRequest:
-    """The request of a command line, by default that of the process.
+    """The request of a command line, by default that of the process; errors of `parse_flags`."""
+    (publish, card), command = parse_flags((PublishArguments, CardArguments), argv, description)
+    return PublishRequest(publish, card, command)
+
+
+def parse_flags(
+    kinds: Sequence[Any], argv: Sequence[str] | None = None, description: str | None = None
+) -> tuple[list[Any], str]:
+    """An instance of each of the dataclasses `kinds`, and the command line itself.
 
     Raises:
         UserError: an unknown flag, a value of the wrong type, or no folder.
@@ -116,7 +173,7 @@ def parse_publish_arguments(argv: Sequence[str] | None = None, description: str 
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s FOLDER --repo_id user/name [--flag value ...]",
     )
-    for kind in (PublishArguments, CardArguments, ReportArguments):
+    for kind in kinds:
         _add(parser, kind)
     argv = list(sys.argv[1:] if argv is None else argv)
     namespace, unknown = parser.parse_known_args(argv)
@@ -125,12 +182,8 @@ def parse_publish_arguments(argv: Sequence[str] | None = None, description: str 
         known = [option for action in parser._actions for option in action.option_strings]
         raise UserError(f"Unknown argument {flag!r}.{nearest(flag, known)} See --help for all of them.")
     values = vars(namespace)
-    return PublishRequest(
-        PublishArguments(**{own.name: values[own.name] for own in dataclasses.fields(PublishArguments)}),
-        CardArguments(**{own.name: values[own.name] for own in dataclasses.fields(CardArguments)}),
-        command=shlex.join(["python", "recipes/publish.py", *argv]),
-        report=ReportArguments(**{own.name: values[own.name] for own in dataclasses.fields(ReportArguments)}),
-    )
+    made = [kind(**{own.name: values[own.name] for own in dataclasses.fields(kind)}) for kind in kinds]
+    return made, shlex.join(["python", "recipes/publish.py", *argv])
 
 
 def _add(parser: argparse.ArgumentParser, kind: Any) -> None:

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..comparison.report.panel import goal_of
 from ..errors import UserError
+from ..evaluation import formatting as show
+from ..evaluation.results import Result, panels, read_results
+from ..evaluation.statistics.cells import make_cells
 from ..records.record import read_record
-from .card_arguments import HUB_ID
+from .destination import HUB_ID
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-    from ..evaluation.results import Result
 
 Record = Mapping[str, Any]
 
@@ -30,14 +32,14 @@ class CardComparison:
         metric: the heading of the scores.
         budgets: headings of the columns.
         rows: for each entry its name, whether it is this model's, and its score at each budget.
-        seeds: in words.
+        seeds: the fewest and the most of a score; one number where all have as many.
     """
 
     link: str | None
     metric: str
     budgets: Sequence[str]
     rows: Sequence[tuple[str, bool, Sequence[str]]]
-    seeds: str
+    seeds: Sequence[int]
 
 
 def find_comparison(folder: Path, asked: str | None, api: HfApi | None = None) -> CardComparison | None:
@@ -60,7 +62,7 @@ def find_comparison(folder: Path, asked: str | None, api: HfApi | None = None) -
         )
     link = f"https://huggingface.co/datasets/{asked}"
     records = beside / RESULTS if beside is not None else _download(asked, api)
-    return CardComparison(link, "", [], [], "") if records is None else _describe(records, folder, own, link)
+    return CardComparison(link, "", [], [], []) if records is None else _describe(records, folder, own, link)
 
 
 def _around(folder: Path, own: Record) -> Path | None:
@@ -81,16 +83,19 @@ def _download(repo_id: str, api: HfApi | None) -> Path | None:
 
 
 def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardComparison | None:
-    from ..comparison.report.panel import goal_of
-    from ..evaluation import formatting as show
-    from ..evaluation.results import panels, read_results
-    from ..evaluation.statistics.cells import make_cells
+    """The table of the runs on the data of this run; of those on the first dataset where it is not among them."""
+    datasets = list(panels(read_results(path)).values())
+    mine = next((run for runs in datasets for run in runs if _is_it(run, own, folder)), None)
+    fingerprint = (own.get("dataset") or {}).get("fingerprint")
 
-    runs = _panel_of(own, folder, panels(read_results(path)))
-    cells = make_cells(runs)
+    def nearness(runs: list[Result]) -> tuple[bool, bool]:
+        return mine in runs, any(run.section("dataset").get("fingerprint") == fingerprint for run in runs)
+
+    runs: list[Result] = max(datasets, key=nearness, default=[])
+    cells, my_entry = make_cells(runs), mine.entry if mine else own.get("entry") or own.get("name")
     if not cells:
         return None
-    goal, mine = goal_of(runs), _entry(own, folder, runs)
+    goal = goal_of(runs)
     labels = {cell.budget: cell.train_labels for cell in cells}
     budgets = sorted(labels)
     found = {(cell.entry, cell.budget): cell for cell in cells}
@@ -100,39 +105,17 @@ def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardCo
         scores = [
             show.MISSING if cell is None else show.spread(cell.test.get(goal.metric), goal.metric) for cell in own_cells
         ]
-        rows.append((entry, entry == mine, scores))
+        rows.append((entry, entry == my_entry, scores))
     seeds = sorted({cell.seeds for cell in cells})
     return CardComparison(
         link=link,
         metric=show.metric_heading(goal.metric),
         budgets=[show.budget(budget, labels[budget]) for budget in budgets],
         rows=rows,
-        seeds="1 seed"
-        if seeds == [1]
-        else f"{seeds[0]} seeds"
-        if len(seeds) == 1
-        else f"{seeds[0]} to {seeds[-1]} seeds",
+        seeds=sorted({seeds[0], seeds[-1]}),
     )
 
 
 def _is_it(run: Result, own: Record, folder: Path) -> bool:
     """Whether a record of the comparison is that of this run."""
     return run.folder == own["folder"] if own.get("folder") else Path(run.folder).name == folder.name
-
-
-def _panel_of(own: Record, folder: Path, groups: dict[str, list[Result]]) -> list[Result]:
-    """The runs on the data of this run; those of the first dataset where it is not among them."""
-    fingerprint = (own.get("dataset") or {}).get("fingerprint")
-    for runs in groups.values():
-        if any(_is_it(run, own, folder) for run in runs):
-            return runs
-    alike = [
-        runs for runs in groups.values() if any(r.section("dataset").get("fingerprint") == fingerprint for r in runs)
-    ]
-    return alike[0] if alike else next(iter(groups.values()), [])
-
-
-def _entry(own: Record, folder: Path, runs: Sequence[Result]) -> str | None:
-    """The entry that this run belongs to."""
-    told = next((run.entry for run in runs if _is_it(run, own, folder)), None)
-    return told or own.get("entry") or own.get("name")

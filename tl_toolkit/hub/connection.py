@@ -64,16 +64,9 @@ class _Quieter(logging.Filter):
         return True
 
 
-def user_name(api: HfApi, command: str = "") -> str:
-    """The user that the token belongs to.
-
-    Raises:
-        HubError: the token is not accepted, or the Hub cannot be reached.
-    """
-    return str(retrying(lambda: api.whoami(cache=True), "The token could not be checked", command)["name"])
-
-
-def retrying(request: Callable[[], T], what: str, command: str = "", *, sending: bool = False) -> T:
+def retrying(
+    request: Callable[[], T], what: str, command: str = "", *, sending: bool = False, attempts: int = ATTEMPTS
+) -> T:
     """What `request` returns, asked again after a growing wait where that can help; a Retry-After is heeded.
 
     For requests that huggingface_hub makes once only; each has to be one that may be made twice. `sending` is that of
@@ -82,19 +75,18 @@ def retrying(request: Callable[[], T], what: str, command: str = "", *, sending:
     Raises:
         HubError: `what` went wrong for good.
     """
-    wait = 1.0
-    for attempt in range(1, ATTEMPTS + 1):
+    attempt = 0
+    while True:
+        attempt += 1
         try:
             return request()
         except Exception as error:
             if isinstance(error, HubError) or not is_from_hub(error):
                 raise
-            if not is_transient(error) or attempt == ATTEMPTS:
+            if not is_transient(error) or attempt == attempts:
                 raise explain(error, what, command, sending=sending) from error
-            seconds = retry_after(error) or wait
+            seconds = retry_after(error) or min(_LONGEST_WAIT, 2.0 ** (attempt - 1))
             status = status_of(error)
             trouble = f"The Hub answered with status {status}" if status else f"No answer ({type(error).__name__})"
             logger.warning("%s. Trying again in %g s.", trouble, seconds)
             time.sleep(seconds)
-            wait = min(_LONGEST_WAIT, wait * 2)
-    raise AssertionError("unreachable")

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..data.files import nearest_sibling
 from ..errors import UserError
-from ..records.checkpoints import checkpoints
+from ..records.checkpoints import checkpoints, is_whole_safetensors
 from ..records.output_dir import TARGET_FOLDER
 from ..records.record import RESULT_NAME, read_record
 from .cleaning import clean_record, clean_settings
@@ -159,8 +159,6 @@ def check_weights(folder: Path) -> None:
     Raises:
         UserError: they are not.
     """
-    from ..records.checkpoints import is_whole_safetensors
-
     found = list(matching(folder, WEIGHTS[:2]))
     if not found:
         pickled = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
@@ -226,6 +224,11 @@ def code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
         text = path.read_text(encoding="utf-8")
         waiting += re.findall(r"^\s*from\s+\.(\w+)\s+import\b", text, flags=re.MULTILINE)
     return list(files.values())
+
+
+def carries_code(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a folder is loaded through code of its own."""
+    return bool(config.get("auto_map")) and any(folder.glob("modeling_*.py"))
 
 
 def _settings_in(path: Path) -> dict[str, Any]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd
+
 REPO_TYPES = ("model", "dataset", "space")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+"""The form of a repository's name on the Hub: `user/name`, or `name` alone for some of the oldest."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,12 @@ class HubFile:
     def read(self) -> bytes:
         """The content itself."""
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
+    def addition(self) -> CommitOperationAdd:
+        """The file as a part of a commit."""
+        from huggingface_hub import CommitOperationAdd
+
+        return CommitOperationAdd(self.path, self.content)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ class HubError(UserError):
     """Something on the Hub, or on the way to it, did not work; `command`, if there is one, continues."""
 
 
-def chain(error: BaseException) -> Iterator[BaseException]:
+def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error and what caused it, the outermost first."""
     current: BaseException | None = error
     while current is not None:
@@ -26,12 +26,24 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
+def _answer(error: BaseException) -> Any:
+    """The error with which huggingface_hub passes on what the Hub answered, if it answered."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return next((one for one in _chain(error) if isinstance(one, HfHubHTTPError)), None)
+
+
 def status_of(error: BaseException) -> int | None:
     """The HTTP status that the Hub answered with, if it answered."""
-    for one in chain(error):
-        if (response := getattr(one, "response", None)) is not None:
-            return int(response.status_code)
-    return None
+    answer = _answer(error)
+    return None if answer is None else int(answer.response.status_code)
+
+
+def retry_after(error: BaseException) -> float | None:
+    """The seconds that the Hub asks to wait for."""
+    answer = _answer(error)
+    value = "" if answer is None else answer.response.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else None
 
 
 def is_from_hub(error: BaseException) -> bool:
@@ -51,16 +63,7 @@ def is_transient(error: BaseException) -> bool:
     if status is not None:
         return status in _RETRIED_STATUS
     passing = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, json.JSONDecodeError)
-    return any(isinstance(one, passing) for one in chain(error))
-
-
-def retry_after(error: BaseException) -> float | None:
-    """The seconds that the Hub asks to wait for."""
-    for one in chain(error):
-        if (response := getattr(one, "response", None)) is not None:
-            value = response.headers.get("Retry-After", "")
-            return float(value) if value.isdigit() else None
-    return None
+    return any(isinstance(one, passing) for one in _chain(error))
 
 
 def explain(error: BaseException, what: str, command: str = "", *, sending: bool = False) -> HubError:
@@ -125,7 +128,7 @@ def _without_answer(error: BaseException) -> tuple[str, bool]:
     import httpx2
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    for one in chain(error):
+    for one in _chain(error):
         if isinstance(one, OfflineModeIsEnabled):
             return "HF_HUB_OFFLINE is set, which forbids every request. Unset it", True
         if isinstance(one, httpx2.TimeoutException):
@@ -139,8 +142,5 @@ def _without_answer(error: BaseException) -> tuple[str, bool]:
 
 def _said(error: BaseException) -> str:
     """What the Hub itself says about it, in brackets."""
-    for one in chain(error):
-        message: Any = getattr(one, "server_message", None)
-        if message:
-            return f" ({' '.join(str(message).split())[:300].rstrip('. ')})"
-    return ""
+    message = getattr(_answer(error), "server_message", None)
+    return f" ({' '.join(str(message).split())[:300].rstrip('. ')})" if message else ""

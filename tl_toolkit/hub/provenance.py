@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import UserError
+from ..loading.builtin_models import BUILTIN_MODELS, builtin_model_path
 from ..records.record import read_record
-from .card_arguments import HUB_ID, CardArguments
+from .arguments import CardArguments
+from .destination import HUB_ID
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -99,9 +102,6 @@ def _own_record(name: str) -> Record | None:
 
 def _base(name: str | None, revision: str | None, api: HfApi | None) -> tuple[str | None, Record]:
     """The Hub id of a checkpoint and the metadata of its card, as far as they are known."""
-    from ..errors import UserError
-    from ..loading.builtin_models import BUILTIN_MODELS, builtin_model_path
-
     if name is None:
         return None, {}
     if name in BUILTIN_MODELS:
@@ -152,14 +152,11 @@ def _folder_card(folder: Path) -> Record:
 
 def _hub_card(name: str, repo_type: str, revision: str | None, api: HfApi | None) -> Record:
     """The metadata of a card on the Hub, empty where it cannot be had: a card is written without it as well."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import HfApi
 
-    options: dict[str, Any] = {"repo_type": repo_type, "revision": revision}
+    options: dict[str, Any] = {"repo_type": repo_type, "revision": revision, "local_files_only": api is None}
     try:
-        if api is not None:
-            path = api.hf_hub_download(name, "README.md", **options)
-        else:
-            path = hf_hub_download(name, "README.md", local_files_only=True, **options)
+        path = (api or HfApi()).hf_hub_download(name, "README.md", **options)
     except Exception as error:  # noqa: BLE001  gated, deleted, offline, without a card, …
         logger.debug("The card of %s was not read: %s", name, type(error).__name__)
         return {}

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .adapters import adapter_contents, base_of, has_adapter
 from .arguments import PublishRequest
+from .card import card_files, hints
 from .cleaning import check_private
 from .connection import connect, retrying
-from .contents import CARD, Contents, check_model_folder, is_obsolete, model_contents
-from .destination import HubFile
+from .contents import Contents, check_model_folder, is_obsolete, model_contents
 from .failures import HubError
-from .report_contents import check_report_folder, is_obsolete_report, report_contents
+from .readme import own_readme
 from .transfer import Outcome, full_name, upload
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 
+class Publication(NamedTuple):
+    """A kind of thing that is published.
+
+    Attributes:
+        check: raises UserError for a folder that is none; asked before the Hub is.
+        contents: the files; the arguments are the request, the repository, and the Hub (None for a listing).
+        is_obsolete: whether a file in the repository belongs to the publication before, and not to this one.
+    """
+
+    check: Callable[[Path], object]
+    contents: Callable[[Any, str, HfApi | None], Contents]
+    is_obsolete: Callable[[str], bool]
+
+
 def publish(request: PublishRequest, api: HfApi | None = None, say: Callable[[str], None] = print) -> Outcome | None:
-    """Publish what was asked for; with `dry_run` only list it, and return None.
+    """Publish the model that was asked for; with `dry_run` only list it, and return None.
 
     Args:
         api: the Hub; by default that of HF_ENDPOINT, with the token of HF_TOKEN or of `hf auth login`.
@@ -31,29 +46,31 @@ def publish(request: PublishRequest, api: HfApi | None = None, say: Callable[[st
         UserError: the folder holds nothing that can be published, or something private.
         HubError: the Hub does not take it; it stands as it was.
     """
-    from .card import hints
+    return publish_as(Publication(check_model_folder, _gather, is_obsolete), request, api, say)
 
+
+def publish_as(
+    kind: Publication, request: PublishRequest, api: HfApi | None, say: Callable[[str], None]
+) -> Outcome | None:
+    """Publish a folder as a thing of this kind; see `publish`."""
     asked, destination = request.publish, request.destination
     if asked.dry_run:
-        contents, _ = _gather(request, destination.repo_id, None)
+        contents = kind.contents(request, destination.repo_id, None)
         check_private(contents.files)
         for line in [*hints(contents.files), *listing(contents, request)]:
             say(line)
         return None
-    (check_model_folder if destination.repo_type == "model" else check_report_folder)(request.folder)  # before all else
+    kind.check(request.folder)
     api = connect(asked.timeout) if api is None else api
     destination = replace(destination, repo_id=full_name(api, destination, request.command))
-    contents, base = _gather(request, destination.repo_id, api)
+    contents = kind.contents(request, destination.repo_id, api)
     check_private(contents.files)
-    if base is not None:
-        _check_base(api, base, request)
     say(f"{len(contents.files)} files, {_bytes(sum(file.size for file in contents.files))}, for {destination.repo_id}")
     for hint in hints(contents.files):
         say(hint)
     name = (contents.record or {}).get("name") or request.folder.resolve().name
     message = asked.commit_message or f"Publish {name}"
-    obsolete = is_obsolete if destination.repo_type == "model" else is_obsolete_report
-    outcome = upload(api, contents.files, destination, message, obsolete=obsolete, command=request.command)
+    outcome = upload(api, contents.files, destination, message, obsolete=kind.is_obsolete, command=request.command)
     for line in report(outcome):
         say(line)
     return outcome
@@ -88,31 +105,21 @@ def report(outcome: Outcome) -> list[str]:
     return [*lines, f"Commit {outcome.commit[:12]}", outcome.url]
 
 
-def _gather(request: PublishRequest, repo_id: str, api: HfApi | None) -> tuple[Contents, str | None]:
-    """What is published, card included, and the model on the Hub that it needs."""
+def _gather(request: PublishRequest, repo_id: str, api: HfApi | None) -> Contents:
+    """The model or the adapter in a folder, card included; an adapter only where its model is on the Hub."""
     asked, folder = request.publish, request.folder
-    base = None
-    if asked.repo_type != "model":
-        return report_contents(request, repo_id, api), None
-    if has_adapter(folder) and not asked.merge:
+    adapter = has_adapter(folder) and not asked.merge
+    if adapter:
         base, revision = base_of(folder, request.card.base_model)
         contents = adapter_contents(folder, base, revision, asked.include)
+        if api is not None:
+            _check_base(api, base, request)
     else:
         contents = model_contents(folder, asked.include)
-    contents.files.extend(_card(request, repo_id, base is not None, api))
+    own = own_readme(folder)
+    contents.files.extend([own] if own else card_files(folder, repo_id, request.card, adapter=adapter, api=api))
     contents.files.sort(key=lambda file: file.path)
-    return contents, base
-
-
-def _card(request: PublishRequest, repo_id: str, adapter: bool, api: HfApi | None) -> list[HubFile]:
-    """The card that the toolkit writes, or the one that somebody has put there instead."""
-    from .card import card_files
-    from .markdown import is_generated
-
-    own = request.folder / CARD
-    if own.is_file() and not is_generated(own.read_text(encoding="utf-8", errors="replace")):
-        return [HubFile(CARD, own, "your own")]
-    return card_files(request.folder, repo_id, request.card, adapter=adapter, api=api)
+    return contents
 
 
 def _check_base(api: HfApi, base: str, request: PublishRequest) -> None:

@@ -9,19 +9,25 @@ import shlex
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import without_tokens
 from ..records.record import RESULT_NAME
+from .adapters import has_adapter, is_for_everybody
+from .arguments import CardArguments, PublishArguments, PublishRequest
+from .cleaning import check_private, clean_name, clean_settings
+from .connection import connect
+from .contents import as_json, is_obsolete, model_contents
+from .destination import HubFile
+from .publishing import publish
+from .transfer import Outcome, open_repository, upload
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
     from ..config.arguments import RunArguments
-    from .arguments import PublishRequest
-    from .destination import HubFile
-    from .transfer import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +45,17 @@ class HubPushes:
     """
 
     def __init__(self, args: RunArguments) -> None:
-        from .transfer import open_repository
-
         self.args = args
         self.api = _api(args)
         for left in Path(args.output_dir).glob(f"{_STAGING}*"):  # by a run that was killed
             shutil.rmtree(left, ignore_errors=True)
-        self.repo_id = open_repository(self.api, _request(args).destination)
+        destination = _request(args).destination
+        self.destination = replace(destination, repo_id=open_repository(self.api, destination))
+
+    @property
+    def repo_id(self) -> str:
+        """With the user's name."""
+        return self.destination.repo_id
 
     def start(self, checkpoint: Path, step: int) -> list[Any]:
         """Publish a checkpoint beside the training; the futures that end when that is done.
@@ -53,14 +63,8 @@ class HubPushes:
         The files are linked to a folder of their own first, since Trainer deletes old checkpoints when it saves.
         """
         staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.args.output_dir))
-        for path in checkpoint.rglob("*"):
-            if path.is_file() and path.name not in _NEVER:
-                target = staging / path.relative_to(checkpoint)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    os.link(path, target)
-                except OSError:  # a file system without links
-                    shutil.copy2(path, target)
+        never = shutil.ignore_patterns(*_NEVER)
+        shutil.copytree(checkpoint, staging, ignore=never, copy_function=_link, dirs_exist_ok=True)
         return [self.api.run_as_future(self._push, staging, checkpoint.name, step)]
 
     def model(self, folder: Path, message: str) -> Outcome:
@@ -68,14 +72,8 @@ class HubPushes:
         return self._upload(_model(folder), message)
 
     def _upload(self, files: list[HubFile], message: str) -> Outcome:
-        from dataclasses import replace
-
-        from .cleaning import check_private
-        from .transfer import upload
-
         check_private([file for file in files if not file.path.endswith(_TENSORS)])
-        destination = replace(_request(self.args).destination, repo_id=self.repo_id)
-        return upload(self.api, files, destination, message, obsolete=_is_of_before)
+        return upload(self.api, files, self.destination, message, obsolete=_is_of_before)
 
     def _push(self, staging: Path, name: str, step: int) -> None:
         """In a thread of its own; a Hub that fails is waited for at the next save, and the training goes on."""
@@ -96,8 +94,6 @@ def publish_finished(args: RunArguments) -> None:
     """
     if not args.push_to_hub or args.process_index != 0:
         return
-    from .publishing import publish
-
     try:
         publish(_request(args), _api(args))
     except Exception as error:  # noqa: BLE001  the model is there, whatever became of publishing it
@@ -107,17 +103,11 @@ def publish_finished(args: RunArguments) -> None:
 
 
 def _api(args: RunArguments) -> HfApi:
-    from .connection import connect
-
     return connect(_TIMEOUT, token=args.hub_token)
 
 
 def _request(args: RunArguments) -> PublishRequest:
     """What `publish.py` would be asked to do the same."""
-    from .adapters import has_adapter, is_for_everybody
-    from .arguments import PublishArguments, PublishRequest
-    from .card_arguments import CardArguments
-
     folder = Path(args.output_dir)
     asked = PublishArguments(
         folder=str(folder),
@@ -132,28 +122,25 @@ def _request(args: RunArguments) -> PublishRequest:
     return PublishRequest(asked, CardArguments(), shlex.join(["python", "recipes/publish.py", asked.folder, *flags]))
 
 
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        shutil.copy2(source, target)
+
+
 def _model(folder: Path) -> list[HubFile]:
     """The model of a checkpoint as it is published; of an adapter nothing, before its base is known to be there."""
-    from .contents import model_contents
-
-    if not (folder / "config.json").is_file():
-        return []
-    return model_contents(folder).files
+    return model_contents(folder).files if (folder / "config.json").is_file() else []
 
 
 def _is_of_before(path: str) -> bool:
     """Whether a file of the repository says something of a model that is no longer there."""
-    from .contents import is_obsolete
-
     return path == RESULT_NAME or is_obsolete(path)
 
 
 def _state(folder: Path, strategy: str, name: str) -> list[HubFile]:
     """All that a run goes on from, in a folder of the repository, for the strategies that keep it there."""
-    from .cleaning import clean_name, clean_settings
-    from .contents import as_json
-    from .destination import HubFile
-
     place = {"checkpoint": "last-checkpoint", "all_checkpoints": name}.get(strategy)
     files: list[HubFile] = []
     for path in sorted(folder.rglob("*")) if place else []:

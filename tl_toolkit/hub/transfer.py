@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .connection import retrying, user_name
+from .connection import retrying
 from .destination import Destination, HubFile
-from .failures import LOGIN, HubError, explain, is_from_hub, is_transient, status_of
+from .failures import LOGIN, HubError, is_transient, status_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -61,18 +59,16 @@ def upload(
     Raises:
         HubError: see `failures.explain`; also where a repository that exists is not as private as was asked for.
     """
-    repo_id = full_name(api, destination, command)
-    push = _Push(api, repo_id, destination, command)
+    push = _Push(api, full_name(api, destination, command), destination, command, files, obsolete, message)
     head = push.head()
-    changed, removed = push.difference(files, obsolete)
-    names = [file.path for file in changed]
-    outcome: dict[str, Any] = {"unchanged": sorted({file.path for file in files} - set(names))}
+    changed, removed = push.difference()
+    sent = [file.path for file in changed]
     if not changed and not removed:
-        return Outcome(repo_id, push.url, None, **outcome)
-    if destination.create_pr and (proposed := push.proposal(files, obsolete, message)) is not None:
-        return Outcome(repo_id, proposed, None, unchanged=sorted(file.path for file in files))
-    commit, url = push.commit(changed, removed, message, head, lambda: push.difference(files, obsolete) == ([], []))
-    return Outcome(repo_id, url, commit, sent=names, removed=removed, **outcome)
+        return Outcome(push.repo_id, push.url, None, unchanged=push.others(sent))
+    if destination.create_pr and (proposed := push.proposal(same=True)) is not None:
+        return Outcome(push.repo_id, str(proposed.url), None, unchanged=push.others([]))
+    commit, url = push.commit(changed, removed, head)
+    return Outcome(push.repo_id, url, commit, sent, push.others(sent), removed)
 
 
 def open_repository(api: HfApi, destination: Destination) -> str:
@@ -81,20 +77,18 @@ def open_repository(api: HfApi, destination: Destination) -> str:
     Raises:
         HubError: the Hub refuses it, or would refuse what is sent there.
     """
-    repo_id = full_name(api, destination)
-    user = retrying(lambda: api.whoami(cache=True), "The token could not be checked")
-    push = _Push(api, repo_id, destination, "")
-    role = ((user.get("auth") or {}).get("accessToken") or {}).get("role")
-    if role == "read":
+    push = _Push(api, full_name(api, destination), destination)
+    user = _user(api)
+    if ((user.get("auth") or {}).get("accessToken") or {}).get("role") == "read":
         raise HubError(f"{push.what}: the token may only read. {LOGIN}.")
-    owner = repo_id.partition("/")[0]
+    owner = push.repo_id.partition("/")[0]
     if owner not in {user["name"], *(one.get("name") for one in user.get("orgs") or ())}:
         raise HubError(
             f"{push.what}: the token is of {user['name']!r}, who is no member of {owner!r}. Name a repository of your "
             "own."
         )
     push.head()
-    return repo_id
+    return push.repo_id
 
 
 def full_name(api: HfApi, destination: Destination, command: str = "") -> str:
@@ -103,18 +97,25 @@ def full_name(api: HfApi, destination: Destination, command: str = "") -> str:
     Raises:
         HubError: the token is not accepted, or the Hub cannot be reached.
     """
-    user = user_name(api, command)  # asked in any case: it is here that a bad token shows
-    return destination.repo_id if "/" in destination.repo_id else f"{user}/{destination.repo_id}"
+    user = _user(api, command)  # asked in any case: it is here that a bad token shows
+    return destination.repo_id if "/" in destination.repo_id else f"{user['name']}/{destination.repo_id}"
+
+
+def _user(api: HfApi, command: str = "") -> dict[str, Any]:
+    return retrying(lambda: api.whoami(cache=True), "The token could not be checked", command)
 
 
 @dataclass(frozen=True)
 class _Push:
-    """One attempt to publish in one repository."""
+    """One attempt to publish in one repository; arguments of `upload`."""
 
     api: HfApi
     repo_id: str
     destination: Destination
-    command: str
+    command: str = ""
+    files: Sequence[HubFile] = ()
+    obsolete: Callable[[str], bool] = lambda path: False
+    message: str = ""
 
     @property
     def what(self) -> str:
@@ -124,11 +125,17 @@ class _Push:
     def url(self) -> str:
         return self.destination.url(self.api.endpoint, self.repo_id)
 
+    @property
+    def kind(self) -> str:
+        return self.destination.repo_type
+
+    def others(self, sent: Sequence[str]) -> list[str]:
+        """The files that were there already."""
+        return sorted({file.path for file in self.files} - set(sent))
+
     def head(self) -> str:
         """The commit that the new one follows; the repository and the branch are made where they are not there."""
-        found = self._info(None)
-        if found is None:
-            found = self._create()
+        found = self._info(None) or self._create()
         if self.destination.private and not found.private:
             raise HubError(
                 f"{self.what}: it exists and is public, and --private does not change that. Make it private in its "
@@ -141,88 +148,71 @@ class _Push:
         if there is None:
             if branch.startswith("refs/"):
                 raise HubError(f"{self.what}: it has no {branch!r}. Pull requests are opened by --create_pr.")
-            self._ask(
-                lambda: self.api.create_branch(
-                    self.repo_id, branch=branch, repo_type=self.destination.repo_type, exist_ok=True
-                )
-            )
+            self._ask(lambda: self.api.create_branch(self.repo_id, branch=branch, repo_type=self.kind, exist_ok=True))
             there = self._info(branch)
         return str(there.sha)
 
-    def difference(
-        self, files: Sequence[HubFile], obsolete: Callable[[str], bool], revision: str | None = None
-    ) -> tuple[list[HubFile], list[str]]:
+    def difference(self, revision: str | None = None) -> tuple[list[HubFile], list[str]]:
         """The files that the revision does not have in this form, and the paths that have to go from it."""
         there = self._tree(revision or self.destination.revision)
-        paths = {file.path for file in files}
-        changed = [file for file in files if not _same(file, there.get(file.path))]
-        return changed, sorted(path for path in there if path not in paths and obsolete(path))
+        paths = {file.path for file in self.files}
+        changed = [file for file in self.files if not _same(file, there.get(file.path))]
+        return changed, sorted(path for path in there if path not in paths and self.obsolete(path))
 
-    def proposal(self, files: Sequence[HubFile], obsolete: Callable[[str], bool], message: str) -> str | None:
-        """The address of an open pull request that proposes just this."""
+    def proposal(self, *, same: bool) -> Any:
+        """The open pull request with this message, if there is one; with `same` only one that proposes just this."""
         for one in self._ask(self._open_pull_requests):
-            if one.title == message and self.difference(files, obsolete, f"refs/pr/{one.num}") == ([], []):
-                return str(one.url)
+            if one.title == self.message and (not same or self.difference(f"refs/pr/{one.num}") == ([], [])):
+                return one
         return None
 
-    def commit(
-        self,
-        changed: Sequence[HubFile],
-        removed: Sequence[str],
-        message: str,
-        head: str,
-        is_done: Callable[[], bool],
-    ) -> tuple[str, str]:
+    def commit(self, changed: Sequence[HubFile], removed: Sequence[str], head: str) -> tuple[str, str]:
         """Send what is large, then commit all of it on `head`: the hash, and the address to look at."""
-        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+        from huggingface_hub import CommitOperationDelete
 
-        additions = [CommitOperationAdd(file.path, _content(file)) for file in changed]
+        additions = [file.addition() for file in changed]
         where: dict[str, Any] = {
-            "repo_type": self.destination.repo_type,
+            "repo_type": self.kind,
             "revision": self.destination.revision,
             "create_pr": self.destination.create_pr,
         }
-        try:  # huggingface_hub repeats these requests by itself
-            self.api.preupload_lfs_files(self.repo_id, additions, free_memory=False, **where)
-        except Exception as error:
-            if not is_from_hub(error):
-                raise
-            raise explain(error, self.what, self.command, sending=True) from error
 
         def send() -> tuple[str, str]:
             try:
                 made = self.api.create_commit(
                     self.repo_id,
                     [*additions, *(CommitOperationDelete(path) for path in removed)],
-                    commit_message=message,
+                    commit_message=self.message,
                     parent_commit=head,
                     **where,
                 )
             except Exception as error:
                 # What the Hub did although its answer was lost is found by looking, and is not done twice.
                 if self.destination.create_pr:
-                    found = next((one for one in self._open_pull_requests() if one.title == message), None)
-                    if found is not None and is_transient(error):
+                    if is_transient(error) and (found := self.proposal(same=False)) is not None:
                         return str(self._info(f"refs/pr/{found.num}").sha), str(found.url)
-                elif (is_transient(error) or status_of(error) in (409, 412)) and is_done():
+                elif (is_transient(error) or status_of(error) in (409, 412)) and self.difference() == ([], []):
                     return self.head(), self.url
                 raise
             return made.oid, made.pr_url or self.url
 
-        return retrying(send, self.what, self.command, sending=True)
+        def send_large() -> None:
+            self.api.preupload_lfs_files(self.repo_id, additions, free_memory=False, **where)
+
+        self._ask(send_large, sending=True, attempts=1)  # huggingface_hub repeats these requests by itself
+        return self._ask(send, sending=True)
 
     def _create(self) -> Any:
-        kind = self.destination.repo_type
         if self.destination.create_pr:
             raise HubError(
-                f"{self.what}: there is no such {kind} repository, or the token may not see it, so that nothing can be "
-                "proposed by --create_pr. Without it, a repository of your own is made."
+                f"{self.what}: there is no such {self.kind} repository, or the token may not see it, so that nothing "
+                "can be proposed by --create_pr. Without it, a repository of your own is made."
             )
-        options: dict[str, Any] = {"space_sdk": self.destination.space_sdk} if kind == "space" else {}
+        sdk, private = self.destination.space_sdk, self.destination.private
 
         def create() -> None:
             try:
-                self.api.create_repo(self.repo_id, repo_type=kind, private=self.destination.private, **options)
+                self.api.create_repo(self.repo_id, repo_type=self.kind, private=private, space_sdk=sdk)
             except Exception as error:
                 # Of two attempts the first may have been carried out although its answer was lost.
                 if status_of(error) != 409:
@@ -242,7 +232,7 @@ class _Push:
 
         def info() -> Any:
             try:
-                return self.api.repo_info(self.repo_id, repo_type=self.destination.repo_type, revision=revision)
+                return self.api.repo_info(self.repo_id, repo_type=self.kind, revision=revision)
             except (RepositoryNotFoundError, RevisionNotFoundError) as error:
                 if status_of(error) == 401:  # the token, not the repository, is what is wrong
                     raise
@@ -255,9 +245,10 @@ class _Push:
         from huggingface_hub.errors import EntryNotFoundError
 
         def listing() -> dict[str, Any]:
-            kind = self.destination.repo_type
             try:
-                entries = list(self.api.list_repo_tree(self.repo_id, recursive=True, revision=revision, repo_type=kind))
+                entries = list(
+                    self.api.list_repo_tree(self.repo_id, recursive=True, revision=revision, repo_type=self.kind)
+                )
             except EntryNotFoundError:  # an empty repository
                 return {}
             return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
@@ -265,30 +256,21 @@ class _Push:
         return self._ask(listing)
 
     def _open_pull_requests(self) -> list[Any]:
-        return list(
-            self.api.get_repo_discussions(
-                self.repo_id,
-                repo_type=self.destination.repo_type,
-                discussion_type="pull_request",
-                discussion_status="open",
-            )
+        found = self.api.get_repo_discussions(
+            self.repo_id, repo_type=self.kind, discussion_type="pull_request", discussion_status="open"
         )
+        return list(found)
 
-    def _ask(self, request: Callable[[], T]) -> T:
-        return retrying(request, self.what, self.command)
+    def _ask(self, request: Callable[[], T], **options: Any) -> T:
+        return retrying(request, self.what, self.command, **options)
 
 
 def _same(file: HubFile, there: Any) -> bool:
     """Whether the repository has this very content, told by the hashes that the Hub keeps of it."""
+    from huggingface_hub.utils.sha import git_hash
+
     if there is None or there.size != file.size:
         return False
     if there.lfs is not None:
-        if isinstance(file.content, Path):
-            with file.content.open("rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest() == there.lfs.sha256
-        return hashlib.sha256(file.content).hexdigest() == there.lfs.sha256
-    return hashlib.sha1(b"blob %d\0" % file.size + file.read()).hexdigest() == there.blob_id
-
-
-def _content(file: HubFile) -> str | bytes:
-    return str(file.content) if isinstance(file.content, Path) else file.content
+        return file.addition().upload_info.sha256.hex() == there.lfs.sha256
+    return git_hash(file.read()) == there.blob_id

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from ..errors import UserError
-from .card_arguments import HUB_ID
+from ...errors import UserError
+from ...hub.arguments import CardArguments, PublishArguments, PublishRequest, parse_flags
+from ...hub.destination import HUB_ID, Destination
 
 SPACE_SDKS = ("static", "gradio")
 
@@ -46,3 +48,22 @@ class ReportArguments:
     def models(self) -> dict[str, str]:
         """Hub ids by entry."""
         return {entry: repo_id for entry, _, repo_id in (value.rpartition("=") for value in self.model)}
+
+
+@dataclass(frozen=True)
+class ComparisonRequest(PublishRequest):
+    """Everything that was asked of `publish.py`."""
+
+    report: ReportArguments = field(default_factory=ReportArguments)
+
+    @property
+    def destination(self) -> Destination:
+        made = super().destination
+        return replace(made, space_sdk=self.report.space_sdk) if made.repo_type == "space" else made
+
+
+def parse_comparison_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> ComparisonRequest:
+    """The request of a command line, by default that of the process; errors of `hub.arguments.parse_flags`."""
+    kinds = (PublishArguments, CardArguments, ReportArguments)
+    (publish, card, report), command = parse_flags(kinds, argv, description)
+    return ComparisonRequest(publish, card, command, report)

@@ -10,15 +10,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[2] / "hub"))
 
 from comparison_folder import ENTRIES, SECRET, make_comparison  # noqa: E402
 from huggingface_hub import DatasetCard, HfApi  # noqa: E402
 from server import HubServer  # noqa: E402
 
+from tl_toolkit.comparison.publishing.arguments import parse_comparison_arguments  # noqa: E402
+from tl_toolkit.comparison.publishing.publish import publish_comparison  # noqa: E402
 from tl_toolkit.errors import UserError  # noqa: E402
-from tl_toolkit.hub.arguments import parse_publish_arguments  # noqa: E402
-from tl_toolkit.hub.publishing import publish  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def push(hub: HubServer, folder: Path, *flags: str) -> list[str]:
     said: list[str] = []
-    request = parse_publish_arguments([str(folder), "--repo_id", "user/fruit", *flags])
-    publish(request, HfApi(endpoint=hub.endpoint, token=hub.token), said.append)
+    request = parse_comparison_arguments([str(folder), "--repo_id", "user/fruit", *flags])
+    publish_comparison(request, HfApi(endpoint=hub.endpoint, token=hub.token), said.append)
     return said
 
 
@@ -98,9 +98,9 @@ def test_ones_own_card_is_kept(hub: HubServer, tmp_path: Path) -> None:
 
 def test_the_report_that_is_there_stays_as_it_was(comparison: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in comparison.rglob("*")}
-    request = parse_publish_arguments([str(comparison), "--repo_type", "dataset", "--dry_run"])
+    request = parse_comparison_arguments([str(comparison), "--repo_type", "dataset", "--dry_run"])
     said: list[str] = []
-    publish(request, say=said.append)
+    publish_comparison(request, say=said.append)
     assert {path: path.stat().st_mtime_ns for path in comparison.rglob("*")} == before
     assert any(line.startswith("results.parquet") for line in said) and any("runs" in line for line in said)
 
@@ -109,7 +109,7 @@ def test_the_report_that_is_there_stays_as_it_was(comparison: Path, tmp_path: Pa
 def test_a_model_is_no_comparison(tmp_path: Path, kind: str) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"no results\.jsonl.*It is a model"):
-        publish(parse_publish_arguments([str(tmp_path), "--repo_type", kind, "--dry_run"]))
+        publish_comparison(parse_comparison_arguments([str(tmp_path), "--repo_type", kind, "--dry_run"]))
 
 
 def test_pickles_are_not_published_with_a_comparison(comparison: Path, tmp_path: Path) -> None:
@@ -117,11 +117,11 @@ def test_pickles_are_not_published_with_a_comparison(comparison: Path, tmp_path:
     (folder / "runs" / "run-0" / "training_args.bin").write_bytes(b"")
     flags = ["--repo_type", "dataset", "--dry_run", "--include", "runs/*/*.bin"]
     with pytest.raises(UserError, match="is a pickle"):
-        publish(parse_publish_arguments([str(folder), *flags]))
+        publish_comparison(parse_comparison_arguments([str(folder), *flags]))
 
 
 def test_results_parquet_is_the_table_of_the_runs(comparison: Path, tmp_path: Path) -> None:
-    from tl_toolkit.hub.reports import public_report
+    from tl_toolkit.comparison.publishing.reports import public_report
 
     (tmp_path / "table.parquet").write_bytes(public_report(comparison).files["results.parquet"])
     frame = pd.read_parquet(tmp_path / "table.parquet")

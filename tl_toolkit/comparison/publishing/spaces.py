@@ -9,20 +9,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError, listing, nearest
-from .card_arguments import CardArguments
-from .connection import retrying
-from .contents import CARD, Contents, as_json, model_contents
-from .destination import HubFile
-from .markdown import MARKER, TEMPLATES, escaped
-from .report_arguments import ReportArguments
-from .reports import RESULTS, TAG, own_card, public_report
-from .usage import carries_code
+from ...errors import UserError, listing, nearest
+from ...evaluation import formatting as show
+from ...evaluation.results import Result, panels, read_results
+from ...hub.arguments import CardArguments
+from ...hub.card_metadata import TAG
+from ...hub.connection import retrying
+from ...hub.contents import CARD, Contents, as_json, carries_code, model_contents
+from ...hub.destination import HubFile
+from ...hub.readme import MARKER, own_readme
+from ..report.merging import title_of
+from ..report.panel import goal_of
+from .arguments import ReportArguments
+from .reports import RESULTS, public_report
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-    from ..evaluation.results import Result
 
 GRADIO = "6.31.0"
 """The version that the app was written for and tried with."""
@@ -41,7 +43,7 @@ def static_contents(folder: Path, repo_id: str, card: CardArguments, *, texts: b
     report = public_report(folder, texts=texts)
     about = "The report of a comparison, made by `tl_toolkit`: one page, `index.html`."
     readme = _readme(report.title, card, about, sdk="static", app_file="index.html", datasets=report.datasets or None)
-    files = [own_card(folder) or HubFile(CARD, readme), HubFile("index.html", report.files["report.html"])]
+    files = [own_readme(folder) or HubFile(CARD, readme), HubFile("index.html", report.files["report.html"])]
     return Contents(files, {"runs": "the report is all that is shown"}, {"name": report.title})
 
 
@@ -60,8 +62,6 @@ def gradio_contents(
     Raises:
         UserError: `folder` is no comparison on one dataset of texts, an entry has no model, or they are too large.
     """
-    from ..comparison.report.merging import title_of
-
     runs = _chosen_runs(folder, arguments)
     title = title_of(folder) or "Comparison"
     files, models = [], []
@@ -87,8 +87,8 @@ def gradio_contents(
     options: dict[str, Any] = {"sdk": "gradio", "sdk_version": GRADIO, "app_file": "app.py", "models": linked or None}
     options["python_version"] = ".".join(platform.python_version_tuple()[:2])
     files += [
-        own_card(folder) or HubFile(CARD, _readme(title, card, about, **options)),
-        HubFile("app.py", TEMPLATES / "space_app.py"),
+        own_readme(folder) or HubFile(CARD, _readme(title, card, about, **options)),
+        HubFile("app.py", Path(__file__).parent / "templates" / "space_app.py"),
         HubFile("models.json", as_json(content)),
         HubFile("requirements.txt", requirements().encode()),
     ]
@@ -144,14 +144,11 @@ def _readme(title: str, card: CardArguments, about: str, **options: Any) -> byte
         colorTo="green",
         **options,
     )
-    return f"---\n{data.to_yaml()}\n---\n\n{MARKER}\n\n# {escaped(title)}\n\n{about}\n".encode()
+    return f"---\n{data.to_yaml()}\n---\n\n{MARKER}\n\n# {show.markdown_text(title)}\n\n{about}\n".encode()
 
 
 def _chosen_runs(folder: Path, arguments: ReportArguments) -> dict[str, Result]:
     """The run of each entry whose model is shown."""
-    from ..comparison.report.panel import goal_of
-    from ..evaluation.results import panels, read_results
-
     groups = panels([result for result in read_results(folder / RESULTS) if result.completed])
     if not groups:
         raise UserError(f"No run of the comparison in {str(folder)!r} has finished, so that there is no model to show.")
@@ -204,9 +201,6 @@ def _model_files(folder: Path) -> list[HubFile]:
 
 def _describe(entry: str, run: Result) -> dict[str, Any]:
     """What the app says of a model."""
-    from ..comparison.report.panel import goal_of
-    from ..evaluation import formatting as show
-
     goal = goal_of([run])
     reached, total = run.metrics("test").get(goal.metric), (run.section("cost").get("parameters") or {}).get("total")
     labels = run.section("budget").get("train_labels")

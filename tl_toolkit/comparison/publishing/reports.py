@@ -11,25 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from .card_arguments import CardArguments
-from .card_tasks import CARD_TASKS
-from .cleaning import clean_record
-from .contents import CARD, Contents, is_pickle, matching
-from .destination import HubFile
-from .markdown import MARKER, escaped
-from .provenance import hub_dataset
+from ...errors import UserError
+from ...evaluation.results import read_results
+from ...hub.arguments import CardArguments
+from ...hub.card_metadata import TAG
+from ...hub.card_tasks import CARD_TASKS
+from ...hub.cleaning import clean_record
+from ...hub.contents import CARD, Contents, is_pickle, matching
+from ...hub.destination import HubFile
+from ...hub.provenance import hub_dataset
+from ...hub.readme import MARKER, own_readme, render
+from ..report.merging import notes_of, title_of
+from ..report.writing import write_report
 
 RESULTS = "results.jsonl"
-TAG = "tl-toolkit"
-_DATA = {
-    "results.parquet": "a row a run: scores, costs, versions; what the viewer shows",
-    "results.csv": "the same as text",
-    RESULTS: "the result record of each run, one a line",
-    "results.tex": "the scores as a LaTeX table",
-    "report.html": "the report as one page that needs no network",
-    "figures/": "its pictures",
-}
 
 
 @dataclass(frozen=True)
@@ -76,21 +71,13 @@ def dataset_contents(
         raise UserError(f"--include asks for {pickle!r}, which is a pickle: loading one can run anything.")
     report = public_report(folder, texts=texts, published=set(asked))
     files = [HubFile(name, content) for name, content in report.files.items() if name != "report.md"]
-    files.append(own_card(folder) or HubFile(CARD, dataset_card(report, repo_id, card).encode()))
+    files.append(own_readme(folder) or HubFile(CARD, dataset_card(report, repo_id, card).encode()))
     made = {file.path for file in files}
     files += [HubFile(name, path, "asked for") for name, path in asked.items() if name not in made]
     left = {"runs": "has the models and the predictions, which hold texts of the dataset"}
     if (folder / "stages").is_dir():
         left["stages"] = "has models"
     return Contents(sorted(files, key=lambda file: file.path), left, {"name": report.title})
-
-
-def own_card(folder: Path) -> HubFile | None:
-    """The card that somebody has put into the folder of the comparison, which is then published as it is."""
-    path = folder / CARD
-    if path.is_file() and MARKER not in path.read_text(encoding="utf-8", errors="replace"):
-        return HubFile(CARD, path, "your own")
-    return None
 
 
 def check_report_folder(folder: Path) -> None:
@@ -116,10 +103,6 @@ def public_report(folder: Path, *, texts: bool = False, published: set[str] | No
     Raises:
         UserError: there is no comparison in the folder, or none of its runs is recorded.
     """
-    from ..comparison.report.merging import notes_of, title_of
-    from ..comparison.report.writing import write_report
-    from ..evaluation.results import read_results
-
     check_report_folder(folder)
     results = read_results(folder / RESULTS)
     if not results:
@@ -187,29 +170,13 @@ def dataset_card(report: Report, repo_id: str, arguments: CardArguments) -> str:
         tags=[TAG, "model-comparison"],
         configs=[{"config_name": "runs", "data_files": "results.parquet", "default": True}],
     )
-    summary = report.files["report.md"].decode().strip()
-    return f"---\n{data.to_yaml()}\n---\n\n{MARKER}\n\n{summary}\n\n{_about(report, repo_id)}"
-
-
-def _about(report: Report, repo_id: str) -> str:
-    """What is in the repository, and how it is read."""
-    links = [f"[{escaped(name)}](https://huggingface.co/datasets/{name})" for name in report.datasets]
-    data = f"The data that is compared on is {', '.join(links)}. " if links else ""
-    files = "\n".join(
-        f"- `{name}`: {what}"
-        for name, what in _DATA.items()
-        if name in report.files or any(own.startswith(name) for own in report.files)
+    body = render(
+        Path(__file__).parent / "templates" / "dataset_card.md.jinja",
+        {
+            "marker": MARKER,
+            "report": report,
+            "repo_id": repo_id,
+            "names": {name.partition("/")[0] + "/" if "/" in name else name for name in report.files},
+        },
     )
-    return f"""## What is in this repository
-
-{data}Each row of the viewer is a run: an entry at a number of training labels with a seed.
-
-{files}
-
-```python
-from datasets import load_dataset
-
-runs = load_dataset("{repo_id}", split="train").to_pandas()
-print(runs[["entry", "budget", "seed"]])
-```
-"""
+    return f"---\n{data.to_yaml()}\n---\n\n{body}"

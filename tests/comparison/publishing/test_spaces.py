@@ -11,17 +11,19 @@ from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[2] / "hub"))
 
 from comparison_folder import ENTRIES, SECRET, make_comparison  # noqa: E402
 from huggingface_hub import HfApi, SpaceCard  # noqa: E402
 from run_folders import make_run_folder  # noqa: E402
 from server import HubServer  # noqa: E402
 
+from tl_toolkit.comparison.publishing.arguments import parse_comparison_arguments  # noqa: E402
+from tl_toolkit.comparison.publishing.publish import publish_comparison  # noqa: E402
+from tl_toolkit.comparison.publishing.spaces import _pinned  # noqa: E402
 from tl_toolkit.errors import UserError  # noqa: E402
 from tl_toolkit.hub.arguments import parse_publish_arguments  # noqa: E402
 from tl_toolkit.hub.publishing import publish  # noqa: E402
-from tl_toolkit.hub.spaces import _pinned  # noqa: E402
 
 ASK = """
 import json, sys
@@ -33,8 +35,9 @@ print(json.dumps({"answers": answers, "page": app.page("<script>alert(1)</script
 
 
 def push(hub: HubServer, folder: Path, *flags: str, repo_id: str) -> None:
-    request = parse_publish_arguments([str(folder), "--repo_id", repo_id, *flags])
-    publish(request, HfApi(endpoint=hub.endpoint, token=hub.token), lambda line: None)
+    request = parse_comparison_arguments([str(folder), "--repo_id", repo_id, *flags])
+    send = publish if request.publish.repo_type == "model" else publish_comparison
+    send(request, HfApi(endpoint=hub.endpoint, token=hub.token), lambda line: None)
 
 
 def ask(hub: HubServer, space: Path, repo_id: str = "user/demo") -> dict[str, Any]:
@@ -130,11 +133,13 @@ def test_what_no_demonstration_can_be_made_of(
     folder = make_comparison(tmp_path / "comparison", **changes)
     asked = [str(folder), "--repo_type", "space", "--space_sdk", "gradio", "--dry_run", *flags]
     with pytest.raises(UserError, match=said):
-        publish(parse_publish_arguments(asked))
+        publish_comparison(parse_comparison_arguments(asked))
 
 
 def test_models_that_were_not_kept_are_asked_for(tmp_path: Path) -> None:
     folder = make_comparison(tmp_path / "comparison")
     os.unlink(folder / "runs" / "run-1" / "model.safetensors")
     with pytest.raises(UserError, match="No run of the entry .* has kept its model"):
-        publish(parse_publish_arguments([str(folder), "--repo_type", "space", "--space_sdk", "gradio", "--dry_run"]))
+        publish_comparison(
+            parse_comparison_arguments([str(folder), "--repo_type", "space", "--space_sdk", "gradio", "--dry_run"])
+        )

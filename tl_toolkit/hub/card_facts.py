@@ -1,0 +1,142 @@
+"""What a model card shows of a run in numbers: its results, its baselines, its classes and its size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..comparison.report.panel import goal_of
+from ..evaluation import formatting as show
+from ..evaluation.evidence.class_scores import ClassScore, entry_classes
+from ..evaluation.predictions import PredictionReader
+from ..evaluation.results import as_result
+from ..evaluation.statistics.baseline import Baseline, baselines
+from ..evaluation.statistics.cells import Cell, Goal, make_cells
+from .card_metadata import METRICS
+
+Record = Mapping[str, Any]
+
+_MOST_VARIABLES = 20
+_WEAK = 0.5
+"""The F1 below which a class is named as told badly."""
+
+# Fields of configurations that say how large a model is, as a reader would call them.
+_SIZES = {
+    "vocab_size": "Vocabulary",
+    "decoder_vocab_size": "Vocabulary of what is written",
+    "embedding_size": "Embeddings",
+    "hidden_size": "Hidden size",
+    "n_embd": "Hidden size",
+    "d_model": "Hidden size",
+    "dim": "Hidden size",
+    "num_hidden_layers": "Layers",
+    "n_layer": "Layers",
+    "n_layers": "Layers",
+    "num_encoder_layers": "Encoder layers",
+    "encoder_layers": "Encoder layers",
+    "num_decoder_layers": "Decoder layers",
+    "decoder_layers": "Decoder layers",
+    "num_attention_heads": "Attention heads",
+    "n_head": "Attention heads",
+    "n_heads": "Attention heads",
+    "context_length": "Steps it sees",
+    "prediction_length": "Steps it forecasts",
+    "num_input_features": "Variables",
+    "image_size": "Picture size",
+}
+_TOKENS = ("vocab_size", "embedding_size")
+_SERIES = ("context_length", "prediction_length", "num_input_features")
+
+
+class Evaluation:
+    """The run as a comparison of one entry, whose ways of judging are used: its baselines and its classes.
+
+    Attributes:
+        class_unit: what is counted of a class: "test rows", "words" or "entities".
+        classes: the worst told first; empty for tasks without classes, or without predictions.
+        weak: those of them that are told badly.
+        absent: names of classes that the test rows say nothing of.
+
+    Args:
+        record: the result record.
+        folder: where its predictions lie; without them there is neither a constant answer nor classes.
+    """
+
+    def __init__(self, record: Record, folder: Path) -> None:
+        result = as_result({**record, "entry": record.get("entry") or record.get("name") or "run", "folder": "."}, "it")
+        self.reader = PredictionReader(folder)
+        self.goal: Goal = goal_of([result])
+        cells = make_cells([result])
+        self.cell: Cell | None = cells[0] if cells else None
+        self.baselines: list[Baseline] = baselines(cells, self.reader) if cells else []
+        found = entry_classes(cells[0], self.reader) if cells else None
+        every = found.classes if found is not None else []
+        self.class_unit = found.what if found is not None else ""
+        self.classes: list[ClassScore] = sorted(
+            every, key=lambda own: (own.support == 0, own.f1.mean if own.f1 else -1.0)
+        )
+        self.weak = [own for own in self.classes if own.support and (own.f1 is None or own.f1.mean < _WEAK)]
+        self.absent = [own.name for own in every if not own.support]
+
+    def beaten(self) -> bool | None:
+        """Whether the model is better than every baseline on the test rows, beyond their noise; None without one."""
+        if self.cell is None or not self.baselines or self.goal.metric not in self.cell.test:
+            return None
+        told = [own for own in self.baselines if self.goal.metric in own.test]
+        return all(own.beaten_by(self.cell, self.goal, self.reader) for own in told) if told else None
+
+
+def result_rows(record: Record, evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
+    """The table of results: its headings, and a row for each metric, the one that selects first."""
+    metrics = record.get("metrics") or {}
+    splits = [split for split in ("test", "validation") if metrics.get(split)]
+    names = list(dict.fromkeys(name for split in splits for name in metrics[split] if _is_metric(name)))
+    parts = [name for name in names if name.startswith("mae_")]
+    names = [name for name in names if name not in parts[_MOST_VARIABLES:]]
+    names.sort(key=lambda name: (name != evaluation.goal.metric, name == "loss"))
+    headings = [*(split.capitalize() for split in splits), *(_baseline_heading(own) for own in evaluation.baselines)]
+    rows = []
+    for name in names:
+        values = [_score(metrics[split].get(name), name) for split in splits]
+        values += [show.spread(own.test.get(name), name) for own in evaluation.baselines]
+        rows.append([_metric_heading(name), *values])
+    return headings, rows
+
+
+def _is_metric(name: str) -> bool:
+    """Whether a number is one of the model; the forecasts without a model have columns of their own."""
+    return name in METRICS or name.startswith("mae_") or name == "unknown_share"
+
+
+def _metric_heading(name: str) -> str:
+    """A metric as the heading of a row, with its unit."""
+    if name == "unknown_share":
+        return "Unknown tokens, part of all"
+    if name not in METRICS:
+        return f"Mean absolute error of {name.removeprefix('mae_')}"
+    return METRICS[name][1] + (", %" if name in show.PERCENT_METRICS else "")
+
+
+def _baseline_heading(baseline: Baseline) -> str:
+    names = ", ".join(show.shortened(name, 40) for name in baseline.names)
+    return names.capitalize() if not baseline.answers else f"Always answering {names}"
+
+
+def _score(value: Any, metric: str) -> str:
+    return show.MISSING if not isinstance(value, (int, float)) else show.plain_score(float(value), metric)
+
+
+def sizes(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What its configuration says of its size, as (name, value)."""
+    found: dict[str, str] = {}
+    left_out: Sequence[str] = _TOKENS if config.get("num_input_features") else _SERIES
+    for field, name in _SIZES.items():
+        value = config.get(field)
+        if field in left_out or isinstance(value, bool):
+            continue
+        if isinstance(value, (list, tuple)):
+            found.setdefault(name, " × ".join(str(part) for part in value))
+        elif isinstance(value, int):
+            found.setdefault(name, f"{value:,}")
+    return list(found.items())
