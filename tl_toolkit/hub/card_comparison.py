@@ -81,10 +81,9 @@ def _download(repo_id: str, api: HfApi | None) -> Path | None:
 
 
 def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardComparison | None:
-    from ..comparison.report.panel import goal_of
     from ..evaluation import formatting as show
     from ..evaluation.results import panels, read_results
-    from ..evaluation.statistics.cells import make_cells
+    from ..evaluation.statistics.cells import goal_of, make_cells
 
     runs = _panel_of(own, folder, panels(read_results(path)))
     cells = make_cells(runs)

@@ -149,8 +149,8 @@ def _readme(title: str, card: CardArguments, about: str, **options: Any) -> byte
 
 def _chosen_runs(folder: Path, arguments: ReportArguments) -> dict[str, Result]:
     """The run of each entry whose model is shown."""
-    from ..comparison.report.panel import goal_of
     from ..evaluation.results import panels, read_results
+    from ..evaluation.statistics.cells import goal_of
 
     groups = panels([result for result in read_results(folder / RESULTS) if result.completed])
     if not groups:
@@ -204,8 +204,8 @@ def _model_files(folder: Path) -> list[HubFile]:
 
 def _describe(entry: str, run: Result) -> dict[str, Any]:
     """What the app says of a model."""
-    from ..comparison.report.panel import goal_of
     from ..evaluation import formatting as show
+    from ..evaluation.statistics.cells import goal_of
 
     goal = goal_of([run])
     reached, total = run.metrics("test").get(goal.metric), (run.section("cost").get("parameters") or {}).get("total")

@@ -10,8 +10,8 @@ from ...evaluation import formatting as show
 from ...evaluation.predictions import PredictionReader
 from ...evaluation.results import Result
 from ...evaluation.statistics.baseline import Baseline, baselines
-from ...evaluation.statistics.cells import make_cells
-from ...evaluation.statistics.contest import Goal, contests
+from ...evaluation.statistics.cells import goal_of, make_cells
+from ...evaluation.statistics.contest import contests
 from ...evaluation.statistics.uncertainty import row_intervals
 from ...figures.palette import key
 from ..verdict.decision import decide
@@ -99,13 +99,6 @@ def describe_panel(results: Sequence[Result], output_dir: Path, prefix: str = ""
         "versions": report_facts.distinct(result.section("versions") for result in results),
     }
     return panel | {"sections": [(name, heading) for name, heading, part in SECTIONS if panel[part]]}
-
-
-def goal_of(results: Sequence[Result]) -> Goal:
-    """The main metric of the runs' task; accuracy where no run tells."""
-    tasks = (result.section("task") for result in results)
-    task = next((task for task in tasks if task.get("main_metric")), {"main_metric": "accuracy"})
-    return Goal(str(task["main_metric"]), bool(task.get("greater_is_better", True)))
 
 
 def _source(constant: Sequence[Baseline]) -> str:

@@ -39,6 +39,13 @@ class Goal:
         return 1 if self.greater_is_better else -1
 
 
+def goal_of(results: Sequence[Result]) -> Goal:
+    """The main metric of the runs' task; accuracy where no run tells."""
+    tasks = (result.section("task") for result in results)
+    task = next((task for task in tasks if task.get("main_metric")), {"main_metric": "accuracy"})
+    return Goal(str(task["main_metric"]), bool(task.get("greater_is_better", True)))
+
+
 @dataclass(frozen=True)
 class Cell:
     """Completed runs of one entry at one budget, and what they reached and cost on average.
