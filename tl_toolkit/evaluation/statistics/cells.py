@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -77,6 +78,10 @@ class Cell:
     def seeds(self) -> int:
         """The number of runs."""
         return len(self.results)
+
+    def scored(self, goal: Goal) -> bool:
+        """Whether the cell has a finite test metric."""
+        return goal.metric in self.test and math.isfinite(self.test[goal.metric].mean)
 
     def values(self, metric: str) -> list[float]:
         """The test metric of every run."""
