@@ -7,7 +7,7 @@ import shlex
 import numpy as np
 import pytest
 
-from tl_toolkit.comparison.report.rerun import rerun
+from tl_toolkit.comparison.report.entries import rerun
 from tl_toolkit.errors import UserError
 from tl_toolkit.evaluation.predictions import PredictionReader, confusion_matrix, label_counts
 from tl_toolkit.evaluation.results import Result, folder_name, panels, read_results, table

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..comparison.report.panel import goal_of
 from ..errors import UserError
 from ..evaluation import formatting as show
 from ..evaluation.results import Result, panels, read_results
-from ..evaluation.statistics.cells import make_cells
+from ..evaluation.statistics.cells import goal_of, make_cells
 from ..records.record import read_record
 from .destination import HUB_ID
 

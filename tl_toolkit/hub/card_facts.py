@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..comparison.report.panel import goal_of
 from ..evaluation import formatting as show
 from ..evaluation.evidence.class_scores import ClassScore, entry_classes
 from ..evaluation.predictions import PredictionReader
 from ..evaluation.results import as_result
 from ..evaluation.statistics.baseline import Baseline, baselines
-from ..evaluation.statistics.cells import Cell, Goal, make_cells
+from ..evaluation.statistics.cells import Cell, Goal, goal_of, make_cells
 from .card_metadata import METRICS
 
 Record = Mapping[str, Any]

@@ -9,20 +9,14 @@ import pytest
 from tl_toolkit.comparison.report.drawing import write_whole
 from tl_toolkit.comparison.report.figures import scatter
 from tl_toolkit.comparison.report.learning_curves import alone_among, learning_curves, spaced
-from tl_toolkit.evaluation.predictions import PredictionReader
+from tl_toolkit.comparison.report.panel import Panel
 from tl_toolkit.evaluation.results import read_results
-from tl_toolkit.evaluation.statistics.baseline import baselines
-from tl_toolkit.evaluation.statistics.cells import make_cells
-from tl_toolkit.evaluation.statistics.contest import Goal
 from tl_toolkit.figures.palette import DARK_SERIES, MARKERS, PROPERTIES, SERIES, SURFACE, key
 
 
 def draw(folder):
-    results = read_results(folder / "results.jsonl")
-    entries = list(dict.fromkeys(result.entry for result in results))
-    cells = make_cells(results)
-    constant = baselines(cells, PredictionReader(folder))
-    return learning_curves(cells, entries, Goal("accuracy"), folder / "figures", constant)
+    drawn = learning_curves(Panel(read_results(folder / "results.jsonl"), folder))
+    return drawn["wide"], drawn["narrow"]
 
 
 def texts(svg):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tl_toolkit.comparison.report.panel import Panel
 from tl_toolkit.comparison.report.pareto import _draw, describe_fronts, front, fronts, in_words, widest_budget
 from tl_toolkit.evaluation.intervals import Spread
 from tl_toolkit.evaluation.results import read_results
@@ -67,7 +68,7 @@ def test_costs_that_are_unknown_or_known_of_one_are_left_out(cells):
 
 
 def test_the_picture_its_files_and_its_table(cells, tmp_path):
-    told = describe_fronts(cells, ["lstm", "elman", "minilm"], Goal("accuracy"), tmp_path / "figures", "p-")
+    told = describe_fronts(Panel([result for cell in cells for result in cell.results], tmp_path, "p-"))
     assert told["budget"] == "500" and [row["entry"] for row in told["rows"]] == ["minilm", "lstm", "elman"]
     assert [on for _, on in told["rows"][2]["costs"]][1] is False
     texts = [element.text for element in ET.fromstring(told["wide"]).iter() if element.tag.endswith("text")]

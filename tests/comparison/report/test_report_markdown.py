@@ -5,24 +5,17 @@ import json
 import pytest
 
 from tl_toolkit.comparison.report.markdown import describe_markdown
+from tl_toolkit.comparison.report.panel import Panel
 from tl_toolkit.comparison.report.writing import write_report
-from tl_toolkit.evaluation.predictions import PredictionReader
 from tl_toolkit.evaluation.results import read_results
-from tl_toolkit.evaluation.statistics.baseline import baselines
-from tl_toolkit.evaluation.statistics.cells import Goal, make_cells
-from tl_toolkit.evaluation.statistics.contest import contests
-
-ACCURACY = Goal("accuracy")
 
 
 @pytest.fixture
 def described(tmp_path):
     """The tables of the records in `tmp_path`."""
 
-    def describe(goal=ACCURACY):
-        results = read_results(tmp_path / "results.jsonl")
-        cells, reader = make_cells(results), PredictionReader(tmp_path)
-        return describe_markdown(results, cells, contests(cells, goal, reader), goal, baselines(cells, reader), reader)
+    def describe():
+        return describe_markdown(Panel(read_results(tmp_path / "results.jsonl"), tmp_path))
 
     return describe
 

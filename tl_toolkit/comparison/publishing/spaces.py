@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import UserError, listing, nearest
 from ...evaluation import formatting as show
 from ...evaluation.results import Result, panels, read_results
+from ...evaluation.statistics.cells import goal_of
 from ...hub.arguments import CardArguments
 from ...hub.card_metadata import TAG
 from ...hub.connection import retrying
@@ -19,7 +20,6 @@ from ...hub.contents import CARD, Contents, as_json, carries_code, model_content
 from ...hub.destination import HubFile
 from ...hub.readme import MARKER, own_readme
 from ..report.merging import title_of
-from ..report.panel import goal_of
 from .arguments import ReportArguments
 from .reports import RESULTS, public_report
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +17,12 @@ from ...atomic_files import write_text, write_whole
 from ...evaluation.formatting import visible
 from ...figures.palette import PROPERTIES
 from ...figures.style import PLOT_STYLE
+from .panel import Panel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from markupsafe import Markup
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -39,11 +41,9 @@ def style() -> Iterator[None]:
 
 def new_figure(width: float, height: float, left: float, right: float) -> tuple[Figure, Axes]:
     """A figure and its axes; sizes and the room left and right of the axes in points."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / 72, height / 72))
-    FigureCanvasAgg(figure)
     # The room is set, not found by a layout engine: line names are placed in points and must stay beside their axes.
     figure.subplots_adjust(left=left / width, right=1 - right / width, bottom=42 / height, top=1 - 28 / height)
     return figure, figure.add_subplot()
@@ -57,13 +57,11 @@ def grid_of_axes(
     Below each axes is the room `foot`, left of the first column `left`, and between two columns `gap`. The places are
     set and not found: a layout engine would draw the picture several times.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows, head, margin = -(-count // columns), 24.0, 8.0
     tall = rows * height + margin
     figure = Figure(figsize=(width / 72, tall / 72))
-    FigureCanvasAgg(figure)
     wide = (width - left - margin - gap * (columns - 1)) / columns
     axes = []
     for position in range(count):
@@ -83,6 +81,16 @@ def short(name: str, most: int = LONGEST_NAME) -> str:
     """A name on one line, without characters that XML cannot hold, cut to `most` characters."""
     name = visible(" ".join(name.split()))
     return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def pictures(draw: Callable[[bool], Figure], panel: Panel, name: str, description: str) -> dict[str, Markup]:
+    """The figures `draw(narrow)` as SVGs for a `wide` and for a `narrow` page; the wide one is saved too."""
+    from markupsafe import Markup
+
+    name = f"{panel.prefix}{name}"
+    with style():
+        wide = save(draw(False), panel.folder / "figures", name, description)
+        return {"wide": Markup(wide), "narrow": Markup(page_svg(to_svg(draw(True)), f"{name}-narrow", description))}
 
 
 def save(figure: Figure, folder: Path, name: str, description: str) -> str:

@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
-from pathlib import Path
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...evaluation import formatting as show
 from ...evaluation.evidence.mistakes import gather, mistakes_heading
-from ...evaluation.predictions import PredictionReader
-from ...evaluation.results import UNKNOWN, Result
-from ...evaluation.statistics.cells import Cell
-from ...evaluation.statistics.contest import Contest
+from ...evaluation.results import UNKNOWN, Result, folder_name
 from .figures import scatter
-from .rerun import rerun
+from .panel import Panel
 from .shown_evidence import ANSWERS_ARE_TEXTS, class_table
 
+VARYING = ("label_budget", "max_train_tokens", "seed")
 
-def describe_entry(
-    entry: str,
-    position: int,
-    results: Sequence[Result],
-    cells: Sequence[Cell],
-    rounds: Sequence[Contest],
-    reader: PredictionReader,
-    figures: Path,
-    prefix: str,
-) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class Rerun:
+    """`configuration` is the text of the YAML file `file`; `command` makes one of the entry's runs again with it."""
+
+    file: str
+    configuration: str
+    command: str
+
+
+def describe_entry(panel: Panel, position: int) -> dict[str, Any]:
     """What is told of one entry: what it is, what it gets wrong at its largest budget, and how to run it again."""
     from markupsafe import Markup
 
-    runs = [result for result in results if result.entry == entry]
-    largest = [cell for cell in cells if cell.entry == entry][-1:]
+    entry, rounds = panel.entries[position], panel.rounds
+    runs = [result for result in panel.results if result.entry == entry]
+    largest = [cell for cell in panel.cells if cell.entry == entry][-1:]
     told = largest[0].results[0] if largest else telling(runs)  # all that is said of a run is said of this one
-    again, model = rerun(runs, told), told.section("model")
+    model = told.section("model")
     what = [model.get("class"), model.get("model_name_or_path") or model.get("model_type"), _tokens(model)]
     shown: dict[str, Any] = {
         "name": entry,
         "kind": kind(told.strategy),
         "what": ", ".join(str(part) for part in what if part),
-        "configuration": again.configuration,
-        "command": again.command,
-        "file": again.file,
+        **asdict(rerun(runs, told)),
         "evidence": None,
         "tuning": _tuning(told),
         "made": _made(told),
@@ -50,10 +50,10 @@ def describe_entry(
     }
     if largest:
         cell = largest[0]
-        evidence = gather(cell, reader)
+        evidence = gather(cell, panel.reader)
         shown |= {
             "evidence": evidence,
-            "classes": class_table(cell, reader),
+            "classes": class_table(cell, panel.reader),
             "budget": show.budget(cell.budget, cell.train_labels),
             "seeds": cell.seeds,
             "first_seed": told.seed,
@@ -62,8 +62,8 @@ def describe_entry(
             "scatter": "",
         }
         if evidence.numbers:
-            name = f"{prefix}scatter_{position}_{re.sub(r'[^A-Za-z0-9]+', '-', entry)}"
-            shown["scatter"] = Markup(scatter(*evidence.numbers, entry, position, figures, name))
+            name = f"{panel.prefix}scatter_{position}_{re.sub(r'[^A-Za-z0-9]+', '-', entry)}"
+            shown["scatter"] = Markup(scatter(*evidence.numbers, entry, position, panel.folder / "figures", name))
     return shown
 
 
@@ -107,3 +107,40 @@ def _tokens(model: Any) -> str | None:
         return None
     size = f" of {show.count(model['vocab_size'])}" if model.get("vocab_size") else ""
     return f"tokenizer {model['tokenizer']}{size}"
+
+
+def rerun(results: Sequence[Result], shown: Result) -> Rerun:
+    """What all runs of one entry, `results`, were given goes into the file, the rest of what `shown` was into flags.
+
+    The budget, the seed and the output folder are always flags, because they are what one changes. The command
+    is broken into lines that a shell reads as one. Both texts are empty when it is not known what `shown` was given.
+    """
+    import yaml
+
+    asked = dict(shown.section("arguments"))
+    if not asked:
+        return Rerun(file="", configuration="", command="")
+    given = [result.section("arguments") for result in results if result.section("arguments")]
+    shared = {
+        name: value
+        for name, value in asked.items()
+        if name not in VARYING and all(name in other and other[name] == value for other in given)
+    }
+    flags = {name: value for name, value in asked.items() if name not in shared and value is not None}
+    configuration = yaml.safe_dump(shared, sort_keys=False, allow_unicode=True, width=100) if shared else ""
+    name = folder_name(shown.entry)
+    recipe = "pretrain" if str(shown.section("task").get("name")).endswith("language-modeling") else "finetune"
+    lines = [["accelerate", "launch", f"recipes/{recipe}.py"], ["--config", f"{name}.yaml"], *_flags(flags)]
+    lines.append(["--output_dir", f"outputs/{name}"])
+    return Rerun(f"{name}.yaml", configuration, " \\\n    ".join(map(shlex.join, lines)))
+
+
+def _flags(arguments: Mapping[str, Any]) -> list[list[str]]:
+    flags: list[list[str]] = []
+    for name, value in arguments.items():
+        if isinstance(value, (list, tuple)):
+            values = [str(item) for item in value]
+        else:
+            values = [json.dumps(value) if isinstance(value, dict) else str(value)]
+        flags.append([f"--{name}", *values])
+    return flags

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...evaluation import formatting as show
-from ...evaluation.predictions import PredictionReader
-from ...evaluation.statistics.cells import Cell, Goal
 from ...evaluation.statistics.contest import picked_of
 from ...evaluation.statistics.label_equivalence import CurveDraws, Equivalence, equivalence, usable
 from ...evaluation.statistics.uncertainty import row_noise
 from ...figures.palette import MUTED, colour
 from ..verdict.standings import LONG
-from .drawing import new_figure, page_svg, room, save, short, style, to_svg
+from .drawing import new_figure, pictures, room, short
 from .learning_curves import LABEL_GAP, line_style, name_lines
+from .panel import Panel
 from .pareto import plain_log_ticks
 
 if TYPE_CHECKING:
@@ -26,40 +24,32 @@ MOST_LINES = 6
 """Entries with transfer that are drawn: the best ones."""
 
 
-def against_scratch(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Equivalence]:
+def against_scratch(panel: Panel) -> list[Equivalence]:
     """For the cells of the best entries with transfer: how many labels training from scratch needs.
 
     Its learning curve is that of the entries picked on validation rows, as in the verdict; with a single budget there
     is none to read.
     """
-    able = [cell for cell in cells if usable(cell, goal)]
+    goal = panel.goal
+    able = [cell for cell in panel.cells if usable(cell, goal)]
     points = picked_of("scratch", able, goal)
     if len(points) < 2:
         return []
     best = {cell.entry: cell.test[goal.metric].mean * goal.sign for cell in able if cell.transfer}
     shown = sorted(best, key=lambda entry: -best[entry])[:MOST_LINES]
-    draws = CurveDraws(row_noise(reader, goal.metric).prepare(able), goal)
+    draws = CurveDraws(row_noise(panel.reader, goal.metric).prepare(able), goal)
     curve = draws.curve(LONG["scratch"], points)
     return [equivalence(cell, curve, draws) for cell in able if cell.entry in shown]
 
 
-def describe_equivalence(
-    found: Sequence[Equivalence], entries: Sequence[str], folder: Path, prefix: str = ""
-) -> dict[str, Any] | None:
-    """The picture, sentences and a table of `against_scratch`; None without any."""
-    from markupsafe import Markup
-
+def describe_equivalence(panel: Panel) -> dict[str, Any] | None:
+    """The picture and a table of `against_scratch`; None without any."""
+    found = against_scratch(panel)
     if not found:
         return None
-    name = f"{prefix}label_equivalence"
     what = f"Labels that {found[0].other} needs to match each entry with transfer; the same follows as a table."
-    with style():
-        wide = save(_draw(found, entries, narrow=False), folder, name, what)
-        narrow = page_svg(to_svg(_draw(found, entries, narrow=True)), f"{name}-narrow", what)
     names = list(dict.fromkeys(each.entry for each in found))
-    return {
-        "wide": Markup(wide),
-        "narrow": Markup(narrow),
+    return pictures(lambda narrow: _draw(found, panel.entries, narrow), panel, "label_equivalence", what) | {
         "other": found[0].other,
         "most": show.count(found[0].most),
         "rows": [
@@ -85,7 +75,7 @@ def _ratio(found: Equivalence) -> str:
     return show.times(found.ratio)
 
 
-def _draw(found: Sequence[Equivalence], entries: Sequence[str], narrow: bool) -> Figure:
+def _draw(found: Sequence[Equivalence], entries: list[str], narrow: bool) -> Figure:
     names = list(dict.fromkeys(each.entry for each in found))
     if narrow:
         figure, axes = new_figure(300, 270, left=38, right=8)
@@ -101,7 +91,7 @@ def _draw(found: Sequence[Equivalence], entries: Sequence[str], narrow: bool) ->
     marks: list[tuple[float, float, str, str]] = []
     for entry in names:
         line = [each for each in found if each.entry == entry]
-        position = list(entries).index(entry)
+        position = entries.index(entry)
         own = colour(position)
         heights = [min(max(each.needed, floor), ceiling) for each in line]
         known = [place for place, each in enumerate(line) if math.isfinite(each.needed)]

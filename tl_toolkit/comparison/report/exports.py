@@ -9,9 +9,8 @@ from pathlib import Path
 from ...atomic_files import write_text, write_whole
 from ...evaluation import formatting as show
 from ...evaluation.results import TEXT_COLUMNS, Result, table
-from ...evaluation.statistics.cells import KINDS, Cell, Goal, Kind, make_cells
+from ...evaluation.statistics.cells import KINDS, Cell, Goal, Kind, goal_of, make_cells
 from ...evaluation.statistics.contest import best
-from .panel import goal_of
 
 KIND_HEADINGS: Mapping[Kind, str] = {
     "scratch": "From scratch",

@@ -10,10 +10,12 @@ import numpy as np
 
 from ...evaluation.evidence.calibration import Calibration
 from ...figures.palette import LINE, MUTED, colour
-from .drawing import new_figure, page_svg, save, short, style, to_svg
+from .drawing import new_figure, pictures, save, short, style
 from .learning_curves import line_style
+from .panel import Panel
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 MOST_DIAGRAMS = 8
@@ -35,28 +37,23 @@ def scatter(label: np.ndarray, prediction: np.ndarray, entry: str, position: int
         return save(figure, folder, name, f"Scatter plot of predictions against labels for {entry}.")
 
 
-def reliability_diagrams(
-    found: Sequence[Calibration],
-    entries: Sequence[str],
-    transfer: Mapping[str, bool],
-    folder: Path,
-    prefix: str = "",
-) -> tuple[str, str]:
-    """Draws accuracy over certainty, a diagram an entry, and returns the SVGs for a wide and for a narrow page.
+def reliability_diagrams(panel: Panel, found: Sequence[Calibration]) -> dict[str, Markup]:
+    """Draws accuracy over certainty, a diagram an entry; the SVGs for a `wide` and for a `narrow` page.
 
-    `entries` fixes colours and markers by position, `transfer` their filling. Below the diagonal an entry is surer than
-    it is right. Writes reliability.svg and .png into `folder`, their names and ids behind `prefix`.
+    Below the diagonal an entry is surer than it is right.
     """
-    name = f"{prefix}reliability"
     what = "Reliability diagrams: the share of right answers over their mean probability, for each entry."
-    with style():
-        wide = _reliability(found, entries, transfer, columns=min(4, len(found)), width=600)
-        narrow = _reliability(found, entries, transfer, columns=min(2, len(found)), width=300)
-        return save(wide, folder, name, what), page_svg(to_svg(narrow), f"{name}-narrow", what)
+    transfer = {cell.entry: cell.transfer for cell in panel.cells}
+
+    def draw(narrow: bool) -> Figure:
+        columns, width = (2, 300) if narrow else (4, 600)
+        return _reliability(found, panel.entries, transfer, min(columns, len(found)), width)
+
+    return pictures(draw, panel, "reliability", what)
 
 
 def _reliability(
-    found: Sequence[Calibration], entries: Sequence[str], transfer: Mapping[str, bool], columns: int, width: float
+    found: Sequence[Calibration], entries: list[str], transfer: Mapping[str, bool], columns: int, width: float
 ) -> Figure:
     """All diagrams in one axes, each a unit square moved to its place: many axes would take seconds."""
     rows, wide, tall = -(-len(found) // columns), 1.22, 1.52
@@ -68,7 +65,7 @@ def _reliability(
     axes.set_ylim(-(rows - 1) * tall - 0.34, tall - 0.34)
     for place, own in enumerate(found):
         x, y = (place % columns) * wide, -(place // columns) * tall
-        look = line_style(list(entries).index(own.entry), transfer.get(own.entry, True))
+        look = line_style(entries.index(own.entry), transfer.get(own.entry, True))
         for part in (0, 0.5, 1):
             edge: dict[str, Any] = {"color": LINE if part else MUTED, "linewidth": 0.8, "zorder": 0.5}
             axes.plot([x, x + 1, np.nan, x + part, x + part], [y + part, y + part, np.nan, y, y + 1], **edge)

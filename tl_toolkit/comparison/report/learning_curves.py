@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...evaluation import formatting as show
-from ...evaluation.intervals import Interval
 from ...evaluation.statistics.baseline import Baseline
 from ...evaluation.statistics.cells import Cell
-from ...evaluation.statistics.contest import Goal
 from ...evaluation.statistics.label_equivalence import isotonic
 from ...figures.palette import BASELINE_DASH, INK, MUTED, SCRATCH_DASH, SURFACE, TRANSFER_DASH, colour, marker
 from ..verdict.wording import unit_of
-from .drawing import LONGEST_NAME, new_figure, page_svg, room, save, short, style, to_svg
+from .drawing import LONGEST_NAME, new_figure, pictures, room, short
+from .panel import Panel
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -29,35 +28,20 @@ MOST_SHIFT = 1.08
 BASELINE_STYLE: Any = {"color": MUTED, "linewidth": 1.0, "linestyle": BASELINE_DASH, "zorder": 1.5}
 
 
-def learning_curves(
-    cells: Sequence[Cell],
-    entries: Sequence[str],
-    goal: Goal,
-    folder: Path,
-    constant: Sequence[Baseline] = (),
-    prefix: str = "",
-    over_rows: Mapping[tuple[str, float], Interval] | None = None,
-) -> tuple[str, str]:
-    """Draws test scores over label budgets, a line an entry, and returns the SVGs for a wide and for a narrow page.
+def learning_curves(panel: Panel) -> dict[str, Markup]:
+    """Draws test scores over label budgets, a line an entry; the SVGs for a `wide` and for a `narrow` page.
 
-    With one budget there is no curve, and each entry is a row of its seeds and their mean. `entries` fixes colours and
-    markers by position, so that they stay when runs are added. `constant` are the baselines, a thin line. In a narrow
-    picture lines are not named and kinds not told apart in words: a key has to. Writes learning_curves.svg and .png
-    into `folder`, their names and ids behind `prefix`.
+    With one budget there is no curve, and each entry is a row of its seeds and their mean. Baselines are thin lines. In
+    a narrow picture lines are not named and kinds not told apart in words: a key has to.
 
-    A band is the mean ± one standard deviation over seeds, a bar the interval of the mean over test rows, which
-    `over_rows` has for (entry, budget).
+    A band is the mean ± one standard deviation over seeds, a bar the interval of the mean over test rows.
     """
-    shown = [cell for cell in cells if goal.metric in cell.test and np.isfinite(cell.test[goal.metric].mean)]
-    least = [baseline for baseline in constant if goal.metric in baseline.test]
+    shown = [cell for cell in panel.cells if cell.scored(panel.goal)]
     draw, what = _rows, "Dot chart of the test score of each entry, with one small dot a seed."
     if len({cell.budget for cell in shown}) > 1:
         draw, what = _curves, "Line chart of the mean test score of each entry over the number of training labels."
-    with style():
-        wide = draw(shown, entries, goal, least, over_rows or {}, narrow=False)
-        narrow = to_svg(draw(shown, entries, goal, least, over_rows or {}, narrow=True))
-        name = f"{prefix}learning_curves"
-        return save(wide, folder, name, what), page_svg(narrow, f"{name}-narrow", what)
+    least = [baseline for baseline in panel.constant if panel.goal.metric in baseline.test]
+    return pictures(lambda narrow: draw(panel, shown, least, narrow), panel, "learning_curves", what)
 
 
 def alone_among(known: np.ndarray) -> np.ndarray:
@@ -66,14 +50,8 @@ def alone_among(known: np.ndarray) -> np.ndarray:
     return known & ~around[:-2] & ~around[2:]
 
 
-def _curves(
-    cells: Sequence[Cell],
-    entries: Sequence[str],
-    goal: Goal,
-    constant: Sequence[Baseline],
-    over_rows: Mapping[tuple[str, float], Interval],
-    narrow: bool,
-) -> Figure:
+def _curves(panel: Panel, cells: Sequence[Cell], constant: Sequence[Baseline], narrow: bool) -> Figure:
+    goal, entries = panel.goal, panel.entries
     named = [*entries, *(baseline.line_name for baseline in constant)]
     figure, axes = (
         new_figure(300, 290, left=30, right=6) if narrow else new_figure(600, 345, left=34, right=room(named) + 8)
@@ -97,7 +75,7 @@ def _curves(
         alone = alone_among(~np.isnan(deviation))
         broad: dict[str, Any] = {"color": colour(position), "linewidth": 9, "alpha": 0.13}
         axes.vlines(x[alone], (y - deviation)[alone], (y + deviation)[alone], **broad)
-        known = [(at, over_rows.get((cell.entry, cell.budget))) for at, cell in zip(x, line, strict=True)]
+        known = [(at, panel.over_rows.get((cell.entry, cell.budget))) for at, cell in zip(x, line, strict=True)]
         bars = np.array([(at, bounds.low, bounds.high) for at, bounds in known if bounds is not None]).reshape(-1, 3)
         look: dict[str, Any] = {"color": colour(position), "linewidth": 1.1, "alpha": 0.6}
         axes.vlines(bars[:, 0], bars[:, 1] * scale, bars[:, 2] * scale, **look)
@@ -124,14 +102,8 @@ def _curves(
     return figure
 
 
-def _rows(
-    cells: Sequence[Cell],
-    entries: Sequence[str],
-    goal: Goal,
-    constant: Sequence[Baseline],
-    over_rows: Mapping[tuple[str, float], Interval],
-    narrow: bool,
-) -> Figure:
+def _rows(panel: Panel, cells: Sequence[Cell], constant: Sequence[Baseline], narrow: bool) -> Figure:
+    goal, entries = panel.goal, panel.entries
     scale = 100.0 if goal.metric in show.PERCENT_METRICS else 1.0
     ordered = sorted(cells, key=lambda cell: cell.test[goal.metric].mean * goal.sign)
     most = 16 if narrow else LONGEST_NAME
@@ -140,7 +112,7 @@ def _rows(
     for baseline in constant:
         axes.axvline(baseline.test[goal.metric].mean * scale, **BASELINE_STYLE)
     for row, cell in enumerate(ordered):
-        position = list(entries).index(cell.entry)
+        position = entries.index(cell.entry)
         reached = cell.test[goal.metric]
         seeds = np.array(cell.values(goal.metric)) * scale
         axes.scatter(seeds, np.full(len(seeds), row), s=14, color=colour(position), alpha=0.45, linewidths=0)
@@ -148,7 +120,7 @@ def _rows(
         axes.errorbar(
             reached.mean * scale, row, xerr=deviation, fmt="none", ecolor=colour(position), elinewidth=5, alpha=0.25
         )
-        if between := over_rows.get((cell.entry, cell.budget)):
+        if between := panel.over_rows.get((cell.entry, cell.budget)):
             axes.plot([between.low * scale, between.high * scale], [row, row], color=colour(position), linewidth=1.2)
         axes.plot([reached.mean * scale], [row], **line_style(position, cell.transfer))
     axes.set_yticks(range(len(ordered)), [short(cell.entry, most) for cell in ordered], color=INK)

@@ -9,38 +9,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...evaluation import formatting as show
-from ...evaluation.predictions import PredictionReader
 from ...evaluation.results import Result
 from ...evaluation.statistics.baseline import Baseline
-from ...evaluation.statistics.cells import KINDS, Cell, Goal
-from ...evaluation.statistics.contest import Contest, picked_of
+from ...evaluation.statistics.cells import KINDS, Cell
+from ...evaluation.statistics.contest import picked_of
 from ...evaluation.statistics.label_equivalence import CurveDraws, equivalence, usable
-from ...evaluation.statistics.uncertainty import row_intervals, row_noise
+from ...evaluation.statistics.uncertainty import row_noise
 from ..verdict.standings import LONG
 from .entries import kind
-from .results import COSTS, metrics_of
+from .panel import Panel
+from .results import known_costs, metrics_of
 
 MOST_METRICS = 6
 """Of more metrics beside the one that decides, the first."""
 
 
-def describe_markdown(
-    results: Sequence[Result],
-    cells: Sequence[Cell],
-    rounds: Sequence[Contest],
-    goal: Goal,
-    constant: Sequence[Baseline],
-    reader: PredictionReader,
-) -> dict[str, Any]:
+def describe_markdown(panel: Panel) -> dict[str, Any]:
     """Each table as `columns` and `rows` of texts, None (or empty) where there is nothing to say."""
     return {
-        "scores": _scores(cells, rounds, goal, constant),
-        "intervals": _intervals(cells, goal, reader),
-        "metrics": _other_metrics(cells, goal, constant),
-        "costs": _costs(cells),
-        "equivalence": _equivalence(cells, goal, reader),
-        "tuning": _tuning(results),
-        "signatures": _signatures(results),
+        "scores": _scores(panel),
+        "intervals": _intervals(panel),
+        "metrics": _other_metrics(panel),
+        "costs": _costs(panel.cells),
+        "equivalence": _equivalence(panel),
+        "tuning": _tuning(panel),
+        "signatures": _signatures(panel.results),
     }
 
 
@@ -54,19 +47,17 @@ def _entries(cells: Sequence[Cell]) -> dict[str, Cell]:
     return {cell.entry: cell for cell in cells}
 
 
-def _scores(
-    cells: Sequence[Cell], rounds: Sequence[Contest], goal: Goal, constant: Sequence[Baseline]
-) -> dict[str, Any] | None:
+def _scores(panel: Panel) -> dict[str, Any] | None:
     """The metric that decides: mean ± standard deviation, those picked on validation rows marked."""
+    cells, goal, constant = panel.cells, panel.goal, panel.constant
     if not cells:
         return None
-    picked = {(cell.entry, cell.budget) for contest in rounds for cell in (contest.first, contest.second)}
     budgets, rows = _budgets(cells), []
     for entry, largest in _entries(cells).items():
         own = {cell.budget: cell for cell in cells if cell.entry == entry}
         row = [entry, kind(largest.strategy)]
         for budget in budgets:
-            mark = f"{show.SPACE}●" if (entry, budget) in picked else ""
+            mark = f"{show.SPACE}●" if (entry, budget) in panel.picked else ""
             reached = own[budget].test.get(goal.metric) if budget in own else None
             row.append(f"{show.spread(reached, goal.metric)}{mark}")
         rows.append(row)
@@ -78,33 +69,32 @@ def _scores(
     return {"columns": ["Entry", "Kind", *budgets.values()], "rows": rows}
 
 
-def _intervals(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> dict[str, Any] | None:
+def _intervals(panel: Panel) -> dict[str, Any] | None:
     """The 95 % intervals over test rows of the same means."""
-    found = row_intervals(cells, goal.metric, reader)
-    if not found:
+    if not panel.over_rows:
         return None
-    budgets, rows = _budgets(cells), []
-    for entry in _entries(cells):
-        bounds = [found.get((entry, budget)) for budget in budgets]
-        rows.append([entry, *(show.interval(own, goal.metric) if own else show.MISSING for own in bounds)])
+    budgets, rows = _budgets(panel.cells), []
+    for entry in _entries(panel.cells):
+        bounds = [panel.over_rows.get((entry, budget)) for budget in budgets]
+        rows.append([entry, *(show.interval(own, panel.goal.metric) if own else show.MISSING for own in bounds)])
     return {"columns": ["Entry", *budgets.values()], "rows": rows}
 
 
-def _other_metrics(cells: Sequence[Cell], goal: Goal, constant: Sequence[Baseline]) -> dict[str, Any] | None:
+def _other_metrics(panel: Panel) -> dict[str, Any] | None:
     """The other metrics of each entry at its largest budget."""
-    metrics = metrics_of(cells, goal)[1:]
+    metrics = metrics_of(panel)[1:]
     shown = metrics[:MOST_METRICS]
     if not shown:
         return None
-    everybody: list[tuple[str, Cell | Baseline]] = [*_entries(cells).items()]
-    everybody += {f"Always {baseline.what}": baseline for baseline in constant}.items()
+    everybody: list[tuple[str, Cell | Baseline]] = [*_entries(panel.cells).items()]
+    everybody += {f"Always {baseline.what}": baseline for baseline in panel.constant}.items()
     rows = [[name, *(show.spread(own.test.get(metric), metric) for metric in shown)] for name, own in everybody]
     return {"columns": ["Entry", *map(show.metric_heading, shown)], "rows": rows, "hidden": len(metrics) - len(shown)}
 
 
 def _costs(cells: Sequence[Cell]) -> dict[str, Any] | None:
     """What a run of each entry costs at its largest budget; columns that no run knows are left out."""
-    known = [cost for cost in COSTS if any(cell.costs.get(cost.name) is not None for cell in _entries(cells).values())]
+    known = known_costs(list(_entries(cells).values()))
     if not known:
         return None
     budgets = _budgets(cells)
@@ -115,14 +105,15 @@ def _costs(cells: Sequence[Cell]) -> dict[str, Any] | None:
     return {"columns": ["Entry", "Labels", *(cost.heading for cost in known)], "rows": rows}
 
 
-def _equivalence(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> dict[str, Any] | None:
+def _equivalence(panel: Panel) -> dict[str, Any] | None:
     """How many labels the best entry of a kind needs to match the best one of a kind that transfers more.
 
     A row for each budget and kind that transfers; a column for each kind that transfers less, by the learning curve
     of its entries that are picked on validation rows, as in the verdict.
     """
-    able = [cell for cell in cells if usable(cell, goal)]
-    draws = CurveDraws(row_noise(reader, goal.metric).prepare(able), goal)
+    goal = panel.goal
+    able = [cell for cell in panel.cells if usable(cell, goal)]
+    draws = CurveDraws(row_noise(panel.reader, goal.metric).prepare(able), goal)
     curves, sides = {}, {}
     for place, own in enumerate(KINDS):
         if picked := picked_of(own, able, goal):
@@ -146,13 +137,13 @@ def _equivalence(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) ->
     return {"columns": ["As good as", *(f"{curves[column].name} needs" for column in columns)], "rows": rows}
 
 
-def _tuning(results: Sequence[Result]) -> dict[str, Any] | None:
+def _tuning(panel: Panel) -> dict[str, Any] | None:
     """What was searched for each entry, and what it took."""
     rows = []
-    for entry in dict.fromkeys(result.entry for result in results):
+    for entry in panel.entries:
         tuned = {
             result.budget: result.section("tuning")
-            for result in results
+            for result in panel.results
             if result.entry == entry and result.section("tuning")
         }
         for budget, search in sorted(tuned.items()):
@@ -167,7 +158,7 @@ def _tuning(results: Sequence[Result]) -> dict[str, Any] | None:
                     _pairs(search.get("chosen")),
                 ]
             )
-    untuned = [entry for entry in dict.fromkeys(r.entry for r in results) if entry not in {row[0] for row in rows}]
+    untuned = [entry for entry in panel.entries if entry not in {row[0] for row in rows}]
     columns = ["Entry", "Labels", "Trials", "Seconds", "Searched", "Chosen on validation rows"]
     return {"columns": columns, "rows": rows, "untuned": show.joined(untuned) if untuned else ""} if rows else None
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from ...evaluation import formatting as show
 from ...evaluation.intervals import Interval
-from ...evaluation.predictions import PredictionReader
-from ...evaluation.statistics.cells import KINDS, Cell, Goal, Kind
+from ...evaluation.statistics.cells import KINDS, Goal, Kind
 from ...evaluation.statistics.contest import Contest
 from ...evaluation.statistics.pairwise import Pair, pairwise
 from ..verdict.standings import LONG
+from .panel import Panel
 from .results import budget_key
 
 READING = {
@@ -80,9 +80,10 @@ def p_value(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
 
 
-def describe_pairs(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> dict[str, Any] | None:
+def describe_pairs(panel: Panel) -> dict[str, Any] | None:
     """A matrix of differences for each budget, and all numbers of the pairs of the largest; None without a pair."""
-    pairs = pairwise(cells, goal, reader)
+    goal = panel.goal
+    pairs = pairwise(panel.cells, goal, panel.reader)
     if not pairs:
         return None
     matrices = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from ...evaluation import formatting as show
 from ...evaluation.statistics.cells import Cell
 from ...evaluation.statistics.contest import Goal
 from ...figures.palette import MUTED
-from .drawing import grid_of_axes, page_svg, save, short, style, to_svg
+from .drawing import grid_of_axes, pictures, short
 from .learning_curves import line_style
+from .panel import Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,8 +76,7 @@ def fronts(cells: Sequence[Cell], goal: Goal) -> list[Front]:
     """A front for each price that at least two of the cells, all of one budget, know."""
     found = []
     for price in PRICES:
-        known = [c for c in cells if (c.costs.get(price.name) or 0) > 0 and goal.metric in c.test]
-        known = [cell for cell in known if np.isfinite(cell.test[goal.metric].mean)]
+        known = [cell for cell in cells if (cell.costs.get(price.name) or 0) > 0 and cell.scored(goal)]
         if len(known) > 1:
             scores = [cell.test[goal.metric].mean for cell in known]
             costs = [_cost(cell, price) for cell in known]
@@ -113,39 +112,21 @@ def in_words(found: Front, goal: Goal) -> str:
     return f"By {found.price.sentence}, from the cheapest to the best: {show.joined(members)}."
 
 
-def draw_fronts(
-    found: Sequence[Front], entries: Sequence[str], goal: Goal, folder: Path, prefix: str = ""
-) -> tuple[str, str]:
-    """Draws scores against each price, and returns the SVGs for a wide and for a narrow page.
-
-    `entries` fixes colours and markers by position. Writes pareto.svg and .png into `folder`, their names and ids
-    behind `prefix`.
-    """
-    prices = show.joined([each.price.sentence for each in found])
-    what = f"Scatter plots of test scores against {prices}, each with its Pareto front; the same follows in words."
-    name = f"{prefix}pareto"
-    with style():
-        wide = _draw(found, entries, goal, columns=len(found))
-        narrow = _draw(found, entries, goal, columns=1)
-        return save(wide, folder, name, what), page_svg(to_svg(narrow), f"{name}-narrow", what)
-
-
-def describe_fronts(
-    cells: Sequence[Cell], entries: Sequence[str], goal: Goal, folder: Path, prefix: str = ""
-) -> dict[str, Any] | None:
+def describe_fronts(panel: Panel) -> dict[str, Any] | None:
     """The fronts of the budget at which most entries have finished: pictures, sentences and a table; None without."""
-    from markupsafe import Markup
-
-    here = widest_budget(cells)
+    goal, here = panel.goal, widest_budget(panel.cells)
     found = fronts(here, goal)
     if not found:
         return None
-    wide, narrow = draw_fronts(found, entries, goal, folder, prefix)
+    prices = show.joined([each.price.sentence for each in found])
+    what = f"Scatter plots of test scores against {prices}, each with its Pareto front; the same follows in words."
+
+    def draw(narrow: bool) -> Figure:
+        return _draw(found, panel.entries, goal, 1 if narrow else len(found))
+
     ranked = sorted(here, key=lambda cell: -cell.test[goal.metric].mean * goal.sign if goal.metric in cell.test else 0)
-    return {
+    return pictures(draw, panel, "pareto", what) | {
         "budget": show.budget(here[0].budget, here[0].train_labels),
-        "wide": Markup(wide),
-        "narrow": Markup(narrow),
         "sentences": [in_words(each, goal) for each in found],
         "prices": [show.capital(each.price.axis) for each in found],
         "rows": [

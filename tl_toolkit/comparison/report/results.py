@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...evaluation import formatting as show
-from ...evaluation.intervals import Interval
 from ...evaluation.statistics.baseline import Baseline
-from ...evaluation.statistics.cells import Cell
-from ...evaluation.statistics.contest import Contest, Goal
+from ...evaluation.statistics.cells import Cell, Goal
 from .entries import kind
+from .panel import Panel
 
 
 @dataclass(frozen=True)
@@ -41,25 +40,16 @@ COSTS = (
     Cost("latency_seconds", "One row, ms", "Answering", show.plain_milliseconds),
     Cost("rows_per_second", "Rows/s by 32", "Answering", show.count, more_is_better=True),
 )
-"""Columns that no run knows are left out."""
 
 
-def results_table(
-    cells: Sequence[Cell],
-    rounds: Sequence[Contest],
-    goal: Goal,
-    constant: Sequence[Baseline],
-    over_rows: Mapping[tuple[str, float], Interval],
-) -> dict[str, Any]:
+def results_table(panel: Panel) -> dict[str, Any]:
     """The table of the main metric and all costs: `groups` (name, columns), `columns`, `rows` and `budgets`.
 
-    Rows stand by budget, the largest first, and within one by score. `over_rows` maps (entry, budget) to the interval
-    of the mean score over test rows.
+    Rows stand by budget, the largest first, and within one by score.
     """
-    picked = {(cell.entry, cell.budget) for contest in rounds for cell in (contest.first, contest.second)}
-    costs = [cost for cost in COSTS if any(cell.costs.get(cost.name) is not None for cell in cells)]
-    rows = [_row(cell, goal, (cell.entry, cell.budget) in picked, costs, over_rows) for cell in cells]
-    rows += [_baseline_row(baseline, goal, len(costs), bool(over_rows)) for baseline in constant]
+    goal, over_rows = panel.goal, panel.over_rows
+    costs = known_costs(panel.cells)
+    rows = [_row(own, panel, costs) for own in panel.everybody]
     rows.sort(key=lambda row: (-row["budget_order"], row["rank"]))
     columns = [_column(show.metric_heading(goal.metric), goal.greater_is_better)]
     if over_rows:
@@ -72,32 +62,32 @@ def results_table(
     starts = {sum(size for _, size in groups[:position]) for position in range(len(groups))}
     for position, column in enumerate(columns):
         column["starts_group"] = position in starts
-    return {"groups": groups, "columns": columns, "rows": rows, "budgets": budget_choices(cells)}
+    return {"groups": groups, "columns": columns, "rows": rows, "budgets": budget_choices(panel.cells)}
 
 
-def metrics_of(cells: Sequence[Cell], goal: Goal) -> list[str]:
+def known_costs(cells: Sequence[Cell]) -> list[Cost]:
+    """The costs that some of the cells know."""
+    return [cost for cost in COSTS if any(cell.costs.get(cost.name) is not None for cell in cells)]
+
+
+def metrics_of(panel: Panel) -> list[str]:
     """The test metrics of all cells, the one that decides first; the loss is on no common scale and left out."""
-    known = dict.fromkeys(metric for cell in cells for metric in cell.test if metric != "loss")
-    return [metric for metric in known if metric == goal.metric] + [m for m in known if m != goal.metric]
+    known = dict.fromkeys(metric for cell in panel.cells for metric in cell.test if metric != "loss")
+    return sorted(known, key=lambda metric: metric != panel.goal.metric)
 
 
-def more_metrics(cells: Sequence[Cell], goal: Goal, constant: Sequence[Baseline]) -> dict[str, Any] | None:
+def more_metrics(panel: Panel) -> dict[str, Any] | None:
     """The table of all other test metrics; None where there are none."""
-    metrics = metrics_of(cells, goal)[1:]
+    metrics = metrics_of(panel)[1:]
     if not metrics:
         return None
-    everybody: list[Cell | Baseline] = [*cells, *constant]
-    rows = []
-    for told in everybody:
-        values = [told.test.get(metric) for metric in metrics]
-        scores = [
-            _cell(show.spread(value, metric), value.mean if value else None)
-            for value, metric in zip(values, metrics, strict=True)
-        ]
-        rows.append(_head(told, goal) | {"cells": scores, "picked": False})
+    rows = [
+        _head(own, panel.goal) | {"cells": [_score(own, metric) for metric in metrics], "picked": False}
+        for own in panel.everybody
+    ]
     rows.sort(key=lambda row: (-row["budget_order"], row["rank"]))
     columns = [_column(show.metric_heading(metric), True) | {"starts_group": False} for metric in metrics]
-    return {"groups": [], "columns": columns, "rows": rows, "budgets": budget_choices(cells)}
+    return {"groups": [], "columns": columns, "rows": rows, "budgets": budget_choices(panel.cells)}
 
 
 def budget_choices(cells: Sequence[Cell]) -> list[tuple[str, str]]:
@@ -121,11 +111,11 @@ def _cell(text: str, value: float | None) -> tuple[str, str]:
 
 
 def _head(told: Cell | Baseline, goal: Goal) -> dict[str, Any]:
-    is_cell, reached = isinstance(told, Cell), told.test.get(goal.metric)
+    reached = told.test.get(goal.metric)
     return {
         "entry": told.entry if isinstance(told, Cell) else f"Always {told.what}",
         "kind": kind(told.strategy) if isinstance(told, Cell) else f"baseline: {show.joined(told.names, 'or')}",
-        "is_baseline": not is_cell,
+        "is_baseline": isinstance(told, Baseline),
         "budget": budget_key(told.budget),
         "labels": show.budget(told.budget, told.train_labels) if isinstance(told, Cell) else _asked(told.budget),
         "labels_order": "1e18" if math.isinf(told.budget) else f"{told.budget:.0f}",
@@ -138,26 +128,21 @@ def _asked(budget: float) -> str:
     return "all" if math.isinf(budget) else show.count(budget)
 
 
-def _row(
-    cell: Cell,
-    goal: Goal,
-    picked: bool,
-    costs: Sequence[Cost],
-    over_rows: Mapping[tuple[str, float], Interval],
-) -> dict[str, Any]:
-    reached = cell.test.get(goal.metric)
-    cells = [_cell(show.spread(reached, goal.metric), reached.mean if reached else None)]
-    if over_rows:
-        bounds = over_rows.get((cell.entry, cell.budget))
-        text = show.interval(bounds, goal.metric) if bounds else show.MISSING
+def _row(own: Cell | Baseline, panel: Panel, costs: Sequence[Cost]) -> dict[str, Any]:
+    """Of a baseline neither intervals nor costs are known."""
+    metric, cell = panel.goal.metric, own if isinstance(own, Cell) else None
+    cells = [_score(own, metric)]
+    if panel.over_rows:
+        bounds = panel.over_rows.get((cell.entry, cell.budget)) if cell else None
+        text = show.interval(bounds, metric) if bounds else show.MISSING
         cells.append(_cell(text, bounds.low if bounds else None))
-    cells.append(_cell(str(cell.seeds), cell.seeds))
-    cells += [_cell(cost.written(cell.costs.get(cost.name)), cell.costs.get(cost.name)) for cost in costs]
-    return _head(cell, goal) | {"cells": cells, "picked": picked}
+    cells.append(_cell(str(cell.seeds), cell.seeds) if cell else _cell(show.MISSING, None))
+    spent = [(cost, cell.costs.get(cost.name) if cell else None) for cost in costs]
+    cells += [_cell(cost.written(value), value) for cost, value in spent]
+    picked = cell is not None and (cell.entry, cell.budget) in panel.picked
+    return _head(own, panel.goal) | {"cells": cells, "picked": picked}
 
 
-def _baseline_row(baseline: Baseline, goal: Goal, costs: int, with_interval: bool) -> dict[str, Any]:
-    reached = baseline.test.get(goal.metric)
-    cells = [_cell(show.spread(reached, goal.metric), reached.mean if reached else None)]
-    cells += [_cell(show.MISSING, None)] * (costs + 1 + with_interval)
-    return _head(baseline, goal) | {"cells": cells, "picked": False}
+def _score(own: Cell | Baseline, metric: str) -> tuple[str, str]:
+    reached = own.test.get(metric)
+    return _cell(show.spread(reached, metric), reached.mean if reached else None)

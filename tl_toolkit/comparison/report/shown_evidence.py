@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 from ...evaluation import formatting as show
@@ -15,6 +13,7 @@ from ...evaluation.intervals import Spread
 from ...evaluation.predictions import PredictionReader
 from ...evaluation.statistics.cells import Cell
 from .figures import MOST_DIAGRAMS, reliability_diagrams
+from .panel import Panel
 
 MOST_CLASSES = 30
 """Of more classes, those with the most test rows are shown."""
@@ -31,9 +30,9 @@ def per_cent(value: Spread | None) -> str:
     return show.MISSING if value is None else f"{100 * value.mean:.0f}"
 
 
-def describe_classes(cells: Sequence[Cell], reader: PredictionReader) -> dict[str, Any] | None:
+def describe_classes(panel: Panel) -> dict[str, Any] | None:
     """F1 by class and entry, each entry at its largest budget; None where the task has no classes."""
-    found = classes_by_entry(cells, reader)
+    found = classes_by_entry(panel.cells, panel.reader)
     if not found:
         return None
     support = {own.name: own.support for entry in reversed(found) for own in entry.classes}
@@ -44,7 +43,7 @@ def describe_classes(cells: Sequence[Cell], reader: PredictionReader) -> dict[st
     return {
         "entries": [entry.entry for entry in found],
         "what": found[0].what,
-        "budgets": show.joined(list(dict.fromkeys(_budget_of(cells, own.entry, own.budget) for own in found))),
+        "budgets": show.joined(list(dict.fromkeys(_budget_of(panel, own.entry, own.budget) for own in found))),
         "hidden": len(order) - len(names),
         "rows": [
             {"name": name, "support": show.count(support[name]), "scores": [_f1(own.get(name)) for own in scores]}
@@ -53,8 +52,8 @@ def describe_classes(cells: Sequence[Cell], reader: PredictionReader) -> dict[st
     }
 
 
-def _budget_of(cells: Sequence[Cell], entry: str, budget: float) -> str:
-    cell = next(cell for cell in cells if (cell.entry, cell.budget) == (entry, budget))
+def _budget_of(panel: Panel, entry: str, budget: float) -> str:
+    cell = next(cell for cell in panel.cells if (cell.entry, cell.budget) == (entry, budget))
     return show.budget(budget, cell.train_labels)
 
 
@@ -83,33 +82,25 @@ def class_table(cell: Cell, reader: PredictionReader) -> list[dict[str, str]]:
     ]
 
 
-def describe_calibration(
-    cells: Sequence[Cell], entries: Sequence[str], reader: PredictionReader, folder: Path, prefix: str
-) -> dict[str, Any] | None:
+def describe_calibration(panel: Panel) -> dict[str, Any] | None:
     """Reliability diagrams and their numbers; None where no entry has probabilities."""
-    from markupsafe import Markup
-
-    found = calibrations(cells, reader)
+    found = calibrations(panel.cells, panel.reader)
     if not found:
         return None
     shown = sorted(found, key=lambda own: -own.accuracy.mean)[:MOST_DIAGRAMS]
     shown = [own for own in found if own in shown]
-    transfer = {cell.entry: cell.transfer for cell in cells}
-    wide, narrow = reliability_diagrams(shown, entries, transfer, folder, prefix)
-    return {
-        "wide": Markup(wide),
-        "narrow": Markup(narrow),
+    return reliability_diagrams(panel, shown) | {
         "drawn": len(shown),
         "hidden": len(found) - len(shown),
-        "rows": [_calibration_row(own, cells) for own in found],
+        "rows": [_calibration_row(own, panel) for own in found],
     }
 
 
-def _calibration_row(own: Calibration, cells: Sequence[Cell]) -> dict[str, str]:
+def _calibration_row(own: Calibration, panel: Panel) -> dict[str, str]:
     gap = own.confidence.mean - own.accuracy.mean
     return {
         "entry": own.entry,
-        "budget": _budget_of(cells, own.entry, own.budget),
+        "budget": _budget_of(panel, own.entry, own.budget),
         "confidence": f"{100 * own.confidence.mean:.1f}",
         "accuracy": f"{100 * own.accuracy.mean:.1f}",
         "gap": show.signed_gap(gap, "accuracy"),
@@ -119,16 +110,14 @@ def _calibration_row(own: Calibration, cells: Sequence[Cell]) -> dict[str, str]:
     }
 
 
-def describe_disagreement(
-    cells: Sequence[Cell], reader: PredictionReader, picked: Collection[tuple[str, float]], texts: bool
-) -> dict[str, Any] | None:
+def describe_disagreement(panel: Panel) -> dict[str, Any] | None:
     """Rows on which entries disagree, how often two of them agree, and who alone is right; None with one entry."""
-    found = disagreement(cells, reader, picked)
+    found, texts = disagreement(panel.cells, panel.reader, panel.picked), panel.texts
     if found is None:
         return None
-    task = cells[0].results[0].section("task")
+    task = panel.cells[0].results[0].section("task")
     told = texts or task.get("name") not in ANSWERS_ARE_TEXTS
-    labels = next((cell.train_labels for cell in cells if cell.budget == found.budget), None)
+    labels = next((cell.train_labels for cell in panel.cells if cell.budget == found.budget), None)
     return {
         "budget": show.budget(found.budget, labels),
         "reason": found.reason,
@@ -173,9 +162,9 @@ def _disputed(row: DisputedRow, texts: bool, told: bool) -> dict[str, Any]:
     }
 
 
-def describe_attention(cells: Sequence[Cell], folder: Path) -> dict[str, Any] | None:
+def describe_attention(panel: Panel) -> dict[str, Any] | None:
     """What models with attention look at, row by row; None where no run left any."""
-    found = attentions(cells, folder)
+    found = attentions(panel.cells, panel.folder)
     if not found:
         return None
     rows = dict.fromkeys(row.row for own in found for row in own.rows)

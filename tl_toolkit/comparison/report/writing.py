@@ -9,15 +9,41 @@ from pathlib import Path
 from typing import Any
 
 from ...atomic_files import write_text
-from ...evaluation.formatting import MOST_TEXT, markdown_text, shortened, visible
+from ...evaluation import formatting as show
 from ...evaluation.results import UNKNOWN, Result, folder_name, panels, read_results
-from ...figures.palette import DARK_SERIES, SERIES
-from ..verdict.wording import in_unit
+from ...evaluation.statistics.baseline import Baseline
+from ...figures.palette import DARK_SERIES, SERIES, key
+from ..verdict.decision import decide
+from ..verdict.wording import in_unit, unit_of
+from . import dataset_summary
+from .entries import describe_entry, telling
+from .equivalence_figure import describe_equivalence
 from .exports import write_exports
-from .pairs import effect_value
-from .panel import describe_panel
+from .learning_curves import learning_curves
+from .markdown import describe_markdown
+from .pairs import describe_contests, describe_pairs, describe_round, effect_value, headline_round
+from .panel import Panel
+from .pareto import describe_fronts
+from .results import more_metrics, results_table
+from .shown_evidence import describe_attention, describe_calibration, describe_classes, describe_disagreement
 
 TEMPLATES = Path(__file__).parent / "templates"
+SECTIONS = (
+    ("contest", "From scratch against transfer", "rounds"),
+    ("curves", "Learning curves", "curves"),
+    ("equivalence", "Worth in labels", "equivalence"),
+    ("pareto", "Score against cost", "pareto"),
+    ("results", "All results", "results"),
+    ("pairs", "Every pair", "pairs"),
+    ("disagreement", "Where entries disagree", "disagreement"),
+    ("classes", "Class by class", "classes"),
+    ("calibration", "Calibration", "calibration"),
+    ("attention", "Where models look", "attention"),
+    ("entries", "Entry by entry", "entries"),
+    ("failed", "Failed runs", "failed"),
+    ("made", "Data and surroundings", "facts"),
+)
+"""(id, name among the contents, key of the panel) of each section that may be there."""
 
 
 def write_report(output_dir: Path, title: str, texts: bool = True, notes: Sequence[str] = ()) -> Path:
@@ -49,8 +75,7 @@ def write_report(output_dir: Path, title: str, texts: bool = True, notes: Sequen
 def build_context(results: Sequence[Result], output_dir: Path, title: str, texts: bool = True) -> dict[str, Any]:
     """Everything that the templates say: `title`, and `panels`, one for each dataset, in the order of the grid.
 
-    What a panel holds is in `report_panel.describe_panel`; with several panels each has the `name` of its dataset,
-    with a single one it is None and no heading is needed.
+    With several panels each has the `name` of its dataset, with a single one it is None and no heading is needed.
     """
     from markupsafe import Markup
 
@@ -58,7 +83,7 @@ def build_context(results: Sequence[Result], output_dir: Path, title: str, texts
     several = len(groups) > 1
     described = [
         {"name": name if several else None}
-        | describe_panel(runs, output_dir, f"{folder_name(name)}-{number}-" if several else "", texts)
+        | describe_panel(Panel(runs, output_dir, f"{folder_name(name)}-{number}-" if several else "", texts))
         for number, (name, runs) in enumerate(groups.items(), start=1)
     ]
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
@@ -70,6 +95,58 @@ def build_context(results: Sequence[Result], output_dir: Path, title: str, texts
         "script": Markup(script),
         "script_hash": _content_hash(script),
     }
+
+
+def describe_panel(panel: Panel) -> dict[str, Any]:
+    """Everything that the templates say of one dataset, as text and numbers; draws the figures on the way."""
+    results, cells, entries, constant = panel.results, panel.cells, panel.entries, panel.constant
+    failed = [result for result in results if not result.completed]
+    first = headline_round(panel.rounds)
+    kinds = {entry: telling([r for r in results if r.entry == entry]).transfer for entry in entries}
+    look = key(list(kinds.items()))
+    told = {
+        "prefix": panel.prefix,
+        "verdict": decide(cells, panel.rounds, panel.goal, panel.reader, failed=len(failed), constant=constant),
+        "summary": dataset_summary.summary(results, cells, entries, failed),
+        "unit": unit_of(results),
+        "metric": show.metric_heading(panel.goal.metric),
+        "rounds": [describe_round(contest) for contest in panel.rounds],
+        "contests": describe_contests(panel.rounds),
+        "headline_round": describe_round(first) if first else None,
+        "curves": learning_curves(panel) if cells else None,
+        "key": look,
+        "transfer_key": [own for own, transfer in zip(look, kinds.values(), strict=True) if transfer],
+        "constant": show.joined(list(dict.fromkeys(least.what for least in constant)), "or") if constant else None,
+        "constant_source": _source(constant),
+        "one_budget": len({cell.budget for cell in cells}) == 1,
+        "results": results_table(panel) if cells else None,
+        "more": more_metrics(panel),
+        "has_row_intervals": bool(panel.over_rows),
+        "equivalence": describe_equivalence(panel),
+        "pairs": describe_pairs(panel),
+        "pareto": describe_fronts(panel),
+        "disagreement": describe_disagreement(panel),
+        "classes": describe_classes(panel),
+        "calibration": describe_calibration(panel),
+        "attention": describe_attention(panel) if panel.texts else None,
+        "has_stages": any(cell.costs["pretrain_seconds"] is not None for cell in cells),
+        "entries": [describe_entry(panel, position) for position in range(len(entries))],
+        "markdown": describe_markdown(panel),
+        "failed": dataset_summary.failures(failed),
+        "facts": dataset_summary.facts(results),
+        "hardware": dataset_summary.distinct(result.section("hardware") for result in results),
+        "versions": dataset_summary.distinct(result.section("versions") for result in results),
+    }
+    return told | {"sections": [(name, heading) for name, heading, part in SECTIONS if told[part]]}
+
+
+def _source(constant: Sequence[Baseline]) -> str:
+    """From which labels the answers of the baselines are known."""
+    if any(baseline.from_test for baseline in constant):
+        return "the test labels, since records of these runs do not tell it of their training labels"
+    if any(baseline.rows is None for baseline in constant):  # forecasts
+        return "what was observed before each window"
+    return "the training labels"
 
 
 def _content_hash(script: str) -> str:
@@ -86,9 +163,9 @@ def _environment(html: bool) -> Any:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=visible if html else markdown_text,
+        finalize=show.visible if html else show.markdown_text,
     )
     environment.filters["in_unit"] = in_unit
-    environment.filters["shortened"] = lambda text: shortened(text, MOST_TEXT)
+    environment.filters["shortened"] = lambda text: show.shortened(text, show.MOST_TEXT)
     environment.filters["effect"] = effect_value
     return environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -39,6 +40,13 @@ class Goal:
         return 1 if self.greater_is_better else -1
 
 
+def goal_of(results: Sequence[Result]) -> Goal:
+    """The main metric of the runs' task; accuracy where no run tells."""
+    tasks = (result.section("task") for result in results)
+    task = next((task for task in tasks if task.get("main_metric")), {"main_metric": "accuracy"})
+    return Goal(str(task["main_metric"]), bool(task.get("greater_is_better", True)))
+
+
 @dataclass(frozen=True)
 class Cell:
     """Completed runs of one entry at one budget, and what they reached and cost on average.
@@ -70,6 +78,10 @@ class Cell:
     def seeds(self) -> int:
         """The number of runs."""
         return len(self.results)
+
+    def scored(self, goal: Goal) -> bool:
+        """Whether the cell has a finite test metric."""
+        return goal.metric in self.test and math.isfinite(self.test[goal.metric].mean)
 
     def values(self, metric: str) -> list[float]:
         """The test metric of every run."""
