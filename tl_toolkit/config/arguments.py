@@ -20,98 +20,70 @@ NT_ASGD = "nt_asgd"  # an optimiser that transformers does not know
 SLANTED_TRIANGULAR = "slanted_triangular"  # a schedule that transformers does not know
 
 
+def flag(text: str, default: Any = None, **metadata: Any) -> Any:
+    """A field of a dataclass of arguments, with its help text, and what else `HfArgumentParser` knows."""
+    return field(default=default, metadata={"help": text, **metadata})
+
+
 @dataclass
 class DataArguments:
     """Which rows, and which of their columns mean what."""
 
-    task: str = field(
-        default="text-classification",
-        metadata={
-            "help": "What is learned: text-classification, regression, token-classification, translation, captioning "
-            "or forecasting; of a language model (pretrain.py, and compare.py) causal-lm or masked-lm."
-        },
+    task: str = flag(
+        "What is learned: text-classification, regression, token-classification, translation, captioning or "
+        "forecasting; of a language model (pretrain.py, and compare.py) causal-lm or masked-lm.",
+        "text-classification",
     )
-    dataset_name: str | None = field(
-        default=None,
-        metadata={
-            "help": "A Hub id, a local Hub-style folder, a csv/tsv/json/jsonl/parquet/txt file, or builtin:NAME "
-            "with pydocs, dates, digits, pytokens or stocks."
-        },
+    dataset_name: str | None = flag(
+        "A Hub id, a local Hub-style folder, a csv/tsv/json/jsonl/parquet/txt file, or builtin:NAME with pydocs, "
+        "dates, digits, pytokens or stocks."
     )
-    dataset_config_name: str | None = field(default=None, metadata={"help": "The dataset's configuration."})
-    dataset_revision: str | None = field(default=None, metadata={"help": "Commit, tag or branch of a Hub dataset."})
-    stream_rows: int | None = field(
-        default=None,
-        metadata={
-            "help": "Read only this many rows of each split of a Hub dataset, the first ones, from a stream; what lies "
-            "behind them is not downloaded."
-        },
+    dataset_config_name: str | None = flag("The dataset's configuration.")
+    dataset_revision: str | None = flag("Commit, tag or branch of a Hub dataset.")
+    stream_rows: int | None = flag(
+        "Read only this many rows of each split of a Hub dataset, the first ones, from a stream; what lies behind "
+        "them is not downloaded."
     )
-    train_split_name: str | None = field(default=None, metadata={"help": "The split to train on, by default 'train'."})
-    validation_split_name: str | None = field(
-        default=None,
-        metadata={"help": "The split to select on; without one, a part of the training split is held out."},
+    train_split_name: str | None = flag("The split to train on, by default 'train'.")
+    validation_split_name: str | None = flag(
+        "The split to select on; without one, a part of the training split is held out."
     )
-    test_split_name: str | None = field(default=None, metadata={"help": "The split to report, by default 'test'."})
-    text_column: str | None = field(default=None, metadata={"help": "The column with the text."})
-    text_pair_column: str | None = field(default=None, metadata={"help": "A second text, for sentence pairs."})
-    label_column: str | None = field(
-        default=None,
-        metadata={"help": "The column with the label; several binary columns separated by commas are multi-label."},
+    test_split_name: str | None = flag("The split to report, by default 'test'.")
+    text_column: str | None = flag("The column with the text.")
+    text_pair_column: str | None = flag("A second text, for sentence pairs.")
+    label_column: str | None = flag(
+        "The column with the label; several binary columns separated by commas are multi-label."
     )
-    source_column: str | None = field(
-        default=None, metadata={"help": "translation: the column with the text to translate."}
+    source_column: str | None = flag("translation: the column with the text to translate.")
+    target_column: str | None = flag("translation: the column with its translation.")
+    source_lang: str | None = flag(
+        "translation: the language to translate from, where columns, or the entries of a column 'translation', are "
+        "named after languages."
     )
-    target_column: str | None = field(default=None, metadata={"help": "translation: the column with its translation."})
-    source_lang: str | None = field(
-        default=None,
-        metadata={
-            "help": "translation: the language to translate from, where columns, or the entries of a column "
-            "'translation', are named after languages."
-        },
+    target_lang: str | None = flag("translation: the language to translate to.")
+    source_prefix: str | None = flag(
+        "translation: put before every source text, as T5 wants 'translate English to German: '."
     )
-    target_lang: str | None = field(default=None, metadata={"help": "translation: the language to translate to."})
-    source_prefix: str | None = field(
-        default=None,
-        metadata={"help": "translation: put before every source text, as T5 wants 'translate English to German: '."},
+    image_column: str | None = flag("captioning: the column with the image.")
+    time_column: str | None = flag("forecasting: the column with the times, by which rows are sorted.")
+    value_columns: str | None = flag(
+        "forecasting: the columns to forecast, separated by commas; by default all of numbers."
     )
-    image_column: str | None = field(default=None, metadata={"help": "captioning: the column with the image."})
-    time_column: str | None = field(
-        default=None, metadata={"help": "forecasting: the column with the times, by which rows are sorted."}
+    context_length: int | None = flag("forecasting: how many time steps a model sees.")
+    prediction_length: int | None = flag("forecasting: how many time steps it forecasts.")
+    seasonality: int | None = flag(
+        "forecasting: time steps in a season; by default told from the distance of the times."
     )
-    value_columns: str | None = field(
-        default=None,
-        metadata={"help": "forecasting: the columns to forecast, separated by commas; by default all of numbers."},
+    label_budget: int | None = flag("Train on this many labelled rows: stratified, and nested for a given seed.")
+    validation_budget: int | None = flag(
+        "Select on at most this many labelled rows: they are labels somebody paid for, too."
     )
-    context_length: int | None = field(
-        default=None, metadata={"help": "forecasting: how many time steps a model sees."}
+    test_budget: int | None = flag("Report on a fixed sample of this many test rows, the same for every seed.")
+    validation_fraction: float = flag(
+        "The part of the training split held out when the dataset has no validation split.",
+        0.1,
     )
-    prediction_length: int | None = field(
-        default=None, metadata={"help": "forecasting: how many time steps it forecasts."}
-    )
-    seasonality: int | None = field(
-        default=None,
-        metadata={"help": "forecasting: time steps in a season; by default told from the distance of the times."},
-    )
-    label_budget: int | None = field(
-        default=None,
-        metadata={"help": "Train on this many labelled rows: stratified, and nested for a given seed."},
-    )
-    validation_budget: int | None = field(
-        default=None,
-        metadata={"help": "Select on at most this many labelled rows: they are labels somebody paid for, too."},
-    )
-    test_budget: int | None = field(
-        default=None,
-        metadata={"help": "Report on a fixed sample of this many test rows, the same for every seed."},
-    )
-    validation_fraction: float = field(
-        default=0.1,
-        metadata={"help": "The part of the training split held out when the dataset has no validation split."},
-    )
-    max_length: int | None = field(
-        default=256, metadata={"help": "Texts are cut to this many tokens; the model's own limit is kept as well."}
-    )
+    max_length: int | None = flag("Texts are cut to this many tokens; the model's own limit is kept as well.", 256)
 
     def __post_init__(self) -> None:
         require(self, ["max_length"], lambda value: value >= 1, "1 or more", " (none: no limit)")
@@ -123,208 +95,127 @@ class DataArguments:
 class ModelArguments:
     """What learns: a checkpoint, or an architecture with random weights."""
 
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "A checkpoint to start from: a Hub id, a local folder, or builtin:minilm."}
+    model_name_or_path: str | None = flag("A checkpoint to start from: a Hub id, a local folder, or builtin:minilm.")
+    model_revision: str | None = flag("Commit, tag or branch of a Hub checkpoint.")
+    model_type: str | None = flag(
+        "An architecture to train from scratch: rnn, self_attention, or any of transformers' (bert, gpt2)."
     )
-    model_revision: str | None = field(default=None, metadata={"help": "Commit, tag or branch of a Hub checkpoint."})
-    model_type: str | None = field(
-        default=None,
-        metadata={
-            "help": "An architecture to train from scratch: rnn, self_attention, or any of transformers' (bert, gpt2)."
-        },
+    config_overrides: str | None = flag(
+        "Changes to the model's configuration: key=value,key=value (a mapping in YAML)."
     )
-    config_overrides: str | None = field(
-        default=None,
-        metadata={"help": "Changes to the model's configuration: key=value,key=value (a mapping in YAML)."},
+    tokenizer_name: str | None = flag(
+        "word, whitespace, char, bpe or fastai (made from the training split), or a pre-trained one. By default the "
+        "checkpoint's own, or for a model from scratch word (for translation: bpe). With a checkpoint that has a "
+        "word-level one, word learns its vocabulary anew: known words keep their embeddings."
     )
-    tokenizer_name: str | None = field(
-        default=None,
-        metadata={
-            "help": "word, whitespace, char, bpe or fastai (made from the training split), or a pre-trained one. By "
-            "default the checkpoint's own, or for a model from scratch word (for translation: bpe). With a checkpoint "
-            "that has a word-level one, word learns its vocabulary anew: known words keep their embeddings."
-        },
+    tokenizer_vocab_size: int = flag("The largest vocabulary that one made from the training split may have.", 30_000)
+    tokenizer_min_frequency: int = flag("Words seen less often in the training split are unknown.", 2)
+    tokenizer_lowercase: bool | None = flag("Lower-case the text first; by default for word, not for char and bpe.")
+    shared_vocabulary: bool | None = flag(
+        "translation from scratch: one vocabulary for source and target; by default for bpe, and where the "
+        "architecture has no other."
     )
-    tokenizer_vocab_size: int = field(
-        default=30_000, metadata={"help": "The largest vocabulary that one made from the training split may have."}
+    vectors: str | None = flag(
+        "Static word vectors (GloVe or word2vec text file, may be gzipped) to initialise the embeddings of a model "
+        "from scratch; their words join the vocabulary."
     )
-    tokenizer_min_frequency: int = field(
-        default=2, metadata={"help": "Words seen less often in the training split are unknown."}
-    )
-    tokenizer_lowercase: bool | None = field(
-        default=None, metadata={"help": "Lower-case the text first; by default for word, not for char and bpe."}
-    )
-    shared_vocabulary: bool | None = field(
-        default=None,
-        metadata={
-            "help": "translation from scratch: one vocabulary for source and target; by default for bpe, and where the "
-            "architecture has no other."
-        },
-    )
-    vectors: str | None = field(
-        default=None,
-        metadata={
-            "help": "Static word vectors (GloVe or word2vec text file, may be gzipped) to initialise the embeddings "
-            "of a model from scratch; their words join the vocabulary."
-        },
-    )
-    trust_remote_code: bool = field(
-        default=False, metadata={"help": "Run code that a checkpoint brings along. Only for sources you trust."}
-    )
+    trust_remote_code: bool = flag("Run code that a checkpoint brings along. Only for sources you trust.", False)
 
 
 @dataclass
 class StrategyArguments:
     """How knowledge moves into the model."""
 
-    strategy: Literal["scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "lora"] | None = field(
-        default=None,
-        metadata={
-            "help": "scratch, full (all weights tuned), discriminative (all tuned, lower layers at lower rates), "
-            "gradual_unfreezing (the same, and one layer group more in every epoch, from the head down), frozen (only "
-            "the head is trained) or lora. By default scratch with --model_type and full with --model_name_or_path."
-        },
+    strategy: Literal["scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "lora"] | None = flag(
+        "scratch, full (all weights tuned), discriminative (all tuned, lower layers at lower rates), "
+        "gradual_unfreezing (the same, and one layer group more in every epoch, from the head down), frozen (only the "
+        "head is trained) or lora. By default scratch with --model_type and full with --model_name_or_path."
     )
-    lr_decay: float = field(
-        default=2.6,
-        metadata={
-            "help": "For discriminative and gradual_unfreezing: a layer group learns at this many times less than the "
-            "one above it, the head at --learning_rate; 1 for one rate."
-        },
+    lr_decay: float = flag(
+        "For discriminative and gradual_unfreezing: a layer group learns at this many times less than the one above "
+        "it, the head at --learning_rate; 1 for one rate.",
+        2.6,
     )
-    head_learning_rate: float | None = field(
-        default=None,
-        metadata={
-            "help": "A peak learning rate of its own for the head, which starts random where a checkpoint's body does "
-            "not; for full."
-        },
+    head_learning_rate: float | None = flag(
+        "A peak learning rate of its own for the head, which starts random where a checkpoint's body does not; for "
+        "full."
     )
-    lora_r: int = field(default=8, metadata={"help": "Rank of LoRA's update matrices."})
-    lora_alpha: int = field(default=16, metadata={"help": "LoRA's updates are scaled by lora_alpha / lora_r."})
-    lora_dropout: float = field(
-        default=0.0, metadata={"help": "Dropout in front of LoRA's matrices; 0 where recurrent weights are adapted."}
-    )
+    lora_r: int = flag("Rank of LoRA's update matrices.", 8)
+    lora_alpha: int = flag("LoRA's updates are scaled by lora_alpha / lora_r.", 16)
+    lora_dropout: float = flag("Dropout in front of LoRA's matrices; 0 where recurrent weights are adapted.", 0.0)
 
 
 @dataclass
 class RunArguments(TrainingArguments):
     """transformers' TrainingArguments, with the defaults of a run that is selected on its validation split."""
 
-    name: str | None = field(
-        default=None, metadata={"help": "What reports call this run; by default the model type or checkpoint."}
+    name: str | None = flag("What reports call this run; by default the model type or checkpoint.")
+    per_device_train_batch_size: int = flag("Training batch size on each device.", 32)
+    per_device_eval_batch_size: int = flag("Evaluation batch size on each device.", 128)
+    learning_rate: float = flag("Peak learning rate; 0 takes the strategy's usual one.", 0.0)
+    num_train_epochs: float = flag("Epochs; 0 takes the strategy's usual number.", 0.0)
+    min_train_steps: int = flag(
+        "Train for more epochs if needed to reach this many updates: a few labels need many passes (Mosbach et al. "
+        "2021).",
+        0,
     )
-    per_device_train_batch_size: int = field(default=32, metadata={"help": "Training batch size on each device."})
-    per_device_eval_batch_size: int = field(default=128, metadata={"help": "Evaluation batch size on each device."})
-    learning_rate: float = field(
-        default=0.0, metadata={"help": "Peak learning rate; 0 takes the strategy's usual one."}
+    lr_scheduler_type: str = flag(
+        "Learning-rate schedule; slanted_triangular is that of Howard and Ruder (2018).",
+        "linear",
+        choices=[SLANTED_TRIANGULAR, *(name.value for name in SchedulerType)],
     )
-    num_train_epochs: float = field(default=0.0, metadata={"help": "Epochs; 0 takes the strategy's usual number."})
-    min_train_steps: int = field(
-        default=0,
-        metadata={
-            "help": "Train for more epochs if needed to reach this many updates: a few labels need many passes "
-            "(Mosbach et al. 2021)."
-        },
+    cut_fraction: float = flag("slanted_triangular: the part of all updates in which the rate rises.", 0.1)
+    lr_ratio: float = flag("slanted_triangular: how much lower the lowest rate is than the peak.", 32.0)
+    weight_decay: float = flag("Weight decay; biases, norms and embeddings are spared.", 0.01)
+    optim: str = flag(
+        "The optimiser: nt_asgd (SGD, averaged once the validation loss stops falling; Merity et al. 2017), or one of "
+        "transformers'.",
+        TrainingArguments.default_optim,
+        choices=[NT_ASGD, *(name.value for name in OptimizerNames)],
     )
-    lr_scheduler_type: str = field(
-        default="linear",
-        metadata={
-            "help": "Learning-rate schedule; slanted_triangular is that of Howard and Ruder (2018).",
-            "choices": [SLANTED_TRIANGULAR, *(name.value for name in SchedulerType)],
-        },
+    nt_asgd_interval: int = flag(
+        "nt_asgd starts averaging at an evaluation whose loss is above the best of those more than so many "
+        "evaluations ago.",
+        5,
     )
-    cut_fraction: float = field(
-        default=0.1, metadata={"help": "slanted_triangular: the part of all updates in which the rate rises."}
+    generation_num_beams: int | None = flag(
+        "translation and captioning: beams of the search that writes the reported answers, also of the saved model; 1 "
+        "is greedy, as are evaluations during training."
     )
-    lr_ratio: float = field(
-        default=32.0, metadata={"help": "slanted_triangular: how much lower the lowest rate is than the peak."}
+    generation_length_penalty: float | None = flag("Above 0, beam search favours longer answers; below, shorter ones.")
+    generation_max_length: int | None = flag(
+        "The most tokens of an answer; by default as many as the longest one learned from."
     )
-    weight_decay: float = field(
-        default=0.01, metadata={"help": "Weight decay; biases, norms and embeddings are spared."}
+    eval_strategy: IntervalStrategy | str = flag("When to evaluate: no, steps or epoch.", "epoch")
+    save_strategy: SaveStrategy | str = flag("When to save a checkpoint: no, steps, epoch or best.", "epoch")
+    save_total_limit: int | None = flag("Checkpoints kept beside the best one; older ones are deleted.", 1)
+    load_best_model_at_end: bool = flag("Keep the model that was best on the validation split.", True)
+    early_stopping_patience: int | None = flag("Stop after this many evaluations without a better one.")
+    logging_nan_inf_filter: bool = flag("Hide losses that are not finite. Off: they stop the run.", False)
+    logging_steps: float = flag("Log every so many updates; below 1, a part of them all.", 0.05)
+    restore_callback_states_from_checkpoint: bool = flag(
+        "Go on with the patience and the seconds of the stopped run.",
+        True,
     )
-    optim: str = field(
-        default=TrainingArguments.default_optim,
-        metadata={
-            "help": "The optimiser: nt_asgd (SGD, averaged once the validation loss stops falling; Merity et al. "
-            "2017), or one of transformers'.",
-            "choices": [NT_ASGD, *(name.value for name in OptimizerNames)],
-        },
+    report_to: None | str | list[str] = flag("Trackers, e.g. tensorboard, wandb, trackio.", "none")
+    resume_from_checkpoint: str | None = flag(
+        "Alone: go on from the last complete checkpoint in output_dir. Or the folder of a checkpoint."
     )
-    nt_asgd_interval: int = field(
-        default=5,
-        metadata={
-            "help": "nt_asgd starts averaging at an evaluation whose loss is above the best of those more than so "
-            "many evaluations ago."
-        },
+    use_cpu: bool = flag("Stay on the CPU although there is a GPU.", False)
+    dataloader_pin_memory: bool = flag("Pin batches in memory where a GPU will fetch them.", True)
+    overwrite_output_dir: bool = flag("Start again although output_dir holds checkpoints of an unfinished run.", False)
+    skip_test: bool = flag(
+        "Evaluate on the validation split alone, as when settings are tried; predict no test row.",
+        False,
     )
-    generation_num_beams: int | None = field(
-        default=None,
-        metadata={
-            "help": "translation and captioning: beams of the search that writes the reported answers, also of the "
-            "saved model; 1 is greedy, as are evaluations during training."
-        },
+    find_lr: bool = flag(
+        "Train no model, but try learning rates from low to high (Smith 2017), suggest one, and leave lr_finder.png "
+        "and lr_finder.json in output_dir.",
+        False,
     )
-    generation_length_penalty: float | None = field(
-        default=None, metadata={"help": "Above 0, beam search favours longer answers; below, shorter ones."}
-    )
-    generation_max_length: int | None = field(
-        default=None,
-        metadata={"help": "The most tokens of an answer; by default as many as the longest one learned from."},
-    )
-    eval_strategy: IntervalStrategy | str = field(
-        default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."}
-    )
-    save_strategy: SaveStrategy | str = field(
-        default="epoch", metadata={"help": "When to save a checkpoint: no, steps, epoch or best."}
-    )
-    save_total_limit: int | None = field(
-        default=1, metadata={"help": "Checkpoints kept beside the best one; older ones are deleted."}
-    )
-    load_best_model_at_end: bool = field(
-        default=True, metadata={"help": "Keep the model that was best on the validation split."}
-    )
-    early_stopping_patience: int | None = field(
-        default=None, metadata={"help": "Stop after this many evaluations without a better one."}
-    )
-    logging_nan_inf_filter: bool = field(
-        default=False, metadata={"help": "Hide losses that are not finite. Off: they stop the run."}
-    )
-    logging_steps: float = field(
-        default=0.05, metadata={"help": "Log every so many updates; below 1, a part of them all."}
-    )
-    restore_callback_states_from_checkpoint: bool = field(
-        default=True, metadata={"help": "Go on with the patience and the seconds of the stopped run."}
-    )
-    report_to: None | str | list[str] = field(
-        default="none", metadata={"help": "Trackers, e.g. tensorboard, wandb, trackio."}
-    )
-    resume_from_checkpoint: str | None = field(
-        default=None,
-        metadata={
-            "help": "Alone: go on from the last complete checkpoint in output_dir. Or the folder of a checkpoint."
-        },
-    )
-    use_cpu: bool = field(default=False, metadata={"help": "Stay on the CPU although there is a GPU."})
-    dataloader_pin_memory: bool = field(
-        default=True, metadata={"help": "Pin batches in memory where a GPU will fetch them."}
-    )
-    overwrite_output_dir: bool = field(
-        default=False, metadata={"help": "Start again although output_dir holds checkpoints of an unfinished run."}
-    )
-    skip_test: bool = field(
-        default=False,
-        metadata={"help": "Evaluate on the validation split alone, as when settings are tried; predict no test row."},
-    )
-    find_lr: bool = field(
-        default=False,
-        metadata={
-            "help": "Train no model, but try learning rates from low to high (Smith 2017), suggest one, and leave "
-            "lr_finder.png and lr_finder.json in output_dir."
-        },
-    )
-    find_lr_start: float = field(default=1e-7, metadata={"help": "The first and lowest rate that --find_lr tries."})
-    find_lr_end: float = field(default=10.0, metadata={"help": "The last and highest rate that --find_lr tries."})
-    find_lr_steps: int = field(default=100, metadata={"help": "How many rates --find_lr tries, one an update."})
+    find_lr_start: float = flag("The first and lowest rate that --find_lr tries.", 1e-7)
+    find_lr_end: float = flag("The last and highest rate that --find_lr tries.", 10.0)
+    find_lr_steps: int = flag("How many rates --find_lr tries, one an update.", 100)
 
     def __post_init__(self) -> None:
         self.as_given = differing(self)  # the parent rewrites values, and what was asked for is what others repeat

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .arguments import require
+from .arguments import flag, require
 from .parsing import read_arguments
 
 
@@ -17,14 +17,11 @@ from .parsing import read_arguments
 class GenerateArguments:
     """Which model writes, what about, and how it chooses its words."""
 
-    model_name_or_path: str | None = field(
-        default=None,
-        metadata={"help": "The output folder of pretrain.py or finetune.py, another local model folder, or a Hub id."},
+    model_name_or_path: str | None = flag(
+        "The output folder of pretrain.py or finetune.py, another local model folder, or a Hub id."
     )
-    model_revision: str | None = field(default=None, metadata={"help": "Commit, tag or branch of a Hub checkpoint."})
-    trust_remote_code: bool = field(
-        default=False, metadata={"help": "Run code that a checkpoint brings along. Only for sources you trust."}
-    )
+    model_revision: str | None = flag("Commit, tag or branch of a Hub checkpoint.")
+    trust_remote_code: bool = flag("Run code that a checkpoint brings along. Only for sources you trust.", False)
     text: list[str] = field(
         default_factory=list,
         metadata={
@@ -33,75 +30,44 @@ class GenerateArguments:
             "action": "extend",
         },
     )
-    text_file: str | None = field(default=None, metadata={"help": "A file with one text a line."})
-    source_prefix: str | None = field(
-        default=None, metadata={"help": "Put in front of every text that is translated, as T5 was trained with."}
-    )
+    text_file: str | None = flag("A file with one text a line.")
+    source_prefix: str | None = flag("Put in front of every text that is translated, as T5 was trained with.")
     image: list[str] = field(
         default_factory=list,
         metadata={"help": "An image file to describe; may be said several times.", "action": "extend"},
     )
-    max_new_tokens: int | None = field(
-        default=None,
-        metadata={"help": "Write at most so many tokens; by default what the model's folder says, else 100."},
+    max_new_tokens: int | None = flag(
+        "Write at most so many tokens; by default what the model's folder says, else 100."
     )
-    min_new_tokens: int | None = field(default=None, metadata={"help": "Write at least so many tokens."})
-    num_beams: int | None = field(default=None, metadata={"help": "Beams of beam search; 1 is greedy, or sampling."})
-    num_return_sequences: int = field(
-        default=1, metadata={"help": "Results for each text: the best of so many beams, or so many samples."}
+    min_new_tokens: int | None = flag("Write at least so many tokens.")
+    num_beams: int | None = flag("Beams of beam search; 1 is greedy, or sampling.")
+    num_return_sequences: int = flag("Results for each text: the best of so many beams, or so many samples.", 1)
+    length_penalty: float | None = flag(
+        "Beam search ranks by log-probability / length ** length_penalty: above 0 for longer texts."
     )
-    length_penalty: float | None = field(
-        default=None,
-        metadata={"help": "Beam search ranks by log-probability / length ** length_penalty: above 0 for longer texts."},
+    do_sample: bool | None = flag("Draw the next token instead of taking the best.")
+    temperature: float | None = flag("For --do_sample: below 1 for likely words, above 1 for unlikely ones.")
+    top_k: int | None = flag("For --do_sample: draw from the k likeliest tokens, 0 for all; 50 by default.")
+    top_p: float | None = flag("For --do_sample: draw from the likeliest tokens that have this probability together.")
+    repetition_penalty: float | None = flag("Above 1: tokens that are there already become less likely.")
+    no_repeat_ngram_size: int | None = flag("No sequence of so many tokens is written twice.")
+    seed: int = flag("Sampling starts from it for the first text, from the next number for the next.", 42)
+    attention_map: str | None = flag(
+        "A .png or .svg file: where the model looked in the text, or in the image, for each word of its first result. "
+        "For one text or image."
     )
-    do_sample: bool | None = field(default=None, metadata={"help": "Draw the next token instead of taking the best."})
-    temperature: float | None = field(
-        default=None, metadata={"help": "For --do_sample: below 1 for likely words, above 1 for unlikely ones."}
+    attention_target: str | None = flag(
+        "For --attention_map of a translation: draw where the model looks for this text, such as a translation by "
+        "somebody else, instead of for its own."
     )
-    top_k: int | None = field(
-        default=None, metadata={"help": "For --do_sample: draw from the k likeliest tokens, 0 for all; 50 by default."}
+    attention_layer: int = flag("The layer whose attention is drawn, averaged over its heads; -1 is the last.", -1)
+    attention_words: bool = flag("Draw the attention between words instead of tokens; captions always do.", False)
+    json: bool = flag(
+        "Print a JSON object for each result: input, generated, and log_probability, what the model itself gives to "
+        "the tokens it wrote, summed.",
+        False,
     )
-    top_p: float | None = field(
-        default=None,
-        metadata={"help": "For --do_sample: draw from the likeliest tokens that have this probability together."},
-    )
-    repetition_penalty: float | None = field(
-        default=None, metadata={"help": "Above 1: tokens that are there already become less likely."}
-    )
-    no_repeat_ngram_size: int | None = field(
-        default=None, metadata={"help": "No sequence of so many tokens is written twice."}
-    )
-    seed: int = field(
-        default=42, metadata={"help": "Sampling starts from it for the first text, from the next number for the next."}
-    )
-    attention_map: str | None = field(
-        default=None,
-        metadata={
-            "help": "A .png or .svg file: where the model looked in the text, or in the image, for each word of its "
-            "first result. For one text or image."
-        },
-    )
-    attention_target: str | None = field(
-        default=None,
-        metadata={
-            "help": "For --attention_map of a translation: draw where the model looks for this text, such as a "
-            "translation by somebody else, instead of for its own."
-        },
-    )
-    attention_layer: int = field(
-        default=-1, metadata={"help": "The layer whose attention is drawn, averaged over its heads; -1 is the last."}
-    )
-    attention_words: bool = field(
-        default=False, metadata={"help": "Draw the attention between words instead of tokens; captions always do."}
-    )
-    json: bool = field(
-        default=False,
-        metadata={
-            "help": "Print a JSON object for each result: input, generated, and log_probability, what the model itself "
-            "gives to the tokens it wrote, summed."
-        },
-    )
-    use_cpu: bool = field(default=False, metadata={"help": "Leave accelerators alone."})
+    use_cpu: bool = flag("Leave accelerators alone.", False)
 
     def __post_init__(self) -> None:
         counts = ["max_new_tokens", "num_beams", "num_return_sequences"]

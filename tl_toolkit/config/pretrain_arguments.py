@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError, listing, nearest
-from .arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments, require
+from .arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments, flag, require
 from .parsing import as_flags, into_dataclasses, make_parser, settings_and_flags
 
 if TYPE_CHECKING:
@@ -33,45 +33,30 @@ _OF_OTHER_TRAINERS = {
 class LanguageModelArguments:
     """How text is read."""
 
-    window_length: int = field(
-        default=70,
-        metadata={
-            "help": "Recurrent models: tokens between two cuts of the gradient; the state is carried across them."
-        },
+    window_length: int = flag(
+        "Recurrent models: tokens between two cuts of the gradient; the state is carried across them.",
+        70,
     )
-    random_window_lengths: bool = field(
-        default=True,
-        metadata={
-            "help": "Recurrent models: draw window lengths around --window_length, and scale the learning rate of an "
-            "update to its window (Merity et al. 2017)."
-        },
+    random_window_lengths: bool = flag(
+        "Recurrent models: draw window lengths around --window_length, and scale the learning rate of an update to "
+        "its window (Merity et al. 2017).",
+        True,
     )
-    block_size: int = field(
-        default=256,
-        metadata={"help": "Other models: tokens read at a time; the model's own limit is kept as well."},
+    block_size: int = flag("Other models: tokens read at a time; the model's own limit is kept as well.", 256)
+    mlm_probability: float = flag("masked-lm: the part of the tokens to fill in.", 0.15)
+    separator: str | None = flag(
+        "The token behind each text; by default the tokenizer's end-of-text or separator token."
     )
-    mlm_probability: float = field(default=0.15, metadata={"help": "masked-lm: the part of the tokens to fill in."})
-    separator: str | None = field(
-        default=None,
-        metadata={"help": "The token behind each text; by default the tokenizer's end-of-text or separator token."},
+    shuffle_documents: bool = flag(
+        "Put the training texts into an order drawn by the seed: for datasets sorted by class or topic; not where a "
+        "text goes on in the next row.",
+        False,
     )
-    shuffle_documents: bool = field(
-        default=False,
-        metadata={
-            "help": "Put the training texts into an order drawn by the seed: for datasets sorted by class or topic; "
-            "not where a text goes on in the next row."
-        },
+    max_train_tokens: int | None = flag("Train on the first so many tokens of the training texts.")
+    max_eval_tokens: int | None = flag(
+        "Evaluate on the first texts of a split that have so many tokens together, the last whole."
     )
-    max_train_tokens: int | None = field(
-        default=None, metadata={"help": "Train on the first so many tokens of the training texts."}
-    )
-    max_eval_tokens: int | None = field(
-        default=None,
-        metadata={"help": "Evaluate on the first texts of a split that have so many tokens together, the last whole."},
-    )
-    evaluate_only: bool = field(
-        default=False, metadata={"help": "Train nothing: evaluate --model_name_or_path on the dataset."}
-    )
+    evaluate_only: bool = flag("Train nothing: evaluate --model_name_or_path on the dataset.", False)
 
     def __post_init__(self) -> None:
         counts = ["window_length", "block_size", "max_train_tokens", "max_eval_tokens"]

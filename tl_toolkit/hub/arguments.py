@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
+from ..config.arguments import flag
 from ..errors import TOKEN, UserError, nearest
 from .destination import HUB_ID, REPO_TYPES, Destination
 
@@ -21,32 +22,15 @@ class PublishArguments:
     """What is published, and where."""
 
     folder: str = field(metadata={"help": "The folder of a run (finetune.py, pretrain.py, ensemble.py, convert.py) …"})
-    repo_id: str | None = field(
-        default=None,
-        metadata={"help": "user/name or organisation/name; a name alone is one of the user whose token is used."},
+    repo_id: str | None = flag("user/name or organisation/name; a name alone is one of the user whose token is used.")
+    repo_type: str = flag("What kind of repository: model, dataset or space.", "model", choices=REPO_TYPES)
+    private: bool = flag("Only its owner sees the repository. One that exists has to be private.", False)
+    revision: str | None = flag(
+        "A branch instead of main, made where it is absent; or refs/pr/N, an open pull request."
     )
-    repo_type: str = field(
-        default="model",
-        metadata={"help": "What kind of repository: model, dataset or space.", "choices": REPO_TYPES},
-    )
-    private: bool = field(
-        default=False, metadata={"help": "Only its owner sees the repository. One that exists has to be private."}
-    )
-    revision: str | None = field(
-        default=None,
-        metadata={"help": "A branch instead of main, made where it is absent; or refs/pr/N, an open pull request."},
-    )
-    create_pr: bool = field(
-        default=False, metadata={"help": "Propose the files as a pull request instead of committing them."}
-    )
-    dry_run: bool = field(
-        default=False,
-        metadata={"help": "List every file with its size and stop; needs no token and no network."},
-    )
-    merge: bool = field(
-        default=False,
-        metadata={"help": "Of a LoRA run: publish the whole model with the adapter merged, not the adapter alone."},
-    )
+    create_pr: bool = flag("Propose the files as a pull request instead of committing them.", False)
+    dry_run: bool = flag("List every file with its size and stop; needs no token and no network.", False)
+    merge: bool = flag("Of a LoRA run: publish the whole model with the adapter merged, not the adapter alone.", False)
     include: list[str] = field(
         default_factory=list,
         metadata={
@@ -54,10 +38,8 @@ class PublishArguments:
             "the dataset; may be said several times."
         },
     )
-    commit_message: str | None = field(default=None, metadata={"help": "By default 'Publish' and the name of the run."})
-    timeout: float = field(
-        default=60.0, metadata={"help": "Seconds that the Hub has to begin an answer, or to take some of a file."}
-    )
+    commit_message: str | None = flag("By default 'Publish' and the name of the run.")
+    timeout: float = flag("Seconds that the Hub has to begin an answer, or to take some of a file.", 60.0)
 
     def __post_init__(self) -> None:
         if self.repo_id is None and not self.dry_run:
@@ -72,30 +54,20 @@ class PublishArguments:
 class CardArguments:
     """What to say in the card beside what the run itself knows."""
 
-    license: str | None = field(
-        default=None,
-        metadata={
-            "help": "The licence of what is published, as the Hub writes it (apache-2.0, mit, cc-by-4.0, other, …); by "
-            "default that of the model that was fine-tuned, as far as its card tells one."
-        },
+    license: str | None = flag(
+        "The licence of what is published, as the Hub writes it (apache-2.0, mit, cc-by-4.0, other, …); by default "
+        "that of the model that was fine-tuned, as far as its card tells one."
     )
-    language: str | None = field(
-        default=None,
-        metadata={
-            "help": "Codes of languages (en, de, hi, …), separated by commas; by default those that translation was "
-            "asked for, or that the card of the dataset names."
-        },
+    language: str | None = flag(
+        "Codes of languages (en, de, hi, …), separated by commas; by default those that translation was asked for, or "
+        "that the card of the dataset names."
     )
-    base_model: str | None = field(
-        default=None,
-        metadata={"help": "The Hub id of the model that this one was made from, where the run does not know it."},
+    base_model: str | None = flag(
+        "The Hub id of the model that this one was made from, where the run does not know it."
     )
-    comparison: str | None = field(
-        default=None,
-        metadata={
-            "help": "The comparison that the model comes from: its folder, or the Hub id of the dataset repository "
-            "that it was published as; by default the folder that compare.py made the run in."
-        },
+    comparison: str | None = flag(
+        "The comparison that the model comes from: its folder, or the Hub id of the dataset repository that it was "
+        "published as; by default the folder that compare.py made the run in."
     )
 
     def __post_init__(self) -> None:

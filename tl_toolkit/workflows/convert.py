@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..config.arguments import flag
 from ..config.parsing import read_arguments
 from ..converters.fastai import convert_fastai, read_fastai, to_fastai
 from ..converters.flair import convert_flair, read_flair
@@ -26,26 +27,16 @@ class ConvertArguments:
     """What to convert, and where to."""
 
     output_dir: str = field(metadata={"help": "The folder to write; it must not hold a model yet."})
-    source: Literal["fastai", "flair"] | None = field(
-        default=None, metadata={"help": "The library whose weights become a model of the toolkit."}
+    source: Literal["fastai", "flair"] | None = flag("The library whose weights become a model of the toolkit.")
+    target: Literal["fastai"] | None = flag("The library for which a model of the toolkit is written.")
+    weights: str | None = flag("With --source: the file of weights, for flair also a folder with one.")
+    vocab: str | None = flag(
+        "With --source: tokens by id, a pickled or JSON list of strings. Flair's own file has them."
     )
-    target: Literal["fastai"] | None = field(
-        default=None, metadata={"help": "The library for which a model of the toolkit is written."}
+    direction: Literal["forward", "backward"] | None = flag(
+        "With --source: how the model reads. By default what Flair's file says, forward for fastai."
     )
-    weights: str | None = field(
-        default=None, metadata={"help": "With --source: the file of weights, for flair also a folder with one."}
-    )
-    vocab: str | None = field(
-        default=None,
-        metadata={"help": "With --source: tokens by id, a pickled or JSON list of strings. Flair's own file has them."},
-    )
-    direction: Literal["forward", "backward"] | None = field(
-        default=None,
-        metadata={"help": "With --source: how the model reads. By default what Flair's file says, forward for fastai."},
-    )
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "With --target: the model folder to convert."}
-    )
+    model_name_or_path: str | None = flag("With --target: the model folder to convert.")
 
     def __post_init__(self) -> None:
         if (self.source is None) == (self.target is None):

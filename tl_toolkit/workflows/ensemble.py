@@ -11,11 +11,11 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..config.arguments import DataArguments, ModelArguments, RunArguments
+from ..config.arguments import DataArguments, ModelArguments, RunArguments, flag
 from ..config.parsing import as_flags, into_dataclasses, make_parser, settings_and_flags
 from ..errors import UserError, listing
 from ..hub.pushing import HubPushes
@@ -58,8 +58,8 @@ class Member(NamedTuple):
 class EnsembleArguments:
     """The two members: output folders of finetune.py, or Hub ids."""
 
-    forward: str | None = field(default=None, metadata={"help": "The awd_lstm classifier with direction=forward."})
-    backward: str | None = field(default=None, metadata={"help": "The awd_lstm classifier with direction=backward."})
+    forward: str | None = flag("The awd_lstm classifier with direction=forward.")
+    backward: str | None = flag("The awd_lstm classifier with direction=backward.")
 
 
 class EnsembleRequest(NamedTuple):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..atomic_files import write_json
-from ..config.arguments import DataArguments, ModelArguments, RunArguments
+from ..config.arguments import DataArguments, ModelArguments, RunArguments, flag
 from ..config.parsing import read_arguments
 from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input, shortest
@@ -21,9 +21,7 @@ from .failures import explaining
 class PredictArguments:
     """Which rows to answer."""
 
-    split: str | None = field(
-        default=None, metadata={"help": "The split to predict; by default the test split, or the only one there is."}
-    )
+    split: str | None = flag("The split to predict; by default the test split, or the only one there is.")
 
 
 class PredictionArguments(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from ...config.arguments import flag
 from ...errors import UserError
 from ...hub.arguments import CardArguments, PublishArguments, PublishRequest, parse_flags
 from ...hub.destination import HUB_ID, Destination
@@ -16,18 +17,14 @@ SPACE_SDKS = ("static", "gradio")
 class ReportArguments:
     """What of a comparison is published."""
 
-    texts: bool = field(
-        default=False,
-        metadata={
-            "help": "Leave the texts of the dataset in the report and the records; by default they are left out."
-        },
+    texts: bool = flag(
+        "Leave the texts of the dataset in the report and the records; by default they are left out.",
+        False,
     )
-    space_sdk: str = field(
-        default="static",
-        metadata={
-            "help": "What a Space does: static shows the report, gradio classifies a text with every entry.",
-            "choices": SPACE_SDKS,
-        },
+    space_sdk: str = flag(
+        "What a Space does: static shows the report, gradio classifies a text with every entry.",
+        "static",
+        choices=SPACE_SDKS,
     )
     model: list[str] = field(
         default_factory=list,
