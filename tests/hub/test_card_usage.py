@@ -106,7 +106,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     from tl_toolkit.config.parsing import arguments_from
     from tl_toolkit.config.pretrain_arguments import pretrain_arguments_from
     from tl_toolkit.workflows import inference_cost as inference
-    from tl_toolkit.workflows.finetune import run
+    from tl_toolkit.workflows.finetune import finetune
     from tl_toolkit.workflows.pretrain import pretrain
 
     monkeypatch.setattr(inference, "SECONDS", 0.01)
@@ -114,7 +114,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     for name, (data, settings) in RUNS.items():
         (tmp_path / "data" / name).mkdir(parents=True)
         folders[name] = tmp_path / name
-        run(
+        finetune(
             arguments_from(
                 {**COMMON, **data(tmp_path / "data" / name), **settings, "output_dir": str(folders[name])}, ""
             )
@@ -127,7 +127,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         pretrain(pretrain_arguments_from({**asked, "tokenizer_name": "bpe", "per_device_train_batch_size": 3}, ""))
     folders["adapter"] = tmp_path / "adapter"
     asked = {**COMMON, **texts(tmp_path / "data" / "classifier"), "strategy": "lora"}
-    run(
+    finetune(
         arguments_from(
             {**asked, "model_name_or_path": str(folders["writer"]), "output_dir": str(folders["adapter"])}, ""
         )

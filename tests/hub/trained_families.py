@@ -38,7 +38,7 @@ def train_all(folder: Path, texts: Path) -> dict[str, Path]:
     """
     from tl_toolkit.config.parsing import arguments_from
     from tl_toolkit.config.pretrain_arguments import pretrain_arguments_from
-    from tl_toolkit.workflows.finetune import run
+    from tl_toolkit.workflows.finetune import finetune
     from tl_toolkit.workflows.pretrain import pretrain
 
     runs: dict[str, tuple[str, dict[str, Any]]] = {
@@ -62,7 +62,7 @@ def train_all(folder: Path, texts: Path) -> dict[str, Path]:
         if HEADS[name] == "AutoModelForCausalLM":
             pretrain(pretrain_arguments_from(common, "the test"))
         else:
-            run(arguments_from(common, "the test"))
+            finetune(arguments_from(common, "the test"))
     return {name: folder / name for name in runs}
 
 
