@@ -18,7 +18,7 @@ from tl_toolkit.evaluation.results import read_results
 from tl_toolkit.workflows.compare import train
 
 HERE = Path(__file__).parent
-TWO_CPU = str(HERE.parents[1] / "recipes" / "accelerate" / "two_cpu.yaml")
+TWO_CPU = str(HERE.parents[2] / "recipes" / "accelerate" / "two_cpu.yaml")
 
 
 @pytest.fixture

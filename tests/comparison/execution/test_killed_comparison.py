@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "kill_comparison.py"
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "kill_comparison.py"
 
 
 def test_a_comparison_that_is_killed_ends_with_the_same_records(

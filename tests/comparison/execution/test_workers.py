@@ -97,7 +97,7 @@ class Placeholder:
     def __init__(self, gpus: list[str]) -> None:
         self.gpus = gpus
 
-    def begin(self, job: Any, output_dir: Path) -> None:
+    def begin(self, job: Any, output_dir: Path, train: Any) -> None:
         pass
 
 
