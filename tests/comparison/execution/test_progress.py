@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from tl_toolkit.comparison.execution.jobs import RunJob
+from tl_toolkit.comparison.execution.jobs import RunJob, tracked
 from tl_toolkit.comparison.execution.progress import Progress
 from tl_toolkit.comparison.execution.scheduler import InProcess, execute, jobs_of
-from tl_toolkit.comparison.execution.trackers import tracked
 from tl_toolkit.comparison.planning.grid import make_grid
 from tl_toolkit.workflows.compare import train
 

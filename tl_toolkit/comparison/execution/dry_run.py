@@ -76,7 +76,7 @@ def _state(job: Job, kept: Mapping[str, Any] | None, to_make: bool, output_dir: 
         return f"{job.trials_left(output_dir)} trials to make"
     if left is None:
         return "to make"
-    if not isinstance(job, StageJob) and left.get("key") != job.key:  # type: ignore[attr-defined]
+    if not isinstance(job, StageJob) and left.get("key") != job.key:
         return "again, because changed"
     return "again, because failed" if left["status"] == "failed" else "again, because changed or without its model"
 

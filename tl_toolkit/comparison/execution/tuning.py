@@ -8,57 +8,34 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...atomic_files import write_json
 from ...errors import UserError
 from ...records.record import RESULT_NAME, SCHEMA_VERSION, read_record
 from ..planning.keys import key_of
-from ..planning.launch_settings import Launch
-from ..planning.stages import FOLDER as STAGES
+from ..planning.search import Search
 from .failures import failed, forget
-from .jobs import Job, Train, train_through
+from .jobs import PlannedJob, Train, train_through
 from .proposals import Tried, check_installed, propose, size_of
-
-if TYPE_CHECKING:
-    from ..planning.planned_run import PlannedRun
-    from ..planning.search import Search
 
 
 @dataclass(frozen=True)
-class SearchJob(Job):
+class SearchJob(PlannedJob):
     """All trials of one entry at one budget on one dataset.
 
     The record of each trial is on disk before the next one begins. Their number and order make a trial what it is, so
     that a search that was killed goes on as if nothing had happened.
-
-    Attributes:
-        planned: the run that is varied, with the budget and the seed of the search.
-        key: what the search depends on.
-        stage_keys: those of the stages that its trials start from, by name and in order.
+    `planned` is the run that is varied, with the budget and the seed of the search.
     """
-
-    planned: PlannedRun
-    key: str
-    stage_keys: dict[str, str]
-
-    @property
-    def launch(self) -> Launch:
-        return self.planned.launch
 
     @property
     def name(self) -> str:
-        assert self.planned.search_folder is not None
-        return self.planned.search_folder
+        return str(self.planned.search_folder)
 
     @property
     def called(self) -> str:
-        on = "" if self.planned.dataset is None else f" on {self.planned.dataset!r}"
-        return f"the tuning of {self.planned.entry!r}{on} with {self.planned.budget_text}"
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return tuple(f"{STAGES}/{name}" for name in self.stage_keys)
+        return f"the tuning of {self._cell}"
 
     @property
     def search(self) -> Search:
@@ -68,12 +45,6 @@ class SearchJob(Job):
 
     def check(self, output_dir: Path) -> None:
         check_installed()
-
-    def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
-        record = read_record(output_dir / self.name)
-        if record is None or record.get("key") != self.key:
-            return None
-        return None if retry_failed and record["status"] == "failed" else record
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
         again = (read_record(output_dir / self.name) or {}).get("key") == self.key  # all of them failed: try once more
@@ -170,16 +141,8 @@ class SearchJob(Job):
         return {**record, "predictions": {}, "seconds": time.perf_counter() - began}
 
     def _left(self, output_dir: Path) -> dict[str, Any]:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "name": self.planned.entry,
-            "entry": self.planned.entry,
-            "grid_dataset": self.planned.dataset,
-            "budget": self.planned.budget,
-            "seed": self.planned.seed,
-            "search": self.search.space,
-            "metrics": {},
-        }
+        dataset = {"grid_dataset": self.planned.dataset}
+        return {**super()._left(output_dir), **dataset, "search": self.search.space}
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
         (output_dir / self.name).mkdir(parents=True, exist_ok=True)
