@@ -71,7 +71,7 @@ class ParsedComparison(NamedTuple):
 
     grid: Grid
     output_dir: Path
-    retry_failed: bool
+    retry_failed: bool = False
     parallel_runs: int = 1
     executor: str = "workers"
     ray_address: str | None = None
@@ -83,8 +83,8 @@ class FromResults(NamedTuple):
     """A report of what is recorded in `folders`; see `merging.report_from_results`."""
 
     folders: list[str]
-    output_dir: str | None
-    title: str | None
+    output_dir: str | None = None
+    title: str | None = None
     report_texts: bool = True
 
 
@@ -109,15 +109,12 @@ def parse_compare_arguments(
         raise UserError(f"Unknown argument {unknown[0]!r}.{nearest(unknown[0], flags)} See --help for all of them.")
     given = vars(namespace)
     if (folders := given.pop("from_results", None)) is not None:
-        asked = FromResults(
-            folders, given.pop("output_dir", None), given.pop("title", None), given.pop("report_texts", True)
-        )
-        if given:
+        if other := next((name for name in given if name not in ("output_dir", "title", "report_texts")), None):
             raise UserError(
                 "--from_results reports what is recorded and makes no run: beside it there can be --output_dir, "
-                f"--title and --no_report_texts, not --{next(iter(given))}."
+                f"--title and --no_report_texts, not --{other}."
             )
-        return asked
+        return FromResults(folders, **given)
     config = given.pop("config", None)
     if config is None:
         raise UserError("compare.py needs --config GRID.yaml, such as recipes/configs/demo.yaml.")
@@ -127,13 +124,10 @@ def parse_compare_arguments(
             "with python, or with accelerate launch --num_processes 1."
         )
     content = read_yaml(Path(config))
-    output_dir = Path(given.pop("output_dir", None) or content.pop("output_dir", None) or "outputs/comparison")
-    content.pop("output_dir", None)
-    retry_failed = bool(given.pop("retry_failed", False))
-    flags_alone = ("parallel_runs", "executor", "ray_address", "dry_run", "report_texts")
-    how = {name: given.pop(name) for name in flags_alone if name in given}
+    places = (given.pop("output_dir", None), content.pop("output_dir", None), "outputs/comparison")
+    how = {name: given.pop(name) for name in ParsedComparison._field_defaults if name in given}
     if how.get("executor") != "ray" and how.get("ray_address") is not None:
         raise UserError("--ray_address is for --executor ray: give both, or neither.")
     if how.get("parallel_runs", 1) < 1:
         raise UserError(f"--parallel_runs is {how['parallel_runs']}, where a whole number of 1 or more is expected.")
-    return ParsedComparison(make_grid(content, given, str(config)), output_dir, retry_failed, **how)
+    return ParsedComparison(make_grid(content, given, str(config)), Path(next(filter(None, places))), **how)
