@@ -201,8 +201,8 @@ class StageJob(Job):
 
     def _left(self, output_dir: Path) -> dict[str, Any]:
         folder = output_dir / self.name
-        left = read_record(folder) if _key_in(folder) == self.key else None
-        return left or {"schema_version": SCHEMA_VERSION, "name": self.stage.name, "metrics": {}}
+        known = {"schema_version": SCHEMA_VERSION, "name": self.stage.name, "metrics": {}}
+        return read_record(folder) or known if _key_in(folder) == self.key else known
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
         folder = output_dir / self.name

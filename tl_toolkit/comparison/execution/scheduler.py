@@ -30,9 +30,11 @@ _REPORT_SECONDS = 180.0  # how often the report is rebuilt, and never more than 
 class Executor(Protocol):
     """Where jobs are done. It is entered once, and takes with it on leaving what it has started."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *error: object) -> None: ...
+    def __exit__(self, *error: object) -> None:
+        """End what it has started."""
 
     @property
     def at_once(self) -> int:
@@ -56,7 +58,7 @@ class Executor(Protocol):
         seconds."""
 
 
-class InProcess:
+class InProcess(Executor):
     """Does jobs one after another in this process, which a killed job takes with it."""
 
     at_once = 1
@@ -64,15 +66,6 @@ class InProcess:
     def __init__(self, train: Train) -> None:
         self.train = train
         self._next: list[tuple[Job, Path]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def check(self, jobs: Sequence[Job]) -> None:
-        pass
 
     def has_room(self, job: Job) -> bool:
         return not self._next

@@ -31,11 +31,9 @@ _OF_ENTRIES = {"name", "search", "seeds", *LAUNCH_KEYS}
 _SET_BY_THE_GRID = frozenset(
     ["label_budget", "max_train_tokens", "seed", "output_dir", "name", "resume_from_checkpoint", "skip_test"]
 )
+_INSTEAD = "is set by the grid itself: use label_budgets (token_budgets for language models) and seeds"
 _REFUSED = {
-    **dict.fromkeys(
-        _SET_BY_THE_GRID,
-        "is set by the grid itself: use label_budgets (token_budgets for language models) and seeds",
-    ),
+    **dict.fromkeys(_SET_BY_THE_GRID, _INSTEAD),
     "find_lr": "trains nothing that could be compared: use finetune.py",
     "evaluate_only": "trains nothing that could be compared: use pretrain.py",
     "push_to_hub": "would publish every run. Publish what is worth it afterwards: publish.py takes a run's folder, or "
