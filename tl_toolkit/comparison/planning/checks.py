@@ -15,7 +15,7 @@ ALL = "all"
 def expect(valid: object, key: str, value: Any, where: str, expected: str) -> None:
     """Raise a `UserError` that names the key, its value, its place and what is `expected`, unless it is `valid`."""
     if not valid:
-        raise UserError(f"{key!r} in {where} is {value!r}; {expected} is expected.")
+        raise UserError(f"{key!r} in {where} is {value!r}; expected {expected}.")
 
 
 def expect_known(key: Any, known: Collection[str], where: str, hint: str = "") -> None:
@@ -56,14 +56,13 @@ def by_name(given: Any, key: str, what: str, where: str) -> dict[str, dict[str, 
         UserError: no list of mappings, one without a name, or two whose names would make the same folder.
     """
     mappings = given if isinstance(given, list) and all(isinstance(own, dict) for own in given) else []
-    expect(mappings, key, given, where, "a list of mappings, each with a 'name',")
+    expect(mappings, key, given, where, "a list of mappings, each with a 'name'")
     named: dict[str, dict[str, Any]] = {}
     for number, own in enumerate(mappings, 1):
         name = own.get("name")
         if not isinstance(name, str) or not name.strip() or name in named:
-            raise UserError(
-                f"{what.capitalize()} {number} in {where} needs a 'name' of its own; {name!r} is taken or is no text."
-            )
+            problem = "it has none" if name is None else f"{name!r} is taken or is not a text"
+            raise UserError(f"{what.capitalize()} {number} in {where} needs a 'name' of its own: {problem}.")
         if same := next((other for other in named if folder_name(other) == folder_name(name)), None):
             raise UserError(f"The {key} {same!r} and {name!r} of {where} would share a folder: rename one of them.")
         named[name] = {key: value for key, value in own.items() if key != "name"}

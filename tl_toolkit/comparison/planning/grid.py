@@ -21,8 +21,6 @@ from .planned_run import PlannedRun, typed
 from .search import Search, Tuning, parse_space, parse_tuning
 from .stages import Stage, in_order, make_stages, named_stages
 
-__all__ = ["GRID_KEYS", "Grid", "PlannedRun", "make_grid"]
-
 logger = logging.getLogger(__name__)
 
 GRID_KEYS = {"entries", "title", "keep_models", "stages", "datasets", "tuning", *AXES}
@@ -113,7 +111,7 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
     keep_models = flags.get("keep_models", content.get("keep_models", True))
     expect(isinstance(keep_models, bool), "keep_models", keep_models, where, "true or false")
     title = flags.get("title") or content.get("title") or "Comparison"
-    expect(not isinstance(title, (list, dict)), "title", title, where, "a text, in quotation marks,")
+    expect(not isinstance(title, (list, dict)), "title", title, where, "a text, in quotation marks")
     return Grid(str(title), keep_models, runs, stages)
 
 

@@ -49,7 +49,7 @@ def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[s
         asked = settings.get(key)
         expect(asked is None or is_whole(asked, least), key, asked, where, f"a whole number of {least} or more")
     if file is not None:
-        path = "the path of a launch file, such as recipes/accelerate/multi_gpu.yaml,"
+        path = "the path of a launch file, such as recipes/accelerate/multi_gpu.yaml"
         expect(isinstance(file, str), "accelerate_config", file, where, path)
         content = read_yaml(Path(file))
         if (machines := int(content.get("num_machines") or 1)) > 1:

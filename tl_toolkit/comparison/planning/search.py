@@ -57,7 +57,7 @@ def parse_tuning(content: Any, budget_key: str, where: str) -> Tuning:
     Raises:
         UserError: no mapping, an unknown key, or a value that is no number of trials, budget or seed.
     """
-    mapping = "a mapping with 'trials', how many settings are tried for every entry that has a 'search',"
+    mapping = "a mapping with 'trials', how many settings are tried for every entry that has a 'search'"
     expect(isinstance(content, dict), "tuning", content, where, mapping)
     where = f"'tuning' of {where}"
     known = ("trials", "seed", budget_key)
@@ -66,7 +66,7 @@ def parse_tuning(content: Any, budget_key: str, where: str) -> Tuning:
     trials, seed, given = content.get("trials"), content.get("seed", 0), content.get(budget_key)
     expect(is_whole(trials, 1), "trials", trials, where, "a whole number of 1 or more")
     expect(is_whole(seed, 0) and seed < 2**32, "seed", seed, where, "a whole number of 0 or more")
-    budget, without = as_budget(given), "a positive number, or all (without it, there is a search at every budget),"
+    budget, without = as_budget(given), "a positive number, or all (without it, there is a search at every budget)"
     expect(is_budget(budget), budget_key, given, where, without)
     return Tuning(trials, seed, given is None, budget)
 
@@ -130,14 +130,14 @@ def _dimension(given: Any, name: str, where: str) -> Any:
     range_keys = {"low", "high", "log", "step"}
     see(
         isinstance(given, dict) and {"low", "high"} <= given.keys() <= range_keys,
-        "a list of values, or a range with low and high, and with log: true or a step where wanted,",
+        "a list of values, or a range with low and high, and with log: true or a step where wanted",
     )
     low, high, step, log = _number(given["low"]), _number(given["high"]), _number(given.get("step")), given.get("log")
     numbers = [low, high] if step is None else [low, high, step]
-    see(all(map(is_number, numbers)) and low < high, "a range of two numbers, the first below the second,")
-    see(log in (None, True, False), "true or false as log")
-    see(not log or low > 0 and step is None, "for log: true a range that begins above 0 and has no step")
-    see(step is None or 0 < step <= high - low, "as step a positive number within the range")
+    see(all(map(is_number, numbers)) and low < high, "a range of two numbers, the first below the second")
+    see(log in (None, True, False), "true or false for log")
+    see(not log or low > 0 and step is None, "a range above 0 and without a step where log is true")
+    see(step is None or 0 < step <= high - low, "a positive step that is no wider than the range")
     kind = int if all(isinstance(number, int) for number in numbers) else float
     ends = {"low": kind(low), "high": kind(high), "log": bool(log)}
     return ends if step is None else {**ends, "step": kind(step)}
