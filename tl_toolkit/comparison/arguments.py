@@ -6,11 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ..config.arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments
+from ..config.arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments, flag
 from ..config.parsing import make_parser, read_yaml
 from ..config.pretrain_arguments import LanguageModelArguments
 from ..errors import UserError, nearest
@@ -21,48 +21,31 @@ from .planning.grid import Grid, make_grid
 class CompareArguments:
     """The comparison as a whole."""
 
-    title: str | None = field(default=None, metadata={"help": "The report's heading."})
-    label_budgets: list[str] | None = field(
-        default=None, metadata={"help": "Instead of the grid's label budgets: numbers, and all."}
+    title: str | None = flag("The report's heading.")
+    label_budgets: list[str] | None = flag("Instead of the grid's label budgets: numbers, and all.")
+    token_budgets: list[str] | None = flag("For language models: instead of the grid's token budgets.")
+    seeds: list[int] | None = flag("Instead of the grid's seeds.")
+    stage_datasets: list[str] | None = flag(
+        "NAME=DATASET for each stage that reads another dataset than the grid says: wiki=PATH."
     )
-    token_budgets: list[str] | None = field(
-        default=None, metadata={"help": "For language models: instead of the grid's token budgets."}
+    grid_datasets: list[str] | None = flag(
+        "NAME=DATASET for each of the grid's datasets that lies elsewhere than the grid says."
     )
-    seeds: list[int] | None = field(default=None, metadata={"help": "Instead of the grid's seeds."})
-    stage_datasets: list[str] | None = field(
-        default=None,
-        metadata={"help": "NAME=DATASET for each stage that reads another dataset than the grid says: wiki=PATH."},
+    dry_run: bool = flag("Train nothing: list the runs, and what they will cost, from the records.", False)
+    from_results: list[str] | None = flag(
+        "Train nothing: report what is recorded in these folders, of comparisons or of single runs, merged into "
+        "--output_dir if it is given."
     )
-    grid_datasets: list[str] | None = field(
-        default=None,
-        metadata={"help": "NAME=DATASET for each of the grid's datasets that lies elsewhere than the grid says."},
+    report_texts: bool = flag("Quote rows of the dataset in the report; without, they are numbered only.", True)
+    keep_models: bool = flag("Keep each run's model folder, not its record alone.", True)
+    retry_failed: bool = flag("Repeat runs that are recorded as failed.", False)
+    parallel_runs: int = flag("Make so many runs at once, which share this machine's processor threads and GPUs.", 1)
+    executor: Literal["workers", "ray"] = flag(
+        "Where runs are made: in worker processes on this machine, or on a Ray cluster.",
+        "workers",
     )
-    dry_run: bool = field(
-        default=False, metadata={"help": "Train nothing: list the runs, and what they will cost, from the records."}
-    )
-    from_results: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Train nothing: report what is recorded in these folders, of comparisons or of single runs, "
-            "merged into --output_dir if it is given."
-        },
-    )
-    report_texts: bool = field(
-        default=True, metadata={"help": "Quote rows of the dataset in the report; without, they are numbered only."}
-    )
-    keep_models: bool = field(default=True, metadata={"help": "Keep each run's model folder, not its record alone."})
-    retry_failed: bool = field(default=False, metadata={"help": "Repeat runs that are recorded as failed."})
-    parallel_runs: int = field(
-        default=1,
-        metadata={"help": "Make so many runs at once, which share this machine's processor threads and GPUs."},
-    )
-    executor: Literal["workers", "ray"] = field(
-        default="workers",
-        metadata={"help": "Where runs are made: in worker processes on this machine, or on a Ray cluster."},
-    )
-    ray_address: str | None = field(
-        default=None,
-        metadata={"help": "The Ray cluster: an address, or auto; without one, Ray is started here for the comparison."},
+    ray_address: str | None = flag(
+        "The Ray cluster: an address, or auto; without one, Ray is started here for the comparison."
     )
 
 
@@ -71,7 +54,7 @@ class ParsedComparison(NamedTuple):
 
     grid: Grid
     output_dir: Path
-    retry_failed: bool
+    retry_failed: bool = False
     parallel_runs: int = 1
     executor: str = "workers"
     ray_address: str | None = None
@@ -83,8 +66,8 @@ class FromResults(NamedTuple):
     """A report of what is recorded in `folders`; see `merging.report_from_results`."""
 
     folders: list[str]
-    output_dir: str | None
-    title: str | None
+    output_dir: str | None = None
+    title: str | None = None
     report_texts: bool = True
 
 
@@ -109,15 +92,12 @@ def parse_compare_arguments(
         raise UserError(f"Unknown argument {unknown[0]!r}.{nearest(unknown[0], flags)} See --help for all of them.")
     given = vars(namespace)
     if (folders := given.pop("from_results", None)) is not None:
-        asked = FromResults(
-            folders, given.pop("output_dir", None), given.pop("title", None), given.pop("report_texts", True)
-        )
-        if given:
+        if other := next((name for name in given if name not in ("output_dir", "title", "report_texts")), None):
             raise UserError(
                 "--from_results reports what is recorded and makes no run: beside it there can be --output_dir, "
-                f"--title and --no_report_texts, not --{next(iter(given))}."
+                f"--title and --no_report_texts, not --{other}."
             )
-        return asked
+        return FromResults(folders, **given)
     config = given.pop("config", None)
     if config is None:
         raise UserError("compare.py needs --config GRID.yaml, such as recipes/configs/demo.yaml.")
@@ -127,13 +107,10 @@ def parse_compare_arguments(
             "with python, or with accelerate launch --num_processes 1."
         )
     content = read_yaml(Path(config))
-    output_dir = Path(given.pop("output_dir", None) or content.pop("output_dir", None) or "outputs/comparison")
-    content.pop("output_dir", None)
-    retry_failed = bool(given.pop("retry_failed", False))
-    flags_alone = ("parallel_runs", "executor", "ray_address", "dry_run", "report_texts")
-    how = {name: given.pop(name) for name in flags_alone if name in given}
+    places = (given.pop("output_dir", None), content.pop("output_dir", None), "outputs/comparison")
+    how = {name: given.pop(name) for name in ParsedComparison._field_defaults if name in given}
     if how.get("executor") != "ray" and how.get("ray_address") is not None:
         raise UserError("--ray_address is for --executor ray: give both, or neither.")
     if how.get("parallel_runs", 1) < 1:
         raise UserError(f"--parallel_runs is {how['parallel_runs']}, where a whole number of 1 or more is expected.")
-    return ParsedComparison(make_grid(content, given, str(config)), output_dir, retry_failed, **how)
+    return ParsedComparison(make_grid(content, given, str(config)), Path(next(filter(None, places))), **how)

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tl_toolkit.comparison.execution.around_jobs import tracked
-from tl_toolkit.comparison.execution.jobs import RunJob
+from tl_toolkit.comparison.execution.jobs import RunJob, tracked
 from tl_toolkit.comparison.execution.progress import Progress
 from tl_toolkit.comparison.execution.scheduler import InProcess, execute, jobs_of
 from tl_toolkit.comparison.planning.grid import make_grid

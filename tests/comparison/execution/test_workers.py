@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from tl_toolkit.comparison.execution.jobs import Train
 from tl_toolkit.comparison.execution.lock import LOCK_NAME, locked
 from tl_toolkit.comparison.execution.workers import Workers, in_words
 from tl_toolkit.errors import UserError
@@ -98,7 +97,7 @@ class Placeholder:
     def __init__(self, gpus: list[str]) -> None:
         self.gpus = gpus
 
-    def begin(self, job: Any, output_dir: Path, train: Train) -> None:
+    def begin(self, job: Any, output_dir: Path, train: Any) -> None:
         pass
 
 

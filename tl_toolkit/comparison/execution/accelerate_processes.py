@@ -20,9 +20,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...atomic_files import write_whole
+from ...config.parsing import read_yaml
 from ...errors import UserError
 from ..planning.launch_settings import Launch
-from .around_jobs import die_with_parent, failure_of
+from .failures import failure_of, quiet
+from .processes import die_with_parent
 
 _WORK, _RECORD = "work.pickle", "record.pickle"
 _LINES = 20  # of what the processes said, kept with the error
@@ -62,11 +65,10 @@ def through(launch: Launch, work: Callable[[], dict[str, Any]]) -> dict[str, Any
 
 
 def _command(launch: Launch, folder: Path) -> list[str]:
-    own = [sys.executable, "-m", __name__]
     # `-m` in the launched processes keeps the toolkit importable from wherever it is installed.
     return [
-        *own, "launch", "--config_file", str(launch.accelerate_config), "--main_process_port", str(_free_port()),
-        "-m", __name__, "work", str(folder),
+        sys.executable, "-m", __name__, "launch", "--config_file", str(launch.accelerate_config),
+        "--main_process_port", str(_free_port()), "-m", __name__, "work", str(folder),
     ]  # fmt: skip
 
 
@@ -88,8 +90,6 @@ def _failure(code: int, said: str) -> LaunchFailed:
 
 def _check_world_size(launch: Launch, record: dict[str, Any]) -> None:
     """accelerate starts a single process, without a word, where a launch file asks for several in a way it ignores."""
-    from ...config.parsing import read_yaml
-
     asked = read_yaml(Path(str(launch.accelerate_config))).get("num_processes")
     found = (record.get("hardware") or {}).get("world_size")
     if asked is not None and found is not None and int(asked) != found:
@@ -103,14 +103,13 @@ def _work(folder: Path) -> None:
     """What each launched process does."""
     rank = int(os.environ.get("RANK", "0"))
     try:
-        from .around_jobs import quiet
-
         with quiet():
             record = pickle.loads((folder / _WORK).read_bytes())()
         if rank == 0:
-            _write(folder / _RECORD, record)
+            write_whole(folder / _RECORD, lambda path: path.write_bytes(pickle.dumps(record)))
     except Exception as error:
-        _write(folder / f"error-{rank:05}.pickle", _portable(error))
+        content = pickle.dumps(_portable(error))
+        write_whole(folder / f"error-{rank:05}.pickle", lambda path: path.write_bytes(content))
         sys.stderr.write(traceback.format_exc())
         sys.stderr.flush()
         os._exit(1)  # a clean-up that waits for the other processes might never end
@@ -128,22 +127,16 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
-def _write(path: Path, content: Any) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_bytes(pickle.dumps(content))
-    os.replace(temporary, path)
-
-
 def main(arguments: Sequence[str]) -> None:
     """The launcher, or one of the processes that it starts."""
     die_with_parent()
     kind, *rest = arguments
     if kind == "work":
         _work(Path(rest[0]))
-        return
-    from accelerate.commands.launch import launch_command, launch_command_parser
+    else:
+        from accelerate.commands.launch import launch_command, launch_command_parser
 
-    launch_command(launch_command_parser().parse_args(rest))
+        launch_command(launch_command_parser().parse_args(rest))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from ...evaluation.formatting import seconds as in_words
 from ...records.record import read_record
 from ..planning.grid import Grid
 from ..planning.planned_run import PlannedRun
-from .around_jobs import quiet
 from .estimates import BASES, SAME, UNKNOWN, Estimate, Estimator, disk_of, seconds_of, train_rows_in
-from .jobs import Job, RunJob, StageJob
+from .failures import quiet
+from .jobs import Job, PlannedJob, RunJob, StageJob
 from .scheduler import check_rows, jobs_of, missing
 from .tuning import SearchJob
 
@@ -49,21 +49,21 @@ def plan(grid: Grid, output_dir: Path, *, retry_failed: bool = False, at_once: i
     to_make = {job.name for job in missing(jobs, kept)}
     rows = [_row(job, kept.get(job.name), job.name in to_make, output_dir, estimator) for job in jobs]
     head = ("", "dataset", "budget", "seed", "state", "time")
-    lines = _table([head, *(row.cells for row in rows)])
-    return "\n".join([*lines, "", *_totals(jobs, rows, grid.keep_models, at_once)])
+    table = _table([head, *(row.cells for row in rows)])
+    return "\n".join([*table, "", *_totals(jobs, rows, grid.keep_models, at_once)])
 
 
 def _row(job: Job, kept: Mapping[str, Any] | None, to_make: bool, output_dir: Path, estimator: Estimator) -> _Row:
     cost = _cost(job, output_dir, estimator) if to_make else None
-    state = _state(job, kept, to_make, output_dir)
     time = "" if cost is None else "unknown" if cost.seconds is None else f"about {in_words(cost.seconds)}"
+    what = ("", "", "", "")
     if isinstance(job, StageJob):
-        return _Row((f"stage {job.stage.name}", "", "", "", state, time), cost)
-    assert isinstance(job, (RunJob, SearchJob))
-    run = job.planned
-    tuning = isinstance(job, SearchJob)
-    name = f"tuning of {run.entry}" if tuning else run.entry
-    return _Row((name, run.dataset or "", run.budget_text, "" if tuning else str(run.seed), state, time), cost)
+        what = (f"stage {job.stage.name}", "", "", "")
+    elif isinstance(job, PlannedJob):
+        run, tuning = job.planned, isinstance(job, SearchJob)
+        name = f"tuning of {run.entry}" if tuning else run.entry
+        what = (name, run.dataset or "", run.budget_text, "" if tuning else str(run.seed))
+    return _Row((*what, _state(job, kept, to_make, output_dir), time), cost)
 
 
 def _state(job: Job, kept: Mapping[str, Any] | None, to_make: bool, output_dir: Path) -> str:
@@ -72,25 +72,22 @@ def _state(job: Job, kept: Mapping[str, Any] | None, to_make: bool, output_dir: 
     if not to_make:
         return "not needed"
     left = read_record(output_dir / job.name)
-    if isinstance(job, SearchJob) and left is None:
-        return f"{job.trials_left(output_dir)} trials to make"
     if left is None:
-        return "to make"
-    if not isinstance(job, StageJob) and left.get("key") != job.key:  # type: ignore[attr-defined]
+        return f"{job.trials_left(output_dir)} trials to make" if isinstance(job, SearchJob) else "to make"
+    if not isinstance(job, StageJob) and left.get("key") != job.key:
         return "again, because changed"
     return "again, because failed" if left["status"] == "failed" else "again, because changed or without its model"
 
 
 def _cost(job: Job, output_dir: Path, estimator: Estimator) -> Estimate:
-    if isinstance(job, StageJob):
+    if not isinstance(job, PlannedJob):
         left = read_record(output_dir / job.name) or {}
         seconds = seconds_of(left)
         return Estimate(seconds, disk_of(left), UNKNOWN if seconds is None else SAME)
+    one = estimator.estimate(job.planned)
     if isinstance(job, SearchJob):
-        one = estimator.estimate(job.planned)
         return Estimate(None if one.seconds is None else one.seconds * job.trials_left(output_dir), 0.0, one.basis)
-    assert isinstance(job, RunJob)
-    return estimator.estimate(job.planned)
+    return one
 
 
 def _totals(jobs: Sequence[Job], rows: Sequence[_Row], keep_models: bool, at_once: int) -> list[str]:
@@ -112,10 +109,10 @@ def _totals(jobs: Sequence[Job], rows: Sequence[_Row], keep_models: bool, at_onc
     rests = [f"{basis[name]} on {words}" for name, words in BASES.items() if basis[name]]
     lines.append(f"Of {len(costs)} estimates, {'; '.join(rests)}.")
     sizes = [cost.disk_bytes for cost in costs if cost.disk_bytes is not None]
-    if keep_models and sizes:
-        lines.append(f"Disk: about {memory(sum(sizes))} for models.")
-    elif not keep_models:
+    if not keep_models:
         lines.append("Disk: no models are kept, only records and predictions.")
+    elif sizes:
+        lines.append(f"Disk: about {memory(sum(sizes))} for models.")
     return lines
 
 
@@ -123,25 +120,21 @@ def _made_runs(jobs: Sequence[Job], output_dir: Path) -> list[tuple[PlannedRun, 
     """Runs and trials with what they left, earlier settings of the same entries among them."""
     made: list[tuple[PlannedRun, Mapping[str, Any]]] = []
     for job in jobs:
-        if isinstance(job, RunJob) and (record := read_record(output_dir / job.name)) is not None:
-            made.append((job.planned, record))
-        elif isinstance(job, SearchJob):
-            trials = sorted((output_dir / job.name).glob("trial-*"))
-            made += [(job.planned, record) for trial in trials if (record := read_record(trial)) is not None]
+        if isinstance(job, PlannedJob):
+            folder = output_dir / job.name
+            folders = sorted(folder.glob("trial-*")) if isinstance(job, SearchJob) else [folder]
+            made += [(job.planned, record) for folder in folders if (record := read_record(folder)) is not None]
     return made
 
 
 def _train_rows(grid: Grid, output_dir: Path) -> dict[str, int]:
     """By the name of a dataset, about how many rows there are to train on, less none that may be held out."""
     found: dict[str, int] = {}
-    for run in grid.runs:
-        if run.language_model or str(run.dataset) in found:
-            continue
+    for name, run in {str(run.dataset): run for run in grid.runs if not run.language_model}.items():
         data = run.arguments(output_dir).data
         dataset = load_source(data).dataset
-        split = find_split(list(dataset), "train", data.train_split_name)
-        if split is not None:
-            found[str(run.dataset)] = len(dataset[split])
+        if (split := find_split(list(dataset), "train", data.train_split_name)) is not None:
+            found[name] = len(dataset[split])
     return found
 
 

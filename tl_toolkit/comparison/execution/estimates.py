@@ -47,19 +47,17 @@ class Estimator:
         A cell is an entry at a budget on a dataset. From another budget, the seconds of the training itself are scaled
         by the number of updates, as far as that is known; those of everything else are taken as they were.
         """
-        own = [(other, record) for other, record in self.made if _same_entry(run, other)]
+        own = [(other, r) for other, r in self.made if (run.entry, run.dataset) == (other.entry, other.dataset)]
         cell = [record for other, record in own if other.budget == run.budget]
-        disk = _mean([found for _, record in own or self.made if (found := disk_of(record)) is not None])
+        disk = _mean(map(disk_of, [record for _, record in own or self.made]))
         if cell:
-            return Estimate(_mean([seconds_of(record) for record in cell]), disk, SAME)
+            return Estimate(_mean(map(seconds_of, cell)), disk, SAME)
         if own:
-            nearest = min(own, key=lambda pair: self._distance(run, pair[0]))
-            return self._scaled(run, *nearest, disk)
-        same_rows = [record for other, record in self.made if other.dataset == run.dataset]
-        peers = [r for other, r in self.made if other.dataset == run.dataset and other.budget == run.budget]
-        at_hand = peers or same_rows or [record for _, record in self.made]
-        seconds = _mean([seconds_of(record) for record in at_hand])
-        return Estimate(seconds, disk, OTHERS if seconds is not None else UNKNOWN)
+            return self._scaled(run, *min(own, key=lambda pair: self._distance(run, pair[0])), disk)
+        same_rows = [(other.budget, record) for other, record in self.made if other.dataset == run.dataset]
+        peers = [record for budget, record in same_rows if budget == run.budget]
+        at_hand = peers or [record for _, record in same_rows or self.made]
+        return Estimate(_mean(map(seconds_of, at_hand)), disk, OTHERS if at_hand else UNKNOWN)
 
     def _scaled(self, run: PlannedRun, other: PlannedRun, record: Mapping[str, Any], disk: float | None) -> Estimate:
         total, cost = seconds_of(record), record["cost"]
@@ -124,10 +122,6 @@ def disk_of(record: Mapping[str, Any]) -> float | None:
     return (record.get("cost") or {}).get("disk_bytes")
 
 
-def _same_entry(run: PlannedRun, other: PlannedRun) -> bool:
-    return (run.entry, run.dataset) == (other.entry, other.dataset)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
+def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

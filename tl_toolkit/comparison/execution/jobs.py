@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import functools
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...atomic_files import write_json
 from ...errors import UserError
@@ -18,17 +20,17 @@ from ...records.checkpoints import checkpoints
 from ...records.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record
 from ...strategies import make_strategy
 from ..planning.launch_settings import Launch
+from ..planning.planned_run import PlannedRun
 from ..planning.stages import FOLDER as STAGES
 from ..planning.stages import Stage
 from .accelerate_processes import through
-from .around_jobs import TENSORBOARD, Failure, failed, forget, tracked
-
-if TYPE_CHECKING:
-    from ..planning.grid import PlannedRun
+from .failures import Failure, failed, forget
+from .processes import changed_environment
 
 Train = Callable[[Any], dict[str, Any]]
 """What makes a run of its arguments and returns the record: a function that other processes can import."""
 
+TENSORBOARD = "tensorboard"  # the folder that it writes to, in that of a run
 _KEY_NAME = "stage.json"  # written before a stage begins, so that a killed one is known by its key, too
 _CHOSEN = ("trials", "failed", "seconds", "search", "chosen", "best", "metric")  # of a search, kept with the run
 _KEPT = (RESULT_NAME, "attention.json", "error.txt")  # what a report reads, beside the predictions
@@ -36,6 +38,9 @@ _KEPT = (RESULT_NAME, "attention.json", "error.txt")  # what a report reads, bes
 
 class Job(abc.ABC):
     """A piece of work that leaves a record; it can be pickled, so that another process may do it."""
+
+    key: str
+    """What its result depends on."""
 
     @property
     def launch(self) -> Launch:
@@ -64,13 +69,19 @@ class Job(abc.ABC):
             UserError: there is something else in it.
         """
 
-    @abc.abstractmethod
     def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
         """The record of a job that is not to be made again; None for one that is.
 
-        It is made again if its settings, its data, the toolkit or what it needs has changed; one that has failed only
-        with `retry_failed`.
+        It is made again if its settings, its data, the toolkit or what it needs has changed, or its model is wanted and
+        gone; one that has failed only with `retry_failed`.
         """
+        folder = output_dir / self.name
+        record = read_record(folder)
+        if record is None or self._key_of(folder, record) != self.key:
+            return None
+        if record["status"] == "failed":
+            return None if retry_failed else record
+        return record if not self._leaves_a_model or any(folder.glob("*.safetensors")) else None
 
     def tidy(self, output_dir: Path) -> None:  # noqa: B027 - most jobs have nothing to see to
         """Remove what a job that was killed behind its last step may have left."""
@@ -102,6 +113,14 @@ class Job(abc.ABC):
         """Record that the job cannot begin, because another one that it needs has failed with `record`."""
         reason = f"{need.called[0].upper()}{need.called[1:]}, which this run needs, failed: {record['error']}"
         return self.fail(output_dir, record.get("failure", "error"), reason)
+
+    @property
+    def _leaves_a_model(self) -> bool:
+        return False
+
+    def _key_of(self, folder: Path, record: Mapping[str, Any]) -> str | None:
+        """The key of the job that left `record` in `folder`."""
+        return record.get("key")
 
     @abc.abstractmethod
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
@@ -147,14 +166,12 @@ class StageJob(Job):
                 "Move it away, or choose another --output_dir."
             )
 
-    def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
-        folder = output_dir / self.name
-        record = read_record(folder) if _key_in(folder) == self.key else None
-        if record is None:
-            return None
-        if record["status"] == "failed":
-            return None if retry_failed else record
-        return record if any(folder.glob("*.safetensors")) else None
+    @property
+    def _leaves_a_model(self) -> bool:
+        return True
+
+    def _key_of(self, folder: Path, record: Mapping[str, Any]) -> str | None:
+        return _key_in(folder)
 
     def block(self, output_dir: Path, need: Job, record: Mapping[str, Any]) -> dict[str, Any]:
         """Nothing is written: what the stage has left stays, and it is as unfit to begin the next time."""
@@ -184,8 +201,8 @@ class StageJob(Job):
 
     def _left(self, output_dir: Path) -> dict[str, Any]:
         folder = output_dir / self.name
-        left = read_record(folder) if _key_in(folder) == self.key else None
-        return left or {"schema_version": SCHEMA_VERSION, "name": self.stage.name, "metrics": {}}
+        known = {"schema_version": SCHEMA_VERSION, "name": self.stage.name, "metrics": {}}
+        return read_record(folder) or known if _key_in(folder) == self.key else known
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
         folder = output_dir / self.name
@@ -200,11 +217,9 @@ class StageJob(Job):
 
 @dataclass(frozen=True)
 class PlannedJob(Job):
-    """What is made of a planned run.
+    """What is made of a planned run: the run itself, or the search that it takes its values from.
 
     Attributes:
-        planned: the run; of a search the one that is varied.
-        key: what its result depends on.
         stage_keys: those of the stages that it starts from, by name and in order.
     """
 
@@ -217,19 +232,18 @@ class PlannedJob(Job):
         return self.planned.launch
 
     @property
-    def called(self) -> str:
-        on = "" if self.planned.dataset is None else f" on {self.planned.dataset!r}"
-        return f"{self.planned.entry!r}{on} with {self.planned.budget_text}"
-
-    @property
     def needs(self) -> tuple[str, ...]:
         return tuple(f"{STAGES}/{name}" for name in self.stage_keys)
 
-    def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
-        record = read_record(output_dir / self.name)
-        if record is None or record.get("key") != self.key:
-            return None
-        return None if retry_failed and record["status"] == "failed" else record
+    @property
+    def _cell(self) -> str:
+        on = "" if self.planned.dataset is None else f" on {self.planned.dataset!r}"
+        return f"{self.planned.entry!r}{on} with {self.planned.budget_text}"
+
+    def _left(self, output_dir: Path) -> dict[str, Any]:
+        planned = self.planned
+        known = {"schema_version": SCHEMA_VERSION, "name": planned.entry, "entry": planned.entry, "metrics": {}}
+        return {**known, "budget": planned.budget, "seed": planned.seed}
 
 
 @dataclass(frozen=True)
@@ -244,23 +258,26 @@ class RunJob(PlannedJob):
 
     @property
     def called(self) -> str:
-        return f"the run of {super().called} and seed {self.planned.seed}"
+        return f"the run of {self._cell} and seed {self.planned.seed}"
 
     @property
     def needs(self) -> tuple[str, ...]:
         search = self.planned.search_folder
         return (*super().needs, *([search] if search else []))
 
-    def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
-        record = super().made(output_dir, retry_failed)
-        if record is None or record["status"] == "failed" or not self.keep_models:
-            return record
-        return record if any((output_dir / self.name).glob("*.safetensors")) else None
+    @property
+    def _leaves_a_model(self) -> bool:
+        return self.keep_models
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
-        planned, told = tuned(self.planned, output_dir)
-        record = train_through(self.launch, train, functools.partial(planned.arguments, output_dir))
-        return {**record, "tuning": told} if told else record
+        if self.planned.search_folder is None:
+            return train_through(self.launch, train, functools.partial(self.planned.arguments, output_dir))
+        search = read_record(output_dir / self.planned.search_folder)
+        if search is None or "chosen" not in search:
+            raise UserError(f"The search in {self.planned.search_folder!r}, which {self.called} needs, is not there.")
+        tuned = self.planned.with_values(search["chosen"])
+        record = train_through(self.launch, train, functools.partial(tuned.arguments, output_dir))
+        return {**record, "tuning": {**{name: search[name] for name in _CHOSEN}, **search["budget"]}}
 
     def _left(self, output_dir: Path) -> dict[str, Any]:
         """The record that the failed run left, or one that says what is known of it."""
@@ -268,34 +285,37 @@ class RunJob(PlannedJob):
         if left is not None and "key" not in left:  # else it is none, or that of an earlier run
             return {**left, "metrics": {}, "predictions": {}}
         arguments = self.planned.arguments(output_dir)
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "name": self.planned.entry,
-            "strategy": make_strategy(arguments.strategy, arguments.model).record(),
-            "budget": self.planned.budget,
-            "seed": self.planned.seed,
-            "arguments": changed_arguments(arguments),
-            "metrics": {},
-        }
+        strategy = make_strategy(arguments.strategy, arguments.model).record()
+        return {**super()._left(output_dir), "strategy": strategy, "arguments": changed_arguments(arguments)}
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
         record = {**record, "key": self.key, "entry": self.planned.entry, "folder": self.name}
         if self.planned.dataset is not None:
             record["grid_dataset"] = self.planned.dataset
-        if self.stage_keys:
-            record["stages"] = self._stages(output_dir)
-        folder = output_dir / self.name
-        _tidy(folder, self.keep_models)
-        write_json(folder / RESULT_NAME, record)
-        return read_record(folder) or record  # in plain values, as it stands in the file
-
-    def _stages(self, output_dir: Path) -> list[dict[str, Any]]:
-        """What the record says of the stages: name, key, and the seconds of pre-training where they are known."""
         stages = []
         for name, key in self.stage_keys.items():
             cost = (read_record(output_dir / STAGES / name) or {}).get("cost") or {}
             stages.append({"name": name, "key": key, "train_seconds": cost.get("train_seconds")})
-        return stages
+        if stages:
+            record["stages"] = stages
+        folder = output_dir / self.name
+        self._tidy(folder)
+        write_json(folder / RESULT_NAME, record)
+        return read_record(folder) or record  # in plain values, as it stands in the file
+
+    def _tidy(self, folder: Path) -> None:
+        """Leave the model, the record and the predictions; without `keep_models`, the record and the predictions."""
+        for path in folder.iterdir():
+            temporary = path.name.startswith(".")  # left by a run that was killed while it wrote
+            if path.is_dir():
+                if (
+                    temporary
+                    or path.name.startswith("checkpoint-")
+                    or not (self.keep_models or path.name == TENSORBOARD)
+                ):
+                    shutil.rmtree(path)
+            elif temporary or not self.keep_models and path.suffix != ".parquet" and path.name not in _KEPT:
+                path.unlink()
 
 
 def train_through(launch: Launch, train: Train, ask: Callable[[], Any], *, goes_on: bool = False) -> dict[str, Any]:
@@ -321,27 +341,19 @@ def _key_in(folder: Path) -> str | None:
         return None
 
 
-def _tidy(folder: Path, keep_model: bool) -> None:
-    """Leave the model, the record and the predictions; without `keep_model`, the record and the predictions."""
-    for path in folder.iterdir():
-        temporary = path.name.startswith(".")  # left by a run that was killed while it wrote
-        if path.is_dir():
-            if temporary or path.name.startswith("checkpoint-") or not (keep_model or path.name == TENSORBOARD):
-                shutil.rmtree(path)
-        elif temporary or not keep_model and path.suffix != ".parquet" and path.name not in _KEPT:
-            path.unlink()
+@contextlib.contextmanager
+def tracked(folder: Path, *, goes_on: bool = False) -> Iterator[None]:
+    """Within it, TensorBoard writes to a folder of its own in `folder`, that of a run; behind it, trackers have ended.
 
-
-def tuned(planned: PlannedRun, output_dir: Path) -> tuple[PlannedRun, dict[str, Any] | None]:
-    """A run with the values that its search has chosen, and what its record says of the search; as it is without one.
-
-    Raises:
-        UserError: the search has left no record.
+    What the run wrote there before is removed, unless it `goes_on` from where it was.
     """
-    if planned.search_folder is None:
-        return planned, None
-    record = read_record(output_dir / planned.search_folder)
-    if record is None or "chosen" not in record:
-        raise UserError(f"The search in {planned.search_folder!r}, which this run takes its values from, is not there.")
-    told = {name: record[name] for name in _CHOSEN}
-    return planned.with_values(record["chosen"]), {**told, **record["budget"]}
+    if not goes_on and int(os.environ.get("RANK", "0")) == 0:
+        shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
+    try:
+        with changed_environment({"TENSORBOARD_LOGGING_DIR": str(folder / TENSORBOARD)}):
+            yield
+    finally:
+        wandb = sys.modules.get("wandb")  # imported by transformers if it is reported to
+        if wandb is not None and getattr(wandb, "run", None) is not None:
+            with contextlib.suppress(Exception):  # the next run of this process would go on in this one's
+                wandb.finish()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from .processes import is_alive
 
 LOCK_NAME = ".lock"
 _PATIENCE_SECONDS = 30.0  # for the processes of a comparison that was killed to end
@@ -83,14 +84,3 @@ def _is_still_there(descriptor: int, path: Path) -> bool:
         return os.fstat(descriptor).st_ino == path.stat().st_ino
     except FileNotFoundError:
         return False
-
-
-def is_alive(process: int) -> bool:
-    """Whether a process of this number is there."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -7,7 +7,9 @@ the very settings that it would have tried.
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,7 +49,7 @@ def propose(
     Raises:
         UserError: Optuna is not installed.
     """
-    optuna = _optuna()
+    optuna = load_optuna()
     distributions = {name: _distribution(optuna, given) for name, given in space.items()}
     known = {_as_text(trial.values) for trial in tried}
     if len(known) >= size_of(space):
@@ -71,16 +73,12 @@ def propose(
     return _first_untried(space, known) or values
 
 
-def check_installed() -> None:
-    """See that there is an Optuna, before anything is trained.
+def load_optuna() -> Any:
+    """Optuna, silent.
 
     Raises:
-        UserError: there is none.
+        UserError: it is not installed.
     """
-    _optuna()
-
-
-def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
@@ -102,34 +100,26 @@ def _distribution(optuna: Any, given: Any) -> BaseDistribution:
 
 def size_of(space: Mapping[str, Any]) -> float:
     """How many settings there are; infinite where a range has no steps."""
-    size = 1.0
-    for given in space.values():
-        size *= len(_values(given)) if isinstance(given, list) or _is_stepped(given) else float("inf")
-    return size
+    return math.prod(math.inf if (values := _values(given)) is None else len(values) for given in space.values())
 
 
-def _is_stepped(given: Mapping[str, Any]) -> bool:
-    return isinstance(given["low"], int) or "step" in given
-
-
-def _values(given: Any) -> list[Any]:
+def _values(given: Any) -> list[Any] | None:
+    """What there is to choose from; None for a range without steps."""
     if isinstance(given, list):
         return given
+    if not isinstance(given["low"], int) and "step" not in given:
+        return None
     step = given.get("step", 1)
     return [given["low"] + step * place for place in range(int((given["high"] - given["low"]) / step + 1e-9) + 1)]
 
 
 def _first_untried(space: Mapping[str, Any], known: set[str]) -> dict[str, Any] | None:
     """Some settings of a small space that were not tried; None in one without end, where a repetition is no waste."""
-    import itertools
-
-    if size_of(space) == float("inf"):
+    values = [_values(given) for given in space.values()]
+    if None in values:
         return None
-    for combination in itertools.product(*map(_values, space.values())):
-        values = dict(zip(space, combination, strict=True))
-        if _as_text(values) not in known:
-            return values
-    return None
+    combinations = (dict(zip(space, chosen, strict=True)) for chosen in itertools.product(*filter(None, values)))
+    return next((settings for settings in combinations if _as_text(settings) not in known), None)
 
 
 def _as_text(values: Mapping[str, Any]) -> str:

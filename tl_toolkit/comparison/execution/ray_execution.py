@@ -17,7 +17,7 @@ from ...atomic_files import write_json
 from ...data.sources import remember_sources
 from ...errors import UserError
 from ...records.record import RESULT_NAME
-from .around_jobs import quiet
+from .failures import quiet
 from .jobs import Job, RunJob, Train
 
 INCOMING = ".incoming"

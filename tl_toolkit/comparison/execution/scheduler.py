@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self, TextIO
 
-from ...config.arguments import DataArguments
+from ...atomic_files import write_text
 from ...data.sources import load_source, remember_sources
 from ...records.output_dir import make_folder, without_empty_folder
 from ..planning.grid import Grid
-from .around_jobs import quiet
+from .failures import quiet
 from .jobs import Job, RunJob, StageJob, Train
-from .lock import Lock, is_alive
+from .lock import Lock
+from .processes import is_alive
 from .progress import Progress
 from .ray_execution import INCOMING
 from .tuning import SearchJob
@@ -30,9 +30,11 @@ _REPORT_SECONDS = 180.0  # how often the report is rebuilt, and never more than 
 class Executor(Protocol):
     """Where jobs are done. It is entered once, and takes with it on leaving what it has started."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *error: object) -> None: ...
+    def __exit__(self, *error: object) -> None:
+        """End what it has started."""
 
     @property
     def at_once(self) -> int:
@@ -56,37 +58,25 @@ class Executor(Protocol):
         seconds."""
 
 
-class InProcess:
+class InProcess(Executor):
     """Does jobs one after another in this process, which a killed job takes with it."""
 
     at_once = 1
 
     def __init__(self, train: Train) -> None:
         self.train = train
-        self._next: tuple[Job, Path] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def check(self, jobs: Sequence[Job]) -> None:
-        pass
+        self._next: list[tuple[Job, Path]] = []
 
     def has_room(self, job: Job) -> bool:
-        return self._next is None
+        return not self._next
 
     def begin(self, job: Job, output_dir: Path) -> None:
-        self._next = job, output_dir
+        self._next.append((job, output_dir))
 
     def finished(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
-        if self._next is None:
-            return []
-        job, output_dir = self._next
-        record = job.make(output_dir, self.train)
-        self._next = None
-        return [(job, record)]
+        ended = [(job, job.make(output_dir, self.train)) for job, output_dir in self._next]
+        self._next = []
+        return ended
 
 
 def make_executor(kind: str, parallel_runs: int, ray_address: str | None, lock: Lock | None, train: Train) -> Executor:
@@ -110,24 +100,24 @@ def jobs_of(grid: Grid, output_dir: Path) -> list[Job]:
     Raises:
         UserError: a dataset cannot be read.
     """
-    keys: dict[str, str] = {}
+    stages: dict[str, StageJob] = {}
     for name, stage in grid.stages.items():  # they stand behind those they start from
-        keys[name] = stage.key(_fingerprint(stage.arguments(output_dir).data), [keys[s] for s in stage.sources])
-    stages = [StageJob(stage, keys[name]) for name, stage in grid.stages.items()]
+        rows = load_source(stage.arguments(output_dir).data).record["fingerprint"]
+        stages[name] = StageJob(stage, stage.key(rows, [stages[source].key for source in stage.sources]))
     fingerprints: dict[tuple[Any, ...], str] = {}  # arguments are parsed once for each dataset, not for each run
     runs: dict[str, Job] = {}  # and before the first run that needs it, its search
     for planned in grid.runs:
         dataset = tuple(planned.settings.get(name) for name in _NAME_A_DATASET)
         if dataset not in fingerprints:
-            fingerprints[dataset] = _fingerprint(planned.arguments(output_dir).data)
-        own = {name: keys[name] for name in planned.stages}
+            fingerprints[dataset] = load_source(planned.arguments(output_dir).data).record["fingerprint"]
+        own = {name: stages[name].key for name in planned.stages}
         if planned.search is not None and planned.search_folder not in runs:
             trial = planned.tuned_at(planned.search)
             search = SearchJob(trial, trial.key(fingerprints[dataset], list(own.values())), own)
             runs[search.name] = search
         job = RunJob(planned, planned.key(fingerprints[dataset], list(own.values())), own, grid.keep_models)
         runs[job.name] = job
-    return [*stages, *runs.values()]
+    return [*stages.values(), *runs.values()]
 
 
 def missing(jobs: Sequence[Job], made: Container[str]) -> list[Job]:
@@ -142,10 +132,6 @@ def missing(jobs: Sequence[Job], made: Container[str]) -> list[Job]:
         if job.name not in made and (isinstance(job, RunJob) or job.name in needed):
             needed |= {job.name, *job.needs}
     return [job for job in jobs if job.name in needed and job.name not in made]
-
-
-def _fingerprint(data: DataArguments) -> str:
-    return str(load_source(data).record["fingerprint"])
 
 
 def check_data(grid: Grid, output_dir: Path) -> None:
@@ -180,7 +166,7 @@ def execute(
     executor: Executor,
     say: Callable[[str], None] = print,
     live: TextIO | None = None,
-    report: Callable[[], object] | None = None,
+    report: Callable[[], object] = lambda: None,
 ) -> int:
     """Make every run of `grid` that has no record yet, and keep `results.jsonl` in step.
 
@@ -204,43 +190,37 @@ def execute(
     with quiet(), remember_sources():
         jobs = jobs_of(grid, output_dir)
         (output_dir / "runs").mkdir(parents=True, exist_ok=True)
-        with executor as entered:
-            return _Execution(jobs, output_dir, retry_failed, entered, say, live, report).work()
+        with executor:
+            progress = Progress(jobs, say, executor.at_once, live)
+            return _Execution(jobs, output_dir, retry_failed, executor, progress).work(report)
 
 
 class _Execution:
     """One pass through the jobs of a grid."""
 
     def __init__(
-        self,
-        jobs: Sequence[Job],
-        output_dir: Path,
-        retry_failed: bool,
-        executor: Executor,
-        say: Callable[[str], None],
-        live: TextIO | None,
-        report: Callable[[], object] | None,
+        self, jobs: Sequence[Job], output_dir: Path, retry_failed: bool, executor: Executor, progress: Progress
     ) -> None:
         self.jobs = {job.name: job for job in jobs}
-        self.output_dir, self.executor = output_dir, executor
+        self.runs = [job.name for job in jobs if isinstance(job, RunJob)]
+        self.output_dir, self.executor, self.progress = output_dir, executor, progress
         made = {job.name: job.made(output_dir, retry_failed) for job in jobs}
         self.records: dict[str, dict[str, Any]] = {name: record for name, record in made.items() if record is not None}
+        self.lines: dict[str, str] = {}  # of results.jsonl, by the name of a run
         self.waiting = missing(jobs, self.records)
         for job in self.waiting:
             job.check(output_dir)
         executor.check(self.waiting)
         _sweep(output_dir)
-        self.results = _Results(jobs, output_dir)
-        self.progress = Progress(jobs, say, executor.at_once, live)
-        self.report, self.reported, self.report_took = report, time.monotonic(), 0.0
 
-    def work(self) -> int:
+    def work(self, report: Callable[[], object]) -> int:
+        """Make what is missing; returns how many runs have failed."""
         for name, record in self.records.items():
             self.jobs[name].tidy(self.output_dir)
-            if isinstance(self.jobs[name], RunJob) or any(name in job.needs for job in self.waiting):
+            if name in self.runs or any(name in job.needs for job in self.waiting):
                 self.progress.skip(self.jobs[name], record)
-            self.results.add(name, record)
-        self.results.write()
+        self._write_results(self.records)
+        reported, took = time.monotonic(), 0.0
         try:
             at_work = self._begin()
             while at_work:
@@ -249,21 +229,26 @@ class _Execution:
                     self._keep(job, record)
                 at_work += self._begin()
                 self.progress.refresh()
-                self._report_now_and_then()
+                if (began := time.monotonic()) - reported >= max(_REPORT_SECONDS, 50 * took):
+                    try:
+                        report()
+                    except Exception as error:  # the next one, or that of the end, will say it again
+                        self.progress.note(f"The report could not be rebuilt: {error}")
+                    reported = time.monotonic()
+                    took = reported - began
         finally:
             self.progress.close()
-        return sum(
-            self.records[name]["status"] == "failed" for name, job in self.jobs.items() if isinstance(job, RunJob)
-        )
+        return sum(self._status(name) == "failed" for name in self.runs)
 
     def _begin(self) -> int:
         """Begin what can be begun, and record as failed what cannot any more; returns how many jobs were begun."""
         begun = 0
         for job in list(self.waiting):
-            if failed := next((n for n in job.needs if self._status(n) == "failed"), None):
+            states = {need: self._status(need) for need in job.needs}
+            if failed := next((need for need, status in states.items() if status == "failed"), None):
                 self.waiting.remove(job)
                 self._keep(job, job.block(self.output_dir, self.jobs[failed], self.records[failed]))
-            elif any(self._status(need) is None for need in job.needs):
+            elif None in states.values():
                 continue
             elif not self.executor.has_room(job):
                 break  # those behind it, that ask for less, would take the room again and again
@@ -279,41 +264,20 @@ class _Execution:
 
     def _keep(self, job: Job, record: dict[str, Any]) -> None:
         self.records[job.name] = record
-        self.results.add(job.name, record)
-        self.results.write()
+        self._write_results([job.name])
         self.progress.end(job, record)
 
-    def _report_now_and_then(self) -> None:
-        began = time.monotonic()
-        if self.report is None or began - self.reported < max(_REPORT_SECONDS, 50 * self.report_took):
-            return
-        try:
-            self.report()
-        except Exception as error:  # the next one, or that of the end, will say it again
-            self.progress.note(f"The report could not be rebuilt: {error}")
-        self.reported = time.monotonic()
-        self.report_took = self.reported - began
+    def _write_results(self, changed: Iterable[str]) -> None:
+        """`results.jsonl`: the records of the runs in the order of the grid, as far as they are made.
 
-
-class _Results:
-    """`results.jsonl`: the records of the runs in the order of the grid, as far as they are made."""
-
-    def __init__(self, jobs: Sequence[Job], output_dir: Path) -> None:
-        self.path = output_dir / RESULTS_NAME
-        self.lines: dict[str, str] = {job.name: "" for job in jobs if isinstance(job, RunJob)}
-
-    def add(self, name: str, record: Mapping[str, Any]) -> None:
-        if name in self.lines:
-            self.lines[name] = json.dumps(record) + "\n"
-
-    def write(self) -> None:
-        """Whole or not at all, from memory: no record is read again. Without a record there is no file."""
-        if not any(self.lines.values()):
-            self.path.unlink(missing_ok=True)
-            return
-        temporary = self.path.with_name(f".{RESULTS_NAME}.{os.getpid()}")
-        temporary.write_text("".join(self.lines.values()), encoding="utf-8")
-        os.replace(temporary, self.path)
+        It is written from memory: no record is read again. Without a record there is no file.
+        """
+        self.lines |= {name: json.dumps(self.records[name]) + "\n" for name in changed if name in self.runs}
+        path = self.output_dir / RESULTS_NAME
+        if self.lines:
+            write_text(path, "".join(self.lines.get(name, "") for name in self.runs))
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _sweep(output_dir: Path) -> None:

@@ -8,18 +8,16 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...atomic_files import write_json
 from ...errors import UserError
 from ...records.record import RESULT_NAME, SCHEMA_VERSION, read_record
 from ..planning.keys import key_of
-from .around_jobs import failed, forget
+from ..planning.search import Search
+from .failures import failed, forget
 from .jobs import PlannedJob, Train, train_through
-from .proposals import Tried, check_installed, propose, size_of
-
-if TYPE_CHECKING:
-    from ..planning.search import Search
+from .proposals import Tried, load_optuna, propose, size_of
 
 
 @dataclass(frozen=True)
@@ -28,16 +26,16 @@ class SearchJob(PlannedJob):
 
     The record of each trial is on disk before the next one begins. Their number and order make a trial what it is, so
     that a search that was killed goes on as if nothing had happened.
+    `planned` is the run that is varied, with the budget and the seed of the search.
     """
 
     @property
     def name(self) -> str:
-        assert self.planned.search_folder is not None
-        return self.planned.search_folder
+        return str(self.planned.search_folder)
 
     @property
     def called(self) -> str:
-        return f"the tuning of {super().called}"
+        return f"the tuning of {self._cell}"
 
     @property
     def search(self) -> Search:
@@ -46,7 +44,7 @@ class SearchJob(PlannedJob):
         return self.planned.search
 
     def check(self, output_dir: Path) -> None:
-        check_installed()
+        load_optuna()
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
         again = (read_record(output_dir / self.name) or {}).get("key") == self.key  # all of them failed: try once more
@@ -88,13 +86,11 @@ class SearchJob(PlannedJob):
         self, number: int, values: dict[str, Any], output_dir: Path, train: Train, again: bool
     ) -> dict[str, Any]:
         """One trial, made now or before: its number, values, status, error, metric, what it reached, and seconds."""
-        folder = output_dir / self.name / f"trial-{number}"
+        folder, key = output_dir / self.name / f"trial-{number}", self._trial_key(number, values)
         record = read_record(folder)
-        known = record is not None and record.get("key") == self._trial_key(number, values)
-        if record is None or not known or again and record["status"] == "failed":
+        if record is None or record.get("key") != key or again and record["status"] == "failed":
             shutil.rmtree(folder, ignore_errors=True)
-            told = {"key": self._trial_key(number, values), "values": values}
-            record = self._make_trial(values, output_dir, train, folder) | told
+            record = {**self._make_trial(values, output_dir, train, folder), "key": key, "values": values}
             write_json(folder / RESULT_NAME, record)
             record = read_record(folder) or record  # in plain values: a metric that is no number is none
             forget()
@@ -116,12 +112,10 @@ class SearchJob(PlannedJob):
 
     def trials_left(self, output_dir: Path) -> int:
         """How many trials are still to be made, for one that was stopped."""
-        records = {path: read_record(path) for path in (output_dir / self.name).glob("trial-*")}
-        done = sum(
-            record.get("key") == self._trial_key(int(path.name.removeprefix("trial-")), record.get("values") or {})
-            for path, record in records.items()
-            if record is not None
-        )
+        done = 0
+        for path in (output_dir / self.name).glob("trial-*"):
+            record, number = read_record(path) or {}, int(path.name.removeprefix("trial-"))
+            done += record.get("key") == self._trial_key(number, record.get("values") or {})
         return max(0, int(min(self.search.trials, size_of(self.search.space))) - done)
 
     def _make_trial(self, values: dict[str, Any], output_dir: Path, train: Train, folder: Path) -> dict[str, Any]:
@@ -143,16 +137,8 @@ class SearchJob(PlannedJob):
         return {**record, "predictions": {}, "seconds": time.perf_counter() - began}
 
     def _left(self, output_dir: Path) -> dict[str, Any]:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "name": self.planned.entry,
-            "entry": self.planned.entry,
-            "grid_dataset": self.planned.dataset,
-            "budget": self.planned.budget,
-            "seed": self.planned.seed,
-            "search": self.search.space,
-            "metrics": {},
-        }
+        dataset = {"grid_dataset": self.planned.dataset}
+        return {**super()._left(output_dir), **dataset, "search": self.search.space}
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
         (output_dir / self.name).mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import faulthandler
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Self
@@ -15,11 +15,11 @@ from typing import Any, Self
 from ...data.sources import remember_sources
 from ...errors import UserError
 from ...records.energy import SHARED
-from .around_jobs import die_with_parent
+from .failures import quiet
 from .jobs import Job, Train
 from .lock import Lock
+from .processes import VISIBLE_GPUS, changed_environment, die_with_parent, in_words, processors, visible_gpus
 
-VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 _PATIENCE_SECONDS = 10.0  # for a process that has closed its end to be gone
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
@@ -127,7 +127,7 @@ class _Worker:
         self.connection, theirs = spawn.Pipe()
         lifeline, self._lifeline = spawn.Pipe(duplex=False)
         self._process = spawn.Process(target=_work, args=(theirs, lifeline, lock), daemon=False)
-        with _changed(environment):  # before the process imports anything: what counts threads does so once
+        with changed_environment(environment):  # before the process imports anything: what counts threads does so once
             self._process.start()
         theirs.close()  # so that its end shows here
         lifeline.close()
@@ -164,8 +164,6 @@ def _work(jobs: Connection, lifeline: Connection, lock: Lock | None) -> None:
     die_with_parent(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     faulthandler.enable()  # a crash in compiled code says where it was
-    from .around_jobs import quiet
-
     with quiet(), remember_sources():
         while True:
             try:
@@ -181,49 +179,3 @@ def record_of_killed(job: Job, output_dir: Path, code: int) -> dict[str, Any]:
     if made is not None and made["status"] == "completed":  # it had just been written
         return made
     return job.fail(output_dir, "killed", in_words(code))
-
-
-def in_words(code: int) -> str:
-    """What an exit code says of how a process ended."""
-    if code >= 0:
-        return f"The process of the run ended by itself, with the exit code {code}."
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    crash = "which compiled code causes when it goes wrong"
-    meaning = {
-        "SIGKILL": "which the system sends when memory has run out, and otherwise a user or a batch system",
-        "SIGTERM": "which a user or a batch system sends",
-        "SIGXCPU": "which the system sends when a limit on processor time is reached",
-        **dict.fromkeys(("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"), crash),
-    }.get(name)
-    return f"The process of the run was killed by {name}{f', {meaning}' if meaning else ''}."
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
-    import torch
-
-    count = torch.cuda.device_count()
-    named = [name.strip() for name in os.environ.get(VISIBLE_GPUS, "").split(",") if name.strip()]
-    return named[:count] if named else [str(number) for number in range(count)]
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _changed(environment: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...config.arguments import DataArguments
 from ...config.pretrain_arguments import KINDS, LanguageModelArguments
-from ...errors import UserError, listing, nearest
-from ...evaluation.results import folder_name
+from ...errors import UserError, listing
+from .checks import ALL, as_budget, by_name, expect, expect_known, is_budget, is_whole
 
 LABEL_BUDGETS, TOKEN_BUDGETS = "label_budgets", "token_budgets"
 AXES = frozenset([LABEL_BUDGETS, TOKEN_BUDGETS, "seeds"])
-ALL = "all"
 _OF_ONE_DATASET = ("dataset_name", "dataset_config_name", "dataset_revision")
 _OF_ROWS = {
     field.name for kind in (DataArguments, LanguageModelArguments) for field in dataclasses.fields(kind) if field.init
@@ -39,6 +38,14 @@ class GridDataset:
     seeds: dict[int | None, list[int]]
     language_model: bool
 
+    def seeds_with(self, own: Any, where: str) -> dict[int | None, list[int]]:
+        """The seeds at each budget for an entry that has `own`: where those say nothing, the dataset's.
+
+        Raises:
+            UserError: no list of whole numbers, or mapping from budgets to such lists.
+        """
+        return self.seeds if own is None else _seeds({**self.seeds, **_by_budget(own, self.budgets)}, where)
+
 
 def grid_datasets(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> list[GridDataset]:
     """The datasets in `content`, the mapping of a grid file whose entries were checked, less what `flags` replace.
@@ -47,25 +54,23 @@ def grid_datasets(content: Mapping[str, Any], flags: Mapping[str, Any], where: s
         UserError: a dataset without a name or with one that is taken, an unknown key, a wrong budget or seed, or a flag
             that would give all datasets the same rows.
     """
-    given = content.get("datasets")
-    mappings = _named(given, flags, where)
     axes = {key: value for key, value in flags.items() if key in AXES and value is not None}
     shared = {key: value for key, value in content.items() if key in AXES}
     datasets = []
-    for name, own in mappings.items():
+    for name, own in _named(content.get("datasets"), flags, where).items():
         place = where if name is None else f"the dataset {name!r} of {where}"
         task = flags.get("task") or own.get("task") or content.get("task")
         found = {**shared, **{key: value for key, value in own.items() if key in AXES}, **axes}
-        kind = TOKEN_BUDGETS if task in KINDS else LABEL_BUDGETS
-        if other := next((key for key in (LABEL_BUDGETS, TOKEN_BUDGETS) if key != kind and key in found), None):
+        kind, other = (TOKEN_BUDGETS, LABEL_BUDGETS) if task in KINDS else (LABEL_BUDGETS, TOKEN_BUDGETS)
+        if other in found:
             models = "Language models learn from text alone" if task in KINDS else f"The task is {task or 'labelled'}"
             raise UserError(f"{other!r} in {place}: {models}. Their budgets are called {kind!r}.")
-        budgets = as_budgets(found.get(kind), kind, place)
-        seeds = _seeds(found.get("seeds"), budgets, place)
+        budgets = _budgets(found.get(kind), kind, place)
+        seeds = found.get("seeds")
+        by_budget = _by_budget([1, 2, 3] if seeds is None else seeds, budgets)
+        seeds = _seeds({budget: by_budget.get(budget) for budget in budgets}, place)
         settings = {key: value for key, value in own.items() if key not in AXES}
         datasets.append(GridDataset(name, settings, budgets, seeds, task in KINDS))
-    if not any(kind in axes for kind in (LABEL_BUDGETS, TOKEN_BUDGETS)):
-        check_used(content.get("seeds"), datasets, where)
     return datasets
 
 
@@ -87,30 +92,15 @@ def replace_datasets(
         settings[name] = {**kept, "dataset_name": dataset}
 
 
-def as_budgets(budgets: Any, key: str, where: str) -> list[int | None]:
-    """Budgets in their order; numbers from the command line come as text.
+def check_used(seeds: Any, datasets: Iterable[GridDataset], where: str) -> None:
+    """See that a mapping from budgets to seeds names no budget that no dataset has.
 
     Raises:
-        UserError: no list of positive numbers and `all`.
+        UserError: it does.
     """
-    budgets = [None] if budgets is None else budgets
-    valid = isinstance(budgets, Sequence) and not isinstance(budgets, str) and budgets
-    read = [as_budget(budget) for budget in budgets] if valid else []
-    if not valid or not all(budget is None or (is_whole(budget) and budget > 0) for budget in read):
-        raise UserError(f"{key!r} in {where} is {budgets!r}; a list of positive numbers is expected ({ALL}: all).")
-    return sorted(dict.fromkeys(read), key=lambda budget: float("inf") if budget is None else budget)
-
-
-def as_budget(value: Any) -> Any:
-    """`all` and null as None, the digits of a text as their number, anything else as it is."""
-    if isinstance(value, str):
-        return None if value.lower() in (ALL, "none", "null") else int(value) if value.isdecimal() else value
-    return value
-
-
-def is_whole(value: Any) -> bool:
-    """Whether `value` is a whole number, and no truth value."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    budgets = {budget for dataset in datasets for budget in dataset.budgets}
+    if isinstance(seeds, dict) and (unused := [budget for budget in map(as_budget, seeds) if budget not in budgets]):
+        raise UserError(f"'seeds' in {where} names {listing(unused)}, which is none of the budgets.")
 
 
 def _named(given: Any, flags: Mapping[str, Any], where: str) -> dict[str | None, dict[str, Any]]:
@@ -118,21 +108,13 @@ def _named(given: Any, flags: Mapping[str, Any], where: str) -> dict[str | None,
         if flags.get("grid_datasets"):
             raise UserError(f"--grid_datasets is for grids with several datasets, and {where} has no 'datasets'.")
         return {None: {}}
-    if not isinstance(given, list) or not given or not all(isinstance(own, dict) for own in given):
-        raise UserError(f"'datasets' in {where} is {given!r}; a list of mappings is expected, each with a 'name'.")
-    settings: dict[str, dict[str, Any]] = {}
-    for number, own in enumerate(given, 1):
-        name = own.get("name")
-        if not isinstance(name, str) or not name.strip() or "=" in name:
-            raise UserError(f"Dataset {number} in {where} needs a 'name' of its own, without '='; it is {name!r}.")
-        if taken := next((other for other in settings if folder_name(other) == folder_name(name)), None):
-            raise UserError(f"The datasets {taken!r} and {name!r} of {where} would share a folder: rename one of them.")
-        settings[name] = {key: value for key, value in own.items() if key != "name"}
-        if unknown := next((key for key in settings[name] if key not in _OF_ROWS | AXES), None):
-            raise UserError(
-                f"Unknown key {unknown!r} in the dataset {name!r} of {where}.{nearest(str(unknown), _OF_ROWS | AXES)} "
-                "A dataset says which rows there are, how they are read, and its budgets and seeds."
-            )
+    settings = by_name(given, "datasets", "dataset", where)
+    for name, own in settings.items():
+        if "=" in name:
+            raise UserError(f"The dataset {name!r} of {where} has a '=' in its name, which flags could not tell apart.")
+        for key in own:
+            hint = " A dataset says which rows there are, how they are read, and its budgets and seeds."
+            expect_known(key, _OF_ROWS | AXES, f"the dataset {name!r} of {where}", hint)
     replace_datasets(settings, flags.get("grid_datasets") or (), "grid_datasets", "dataset", where)
     if same := next((key for key in _OF_ONE_DATASET if flags.get(key) is not None), None):
         raise UserError(
@@ -142,41 +124,26 @@ def _named(given: Any, flags: Mapping[str, Any], where: str) -> dict[str | None,
     return {name: own for name, own in settings.items()}
 
 
-def _seeds(seeds: Any, budgets: list[int | None], where: str) -> dict[int | None, list[int]]:
-    seeds = [1, 2, 3] if seeds is None else seeds
-    by_budget = _by_budget(seeds) if isinstance(seeds, dict) else dict.fromkeys(budgets, seeds)
-    for budget in budgets:
-        chosen = by_budget.get(budget)
-        if not isinstance(chosen, list) or not chosen or not all(is_whole(s) and s >= 0 for s in chosen):
+def _budgets(given: Any, key: str, where: str) -> list[int | None]:
+    """Budgets in their order; numbers from the command line come as text."""
+    listed = [None] if given is None else given if isinstance(given, (list, tuple)) else []
+    read = [as_budget(budget) for budget in listed]
+    expect(read and all(map(is_budget, read)), key, given, where, f"a list of positive numbers ({ALL}: all)")
+    return sorted(dict.fromkeys(read), key=lambda budget: float("inf") if budget is None else budget)
+
+
+def _by_budget(seeds: Any, budgets: list[int | None]) -> dict[Any, Any]:
+    """What is given as seeds, by budget: a mapping, or the same for all."""
+    if isinstance(seeds, dict):
+        return {as_budget(budget): chosen for budget, chosen in seeds.items()}
+    return dict.fromkeys(budgets, seeds)
+
+
+def _seeds(by_budget: Mapping[Any, Any], where: str) -> dict[int | None, list[int]]:
+    for budget, chosen in by_budget.items():
+        if not isinstance(chosen, list) or not chosen or not all(is_whole(seed, 0) for seed in chosen):
             raise UserError(
                 f"'seeds' in {where} gives {chosen!r} for the budget {ALL if budget is None else budget}; a list of "
                 "whole numbers is expected, or a mapping with such a list for every budget."
             )
-    return {budget: list(dict.fromkeys(by_budget[budget])) for budget in budgets}
-
-
-def seeds_of(own: Any, dataset: GridDataset, where: str) -> dict[int | None, list[int]]:
-    """The seeds of an entry at each budget of a dataset: where it has some of its own, those.
-
-    Raises:
-        UserError: no list of whole numbers, or mapping from budgets to such lists.
-    """
-    if own is None:
-        return dataset.seeds
-    by_budget = _by_budget(own) if isinstance(own, dict) else dict.fromkeys(dataset.budgets, own)
-    return _seeds({**dataset.seeds, **by_budget}, dataset.budgets, where)
-
-
-def _by_budget(seeds: Mapping[Any, Any]) -> dict[Any, Any]:
-    return {as_budget(budget): chosen for budget, chosen in seeds.items()}
-
-
-def check_used(seeds: Any, datasets: Iterable[GridDataset], where: str) -> None:
-    """See that a mapping from budgets to seeds names no budget that no dataset has.
-
-    Raises:
-        UserError: it does.
-    """
-    budgets = {budget for dataset in datasets for budget in dataset.budgets}
-    if isinstance(seeds, dict) and (unused := [budget for budget in _by_budget(seeds) if budget not in budgets]):
-        raise UserError(f"'seeds' in {where} names {listing(unused)}, which is none of the budgets.")
+    return {budget: list(dict.fromkeys(chosen)) for budget, chosen in by_budget.items()}

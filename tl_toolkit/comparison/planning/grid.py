@@ -11,28 +11,32 @@ from typing import Any
 from ...config.arguments import ModelArguments
 from ...config.parsing import known_keys, make_parser
 from ...config.pretrain_arguments import LanguageModelArguments
-from ...errors import UserError, listing, nearest
-from ...evaluation.results import folder_name
+from ...errors import UserError, listing
 from ...records.record import changed_arguments
 from ...strategies import make_strategy
-from .axes import AXES, GridDataset, check_used, grid_datasets, seeds_of
+from .axes import AXES, GridDataset, check_used, grid_datasets
+from .checks import by_name, expect, expect_known
 from .launch_settings import LAUNCH_KEYS, take_launch
 from .planned_run import PlannedRun, typed
 from .search import Search, Tuning, parse_space, parse_tuning
 from .stages import Stage, in_order, make_stages, named_stages
 
-__all__ = ["GRID_KEYS", "Grid", "PlannedRun", "make_grid"]
-
 logger = logging.getLogger(__name__)
 
 GRID_KEYS = {"entries", "title", "keep_models", "stages", "datasets", "tuning", *AXES}
-_FLAGS = (GRID_KEYS - {"entries", "stages", "datasets", "tuning"}) | {"stage_datasets", "grid_datasets"}
+_FLAGS = {"title", "keep_models", *AXES, "stage_datasets", "grid_datasets"}
 _OF_ENTRIES = {"name", "search", "seeds", *LAUNCH_KEYS}
 _SET_BY_THE_GRID = frozenset(
     ["label_budget", "max_train_tokens", "seed", "output_dir", "name", "resume_from_checkpoint", "skip_test"]
 )
-_INSTEAD = "use label_budgets (token_budgets for language models) and seeds"
-_COMPARE_NOTHING = {"find_lr": "finetune.py", "evaluate_only": "pretrain.py"}
+_INSTEAD = "is set by the grid itself: use label_budgets (token_budgets for language models) and seeds"
+_REFUSED = {
+    **dict.fromkeys(_SET_BY_THE_GRID, _INSTEAD),
+    "find_lr": "trains nothing that could be compared: use finetune.py",
+    "evaluate_only": "trains nothing that could be compared: use pretrain.py",
+    "push_to_hub": "would publish every run. Publish what is worth it afterwards: publish.py takes a run's folder, or "
+    "the whole comparison with --repo_type dataset",
+}
 
 # What decides which rows are tested, and what is asked of them.
 _SAME_FOR_ALL = frozenset(
@@ -71,14 +75,16 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
         UserError: an unknown or missing key, an entry without a name or with one that is taken, a wrong dataset,
             budget, seed, search or stage.
     """
-    known = (known_keys(make_parser(None)) | _fields_of_language_models()) - _SET_BY_THE_GRID
+    language_models = {field.name for field in dataclasses.fields(LanguageModelArguments)}
+    known = (known_keys(make_parser(None)) | language_models) - _SET_BY_THE_GRID
     _check_keys(content, known | GRID_KEYS | LAUNCH_KEYS, where)
     _check_keys(flags, known | _FLAGS | LAUNCH_KEYS, "the flags")
     entries = _entries(content.get("entries"), known, where)
+    places = {name: f"the entry {name!r} of {where}" for name in entries}
     datasets = grid_datasets(content, flags, where)
     if not {"label_budgets", "token_budgets"} & flags.keys():
-        for name, entry in entries.items():
-            check_used(entry.get("seeds"), datasets, f"the entry {name!r} of {where}")
+        for place, given in ((where, content), *((places[name], entry) for name, entry in entries.items())):
+            check_used(given.get("seeds"), datasets, place)
     tuning = _tuning(content.get("tuning"), entries, datasets, where)
     runs: list[PlannedRun] = []
     named: dict[str, list[str]] = {}
@@ -88,12 +94,10 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
         templates: list[tuple[PlannedRun, dict[int | None, list[int]]]] = []
         for name, entry in entries.items():
             given = {**shared, **dataset.settings, **entry, **own_flags}
-            template = _template(name, given, dataset, tuning, set(own_flags), known, f"the entry {name!r} of {where}")
+            template = _template(name, given, dataset, tuning, set(own_flags), known, places[name])
             named.setdefault(name, []).extend(named_stages(template.settings))
-            seeds = seeds_of(
-                None if "seeds" in flags else entry.get("seeds"), dataset, f"the entry {name!r} of {where}"
-            )
-            templates.append((template, seeds))
+            own_seeds = None if "seeds" in flags else entry.get("seeds")
+            templates.append((template, dataset.seeds_with(own_seeds, places[name])))
         runs += [
             dataclasses.replace(template, seed=seed).with_budget(budget)
             for budget in dataset.budgets
@@ -105,38 +109,27 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
     stages = make_stages(content.get("stages"), flags.get("stage_datasets") or (), for_stages, named, where)
     runs = [dataclasses.replace(run, stages=in_order(named_stages(run.settings), stages)) for run in runs]
     keep_models = flags.get("keep_models", content.get("keep_models", True))
-    if not isinstance(keep_models, bool):
-        raise UserError(f"'keep_models' in {where} is {keep_models!r}, where true or false is expected.")
+    expect(isinstance(keep_models, bool), "keep_models", keep_models, where, "true or false")
     title = flags.get("title") or content.get("title") or "Comparison"
-    if isinstance(title, (list, dict)):
-        raise UserError(f"'title' in {where} is {title!r}, where a text is expected: put it in quotation marks.")
+    expect(not isinstance(title, (list, dict)), "title", title, where, "a text, in quotation marks")
     return Grid(str(title), keep_models, runs, stages)
 
 
 def _entries(given: Any, known: set[str], where: str) -> dict[str, dict[str, Any]]:
     """The entries by name, without their names."""
-    if not isinstance(given, list) or not given or not all(isinstance(entry, dict) for entry in given):
-        raise UserError(f"{where} needs 'entries': a list of mappings, each with a 'name' and what to train.")
-    entries: dict[str, dict[str, Any]] = {}
-    for number, entry in enumerate(given, 1):
-        name = entry.get("name")
-        if not isinstance(name, str) or not name.strip() or name in entries:
-            problem = "has no name" if not name else f"has the name {name!r}, which is taken or is no text"
-            raise UserError(f"Entry {number} in {where} {problem}; reports tell entries apart by their names.")
+    entries = by_name(given, "entries", "entry", where)
+    for name, entry in entries.items():
         if own := next((key for key in ("trials", "tuning") if key in entry), None):
             raise UserError(
                 f"The entry {name!r} of {where} has its own {own!r}. All entries are tuned with as many trials: "
                 "'tuning' belongs at the top of the file, and an entry's 'search' says over what."
             )
-        entries[name] = {key: value for key, value in entry.items() if key != "name"}
-        _check_keys(entries[name], known | _OF_ENTRIES, f"the entry {name!r} of {where}")
+        _check_keys(entry, known | _OF_ENTRIES, f"the entry {name!r} of {where}")
         if own_rows := sorted(_SAME_FOR_ALL & entry.keys()):
             raise UserError(
                 f"The entry {name!r} of {where} has its own {own_rows[0]!r}. Entries are judged on the same rows, so "
                 f"{listing(sorted(_SAME_FOR_ALL))} belong at the top of the file, or to one of its datasets."
             )
-        if taken := next((other for other in entries if other != name and folder_name(other) == folder_name(name)), 0):
-            raise UserError(f"The entries {taken!r} and {name!r} of {where} would share a folder: rename one of them.")
     return entries
 
 
@@ -206,22 +199,8 @@ def _check_overrides(model: ModelArguments) -> None:
         parse_overrides(model.config_overrides, type(load_config(model)))
 
 
-def _fields_of_language_models() -> set[str]:
-    return {field.name for field in dataclasses.fields(LanguageModelArguments)}
-
-
 def _check_keys(mapping: Mapping[str, Any], known: set[str], where: str) -> None:
     for key in mapping:
-        if key in _SET_BY_THE_GRID:
-            raise UserError(f"The key {key!r} in {where} is set by the grid itself: {_INSTEAD}.")
-        if key in _COMPARE_NOTHING:
-            raise UserError(
-                f"The key {key!r} in {where} trains nothing that could be compared: use {_COMPARE_NOTHING[key]}."
-            )
-        if key == "push_to_hub":
-            raise UserError(
-                f"The key 'push_to_hub' in {where} would publish every run. Publish what is worth it afterwards: "
-                "publish.py takes a run's folder, or the whole comparison with --repo_type dataset."
-            )
-        if key not in known:
-            raise UserError(f"Unknown key {key!r} in {where}.{nearest(str(key), known)}")
+        if key in _REFUSED:
+            raise UserError(f"The key {key!r} in {where} {_REFUSED[key]}.")
+        expect_known(key, known, where)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...config.parsing import read_yaml
 from ...errors import UserError
+from .checks import expect, is_whole
 
 LAUNCH_KEYS = frozenset(["gpus", "cpus", "accelerate_config"])
 
@@ -31,8 +33,6 @@ class Launch:
 
         Of a launch file that is what it says, not where it lies.
         """
-        from ...config.parsing import read_yaml
-
         file = {} if self.accelerate_config is None else {"accelerate": read_yaml(Path(self.accelerate_config))}
         return file | ({"gpus": self.gpus} if self.gpus else {})
 
@@ -43,21 +43,14 @@ def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[s
     Raises:
         UserError: a number of GPUs that is none, or a launch file that cannot be read.
     """
-    from ...config.parsing import read_yaml
-
-    rest = {key: value for key, value in settings.items() if key not in LAUNCH_KEYS}
     gpus, file = settings.get("gpus"), settings.get("accelerate_config")
     on_cpu = str(settings.get("use_cpu")).lower() == "true"
     for key, least in (("gpus", 0), ("cpus", 1)):
         asked = settings.get(key)
-        if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < least):
-            raise UserError(f"{key!r} in {where} is {asked!r}, where a whole number of {least} or more is expected.")
+        expect(asked is None or is_whole(asked, least), key, asked, where, f"a whole number of {least} or more")
     if file is not None:
-        if not isinstance(file, str):
-            raise UserError(
-                f"'accelerate_config' in {where} is {file!r}; the path of a launch file is expected, such as "
-                "recipes/accelerate/multi_gpu.yaml."
-            )
+        path = "the path of a launch file, such as recipes/accelerate/multi_gpu.yaml"
+        expect(isinstance(file, str), "accelerate_config", file, where, path)
         content = read_yaml(Path(file))
         if (machines := int(content.get("num_machines") or 1)) > 1:
             raise UserError(
@@ -68,4 +61,5 @@ def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[s
         on_cpu = on_cpu or str(content.get("use_cpu")).lower() == "true"
         if gpus is None and not on_cpu:
             gpus = int(content.get("num_processes") or 1)
+    rest = {key: value for key, value in settings.items() if key not in LAUNCH_KEYS}
     return Launch(0 if gpus is None and on_cpu else gpus, file, settings.get("cpus")), rest

@@ -13,7 +13,7 @@ from ...config.parsing import arguments_from
 from ...config.pretrain_arguments import PretrainArguments, pretrain_arguments_from
 from ...errors import UserError
 from ...evaluation.results import folder_name
-from .axes import ALL
+from .checks import ALL
 from .keys import key_of, what_counts
 from .launch_settings import Launch
 from .search import Search, with_values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,11 +9,9 @@ from typing import Any
 
 from ...config.overrides import override_texts
 from ...errors import UserError, listing, nearest
-from .axes import as_budget, is_whole
+from .checks import as_budget, expect, expect_known, is_budget, is_number, is_whole
 
 OVERRIDES = "config_overrides"
-_TUNING_KEYS = ("trials", "seed")
-_RANGE_KEYS = {"low", "high", "log", "step"}
 
 
 @dataclass(frozen=True)
@@ -60,27 +57,17 @@ def parse_tuning(content: Any, budget_key: str, where: str) -> Tuning:
     Raises:
         UserError: no mapping, an unknown key, or a value that is no number of trials, budget or seed.
     """
-    if not isinstance(content, dict):
-        raise UserError(
-            f"'tuning' in {where} is {content!r}; a mapping with 'trials' is expected: how many settings are tried for "
-            "every entry that has a 'search'."
-        )
-    known = (*_TUNING_KEYS, budget_key)
-    if unknown := next((key for key in content if key not in known), None):
-        raise UserError(f"Unknown key {unknown!r} in 'tuning' of {where}: it takes {listing(known)}.")
-    trials: Any = content.get("trials")
-    seed: Any = content.get("seed", 0)
-    if not is_whole(trials) or trials < 1:
-        raise UserError(f"'trials' in 'tuning' of {where} is {trials!r}; a whole number of 1 or more is expected.")
-    if not is_whole(seed) or not 0 <= seed < 2**32:
-        raise UserError(f"'seed' in 'tuning' of {where} is {seed!r}; a whole number of 0 or more is expected.")
-    given = content.get(budget_key)
-    budget = as_budget(given)
-    if budget is not None and not (is_whole(budget) and budget > 0):
-        raise UserError(
-            f"{budget_key!r} in 'tuning' of {where} is {given!r}; a positive number is expected, or all (without it, "
-            "there is a search at every budget)."
-        )
+    mapping = "a mapping with 'trials', how many settings are tried for every entry that has a 'search'"
+    expect(isinstance(content, dict), "tuning", content, where, mapping)
+    where = f"'tuning' of {where}"
+    known = ("trials", "seed", budget_key)
+    for key in content:
+        expect_known(key, known, where, f" It takes {listing(known)}.")
+    trials, seed, given = content.get("trials"), content.get("seed", 0), content.get(budget_key)
+    expect(is_whole(trials, 1), "trials", trials, where, "a whole number of 1 or more")
+    expect(is_whole(seed, 0) and seed < 2**32, "seed", seed, where, "a whole number of 0 or more")
+    budget, without = as_budget(given), "a positive number, or all (without it, there is a search at every budget)"
+    expect(is_budget(budget), budget_key, given, where, without)
     return Tuning(trials, seed, given is None, budget)
 
 
@@ -97,11 +84,8 @@ def parse_space(
     Raises:
         UserError: an unknown argument, values that it would refuse, no two values to choose from, a range without ends.
     """
-    if not isinstance(content, dict) or not content:
-        raise UserError(
-            f"'search' of {where} is {content!r}; a mapping is expected, such as "
-            "learning_rate: {low: 1e-4, high: 1e-2, log: true} or num_train_epochs: [2, 4, 8]."
-        )
+    example = "learning_rate: {low: 1e-4, high: 1e-2, log: true} or num_train_epochs: [2, 4, 8]"
+    expect(content and isinstance(content, dict), "search", content, where, f"a mapping such as {example}")
     space: dict[str, Any] = {}
     for name in sorted(map(str, content)):
         argument, dot, of_config = name.partition(".")
@@ -110,9 +94,8 @@ def parse_space(
                 f"'search' of {where} names {name!r}, which is no argument to search over.{nearest(name, known)} Those "
                 f"of the model's configuration are called {OVERRIDES}.FIELD, such as {OVERRIDES}.hidden_size."
             )
-        space[name] = _dimension(content[name], f"{name!r} in 'search' of {where}")
-        ends = space[name]
-        for value in ends if isinstance(ends, list) else (ends["low"], ends["high"]):
+        space[name] = values = _dimension(content[name], name, f"'search' of {where}")
+        for value in values if isinstance(values, list) else (values["low"], values["high"]):
             check(with_values(settings, {name: value}))
     return space
 
@@ -130,31 +113,34 @@ def with_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[
     return result
 
 
-def _dimension(given: Any, where: str) -> Any:
+def _dimension(given: Any, name: str, where: str) -> Any:
+    """A list of values, or the mapping of a range, with numbers as numbers."""
+
+    def see(valid: object, expected: str) -> None:
+        expect(valid, name, given, where, expected)
+
     if isinstance(given, list):
         values = [_number(value) for value in given]
         scalar = all(value is None or isinstance(value, (str, int, float)) for value in values)
-        if not scalar or len(values) < 2 or len({repr(value) for value in values}) < len(values):
-            raise UserError(f"{where} is {given!r}; a list of two or more different values is expected.")
-        return values
-    if not isinstance(given, dict) or not {"low", "high"} <= given.keys() or not given.keys() <= _RANGE_KEYS:
-        raise UserError(
-            f"{where} is {given!r}; a list of values is expected, or a range with low and high, and with log: true or "
-            "a step where wanted."
+        see(
+            scalar and len({repr(value) for value in values}) == len(values) > 1,
+            "a list of two or more different values",
         )
+        return values
+    range_keys = {"low", "high", "log", "step"}
+    see(
+        isinstance(given, dict) and {"low", "high"} <= given.keys() <= range_keys,
+        "a list of values, or a range with low and high, and with log: true or a step where wanted",
+    )
     low, high, step, log = _number(given["low"]), _number(given["high"]), _number(given.get("step")), given.get("log")
     numbers = [low, high] if step is None else [low, high, step]
-    if not all(_is_number(number) for number in numbers) or not low < high:
-        raise UserError(f"{where} is {given!r}; two numbers are expected, the first below the second.")
-    if log not in (None, True, False):
-        raise UserError(f"{where} has log: {log!r}, where true or false is expected.")
-    if log and (low <= 0 or step is not None):
-        raise UserError(f"{where} is {given!r}; a range with log: true begins above 0 and has no step.")
-    if step is not None and not 0 < step <= high - low:
-        raise UserError(f"{where} has step: {step!r}, where a positive number within the range is expected.")
-    whole = all(isinstance(number, int) for number in numbers)
-    ends = {"low": low if whole else float(low), "high": high if whole else float(high), "log": bool(log)}
-    return ends if step is None else {**ends, "step": step if whole else float(step)}
+    see(all(map(is_number, numbers)) and low < high, "a range of two numbers, the first below the second")
+    see(log in (None, True, False), "true or false for log")
+    see(not log or low > 0 and step is None, "a range above 0 and without a step where log is true")
+    see(step is None or 0 < step <= high - low, "a positive step that is no wider than the range")
+    kind = int if all(isinstance(number, int) for number in numbers) else float
+    ends = {"low": kind(low), "high": kind(high), "log": bool(log)}
+    return ends if step is None else {**ends, "step": kind(step)}
 
 
 def _number(value: Any) -> Any:
@@ -167,7 +153,3 @@ def _number(value: Any) -> Any:
         return float(value)
     except ValueError:
         return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -7,18 +7,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ... import __version__
+from ...config.pretrain_arguments import PretrainArguments, pretrain_arguments_from
 from ...errors import UserError, listing, nearest
 from ...records.record import changed_arguments
 from ...strategies import make_strategy
 from .axes import replace_datasets
+from .checks import expect
 from .keys import key_of, what_counts
 from .launch_settings import Launch, take_launch
-
-if TYPE_CHECKING:
-    from ...config.pretrain_arguments import PretrainArguments
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +25,10 @@ FOLDER = "stages"
 _PREFIX = "stage:"
 _MAY_NAME_A_STAGE = ("model_name_or_path", "tokenizer_name")
 _SET_BY_THE_GRID = ("name", "output_dir", "overwrite_output_dir", "resume_from_checkpoint")
-_LEAVE_NO_MODEL = ("evaluate_only", "find_lr")
+_REFUSED = {
+    **dict.fromkeys(_SET_BY_THE_GRID, "is set by the grid itself"),
+    **dict.fromkeys(("evaluate_only", "find_lr"), "leaves no model to start from"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,6 @@ class Stage:
 
     def arguments(self, output_dir: Path) -> PretrainArguments:
         """The stage's arguments; it is silent, and goes on from its last complete checkpoint where there is one."""
-        from ...config.pretrain_arguments import pretrain_arguments_from
-
         quiet = {"disable_tqdm": True, "log_level": "error"}
         place = {"output_dir": str(output_dir / self.folder), "resume_from_checkpoint": "true"}
         settings = {**quiet, **with_folders(self.settings, output_dir), "name": self.name, **place}
@@ -54,8 +54,6 @@ class Stage:
 
     def key(self, dataset_fingerprint: str, source_keys: Sequence[str]) -> str:
         """What the stage's model depends on: its arguments, data, version, local files, and the stages before it."""
-        from ...config.pretrain_arguments import pretrain_arguments_from
-
         asked = what_counts(changed_arguments(pretrain_arguments_from(self.settings, f"the stage {self.name!r}")))
         content = {"arguments": asked, "dataset": dataset_fingerprint, "toolkit": __version__}
         return key_of({**content, "stages": list(source_keys), **self.launch.counts()})
@@ -91,10 +89,8 @@ def make_stages(
         UserError: a stage that does not exist, starts from itself, or has settings that `pretrain.py` would refuse.
     """
     content = {} if content is None else content
-    if not isinstance(content, dict) or not all(isinstance(settings, dict) for settings in content.values()):
-        raise UserError(
-            f"'stages' in {where} is {content!r}; a mapping from names to settings of pretrain.py is expected."
-        )
+    mappings = isinstance(content, dict) and all(isinstance(settings, dict) for settings in content.values())
+    expect(mappings, "stages", content, where, "a mapping from names to settings of pretrain.py")
     if wrong := [name for name in content if not re.fullmatch(r"\w[\w.-]*", str(name))]:
         raise UserError(
             f"A stage in {where} is called {wrong[0]!r}. It is the name of a folder: letters, digits, '-', '_' and '.'."
@@ -102,12 +98,8 @@ def make_stages(
     settings = {str(name): {**shared, **own} for name, own in content.items()}
     replace_datasets(settings, datasets, "stage_datasets", "stage", where)
     for name, own in settings.items():
-        if taken := [key for key in _SET_BY_THE_GRID if key in own]:
-            raise UserError(f"The key {taken[0]!r} of the stage {name!r} in {where} is set by the grid itself.")
-        if taken := [key for key in _LEAVE_NO_MODEL if key in own]:
-            raise UserError(
-                f"{taken[0]!r} in the stage {name!r} of {where} leaves no model to start from: leave it out."
-            )
+        if taken := next((key for key in _REFUSED if key in own), None):
+            raise UserError(f"The key {taken!r} of the stage {name!r} in {where} {_REFUSED[taken]}: leave it out.")
     before: dict[str, tuple[str, ...]] = {}
     for entry, names in needed_by.items():
         for name in names:
@@ -117,20 +109,14 @@ def make_stages(
     launches = {name: take_launch(settings[name], f"the stage {name!r} of {where}") for name in before}
     stages = {name: Stage(name, launches[name][1], sources, launches[name][0]) for name, sources in before.items()}
     for stage in stages.values():  # a wrong stage shows before the first run, not hours later
-        _check(stage, where)
+        arguments = pretrain_arguments_from(stage.settings, f"the stage {stage.name!r} of {where}")
+        make_strategy(arguments.strategy, arguments.model)
     return stages
 
 
 def in_order(names: Iterable[str], stages: Mapping[str, Stage]) -> tuple[str, ...]:
     """Stages with all that they start from, each behind those it needs."""
     return tuple(dict.fromkeys(needed for name in names for needed in (*stages[name].sources, name)))
-
-
-def _check(stage: Stage, where: str) -> None:
-    from ...config.pretrain_arguments import pretrain_arguments_from
-
-    arguments = pretrain_arguments_from(stage.settings, f"the stage {stage.name!r} of {where}")
-    make_strategy(arguments.strategy, arguments.model)
 
 
 def _collect(

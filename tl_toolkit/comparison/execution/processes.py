@@ -1,0 +1,100 @@
+"""Processes of a comparison: how they end with their parent, what an exit code means, what they see."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from multiprocessing.connection import Connection
+
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+_LOOK_SECONDS = 0.2
+_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+
+
+def die_with_parent(lifeline: Connection | None = None) -> None:
+    """Have this process killed at once when its parent has ended, in the middle of whatever it does.
+
+    On Linux the kernel sees to it; everywhere a thread does as well.
+
+    Args:
+        lifeline: the end of a pipe whose other end only the parent holds, which tells its end without delay; without
+            one, the thread looks again and again who the parent is.
+    """
+    parent = os.getppid()
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_watch, args=(parent, lifeline), daemon=True).start()
+
+
+def _watch(parent: int, lifeline: Connection | None) -> None:
+    if lifeline is not None:
+        with contextlib.suppress(EOFError, OSError):
+            lifeline.recv()  # nothing is ever sent
+    while os.getppid() == parent and lifeline is None:
+        time.sleep(_LOOK_SECONDS)
+    os._exit(1)
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this number is there."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def in_words(code: int) -> str:
+    """What an exit code says of how a process ended."""
+    if code >= 0:
+        return f"The process of the run ended by itself, with the exit code {code}."
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    crash = "which compiled code causes when it goes wrong"
+    meaning = {
+        "SIGKILL": "which the system sends when memory has run out, and otherwise a user or a batch system",
+        "SIGTERM": "which a user or a batch system sends",
+        "SIGXCPU": "which the system sends when a limit on processor time is reached",
+        **dict.fromkeys(("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"), crash),
+    }.get(name)
+    return f"The process of the run was killed by {name}{f', {meaning}' if meaning else ''}."
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [name.strip() for name in os.environ.get(VISIBLE_GPUS, "").split(",") if name.strip()]
+    return named[:count] if named else [str(number) for number in range(count)]
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def changed_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Within it, these environment variables are set."""
+    before = {name: os.environ.pop(name, None) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
