@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .modeling_rnn import (
         RnnForCausalLM,
         RnnForSequenceClassification,
+        RnnForTimeSeriesPrediction,
+        RnnForTokenClassification,
         RnnModel,
     )
     from .modeling_rnn_encoder_decoder import RnnEncoderDecoderForConditionalGeneration, RnnEncoderDecoderModel
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
         RnnImageCaptionerForConditionalGeneration,
         RnnImageCaptionerModel,
     )
-    from .modeling_rnn_time_series import RnnForTimeSeriesPrediction
-    from .modeling_rnn_token_classification import RnnForTokenClassification
     from .modeling_self_attention import (
         SelfAttentionForCausalLM,
         SelfAttentionForSequenceClassification,

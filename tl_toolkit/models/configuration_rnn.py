@@ -58,9 +58,9 @@ class RnnConfig(StrictConfig):
         "AutoConfig": "configuration_rnn.RnnConfig",
         "AutoModel": "modeling_rnn.RnnModel",
         "AutoModelForSequenceClassification": "modeling_rnn.RnnForSequenceClassification",
-        "AutoModelForTokenClassification": "modeling_rnn_token_classification.RnnForTokenClassification",
+        "AutoModelForTokenClassification": "modeling_rnn.RnnForTokenClassification",
         "AutoModelForCausalLM": "modeling_rnn.RnnForCausalLM",
-        "AutoModelForTimeSeriesPrediction": "modeling_rnn_time_series.RnnForTimeSeriesPrediction",
+        "AutoModelForTimeSeriesPrediction": "modeling_rnn.RnnForTimeSeriesPrediction",
     }
 
     vocab_size: int = 30000
