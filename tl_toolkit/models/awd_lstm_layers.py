@@ -10,7 +10,7 @@ from torch.nn import functional
 from .configuration_awd_lstm import AwdLstmConfig
 from .pooling import SequencePooling
 from .rnn_cache import RnnCache
-from .rnn_layers import run_cached, token_order
+from .rnn_layers import run_cached, run_stack, token_order
 
 
 class WeightDropLstm(nn.LSTM):
@@ -103,24 +103,13 @@ class AwdLstmBody(nn.Module):
         order = token_order(
             input_ids if input_ids is not None else inputs_embeds, attention_mask, self.direction == "backward"
         )
-        if inputs_embeds is None:
-            inputs_embeds = self.embed(input_ids if order is None else order.compact(input_ids))
-        elif order is not None:
-            inputs_embeds = order.compact(inputs_embeds)
-        hidden_states = self.input_dropout(inputs_embeds)  # (batch, time, embedding_size), real tokens first
+        vectors = self.embed(order.compact(input_ids)) if inputs_embeds is None else order.compact(inputs_embeds)
+        hidden_states = self.input_dropout(vectors)  # (batch, time, embedding_size), real tokens first
 
-        collected: tuple[Tensor, ...] = ()
-        for index, layer in enumerate(self.layers):
-            if output_hidden_states:
-                # What is returned is also what the layer reads, so that its gradient can be asked for.
-                in_reading_order = hidden_states if order is None else order.restore(hidden_states)
-                collected += (in_reading_order,)
-                hidden_states = in_reading_order if order is None else order.compact(in_reading_order)
-            if index > 0:
-                hidden_states = self.hidden_dropout(hidden_states)
-            hidden_states = run_cached(layer, hidden_states, order, cache.layers[index] if cache is not None else None)
-        last = hidden_states if order is None else order.restore(hidden_states)
-        return last, (*collected, last) if output_hidden_states else ()
+        def run(index: int, layer: WeightDropLstm, inputs: Tensor) -> Tensor:
+            return run_cached(layer, inputs, order, cache.layers[index] if cache is not None else None)
+
+        return run_stack(self.layers, hidden_states, order, self.hidden_dropout, output_hidden_states, run)
 
     def embed(self, input_ids: Tensor) -> Tensor:
         """(batch, time) -> (batch, time, embedding_size), with whole words dropped in training.

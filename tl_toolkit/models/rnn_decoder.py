@@ -10,12 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .rnn_attention import AttentionMemory, make_attention
-from .rnn_cache import keep_state_of_empty_rows
 from .rnn_cells import CellSteps, LoopLinear, OpenLayer, known_bias, known_gates, within
 from .rnn_decoder_cache import RnnDecoderCache
-from .rnn_layers import TokenOrder, run_cell
-
-State = tuple[Tensor, ...]
+from .rnn_layers import AS_IT_STANDS, AsItStands, State, run_to_end
 
 
 class RnnDecoderOutput(NamedTuple):
@@ -101,7 +98,7 @@ class RnnDecoder(nn.Module):
         memory_mask: Tensor | None = None,
         initial_states: list[State] | None = None,
         cache: RnnDecoderCache | None = None,
-        order: TokenOrder | None = None,
+        order: AsItStands = AS_IT_STANDS,
         output_hidden_states: bool = False,
     ) -> RnnDecoderOutput:
         """Run over a whole target, or go on from a state.
@@ -114,7 +111,7 @@ class RnnDecoder(nn.Module):
             initial_states: for every layer `(h,)` or `(h, c)` of (batch, hidden_size); None for zeros. Not looked at
                 where the cache has states already.
             cache: from `make_cache` or the call before; it receives the state after the last real token.
-            order: where the real tokens of the target stand; None where all are real.
+            order: where the real tokens of the target stand.
 
         Raises:
             ValueError: attention without a memory; rows that are no multiple of the memory's.
@@ -127,8 +124,8 @@ class RnnDecoder(nn.Module):
         if attended is not None and rows % attended.values.shape[0]:
             raise ValueError(f"{rows} rows of the target are no multiple of the memory's {attended.values.shape[0]}.")
 
-        inputs = inputs_embeds if order is None else order.compact(inputs_embeds)
-        keeps = order if cache is not None else None  # without a cache nobody asks for the state before padding
+        inputs = order.compact(inputs_embeds)
+        keeps = order if cache is not None else AS_IT_STANDS  # without a cache nobody asks for the state before padding
         contexts: Any = None
         weights: Tensor | None = None
         if self.input_feeding:
@@ -147,7 +144,7 @@ class RnnDecoder(nn.Module):
                     )
                 else:
                     hidden = self.hidden_dropout(hidden) if index else hidden
-                    hidden, state = run_layer(layer, hidden, states[index], keeps)
+                    hidden, state = run_to_end(layer.forward_cell, hidden, keeps, states[index])
                 layer_outputs.append(hidden)
                 new_states.append(state)
             outputs, states = hidden, new_states
@@ -159,11 +156,9 @@ class RnnDecoder(nn.Module):
         if cache is not None:
             cache.update_all(states, vector, inputs.shape[1])
 
-        if order is not None:
-            outputs = order.restore(outputs)
-            weights = None if weights is None else order.restore(weights)
-            layer_outputs = [order.restore(hidden) for hidden in layer_outputs] if output_hidden_states else []
-        return RnnDecoderOutput(outputs, weights, (inputs_embeds, *layer_outputs) if output_hidden_states else None)
+        hidden_states = (inputs_embeds, *map(order.restore, layer_outputs)) if output_hidden_states else None
+        weights = None if weights is None else order.restore(weights)
+        return RnnDecoderOutput(order.restore(outputs), weights, hidden_states)
 
     def _spread(self, initial_states: list[State] | None, inputs: Tensor) -> list[State]:
         """The states to start from, for every row of the inputs."""
@@ -191,7 +186,7 @@ class RnnDecoder(nn.Module):
         return attended
 
     def _attend_and_step(
-        self, cell: nn.RNNBase, inputs: Tensor, memory: AttentionMemory, state: State, order: TokenOrder | None
+        self, cell: nn.RNNBase, inputs: Tensor, memory: AttentionMemory, state: State, order: AsItStands
     ) -> tuple[Tensor, Tensor, Tensor, State]:
         """The first layer with Bahdanau's attention: states, contexts and weights of all positions, and the state."""
         step = CellSteps(cell, known_gates(cell, inputs.transpose(0, 1)), inputs.shape[2])
@@ -199,7 +194,7 @@ class RnnDecoder(nn.Module):
         for position in range(inputs.shape[1]):
             context, weight = self.attention(state[0][:, None], memory)
             new_state = step(position, context[:, 0], state)
-            state = new_state if order is None else keep_after_end(new_state, state, order, position)
+            state = order.keep_ended(new_state, state, position)
             hidden.append(new_state[0])
             contexts.append(context)
             weights.append(weight)
@@ -212,7 +207,7 @@ class RnnDecoder(nn.Module):
         memory: AttentionMemory,
         states: list[State],
         vector: Tensor,
-        order: TokenOrder | None,
+        order: AsItStands,
     ) -> tuple[Tensor, Tensor, list[Tensor], list[State], Tensor]:
         """All layers with input feeding: vectors, weights, the layers' outputs, and the states."""
         rows, target, known_size = inputs.shape
@@ -234,10 +229,8 @@ class RnnDecoder(nn.Module):
             new_vector = torch.tanh(combine(position, context[:, 0], below))
             vectors.append(new_vector)
             weights.append(weight)
-            if order is not None:
-                new_states = [keep_after_end(*pair, order, position) for pair in zip(new_states, states, strict=True)]
-                (new_vector,) = keep_after_end((new_vector,), (vector,), order, position)
-            states, vector = new_states, new_vector
+            states = [order.keep_ended(*pair, position) for pair in zip(new_states, states, strict=True)]
+            (vector,) = order.keep_ended((new_vector,), (vector,), position)
         layer_outputs = [torch.stack(of_layer, dim=1) for of_layer in hidden]
         return torch.stack(vectors, dim=1), torch.cat(weights, dim=1), layer_outputs, states, vector
 
@@ -248,22 +241,6 @@ class RnnDecoder(nn.Module):
             return lambda position, context, hidden: readout(torch.cat([context, hidden], dim=1))
         parts = readout.weight.split([values.shape[2], self.hidden_size], dim=1)
         return LoopLinear(values.new_zeros(1).expand(target, rows, self.hidden_size), *parts)
-
-
-def run_layer(
-    layer: OpenLayer, inputs: Tensor, state: State, order: TokenOrder | None
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """A fused call over (batch, time, features), real tokens first; with `order` up to each row's last real token."""
-    lengths = order.lengths_on_cpu if order is not None and inputs.shape[1] > 1 else None
-    outputs, new_state = run_cell(layer.forward_cell, inputs, state, lengths)
-    if order is not None:
-        new_state = keep_state_of_empty_rows(new_state, state, order.lengths == 0)
-    return outputs, new_state
-
-
-def keep_after_end(new: State, old: State, order: TokenOrder, position: int) -> State:
-    """The new state, except that rows whose real tokens have all been read keep their old one."""
-    return keep_state_of_empty_rows(new, old, order.lengths <= position)
 
 
 def decoder_arguments(config: Any, input_size: int, memory_size: int) -> dict[str, Any]:

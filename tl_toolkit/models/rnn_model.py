@@ -16,7 +16,7 @@ from .configuration_rnn import RnnConfig
 from .crf import LinearChainCrf
 from .rnn_cache import RnnCache
 from .rnn_initialization import initialize_recurrent
-from .rnn_layers import NUM_GATES, RnnLayer, token_order
+from .rnn_layers import NUM_GATES, RnnLayer, run_stack, token_order
 
 
 class RnnPreTrainedModel(PreTrainedModel):
@@ -168,34 +168,23 @@ class RnnModel(RnnPreTrainedModel):
             output_hidden_states = self.config.output_hidden_states
 
         if inputs_embeds is None:
-            # Moving ids is cheaper than moving vectors.
-            inputs_embeds = self.embedding(input_ids if order is None else order.compact(input_ids))
-        elif order is not None:
+            inputs_embeds = self.embedding(order.compact(input_ids))  # moving ids is cheaper than moving vectors
+        else:
             inputs_embeds = order.compact(inputs_embeds)
         if self.characters is not None:
             if character_ids is None:
                 features = inputs_embeds.new_zeros(*inputs_embeds.shape[:2], self.config.character_feature_size)
             else:
-                features = self.characters(character_ids if order is None else order.compact(character_ids))
+                features = self.characters(order.compact(character_ids))
             inputs_embeds = torch.cat([inputs_embeds, features], dim=-1)
         hidden_states = self.embedding_dropout(inputs_embeds)  # (batch, time, input_size), real tokens first
 
-        all_hidden_states: tuple[Tensor, ...] = ()
-        for index, layer in enumerate(self.layers):
-            if output_hidden_states:
-                # What is returned is also what the layer reads, so that its gradient can be asked for.
-                in_reading_order = hidden_states if order is None else order.restore(hidden_states)
-                all_hidden_states += (in_reading_order,)
-                hidden_states = in_reading_order if order is None else order.compact(in_reading_order)
-            if index > 0:
-                hidden_states = self.hidden_dropout(hidden_states)
-            hidden_states = layer(hidden_states, order, cache.layers[index] if cache is not None else None)
-        last_hidden_state = hidden_states if order is None else order.restore(hidden_states)
+        def run(index: int, layer: RnnLayer, inputs: Tensor) -> Tensor:
+            return layer(inputs, order, cache.layers[index] if cache is not None else None)
 
+        last, collected = run_stack(self.layers, hidden_states, order, self.hidden_dropout, output_hidden_states, run)
         return BaseModelOutputWithPast(
-            last_hidden_state=last_hidden_state,
-            past_key_values=cache,
-            hidden_states=(*all_hidden_states, last_hidden_state) if output_hidden_states else None,
+            last_hidden_state=last, past_key_values=cache, hidden_states=collected if output_hidden_states else None
         )
 
     def _cache(self, past_key_values: RnnCache | None, use_cache: bool | None) -> RnnCache | None:
