@@ -13,10 +13,9 @@ from transformers.modeling_outputs import CausalLMOutputWithPast, SequenceClassi
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_rnn import RnnConfig
-from .empty_input import not_empty
 from .modeling_rnn_time_series import RnnForTimeSeriesPrediction
 from .modeling_rnn_token_classification import RnnForTokenClassification
-from .pooling import SequencePooling
+from .pooling import SequencePooling, not_empty
 from .rnn_cache import RnnCache
 from .rnn_generation import RecurrentGenerationMixin
 from .rnn_model import RnnModel, RnnPreTrainedModel

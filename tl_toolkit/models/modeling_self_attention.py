@@ -26,13 +26,12 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_self_attention import SelfAttentionConfig
-from .empty_input import not_empty
-from .pooling import SequencePooling
-from .positions import position_ids_from_mask
+from .pooling import SequencePooling, not_empty
 from .self_attention_layers import (
     MultiHeadAttention,
     SelfAttentionEmbeddings,
     SelfAttentionLayer,
+    position_ids_from_mask,
 )
 
 

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.modeling_outputs import Seq2SeqModelOutput
 
 from .rnn_attention import AttentionMemory, make_attention
 from .rnn_cells import CellSteps, LoopLinear, OpenLayer, known_bias, known_gates, within
 from .rnn_decoder_cache import RnnDecoderCache
-from .rnn_layers import AS_IT_STANDS, AsItStands, State, run_to_end
+from .rnn_layers import AS_IT_STANDS, AsItStands, State, run_to_end, token_order
 
 
 class RnnDecoderOutput(NamedTuple):
@@ -250,3 +251,59 @@ def decoder_arguments(config: Any, input_size: int, memory_size: int) -> dict[st
         name: getattr(config, name) for name in (*names, "input_feeding", "hidden_dropout") if hasattr(config, name)
     }
     return {"input_size": input_size, "memory_size": memory_size, "num_layers": config.num_decoder_layers, **fields}
+
+
+class DecodingMixin:
+    """What the body of a model with a decoder does after its encoder."""
+
+    config: Any
+    training: bool
+    decoder: RnnDecoder
+    embedding_dropout: nn.Module
+
+    def decode(
+        self,
+        inputs_embeds: Tensor,
+        attention_mask: Tensor | None,
+        memory: Tensor,
+        memory_mask: Tensor | None,
+        first_states: Callable[[], list[State]],
+        cache: RnnDecoderCache | None,
+        use_cache: bool | None,
+        output_attentions: bool | None,
+        output_hidden_states: bool | None,
+    ) -> Seq2SeqModelOutput:
+        """Run the decoder over a target, or go on from a state, by the configuration where nothing is said.
+
+        Args:
+            inputs_embeds, attention_mask: (rows, target, embedding_size) and (rows, target), of the target.
+            memory, memory_mask: (batch, source, memory_size) and (batch, source), what the encoder made of the source.
+            first_states: makes the states to start from.
+            cache, use_cache, output_attentions, output_hidden_states: as in `forward`.
+        """
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training
+        if cache is None and use_cache:
+            cache = self.decoder.make_cache()
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        has_state = cache is not None and cache.states is not None
+        decoded = self.decoder(
+            self.embedding_dropout(inputs_embeds),
+            memory=memory,
+            memory_mask=memory_mask,
+            initial_states=None if has_state else first_states(),
+            cache=cache,
+            order=token_order(inputs_embeds, attention_mask, reverse=False),
+            output_hidden_states=output_hidden_states,
+        )
+        weights = decoded.attentions
+        return Seq2SeqModelOutput(
+            last_hidden_state=decoded.outputs,
+            past_key_values=cache,
+            decoder_hidden_states=decoded.hidden_states,
+            cross_attentions=(weights[:, None],) if output_attentions and weights is not None else None,
+            encoder_last_hidden_state=memory,
+        )

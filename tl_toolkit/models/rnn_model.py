@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import can_return_tuple
@@ -15,11 +14,11 @@ from .character_features import CharacterFeatures
 from .configuration_rnn import RnnConfig
 from .crf import LinearChainCrf
 from .rnn_cache import RnnCache
-from .rnn_initialization import initialize_recurrent
 from .rnn_layers import NUM_GATES, RnnLayer, run_stack, token_order
+from .rnn_pretrained import RecurrentPreTrainedModel
 
 
-class RnnPreTrainedModel(PreTrainedModel):
+class RnnPreTrainedModel(RecurrentPreTrainedModel):
     """What all heads of the family share: the configuration, the initialisation and the layer groups."""
 
     config: RnnConfig
@@ -28,44 +27,20 @@ class RnnPreTrainedModel(PreTrainedModel):
     input_modalities = ("text",)
     _no_split_modules: ClassVar[list[str]] = ["RnnLayer"]
     _input_embed_layer = "embedding"
-    _is_stateful = True
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Start values by role.
-
-        Recurrent layers by `initialize_recurrent`; embeddings uniform; other matrices Xavier-uniform (Glorot and Bengio
-        2010), their biases zero; the transitions of a CRF zero.
-        """
-        if isinstance(module, nn.RNNBase):
-            initialize_recurrent(module)
-        elif isinstance(module, (nn.Linear, nn.Conv1d)):
-            init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, LinearChainCrf):
+        """The transitions of a CRF zero; with one-hot inputs the embeddings as the input matrices that they are."""
+        if isinstance(module, LinearChainCrf):
             for parameter in module.parameters(recurse=False):
                 init.zeros_(parameter)
-        elif isinstance(module, nn.Embedding):
-            if self.config.embedding_type == "one_hot":
-                # These rows are columns of the first layer's input matrices: one Xavier-uniform block per gate.
-                if not getattr(module.weight, "_is_hf_initialized", False):
-                    for gate in module.weight.split(self.config.hidden_size, dim=1):
-                        init.xavier_uniform_(gate)
-            else:
-                init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
-
-    def post_init(self) -> None:
-        super().post_init()
-        self._freeze()
-
-    @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers; loading makes every parameter trainable, so that the fixed ones are fixed again."""
-        loaded = super().from_pretrained(*args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded  # a tuple with output_loading_info=True
-        model._freeze()
-        return loaded
+        elif isinstance(module, nn.Embedding) and self.config.embedding_type == "one_hot":
+            # These rows are columns of the first layer's input matrices: one Xavier-uniform block per gate.
+            if not getattr(module.weight, "_is_hf_initialized", False):
+                for gate in module.weight.split(self.config.hidden_size, dim=1):
+                    init.xavier_uniform_(gate)
+        else:
+            super()._init_weights(module)
 
     def _freeze(self) -> None:
         """Fix what the configuration fixes: given embeddings, and the identity matrices of one-hot inputs."""
@@ -77,14 +52,12 @@ class RnnPreTrainedModel(PreTrainedModel):
 
     def layer_groups(self) -> list[list[str]]:
         """Prefixes of parameter names, one list per group, from the embedding to the head."""
-        prefix = "" if isinstance(self, RnnModel) else f"{self.base_model_prefix}."
+        prefix = self._body_prefix
         layers = [[f"{prefix}layers.{index}."] for index in range(self.config.num_hidden_layers)]
-        heads = [name for name, module in self.named_children() if any(True for _ in module.parameters())]
-        head = [f"{name}." for name in heads if name != self.base_model_prefix]
         embedding = [] if self.config.num_input_features is not None else [[f"{prefix}embedding."]]
         if self.config.character_encoder != "none":
             embedding[0].append(f"{prefix}characters.")
-        return [*embedding, *layers, *([] if isinstance(self, RnnModel) else [head])]
+        return [*embedding, *layers, *self._head_group()]
 
 
 class RnnModel(RnnPreTrainedModel):
