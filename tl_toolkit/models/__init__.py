@@ -16,11 +16,7 @@ from .configuration_self_attention import SelfAttentionConfig
 from .registration import register
 
 if TYPE_CHECKING:
-    from .modeling_awd_lstm import (
-        AwdLstmForCausalLM,
-        AwdLstmForSequenceClassification,
-        AwdLstmModel,
-    )
+    from .modeling_awd_lstm import AwdLstmForCausalLM, AwdLstmForSequenceClassification, AwdLstmModel
     from .modeling_rnn import (
         RnnForCausalLM,
         RnnForSequenceClassification,
@@ -29,10 +25,7 @@ if TYPE_CHECKING:
         RnnModel,
     )
     from .modeling_rnn_encoder_decoder import RnnEncoderDecoderForConditionalGeneration, RnnEncoderDecoderModel
-    from .modeling_rnn_image_captioner import (
-        RnnImageCaptionerForConditionalGeneration,
-        RnnImageCaptionerModel,
-    )
+    from .modeling_rnn_image_captioner import RnnImageCaptionerForConditionalGeneration, RnnImageCaptionerModel
     from .modeling_self_attention import (
         SelfAttentionForCausalLM,
         SelfAttentionForSequenceClassification,

@@ -39,10 +39,7 @@ class SelfAttentionConfig(StrictConfig):
 
     model_type = "self_attention"
     sizes = (*StrictConfig.sizes, "num_attention_heads", "intermediate_size", "max_position_embeddings")
-    base_model_fsdp_plan: ClassVar[dict[Any, str]] = {
-        "embeddings": "free_full_weight",
-        "layers.*": "free_full_weight",
-    }
+    base_model_fsdp_plan: ClassVar[dict[Any, str]] = {"embeddings": "free_full_weight", "layers.*": "free_full_weight"}
     auto_classes: ClassVar[dict[str, str]] = {
         "AutoConfig": "configuration_self_attention.SelfAttentionConfig",
         "AutoModel": "modeling_self_attention.SelfAttentionModel",

@@ -7,11 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
-from transformers.modeling_outputs import (
-    BaseModelOutputWithPast,
-    CausalLMOutputWithPast,
-    SequenceClassifierOutput,
-)
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast, SequenceClassifierOutput
 from transformers.utils.generic import can_return_tuple
 
 from .awd_lstm_layers import AwdLstmBody, LockedDropout, PoolingClassificationHead, average_logits
@@ -117,7 +113,7 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
                 "A model with direction='both' reads input_ids as a whole: its bodies have embeddings and states of "
                 "their own. Leave inputs_embeds, past_key_values and use_cache out."
             )
-        cache = self._cache(past_key_values, use_cache)
+        cache = self._cache(past_key_values, use_cache, self.config.direction != "both")
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         outputs = [
@@ -131,14 +127,6 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
             if len(collected) > 1 and output_hidden_states
             else collected[0] or None,
         )
-
-    def _cache(self, past_key_values: RnnCache | None, use_cache: bool | None) -> RnnCache | None:
-        """The cache to read from and write to; None when no state comes in or goes out."""
-        if past_key_values is not None:
-            return past_key_values
-        if use_cache is None:
-            use_cache = self.config.use_cache and not self.training and self.config.direction != "both"
-        return RnnCache(self.config.num_hidden_layers, states_per_layer=2) if use_cache else None
 
 
 class AwdLstmForCausalLM(AwdLstmPreTrainedModel, RecurrentGenerationMixin):
@@ -355,9 +343,4 @@ class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
         raise AssertionError("the last border is 0")
 
 
-__all__ = [
-    "AwdLstmForCausalLM",
-    "AwdLstmForSequenceClassification",
-    "AwdLstmModel",
-    "AwdLstmPreTrainedModel",
-]
+__all__ = ["AwdLstmForCausalLM", "AwdLstmForSequenceClassification", "AwdLstmModel", "AwdLstmPreTrainedModel"]

@@ -145,10 +145,7 @@ class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
                 kwargs["shift_labels"] = nn.functional.pad(labels[:, :-1], (1, 0), value=-100)
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
         return CausalLMOutputWithPast(
-            loss=loss,
-            logits=logits,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
+            loss=loss, logits=logits, past_key_values=outputs.past_key_values, hidden_states=outputs.hidden_states
         )
 
 

@@ -294,8 +294,4 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         return chosen
 
 
-__all__ = [
-    "RnnEncoderDecoderForConditionalGeneration",
-    "RnnEncoderDecoderModel",
-    "RnnEncoderDecoderPreTrainedModel",
-]
+__all__ = ["RnnEncoderDecoderForConditionalGeneration", "RnnEncoderDecoderModel", "RnnEncoderDecoderPreTrainedModel"]

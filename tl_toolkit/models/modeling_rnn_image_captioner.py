@@ -305,8 +305,4 @@ def uneven_attention(weights: Tensor, counted: Tensor | None) -> Tensor:
     return penalty if counted is None else penalty * counted.any(dim=1)  # nothing was to be written: nothing to look at
 
 
-__all__ = [
-    "RnnImageCaptionerForConditionalGeneration",
-    "RnnImageCaptionerModel",
-    "RnnImageCaptionerPreTrainedModel",
-]
+__all__ = ["RnnImageCaptionerForConditionalGeneration", "RnnImageCaptionerModel", "RnnImageCaptionerPreTrainedModel"]

@@ -127,33 +127,26 @@ class RnnDecoder(nn.Module):
 
         inputs = order.compact(inputs_embeds)
         keeps = order if cache is not None else AS_IT_STANDS  # without a cache nobody asks for the state before padding
-        contexts: Any = None
-        weights: Tensor | None = None
         if self.input_feeding:
             vector = inputs.new_zeros(rows, self.hidden_size) if vector is None else vector
             started = (inputs, attended, states, vector, keeps)
             outputs, weights, layer_outputs, states, vector = within(
                 self.layers, lambda cells: self._feed(cells, *started)
             )
+        elif self.attends_before_step:
+            lowest = (inputs, attended, states[0], keeps)
+            hidden, contexts, weights, state = within(
+                self.layers[:1], lambda cells: self._attend_and_step(cells[0], *lowest)
+            )
+            above, states_above = self._run_fused(hidden, states, keeps, first=1)
+            layer_outputs, states = [hidden, *above], [state, *states_above]
+            outputs = torch.tanh(self.readout(torch.cat([layer_outputs[-1], contexts, inputs], dim=-1)))
         else:
-            layer_outputs, new_states, hidden = [], [], inputs
-            for index, layer in enumerate(self.layers):
-                if index == 0 and self.attends_before_step:
-                    started = (inputs, attended, states[0], keeps)
-                    hidden, contexts, weights, state = within(
-                        [layer], lambda cells, started=started: self._attend_and_step(cells[0], *started)
-                    )
-                else:
-                    hidden = self.hidden_dropout(hidden) if index else hidden
-                    hidden, state = run_to_end(layer.forward_cell, hidden, keeps, states[index])
-                layer_outputs.append(hidden)
-                new_states.append(state)
-            outputs, states = hidden, new_states
-            if self.attends_before_step:
-                outputs = torch.tanh(self.readout(torch.cat([hidden, contexts, inputs], dim=-1)))
-            elif self.attention is not None:
-                contexts, weights = self.attention(hidden, attended)
-                outputs = torch.tanh(self.readout(torch.cat([contexts, hidden], dim=-1)))
+            layer_outputs, states = self._run_fused(inputs, states, keeps)
+            outputs, weights = layer_outputs[-1], None
+            if self.attention is not None:
+                contexts, weights = self.attention(outputs, attended)
+                outputs = torch.tanh(self.readout(torch.cat([contexts, outputs], dim=-1)))
         if cache is not None:
             cache.update_all(states, vector, inputs.shape[1])
 
@@ -185,6 +178,18 @@ class RnnDecoder(nn.Module):
         if cache is not None:
             cache.memory = attended
         return attended
+
+    def _run_fused(
+        self, hidden: Tensor, states: list[State], order: AsItStands, first: int = 0
+    ) -> tuple[list[Tensor], list[State]]:
+        """Outputs and last states of the layers from `first` on, each over the whole target at once."""
+        outputs, new_states = [], []
+        for index, layer in enumerate(self.layers[first:], start=first):
+            hidden = self.hidden_dropout(hidden) if index else hidden
+            hidden, state = run_to_end(layer.forward_cell, hidden, order, states[index])
+            outputs.append(hidden)
+            new_states.append(state)
+        return outputs, new_states
 
     def _attend_and_step(
         self, cell: nn.RNNBase, inputs: Tensor, memory: AttentionMemory, state: State, order: AsItStands

@@ -133,7 +133,13 @@ class RnnModel(RnnPreTrainedModel):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
         if input_ids is not None and self.embedding is None:
             raise ValueError("A network with num_input_features reads numbers: give inputs_embeds, not input_ids.")
-        cache = self._cache(past_key_values, use_cache)
+        is_one_way = not self.config.bidirectional
+        if not is_one_way and (past_key_values is not None or use_cache):
+            raise ValueError(
+                "A network with bidirectional=True has no state to carry from one window to the next (its second "
+                "direction starts at the end of the text): leave past_key_values and use_cache out."
+            )
+        cache = self._cache(past_key_values, use_cache, is_one_way, 2 if self.config.cell_type == "lstm" else 1)
         order = token_order(
             input_ids if input_ids is not None else inputs_embeds, attention_mask, self.config.direction == "backward"
         )
@@ -159,19 +165,3 @@ class RnnModel(RnnPreTrainedModel):
         return BaseModelOutputWithPast(
             last_hidden_state=last, past_key_values=cache, hidden_states=collected if output_hidden_states else None
         )
-
-    def _cache(self, past_key_values: RnnCache | None, use_cache: bool | None) -> RnnCache | None:
-        """The cache to read from and write to; None when no state comes in or goes out."""
-        if self.config.bidirectional:
-            if past_key_values is not None or use_cache:
-                raise ValueError(
-                    "A network with bidirectional=True has no state to carry from one window to the next (its second "
-                    "direction starts at the end of the text): leave past_key_values and use_cache out."
-                )
-            return None
-        if past_key_values is not None:
-            return past_key_values
-        if use_cache is None:
-            use_cache = self.config.use_cache and not self.training
-        states_per_layer = 2 if self.config.cell_type == "lstm" else 1
-        return RnnCache(self.config.num_hidden_layers, states_per_layer) if use_cache else None

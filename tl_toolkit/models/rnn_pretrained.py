@@ -9,6 +9,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
+from .rnn_cache import RnnCache
+
 
 class RecurrentPreTrainedModel(PreTrainedModel):
     """Base of the models of each recurrent family."""
@@ -45,6 +47,16 @@ class RecurrentPreTrainedModel(PreTrainedModel):
 
     def _freeze(self) -> None:
         """Fix what the configuration fixes."""
+
+    def _cache(
+        self, past_key_values: RnnCache | None, use_cache: bool | None, has_state: bool, states_per_layer: int = 2
+    ) -> RnnCache | None:
+        """The cache to read from and write to; None when no state comes in or goes out."""
+        if past_key_values is not None:
+            return past_key_values
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training and has_state
+        return RnnCache(self.config.num_hidden_layers, states_per_layer) if use_cache else None
 
     @property
     def _body_prefix(self) -> str:

@@ -89,14 +89,7 @@ class MultiHeadAttention(nn.Module):
         dropout = self.config.attention_dropout if self.training else 0.0
         scaling = self.head_size**-0.5
         attended, weights = attend(
-            self,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=dropout,
-            scaling=scaling,
-            **kwargs,
+            self, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )  # (batch, time, heads, head_size)
         return self.output(attended.reshape(batch, time, -1)), weights
 
