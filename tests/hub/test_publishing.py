@@ -155,7 +155,7 @@ def test_code_of_a_family_is_completed_from_the_toolkit(hub: Any, run_folder: Pa
     assert "modeling_rnn_time_series.py" in published
     auto_map = json.loads(published["config.json"])["auto_map"]
     assert auto_map["AutoConfig"] == "configuration_rnn.RnnConfig"
-    assert auto_map["AutoModelForTokenClassification"] == "modeling_rnn_token_classification.RnnForTokenClassification"
+    assert auto_map["AutoModelForTokenClassification"] == "modeling_rnn.RnnForTokenClassification"
 
 
 def test_folders_that_are_no_finished_model_are_refused_before_anybody_is_asked(

@@ -101,23 +101,39 @@ def test_each_dropout_is_scaled_and_off_in_evaluation() -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_ar_and_tar_by_hand(masked: bool) -> None:
+    """AR is of the outputs as the head reads them, dropout included; TAR is of those before the dropout."""
     mask = torch.ones_like(IDS)
     if masked:
         mask[1, 7:] = 0
         mask[2, :3] = 0
     labels = IDS.masked_fill(mask == 0, -100)
-    model = language_model(activation_regularization=3.0, temporal_activation_regularization=5.0)
+    model = language_model(
+        dropout_multiplier=1.0,
+        output_dropout=0.5,
+        activation_regularization=3.0,
+        temporal_activation_regularization=5.0,
+    )
     arguments = {"attention_mask": mask} if masked else {}
+    torch.manual_seed(1)
     loss = model(IDS, labels=labels, **arguments).loss
-    plain = model.eval()(IDS, labels=labels, **arguments).loss  # no regularisation in evaluation
-    hidden = model.awd_lstm(IDS, **arguments).last_hidden_state
+    torch.manual_seed(1)
+    raw = model.awd_lstm(IDS, **arguments).last_hidden_state
+    dropped = model.output_dropout(raw)
+    plain = nn.functional.cross_entropy(model.lm_head(dropped[:, :-1]).transpose(1, 2), labels[:, 1:])
     ar, tar, tokens, pairs = 0.0, 0.0, 0, 0
     for row in range(3):
-        real = hidden[row][mask[row].bool()]
-        ar, tokens = ar + real.square().sum(), tokens + real.numel()
-        steps = real[1:] - real[:-1]
+        real = mask[row].bool()
+        ar, tokens = ar + dropped[row][real].square().sum(), tokens + real.sum() * raw.shape[-1]
+        steps = raw[row][real].diff(dim=0)
         tar, pairs = tar + steps.square().sum(), pairs + steps.numel()
     torch.testing.assert_close(loss, plain + 3 * ar / tokens + 5 * tar / pairs)
+
+
+def test_no_activation_regularisation_in_evaluation() -> None:
+    model = language_model(activation_regularization=3.0, temporal_activation_regularization=5.0).eval()
+    outputs = model(IDS, labels=IDS)
+    plain = nn.functional.cross_entropy(outputs.logits[:, :-1].transpose(1, 2), IDS[:, 1:])
+    torch.testing.assert_close(outputs.loss, plain)
 
 
 def test_parts_of_a_batch_add_up_to_the_whole() -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tl_toolkit.models.positions import position_ids_from_mask, sinusoidal_positions
+from tl_toolkit.models.self_attention_layers import position_ids_from_mask, sinusoidal_positions
 
 
 @pytest.mark.parametrize("size", [10, 7])

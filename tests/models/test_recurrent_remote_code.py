@@ -97,8 +97,8 @@ def test_loads_without_the_toolkit(config_class: type, language_model: type, cla
 def test_files_that_travel_import_only_each_other(tmp_path: Path) -> None:
     RnnForCausalLM(RnnConfig(vocab_size=11, embedding_size=5, hidden_size=7)).save_pretrained(tmp_path)
     carried = {path.stem for path in tmp_path.glob("*.py")}
-    shared = {"character_features", "crf", "empty_input", "pooling", "rnn_cache", "rnn_generation"}
-    shared |= {"rnn_initialization", "rnn_layers"}
+    shared = {"character_features", "crf", "pooling", "rnn_cache", "rnn_generation"}
+    shared |= {"rnn_layers", "rnn_model", "rnn_pretrained"}
     heads = {"modeling_rnn_time_series", "modeling_rnn_token_classification"}
     assert {"configuration_rnn", "modeling_rnn", "strict_config", *heads, *shared} == carried
     for path in tmp_path.glob("*.py"):

@@ -111,7 +111,7 @@ def test_any_head_loads_from_any_folder_without_the_toolkit(tmp_path: Path, monk
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     code = {"configuration_self_attention.py", "modeling_self_attention.py", "self_attention_layers.py"}
-    code |= {"pooling.py", "positions.py", "strict_config.py"}
+    code |= {"pooling.py", "strict_config.py"}
     for name, model in models.items():
         body = model if isinstance(model, SelfAttentionModel) else model.model
         for auto_name in auto_names:

@@ -16,23 +16,16 @@ from .configuration_self_attention import SelfAttentionConfig
 from .registration import register
 
 if TYPE_CHECKING:
-    from .modeling_awd_lstm import (
-        AwdLstmForCausalLM,
-        AwdLstmForSequenceClassification,
-        AwdLstmModel,
-    )
+    from .modeling_awd_lstm import AwdLstmForCausalLM, AwdLstmForSequenceClassification, AwdLstmModel
     from .modeling_rnn import (
         RnnForCausalLM,
         RnnForSequenceClassification,
+        RnnForTimeSeriesPrediction,
+        RnnForTokenClassification,
         RnnModel,
     )
     from .modeling_rnn_encoder_decoder import RnnEncoderDecoderForConditionalGeneration, RnnEncoderDecoderModel
-    from .modeling_rnn_image_captioner import (
-        RnnImageCaptionerForConditionalGeneration,
-        RnnImageCaptionerModel,
-    )
-    from .modeling_rnn_time_series import RnnForTimeSeriesPrediction
-    from .modeling_rnn_token_classification import RnnForTokenClassification
+    from .modeling_rnn_image_captioner import RnnImageCaptionerForConditionalGeneration, RnnImageCaptionerModel
     from .modeling_self_attention import (
         SelfAttentionForCausalLM,
         SelfAttentionForSequenceClassification,

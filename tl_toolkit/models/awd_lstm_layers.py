@@ -1,16 +1,18 @@
-"""The parts of an AWD-LSTM: an LSTM whose recurrent weights are dropped, locked dropout, one body, one head."""
+"""The parts of an AWD-LSTM: an LSTM with dropped recurrent weights, locked dropout, a body, a head, an ensemble."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .configuration_awd_lstm import AwdLstmConfig
 from .pooling import SequencePooling
 from .rnn_cache import RnnCache
-from .rnn_layers import run_cached, token_order
+from .rnn_layers import run_cached, run_stack, token_order
 
 
 class WeightDropLstm(nn.LSTM):
@@ -103,24 +105,13 @@ class AwdLstmBody(nn.Module):
         order = token_order(
             input_ids if input_ids is not None else inputs_embeds, attention_mask, self.direction == "backward"
         )
-        if inputs_embeds is None:
-            inputs_embeds = self.embed(input_ids if order is None else order.compact(input_ids))
-        elif order is not None:
-            inputs_embeds = order.compact(inputs_embeds)
-        hidden_states = self.input_dropout(inputs_embeds)  # (batch, time, embedding_size), real tokens first
+        vectors = self.embed(order.compact(input_ids)) if inputs_embeds is None else order.compact(inputs_embeds)
+        hidden_states = self.input_dropout(vectors)  # (batch, time, embedding_size), real tokens first
 
-        collected: tuple[Tensor, ...] = ()
-        for index, layer in enumerate(self.layers):
-            if output_hidden_states:
-                # What is returned is also what the layer reads, so that its gradient can be asked for.
-                in_reading_order = hidden_states if order is None else order.restore(hidden_states)
-                collected += (in_reading_order,)
-                hidden_states = in_reading_order if order is None else order.compact(in_reading_order)
-            if index > 0:
-                hidden_states = self.hidden_dropout(hidden_states)
-            hidden_states = run_cached(layer, hidden_states, order, cache.layers[index] if cache is not None else None)
-        last = hidden_states if order is None else order.restore(hidden_states)
-        return last, (*collected, last) if output_hidden_states else ()
+        def run(index: int, layer: WeightDropLstm, inputs: Tensor) -> Tensor:
+            return run_cached(layer, inputs, order, cache.layers[index] if cache is not None else None)
+
+        return run_stack(self.layers, hidden_states, order, self.hidden_dropout, output_hidden_states, run)
 
     def embed(self, input_ids: Tensor) -> Tensor:
         """(batch, time) -> (batch, time, embedding_size), with whole words dropped in training.
@@ -163,3 +154,19 @@ def _normalise(norm: nn.BatchNorm1d, inputs: Tensor) -> Tensor:
     if not norm.training or inputs.shape[0] > 1:
         return norm(inputs)
     return functional.batch_norm(inputs, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+
+
+def average_logits(answers: list[Tensor], problem_type: str | None, num_labels: int) -> Tensor:
+    """Logits whose probabilities are the means of those that `answers`, each (batch, num_labels), stand for.
+
+    For one label per text these are log-probabilities; for several, log-odds. Numbers (regression) are averaged.
+    """
+    if len(answers) == 1:
+        return answers[0]
+    stacked = torch.stack(answers)  # (members, batch, num_labels)
+    if problem_type == "regression" or (problem_type is None and num_labels == 1):
+        return stacked.mean(dim=0)
+    if problem_type == "multi_label_classification":
+        # The members' number cancels in the quotient of the two means.
+        return functional.logsigmoid(stacked).logsumexp(dim=0) - functional.logsigmoid(-stacked).logsumexp(dim=0)
+    return stacked.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(answers))

@@ -6,14 +6,6 @@ from huggingface_hub.dataclasses import strict
 
 from .strict_config import StrictConfig
 
-_SIZES = (
-    "vocab_size",
-    "embedding_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "classifier_hidden_size",
-    "max_backprop_tokens",
-)
 _DROPOUTS = ("input_dropout", "hidden_dropout", "output_dropout", "embedding_dropout", "weight_dropout")
 
 
@@ -25,7 +17,6 @@ class AwdLstmConfig(StrictConfig):
     input_dropout 0.4, hidden_dropout 0.3, output_dropout 0.4, embedding_dropout 0.05, weight_dropout 0.5.
 
     Args:
-        vocab_size: number of token ids.
         embedding_size: size of the embedding vectors, and of what the last layer returns.
         hidden_size: size of the state of every layer but the last.
         num_hidden_layers: number of stacked LSTM layers.
@@ -46,14 +37,10 @@ class AwdLstmConfig(StrictConfig):
         tie_word_embeddings: the language-modelling head uses the embedding matrix.
         max_backprop_tokens: a classifier pools, and has a gradient through, so many of the tokens that it reads last;
             what stands before them is read in windows without one, and reaches the result as the state alone.
-        initializer_range: embeddings start uniform in [-initializer_range, initializer_range].
-        use_cache: return the recurrent state (`past_key_values`) in evaluation mode.
-        pad_token_id, bos_token_id, eos_token_id: ids of the special tokens. Padding is told by `attention_mask`
-            alone, never by the id.
     """
 
     model_type = "awd_lstm"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    sizes = (*StrictConfig.sizes, "classifier_hidden_size", "max_backprop_tokens")
     auto_classes: ClassVar[dict[str, str]] = {
         "AutoConfig": "configuration_awd_lstm.AwdLstmConfig",
         "AutoModel": "modeling_awd_lstm.AwdLstmModel",
@@ -61,7 +48,6 @@ class AwdLstmConfig(StrictConfig):
         "AutoModelForCausalLM": "modeling_awd_lstm.AwdLstmForCausalLM",
     }
 
-    vocab_size: int = 30000
     embedding_size: int = 400
     hidden_size: int = 1152
     num_hidden_layers: int = 3
@@ -78,11 +64,6 @@ class AwdLstmConfig(StrictConfig):
     temporal_activation_regularization: float | int = 1.0
     tie_word_embeddings: bool = True
     max_backprop_tokens: int = 1440
-    initializer_range: float | int = 0.1
-    use_cache: bool = True
-    pad_token_id: int | None = None
-    bos_token_id: int | None = None
-    eos_token_id: int | list[int] | None = None
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -98,21 +79,16 @@ class AwdLstmConfig(StrictConfig):
         sizes = [self.embedding_size, *[self.hidden_size] * (self.num_hidden_layers - 1), self.embedding_size]
         return list(zip(sizes[:-1], sizes[1:], strict=True))
 
-    def validate_sizes(self) -> None:
-        for name in _SIZES:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-
     def validate_dropouts(self) -> None:
-        if self.dropout_multiplier < 0:
-            raise ValueError(f"dropout_multiplier must be 0 or more, got {self.dropout_multiplier}.")
-        for name in (*_DROPOUTS, "classifier_dropout"):
-            scale = self.dropout_multiplier if name in _DROPOUTS else 1
-            if not 0 <= getattr(self, name) * scale < 1:
-                times = f" x dropout_multiplier {scale}" if scale != 1 else ""
-                raise ValueError(f"{name} is a probability and must be in [0, 1), got {getattr(self, name)}{times}.")
+        super().validate_dropouts()
+        for name in _DROPOUTS:
+            if getattr(self, name) * self.dropout_multiplier >= 1:
+                raise ValueError(
+                    f"{name} is a probability and must be in [0, 1), got {getattr(self, name)} x dropout_multiplier "
+                    f"{self.dropout_multiplier}."
+                )
 
     def validate_regularization(self) -> None:
-        for name in ("activation_regularization", "temporal_activation_regularization"):
+        for name in ("dropout_multiplier", "activation_regularization", "temporal_activation_regularization"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")

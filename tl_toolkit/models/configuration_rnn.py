@@ -12,7 +12,6 @@ class RnnConfig(StrictConfig):
     r"""Everything that shapes a recurrent network. Sizes count units, dropouts are probabilities.
 
     Args:
-        vocab_size: number of token ids.
         embedding_size: size of the embedding vectors. Not used with `embedding_type="one_hot"`.
         hidden_size: size of the state of one direction; a bidirectional layer returns twice as many features.
         num_hidden_layers: number of stacked recurrent layers.
@@ -46,24 +45,19 @@ class RnnConfig(StrictConfig):
         forecast_loss: `mse` or `mae`, of the scaled values.
         subtract_last_value: read and predict differences from the last value observed (NLinear, Zeng et al. 2023), so
             that a series may leave the range of its training part.
-        initializer_range: embeddings start uniform in [-initializer_range, initializer_range].
-        use_cache: return the recurrent state (`past_key_values`) in evaluation mode.
-        pad_token_id, bos_token_id, eos_token_id: ids of the special tokens. Padding is told by `attention_mask`
-            alone, never by the id.
     """
 
     model_type = "rnn"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    sizes = (*StrictConfig.sizes, "num_input_features", "prediction_length", "context_length")
     auto_classes: ClassVar[dict[str, str]] = {
         "AutoConfig": "configuration_rnn.RnnConfig",
         "AutoModel": "modeling_rnn.RnnModel",
         "AutoModelForSequenceClassification": "modeling_rnn.RnnForSequenceClassification",
-        "AutoModelForTokenClassification": "modeling_rnn_token_classification.RnnForTokenClassification",
+        "AutoModelForTokenClassification": "modeling_rnn.RnnForTokenClassification",
         "AutoModelForCausalLM": "modeling_rnn.RnnForCausalLM",
-        "AutoModelForTimeSeriesPrediction": "modeling_rnn_time_series.RnnForTimeSeriesPrediction",
+        "AutoModelForTimeSeriesPrediction": "modeling_rnn.RnnForTimeSeriesPrediction",
     }
 
-    vocab_size: int = 30000
     embedding_size: int = 128
     hidden_size: int = 128
     num_hidden_layers: int = 1
@@ -91,11 +85,6 @@ class RnnConfig(StrictConfig):
     forecast_type: Literal["many_to_one", "many_to_many"] = "many_to_one"
     forecast_loss: Literal["mse", "mae"] = "mse"
     subtract_last_value: bool = False
-    initializer_range: float | int = 0.1
-    use_cache: bool = True
-    pad_token_id: int | None = None
-    bos_token_id: int | None = None
-    eos_token_id: int | list[int] | None = None
 
     @property
     def output_size(self) -> int:
@@ -108,14 +97,6 @@ class RnnConfig(StrictConfig):
         if self.num_input_features is None:  # a word's vector, and behind it what its characters say
             return self.embedding_size + (self.character_feature_size if self.character_encoder != "none" else 0)
         return 2 * self.num_input_features if self.observed_mask_as_input else self.num_input_features
-
-    def validate_sizes(self) -> None:
-        for name in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("num_input_features", "prediction_length", "context_length"):
-            if (size := getattr(self, name)) is not None and size < 1:
-                raise ValueError(f"{name} must be at least 1, or None, got {size}.")
 
     def validate_characters(self) -> None:
         if self.character_encoder == "none":
@@ -140,11 +121,6 @@ class RnnConfig(StrictConfig):
                 "character_encoder stands beside vectors of words, which embedding_type='one_hot' and "
                 "num_input_features have not: it must be 'none' with them."
             )
-
-    def validate_dropouts(self) -> None:
-        for name in ("embedding_dropout", "hidden_dropout", "classifier_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is a probability and must be in [0, 1), got {getattr(self, name)}.")
 
     def validate_combinations(self) -> None:
         if self.bidirectional and self.direction == "backward":

@@ -6,18 +6,17 @@ from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .strict_config import StrictConfig
+from .configuration_rnn_decoder import RnnDecoderConfig
 
 
 @strict
-class RnnImageCaptionerConfig(StrictConfig):
+class RnnImageCaptionerConfig(RnnDecoderConfig):
     r"""Everything that shapes a captioner. Sizes count units, dropouts are probabilities.
 
     The image encoder is a small convolutional network (`encoder_channels`, `encoder_stride`) unless a backbone is
     named (`backbone`) or described (`backbone_config`).
 
     Args:
-        vocab_size: number of token ids.
         image_size: height and width of the pictures in pixels, or one number for both; by default the backbone's own,
             else 64.
         num_channels: 3 for colour, 1 for greyscale; by default the backbone's own, else 3.
@@ -28,34 +27,18 @@ class RnnImageCaptionerConfig(StrictConfig):
             its own weights, and loads them.
         backbone_config: the configuration of a backbone; that of `backbone` is looked up and kept here.
         freeze_backbone: the backbone is not trained.
-        embedding_size: size of the embedding vectors.
-        hidden_size: size of the decoder's state.
-        num_decoder_layers: number of stacked recurrent layers.
-        cell_type: `lstm`, `gru`, `rnn_tanh` or `rnn_relu`, as in the family `rnn`.
         attention: `none`: the decoder sees the picture as its initial state only; `bahdanau`: it also attends to the
             grid from the previous state, before each step (the soft attention of Xu et al. 2015, section 4.2); `luong`:
             from the current state, after each step.
-        attention_score: how `luong` compares states (Luong et al. 2015, section 3.1): `dot`, `general` or `concat`.
-            `dot` needs `hidden_size` features at a position of the grid.
-        input_feeding: `luong` hands the attentional vector to the next step (Luong et al. 2015, section 3.3).
+        attention_score: of `luong`; `dot` needs `hidden_size` features at a position of the grid.
         doubly_stochastic_weight: how much it costs, in training, if the attention to a position of the grid does not
             sum to 1 over the caption: the lambda of Xu et al. 2015, equation 14.
-        embedding_dropout: dropout on the embedding vectors.
         encoder_dropout: dropout on the features of the grid.
-        hidden_dropout: dropout between recurrent layers.
-        classifier_dropout: dropout before the output layer.
-        tie_word_embeddings: the output layer uses the embedding matrix (Press and Wolf 2017). Where `embedding_size` is
-            not `hidden_size`, a linear map stands between.
-        initializer_range: embeddings start uniform in [-initializer_range, initializer_range].
-        use_cache: return the decoder's state (`past_key_values`) in evaluation mode.
-        pad_token_id, bos_token_id, eos_token_id: ids of the special tokens; `pad_token_id` stands in for -100 where
-            labels become decoder inputs.
-        decoder_start_token_id: the decoder's first input.
     """
 
     model_type = "rnn_image_captioner"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
     attribute_map: ClassVar[dict[str, str]] = {"num_hidden_layers": "num_decoder_layers"}
+    sizes = (*RnnDecoderConfig.sizes, "num_channels")
     sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
         "backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="resnet", optional=True)
     }
@@ -65,7 +48,6 @@ class RnnImageCaptionerConfig(StrictConfig):
         "AutoModelForImageTextToText": "modeling_rnn_image_captioner.RnnImageCaptionerForConditionalGeneration",
     }
 
-    vocab_size: int = 30000
     image_size: int | list[int] | tuple[int, int] | None = None
     num_channels: int | None = None
     encoder_channels: list[int] | tuple[int, ...] = (32, 64, 128)
@@ -74,26 +56,9 @@ class RnnImageCaptionerConfig(StrictConfig):
     use_pretrained_backbone: bool = False
     backbone_config: dict | PreTrainedConfig | None = None
     freeze_backbone: bool = False
-    embedding_size: int = 256
-    hidden_size: int = 256
-    num_decoder_layers: int = 1
-    cell_type: Literal["lstm", "gru", "rnn_tanh", "rnn_relu"] = "lstm"
     attention: Literal["none", "bahdanau", "luong"] = "bahdanau"
-    attention_score: Literal["dot", "general", "concat"] = "general"
-    input_feeding: bool = False
     doubly_stochastic_weight: float | int = 0.0
-    embedding_dropout: float | int = 0.0
     encoder_dropout: float | int = 0.0
-    hidden_dropout: float | int = 0.0
-    classifier_dropout: float | int = 0.0
-    tie_word_embeddings: bool = False
-    initializer_range: float | int = 0.1
-    use_cache: bool = True
-    is_encoder_decoder: bool = True
-    pad_token_id: int | None = None
-    bos_token_id: int | None = None
-    eos_token_id: int | list[int] | None = None
-    decoder_start_token_id: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.backbone is not None and self.backbone_config is None:
@@ -113,10 +78,7 @@ class RnnImageCaptionerConfig(StrictConfig):
         return (size, size) if isinstance(size, int) else (size[0], size[1])
 
     def validate_sizes(self) -> None:
-        names = ["vocab_size", "embedding_size", "hidden_size", "num_decoder_layers"]
-        for name in [*names, *(name for name in ("num_channels",) if getattr(self, name) is not None)]:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        super().validate_sizes()
         size = self.image_size
         if size is not None and (
             min(self.image_height_and_width) < 1 or (not isinstance(size, int) and len(size) != 2)
@@ -133,14 +95,7 @@ class RnnImageCaptionerConfig(StrictConfig):
                 f"encoder_channels can halve the grid once; got {self.encoder_stride}."
             )
 
-    def validate_dropouts(self) -> None:
-        for name in ("embedding_dropout", "encoder_dropout", "hidden_dropout", "classifier_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is a probability and must be in [0, 1), got {getattr(self, name)}.")
-
     def validate_combinations(self) -> None:
-        if self.input_feeding and self.attention != "luong":
-            raise ValueError(f"input_feeding=True is for attention='luong', got attention={self.attention!r}.")
         if self.doubly_stochastic_weight < 0 or (self.doubly_stochastic_weight and self.attention == "none"):
             raise ValueError(
                 "doubly_stochastic_weight is 0 or more, and 0 with attention='none'; got "

@@ -6,29 +6,12 @@ from huggingface_hub.dataclasses import strict
 
 from .strict_config import StrictConfig
 
-_PROBABILITIES = (
-    "embedding_dropout",
-    "hidden_dropout",
-    "attention_dropout",
-    "classifier_dropout",
-)
-_SIZES = (
-    "vocab_size",
-    "embedding_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-)
-
 
 @strict
 class SelfAttentionConfig(StrictConfig):
     """What a `SelfAttentionModel` looks like.
 
     Args:
-        vocab_size: number of tokens.
         embedding_size: size of a token's embedding. Where it differs from `hidden_size`, a linear map stands between
             the two, and another before a language model's output (Lan et al. 2020, "ALBERT", section 3.1).
         hidden_size: size of every layer's input and output; a multiple of `num_attention_heads`.
@@ -51,18 +34,12 @@ class SelfAttentionConfig(StrictConfig):
         initializer_range: standard deviation of the normal distribution that embeddings and heads start from; the
             maps inside the layers start from Glorot and Bengio's uniform distribution.
         tie_word_embeddings: whether a language model's output map is the embedding matrix.
-        use_cache: whether a causal model returns its keys and values for the next step.
         pad_token_id: id of the padding token, whose embedding is zero and stays so.
-        bos_token_id: id that begins a text.
-        eos_token_id: id, or ids, that end a generated text.
     """
 
     model_type = "self_attention"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
-    base_model_fsdp_plan: ClassVar[dict[Any, str]] = {
-        "embeddings": "free_full_weight",
-        "layers.*": "free_full_weight",
-    }
+    sizes = (*StrictConfig.sizes, "num_attention_heads", "intermediate_size", "max_position_embeddings")
+    base_model_fsdp_plan: ClassVar[dict[Any, str]] = {"embeddings": "free_full_weight", "layers.*": "free_full_weight"}
     auto_classes: ClassVar[dict[str, str]] = {
         "AutoConfig": "configuration_self_attention.SelfAttentionConfig",
         "AutoModel": "modeling_self_attention.SelfAttentionModel",
@@ -90,19 +67,9 @@ class SelfAttentionConfig(StrictConfig):
     layer_norm_eps: float = 1e-5
     initializer_range: float | int = 0.02
     tie_word_embeddings: bool = True
-    use_cache: bool = True
-    pad_token_id: int | None = None
-    bos_token_id: int | None = None
-    eos_token_id: int | list[int] | None = None
 
     def validate_architecture(self) -> None:
         """Run by `strict` after construction. Raises ValueError where fields do not fit together."""
-        for name in _SIZES:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        for name in _PROBABILITIES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be a probability between 0 and 1, not {getattr(self, name)}.")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size must be a multiple of num_attention_heads, so that each head has a whole number of "

@@ -6,25 +6,20 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_outputs import (
-    BaseModelOutputWithPast,
-    CausalLMOutputWithPast,
-    SequenceClassifierOutput,
-)
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast, SequenceClassifierOutput
 from transformers.utils.generic import can_return_tuple
 
-from .awd_lstm_layers import AwdLstmBody, LockedDropout, PoolingClassificationHead
+from .awd_lstm_layers import AwdLstmBody, LockedDropout, PoolingClassificationHead, average_logits
 from .chunked_cross_entropy import IGNORED, chunked_cross_entropy
 from .configuration_awd_lstm import AwdLstmConfig
-from .empty_input import not_empty
-from .ensembling import average_logits
+from .pooling import not_empty
 from .rnn_cache import RnnCache
 from .rnn_generation import RecurrentGenerationMixin
+from .rnn_pretrained import RecurrentPreTrainedModel
 
 
-class AwdLstmPreTrainedModel(PreTrainedModel):
+class AwdLstmPreTrainedModel(RecurrentPreTrainedModel):
     """What all heads of the family share: the configuration, the initialisation and the layer groups."""
 
     config: AwdLstmConfig
@@ -32,49 +27,37 @@ class AwdLstmPreTrainedModel(PreTrainedModel):
     base_model_prefix = "awd_lstm"
     input_modalities = ("text",)
     _no_split_modules: ClassVar[list[str]] = ["WeightDropLstm"]
-    _is_stateful = True
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Embeddings uniform, recurrent layers uniform in 1/sqrt(hidden size) (Merity et al. 2017, section 5)."""
+        """As elsewhere, but recurrent layers uniform in 1/sqrt(hidden size) (Merity et al. 2017, section 5)."""
         if isinstance(module, nn.LSTM):
             bound = module.hidden_size**-0.5
             for parameter in module.parameters(recurse=False):
                 init.uniform_(parameter, -bound, bound)
-        elif isinstance(module, nn.Linear):
-            init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
         elif isinstance(module, nn.BatchNorm1d):
             for ones in (module.weight, module.running_var):
                 init.ones_(ones)
             for zeros in (module.bias, module.running_mean, module.num_batches_tracked):
                 init.zeros_(zeros)
-
-    @property
-    def _bodies_prefix(self) -> str:
-        return "" if isinstance(self, AwdLstmModel) else f"{self.base_model_prefix}."
+        else:
+            super()._init_weights(module)
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The embeddings; with `direction="both"` those of the forward body."""
-        return self.get_submodule(f"{self._bodies_prefix}{self.config.directions[0]}_body").embedding
+        return self.get_submodule(f"{self._body_prefix}{self.config.directions[0]}_body").embedding
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the embeddings of a model of one direction."""
         if self.config.direction == "both":
             raise ValueError("A model with direction='both' has two sets of embeddings; change its two members.")
-        self.get_submodule(f"{self._bodies_prefix}{self.config.direction}_body").embedding = value
+        self.get_submodule(f"{self._body_prefix}{self.config.direction}_body").embedding = value
 
     def layer_groups(self) -> list[list[str]]:
         """Prefixes of parameter names, one list per group, from the embedding to the head."""
-        bodies = [f"{self._bodies_prefix}{direction}_body." for direction in self.config.directions]
+        bodies = [f"{self._body_prefix}{direction}_body." for direction in self.config.directions]
         layers = [[f"{body}layers.{index}." for body in bodies] for index in range(self.config.num_hidden_layers)]
-        groups = [[f"{body}embedding." for body in bodies], *layers]
-        if isinstance(self, AwdLstmModel):
-            return groups
-        return [*groups, [f"{name}." for name, _ in self.named_children() if name != self.base_model_prefix]]
+        return [[f"{body}embedding." for body in bodies], *layers, *self._head_group()]
 
 
 class AwdLstmModel(AwdLstmPreTrainedModel):
@@ -130,7 +113,7 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
                 "A model with direction='both' reads input_ids as a whole: its bodies have embeddings and states of "
                 "their own. Leave inputs_embeds, past_key_values and use_cache out."
             )
-        cache = self._cache(past_key_values, use_cache)
+        cache = self._cache(past_key_values, use_cache, self.config.direction != "both")
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         outputs = [
@@ -144,14 +127,6 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
             if len(collected) > 1 and output_hidden_states
             else collected[0] or None,
         )
-
-    def _cache(self, past_key_values: RnnCache | None, use_cache: bool | None) -> RnnCache | None:
-        """The cache to read from and write to; None when no state comes in or goes out."""
-        if past_key_values is not None:
-            return past_key_values
-        if use_cache is None:
-            use_cache = self.config.use_cache and not self.training and self.config.direction != "both"
-        return RnnCache(self.config.num_hidden_layers, states_per_layer=2) if use_cache else None
 
 
 class AwdLstmForCausalLM(AwdLstmPreTrainedModel, RecurrentGenerationMixin):
@@ -368,9 +343,4 @@ class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
         raise AssertionError("the last border is 0")
 
 
-__all__ = [
-    "AwdLstmForCausalLM",
-    "AwdLstmForSequenceClassification",
-    "AwdLstmModel",
-    "AwdLstmPreTrainedModel",
-]
+__all__ = ["AwdLstmForCausalLM", "AwdLstmForSequenceClassification", "AwdLstmModel", "AwdLstmPreTrainedModel"]

@@ -1,229 +1,24 @@
-"""Recurrent networks with embeddings below and a head on top: the body, text classification, language models."""
+"""Recurrent networks with a head on top: text classification and language models here, and by name the whole family.
+
+Each head's file builds on `rnn_model.py`. This one imports them all, and is the one that a saved model names: a folder
+carries what it imports, so that any head loads what another one saved.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
-from transformers import initialization as init
-from transformers.modeling_outputs import (
-    BaseModelOutputWithPast,
-    CausalLMOutputWithPast,
-    SequenceClassifierOutput,
-)
+from transformers.modeling_outputs import CausalLMOutputWithPast, SequenceClassifierOutput
 from transformers.utils.generic import can_return_tuple
 
-from .character_features import CharacterFeatures
 from .configuration_rnn import RnnConfig
-from .crf import LinearChainCrf
-from .empty_input import not_empty
-from .pooling import SequencePooling
+from .modeling_rnn_time_series import RnnForTimeSeriesPrediction
+from .modeling_rnn_token_classification import RnnForTokenClassification
+from .pooling import SequencePooling, not_empty
 from .rnn_cache import RnnCache
 from .rnn_generation import RecurrentGenerationMixin
-from .rnn_initialization import initialize_recurrent
-from .rnn_layers import NUM_GATES, RnnLayer, token_order
-
-if TYPE_CHECKING:  # what a file names here travels with it, so that any head loads what another one saved
-    from .modeling_rnn_time_series import RnnForTimeSeriesPrediction  # noqa: F401
-    from .modeling_rnn_token_classification import RnnForTokenClassification  # noqa: F401
-
-
-class RnnPreTrainedModel(PreTrainedModel):
-    """What all heads of the family share: the configuration, the initialisation and the layer groups."""
-
-    config: RnnConfig
-    config_class = RnnConfig
-    base_model_prefix = "rnn"
-    input_modalities = ("text",)
-    _no_split_modules: ClassVar[list[str]] = ["RnnLayer"]
-    _input_embed_layer = "embedding"
-    _is_stateful = True
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        """Start values by role.
-
-        Recurrent layers by `initialize_recurrent`; embeddings uniform; other matrices Xavier-uniform (Glorot and Bengio
-        2010), their biases zero; the transitions of a CRF zero.
-        """
-        if isinstance(module, nn.RNNBase):
-            initialize_recurrent(module)
-        elif isinstance(module, (nn.Linear, nn.Conv1d)):
-            init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, LinearChainCrf):
-            for parameter in module.parameters(recurse=False):
-                init.zeros_(parameter)
-        elif isinstance(module, nn.Embedding):
-            if self.config.embedding_type == "one_hot":
-                # These rows are columns of the first layer's input matrices: one Xavier-uniform block per gate.
-                if not getattr(module.weight, "_is_hf_initialized", False):
-                    for gate in module.weight.split(self.config.hidden_size, dim=1):
-                        init.xavier_uniform_(gate)
-            else:
-                init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
-
-    def post_init(self) -> None:
-        super().post_init()
-        self._freeze()
-
-    @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers; loading makes every parameter trainable, so that the fixed ones are fixed again."""
-        loaded = super().from_pretrained(*args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded  # a tuple with output_loading_info=True
-        model._freeze()
-        return loaded
-
-    def _freeze(self) -> None:
-        """Fix what the configuration fixes: given embeddings, and the identity matrices of one-hot inputs."""
-        if self.config.freeze_embeddings:
-            self.get_input_embeddings().weight.requires_grad_(False)
-        for module in self.modules():
-            if isinstance(module, nn.RNNBase) and module.has_identity_input:
-                module.weight_ih_l0.requires_grad_(False)
-
-    def layer_groups(self) -> list[list[str]]:
-        """Prefixes of parameter names, one list per group, from the embedding to the head."""
-        prefix = "" if isinstance(self, RnnModel) else f"{self.base_model_prefix}."
-        layers = [[f"{prefix}layers.{index}."] for index in range(self.config.num_hidden_layers)]
-        heads = [name for name, module in self.named_children() if any(True for _ in module.parameters())]
-        head = [f"{name}." for name in heads if name != self.base_model_prefix]
-        embedding = [] if self.config.num_input_features is not None else [[f"{prefix}embedding."]]
-        if self.config.character_encoder != "none":
-            embedding[0].append(f"{prefix}characters.")
-        return [*embedding, *layers, *([] if isinstance(self, RnnModel) else [head])]
-
-
-class RnnModel(RnnPreTrainedModel):
-    """Embeddings and a stack of recurrent layers.
-
-    A one-hot vector times the input matrix W is a column of W. With `embedding_type="one_hot"` the embedding table
-    therefore holds the first layer's input matrices themselves, transposed (vocab_size, directions x gates x
-    hidden_size), and that layer's `weight_ih_l0` is a fixed identity: one-hot vectors are never materialised.
-    """
-
-    _auto_class = "AutoModel"
-
-    def __init__(self, config: RnnConfig) -> None:
-        super().__init__(config)
-        is_one_hot = config.embedding_type == "one_hot"
-        directions = 2 if config.bidirectional else 1
-        gates = NUM_GATES[config.cell_type] * config.hidden_size
-        vector_size = directions * gates if is_one_hot else config.embedding_size
-        reads_numbers = config.num_input_features is not None
-        self.embedding = None if reads_numbers else nn.Embedding(config.vocab_size, vector_size)
-        has_characters = config.character_encoder != "none"
-        self.characters = CharacterFeatures(config) if has_characters else None
-        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
-        first_size = gates if is_one_hot else config.input_size
-        self.layers = nn.ModuleList(
-            RnnLayer(
-                config.cell_type,
-                first_size if index == 0 else config.output_size,
-                config.hidden_size,
-                config.bidirectional,
-                is_looked_up=is_one_hot and index == 0,
-            )
-            for index in range(config.num_hidden_layers)
-        )
-        self.hidden_dropout = nn.Dropout(config.hidden_dropout)
-        self.post_init()
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        past_key_values: RnnCache | None = None,
-        inputs_embeds: Tensor | None = None,
-        use_cache: bool | None = None,
-        output_hidden_states: bool | None = None,
-        character_ids: Tensor | None = None,
-        **kwargs: Any,
-    ) -> BaseModelOutputWithPast:
-        """Read a batch of texts, or the next window of each.
-
-        Args:
-            input_ids: (batch, time), or `inputs_embeds` (batch, time, embedding_size) in its place; with
-                `num_input_features` always the latter, (batch, time, config.input_size).
-            attention_mask: (batch, time) or, with a state, (batch, past + time): 1 for real tokens. Masked positions
-                are skipped wherever they stand, and come back as zeros.
-            past_key_values: the state to start from; it is replaced by the state after these tokens. With
-                `direction="backward"` the window read next is the one that stands before this one in the text.
-            use_cache: return the state. Default: the configuration's, in evaluation mode, where there is one direction.
-            output_hidden_states: return the vectors under and after each layer.
-            character_ids: (batch, time, characters), the words' characters for `character_encoder` (see
-                `CharacterFeatures`); without them every word has none, and zeros for its features.
-
-        Returns:
-            `last_hidden_state` (batch, time, output_size) in reading order; `hidden_states` with the embeddings
-            (batch, time, input_size) and the output of every layer; `past_key_values`.
-
-        Raises:
-            ValueError: both or neither of `input_ids` and `inputs_embeds`; a mask of another length; a state with a
-                bidirectional network.
-        """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
-        if input_ids is not None and self.embedding is None:
-            raise ValueError("A network with num_input_features reads numbers: give inputs_embeds, not input_ids.")
-        cache = self._cache(past_key_values, use_cache)
-        order = token_order(
-            input_ids if input_ids is not None else inputs_embeds, attention_mask, self.config.direction == "backward"
-        )
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
-
-        if inputs_embeds is None:
-            # Moving ids is cheaper than moving vectors.
-            inputs_embeds = self.embedding(input_ids if order is None else order.compact(input_ids))
-        elif order is not None:
-            inputs_embeds = order.compact(inputs_embeds)
-        if self.characters is not None:
-            if character_ids is None:
-                features = inputs_embeds.new_zeros(*inputs_embeds.shape[:2], self.config.character_feature_size)
-            else:
-                features = self.characters(character_ids if order is None else order.compact(character_ids))
-            inputs_embeds = torch.cat([inputs_embeds, features], dim=-1)
-        hidden_states = self.embedding_dropout(inputs_embeds)  # (batch, time, input_size), real tokens first
-
-        all_hidden_states: tuple[Tensor, ...] = ()
-        for index, layer in enumerate(self.layers):
-            if output_hidden_states:
-                # What is returned is also what the layer reads, so that its gradient can be asked for.
-                in_reading_order = hidden_states if order is None else order.restore(hidden_states)
-                all_hidden_states += (in_reading_order,)
-                hidden_states = in_reading_order if order is None else order.compact(in_reading_order)
-            if index > 0:
-                hidden_states = self.hidden_dropout(hidden_states)
-            hidden_states = layer(hidden_states, order, cache.layers[index] if cache is not None else None)
-        last_hidden_state = hidden_states if order is None else order.restore(hidden_states)
-
-        return BaseModelOutputWithPast(
-            last_hidden_state=last_hidden_state,
-            past_key_values=cache,
-            hidden_states=(*all_hidden_states, last_hidden_state) if output_hidden_states else None,
-        )
-
-    def _cache(self, past_key_values: RnnCache | None, use_cache: bool | None) -> RnnCache | None:
-        """The cache to read from and write to; None when no state comes in or goes out."""
-        if self.config.bidirectional:
-            if past_key_values is not None or use_cache:
-                raise ValueError(
-                    "A network with bidirectional=True has no state to carry from one window to the next (its second "
-                    "direction starts at the end of the text): leave past_key_values and use_cache out."
-                )
-            return None
-        if past_key_values is not None:
-            return past_key_values
-        if use_cache is None:
-            use_cache = self.config.use_cache and not self.training
-        states_per_layer = 2 if self.config.cell_type == "lstm" else 1
-        return RnnCache(self.config.num_hidden_layers, states_per_layer) if use_cache else None
+from .rnn_model import RnnModel, RnnPreTrainedModel
 
 
 class RnnForSequenceClassification(RnnPreTrainedModel):
@@ -350,16 +145,19 @@ class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
                 kwargs["shift_labels"] = nn.functional.pad(labels[:, :-1], (1, 0), value=-100)
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
         return CausalLMOutputWithPast(
-            loss=loss,
-            logits=logits,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
+            loss=loss, logits=logits, past_key_values=outputs.past_key_values, hidden_states=outputs.hidden_states
         )
 
+
+# `save_pretrained` copies the file of a class's module, and all that it imports.
+for _model in (RnnModel, RnnForTokenClassification, RnnForTimeSeriesPrediction):
+    _model.__module__ = __name__
 
 __all__ = [
     "RnnForCausalLM",
     "RnnForSequenceClassification",
+    "RnnForTimeSeriesPrediction",
+    "RnnForTokenClassification",
     "RnnModel",
     "RnnPreTrainedModel",
 ]

@@ -6,22 +6,19 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
-from transformers import initialization as init
 from transformers.modeling_outputs import Seq2SeqLMOutput, Seq2SeqModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from .chunked_cross_entropy import IGNORED, chunked_cross_entropy
 from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
-from .rnn_decoder import RnnDecoder, decoder_arguments
+from .rnn_decoder import DecodingMixin, RnnDecoder, decoder_arguments
 from .rnn_decoder_cache import RnnDecoderCache
 from .rnn_encoder import RnnEncoder, RnnEncoderOutput, StateBridge
 from .rnn_generation import RecurrentSeq2SeqGenerationMixin
-from .rnn_initialization import initialize_recurrent
-from .rnn_layers import token_order
+from .rnn_pretrained import RecurrentPreTrainedModel
 
 
-class RnnEncoderDecoderPreTrainedModel(PreTrainedModel):
+class RnnEncoderDecoderPreTrainedModel(RecurrentPreTrainedModel):
     """What all heads of the family share: the configuration, the initialisation and the layer groups."""
 
     config: RnnEncoderDecoderConfig
@@ -29,19 +26,6 @@ class RnnEncoderDecoderPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     input_modalities = ("text",)
     _no_split_modules: ClassVar[list[str]] = ["RnnEncoder", "RnnDecoder"]
-    _is_stateful = True
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        """Recurrent layers by `initialize_recurrent`, other matrices Xavier-uniform, biases 0, embeddings uniform."""
-        if isinstance(module, nn.RNNBase):
-            initialize_recurrent(module)
-        elif isinstance(module, nn.Linear):
-            init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
         """As in transformers, for one vocabulary; with two it would not be clear which one is meant."""
@@ -55,7 +39,7 @@ class RnnEncoderDecoderPreTrainedModel(PreTrainedModel):
 
     def layer_groups(self) -> list[list[str]]:
         """Prefixes of parameter names, one list per group, from the embeddings to the head."""
-        prefix = "" if isinstance(self, RnnEncoderDecoderModel) else f"{self.base_model_prefix}."
+        prefix = self._body_prefix
         embeddings = [f"{prefix}encoder.embedding."]
         if not self.config.has_one_embedding:
             embeddings.append(f"{prefix}decoder_embedding.")
@@ -72,12 +56,10 @@ class RnnEncoderDecoderPreTrainedModel(PreTrainedModel):
             last.append(f"{prefix}decoder.attention.")
         if self.config.attention != "none":
             last.append(f"{prefix}decoder.readout.")
-        names = [f"{name}." for name, module in self.named_children() if any(True for _ in module.parameters())]
-        head = [] if prefix == "" else [[name for name in names if name != prefix]]
-        return [embeddings, *encoder, *decoder, *head]
+        return [embeddings, *encoder, *decoder, *self._head_group()]
 
 
-class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel):
+class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel, DecodingMixin):
     """An encoder, a bridge and a decoder; what comes out is what an output layer reads."""
 
     _auto_class = "AutoModel"
@@ -149,15 +131,8 @@ class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel):
         """
         if (decoder_input_ids is None) == (decoder_inputs_embeds is None):
             raise ValueError("Give exactly one of decoder_input_ids and decoder_inputs_embeds.")
-        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        if use_cache is None:
-            use_cache = self.config.use_cache and not self.training
-        cache = past_key_values
-        if cache is None and use_cache:
-            cache = self.decoder.make_cache()
-
         if encoder_outputs is None:
             encoded = self.encoder(input_ids, attention_mask, inputs_embeds, output_hidden_states)
         elif isinstance(encoder_outputs, tuple):
@@ -166,25 +141,19 @@ class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel):
             encoded = encoder_outputs
         if decoder_inputs_embeds is None:
             decoder_inputs_embeds = self.get_decoder_embeddings()(decoder_input_ids)
-        has_state = cache is not None and cache.states is not None
-        decoded = self.decoder(
-            self.embedding_dropout(decoder_inputs_embeds),
+        outputs = self.decode(
+            decoder_inputs_embeds,
+            decoder_attention_mask,
             memory=encoded.last_hidden_state,
             memory_mask=attention_mask,
-            initial_states=None if has_state else self.bridge(encoded.final_state),
-            cache=cache,
-            order=token_order(decoder_inputs_embeds, decoder_attention_mask, reverse=False),
+            first_states=lambda: self.bridge(encoded.final_state),
+            cache=past_key_values,
+            use_cache=use_cache,
+            output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
         )
-        weights = decoded.attentions
-        return Seq2SeqModelOutput(
-            last_hidden_state=decoded.outputs,
-            past_key_values=cache if use_cache else None,
-            decoder_hidden_states=decoded.hidden_states,
-            cross_attentions=(weights[:, None],) if output_attentions and weights is not None else None,
-            encoder_last_hidden_state=encoded.last_hidden_state,
-            encoder_hidden_states=encoded.hidden_states,
-        )
+        outputs.encoder_hidden_states = encoded.hidden_states
+        return outputs
 
 
 class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel, RecurrentSeq2SeqGenerationMixin):
@@ -197,12 +166,7 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         table = "encoder.embedding" if config.has_one_embedding else "decoder_embedding"
         self._tied_weights_keys = {"lm_head.weight": f"model.{table}.weight"}
         self.model = RnnEncoderDecoderModel(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
-        self.projection = None
-        head_size = config.embedding_size if config.tie_word_embeddings else config.hidden_size
-        if head_size != config.hidden_size:
-            self.projection = nn.Linear(config.hidden_size, head_size, bias=False)
-        self.lm_head = nn.Linear(head_size, config.target_vocab_size)
+        self.add_output_layer(config.target_vocab_size)
         self.post_init()
 
     @can_return_tuple
@@ -282,11 +246,6 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
             encoder_hidden_states=outputs.encoder_hidden_states,
         )
 
-    def read_out(self, hidden_states: Tensor) -> Tensor:
-        """What the output layer reads: (…, hidden_size) -> (…, features of the output layer)."""
-        hidden_states = self.dropout(hidden_states)
-        return hidden_states if self.projection is None else self.projection(hidden_states)
-
     def _loss(self, hidden_states: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
         """The loss of `forward` without its logits."""
         if labels.shape != hidden_states.shape[:2]:
@@ -335,8 +294,4 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         return chosen
 
 
-__all__ = [
-    "RnnEncoderDecoderForConditionalGeneration",
-    "RnnEncoderDecoderModel",
-    "RnnEncoderDecoderPreTrainedModel",
-]
+__all__ = ["RnnEncoderDecoderForConditionalGeneration", "RnnEncoderDecoderModel", "RnnEncoderDecoderPreTrainedModel"]

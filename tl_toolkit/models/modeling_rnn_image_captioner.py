@@ -14,18 +14,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput, Seq2SeqModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_rnn_image_captioner import RnnImageCaptionerConfig
 from .convolutional_encoder import ConvolutionalEncoder
-from .rnn_decoder import RnnDecoder
+from .rnn_decoder import DecodingMixin, RnnDecoder, decoder_arguments
 from .rnn_decoder_cache import RnnDecoderCache
 from .rnn_generation import RecurrentSeq2SeqGenerationMixin
-from .rnn_initialization import initialize_recurrent
-from .rnn_layers import token_order
+from .rnn_pretrained import RecurrentPreTrainedModel
 from .vision_backbone import VisionBackbone
 
 
@@ -56,7 +54,7 @@ class ImageEncoder(nn.Module):
         return BaseModelOutput(last_hidden_state=self.dropout(self.network(pixel_values)))
 
 
-class RnnImageCaptionerPreTrainedModel(PreTrainedModel):
+class RnnImageCaptionerPreTrainedModel(RecurrentPreTrainedModel):
     """What body and head share: the configuration, the initialisation, the frozen backbone and the layer groups."""
 
     config: RnnImageCaptionerConfig
@@ -66,40 +64,17 @@ class RnnImageCaptionerPreTrainedModel(PreTrainedModel):
     input_modalities = ("image", "text")
     _no_split_modules: ClassVar[list[str]] = ["RnnLayer", "ConvolutionalLayer"]
     _input_embed_layer = "embedding"
-    _is_stateful = True
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Start values by role; a backbone has its own.
-
-        Recurrent layers as in `initialize_recurrent`; linear maps Xavier-uniform (Glorot and Bengio 2010); convolutions
-        normal for ReLU (He et al. 2015); embeddings uniform; biases zero.
-        """
-        if isinstance(module, nn.RNNBase):
-            initialize_recurrent(module)
-        elif isinstance(module, nn.Linear):
-            init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.Conv2d):
+        """As elsewhere, and convolutions normal for ReLU (He et al. 2015); a backbone has its own start values."""
+        if isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, nonlinearity="relu")
         elif isinstance(module, nn.GroupNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
-
-    def post_init(self) -> None:
-        super().post_init()
-        self._freeze()
-
-    @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers; loading makes every parameter trainable, so that a frozen backbone is frozen again."""
-        loaded = super().from_pretrained(*args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded  # a tuple with output_loading_info=True
-        model._freeze()
-        return loaded
+        else:
+            super()._init_weights(module)
 
     def _freeze(self) -> None:
         if self.config.freeze_backbone:
@@ -122,8 +97,7 @@ class RnnImageCaptionerPreTrainedModel(PreTrainedModel):
 
     def layer_groups(self) -> list[list[str]]:
         """Prefixes of parameter names, one list per group, from the image encoder to the head."""
-        is_body = isinstance(self, RnnImageCaptionerModel)
-        prefix = "" if is_body else f"{self.base_model_prefix}."
+        prefix = self._body_prefix
         layers = [[f"{prefix}decoder.layers.{index}."] for index in range(self.config.num_decoder_layers)]
         layers[0] += [f"{prefix}initial_state."]
         if self.base_model.decoder.attention is not None:
@@ -132,16 +106,10 @@ class RnnImageCaptionerPreTrainedModel(PreTrainedModel):
             if any(True for _ in self.base_model.decoder.attention.parameters()):  # a dot product has none
                 reader.append(f"{prefix}decoder.attention.")
             layers[-1].append(f"{prefix}decoder.readout.")
-        head = [f"{name}." for name, module in self.named_children() if any(True for _ in module.parameters())]
-        return [
-            [f"{prefix}encoder."],
-            [f"{prefix}embedding."],
-            *layers,
-            *([] if is_body else [[name for name in head if name != prefix]]),
-        ]
+        return [[f"{prefix}encoder."], [f"{prefix}embedding."], *layers, *self._head_group()]
 
 
-class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel):
+class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel, DecodingMixin):
     """The image encoder and the decoder without its output layer."""
 
     _auto_class = "AutoModel"
@@ -151,17 +119,7 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel):
         self.encoder = ImageEncoder(config)
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
-        self.decoder = RnnDecoder(
-            input_size=config.embedding_size,
-            hidden_size=config.hidden_size,
-            num_layers=config.num_decoder_layers,
-            cell_type=config.cell_type,
-            memory_size=self.encoder.output_size,
-            attention=config.attention,
-            attention_score=config.attention_score,
-            input_feeding=config.input_feeding,
-            hidden_dropout=config.hidden_dropout,
-        )
+        self.decoder = RnnDecoder(**decoder_arguments(config, config.embedding_size, self.encoder.output_size))
         states = config.num_decoder_layers * self.decoder.states_per_layer
         self.initial_state = nn.Linear(self.encoder.output_size, states * config.hidden_size)
         self.post_init()
@@ -226,31 +184,16 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel):
             if decoder_input_ids is None:
                 decoder_input_ids = self._start_tokens(grid)
             decoder_inputs_embeds = self.embedding(decoder_input_ids)
-        if use_cache is None:
-            use_cache = self.config.use_cache and not self.training
-        cache = past_key_values
-        if cache is None and use_cache:
-            cache = self.decoder.make_cache()
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
-        if output_attentions is None:
-            output_attentions = self.config.output_attentions
-        has_state = cache is not None and cache.states is not None
-        outputs = self.decoder(
-            self.embedding_dropout(decoder_inputs_embeds),
+        return self.decode(
+            decoder_inputs_embeds,
+            decoder_attention_mask,
             memory=grid,
-            initial_states=None if has_state else self.initial_states(grid),
-            cache=cache,
-            order=token_order(decoder_inputs_embeds, decoder_attention_mask, reverse=False),
+            memory_mask=None,
+            first_states=lambda: self.initial_states(grid),
+            cache=past_key_values,
+            use_cache=use_cache,
+            output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-        )
-        weights = outputs.attentions
-        return Seq2SeqModelOutput(
-            last_hidden_state=outputs.outputs,
-            past_key_values=cache,
-            decoder_hidden_states=outputs.hidden_states,
-            cross_attentions=(weights[:, None],) if output_attentions and weights is not None else None,
-            encoder_last_hidden_state=grid,
         )
 
     def _start_tokens(self, grid: Tensor) -> Tensor:
@@ -280,12 +223,7 @@ class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel
     def __init__(self, config: RnnImageCaptionerConfig) -> None:
         super().__init__(config)
         self.captioner = RnnImageCaptionerModel(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
-        self.projection = None
-        head_size = config.embedding_size if config.tie_word_embeddings else config.hidden_size
-        if head_size != config.hidden_size:
-            self.projection = nn.Linear(config.hidden_size, head_size, bias=False)
-        self.lm_head = nn.Linear(head_size, config.vocab_size)
+        self.add_output_layer(config.vocab_size)
         self.post_init()
 
     @can_return_tuple
@@ -335,8 +273,7 @@ class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel
             output_hidden_states=output_hidden_states,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        hidden_states = self.dropout(outputs.last_hidden_state[:, kept])
-        logits = self.lm_head(hidden_states if self.projection is None else self.projection(hidden_states))
+        logits = self.lm_head(self.read_out(outputs.last_hidden_state[:, kept]))
         penalty = loss = None
         if weight:
             counted = decoder_attention_mask if labels is None else labels != -100
@@ -368,8 +305,4 @@ def uneven_attention(weights: Tensor, counted: Tensor | None) -> Tensor:
     return penalty if counted is None else penalty * counted.any(dim=1)  # nothing was to be written: nothing to look at
 
 
-__all__ = [
-    "RnnImageCaptionerForConditionalGeneration",
-    "RnnImageCaptionerModel",
-    "RnnImageCaptionerPreTrainedModel",
-]
+__all__ = ["RnnImageCaptionerForConditionalGeneration", "RnnImageCaptionerModel", "RnnImageCaptionerPreTrainedModel"]

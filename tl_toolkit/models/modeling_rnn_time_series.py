@@ -13,9 +13,9 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_rnn import RnnConfig
-from .modeling_rnn import RnnModel, RnnPreTrainedModel
 from .pooling import SequencePooling
 from .rnn_layers import RnnLayer, run_cell
+from .rnn_model import RnnModel, RnnPreTrainedModel
 
 
 @dataclass

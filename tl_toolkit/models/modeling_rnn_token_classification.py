@@ -10,7 +10,7 @@ from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from .configuration_rnn import RnnConfig
 from .crf import IGNORED, LinearChainCrf
-from .modeling_rnn import RnnModel, RnnPreTrainedModel
+from .rnn_model import RnnModel, RnnPreTrainedModel
 
 
 @dataclass

@@ -26,13 +26,12 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_self_attention import SelfAttentionConfig
-from .empty_input import not_empty
-from .pooling import SequencePooling
-from .positions import position_ids_from_mask
+from .pooling import SequencePooling, not_empty
 from .self_attention_layers import (
     MultiHeadAttention,
     SelfAttentionEmbeddings,
     SelfAttentionLayer,
+    position_ids_from_mask,
 )
 
 
@@ -49,10 +48,7 @@ class SelfAttentionPreTrainedModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     _can_compile_fullgraph = True
-    _can_record_outputs = {
-        "hidden_states": SelfAttentionLayer,
-        "attentions": MultiHeadAttention,
-    }
+    _can_record_outputs = {"hidden_states": SelfAttentionLayer, "attentions": MultiHeadAttention}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -155,12 +151,7 @@ class SelfAttentionModel(SelfAttentionPreTrainedModel):
         )
         hidden_states = self.embeddings(inputs_embeds, position_ids)
         for layer in self.layers:
-            hidden_states = layer(
-                hidden_states,
-                attention_mask=mask,
-                past_key_values=past_key_values,
-                **kwargs,
-            )
+            hidden_states = layer(hidden_states, attention_mask=mask, past_key_values=past_key_values, **kwargs)
         return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values)
 
     def _default_positions(self, inputs_embeds: Tensor, attention_mask: Tensor | None, past: int) -> Tensor:
@@ -209,25 +200,14 @@ class SelfAttentionForSequenceClassification(SelfAttentionPreTrainedModel):
         Returns `loss` where there are labels, and `logits` (batch, num_labels).
         """
         input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
-        outputs = self.model(
-            input_ids,
-            attention_mask,
-            position_ids,
-            None,
-            inputs_embeds,
-            use_cache=False,
-            **kwargs,
-        )
+        outputs = self.model(input_ids, attention_mask, position_ids, None, inputs_embeds, use_cache=False, **kwargs)
         pooled, _ = self.pooling(outputs.last_hidden_state, attention_mask)
         logits = self.classifier(self.dropout(pooled))
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
         return SequenceClassifierOutput(
-            loss=loss,
-            logits=logits,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
 
 
@@ -257,22 +237,11 @@ class SelfAttentionForTokenClassification(SelfAttentionPreTrainedModel):
 
         Returns `loss` where there are labels, and `logits` (batch, time, num_labels).
         """
-        outputs = self.model(
-            input_ids,
-            attention_mask,
-            position_ids,
-            None,
-            inputs_embeds,
-            use_cache=False,
-            **kwargs,
-        )
+        outputs = self.model(input_ids, attention_mask, position_ids, None, inputs_embeds, use_cache=False, **kwargs)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None if labels is None else self.loss_function(logits, labels, config=self.config, **kwargs)
         return TokenClassifierOutput(
-            loss=loss,
-            logits=logits,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
 
 
@@ -315,13 +284,7 @@ class SelfAttentionForCausalLM(SelfAttentionPreTrainedModel, GenerationMixin):
         Returns `loss` where there are labels, `logits` (batch, time or fewer, vocab_size), `past_key_values`.
         """
         outputs = self.model(
-            input_ids,
-            attention_mask,
-            position_ids,
-            past_key_values,
-            inputs_embeds,
-            use_cache=use_cache,
-            **kwargs,
+            input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, use_cache=use_cache, **kwargs
         )
         wanted = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(self.projection(outputs.last_hidden_state[:, wanted]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
 
@@ -108,12 +107,3 @@ class RnnCache(Cache):
         for layer in self.layers:
             layer.detach()
         return self
-
-
-def keep_state_of_empty_rows(
-    new: tuple[Tensor, ...], old: tuple[Tensor, ...] | None, is_empty: Tensor
-) -> tuple[Tensor, ...]:
-    """The new states (batch, hidden_size), except that rows without a real token (batch,) keep their old one."""
-    if old is None:
-        old = tuple(torch.zeros_like(tensor) for tensor in new)
-    return tuple(torch.where(is_empty[:, None], before, after) for before, after in zip(old, new, strict=True))

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-State = tuple[Tensor, ...]
+from .rnn_layers import State
+
 Result = TypeVar("Result")
 
 

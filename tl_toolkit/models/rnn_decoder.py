@@ -8,14 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.modeling_outputs import Seq2SeqModelOutput
 
 from .rnn_attention import AttentionMemory, make_attention
-from .rnn_cache import keep_state_of_empty_rows
 from .rnn_cells import CellSteps, LoopLinear, OpenLayer, known_bias, known_gates, within
 from .rnn_decoder_cache import RnnDecoderCache
-from .rnn_layers import TokenOrder, run_cell
-
-State = tuple[Tensor, ...]
+from .rnn_layers import AS_IT_STANDS, AsItStands, State, run_to_end, token_order
 
 
 class RnnDecoderOutput(NamedTuple):
@@ -101,7 +99,7 @@ class RnnDecoder(nn.Module):
         memory_mask: Tensor | None = None,
         initial_states: list[State] | None = None,
         cache: RnnDecoderCache | None = None,
-        order: TokenOrder | None = None,
+        order: AsItStands = AS_IT_STANDS,
         output_hidden_states: bool = False,
     ) -> RnnDecoderOutput:
         """Run over a whole target, or go on from a state.
@@ -114,7 +112,7 @@ class RnnDecoder(nn.Module):
             initial_states: for every layer `(h,)` or `(h, c)` of (batch, hidden_size); None for zeros. Not looked at
                 where the cache has states already.
             cache: from `make_cache` or the call before; it receives the state after the last real token.
-            order: where the real tokens of the target stand; None where all are real.
+            order: where the real tokens of the target stand.
 
         Raises:
             ValueError: attention without a memory; rows that are no multiple of the memory's.
@@ -127,43 +125,34 @@ class RnnDecoder(nn.Module):
         if attended is not None and rows % attended.values.shape[0]:
             raise ValueError(f"{rows} rows of the target are no multiple of the memory's {attended.values.shape[0]}.")
 
-        inputs = inputs_embeds if order is None else order.compact(inputs_embeds)
-        keeps = order if cache is not None else None  # without a cache nobody asks for the state before padding
-        contexts: Any = None
-        weights: Tensor | None = None
+        inputs = order.compact(inputs_embeds)
+        keeps = order if cache is not None else AS_IT_STANDS  # without a cache nobody asks for the state before padding
         if self.input_feeding:
             vector = inputs.new_zeros(rows, self.hidden_size) if vector is None else vector
             started = (inputs, attended, states, vector, keeps)
             outputs, weights, layer_outputs, states, vector = within(
                 self.layers, lambda cells: self._feed(cells, *started)
             )
+        elif self.attends_before_step:
+            lowest = (inputs, attended, states[0], keeps)
+            hidden, contexts, weights, state = within(
+                self.layers[:1], lambda cells: self._attend_and_step(cells[0], *lowest)
+            )
+            above, states_above = self._run_fused(hidden, states, keeps, first=1)
+            layer_outputs, states = [hidden, *above], [state, *states_above]
+            outputs = torch.tanh(self.readout(torch.cat([layer_outputs[-1], contexts, inputs], dim=-1)))
         else:
-            layer_outputs, new_states, hidden = [], [], inputs
-            for index, layer in enumerate(self.layers):
-                if index == 0 and self.attends_before_step:
-                    started = (inputs, attended, states[0], keeps)
-                    hidden, contexts, weights, state = within(
-                        [layer], lambda cells, started=started: self._attend_and_step(cells[0], *started)
-                    )
-                else:
-                    hidden = self.hidden_dropout(hidden) if index else hidden
-                    hidden, state = run_layer(layer, hidden, states[index], keeps)
-                layer_outputs.append(hidden)
-                new_states.append(state)
-            outputs, states = hidden, new_states
-            if self.attends_before_step:
-                outputs = torch.tanh(self.readout(torch.cat([hidden, contexts, inputs], dim=-1)))
-            elif self.attention is not None:
-                contexts, weights = self.attention(hidden, attended)
-                outputs = torch.tanh(self.readout(torch.cat([contexts, hidden], dim=-1)))
+            layer_outputs, states = self._run_fused(inputs, states, keeps)
+            outputs, weights = layer_outputs[-1], None
+            if self.attention is not None:
+                contexts, weights = self.attention(outputs, attended)
+                outputs = torch.tanh(self.readout(torch.cat([contexts, outputs], dim=-1)))
         if cache is not None:
             cache.update_all(states, vector, inputs.shape[1])
 
-        if order is not None:
-            outputs = order.restore(outputs)
-            weights = None if weights is None else order.restore(weights)
-            layer_outputs = [order.restore(hidden) for hidden in layer_outputs] if output_hidden_states else []
-        return RnnDecoderOutput(outputs, weights, (inputs_embeds, *layer_outputs) if output_hidden_states else None)
+        hidden_states = (inputs_embeds, *map(order.restore, layer_outputs)) if output_hidden_states else None
+        weights = None if weights is None else order.restore(weights)
+        return RnnDecoderOutput(order.restore(outputs), weights, hidden_states)
 
     def _spread(self, initial_states: list[State] | None, inputs: Tensor) -> list[State]:
         """The states to start from, for every row of the inputs."""
@@ -190,8 +179,20 @@ class RnnDecoder(nn.Module):
             cache.memory = attended
         return attended
 
+    def _run_fused(
+        self, hidden: Tensor, states: list[State], order: AsItStands, first: int = 0
+    ) -> tuple[list[Tensor], list[State]]:
+        """Outputs and last states of the layers from `first` on, each over the whole target at once."""
+        outputs, new_states = [], []
+        for index, layer in enumerate(self.layers[first:], start=first):
+            hidden = self.hidden_dropout(hidden) if index else hidden
+            hidden, state = run_to_end(layer.forward_cell, hidden, order, states[index])
+            outputs.append(hidden)
+            new_states.append(state)
+        return outputs, new_states
+
     def _attend_and_step(
-        self, cell: nn.RNNBase, inputs: Tensor, memory: AttentionMemory, state: State, order: TokenOrder | None
+        self, cell: nn.RNNBase, inputs: Tensor, memory: AttentionMemory, state: State, order: AsItStands
     ) -> tuple[Tensor, Tensor, Tensor, State]:
         """The first layer with Bahdanau's attention: states, contexts and weights of all positions, and the state."""
         step = CellSteps(cell, known_gates(cell, inputs.transpose(0, 1)), inputs.shape[2])
@@ -199,7 +200,7 @@ class RnnDecoder(nn.Module):
         for position in range(inputs.shape[1]):
             context, weight = self.attention(state[0][:, None], memory)
             new_state = step(position, context[:, 0], state)
-            state = new_state if order is None else keep_after_end(new_state, state, order, position)
+            state = order.keep_ended(new_state, state, position)
             hidden.append(new_state[0])
             contexts.append(context)
             weights.append(weight)
@@ -212,7 +213,7 @@ class RnnDecoder(nn.Module):
         memory: AttentionMemory,
         states: list[State],
         vector: Tensor,
-        order: TokenOrder | None,
+        order: AsItStands,
     ) -> tuple[Tensor, Tensor, list[Tensor], list[State], Tensor]:
         """All layers with input feeding: vectors, weights, the layers' outputs, and the states."""
         rows, target, known_size = inputs.shape
@@ -234,10 +235,8 @@ class RnnDecoder(nn.Module):
             new_vector = torch.tanh(combine(position, context[:, 0], below))
             vectors.append(new_vector)
             weights.append(weight)
-            if order is not None:
-                new_states = [keep_after_end(*pair, order, position) for pair in zip(new_states, states, strict=True)]
-                (new_vector,) = keep_after_end((new_vector,), (vector,), order, position)
-            states, vector = new_states, new_vector
+            states = [order.keep_ended(*pair, position) for pair in zip(new_states, states, strict=True)]
+            (vector,) = order.keep_ended((new_vector,), (vector,), position)
         layer_outputs = [torch.stack(of_layer, dim=1) for of_layer in hidden]
         return torch.stack(vectors, dim=1), torch.cat(weights, dim=1), layer_outputs, states, vector
 
@@ -250,22 +249,6 @@ class RnnDecoder(nn.Module):
         return LoopLinear(values.new_zeros(1).expand(target, rows, self.hidden_size), *parts)
 
 
-def run_layer(
-    layer: OpenLayer, inputs: Tensor, state: State, order: TokenOrder | None
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """A fused call over (batch, time, features), real tokens first; with `order` up to each row's last real token."""
-    lengths = order.lengths_on_cpu if order is not None and inputs.shape[1] > 1 else None
-    outputs, new_state = run_cell(layer.forward_cell, inputs, state, lengths)
-    if order is not None:
-        new_state = keep_state_of_empty_rows(new_state, state, order.lengths == 0)
-    return outputs, new_state
-
-
-def keep_after_end(new: State, old: State, order: TokenOrder, position: int) -> State:
-    """The new state, except that rows whose real tokens have all been read keep their old one."""
-    return keep_state_of_empty_rows(new, old, order.lengths <= position)
-
-
 def decoder_arguments(config: Any, input_size: int, memory_size: int) -> dict[str, Any]:
     """The arguments of a decoder from those fields of `RnnEncoderDecoderConfig` that a configuration has."""
     names = ("hidden_size", "cell_type", "attention", "attention_score", "attention_window", "attention_window_size")
@@ -273,3 +256,59 @@ def decoder_arguments(config: Any, input_size: int, memory_size: int) -> dict[st
         name: getattr(config, name) for name in (*names, "input_feeding", "hidden_dropout") if hasattr(config, name)
     }
     return {"input_size": input_size, "memory_size": memory_size, "num_layers": config.num_decoder_layers, **fields}
+
+
+class DecodingMixin:
+    """What the body of a model with a decoder does after its encoder."""
+
+    config: Any
+    training: bool
+    decoder: RnnDecoder
+    embedding_dropout: nn.Module
+
+    def decode(
+        self,
+        inputs_embeds: Tensor,
+        attention_mask: Tensor | None,
+        memory: Tensor,
+        memory_mask: Tensor | None,
+        first_states: Callable[[], list[State]],
+        cache: RnnDecoderCache | None,
+        use_cache: bool | None,
+        output_attentions: bool | None,
+        output_hidden_states: bool | None,
+    ) -> Seq2SeqModelOutput:
+        """Run the decoder over a target, or go on from a state, by the configuration where nothing is said.
+
+        Args:
+            inputs_embeds, attention_mask: (rows, target, embedding_size) and (rows, target), of the target.
+            memory, memory_mask: (batch, source, memory_size) and (batch, source), what the encoder made of the source.
+            first_states: makes the states to start from.
+            cache, use_cache, output_attentions, output_hidden_states: as in `forward`.
+        """
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training
+        if cache is None and use_cache:
+            cache = self.decoder.make_cache()
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        has_state = cache is not None and cache.states is not None
+        decoded = self.decoder(
+            self.embedding_dropout(inputs_embeds),
+            memory=memory,
+            memory_mask=memory_mask,
+            initial_states=None if has_state else first_states(),
+            cache=cache,
+            order=token_order(inputs_embeds, attention_mask, reverse=False),
+            output_hidden_states=output_hidden_states,
+        )
+        weights = decoded.attentions
+        return Seq2SeqModelOutput(
+            last_hidden_state=decoded.outputs,
+            past_key_values=cache,
+            decoder_hidden_states=decoded.hidden_states,
+            cross_attentions=(weights[:, None],) if output_attentions and weights is not None else None,
+            encoder_last_hidden_state=memory,
+        )

@@ -11,10 +11,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
 from .pooling import vector_at
-from .rnn_cache import keep_state_of_empty_rows
-from .rnn_layers import RnnLayer, TokenOrder, run_cell, token_order
-
-State = tuple[Tensor, ...]
+from .rnn_layers import AsItStands, RnnLayer, State, TokenOrder, run_cell, run_stack, run_to_end, token_order
 
 
 @dataclass
@@ -42,7 +39,6 @@ class RnnEncoder(nn.Module):
     def __init__(self, config: RnnEncoderDecoderConfig) -> None:
         super().__init__()
         self.reverse_source = config.reverse_source
-        self.has_cell_state = config.cell_type == "lstm"
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         self.layers = nn.ModuleList(
@@ -74,59 +70,45 @@ class RnnEncoder(nn.Module):
         order = token_order(
             input_ids if input_ids is not None else inputs_embeds, attention_mask, reverse=self.reverse_source
         )
-        if inputs_embeds is None:
-            inputs_embeds = self.embedding(input_ids if order is None else order.compact(input_ids))
-        elif order is not None:
-            inputs_embeds = order.compact(inputs_embeds)
-        hidden_states = self.embedding_dropout(inputs_embeds)  # (batch, source, embedding_size), real tokens first
-
-        all_hidden_states: tuple[Tensor, ...] = ()
+        vectors = self.embedding(order.compact(input_ids)) if inputs_embeds is None else order.compact(inputs_embeds)
+        hidden_states = self.embedding_dropout(vectors)  # (batch, source, embedding_size), real tokens first
         final_states = []
-        for index, layer in enumerate(self.layers):
-            if output_hidden_states:
-                # What is returned is also what the layer reads, so that its gradient can be asked for.
-                in_reading_order = hidden_states if order is None else order.restore(hidden_states)
-                all_hidden_states += (in_reading_order,)
-                hidden_states = in_reading_order if order is None else order.compact(in_reading_order)
-            if index > 0:
-                hidden_states = self.hidden_dropout(hidden_states)
-            hidden_states, final_state = read(layer, hidden_states, order, self.has_cell_state)
-            final_states.append(torch.stack(final_state, dim=1))
-        last_hidden_state = hidden_states if order is None else order.restore(hidden_states)
+
+        def run(index: int, layer: RnnLayer, inputs: Tensor) -> Tensor:
+            outputs, state = read(layer, inputs, order)
+            final_states.append(torch.stack(state, dim=1))
+            return outputs
+
+        last, collected = run_stack(
+            self.layers, hidden_states, order, self.hidden_dropout, bool(output_hidden_states), run
+        )
         return RnnEncoderOutput(
-            last_hidden_state=last_hidden_state,
+            last_hidden_state=last,
             final_state=torch.stack(final_states, dim=1),
-            hidden_states=(*all_hidden_states, last_hidden_state) if output_hidden_states else None,
+            hidden_states=collected if output_hidden_states else None,
         )
 
 
-def read(layer: RnnLayer, inputs: Tensor, order: TokenOrder | None, has_cell_state: bool) -> tuple[Tensor, State]:
+def read(layer: RnnLayer, inputs: Tensor, order: AsItStands) -> tuple[Tensor, State]:
     """Outputs of a layer over (batch, time, features) with real tokens first, and the state after the last of them."""
-    outputs, state = read_one_way(layer.forward_cell, inputs, order, has_cell_state)
+    outputs, state = read_one_way(layer.forward_cell, inputs, order, layer.has_cell_state)
     if layer.backward_cell is None:
         return outputs, state
-
-    def flip(tensor: Tensor) -> Tensor:
-        return tensor.flip(1) if order is None else order.flip(tensor)
-
-    backward_outputs, backward_state = read_one_way(layer.backward_cell, flip(inputs), order, has_cell_state)
+    backward_outputs, backward_state = read_one_way(
+        layer.backward_cell, order.flip(inputs), order, layer.has_cell_state
+    )
     both = tuple(torch.cat(pair, dim=-1) for pair in zip(state, backward_state, strict=True))
-    return torch.cat([outputs, flip(backward_outputs)], dim=-1), both
+    return torch.cat([outputs, order.flip(backward_outputs)], dim=-1), both
 
 
-def read_one_way(
-    cell: nn.RNNBase, inputs: Tensor, order: TokenOrder | None, has_cell_state: bool
-) -> tuple[Tensor, State]:
+def read_one_way(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, has_cell_state: bool) -> tuple[Tensor, State]:
     """As `read`, in the direction in which the inputs stand."""
-    if order is None:
-        return run_cell(cell, inputs)
-    if has_cell_state:
+    if has_cell_state or not isinstance(order, TokenOrder):
         # Only packed sequences give the second state after each row's last real token.
-        outputs, state = run_cell(cell, inputs, lengths=order.lengths_on_cpu)
-    else:
-        outputs, _ = run_cell(cell, inputs)
-        state = (vector_at(outputs, (order.lengths - 1).clamp(min=0)),)
-    return outputs, keep_state_of_empty_rows(state, None, order.lengths == 0)
+        return run_to_end(cell, inputs, order, None)
+    outputs, _ = run_cell(cell, inputs)
+    last = vector_at(outputs, (order.lengths - 1).clamp(min=0))
+    return outputs, order.keep_ended((last,), None)
 
 
 class StateBridge(nn.Module):

@@ -1,11 +1,11 @@
-"""What `generate` has to know of a recurrent language model, and of a recurrent decoder."""
+"""What makes tokens of states: generation by a recurrent language model, and by a recurrent decoder."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import GenerationMixin
 
 
@@ -30,11 +30,28 @@ class RecurrentGenerationMixin(GenerationMixin):
 
 
 class RecurrentSeq2SeqGenerationMixin(GenerationMixin):
-    """Targets of a recurrent decoder, and generation by it, with a state that it makes itself and hands on."""
+    """Output layer and targets of a recurrent decoder, and generation by it, with a state that it makes itself."""
+
+    config: Any
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
         return False  # generation must not start from a cache of keys and values
+
+    def add_output_layer(self, vocab_size: int) -> None:
+        """Dropout and a linear map to logits, behind one to the embeddings' size where their matrix is that map."""
+        config = self.config
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.projection = None
+        head_size = config.embedding_size if config.tie_word_embeddings else config.hidden_size
+        if head_size != config.hidden_size:
+            self.projection = nn.Linear(config.hidden_size, head_size, bias=False)
+        self.lm_head = nn.Linear(head_size, vocab_size)
+
+    def read_out(self, hidden_states: Tensor) -> Tensor:
+        """What the output layer reads: (…, hidden_size) -> (…, features of the output layer)."""
+        hidden_states = self.dropout(hidden_states)
+        return hidden_states if self.projection is None else self.projection(hidden_states)
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """Labels shifted right behind `decoder_start_token_id`, with `pad_token_id` for -100: (batch, target)."""

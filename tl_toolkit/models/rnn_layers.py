@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from .rnn_cache import RnnCacheLayer, keep_state_of_empty_rows
+from .rnn_cache import RnnCacheLayer
+
+State = tuple[Tensor, ...]
 
 CELLS = {
     "lstm": nn.LSTM,
@@ -36,7 +40,31 @@ def take_positions(tensor: Tensor, positions: Tensor) -> Tensor:
     return with_zeros.index_select(0, rows.flatten()).view(batch, time, size)
 
 
-class TokenOrder:
+class AsItStands:
+    """The order of a window whose positions are all real and are read from the first to the last: nothing moves."""
+
+    @property
+    def lengths_on_cpu(self) -> Tensor | None:
+        """Lengths for packed sequences, where rows end at different places."""
+        return None
+
+    def compact(self, tensor: Tensor) -> Tensor:
+        return tensor
+
+    def restore(self, tensor: Tensor) -> Tensor:
+        return tensor
+
+    def flip(self, tensor: Tensor) -> Tensor:
+        return tensor.flip(1)
+
+    def keep_ended(self, new: State, old: State | None, position: int = 0) -> State:
+        return new
+
+
+AS_IT_STANDS = AsItStands()
+
+
+class TokenOrder(AsItStands):
     """Moves the real tokens of each row to its front, and back.
 
     With the real tokens first, whatever follows them cannot influence them in a network that reads from left to
@@ -58,9 +86,9 @@ class TokenOrder:
         self.inverse = self.order.argsort(dim=1).where(mask, mask.shape[1])
 
     @cached_property
-    def lengths_on_cpu(self) -> Tensor:
-        """Lengths for packed sequences, which allow no empty row. Waits for the device."""
-        return self.lengths.clamp(min=1).cpu()
+    def lengths_on_cpu(self) -> Tensor | None:
+        """Lengths for packed sequences, which allow no empty row; None for one position. Waits for the device."""
+        return self.lengths.clamp(min=1).cpu() if self.mask.shape[1] > 1 else None
 
     def compact(self, tensor: Tensor) -> Tensor:
         """From reading order to real tokens first: (batch, time) or (batch, time, size)."""
@@ -74,9 +102,19 @@ class TokenOrder:
         """Reverse the real tokens of each row of a compact tensor. Its own inverse."""
         return take_positions(tensor, self.reversed_positions)
 
+    def keep_ended(self, new: State, old: State | None, position: int = 0) -> State:
+        """The new states (batch, hidden_size), except that rows with no real token at `position` keep their old one.
 
-def token_order(inputs: Tensor, attention_mask: Tensor | None, reverse: bool) -> TokenOrder | None:
-    """The order in which a network reads a window; None where that is the order in which it stands.
+        `position` counts real tokens: at 0 the rows are meant that have none at all. No old state is one of zeros.
+        """
+        if old is None:
+            old = tuple(torch.zeros_like(tensor) for tensor in new)
+        ended = self.lengths[:, None] <= position
+        return tuple(torch.where(ended, before, after) for before, after in zip(old, new, strict=True))
+
+
+def token_order(inputs: Tensor, attention_mask: Tensor | None, reverse: bool) -> AsItStands:
+    """The order in which a network reads a window.
 
     Args:
         inputs: (batch, time) or (batch, time, size).
@@ -88,7 +126,7 @@ def token_order(inputs: Tensor, attention_mask: Tensor | None, reverse: bool) ->
     """
     if attention_mask is None:
         if not reverse:
-            return None
+            return AS_IT_STANDS
         return TokenOrder(torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device), reverse=True)
     time = inputs.shape[1]
     if attention_mask.dim() != 2 or attention_mask.shape[1] < time:
@@ -120,43 +158,79 @@ class RnnLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.is_looked_up = is_looked_up
+        self.has_cell_state = cell_type == "lstm"  # an adapter hides the cell's class
         self.forward_cell = CELLS[cell_type](input_size, hidden_size, batch_first=True)
         self.backward_cell = CELLS[cell_type](input_size, hidden_size, batch_first=True) if bidirectional else None
         for cell in self.children():
             cell.has_identity_input = is_looked_up  # for the initialisation, which sees one module at a time
 
-    def forward(self, inputs: Tensor, order: TokenOrder | None, cache: RnnCacheLayer | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, order: AsItStands, cache: RnnCacheLayer | None = None) -> Tensor:
         """(batch, time, features) with real tokens first -> (batch, time, hidden_size x directions).
 
-        `order` is None when every position is real. `cache` supplies the state before the first token and receives
-        the one after each row's last real token; a bidirectional layer has none.
+        `cache` supplies the state before the first token and receives the one after each row's last real token; a
+        bidirectional layer has none.
         """
         if self.backward_cell is None:
             return run_cached(self.forward_cell, inputs, order, cache)
         forward_inputs, backward_inputs = inputs.chunk(2, dim=-1) if self.is_looked_up else (inputs, inputs)
-        flip = order.flip if order is not None else partial(torch.flip, dims=(1,))
         forward_outputs, _ = run_cell(self.forward_cell, forward_inputs)
-        backward_outputs, _ = run_cell(self.backward_cell, flip(backward_inputs))
-        return torch.cat([forward_outputs, flip(backward_outputs)], dim=-1)
+        backward_outputs, _ = run_cell(self.backward_cell, order.flip(backward_inputs))
+        return torch.cat([forward_outputs, order.flip(backward_outputs)], dim=-1)
 
 
-def run_cached(cell: nn.RNNBase, inputs: Tensor, order: TokenOrder | None, cache: RnnCacheLayer | None) -> Tensor:
+def run_stack(
+    layers: nn.ModuleList,
+    hidden_states: Tensor,
+    order: AsItStands,
+    dropout: nn.Module,
+    collects: bool,
+    run: Callable[[int, Any, Tensor], Tensor],
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run layers one on top of another, with dropout between them.
+
+    Args:
+        layers: from the lowest to the highest.
+        hidden_states: (batch, time, features), real tokens first.
+        order: how to put them back.
+        dropout: what stands between two layers.
+        collects: also return what lies under and between the layers.
+        run: called with a layer's index, the layer and its inputs.
+
+    Returns:
+        The last output in reading order; with `collects` the inputs and the output of every layer, as well.
+    """
+    collected: tuple[Tensor, ...] = ()
+    for index, layer in enumerate(layers):
+        if collects:
+            # What is returned is also what the layer reads, so that its gradient can be asked for.
+            collected += (order.restore(hidden_states),)
+            hidden_states = order.compact(collected[-1])
+        if index > 0:
+            hidden_states = dropout(hidden_states)
+        hidden_states = run(index, layer, hidden_states)
+    last = order.restore(hidden_states)
+    return last, (*collected, last) if collects else ()
+
+
+def run_cached(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, cache: RnnCacheLayer | None) -> Tensor:
     """Run one direction over real-first inputs, from the cached state and back into it."""
     if cache is None:
         return run_cell(cell, inputs)[0]
-    state = cache.state
-    # Only the state after the last real token needs the lengths: fused kernels return no state from within.
-    lengths = order.lengths_on_cpu if order is not None and inputs.shape[1] > 1 else None
-    outputs, new_state = run_cell(cell, inputs, state, lengths)
-    if order is not None:
-        new_state = keep_state_of_empty_rows(new_state, state, order.lengths == 0)
-    cache.update(new_state, inputs.shape[1])
+    outputs, state = run_to_end(cell, inputs, order, cache.state)
+    cache.update(state, inputs.shape[1])
     return outputs
 
 
+def run_to_end(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, state: State | None) -> tuple[Tensor, State]:
+    """Outputs of one direction over real-first inputs, and the state after each row's last real token."""
+    # Only that state needs the lengths: fused kernels return no state from within.
+    outputs, new_state = run_cell(cell, inputs, state, order.lengths_on_cpu)
+    return outputs, order.keep_ended(new_state, state)
+
+
 def run_cell(
-    cell: nn.RNNBase, inputs: Tensor, state: tuple[Tensor, ...] | None = None, lengths: Tensor | None = None
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+    cell: nn.RNNBase, inputs: Tensor, state: State | None = None, lengths: Tensor | None = None
+) -> tuple[Tensor, State]:
     """Run a torch recurrent module over (batch, time, features), up to `lengths` (batch,) on the CPU where given.
 
     States go in and come out as tuples of (batch, hidden_size). Autocast is left on a CPU: not every CPU has the fused

@@ -14,7 +14,6 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .configuration_self_attention import SelfAttentionConfig
-from .positions import sinusoidal_positions
 
 
 def eager_attention(
@@ -90,14 +89,7 @@ class MultiHeadAttention(nn.Module):
         dropout = self.config.attention_dropout if self.training else 0.0
         scaling = self.head_size**-0.5
         attended, weights = attend(
-            self,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=dropout,
-            scaling=scaling,
-            **kwargs,
+            self, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )  # (batch, time, heads, head_size)
         return self.output(attended.reshape(batch, time, -1)), weights
 
@@ -173,3 +165,34 @@ class SelfAttentionEmbeddings(nn.Module):
         else:
             positions = self.positions(position_ids)
         return self.dropout(tokens + positions)
+
+
+def position_ids_from_mask(attention_mask: Tensor, length: int) -> Tensor:
+    """Positions that count real tokens only, so that padding, wherever it stands, moves nothing.
+
+    Args:
+        attention_mask: (batch, past + length), 1 for real tokens.
+        length: number of tokens at the end of the mask whose positions are wanted.
+
+    Returns:
+        (batch, length), from 0. A padding token gets the position of the real token before it, or 0.
+    """
+    return (attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)[:, -length:]
+
+
+def sinusoidal_positions(position_ids: Tensor, size: int) -> Tensor:
+    """Fixed position vectors: `PE(p, 2i) = sin(p / 10000^(2i/d))`, `PE(p, 2i+1) = cos(p / 10000^(2i/d))`.
+
+    Vaswani et al. 2017, "Attention Is All You Need", section 3.5. Computed when asked for, at any length, in float32:
+    a table among the model's buffers would have to be filled again after every load.
+
+    Args:
+        position_ids: (batch, time), from 0.
+        size: `d`, the size of a vector; with an odd size the last sine has no cosine.
+
+    Returns:
+        (batch, time, size), float32.
+    """
+    even = torch.arange(0, size, 2, device=position_ids.device, dtype=torch.float32)
+    angles = position_ids[..., None].float() * 10000.0 ** (-even / size)  # (batch, time, ceil(size / 2))
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)[..., :size]

@@ -38,13 +38,33 @@ class StrictConfig(PreTrainedConfig):
     checked by `huggingface_hub.dataclasses.strict`, with which every subclass is decorated (the annotations must be
     real types for that: no `from __future__ import annotations` in a configuration file).
 
+    The fields below are those of every family; its own docstring says what else there is. Sizes count units, dropouts
+    are probabilities.
+
+    Args:
+        vocab_size: number of token ids.
+        initializer_range: embeddings start uniform in [-initializer_range, initializer_range].
+        use_cache: return the state after a window (`past_key_values`) in evaluation mode.
+        pad_token_id, bos_token_id, eos_token_id: ids of the special tokens. Padding is told by `attention_mask`
+            alone, never by the id.
+
     Class attributes:
+        sizes: the fields that must be at least 1 where they are given.
         auto_classes: what `auto_map` becomes on every instance, {Auto class: "file.Class"}, for all heads of the
             family, so that a folder saved by one head can be loaded by any other with `trust_remote_code=True`.
     """
 
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    sizes: ClassVar[tuple[str, ...]] = ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers")
     auto_classes: ClassVar[dict[str, str]] = {}
     _auto_class: ClassVar[str | None] = "AutoConfig"  # makes `save_pretrained` copy the code
+
+    vocab_size: int = 30000
+    initializer_range: float | int = 0.1
+    use_cache: bool = True
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         self._reject_unknown(kwargs)
@@ -54,6 +74,16 @@ class StrictConfig(PreTrainedConfig):
         # Entries of a folder on the Hub name their repository ("user/name--file.Class") and therefore win.
         kwargs["auto_map"] = {**self.auto_classes, **(kwargs.get("auto_map") or {})}
         super().__post_init__(**kwargs)
+
+    def validate_sizes(self) -> None:
+        for name in self.sizes:
+            if (size := getattr(self, name)) is not None and size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}.")
+
+    def validate_dropouts(self) -> None:
+        for name in sorted(self.known_names()):
+            if name.endswith("_dropout") and not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is a probability and must be in [0, 1), got {getattr(self, name)}.")
 
     @classmethod
     def known_names(cls) -> set[str]:

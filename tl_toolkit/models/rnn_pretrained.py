@@ -1,0 +1,96 @@
+"""What the models of all recurrent families share: start values, what stays frozen, and names of layer groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+
+from .rnn_cache import RnnCache
+
+
+class RecurrentPreTrainedModel(PreTrainedModel):
+    """Base of the models of each recurrent family."""
+
+    _is_stateful = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Start values by role.
+
+        Recurrent layers by `initialize_recurrent`; embeddings uniform; other matrices Xavier-uniform (Glorot and Bengio
+        2010), their biases zero.
+        """
+        if isinstance(module, nn.RNNBase):
+            initialize_recurrent(module)
+        elif isinstance(module, (nn.Linear, nn.Conv1d)):
+            init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            init.uniform_(module.weight, -self.config.initializer_range, self.config.initializer_range)
+
+    def post_init(self) -> None:
+        super().post_init()
+        self._freeze()
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; loading makes every parameter trainable, so that the fixed ones are fixed again."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded  # a tuple with output_loading_info=True
+        model._freeze()
+        return loaded
+
+    def _freeze(self) -> None:
+        """Fix what the configuration fixes."""
+
+    def _cache(
+        self, past_key_values: RnnCache | None, use_cache: bool | None, has_state: bool, states_per_layer: int = 2
+    ) -> RnnCache | None:
+        """The cache to read from and write to; None when no state comes in or goes out."""
+        if past_key_values is not None:
+            return past_key_values
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training and has_state
+        return RnnCache(self.config.num_hidden_layers, states_per_layer) if use_cache else None
+
+    @property
+    def _body_prefix(self) -> str:
+        """What the names of the body's parameters begin with."""
+        return "" if self.base_model is self else f"{self.base_model_prefix}."
+
+    def _head_group(self) -> list[list[str]]:
+        """The layer group of the head, or none in a body."""
+        if self.base_model is self:
+            return []
+        heads = [name for name, module in self.named_children() if any(True for _ in module.parameters())]
+        return [[f"{name}." for name in heads if name != self.base_model_prefix]]
+
+
+def initialize_recurrent(cell: nn.RNNBase) -> None:
+    """Start values by role, except for weights that were loaded.
+
+    Input matrices are Xavier-uniform per gate (Glorot and Bengio 2010); recurrent matrices orthogonal per gate (Saxe et
+    al. 2014); biases zero, except that an LSTM's forget gate starts at 1 so that the cell remembers (Jozefowicz et al.
+    2015, section 2.2). torch adds two biases: the 1 is in `bias_ih` alone.
+    """
+    for name, parameter in cell.named_parameters(recurse=False):
+        # The blocks below are new tensors without the mark that keeps loaded weights as they are.
+        if getattr(parameter, "_is_hf_initialized", False):
+            continue
+        if name.startswith("weight_ih") and cell.has_identity_input:
+            init.eye_(parameter)
+        elif name.startswith("weight_ih"):
+            for gate in parameter.split(cell.hidden_size):
+                init.xavier_uniform_(gate)
+        elif name.startswith("weight_hh"):
+            for gate in parameter.split(cell.hidden_size):
+                init.orthogonal_(gate)
+        else:
+            init.zeros_(parameter)
+            if name.startswith("bias_ih") and isinstance(cell, nn.LSTM):
+                init.ones_(parameter[cell.hidden_size : 2 * cell.hidden_size])
