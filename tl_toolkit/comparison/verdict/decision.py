@@ -15,9 +15,18 @@ from ...evaluation.statistics.label_equivalence import CurveDraws, equivalence, 
 from ...evaluation.statistics.pairwise import compare, corrected
 from ...evaluation.statistics.significance import ALPHA
 from ...evaluation.statistics.uncertainty import row_noise
-from .costs import costs, pretraining
-from .doubts import doubts, in_words, of_headline
-from .notes import label_note, labels_of, run_count, statistics_notes, vectors_note
+from .notes import (
+    costs,
+    doubts,
+    in_words,
+    label_note,
+    labels_of,
+    of_headline,
+    pretraining,
+    run_count,
+    statistics_notes,
+    vectors_note,
+)
 from .standings import LONG, NO_DIFFERENCE, SHORT, budget_of, headline, kinds_of, standings
 
 MOST_NAMES = 4

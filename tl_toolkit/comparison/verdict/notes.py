@@ -1,15 +1,27 @@
-"""What a verdict rests on, in words: the labels that were used, how it was reached, and what is not known."""
+"""What a verdict rests on and what it leaves open, in words: labels, method, unknowns, costs and doubts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from ...evaluation import formatting as show
-from ...evaluation.statistics.cells import Cell
-from ...evaluation.statistics.contest import Contest
+from ...evaluation.formatting import TOKENS, unit_of
+from ...evaluation.predictions import PredictionReader
+from ...evaluation.statistics.cells import Cell, Goal
+from ...evaluation.statistics.contest import Contest, overtaken
+from ...evaluation.statistics.pairwise import compare
+from ...evaluation.statistics.uncertainty import row_noise
 from .standings import budget_of
-from .wording import TOKENS, unit_of
+
+Doubt = tuple[Contest, str]
+Unit = Callable[[float | None], str]
+MEASURES: tuple[tuple[str, Unit, str, str], ...] = (
+    ("train_seconds", show.seconds, "took {} as long to train", "took about as long"),
+    ("parameters", show.parameters, "has {} as many parameters", "has about as many parameters"),
+    ("latency_seconds", show.milliseconds, "takes {} as long for one row at a time", "answers one row about as fast"),
+)
+"""Of each cost its name, its unit, and how a difference and none of it are said."""
 
 
 def label_note(cells: Sequence[Cell]) -> str:
@@ -109,3 +121,81 @@ def labels_of(cell: Cell) -> str:
 def run_count(number: int) -> str:
     """`1 run`, `3 runs`."""
     return "1 run" if number == 1 else f"{number} runs"
+
+
+def costs(contest: Contest) -> str:
+    """What the two sides cost at the contest's budget; empty when nothing is known."""
+    clauses: list[tuple[str, str]] = []
+    for name, unit, more, same in MEASURES:
+        pair = contest.second.costs.get(name), contest.first.costs.get(name)
+        if pair[0] and pair[1]:
+            clauses.append(_clause(contest, (pair[0], pair[1]), unit, more, same, named=not clauses))
+    if not clauses:
+        return ""
+    told = [(who, [what for _, what in own]) for who, own in groupby(clauses, key=lambda clause: clause[0])]
+    sentence = ", while ".join(f"{who} {show.joined(own)}" for who, own in told)
+    return f"With {budget_of(contest)} labels, {sentence}."
+
+
+def pretraining(cells: Sequence[Cell]) -> str:
+    """What the stages before the runs of each entry took; empty when there were none."""
+    said = {
+        cell.entry: f"The pre-training of {cell.entry}, made once for all of its runs, took {show.seconds(before)}."
+        for cell in cells
+        if (before := cell.costs.get("pretrain_seconds")) is not None
+    }
+    return " ".join(said.values())
+
+
+def _clause(
+    contest: Contest, pair: tuple[float, float], unit: Unit, more: str, same: str, named: bool
+) -> tuple[str, str]:
+    """(who costs more, how much more): `("minilm", "took 14 times as long to train as lstm (48 s against 3.4 s)")`."""
+    sides = [(pair[0], contest.second.entry), (pair[1], contest.first.entry)]
+    (low, cheap), (high, dear) = sorted(sides)
+    if high < 1.15 * low:
+        return contest.second.entry, f"{same} ({unit(pair[0])} against {unit(pair[1])})"
+    other = f" as {cheap}" if named else ""
+    return dear, f"{more.format(show.times(high / low))}{other} ({unit(high)} against {unit(low)})"
+
+
+def doubts(rounds: Sequence[Contest], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Doubt]:
+    """Contests that another entry undoes, and how: `with 500 labels ulmfit is not ahead of gru`.
+
+    A contest is decided between picked entries. Where the one that lost is itself behind another of its kind on the
+    test rows, beyond the noise, and the winner is not ahead of that one, its kind has not lost. Taking the other one
+    instead would flatter its kind; saying so only takes back a claim.
+    """
+    noise, found = row_noise(reader, goal.metric), []
+    for contest in rounds:
+        if contest.winner is None:
+            continue
+        loser = contest.second if contest.winner is contest.first else contest.first
+        pair = overtaken(loser, cells, goal, reader)
+        if pair is None:
+            continue
+        again = compare(pair.second, contest.winner, goal, noise).better
+        if again != "second":
+            how = "behind" if again == "first" else "not ahead of"
+            said = f"with {budget_of(contest)} labels {contest.winner.entry} is {how} {pair.second.entry}"
+            found.append((contest, said))
+    return found
+
+
+def of_headline(doubted: Sequence[Doubt], rounds: Sequence[Contest]) -> list[Doubt]:
+    """Those that touch whether transfer pays: not where another transfer's lead at that budget stands undoubted."""
+    firm = [own for own in rounds if not any(own is contest for contest, _ in doubted)]
+    paid = {own.budget for own in firm if own.first.kind == "scratch" and own.outcome == "transfer"}
+    return [
+        (contest, said)
+        for contest, said in doubted
+        if contest.first.kind == "scratch" and (contest.outcome == "scratch" or contest.budget not in paid)
+    ]
+
+
+def in_words(doubted: Sequence[Doubt]) -> str:
+    """What a sentence has to add: `; but with 500 labels ulmfit is not ahead of gru, which was not picked`."""
+    if not doubted:
+        return ""
+    clauses = [said for _, said in doubted]
+    return f"; but {' and '.join(clauses)}, which {'was' if len(clauses) == 1 else 'were'} not picked"

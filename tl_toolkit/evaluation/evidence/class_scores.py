@@ -11,7 +11,7 @@ import numpy as np
 from ..intervals import Spread, spread
 from ..predictions import PredictionReader, class_name, confusion_matrix, label_counts
 from ..statistics.cells import Cell
-from ..statistics.sequence_metrics import found_entities
+from ..statistics.row_metrics import found_entities
 
 Counts = np.ndarray
 """(classes, 3): right, predicted and true numbers of one run."""

@@ -11,9 +11,7 @@ import numpy as np
 from ...errors import UserError
 from ..predictions import PredictionReader
 from ..results import Result
-from .row_metrics import NUMBERS, RowMetric, classification
-from .sequence_metrics import LANGUAGE_MODELS, TAGS, forecasts
-from .text_metrics import TEXTS
+from .row_metrics import LANGUAGE_MODELS, NUMBERS, TAGS, TEXTS, RowMetric, classification, forecasts
 
 if TYPE_CHECKING:
     import pyarrow as pa
