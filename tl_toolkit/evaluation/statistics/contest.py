@@ -43,7 +43,7 @@ def best(cells: Sequence[Cell], goal: Goal) -> Cell | None:
         reached = getattr(cell, split).get(goal.metric)
         return -math.inf if reached is None or math.isnan(reached.mean) else reached.mean * goal.sign
 
-    able = [cell for cell in cells if goal.metric in cell.test and math.isfinite(cell.test[goal.metric].mean)]
+    able = [cell for cell in cells if cell.scored(goal)]
     return max(able, key=merit, default=None)
 
 
@@ -78,10 +78,7 @@ def overtaken(picked: Cell, cells: Sequence[Cell], goal: Goal, reader: Predictio
     rivals = [
         cell
         for cell in cells
-        if (cell.budget, cell.kind) == (picked.budget, picked.kind)
-        and cell.entry != picked.entry
-        and goal.metric in cell.test
-        and math.isfinite(cell.test[goal.metric].mean)
+        if (cell.budget, cell.kind) == (picked.budget, picked.kind) and cell.entry != picked.entry and cell.scored(goal)
     ]
     pairs = corrected([compare(picked, rival, goal, noise) for rival in rivals])
     ahead = [pair for pair in pairs if pair.better == "second"]

@@ -105,7 +105,7 @@ def pairwise(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> lis
 
     The p-values of the pairs of one budget are one family, corrected by Holm.
     """
-    able = [cell for cell in cells if goal.metric in cell.test and np.isfinite(cell.test[goal.metric].mean)]
+    able = [cell for cell in cells if cell.scored(goal)]
     families = [list(members) for _, members in groupby(able, key=lambda cell: cell.budget)]
     noise = row_noise(reader, goal.metric).prepare_swaps(able, most_pairs(able))
     found: list[Pair] = []
