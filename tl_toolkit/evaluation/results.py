@@ -193,6 +193,10 @@ def _row(result: Result) -> dict[str, Any]:
     cost, hardware, tuning, versions = map(result.section, ("cost", "hardware", "tuning", "versions"))
     parameters, inference = cost.get("parameters") or {}, cost.get("inference") or {}
     energy, seconds = cost.get("energy_joules") or {}, cost.get("seconds") or {}
+
+    def own(section: Mapping[str, Any], *names: str, prefix: str = "", suffix: str = "") -> dict[str, Any]:
+        return {f"{prefix}{name}{suffix}": section.get(name) for name in names}
+
     row: dict[str, Any] = {
         "dataset": result.dataset,
         "fingerprint": dataset.get("fingerprint"),
@@ -201,9 +205,7 @@ def _row(result: Result) -> dict[str, Any]:
         "strategy": result.strategy,
         "transfer": result.transfer,
         "budget": result.budget,
-        "train_labels": budget.get("train_labels"),
-        "train_tokens": budget.get("train_tokens"),
-        "validation_labels": budget.get("validation_labels"),
+        **own(budget, "train_labels", "train_tokens", "validation_labels"),
         "test_rows": (dataset.get("rows") or {}).get("test"),
         "seed": result.seed,
         "completed": result.completed,
@@ -212,30 +214,18 @@ def _row(result: Result) -> dict[str, Any]:
         "parameters": parameters.get("total"),
         "trained_parameters": parameters.get("trained"),
         "disk_bytes": cost.get("disk_bytes"),
-        "tuning_trials": tuning.get("trials"),
-        "tuning_failed": tuning.get("failed"),
-        "tuning_seconds": tuning.get("seconds"),
+        **own(tuning, "trials", "failed", "seconds", prefix="tuning_"),
         "pretrain_seconds": result.pretrain_seconds,
         "train_seconds": cost.get("train_seconds"),
-        **{f"{name}_seconds": seconds.get(name) for name in ("data", "model", "select", "evaluate", "save", "total")},
-        "steps": cost.get("steps"),
-        "epochs": cost.get("epochs"),
-        "examples_per_second": cost.get("examples_per_second"),
-        "tokens_per_second": cost.get("tokens_per_second"),
-        "peak_memory_bytes": cost.get("peak_memory_bytes"),
+        **own(seconds, "data", "model", "select", "evaluate", "save", "total", suffix="_seconds"),
+        **own(cost, "steps", "epochs", "examples_per_second", "tokens_per_second", "peak_memory_bytes"),
         "energy_joules": sum(energy.values()) if energy else None,
-        "energy_cpu_joules": energy.get("cpu"),
-        "energy_gpu_joules": energy.get("gpu"),
-        "latency_seconds": inference.get("latency_seconds"),
-        "latency_seconds_p95": inference.get("latency_seconds_p95"),
-        "rows_per_second": inference.get("rows_per_second"),
-        "device": hardware.get("device"),
-        "device_name": hardware.get("device_name"),
-        "world_size": hardware.get("world_size"),
-        "threads": hardware.get("threads"),
-        "toolkit_version": record.get("toolkit_version"),
-        **{f"{name}_version": versions.get(name) for name in ("python", "torch", "transformers")},
-        "key": record.get("key"),
+        **own(energy, "cpu", "gpu", prefix="energy_", suffix="_joules"),
+        **own(inference, "latency_seconds", "latency_seconds_p95", "rows_per_second"),
+        **own(hardware, "device", "device_name", "world_size", "threads"),
+        **own(record, "toolkit_version"),
+        **own(versions, "python", "torch", "transformers", suffix="_version"),
+        **own(record, "key"),
         "folder": result.folder,
     }
     for split in ("validation", "test"):

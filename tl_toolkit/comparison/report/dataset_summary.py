@@ -7,7 +7,7 @@ from typing import Any
 
 from ...evaluation import formatting as show
 from ...evaluation.results import Result, short_name
-from ...evaluation.statistics.cells import Cell
+from ...evaluation.statistics.cells import Cell, budget_names
 
 MOST_ERROR = 600
 """Characters of an error that are shown."""
@@ -28,13 +28,12 @@ def summary(
     datasets = [result.section("dataset") for result in results]  # empty of runs that failed before they had read it
     names = list(dict.fromkeys(str(dataset["name"]) for dataset in datasets if "name" in dataset))
     tested = [result.section("dataset").get("rows", {}).get("test") for result in results]
-    budgets = {cell.budget: show.budget(cell.budget, cell.train_labels) for cell in cells}
     seeds = sorted({cell.seeds for cell in cells}, reverse=True)
     finished = show.count(len(results) - len(failed))
     return [
         ("Dataset", show.joined(names) if names else show.MISSING),
         ("Entries", str(len(entries))),
-        ("Training labels", show.joined(list(budgets.values())) if budgets else show.MISSING),
+        ("Training labels", show.joined(list(budget_names(cells).values())) if cells else show.MISSING),
         ("Seeds", f"{seeds[-1]} to {seeds[0]}" if len(seeds) > 1 else str(seeds[0]) if seeds else show.MISSING),
         ("Test rows", span(tested)),
         ("Runs", f"{finished} finished" + (f", {len(failed)} failed" if failed else "")),

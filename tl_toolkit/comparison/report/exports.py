@@ -72,8 +72,7 @@ def latex_table(dataset: str, cells: Sequence[Cell], goal: Goal) -> str:
     budgets = sorted({cell.budget for cell in cells})
     found = {(cell.entry, cell.budget): cell for cell in cells}
     kinds: dict[str, Kind] = {cell.entry: cell.kind for cell in cells}
-    labels = {budget: next(cell.train_labels for cell in cells if cell.budget == budget) for budget in budgets}
-    heads = [latex_text(show.budget(budget, labels[budget])) for budget in budgets]
+    heads = [latex_text(next(cell.budget_name for cell in cells if cell.budget == budget)) for budget in budgets]
     metric = latex_text(show.metric_axis(goal.metric))
     lines = [
         "\\begin{table}\n\\centering",

@@ -54,7 +54,7 @@ def describe_round(contest: Contest) -> dict[str, str]:
     """A contest as a row of a table."""
     metric, alone = contest.goal.metric, contest.single and contest.outcome != "none"
     return {
-        "budget": show.budget(contest.budget, contest.second.train_labels),
+        "budget": contest.budget_name,
         "scratch": contest.first.entry,
         "scratch_score": show.spread(contest.first.test[metric], metric),
         "transfer": contest.second.entry,
@@ -96,7 +96,7 @@ def describe_pairs(panel: Panel) -> dict[str, Any] | None:
         matrices.append(
             {
                 "key": budget_key(budget),
-                "labels": show.budget(budget, here[0].second.train_labels),
+                "labels": here[0].second.budget_name,
                 "names": names,
                 "rows": [(row, [_met(row, column, told, goal) for column in names]) for row in names],
                 "family": here[0].family,

@@ -126,7 +126,7 @@ def describe_fronts(panel: Panel) -> dict[str, Any] | None:
 
     ranked = sorted(here, key=lambda cell: -cell.test[goal.metric].mean * goal.sign if goal.metric in cell.test else 0)
     return pictures(draw, panel, "pareto", what) | {
-        "budget": show.budget(here[0].budget, here[0].train_labels),
+        "budget": here[0].budget_name,
         "sentences": [in_words(each, goal) for each in found],
         "prices": [show.capital(each.price.axis) for each in found],
         "rows": [

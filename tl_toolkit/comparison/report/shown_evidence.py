@@ -40,21 +40,17 @@ def describe_classes(panel: Panel) -> dict[str, Any] | None:
     kept = sorted(order, key=lambda name: -support[name])[:MOST_CLASSES]
     names = [name for name in order if name in kept]
     scores = [{own.name: own for own in entry.classes} for entry in found]
+    called = {(cell.entry, cell.budget): cell.budget_name for cell in panel.cells}
     return {
         "entries": [entry.entry for entry in found],
         "what": found[0].what,
-        "budgets": show.joined(list(dict.fromkeys(_budget_of(panel, own.entry, own.budget) for own in found))),
+        "budgets": show.joined(list(dict.fromkeys(called[own.entry, own.budget] for own in found))),
         "hidden": len(order) - len(names),
         "rows": [
             {"name": name, "support": show.count(support[name]), "scores": [_f1(own.get(name)) for own in scores]}
             for name in names
         ],
     }
-
-
-def _budget_of(panel: Panel, entry: str, budget: float) -> str:
-    cell = next(cell for cell in panel.cells if (cell.entry, cell.budget) == (entry, budget))
-    return show.budget(budget, cell.train_labels)
 
 
 def _f1(score: ClassScore | None) -> dict[str, Any]:
@@ -87,20 +83,21 @@ def describe_calibration(panel: Panel) -> dict[str, Any] | None:
     found = calibrations(panel.cells, panel.reader)
     if not found:
         return None
+    called = {(cell.entry, cell.budget): cell.budget_name for cell in panel.cells}
     shown = sorted(found, key=lambda own: -own.accuracy.mean)[:MOST_DIAGRAMS]
     shown = [own for own in found if own in shown]
     return reliability_diagrams(panel, shown) | {
         "drawn": len(shown),
         "hidden": len(found) - len(shown),
-        "rows": [_calibration_row(own, panel) for own in found],
+        "rows": [_calibration_row(own, called[own.entry, own.budget]) for own in found],
     }
 
 
-def _calibration_row(own: Calibration, panel: Panel) -> dict[str, str]:
+def _calibration_row(own: Calibration, budget: str) -> dict[str, str]:
     gap = own.confidence.mean - own.accuracy.mean
     return {
         "entry": own.entry,
-        "budget": _budget_of(panel, own.entry, own.budget),
+        "budget": budget,
         "confidence": f"{100 * own.confidence.mean:.1f}",
         "accuracy": f"{100 * own.accuracy.mean:.1f}",
         "gap": show.signed_gap(gap, "accuracy"),
@@ -117,9 +114,8 @@ def describe_disagreement(panel: Panel) -> dict[str, Any] | None:
         return None
     task = panel.cells[0].results[0].section("task")
     told = texts or task.get("name") not in ANSWERS_ARE_TEXTS
-    labels = next((cell.train_labels for cell in panel.cells if cell.budget == found.budget), None)
     return {
-        "budget": show.budget(found.budget, labels),
+        "budget": next(cell.budget_name for cell in panel.cells if cell.budget == found.budget),
         "reason": found.reason,
         "summary": found.summary,
         "order": found.order,

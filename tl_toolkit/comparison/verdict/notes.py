@@ -12,7 +12,6 @@ from ...evaluation.statistics.cells import Cell, Goal
 from ...evaluation.statistics.contest import Contest, overtaken
 from ...evaluation.statistics.pairwise import compare
 from ...evaluation.statistics.uncertainty import row_noise
-from .standings import budget_of
 
 Doubt = tuple[Contest, str]
 Unit = Callable[[float | None], str]
@@ -110,12 +109,7 @@ def vectors_note(picked: Sequence[Cell]) -> str:
 
 
 def _budgets(contests: Sequence[Contest]) -> list[str]:
-    return list(dict.fromkeys(budget_of(contest) for contest in contests))
-
-
-def labels_of(cell: Cell) -> str:
-    """The label budget of a cell as a reader knows it."""
-    return show.budget(cell.budget, cell.train_labels)
+    return list(dict.fromkeys(contest.budget_name for contest in contests))
 
 
 def run_count(number: int) -> str:
@@ -134,7 +128,7 @@ def costs(contest: Contest) -> str:
         return ""
     told = [(who, [what for _, what in own]) for who, own in groupby(clauses, key=lambda clause: clause[0])]
     sentence = ", while ".join(f"{who} {show.joined(own)}" for who, own in told)
-    return f"With {budget_of(contest)} labels, {sentence}."
+    return f"With {contest.budget_name} labels, {sentence}."
 
 
 def pretraining(cells: Sequence[Cell]) -> str:
@@ -177,7 +171,7 @@ def doubts(rounds: Sequence[Contest], cells: Sequence[Cell], goal: Goal, reader:
         again = compare(pair.second, contest.winner, goal, noise).better
         if again != "second":
             how = "behind" if again == "first" else "not ahead of"
-            said = f"with {budget_of(contest)} labels {contest.winner.entry} is {how} {pair.second.entry}"
+            said = f"with {contest.budget_name} labels {contest.winner.entry} is {how} {pair.second.entry}"
             found.append((contest, said))
     return found
 

@@ -25,11 +25,6 @@ def kinds_of(rounds: Sequence[Contest]) -> list[Kind]:
     return [kind for kind in KINDS if kind in there]
 
 
-def budget_of(contest: Contest) -> str:
-    """The label budget of a contest as a reader knows it."""
-    return show.budget(contest.budget, contest.second.train_labels)
-
-
 def headline(rounds: Sequence[Contest]) -> str:
     """Who is ahead at which budgets. With two kinds of which one is from scratch, it answers whether transfer pays.
 
@@ -51,7 +46,7 @@ def headline(rounds: Sequence[Contest]) -> str:
         return f"It depends on the number of labels: {_told(groups)}"
     parts = []
     for answer, said in _WHERE.items():
-        budgets = [budget_of(contests[0]) for contests, own in zip(by_budget, answers, strict=True) if own == answer]
+        budgets = [contests[0].budget_name for contests, own in zip(by_budget, answers, strict=True) if own == answer]
         if budgets:
             parts.append(f"with {show.joined(budgets)} {said}")
     if len(parts) == 1:  # neither, anywhere
@@ -85,7 +80,7 @@ def _by_standing(
 def _told(groups: Sequence[tuple[str, list[list[Contest]]]]) -> str:
     parts = []
     for said, members in groups:
-        labels = show.joined([budget_of(contests[0]) for contests in members])
+        labels = show.joined([contests[0].budget_name for contests in members])
         parts.append(f"with {labels}{_single(members)} {said}")
     return "; ".join(parts)
 
@@ -143,8 +138,8 @@ def _single(by_budget: Sequence[Sequence[Contest]]) -> str:
 
 def _everywhere(firsts: Sequence[Contest]) -> str:
     if len(firsts) == 1:
-        return f"with {budget_of(firsts[0])} labels"
-    return f"at every label budget tried, from {budget_of(firsts[0])} to {budget_of(firsts[-1])}"
+        return f"with {firsts[0].budget_name} labels"
+    return f"at every label budget tried, from {firsts[0].budget_name} to {firsts[-1].budget_name}"
 
 
 def _two_kinds(rounds: Sequence[Contest]) -> str:
@@ -155,7 +150,7 @@ def _two_kinds(rounds: Sequence[Contest]) -> str:
         parts = []
         for outcome, members in groups:
             labels = show.joined(
-                [f"{budget_of(c)}{' (single runs)' if c.single and outcome in ahead else ''}" for c in members]
+                [f"{c.budget_name}{' (single runs)' if c.single and outcome in ahead else ''}" for c in members]
             )
             parts.append(f"with {labels} {ahead.get(outcome, f'there is {NO_DIFFERENCE}')}")
         return f"It depends on the number of labels: {'; '.join(parts)}"
@@ -163,7 +158,7 @@ def _two_kinds(rounds: Sequence[Contest]) -> str:
     answers = {"transfer": ("Yes", "a pre-trained model pays"), "scratch": ("No", "training from scratch is enough")}
     if outcome in answers:
         answer, meaning = answers[outcome]
-        single = [budget_of(contest) for contest in rounds if contest.single]
+        single = [contest.budget_name for contest in rounds if contest.single]
         everywhere = len(single) == len(rounds)
         but = f"; with {show.joined(single)} labels in single runs" if single and not everywhere else ""
         return f"{'In single runs' if everywhere else answer}, {meaning}: it is ahead {where}{but}"

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..intervals import Spread, spread
 from ..predictions import PredictionReader, class_name, confusion_matrix, label_counts
-from ..statistics.cells import Cell
+from ..statistics.cells import Cell, at_largest_budget
 from ..statistics.row_metrics import found_entities
 
 Counts = np.ndarray
@@ -52,8 +52,7 @@ def classes_by_entry(cells: Sequence[Cell], reader: PredictionReader) -> list[En
 
     All entries of one dataset have the same classes in the same order, unless some tag types that others never do.
     """
-    largest = {cell.entry: cell for cell in cells}  # cells are in the order of their budgets
-    found = [entry_classes(cell, reader) for cell in largest.values()]
+    found = [entry_classes(cell, reader) for cell in at_largest_budget(cells)]
     return [own for own in found if own is not None]
 
 

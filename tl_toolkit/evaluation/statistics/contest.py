@@ -21,6 +21,11 @@ class Contest(Pair):
     """The picked entries of two kinds at one budget; `first` is of the kind that transfers less."""
 
     @property
+    def budget_name(self) -> str:
+        """The label budget as a reader knows it."""
+        return self.second.budget_name
+
+    @property
     def winner(self) -> Cell | None:
         """The side that is ahead beyond the noise; None when nothing shows that either is."""
         return {"first": self.first, "second": self.second, "none": None}[self.better]
