@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from .intervals import Interval, Spread
@@ -101,6 +101,14 @@ def spread(value: Spread | None, metric: str) -> str:
 def count(value: float | None) -> str:
     """A whole number with thousands separated: `12,000`."""
     return MISSING if value is None else f"{round(value):,}"
+
+
+def span(numbers: Iterable[int | None], missing: str = MISSING) -> str:
+    """The known numbers from the least to the most: `100`, or `100 to 500`."""
+    known = {number for number in numbers if number is not None}
+    if not known:
+        return missing
+    return count(min(known)) if len(known) == 1 else f"{count(min(known))} to {count(max(known))}"
 
 
 def parameters(value: float | None) -> str:

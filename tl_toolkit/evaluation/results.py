@@ -113,7 +113,11 @@ def read_results(path: Path) -> list[Result]:
     results: dict[tuple[str, str, float, int | None], Result] = {}
     for number, line in enumerate(whole.split("\n"), start=1):
         if line.strip():
-            result = _parse(line, f"Line {number} of {str(path)!r}")
+            where = f"Line {number} of {str(path)!r}"
+            try:
+                result = as_result(json.loads(line), where)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{where} is not JSON ({error}); one result record is expected.") from error
             results[(result.dataset, result.entry, result.budget, result.seed)] = result
     return list(results.values())
 
@@ -137,14 +141,6 @@ def panels(results: Sequence[Result]) -> dict[str, list[Result]]:
         lost = found.pop(UNKNOWN)
         next(iter(found.values())).extend(lost)
     return found
-
-
-def _parse(line: str, where: str) -> Result:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where} is not JSON ({error}); one result record is expected.") from error
-    return as_result(record, where)
 
 
 def as_result(record: Any, where: str) -> Result:

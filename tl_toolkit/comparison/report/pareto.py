@@ -60,16 +60,12 @@ def front(scores: Sequence[float], costs: Sequence[float], sign: int = 1) -> lis
     (Pareto 1906; Kung, Luccio and Preparata 1975, "On finding the maxima of a set of vectors", for two dimensions).
     Points that are equal in both are all kept. `sign` is −1 where a lower score is better.
     """
-    order = sorted(range(len(costs)), key=lambda index: (costs[index], -sign * scores[index]))
+    points = [(cost, -sign * score) for cost, score in zip(costs, scores, strict=True)]
     kept: list[int] = []
-    for index in order:
-        if not kept or sign * scores[index] > sign * scores[kept[-1]] or _same(index, kept[-1], scores, costs):
+    for index in sorted(range(len(points)), key=points.__getitem__):
+        if not kept or points[index][1] < points[kept[-1]][1] or points[index] == points[kept[-1]]:
             kept.append(index)
     return kept
-
-
-def _same(one: int, other: int, scores: Sequence[float], costs: Sequence[float]) -> bool:
-    return scores[one] == scores[other] and costs[one] == costs[other]
 
 
 def fronts(cells: Sequence[Cell], goal: Goal) -> list[Front]:

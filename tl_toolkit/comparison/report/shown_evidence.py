@@ -69,9 +69,7 @@ def class_table(cell: Cell, reader: PredictionReader) -> list[dict[str, str]]:
         {
             "name": own.name,
             "support": show.count(own.support),
-            "precision": per_cent(own.precision),
-            "recall": per_cent(own.recall),
-            "f1": per_cent(own.f1),
+            **{part: per_cent(getattr(own, part)) for part in ("precision", "recall", "f1")},
         }
         for own in (found.classes if found else [])
         if own in kept
@@ -114,15 +112,9 @@ def describe_disagreement(panel: Panel) -> dict[str, Any] | None:
         return None
     task = panel.cells[0].results[0].section("task")
     told = texts or task.get("name") not in ANSWERS_ARE_TEXTS
-    return {
+    return vars(found) | {
         "budget": next(cell.budget_name for cell in panel.cells if cell.budget == found.budget),
-        "reason": found.reason,
-        "summary": found.summary,
-        "order": found.order,
-        "entries": found.entries,
-        "agreement_is": found.agreement_is,
         "agreement": [[_agreement(value) for value in row] for row in found.agreement],
-        "alone_is": found.alone_is,
         "alone": [show.count(number) for number in found.alone],
         "left_out": show.joined(found.left_out) if found.left_out else "",
         "rows": [_disputed(row, texts, told) for row in found.rows],
@@ -148,11 +140,7 @@ def _disputed(row: DisputedRow, texts: bool, told: bool) -> dict[str, Any]:
         "text_pair": show.shortened(row.text_pair, show.MOST_TEXT) if texts and row.text_pair else "",
         "label": row.label if told else "",
         "answers": [
-            {
-                "answer": answer if told else "",
-                "right": right,
-                "entries": ", ".join(entries),
-            }
+            {"answer": answer if told else "", "right": right, "entries": ", ".join(entries)}
             for (answer, right), entries in ordered
         ],
     }

@@ -28,9 +28,8 @@ def label_note(cells: Sequence[Cell]) -> str:
     parts = []
     for _, members in groupby(cells, key=lambda cell: cell.budget):
         here = list(members)
-        train = sorted({cell.train_labels for cell in here if cell.train_labels is not None})
-        chosen = sorted({cell.validation_labels for cell in here if cell.validation_labels is not None})
-        parts.append(f"{_range(train)} + {_range(chosen)}")
+        train, chosen = [cell.train_labels for cell in here], [cell.validation_labels for cell in here]
+        parts.append(f"{show.span(train, 'unknown')} + {show.span(chosen, 'unknown')}")
     if unit_of([cell.results[0] for cell in cells]) == TOKENS:
         return f"Texts are all that a language model needs: budgets count the tokens that it reads.{_tuning(cells)}"
     return (
@@ -53,18 +52,11 @@ def _tuning(cells: Sequence[Cell]) -> str:
     if len(trials) == len(names) and len(counts) == 1:
         who = f"Every entry was tuned on the same validation labels, in {show.count(next(iter(counts)))} trials each"
     else:
-        told = [f"{name} in {_range(sorted(own))} trials" for name, own in trials.items()]
+        told = [f"{name} in {show.span(own)} trials" for name, own in trials.items()]
         rest = [name for name in names if name not in trials]
         untuned = f", {show.joined(rest)} not at all" if rest else ""
         who = f"Tuned on the same validation labels: {show.joined(told)}{untuned}"
     return f" {who}."
-
-
-def _range(numbers: Sequence[int]) -> str:
-    if not numbers:
-        return "unknown"
-    low, high = show.count(numbers[0]), show.count(numbers[-1])
-    return low if low == high else f"{low} to {high}"
 
 
 def statistics_notes(rounds: Sequence[Contest]) -> list[str]:

@@ -135,15 +135,10 @@ def _tag_counts(cell: Cell, reader: PredictionReader, entity: bool) -> tuple[lis
 
 def _units(sentences: Sequence[Sequence[str | None]], entity: bool) -> set[tuple[str, int, int, int]]:
     """(type, sentence, start, end) of all entities; or of all words, whose type is their tag."""
-    if entity:
-        return {
-            (own.type, number, own.start, own.end)
-            for number, tags in enumerate(sentences)
-            for own in found_entities(tuple(tags))
-        }
-    return {
-        (tag, number, place, place + 1)
-        for number, tags in enumerate(sentences)
-        for place, tag in enumerate(tags)
-        if tag is not None
-    }
+
+    def found(tags: Sequence[str | None]) -> list[tuple[str, int, int]]:
+        if entity:
+            return [(own.type, own.start, own.end) for own in found_entities(tuple(tags))]
+        return [(tag, place, place + 1) for place, tag in enumerate(tags) if tag is not None]
+
+    return {(kind, number, start, end) for number, tags in enumerate(sentences) for kind, start, end in found(tags)}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -178,9 +178,6 @@ def forecasts(scale: np.ndarray | None) -> dict[str, RowMetric]:
         flat = error.reshape(len(error), -1)
         return np.stack([np.nansum(flat, axis=1), (~np.isnan(flat)).sum(axis=1)], axis=1)
 
-    def absolute(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        return counted(np.abs(label - prediction))
-
     def squared(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         return counted(np.square(label - prediction))
 
@@ -196,7 +193,7 @@ def forecasts(scale: np.ndarray | None) -> dict[str, RowMetric]:
         return counted(error.reshape(*label.shape[:2], -1)[..., usable] / scale[usable])
 
     known = {
-        "mae": RowMetric(absolute, quotient),
+        "mae": RowMetric(lambda label, prediction: counted(np.abs(label - prediction)), quotient),
         "mse": RowMetric(squared, quotient),
         "rmse": RowMetric(squared, lambda means: np.sqrt(quotient(means))),
         "smape": RowMetric(symmetric, quotient),
@@ -274,17 +271,10 @@ def _exact(label: References, prediction: Sequence[str]) -> np.ndarray:
     return np.array([own.strip() in {text.strip() for text in wanted} for wanted, own in rows])
 
 
-def _bleu(name: str) -> RowMetric:
-    def quantities(label: Any, prediction: Any) -> np.ndarray:
-        return _bleu_counts(name, label, prediction)
-
-    return RowMetric(quantities, bleu_of_means)
-
-
 TEXTS: dict[str, RowMetric] = {
-    "bleu": _bleu("bleu"),
-    "bleu_lowercase": _bleu("bleu_lowercase"),
-    "chrf": RowMetric(lambda label, prediction: _statistics("chrf", label, prediction), chrf_of_means),
+    "bleu": RowMetric(partial(_bleu_counts, "bleu"), bleu_of_means),
+    "bleu_lowercase": RowMetric(partial(_bleu_counts, "bleu_lowercase"), bleu_of_means),
+    "chrf": RowMetric(partial(_statistics, "chrf"), chrf_of_means),
     "exact_match": mean_of(_exact),
 }
 """Of a reference for each row, or several, and the text that was written."""
