@@ -10,7 +10,7 @@ from ...atomic_files import write_text, write_whole
 from ...evaluation import formatting as show
 from ...evaluation.results import TEXT_COLUMNS, Result, table
 from ...evaluation.statistics.cells import KINDS, Cell, Goal, Kind, goal_of, make_cells
-from ...evaluation.statistics.contest import best
+from ...evaluation.statistics.pairwise import best
 
 KIND_HEADINGS: Mapping[Kind, str] = {
     "scratch": "From scratch",

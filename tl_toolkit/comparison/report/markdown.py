@@ -12,8 +12,8 @@ from ...evaluation import formatting as show
 from ...evaluation.results import Result
 from ...evaluation.statistics.baseline import Baseline
 from ...evaluation.statistics.cells import KINDS, Cell, at_largest_budget, budget_names
-from ...evaluation.statistics.contest import picked_of
 from ...evaluation.statistics.label_equivalence import CurveDraws, equivalence, usable
+from ...evaluation.statistics.pairwise import picked_of
 from ...evaluation.statistics.uncertainty import row_noise
 from ..verdict.standings import LONG
 from .entries import kind

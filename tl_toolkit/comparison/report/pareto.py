@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...evaluation import formatting as show
-from ...evaluation.statistics.cells import Cell
-from ...evaluation.statistics.contest import Goal
+from ...evaluation.statistics.cells import Cell, Goal
 from ...figures.palette import MUTED
 from .drawing import grid_of_axes, pictures, short
 from .learning_curves import line_style

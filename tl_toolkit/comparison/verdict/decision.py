@@ -10,9 +10,8 @@ from ...evaluation import formatting as show
 from ...evaluation.predictions import PredictionReader
 from ...evaluation.statistics.baseline import Baseline
 from ...evaluation.statistics.cells import Cell, Goal
-from ...evaluation.statistics.contest import Contest, best, overtaken, picked_of
 from ...evaluation.statistics.label_equivalence import CurveDraws, equivalence, usable
-from ...evaluation.statistics.pairwise import compare, corrected
+from ...evaluation.statistics.pairwise import Pair, best, compare, corrected, overtaken, picked_of
 from ...evaluation.statistics.significance import ALPHA
 from ...evaluation.statistics.uncertainty import row_noise
 from .notes import (
@@ -43,7 +42,7 @@ class Verdict:
 
 def decide(
     cells: Sequence[Cell],
-    rounds: Sequence[Contest],
+    rounds: Sequence[Pair],
     goal: Goal,
     reader: PredictionReader,
     failed: int = 0,
@@ -85,11 +84,11 @@ def decide(
     return Verdict(f"{headline(rounds)}{in_words(doubted)}", [sentence for sentence in sentences if sentence], notes)
 
 
-def _numbers(rounds: Sequence[Contest]) -> str:
+def _numbers(rounds: Sequence[Pair]) -> str:
     """One sentence with the scores and the difference at each budget (of many, at the first and the last)."""
     shown = list(rounds) if len(rounds) <= 3 else [rounds[0], rounds[-1]]
     parts: list[str] = []
-    before: Contest | None = None
+    before: Pair | None = None
     for contest in shown:
         metric, second, first = contest.goal.metric, contest.second, contest.first
         reached, other = second.test[metric].mean, first.test[metric].mean
@@ -114,7 +113,7 @@ def _reached(value: float, metric: str) -> str:
     return f"a {show.metric_name(metric)} of {show.score(value, metric)}"
 
 
-def _difference(contest: Contest) -> str:
+def _difference(contest: Pair) -> str:
     metric, bounds = contest.goal.metric, contest.interval
     sign = 1 if contest.difference >= 0 else -1
     size = f"{show.gap(contest.difference, metric)} {'more' if sign > 0 else 'less'}"
@@ -133,7 +132,7 @@ def _difference(contest: Contest) -> str:
     return f"{size} (95{show.SPACE}% interval {show.plain_score(low, metric)} to {show.plain_score(high, metric)})"
 
 
-def _labels_worth(rounds: Sequence[Contest], cells: Sequence[Cell], reader: PredictionReader) -> str:
+def _labels_worth(rounds: Sequence[Pair], cells: Sequence[Cell], reader: PredictionReader) -> str:
     """How many labels make up for transferring less: one sentence, empty when the curves say nothing about it.
 
     The learning curve is that of the first side's kind, through the entry picked at each of its budgets (also where

@@ -9,11 +9,10 @@ from ...evaluation import formatting as show
 from ...evaluation.formatting import TOKENS, unit_of
 from ...evaluation.predictions import PredictionReader
 from ...evaluation.statistics.cells import Cell, Goal
-from ...evaluation.statistics.contest import Contest, overtaken
-from ...evaluation.statistics.pairwise import compare
+from ...evaluation.statistics.pairwise import Pair, compare, overtaken
 from ...evaluation.statistics.uncertainty import row_noise
 
-Doubt = tuple[Contest, str]
+Doubt = tuple[Pair, str]
 Unit = Callable[[float | None], str]
 MEASURES: tuple[tuple[str, Unit, str, str], ...] = (
     ("train_seconds", show.seconds, "took {} as long to train", "took about as long"),
@@ -59,7 +58,7 @@ def _tuning(cells: Sequence[Cell]) -> str:
     return f" {who}."
 
 
-def statistics_notes(rounds: Sequence[Contest]) -> list[str]:
+def statistics_notes(rounds: Sequence[Pair]) -> list[str]:
     """When an entry is called ahead, and which kind of noise is not known."""
     if not rounds:
         return []
@@ -100,7 +99,7 @@ def vectors_note(picked: Sequence[Cell]) -> str:
     )
 
 
-def _budgets(contests: Sequence[Contest]) -> list[str]:
+def _budgets(contests: Sequence[Pair]) -> list[str]:
     return list(dict.fromkeys(contest.budget_name for contest in contests))
 
 
@@ -109,7 +108,7 @@ def run_count(number: int) -> str:
     return "1 run" if number == 1 else f"{number} runs"
 
 
-def costs(contest: Contest) -> str:
+def costs(contest: Pair) -> str:
     """What the two sides cost at the contest's budget; empty when nothing is known."""
     clauses: list[tuple[str, str]] = []
     for name, unit, more, same in MEASURES:
@@ -133,9 +132,7 @@ def pretraining(cells: Sequence[Cell]) -> str:
     return " ".join(said.values())
 
 
-def _clause(
-    contest: Contest, pair: tuple[float, float], unit: Unit, more: str, same: str, named: bool
-) -> tuple[str, str]:
+def _clause(contest: Pair, pair: tuple[float, float], unit: Unit, more: str, same: str, named: bool) -> tuple[str, str]:
     """(who costs more, how much more): `("minilm", "took 14 times as long to train as lstm (48 s against 3.4 s)")`."""
     sides = [(pair[0], contest.second.entry), (pair[1], contest.first.entry)]
     (low, cheap), (high, dear) = sorted(sides)
@@ -145,7 +142,7 @@ def _clause(
     return dear, f"{more.format(show.times(high / low))}{other} ({unit(high)} against {unit(low)})"
 
 
-def doubts(rounds: Sequence[Contest], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Doubt]:
+def doubts(rounds: Sequence[Pair], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Doubt]:
     """Contests that another entry undoes, and how: `with 500 labels ulmfit is not ahead of gru`.
 
     A contest is decided between picked entries. Where the one that lost is itself behind another of its kind on the
@@ -168,7 +165,7 @@ def doubts(rounds: Sequence[Contest], cells: Sequence[Cell], goal: Goal, reader:
     return found
 
 
-def of_headline(doubted: Sequence[Doubt], rounds: Sequence[Contest]) -> list[Doubt]:
+def of_headline(doubted: Sequence[Doubt], rounds: Sequence[Pair]) -> list[Doubt]:
     """Those that touch whether transfer pays: not where another transfer's lead at that budget stands undoubted."""
     firm = [own for own in rounds if not any(own is contest for contest, _ in doubted)]
     paid = {own.budget for own in firm if own.first.kind == "scratch" and own.outcome == "transfer"}
