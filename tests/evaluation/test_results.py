@@ -9,6 +9,7 @@ import pytest
 
 from tl_toolkit.comparison.report.entries import rerun
 from tl_toolkit.errors import UserError
+from tl_toolkit.evaluation.evidence.worst_rows import worst_rows
 from tl_toolkit.evaluation.predictions import PredictionReader, confusion_matrix, label_counts
 from tl_toolkit.evaluation.results import Result, folder_name, panels, read_results, table
 from tl_toolkit.evaluation.statistics.cells import make_cells
@@ -129,9 +130,8 @@ def test_predictions_are_sorted_by_row_and_mistakes_by_certainty(tmp_path, make_
     run = reader.labels(result)
     assert run is not None
     assert (run.row.tolist(), run.label.tolist(), run.prediction.tolist()) == ([2, 3, 5, 7], [2, 1, 0, 0], [2, 0, 1, 1])
-    mistakes = reader.mistakes(result)
-    assert [(mistake.text, mistake.certainty) for mistake in mistakes] == [
-        ("d", pytest.approx(1.0)), ("a", pytest.approx(0.9)), ("c", pytest.approx(0.6)),
+    assert [(mistake.text, mistake.measure) for mistake in worst_rows(result, reader)] == [
+        ("d", "probability 1.000"), ("a", "probability 0.900"), ("c", "probability 0.600"),
     ]  # fmt: skip
     assert confusion_matrix([run, run], 3).tolist() == [[0, 4, 0], [2, 0, 0], [0, 0, 2]]
 
@@ -153,8 +153,8 @@ def test_multi_label_mistakes_are_as_certain_as_their_surest_wrong_label(
     reader = PredictionReader(tmp_path)
     run = reader.labels(result)
     assert run is not None and run.label.shape == (3, 2)
-    assert [(m.row, m.certainty) for m in reader.mistakes(result)] == [
-        (2, pytest.approx(0.95)), (0, pytest.approx(0.7)),
+    assert [(own.row, own.measure) for own in worst_rows(result, reader)] == [
+        (2, "probability 0.950"), (0, "probability 0.700"),
     ]  # fmt: skip
     assert label_counts([run]).tolist() == [[1, 0, 1], [2, 1, 0]]
 
@@ -166,7 +166,7 @@ def test_missing_or_broken_predictions_are_none(tmp_path, make_record, write_lin
     (tmp_path / second.folder / "predictions_test.parquet").write_bytes(b"PAR1 cut short")
     reader = PredictionReader(tmp_path)
     assert reader.labels(first) is None and reader.labels(second) is None
-    assert reader.mistakes(first) == [] and reader.mistakes(second) == []
+    assert worst_rows(first, reader) == [] and worst_rows(second, reader) == []
 
 
 def test_rerun_puts_what_runs_share_in_the_file_and_the_rest_in_flags(tmp_path, make_record, write_lines):

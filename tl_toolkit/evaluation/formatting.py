@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 from .intervals import Interval, Spread
+from .results import Result
 
+LABELS, TOKENS = "labels", "tokens"
 MISSING = "–"
 MINUS = "−"
 SPACE = "\u00a0"
@@ -99,6 +101,14 @@ def spread(value: Spread | None, metric: str) -> str:
 def count(value: float | None) -> str:
     """A whole number with thousands separated: `12,000`."""
     return MISSING if value is None else f"{round(value):,}"
+
+
+def span(numbers: Iterable[int | None], missing: str = MISSING) -> str:
+    """The known numbers from the least to the most: `100`, or `100 to 500`."""
+    known = {number for number in numbers if number is not None}
+    if not known:
+        return missing
+    return count(min(known)) if len(known) == 1 else f"{count(min(known))} to {count(max(known))}"
 
 
 def parameters(value: float | None) -> str:
@@ -201,3 +211,31 @@ def markdown_text(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", re.sub(r"\s*[\r\n]+\s*", " ", visible(value)))
+
+
+_SPOKEN = re.compile(r"\b(?:[Ll]abels|[Ll]abel(?= budget))\b")
+_LEFT_ALONE = re.compile(r"(<(?:pre|code)\b.*?</(?:pre|code)>)", flags=re.DOTALL)
+Text = TypeVar("Text", bound=str)
+
+
+def unit_of(results: Sequence[Result]) -> str:
+    """What the budgets of a panel's runs count: "labels" or "tokens"."""
+    told = next((result for result in results if result.section("budget")), None)
+    return TOKENS if told is not None and told.section("budget").get("train_tokens") else LABELS
+
+
+def in_unit(text: Text, unit: str) -> Text:
+    """A panel of a report, written for labels, in the unit that its budgets count; commands are left as they are.
+
+    All sentences, tables and pictures speak of labels, which they count for every other task.
+    """
+    if unit == LABELS:
+        return text
+    parts = _LEFT_ALONE.split(text)
+    parts[::2] = [_SPOKEN.sub(_as_tokens, str(part)) for part in parts[::2]]
+    return type(text)("".join(map(str, parts)))
+
+
+def _as_tokens(found: re.Match[str]) -> str:
+    word = "tokens" if found[0].endswith("s") else "token"
+    return word.capitalize() if found[0][0].isupper() else word

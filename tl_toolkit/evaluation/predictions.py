@@ -1,4 +1,4 @@
-"""The per-row predictions that runs leave behind: reading them, counting confusions, finding the worst mistakes."""
+"""The per-row predictions that runs leave behind: reading them, counting confusions."""
 
 from __future__ import annotations
 
@@ -31,20 +31,6 @@ class Predictions:
 _LABELLED = ("single_label_classification", "multi_label_classification", "regression")
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """A row that a run got wrong. `certainty` is the probability of the wrong answer, or None where there is none;
-    `error` is prediction minus label for numbers."""
-
-    row: int
-    text: str
-    text_pair: str | None
-    label: Any
-    prediction: Any
-    certainty: float | None = None
-    error: float | None = None
-
-
 class PredictionReader:
     """Reads the predictions of runs below a comparison's folder, each file's labels once.
 
@@ -60,21 +46,17 @@ class PredictionReader:
     def labels(self, result: Result) -> Predictions | None:
         """Labels and predictions of the run's test rows."""
         if result.folder not in self._read:
-            table = self._columns(result, ["row", "label", "prediction"])
-            self._read[result.folder] = None if table is None else _predictions(table)
+            names = ["row", "label", "prediction"]
+            table = self.labelled(result, names)
+            self._read[result.folder] = None if table is None else Predictions(*(column(table, name) for name in names))
         return self._read[result.folder]
-
-    def mistakes(self, result: Result, most: int = 8) -> list[Mistake]:
-        """The wrong predictions that the run was surest of, or for numbers the largest errors; surest first."""
-        table = self._columns(result, ["row", "text", "text_pair", "label", "prediction", "scores"])
-        return [] if table is None else _worst(table, most)
 
     def scores(self, result: Result) -> np.ndarray | None:
         """The probabilities of the classes (rows, classes) for each test row, in the order of `labels`."""
-        table = self._columns(result, ["row", "label", "prediction", "scores"])
+        table = self.labelled(result, ["row", "label", "prediction", "scores"])
         if table is None or "scores" not in table.column_names:
             return None
-        return _array(table, "scores")
+        return column(table, "scores")
 
     def columns(self, result: Result, wanted: Sequence[str]) -> pa.Table | None:
         """Those of the wanted columns that the run's test predictions have, whatever its task, sorted by `row`."""
@@ -85,15 +67,16 @@ class PredictionReader:
             return None
         try:
             file = pq.ParquetFile(self.folder / result.folder / name)
-            table = file.read(columns=[column for column in wanted if column in file.schema_arrow.names])
+            table = file.read(columns=[name for name in wanted if name in file.schema_arrow.names])
         except (OSError, ValueError):  # pyarrow's errors for a file that is missing, cut short or no parquet
             return None
         if not table.num_rows or "row" not in table.column_names:
             return None
-        row = _array(table, "row")
+        row = column(table, "row")
         return table if (np.diff(row) >= 0).all() else table.take(np.argsort(row, kind="stable"))
 
-    def _columns(self, result: Result, wanted: Sequence[str]) -> pa.Table | None:
+    def labelled(self, result: Result, wanted: Sequence[str]) -> pa.Table | None:
+        """The same of a run whose answers are class ids, label sets or numbers; None of any other."""
         kind = result.section("task").get("problem_type", _LABELLED[0])
         if kind not in _LABELLED:  # there is no table of mistakes for texts, pictures or series
             return None
@@ -114,57 +97,14 @@ def label_counts(runs: Sequence[Predictions]) -> np.ndarray:
     return np.stack([(true & predicted).sum(0), (~true & predicted).sum(0), (true & ~predicted).sum(0)], axis=1)
 
 
-def _array(table: pa.Table, name: str) -> np.ndarray:
+def column(table: pa.Table, name: str) -> np.ndarray:
     """A column as (n,), or as (n, k) when its cells are lists of one length."""
     import pyarrow as pa
 
-    column = table.column(name).combine_chunks()
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_fixed_size_list(column.type):
-        return np.asarray(column.flatten()).reshape(len(column), -1)
-    return np.asarray(column)
-
-
-def _predictions(table: pa.Table) -> Predictions:
-    return Predictions(_array(table, "row"), _array(table, "label"), _array(table, "prediction"))
-
-
-def _worst(table: pa.Table, most: int) -> list[Mistake]:
-    label, prediction = _array(table, "label"), _array(table, "prediction")
-    scores = _array(table, "scores") if "scores" in table.column_names else None
-    error = certainty = None
-    if np.issubdtype(label.dtype, np.floating):
-        error = prediction - label
-        badness = np.abs(error)
-        wrong = badness > 0
-    else:
-        differs = label != prediction
-        wrong = differs if differs.ndim == 1 else differs.any(axis=1)
-        if scores is not None:
-            certainty = _certainty(prediction, scores, differs)
-        badness = certainty if certainty is not None else np.zeros(len(label))
-    chosen = np.flatnonzero(wrong)
-    chosen = chosen[np.argsort(-badness[chosen], kind="stable")][:most]
-    rows = table.take(chosen).to_pylist()
-    return [
-        Mistake(
-            row=int(row["row"]),
-            text=str(row.get("text") or ""),
-            text_pair=row.get("text_pair"),
-            label=row["label"],
-            prediction=row["prediction"],
-            certainty=None if certainty is None else float(certainty[index]),
-            error=None if error is None else float(error[index]),
-        )
-        for index, row in zip(chosen, rows, strict=True)
-    ]
-
-
-def _certainty(prediction: np.ndarray, scores: np.ndarray, differs: np.ndarray) -> np.ndarray:
-    """Probability (n,) given to the predicted class; with several labels, to the surest of the wrong decisions."""
-    if prediction.ndim == 1:
-        return scores[np.arange(len(prediction)), prediction]
-    decided = np.where(prediction == 1, scores, 1 - scores)
-    return np.where(differs, decided, 0.0).max(axis=1)
+    found = table.column(name).combine_chunks()
+    if pa.types.is_list(found.type) or pa.types.is_large_list(found.type) or pa.types.is_fixed_size_list(found.type):
+        return np.asarray(found.flatten()).reshape(len(found), -1)
+    return np.asarray(found)
 
 
 def answer_in_words(value: Any, names: list[str] | None) -> str:

@@ -113,7 +113,11 @@ def read_results(path: Path) -> list[Result]:
     results: dict[tuple[str, str, float, int | None], Result] = {}
     for number, line in enumerate(whole.split("\n"), start=1):
         if line.strip():
-            result = _parse(line, f"Line {number} of {str(path)!r}")
+            where = f"Line {number} of {str(path)!r}"
+            try:
+                result = as_result(json.loads(line), where)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{where} is not JSON ({error}); one result record is expected.") from error
             results[(result.dataset, result.entry, result.budget, result.seed)] = result
     return list(results.values())
 
@@ -137,14 +141,6 @@ def panels(results: Sequence[Result]) -> dict[str, list[Result]]:
         lost = found.pop(UNKNOWN)
         next(iter(found.values())).extend(lost)
     return found
-
-
-def _parse(line: str, where: str) -> Result:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where} is not JSON ({error}); one result record is expected.") from error
-    return as_result(record, where)
 
 
 def as_result(record: Any, where: str) -> Result:
@@ -193,6 +189,10 @@ def _row(result: Result) -> dict[str, Any]:
     cost, hardware, tuning, versions = map(result.section, ("cost", "hardware", "tuning", "versions"))
     parameters, inference = cost.get("parameters") or {}, cost.get("inference") or {}
     energy, seconds = cost.get("energy_joules") or {}, cost.get("seconds") or {}
+
+    def own(section: Mapping[str, Any], *names: str, prefix: str = "", suffix: str = "") -> dict[str, Any]:
+        return {f"{prefix}{name}{suffix}": section.get(name) for name in names}
+
     row: dict[str, Any] = {
         "dataset": result.dataset,
         "fingerprint": dataset.get("fingerprint"),
@@ -201,9 +201,7 @@ def _row(result: Result) -> dict[str, Any]:
         "strategy": result.strategy,
         "transfer": result.transfer,
         "budget": result.budget,
-        "train_labels": budget.get("train_labels"),
-        "train_tokens": budget.get("train_tokens"),
-        "validation_labels": budget.get("validation_labels"),
+        **own(budget, "train_labels", "train_tokens", "validation_labels"),
         "test_rows": (dataset.get("rows") or {}).get("test"),
         "seed": result.seed,
         "completed": result.completed,
@@ -212,30 +210,18 @@ def _row(result: Result) -> dict[str, Any]:
         "parameters": parameters.get("total"),
         "trained_parameters": parameters.get("trained"),
         "disk_bytes": cost.get("disk_bytes"),
-        "tuning_trials": tuning.get("trials"),
-        "tuning_failed": tuning.get("failed"),
-        "tuning_seconds": tuning.get("seconds"),
+        **own(tuning, "trials", "failed", "seconds", prefix="tuning_"),
         "pretrain_seconds": result.pretrain_seconds,
         "train_seconds": cost.get("train_seconds"),
-        **{f"{name}_seconds": seconds.get(name) for name in ("data", "model", "select", "evaluate", "save", "total")},
-        "steps": cost.get("steps"),
-        "epochs": cost.get("epochs"),
-        "examples_per_second": cost.get("examples_per_second"),
-        "tokens_per_second": cost.get("tokens_per_second"),
-        "peak_memory_bytes": cost.get("peak_memory_bytes"),
+        **own(seconds, "data", "model", "select", "evaluate", "save", "total", suffix="_seconds"),
+        **own(cost, "steps", "epochs", "examples_per_second", "tokens_per_second", "peak_memory_bytes"),
         "energy_joules": sum(energy.values()) if energy else None,
-        "energy_cpu_joules": energy.get("cpu"),
-        "energy_gpu_joules": energy.get("gpu"),
-        "latency_seconds": inference.get("latency_seconds"),
-        "latency_seconds_p95": inference.get("latency_seconds_p95"),
-        "rows_per_second": inference.get("rows_per_second"),
-        "device": hardware.get("device"),
-        "device_name": hardware.get("device_name"),
-        "world_size": hardware.get("world_size"),
-        "threads": hardware.get("threads"),
-        "toolkit_version": record.get("toolkit_version"),
-        **{f"{name}_version": versions.get(name) for name in ("python", "torch", "transformers")},
-        "key": record.get("key"),
+        **own(energy, "cpu", "gpu", prefix="energy_", suffix="_joules"),
+        **own(inference, "latency_seconds", "latency_seconds_p95", "rows_per_second"),
+        **own(hardware, "device", "device_name", "world_size", "threads"),
+        **own(record, "toolkit_version"),
+        **own(versions, "python", "torch", "transformers", suffix="_version"),
+        **own(record, "key"),
         "folder": result.folder,
     }
     for split in ("validation", "test"):

@@ -10,7 +10,7 @@ from tl_toolkit.evaluation.predictions import PredictionReader
 from tl_toolkit.evaluation.results import read_results
 from tl_toolkit.evaluation.statistics.baseline import baselines
 from tl_toolkit.evaluation.statistics.cells import Goal, make_cells
-from tl_toolkit.evaluation.statistics.contest import contests
+from tl_toolkit.evaluation.statistics.pairwise import contests
 
 GOAL = Goal("accuracy")
 ULMFIT = {"model_type": "awd_lstm"}

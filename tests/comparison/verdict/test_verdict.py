@@ -9,8 +9,8 @@ from tl_toolkit.comparison.verdict.decision import decide
 from tl_toolkit.evaluation import formatting as show
 from tl_toolkit.evaluation.predictions import PredictionReader
 from tl_toolkit.evaluation.results import read_results
-from tl_toolkit.evaluation.statistics.cells import make_cells
-from tl_toolkit.evaluation.statistics.contest import Goal, best, contests
+from tl_toolkit.evaluation.statistics.cells import Goal, make_cells
+from tl_toolkit.evaluation.statistics.pairwise import best, contests
 
 GOAL = Goal("accuracy")
 

@@ -7,7 +7,7 @@ import pytest
 from markupsafe import Markup
 
 from tl_toolkit.comparison.report.writing import write_report
-from tl_toolkit.comparison.verdict.wording import in_unit, unit_of
+from tl_toolkit.evaluation.formatting import in_unit, unit_of
 from tl_toolkit.evaluation.results import read_results
 from tl_toolkit.evaluation.statistics.cells import make_cells
 

@@ -8,12 +8,12 @@ import pytest
 
 from tl_toolkit.comparison.report.writing import write_report
 from tl_toolkit.comparison.verdict.decision import decide
-from tl_toolkit.comparison.verdict.doubts import in_words, of_headline
+from tl_toolkit.comparison.verdict.notes import in_words, of_headline
 from tl_toolkit.evaluation.predictions import PredictionReader
 from tl_toolkit.evaluation.results import read_results
 from tl_toolkit.evaluation.statistics.baseline import baselines
-from tl_toolkit.evaluation.statistics.cells import make_cells
-from tl_toolkit.evaluation.statistics.contest import Goal, contests, overtaken
+from tl_toolkit.evaluation.statistics.cells import Goal, make_cells
+from tl_toolkit.evaluation.statistics.pairwise import contests, overtaken
 
 ACCURACY = Goal("accuracy")
 # 7 of 19 rows are of class 3, which is the most frequent one; class 5 is in the problem and in no row.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tl_toolkit.evaluation.statistics.effect_sizes import cohens_dz, cohens_h, hedges_g, odds_ratio
+from tl_toolkit.evaluation.statistics.pairwise import cohens_dz, cohens_h, hedges_g, odds_ratio
 
 
 def test_cohens_h_of_the_book():

@@ -11,8 +11,7 @@ from tl_toolkit.evaluation.predictions import PredictionReader, Predictions
 from tl_toolkit.evaluation.results import Result, read_results
 from tl_toolkit.evaluation.statistics import significance
 from tl_toolkit.evaluation.statistics.cells import Goal, make_cells
-from tl_toolkit.evaluation.statistics.contest import contests
-from tl_toolkit.evaluation.statistics.pairwise import RANDOMISATION, pairwise
+from tl_toolkit.evaluation.statistics.pairwise import RANDOMISATION, contests, pairwise
 from tl_toolkit.evaluation.statistics.significance import holm
 from tl_toolkit.evaluation.statistics.uncertainty import row_intervals, row_noise
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_toolkit.evaluation.statistics.text_metrics import TEXTS
+from tl_toolkit.evaluation.statistics.row_metrics import TEXTS
 from tl_toolkit.metrics.generation import text_scores
 
 WORDS = ["a", "red", "Fox", "jumps", "over", "the", "lazy", "dog", "today"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...evaluation import formatting as show
 from ...evaluation.results import Result, short_name
-from ...evaluation.statistics.cells import Cell
+from ...evaluation.statistics.cells import Cell, budget_names
 
 MOST_ERROR = 600
 """Characters of an error that are shown."""
@@ -28,15 +28,14 @@ def summary(
     datasets = [result.section("dataset") for result in results]  # empty of runs that failed before they had read it
     names = list(dict.fromkeys(str(dataset["name"]) for dataset in datasets if "name" in dataset))
     tested = [result.section("dataset").get("rows", {}).get("test") for result in results]
-    budgets = {cell.budget: show.budget(cell.budget, cell.train_labels) for cell in cells}
     seeds = sorted({cell.seeds for cell in cells}, reverse=True)
     finished = show.count(len(results) - len(failed))
     return [
         ("Dataset", show.joined(names) if names else show.MISSING),
         ("Entries", str(len(entries))),
-        ("Training labels", show.joined(list(budgets.values())) if budgets else show.MISSING),
+        ("Training labels", show.joined(list(budget_names(cells).values())) if cells else show.MISSING),
         ("Seeds", f"{seeds[-1]} to {seeds[0]}" if len(seeds) > 1 else str(seeds[0]) if seeds else show.MISSING),
-        ("Test rows", span(tested)),
+        ("Test rows", show.span(tested)),
         ("Runs", f"{finished} finished" + (f", {len(failed)} failed" if failed else "")),
     ]
 
@@ -54,7 +53,7 @@ def facts(results: Sequence[Result]) -> list[tuple[str, str]]:
     if labels:
         told.append((f"Labels ({len(labels)})", ", ".join(labels)))
     for split in ("train", "validation", "test"):
-        rows = span([(dataset.get("rows") or {}).get(split) for dataset in datasets])
+        rows = show.span([(dataset.get("rows") or {}).get(split) for dataset in datasets])
         source = first.get(f"{split}_from")
         told.append((f"Rows, {split}", rows + (f" (cut from {source})" if source not in (None, split) else "")))
     versions = first.get("versions") or {}
@@ -68,15 +67,6 @@ def distinct(sections: Iterable[Any]) -> list[tuple[str, str]]:
     keys = dict.fromkeys(key for section in known for key in section)
     pairs = [(key.replace("_", " "), _values(known, key)) for key in keys]
     return [(key, value) for key, value in pairs if value]
-
-
-def span(numbers: Iterable[int | None]) -> str:
-    """The known numbers from the least to the most: `100`, or `100 to 500`."""
-    known = sorted({number for number in numbers if number is not None})
-    if not known:
-        return show.MISSING
-    ends = (show.count(known[0]), show.count(known[-1]))
-    return ends[0] if len(known) == 1 else f"{ends[0]} to {ends[1]}"
 
 
 def failures(failed: Sequence[Result]) -> list[dict[str, str]]:

@@ -49,17 +49,14 @@ def new_figure(width: float, height: float, left: float, right: float) -> tuple[
     return figure, figure.add_subplot()
 
 
-def grid_of_axes(
-    width: float, count: int, columns: int, height: float, *, left: float = 34.0, gap: float = 18.0, foot: float = 44.0
-) -> tuple[Figure, list[Axes]]:
+def grid_of_axes(width: float, count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure and `count` axes in rows of `columns`, each row `height` high; sizes in points.
 
-    Below each axes is the room `foot`, left of the first column `left`, and between two columns `gap`. The places are
-    set and not found: a layout engine would draw the picture several times.
+    The places are set and not found: a layout engine would draw the picture several times.
     """
     from matplotlib.figure import Figure
 
-    rows, head, margin = -(-count // columns), 24.0, 8.0
+    rows, left, gap, head, foot, margin = -(-count // columns), 34.0, 18.0, 24.0, 44.0, 8.0
     tall = rows * height + margin
     figure = Figure(figsize=(width / 72, tall / 72))
     wide = (width - left - margin - gap * (columns - 1)) / columns

@@ -54,7 +54,7 @@ def describe_entry(panel: Panel, position: int) -> dict[str, Any]:
         shown |= {
             "evidence": evidence,
             "classes": class_table(cell, panel.reader),
-            "budget": show.budget(cell.budget, cell.train_labels),
+            "budget": cell.budget_name,
             "seeds": cell.seeds,
             "first_seed": told.seed,
             "mistakes_heading": mistakes_heading(told),

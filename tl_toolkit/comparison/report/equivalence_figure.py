@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...evaluation import formatting as show
-from ...evaluation.statistics.contest import picked_of
 from ...evaluation.statistics.label_equivalence import CurveDraws, Equivalence, equivalence, usable
+from ...evaluation.statistics.pairwise import picked_of
 from ...evaluation.statistics.uncertainty import row_noise
 from ...figures.palette import MUTED, colour
 from ..verdict.standings import LONG

@@ -10,7 +10,7 @@ from ...atomic_files import write_text, write_whole
 from ...evaluation import formatting as show
 from ...evaluation.results import TEXT_COLUMNS, Result, table
 from ...evaluation.statistics.cells import KINDS, Cell, Goal, Kind, goal_of, make_cells
-from ...evaluation.statistics.contest import best
+from ...evaluation.statistics.pairwise import best
 
 KIND_HEADINGS: Mapping[Kind, str] = {
     "scratch": "From scratch",
@@ -72,8 +72,7 @@ def latex_table(dataset: str, cells: Sequence[Cell], goal: Goal) -> str:
     budgets = sorted({cell.budget for cell in cells})
     found = {(cell.entry, cell.budget): cell for cell in cells}
     kinds: dict[str, Kind] = {cell.entry: cell.kind for cell in cells}
-    labels = {budget: next(cell.train_labels for cell in cells if cell.budget == budget) for budget in budgets}
-    heads = [latex_text(show.budget(budget, labels[budget])) for budget in budgets]
+    heads = [latex_text(next(cell.budget_name for cell in cells if cell.budget == budget)) for budget in budgets]
     metric = latex_text(show.metric_axis(goal.metric))
     lines = [
         "\\begin{table}\n\\centering",

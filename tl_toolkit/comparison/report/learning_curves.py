@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...evaluation import formatting as show
+from ...evaluation.formatting import unit_of
 from ...evaluation.statistics.baseline import Baseline
 from ...evaluation.statistics.cells import Cell
 from ...evaluation.statistics.label_equivalence import isotonic
 from ...figures.palette import BASELINE_DASH, INK, MUTED, SCRATCH_DASH, SURFACE, TRANSFER_DASH, colour, marker
-from ..verdict.wording import unit_of
 from .drawing import LONGEST_NAME, new_figure, pictures, room, short
 from .panel import Panel
 

@@ -11,9 +11,9 @@ from typing import Any
 from ...evaluation import formatting as show
 from ...evaluation.results import Result
 from ...evaluation.statistics.baseline import Baseline
-from ...evaluation.statistics.cells import KINDS, Cell
-from ...evaluation.statistics.contest import picked_of
+from ...evaluation.statistics.cells import KINDS, Cell, at_largest_budget, budget_names
 from ...evaluation.statistics.label_equivalence import CurveDraws, equivalence, usable
+from ...evaluation.statistics.pairwise import picked_of
 from ...evaluation.statistics.uncertainty import row_noise
 from ..verdict.standings import LONG
 from .entries import kind
@@ -37,25 +37,15 @@ def describe_markdown(panel: Panel) -> dict[str, Any]:
     }
 
 
-def _budgets(cells: Sequence[Cell]) -> dict[float, str]:
-    labels = {cell.budget: cell.train_labels for cell in cells}
-    return {budget: show.budget(budget, labels[budget]) for budget in sorted(labels)}
-
-
-def _entries(cells: Sequence[Cell]) -> dict[str, Cell]:
-    """Each entry's cell at its largest budget, in the order of first appearance."""
-    return {cell.entry: cell for cell in cells}
-
-
 def _scores(panel: Panel) -> dict[str, Any] | None:
     """The metric that decides: mean ± standard deviation, those picked on validation rows marked."""
     cells, goal, constant = panel.cells, panel.goal, panel.constant
     if not cells:
         return None
-    budgets, rows = _budgets(cells), []
-    for entry, largest in _entries(cells).items():
+    budgets, rows = budget_names(cells), []
+    for entry, strategy in {cell.entry: cell.strategy for cell in cells}.items():
         own = {cell.budget: cell for cell in cells if cell.entry == entry}
-        row = [entry, kind(largest.strategy)]
+        row = [entry, kind(strategy)]
         for budget in budgets:
             mark = f"{show.SPACE}●" if (entry, budget) in panel.picked else ""
             reached = own[budget].test.get(goal.metric) if budget in own else None
@@ -73,8 +63,8 @@ def _intervals(panel: Panel) -> dict[str, Any] | None:
     """The 95 % intervals over test rows of the same means."""
     if not panel.over_rows:
         return None
-    budgets, rows = _budgets(panel.cells), []
-    for entry in _entries(panel.cells):
+    budgets, rows = budget_names(panel.cells), []
+    for entry in dict.fromkeys(cell.entry for cell in panel.cells):
         bounds = [panel.over_rows.get((entry, budget)) for budget in budgets]
         rows.append([entry, *(show.interval(own, panel.goal.metric) if own else show.MISSING for own in bounds)])
     return {"columns": ["Entry", *budgets.values()], "rows": rows}
@@ -86,21 +76,22 @@ def _other_metrics(panel: Panel) -> dict[str, Any] | None:
     shown = metrics[:MOST_METRICS]
     if not shown:
         return None
-    everybody: list[tuple[str, Cell | Baseline]] = [*_entries(panel.cells).items()]
-    everybody += {f"Always {baseline.what}": baseline for baseline in panel.constant}.items()
-    rows = [[name, *(show.spread(own.test.get(metric), metric) for metric in shown)] for name, own in everybody]
+    everybody: dict[str, Cell | Baseline] = {cell.entry: cell for cell in at_largest_budget(panel.cells)}
+    everybody |= {f"Always {baseline.what}": baseline for baseline in panel.constant}
+    rows = [[name, *(show.spread(own.test.get(metric), metric) for metric in shown)] for name, own in everybody.items()]
     return {"columns": ["Entry", *map(show.metric_heading, shown)], "rows": rows, "hidden": len(metrics) - len(shown)}
 
 
 def _costs(cells: Sequence[Cell]) -> dict[str, Any] | None:
     """What a run of each entry costs at its largest budget; columns that no run knows are left out."""
-    known = known_costs(list(_entries(cells).values()))
+    largest = at_largest_budget(cells)
+    known = known_costs(largest)
     if not known:
         return None
-    budgets = _budgets(cells)
+    budgets = budget_names(cells)
     rows = [
-        [entry, budgets[cell.budget], *(cost.written(cell.costs.get(cost.name)) for cost in known)]
-        for entry, cell in _entries(cells).items()
+        [cell.entry, budgets[cell.budget], *(cost.written(cell.costs.get(cost.name)) for cost in known)]
+        for cell in largest
     ]
     return {"columns": ["Entry", "Labels", *(cost.heading for cost in known)], "rows": rows}
 
@@ -122,7 +113,7 @@ def _equivalence(panel: Panel) -> dict[str, Any] | None:
                 curves[place] = draws.curve(LONG[own], picked)
     columns = [place for place in curves if any(other > place for other in sides)]
     rows = []
-    for budget, labels in _budgets(able).items():
+    for budget, labels in budget_names(able).items():
         for place, of_kind in sides.items():
             cell = next((cell for cell in of_kind if cell.budget == budget), None)
             less = [column for column in columns if column < place]

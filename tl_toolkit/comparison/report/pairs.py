@@ -9,7 +9,6 @@ from typing import Any
 from ...evaluation import formatting as show
 from ...evaluation.intervals import Interval
 from ...evaluation.statistics.cells import KINDS, Goal, Kind
-from ...evaluation.statistics.contest import Contest
 from ...evaluation.statistics.pairwise import Pair, pairwise
 from ..verdict.standings import LONG
 from .panel import Panel
@@ -26,7 +25,7 @@ MOST_PAIRS = 120
 """Pairs of which all numbers are shown."""
 
 
-def describe_contests(rounds: Sequence[Contest]) -> list[dict[str, Any]]:
+def describe_contests(rounds: Sequence[Pair]) -> list[dict[str, Any]]:
     """The contests by the two kinds that meet, each with a heading and a row for each budget."""
     kinds = sorted({_kinds(contest) for contest in rounds}, key=lambda pair: [KINDS.index(kind) for kind in pair])
     several = len({kind for pair in kinds for kind in pair}) > 2
@@ -40,21 +39,21 @@ def describe_contests(rounds: Sequence[Contest]) -> list[dict[str, Any]]:
     return groups
 
 
-def _kinds(contest: Contest) -> tuple[Kind, Kind]:
+def _kinds(contest: Pair) -> tuple[Kind, Kind]:
     return contest.first.kind, contest.second.kind
 
 
-def headline_round(rounds: Sequence[Contest]) -> Contest | None:
+def headline_round(rounds: Sequence[Pair]) -> Pair | None:
     """The contest that stands for all: training from scratch against the most transfer, at the largest budget."""
     wanted = [contest for contest in rounds if contest.first.kind == "scratch"] or list(rounds)
     return wanted[-1] if wanted else None
 
 
-def describe_round(contest: Contest) -> dict[str, str]:
+def describe_round(contest: Pair) -> dict[str, str]:
     """A contest as a row of a table."""
     metric, alone = contest.goal.metric, contest.single and contest.outcome != "none"
     return {
-        "budget": show.budget(contest.budget, contest.second.train_labels),
+        "budget": contest.budget_name,
         "scratch": contest.first.entry,
         "scratch_score": show.spread(contest.first.test[metric], metric),
         "transfer": contest.second.entry,
@@ -96,7 +95,7 @@ def describe_pairs(panel: Panel) -> dict[str, Any] | None:
         matrices.append(
             {
                 "key": budget_key(budget),
-                "labels": show.budget(budget, here[0].second.train_labels),
+                "labels": here[0].second.budget_name,
                 "names": names,
                 "rows": [(row, [_met(row, column, told, goal) for column in names]) for row in names],
                 "family": here[0].family,

@@ -12,7 +12,7 @@ from ...evaluation.predictions import PredictionReader
 from ...evaluation.results import Result
 from ...evaluation.statistics.baseline import Baseline, baselines
 from ...evaluation.statistics.cells import Cell, Goal, goal_of, make_cells
-from ...evaluation.statistics.contest import Contest, contests
+from ...evaluation.statistics.pairwise import Pair, contests
 from ...evaluation.statistics.uncertainty import row_intervals
 
 
@@ -50,7 +50,7 @@ class Panel:
         return PredictionReader(self.folder)
 
     @cached_property
-    def rounds(self) -> list[Contest]:
+    def rounds(self) -> list[Pair]:
         """The contests between the entries picked on validation rows."""
         return contests(self.cells, self.goal, self.reader)
 

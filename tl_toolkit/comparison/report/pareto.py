@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...evaluation import formatting as show
-from ...evaluation.statistics.cells import Cell
-from ...evaluation.statistics.contest import Goal
+from ...evaluation.statistics.cells import Cell, Goal
 from ...figures.palette import MUTED
 from .drawing import grid_of_axes, pictures, short
 from .learning_curves import line_style
@@ -60,16 +59,12 @@ def front(scores: Sequence[float], costs: Sequence[float], sign: int = 1) -> lis
     (Pareto 1906; Kung, Luccio and Preparata 1975, "On finding the maxima of a set of vectors", for two dimensions).
     Points that are equal in both are all kept. `sign` is −1 where a lower score is better.
     """
-    order = sorted(range(len(costs)), key=lambda index: (costs[index], -sign * scores[index]))
+    points = [(cost, -sign * score) for cost, score in zip(costs, scores, strict=True)]
     kept: list[int] = []
-    for index in order:
-        if not kept or sign * scores[index] > sign * scores[kept[-1]] or _same(index, kept[-1], scores, costs):
+    for index in sorted(range(len(points)), key=points.__getitem__):
+        if not kept or points[index][1] < points[kept[-1]][1] or points[index] == points[kept[-1]]:
             kept.append(index)
     return kept
-
-
-def _same(one: int, other: int, scores: Sequence[float], costs: Sequence[float]) -> bool:
-    return scores[one] == scores[other] and costs[one] == costs[other]
 
 
 def fronts(cells: Sequence[Cell], goal: Goal) -> list[Front]:
@@ -126,7 +121,7 @@ def describe_fronts(panel: Panel) -> dict[str, Any] | None:
 
     ranked = sorted(here, key=lambda cell: -cell.test[goal.metric].mean * goal.sign if goal.metric in cell.test else 0)
     return pictures(draw, panel, "pareto", what) | {
-        "budget": show.budget(here[0].budget, here[0].train_labels),
+        "budget": here[0].budget_name,
         "sentences": [in_words(each, goal) for each in found],
         "prices": [show.capital(each.price.axis) for each in found],
         "rows": [

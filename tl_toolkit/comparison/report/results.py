@@ -9,7 +9,7 @@ from typing import Any
 
 from ...evaluation import formatting as show
 from ...evaluation.statistics.baseline import Baseline
-from ...evaluation.statistics.cells import Cell, Goal
+from ...evaluation.statistics.cells import Cell, Goal, budget_names
 from .entries import kind
 from .panel import Panel
 
@@ -92,8 +92,7 @@ def more_metrics(panel: Panel) -> dict[str, Any] | None:
 
 def budget_choices(cells: Sequence[Cell]) -> list[tuple[str, str]]:
     """(key of the rows, name) of each budget, smallest first."""
-    labels = {cell.budget: cell.train_labels for cell in cells}
-    return [(budget_key(budget), show.budget(budget, labels[budget])) for budget in sorted(labels)]
+    return [(budget_key(budget), name) for budget, name in budget_names(cells).items()]
 
 
 def budget_key(budget: float) -> str:
@@ -117,7 +116,7 @@ def _head(told: Cell | Baseline, goal: Goal) -> dict[str, Any]:
         "kind": kind(told.strategy) if isinstance(told, Cell) else f"baseline: {show.joined(told.names, 'or')}",
         "is_baseline": isinstance(told, Baseline),
         "budget": budget_key(told.budget),
-        "labels": show.budget(told.budget, told.train_labels) if isinstance(told, Cell) else _asked(told.budget),
+        "labels": told.budget_name if isinstance(told, Cell) else _asked(told.budget),
         "labels_order": "1e18" if math.isinf(told.budget) else f"{told.budget:.0f}",
         "budget_order": told.budget,
         "rank": -reached.mean * goal.sign if reached and math.isfinite(reached.mean) else math.inf,

@@ -40,21 +40,17 @@ def describe_classes(panel: Panel) -> dict[str, Any] | None:
     kept = sorted(order, key=lambda name: -support[name])[:MOST_CLASSES]
     names = [name for name in order if name in kept]
     scores = [{own.name: own for own in entry.classes} for entry in found]
+    called = {(cell.entry, cell.budget): cell.budget_name for cell in panel.cells}
     return {
         "entries": [entry.entry for entry in found],
         "what": found[0].what,
-        "budgets": show.joined(list(dict.fromkeys(_budget_of(panel, own.entry, own.budget) for own in found))),
+        "budgets": show.joined(list(dict.fromkeys(called[own.entry, own.budget] for own in found))),
         "hidden": len(order) - len(names),
         "rows": [
             {"name": name, "support": show.count(support[name]), "scores": [_f1(own.get(name)) for own in scores]}
             for name in names
         ],
     }
-
-
-def _budget_of(panel: Panel, entry: str, budget: float) -> str:
-    cell = next(cell for cell in panel.cells if (cell.entry, cell.budget) == (entry, budget))
-    return show.budget(budget, cell.train_labels)
 
 
 def _f1(score: ClassScore | None) -> dict[str, Any]:
@@ -73,9 +69,7 @@ def class_table(cell: Cell, reader: PredictionReader) -> list[dict[str, str]]:
         {
             "name": own.name,
             "support": show.count(own.support),
-            "precision": per_cent(own.precision),
-            "recall": per_cent(own.recall),
-            "f1": per_cent(own.f1),
+            **{part: per_cent(getattr(own, part)) for part in ("precision", "recall", "f1")},
         }
         for own in (found.classes if found else [])
         if own in kept
@@ -87,20 +81,21 @@ def describe_calibration(panel: Panel) -> dict[str, Any] | None:
     found = calibrations(panel.cells, panel.reader)
     if not found:
         return None
+    called = {(cell.entry, cell.budget): cell.budget_name for cell in panel.cells}
     shown = sorted(found, key=lambda own: -own.accuracy.mean)[:MOST_DIAGRAMS]
     shown = [own for own in found if own in shown]
     return reliability_diagrams(panel, shown) | {
         "drawn": len(shown),
         "hidden": len(found) - len(shown),
-        "rows": [_calibration_row(own, panel) for own in found],
+        "rows": [_calibration_row(own, called[own.entry, own.budget]) for own in found],
     }
 
 
-def _calibration_row(own: Calibration, panel: Panel) -> dict[str, str]:
+def _calibration_row(own: Calibration, budget: str) -> dict[str, str]:
     gap = own.confidence.mean - own.accuracy.mean
     return {
         "entry": own.entry,
-        "budget": _budget_of(panel, own.entry, own.budget),
+        "budget": budget,
         "confidence": f"{100 * own.confidence.mean:.1f}",
         "accuracy": f"{100 * own.accuracy.mean:.1f}",
         "gap": show.signed_gap(gap, "accuracy"),
@@ -117,16 +112,9 @@ def describe_disagreement(panel: Panel) -> dict[str, Any] | None:
         return None
     task = panel.cells[0].results[0].section("task")
     told = texts or task.get("name") not in ANSWERS_ARE_TEXTS
-    labels = next((cell.train_labels for cell in panel.cells if cell.budget == found.budget), None)
-    return {
-        "budget": show.budget(found.budget, labels),
-        "reason": found.reason,
-        "summary": found.summary,
-        "order": found.order,
-        "entries": found.entries,
-        "agreement_is": found.agreement_is,
+    return vars(found) | {
+        "budget": next(cell.budget_name for cell in panel.cells if cell.budget == found.budget),
         "agreement": [[_agreement(value) for value in row] for row in found.agreement],
-        "alone_is": found.alone_is,
         "alone": [show.count(number) for number in found.alone],
         "left_out": show.joined(found.left_out) if found.left_out else "",
         "rows": [_disputed(row, texts, told) for row in found.rows],
@@ -152,11 +140,7 @@ def _disputed(row: DisputedRow, texts: bool, told: bool) -> dict[str, Any]:
         "text_pair": show.shortened(row.text_pair, show.MOST_TEXT) if texts and row.text_pair else "",
         "label": row.label if told else "",
         "answers": [
-            {
-                "answer": answer if told else "",
-                "right": right,
-                "entries": ", ".join(entries),
-            }
+            {"answer": answer if told else "", "right": right, "entries": ", ".join(entries)}
             for (answer, right), entries in ordered
         ],
     }

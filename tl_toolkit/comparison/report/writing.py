@@ -10,11 +10,11 @@ from typing import Any
 
 from ...atomic_files import write_text
 from ...evaluation import formatting as show
+from ...evaluation.formatting import in_unit, unit_of
 from ...evaluation.results import UNKNOWN, Result, folder_name, panels, read_results
 from ...evaluation.statistics.baseline import Baseline
 from ...figures.palette import DARK_SERIES, SERIES, key
 from ..verdict.decision import decide
-from ..verdict.wording import in_unit, unit_of
 from . import dataset_summary
 from .entries import describe_entry, telling
 from .equivalence_figure import describe_equivalence

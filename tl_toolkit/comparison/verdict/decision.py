@@ -10,15 +10,22 @@ from ...evaluation import formatting as show
 from ...evaluation.predictions import PredictionReader
 from ...evaluation.statistics.baseline import Baseline
 from ...evaluation.statistics.cells import Cell, Goal
-from ...evaluation.statistics.contest import Contest, best, overtaken, picked_of
 from ...evaluation.statistics.label_equivalence import CurveDraws, equivalence, usable
-from ...evaluation.statistics.pairwise import compare, corrected
+from ...evaluation.statistics.pairwise import Pair, best, compare, corrected, overtaken, picked_of
 from ...evaluation.statistics.significance import ALPHA
 from ...evaluation.statistics.uncertainty import row_noise
-from .costs import costs, pretraining
-from .doubts import doubts, in_words, of_headline
-from .notes import label_note, labels_of, run_count, statistics_notes, vectors_note
-from .standings import LONG, NO_DIFFERENCE, SHORT, budget_of, headline, kinds_of, standings
+from .notes import (
+    costs,
+    doubts,
+    in_words,
+    label_note,
+    of_headline,
+    pretraining,
+    run_count,
+    statistics_notes,
+    vectors_note,
+)
+from .standings import LONG, NO_DIFFERENCE, SHORT, headline, kinds_of, standings
 
 MOST_NAMES = 4
 """Entries that a sentence names; of more it gives the number."""
@@ -35,7 +42,7 @@ class Verdict:
 
 def decide(
     cells: Sequence[Cell],
-    rounds: Sequence[Contest],
+    rounds: Sequence[Pair],
     goal: Goal,
     reader: PredictionReader,
     failed: int = 0,
@@ -77,15 +84,15 @@ def decide(
     return Verdict(f"{headline(rounds)}{in_words(doubted)}", [sentence for sentence in sentences if sentence], notes)
 
 
-def _numbers(rounds: Sequence[Contest]) -> str:
+def _numbers(rounds: Sequence[Pair]) -> str:
     """One sentence with the scores and the difference at each budget (of many, at the first and the last)."""
     shown = list(rounds) if len(rounds) <= 3 else [rounds[0], rounds[-1]]
     parts: list[str] = []
-    before: Contest | None = None
+    before: Pair | None = None
     for contest in shown:
         metric, second, first = contest.goal.metric, contest.second, contest.first
         reached, other = second.test[metric].mean, first.test[metric].mean
-        start = f"with {budget_of(contest)} labels"
+        start = f"with {contest.budget_name} labels"
         if before is None:
             kind = SHORT[first.kind]
             against = f"{show.score(other, metric)} for {first.entry} ({kind}), both picked on validation rows"
@@ -106,7 +113,7 @@ def _reached(value: float, metric: str) -> str:
     return f"a {show.metric_name(metric)} of {show.score(value, metric)}"
 
 
-def _difference(contest: Contest) -> str:
+def _difference(contest: Pair) -> str:
     metric, bounds = contest.goal.metric, contest.interval
     sign = 1 if contest.difference >= 0 else -1
     size = f"{show.gap(contest.difference, metric)} {'more' if sign > 0 else 'less'}"
@@ -125,7 +132,7 @@ def _difference(contest: Contest) -> str:
     return f"{size} (95{show.SPACE}% interval {show.plain_score(low, metric)} to {show.plain_score(high, metric)})"
 
 
-def _labels_worth(rounds: Sequence[Contest], cells: Sequence[Cell], reader: PredictionReader) -> str:
+def _labels_worth(rounds: Sequence[Pair], cells: Sequence[Cell], reader: PredictionReader) -> str:
     """How many labels make up for transferring less: one sentence, empty when the curves say nothing about it.
 
     The learning curve is that of the first side's kind, through the entry picked at each of its budgets (also where
@@ -139,7 +146,7 @@ def _labels_worth(rounds: Sequence[Contest], cells: Sequence[Cell], reader: Pred
     if len(curve) < 2 or won.budget >= curve[-1].budget or not usable(won.second, won.goal):
         return ""
     draws, most = CurveDraws(noise, won.goal), curve[-1]
-    what = f"what {won.second.entry} does with {budget_of(won)}"
+    what = f"what {won.second.entry} does with {won.budget_name}"
     how = "From scratch" if kind == "scratch" else f"With {LONG[kind]}"
     found = equivalence(won.second, draws.curve(kind, curve), draws)
     if 0 < found.needed <= found.most:
@@ -148,10 +155,10 @@ def _labels_worth(rounds: Sequence[Contest], cells: Sequence[Cell], reader: Pred
         return ""
     across = compare(most, won.second, won.goal, noise)
     if across.interval is None:
-        return f"{how}, {labels_of(most)} labels do not reach {what}, with nothing to tell how sure that is."
+        return f"{how}, {most.budget_name} labels do not reach {what}, with nothing to tell how sure that is."
     if across.better == "second":
-        return f"{how}, not even {labels_of(most)} labels reach {what}."
-    return f"{how}, {labels_of(most)} labels come within the noise of {what}."
+        return f"{how}, not even {most.budget_name} labels reach {what}."
+    return f"{how}, {most.budget_name} labels come within the noise of {what}."
 
 
 def _no_contest(cells: Sequence[Cell]) -> str:
@@ -179,7 +186,7 @@ def _best_alone(leaders: Sequence[Cell], cells: Sequence[Cell], goal: Goal, read
         reached = _reached(leader.test[goal.metric].mean, goal.metric)
         met = _met(leader, rivals, goal, reader)
         sentences.append(
-            f"With {labels_of(leader)} labels {chosen}{leader.entry}{verb} {reached} on the test rows{met}."
+            f"With {leader.budget_name} labels {chosen}{leader.entry}{verb} {reached} on the test rows{met}."
         )
     return sentences
 
@@ -213,7 +220,7 @@ def _unbeaten(picked: Sequence[Cell], constant: Sequence[Baseline], goal: Goal, 
             verb = "does" if len(below) == 1 else "do"
             least = show.score(baseline.test[goal.metric].mean, goal.metric)
             clauses.append(
-                f"with {labels_of(below[0])} labels, {show.joined(reached)} {verb} not beat always answering "
+                f"with {below[0].budget_name} labels, {show.joined(reached)} {verb} not beat always answering "
                 f"{baseline.what} ({least}) beyond the noise of the test rows"
             )
     return f"{show.capital('; '.join(clauses))}." if clauses else ""
@@ -229,9 +236,8 @@ def _overtaken_notes(picked: Sequence[Cell], cells: Sequence[Cell], goal: Goal, 
             low, high = sorted((lead.low, lead.high), key=abs)
             numbers = [show.plain_score(abs(bound), goal.metric) for bound in (low, high)]
             unit = " points" if goal.metric in show.PERCENT_METRICS else ""
-            clauses.append(
-                f"with {labels_of(cell)} labels {cell.entry} is {numbers[0]} to {numbers[1]}{unit} behind {rival.entry}"
-            )
+            behind = f"{numbers[0]} to {numbers[1]}{unit} behind {rival.entry}"
+            clauses.append(f"with {cell.budget_name} labels {cell.entry} is {behind}")
     if not clauses:
         return []
     return [

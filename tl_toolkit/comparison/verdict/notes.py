@@ -1,15 +1,25 @@
-"""What a verdict rests on, in words: the labels that were used, how it was reached, and what is not known."""
+"""What a verdict rests on and what it leaves open, in words: labels, method, unknowns, costs and doubts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from ...evaluation import formatting as show
-from ...evaluation.statistics.cells import Cell
-from ...evaluation.statistics.contest import Contest
-from .standings import budget_of
-from .wording import TOKENS, unit_of
+from ...evaluation.formatting import TOKENS, unit_of
+from ...evaluation.predictions import PredictionReader
+from ...evaluation.statistics.cells import Cell, Goal
+from ...evaluation.statistics.pairwise import Pair, compare, overtaken
+from ...evaluation.statistics.uncertainty import row_noise
+
+Doubt = tuple[Pair, str]
+Unit = Callable[[float | None], str]
+MEASURES: tuple[tuple[str, Unit, str, str], ...] = (
+    ("train_seconds", show.seconds, "took {} as long to train", "took about as long"),
+    ("parameters", show.parameters, "has {} as many parameters", "has about as many parameters"),
+    ("latency_seconds", show.milliseconds, "takes {} as long for one row at a time", "answers one row about as fast"),
+)
+"""Of each cost its name, its unit, and how a difference and none of it are said."""
 
 
 def label_note(cells: Sequence[Cell]) -> str:
@@ -17,9 +27,8 @@ def label_note(cells: Sequence[Cell]) -> str:
     parts = []
     for _, members in groupby(cells, key=lambda cell: cell.budget):
         here = list(members)
-        train = sorted({cell.train_labels for cell in here if cell.train_labels is not None})
-        chosen = sorted({cell.validation_labels for cell in here if cell.validation_labels is not None})
-        parts.append(f"{_range(train)} + {_range(chosen)}")
+        train, chosen = [cell.train_labels for cell in here], [cell.validation_labels for cell in here]
+        parts.append(f"{show.span(train, 'unknown')} + {show.span(chosen, 'unknown')}")
     if unit_of([cell.results[0] for cell in cells]) == TOKENS:
         return f"Texts are all that a language model needs: budgets count the tokens that it reads.{_tuning(cells)}"
     return (
@@ -42,21 +51,14 @@ def _tuning(cells: Sequence[Cell]) -> str:
     if len(trials) == len(names) and len(counts) == 1:
         who = f"Every entry was tuned on the same validation labels, in {show.count(next(iter(counts)))} trials each"
     else:
-        told = [f"{name} in {_range(sorted(own))} trials" for name, own in trials.items()]
+        told = [f"{name} in {show.span(own)} trials" for name, own in trials.items()]
         rest = [name for name in names if name not in trials]
         untuned = f", {show.joined(rest)} not at all" if rest else ""
         who = f"Tuned on the same validation labels: {show.joined(told)}{untuned}"
     return f" {who}."
 
 
-def _range(numbers: Sequence[int]) -> str:
-    if not numbers:
-        return "unknown"
-    low, high = show.count(numbers[0]), show.count(numbers[-1])
-    return low if low == high else f"{low} to {high}"
-
-
-def statistics_notes(rounds: Sequence[Contest]) -> list[str]:
+def statistics_notes(rounds: Sequence[Pair]) -> list[str]:
     """When an entry is called ahead, and which kind of noise is not known."""
     if not rounds:
         return []
@@ -97,15 +99,86 @@ def vectors_note(picked: Sequence[Cell]) -> str:
     )
 
 
-def _budgets(contests: Sequence[Contest]) -> list[str]:
-    return list(dict.fromkeys(budget_of(contest) for contest in contests))
-
-
-def labels_of(cell: Cell) -> str:
-    """The label budget of a cell as a reader knows it."""
-    return show.budget(cell.budget, cell.train_labels)
+def _budgets(contests: Sequence[Pair]) -> list[str]:
+    return list(dict.fromkeys(contest.budget_name for contest in contests))
 
 
 def run_count(number: int) -> str:
     """`1 run`, `3 runs`."""
     return "1 run" if number == 1 else f"{number} runs"
+
+
+def costs(contest: Pair) -> str:
+    """What the two sides cost at the contest's budget; empty when nothing is known."""
+    clauses: list[tuple[str, str]] = []
+    for name, unit, more, same in MEASURES:
+        pair = contest.second.costs.get(name), contest.first.costs.get(name)
+        if pair[0] and pair[1]:
+            clauses.append(_clause(contest, (pair[0], pair[1]), unit, more, same, named=not clauses))
+    if not clauses:
+        return ""
+    told = [(who, [what for _, what in own]) for who, own in groupby(clauses, key=lambda clause: clause[0])]
+    sentence = ", while ".join(f"{who} {show.joined(own)}" for who, own in told)
+    return f"With {contest.budget_name} labels, {sentence}."
+
+
+def pretraining(cells: Sequence[Cell]) -> str:
+    """What the stages before the runs of each entry took; empty when there were none."""
+    said = {
+        cell.entry: f"The pre-training of {cell.entry}, made once for all of its runs, took {show.seconds(before)}."
+        for cell in cells
+        if (before := cell.costs.get("pretrain_seconds")) is not None
+    }
+    return " ".join(said.values())
+
+
+def _clause(contest: Pair, pair: tuple[float, float], unit: Unit, more: str, same: str, named: bool) -> tuple[str, str]:
+    """(who costs more, how much more): `("minilm", "took 14 times as long to train as lstm (48 s against 3.4 s)")`."""
+    sides = [(pair[0], contest.second.entry), (pair[1], contest.first.entry)]
+    (low, cheap), (high, dear) = sorted(sides)
+    if high < 1.15 * low:
+        return contest.second.entry, f"{same} ({unit(pair[0])} against {unit(pair[1])})"
+    other = f" as {cheap}" if named else ""
+    return dear, f"{more.format(show.times(high / low))}{other} ({unit(high)} against {unit(low)})"
+
+
+def doubts(rounds: Sequence[Pair], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Doubt]:
+    """Contests that another entry undoes, and how: `with 500 labels ulmfit is not ahead of gru`.
+
+    A contest is decided between picked entries. Where the one that lost is itself behind another of its kind on the
+    test rows, beyond the noise, and the winner is not ahead of that one, its kind has not lost. Taking the other one
+    instead would flatter its kind; saying so only takes back a claim.
+    """
+    noise, found = row_noise(reader, goal.metric), []
+    for contest in rounds:
+        if contest.winner is None:
+            continue
+        loser = contest.second if contest.winner is contest.first else contest.first
+        pair = overtaken(loser, cells, goal, reader)
+        if pair is None:
+            continue
+        again = compare(pair.second, contest.winner, goal, noise).better
+        if again != "second":
+            how = "behind" if again == "first" else "not ahead of"
+            said = f"with {contest.budget_name} labels {contest.winner.entry} is {how} {pair.second.entry}"
+            found.append((contest, said))
+    return found
+
+
+def of_headline(doubted: Sequence[Doubt], rounds: Sequence[Pair]) -> list[Doubt]:
+    """Those that touch whether transfer pays: not where another transfer's lead at that budget stands undoubted."""
+    firm = [own for own in rounds if not any(own is contest for contest, _ in doubted)]
+    paid = {own.budget for own in firm if own.first.kind == "scratch" and own.outcome == "transfer"}
+    return [
+        (contest, said)
+        for contest, said in doubted
+        if contest.first.kind == "scratch" and (contest.outcome == "scratch" or contest.budget not in paid)
+    ]
+
+
+def in_words(doubted: Sequence[Doubt]) -> str:
+    """What a sentence has to add: `; but with 500 labels ulmfit is not ahead of gru, which was not picked`."""
+    if not doubted:
+        return ""
+    clauses = [said for _, said in doubted]
+    return f"; but {' and '.join(clauses)}, which {'was' if len(clauses) == 1 else 'were'} not picked"

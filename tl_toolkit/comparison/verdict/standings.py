@@ -7,7 +7,7 @@ from itertools import groupby
 
 from ...evaluation import formatting as show
 from ...evaluation.statistics.cells import KINDS, Kind
-from ...evaluation.statistics.contest import Contest
+from ...evaluation.statistics.pairwise import Pair
 
 NO_DIFFERENCE = "no difference that these runs can show"
 LONG: dict[Kind, str] = {
@@ -19,18 +19,13 @@ LONG: dict[Kind, str] = {
 SHORT: dict[Kind, str] = {"scratch": "from scratch", "recurrent": "ULMFiT-style", "transformer": "transformer"}
 
 
-def kinds_of(rounds: Sequence[Contest]) -> list[Kind]:
+def kinds_of(rounds: Sequence[Pair]) -> list[Kind]:
     """The kinds that are in any contest, the least transfer first."""
     there = {cell.kind for contest in rounds for cell in (contest.first, contest.second)}
     return [kind for kind in KINDS if kind in there]
 
 
-def budget_of(contest: Contest) -> str:
-    """The label budget of a contest as a reader knows it."""
-    return show.budget(contest.budget, contest.second.train_labels)
-
-
-def headline(rounds: Sequence[Contest]) -> str:
+def headline(rounds: Sequence[Pair]) -> str:
     """Who is ahead at which budgets. With two kinds of which one is from scratch, it answers whether transfer pays.
 
     Of more kinds whose order changes with the budget, it says where transfer pays; `standings` says the rest.
@@ -51,7 +46,7 @@ def headline(rounds: Sequence[Contest]) -> str:
         return f"It depends on the number of labels: {_told(groups)}"
     parts = []
     for answer, said in _WHERE.items():
-        budgets = [budget_of(contests[0]) for contests, own in zip(by_budget, answers, strict=True) if own == answer]
+        budgets = [contests[0].budget_name for contests, own in zip(by_budget, answers, strict=True) if own == answer]
         if budgets:
             parts.append(f"with {show.joined(budgets)} {said}")
     if len(parts) == 1:  # neither, anywhere
@@ -59,7 +54,7 @@ def headline(rounds: Sequence[Contest]) -> str:
     return f"It depends on the number of labels: {'; '.join(parts)}{_single(by_budget)}"
 
 
-def standings(rounds: Sequence[Contest]) -> str:
+def standings(rounds: Sequence[Pair]) -> str:
     """The order of three kinds or more at each budget, where the headline does not tell it; empty where it does."""
     _, groups = _by_standing(rounds)
     kinds = kinds_of(rounds)
@@ -75,22 +70,22 @@ _WHERE = {
 
 
 def _by_standing(
-    rounds: Sequence[Contest],
-) -> tuple[list[list[Contest]], list[tuple[str, list[list[Contest]]]]]:
+    rounds: Sequence[Pair],
+) -> tuple[list[list[Pair]], list[tuple[str, list[list[Pair]]]]]:
     """The contests of each budget, and the same together with their standing where neighbouring ones share it."""
     by_budget = [list(members) for _, members in groupby(rounds, key=lambda contest: contest.budget)]
     return by_budget, [(said, list(members)) for said, members in groupby(by_budget, key=standing)]
 
 
-def _told(groups: Sequence[tuple[str, list[list[Contest]]]]) -> str:
+def _told(groups: Sequence[tuple[str, list[list[Pair]]]]) -> str:
     parts = []
     for said, members in groups:
-        labels = show.joined([budget_of(contests[0]) for contests in members])
+        labels = show.joined([contests[0].budget_name for contests in members])
         parts.append(f"with {labels}{_single(members)} {said}")
     return "; ".join(parts)
 
 
-def pays(contests: Sequence[Contest]) -> str:
+def pays(contests: Sequence[Pair]) -> str:
     """Whether some transfer is ahead of training from scratch at a budget: "yes", "no" (none, and all are behind), or
     "open"."""
     against = [contest.outcome for contest in contests if contest.first.kind == "scratch"]
@@ -99,7 +94,7 @@ def pays(contests: Sequence[Contest]) -> str:
     return "no" if against and set(against) == {"scratch"} else "open"
 
 
-def standing(contests: Sequence[Contest]) -> str:
+def standing(contests: Sequence[Pair]) -> str:
     """The contests of one budget in one clause: `transformer transfer is ahead of ... and ...`."""
     kinds = kinds_of(contests)
     beats: Mapping[Kind, set[Kind]] = {kind: set() for kind in kinds}
@@ -135,19 +130,19 @@ def standing(contests: Sequence[Contest]) -> str:
     return f"{show.joined(clauses)}{rest}"
 
 
-def _single(by_budget: Sequence[Sequence[Contest]]) -> str:
+def _single(by_budget: Sequence[Sequence[Pair]]) -> str:
     """What is decided by single runs is said to be."""
     rests = [any(contest.single and contest.winner is not None for contest in contests) for contests in by_budget]
     return " (in part in single runs)" if any(rests) else ""
 
 
-def _everywhere(firsts: Sequence[Contest]) -> str:
+def _everywhere(firsts: Sequence[Pair]) -> str:
     if len(firsts) == 1:
-        return f"with {budget_of(firsts[0])} labels"
-    return f"at every label budget tried, from {budget_of(firsts[0])} to {budget_of(firsts[-1])}"
+        return f"with {firsts[0].budget_name} labels"
+    return f"at every label budget tried, from {firsts[0].budget_name} to {firsts[-1].budget_name}"
 
 
-def _two_kinds(rounds: Sequence[Contest]) -> str:
+def _two_kinds(rounds: Sequence[Pair]) -> str:
     """From scratch against one kind of transfer, a contest for each budget."""
     ahead = {"transfer": "the pre-trained model is ahead", "scratch": "the model trained from scratch is ahead"}
     groups = [(outcome, list(members)) for outcome, members in groupby(rounds, key=lambda contest: contest.outcome)]
@@ -155,7 +150,7 @@ def _two_kinds(rounds: Sequence[Contest]) -> str:
         parts = []
         for outcome, members in groups:
             labels = show.joined(
-                [f"{budget_of(c)}{' (single runs)' if c.single and outcome in ahead else ''}" for c in members]
+                [f"{c.budget_name}{' (single runs)' if c.single and outcome in ahead else ''}" for c in members]
             )
             parts.append(f"with {labels} {ahead.get(outcome, f'there is {NO_DIFFERENCE}')}")
         return f"It depends on the number of labels: {'; '.join(parts)}"
@@ -163,7 +158,7 @@ def _two_kinds(rounds: Sequence[Contest]) -> str:
     answers = {"transfer": ("Yes", "a pre-trained model pays"), "scratch": ("No", "training from scratch is enough")}
     if outcome in answers:
         answer, meaning = answers[outcome]
-        single = [budget_of(contest) for contest in rounds if contest.single]
+        single = [contest.budget_name for contest in rounds if contest.single]
         everywhere = len(single) == len(rounds)
         but = f"; with {show.joined(single)} labels in single runs" if single and not everywhere else ""
         return f"{'In single runs' if everywhere else answer}, {meaning}: it is ahead {where}{but}"

@@ -28,8 +28,12 @@ MOST_SCORED = 2400
 
 @dataclass(frozen=True)
 class Said:
-    """An entry's answer to a row in words; `probability` where it has one, `measure` otherwise (`chrF 31.2`)."""
+    """An entry's answer to a row in words; `probability` where it has one, `measure` otherwise (`chrF 31.2`).
 
+    `right` is None where no answer is simply right or wrong.
+    """
+
+    entry: str
     answer: str
     right: bool | None
     probability: float | None = None
@@ -111,7 +115,7 @@ def _labelled(
     def say(entry: int, row: int) -> Said:
         sure = float(certainty[entry, row])
         answer = answer_in_words(_plain(chosen[entry, row]), names)
-        return Said(answer, bool(right[entry, row]), None if np.isnan(sure) else sure)
+        return Said(kept[entry][0], answer, bool(right[entry, row]), None if np.isnan(sure) else sure)
 
     return Answers(
         entries=[entry for entry, _, _ in kept],
@@ -138,7 +142,7 @@ def _numbers(kept: list, label: np.ndarray, names: list[str] | None) -> Answers:
         codes=means,
         owner=np.arange(len(label)),
         what="test rows",
-        say=lambda entry, row: Said(answer_in_words(float(means[entry, row]), None), None),
+        say=lambda entry, row: Said(kept[entry][0], answer_in_words(float(means[entry, row]), None), None),
         truth=lambda row: answer_in_words(float(label[row]), None),
         gap=np.abs(means - label),
     )
@@ -178,7 +182,7 @@ def tag_answers(cells: Sequence[Cell], reader: PredictionReader) -> Answers | No
     def say(entry: int, row: int) -> Said:
         told = [f"{words[word]} {names[codes[entry, word]]}" for word in contested(row)]
         right = all(codes[entry, word] == label[word] for word in contested(row))
-        return Said(", ".join(told), right)
+        return Said(kept[entry][0], ", ".join(told), right)
 
     outside = names.index("O") if "O" in names else None
     item = np.ones(len(label), dtype=bool) if outside is None else (np.vstack([codes, label]) != outside).any(axis=0)
@@ -240,7 +244,7 @@ def text_answers(cells: Sequence[Cell], reader: PredictionReader) -> Answers | N
     def say(entry: int, place: int) -> Said:
         text = kept[entry][1][place]
         right = text.strip() in {own.strip() for own in wanted[place]}
-        return Said(text, right, measure=f"chrF {100 - gap[entry, place]:.1f}")
+        return Said(kept[entry][0], text, right, measure=f"chrF {100 - gap[entry, place]:.1f}")
 
     return Answers(
         entries=[entry for entry, _ in kept],

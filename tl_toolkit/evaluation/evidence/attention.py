@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..results import Result
-from ..statistics.cells import Cell
+from ..statistics.cells import Cell, at_largest_budget
 
 MOST_ROWS = 6
 MOST_TOKENS = 80
@@ -43,17 +43,14 @@ class Attention:
 
 def attentions(cells: Sequence[Cell], folder: Path) -> list[Attention]:
     """That of the first run of each entry that left one, at its largest budget; entries without any are left out."""
-    largest = {cell.entry: cell for cell in cells}  # cells are in the order of their budgets
-    found = (_first(cell, folder) for cell in largest.values())
-    return [own for own in found if own is not None]
-
-
-def _first(cell: Cell, folder: Path) -> Attention | None:
-    for result in cell.results:
-        if (read := read_attention(result, folder)) is not None:
-            what, rows = read
-            return Attention(cell.entry, cell.budget, result.seed, what, rows)
-    return None
+    left = [
+        [(cell, result, *read) for result in cell.results if (read := read_attention(result, folder)) is not None]
+        for cell in at_largest_budget(cells)
+    ]
+    return [
+        Attention(cell.entry, cell.budget, result.seed, what, rows)
+        for cell, result, what, rows in (own[0] for own in left if own)
+    ]
 
 
 def read_attention(result: Result, folder: Path) -> tuple[str, list[AttendedRow]] | None:

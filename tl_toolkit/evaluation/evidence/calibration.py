@@ -9,7 +9,7 @@ import numpy as np
 
 from ..intervals import Spread, spread
 from ..predictions import PredictionReader
-from ..statistics.cells import Cell
+from ..statistics.cells import Cell, at_largest_budget
 
 BINS = 10
 
@@ -75,8 +75,7 @@ def calibration(cell: Cell, reader: PredictionReader) -> Calibration | None:
 
 def calibrations(cells: Sequence[Cell], reader: PredictionReader) -> list[Calibration]:
     """That of each entry at its largest budget, in the order of `cells`; empty where there are no probabilities."""
-    largest = {cell.entry: cell for cell in cells}  # cells are in the order of their budgets
-    found = [calibration(cell, reader) for cell in largest.values()]
+    found = [calibration(cell, reader) for cell in at_largest_budget(cells)]
     return [own for own in found if own is not None]
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..intervals import Spread, spread
 from ..predictions import PredictionReader, class_name, confusion_matrix, label_counts
-from ..statistics.cells import Cell
-from ..statistics.sequence_metrics import found_entities
+from ..statistics.cells import Cell, at_largest_budget
+from ..statistics.row_metrics import found_entities
 
 Counts = np.ndarray
 """(classes, 3): right, predicted and true numbers of one run."""
@@ -52,8 +52,7 @@ def classes_by_entry(cells: Sequence[Cell], reader: PredictionReader) -> list[En
 
     All entries of one dataset have the same classes in the same order, unless some tag types that others never do.
     """
-    largest = {cell.entry: cell for cell in cells}  # cells are in the order of their budgets
-    found = [entry_classes(cell, reader) for cell in largest.values()]
+    found = [entry_classes(cell, reader) for cell in at_largest_budget(cells)]
     return [own for own in found if own is not None]
 
 
@@ -136,15 +135,10 @@ def _tag_counts(cell: Cell, reader: PredictionReader, entity: bool) -> tuple[lis
 
 def _units(sentences: Sequence[Sequence[str | None]], entity: bool) -> set[tuple[str, int, int, int]]:
     """(type, sentence, start, end) of all entities; or of all words, whose type is their tag."""
-    if entity:
-        return {
-            (own.type, number, own.start, own.end)
-            for number, tags in enumerate(sentences)
-            for own in found_entities(tuple(tags))
-        }
-    return {
-        (tag, number, place, place + 1)
-        for number, tags in enumerate(sentences)
-        for place, tag in enumerate(tags)
-        if tag is not None
-    }
+
+    def found(tags: Sequence[str | None]) -> list[tuple[str, int, int]]:
+        if entity:
+            return [(own.type, own.start, own.end) for own in found_entities(tuple(tags))]
+        return [(tag, place, place + 1) for place, tag in enumerate(tags) if tag is not None]
+
+    return {(kind, number, start, end) for number, tags in enumerate(sentences) for kind, start, end in found(tags)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,20 +12,9 @@ from .. import formatting as show
 from ..predictions import PredictionReader
 from ..statistics.cells import Cell
 from ..statistics.scored_rows import LANGUAGE
-from .answers import Answers, label_answers, tag_answers, text_answers
+from .answers import Answers, Said, label_answers, tag_answers, text_answers
 
 MOST_ROWS = 12
-
-
-@dataclass(frozen=True)
-class EntryAnswer:
-    """What one entry answers to a row. `right` is None where no answer is simply right or wrong."""
-
-    entry: str
-    answer: str
-    right: bool | None
-    probability: float | None
-    measure: str
 
 
 @dataclass(frozen=True)
@@ -36,7 +25,7 @@ class DisputedRow:
     text: str
     text_pair: str | None
     label: str
-    answers: list[EntryAnswer]
+    answers: list[Said]
 
 
 @dataclass(frozen=True)
@@ -204,19 +193,14 @@ def _rows(answers: Answers, places: np.ndarray, here: Sequence[Cell], reader: Pr
     for place, text in zip(places.tolist(), texts, strict=False):
         words = text.get("words")
         told = " ".join(words) if words is not None else str(text.get("text") or text.get("source") or "")
-        entries = [(entry, answers.say(number, place)) for number, entry in enumerate(answers.entries)]
+        own = [answers.say(number, place) for number in range(len(answers.entries))]
         shown.append(
             DisputedRow(
                 row=int(answers.row[place]),
                 text=show.shortened(told, show.MOST_TEXT),
                 text_pair=text.get("text_pair"),
                 label=show.shortened(answers.truth(place), show.MOST_TEXT),
-                answers=[
-                    EntryAnswer(
-                        entry, show.shortened(own.answer, show.MOST_TEXT), own.right, own.probability, own.measure
-                    )
-                    for entry, own in entries
-                ],
+                answers=[replace(answer, answer=show.shortened(answer.answer, show.MOST_TEXT)) for answer in own],
             )
         )
     return shown

@@ -8,15 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import formatting as show
-from ..predictions import (
-    Mistake,
-    PredictionReader,
-    Predictions,
-    answer_in_words,
-    class_name,
-    confusion_matrix,
-    label_counts,
-)
+from ..predictions import PredictionReader, Predictions, class_name, confusion_matrix, label_counts
 from ..results import Result
 from ..statistics.cells import Cell
 from .worst_rows import HEADINGS, ShownMistake, worst_rows
@@ -58,14 +50,13 @@ class Evidence:
 
 def gather(cell: Cell, reader: PredictionReader) -> Evidence:
     """Confusions are summed over the cell's seeds; mistakes (and a scatter's points) are those of its first run."""
-    if cell.results[0].section("task").get("name") in HEADINGS:
-        return Evidence(mistakes=worst_rows(cell.results[0], reader))
+    first = cell.results[0]
+    task, names, mistakes = first.section("task"), first.label_names(), worst_rows(first, reader)
+    if task.get("name") in HEADINGS:
+        return Evidence(mistakes=mistakes)
     runs = [run for result in cell.results if (run := reader.labels(result)) is not None]
     if not runs:
         return Evidence()
-    first = cell.results[0]
-    task, names = first.section("task"), first.label_names()
-    mistakes = [_in_words(mistake, names) for mistake in reader.mistakes(first)]
     if task.get("problem_type") == "regression":
         return Evidence(numbers=(runs[0].label, runs[0].prediction), mistakes=mistakes)
     if task.get("problem_type") == "multi_label_classification":
@@ -114,18 +105,6 @@ def _by_label(runs: Sequence[Predictions], names: list[str] | None) -> list[Labe
 
 def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.0f}{show.SPACE}%" if whole else show.MISSING
-
-
-def _in_words(mistake: Mistake, names: list[str] | None) -> ShownMistake:
-    if mistake.error is not None:
-        sign = "+" if mistake.error > 0 else ""
-        measure = f"off by {sign}{mistake.error:.3g}".replace("-", show.MINUS)
-    elif mistake.certainty is not None:
-        measure = f"probability {mistake.certainty:.3f}"
-    else:
-        measure = "probability unknown"
-    label, prediction = (answer_in_words(value, names) for value in (mistake.label, mistake.prediction))
-    return ShownMistake(mistake.row, mistake.text, mistake.text_pair, label, prediction, measure)
 
 
 def mistakes_heading(first: Result) -> str:

@@ -1,4 +1,4 @@
-"""The test rows that a run does worst on, in words, for tasks whose answers are no classes: tags, texts, forecasts."""
+"""The test rows that a run does worst on, in words: classes, numbers, tags, texts and forecasts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import UserError
 from .. import formatting as show
-from ..predictions import PredictionReader
+from ..predictions import PredictionReader, answer_in_words, column
 from ..results import Result
 
 MOST_ROWS = 8
@@ -44,12 +44,53 @@ class ShownMistake:
 
 def worst_rows(result: Result, reader: PredictionReader) -> list[ShownMistake]:
     """The worst rows of a run, the very worst first; empty where its predictions or their scorer are not at hand."""
-    name = result.section("task").get("name")
-    if name == "token-classification":
-        return _worst_tags(result, reader)
-    if name in ("translation", "captioning"):
-        return _worst_texts(result, reader)
-    return _worst_windows(result, reader)
+    of_task = {
+        "token-classification": _worst_tags,
+        "translation": _worst_texts,
+        "captioning": _worst_texts,
+        "forecasting": _worst_windows,
+    }
+    return of_task.get(str(result.section("task").get("name")), _worst_labels)(result, reader)
+
+
+def _worst_labels(result: Result, reader: PredictionReader) -> list[ShownMistake]:
+    """The wrong predictions that the run was surest of, or for numbers the largest errors."""
+    table = reader.labelled(result, ["row", "text", "text_pair", "label", "prediction", "scores"])
+    if table is None:
+        return []
+    label, prediction, names = column(table, "label"), column(table, "prediction"), result.label_names()
+    if np.issubdtype(label.dtype, np.floating):
+        badness = np.abs(prediction - label)
+        wrong = badness > 0
+        measures = [f"off by {error:+.3g}".replace("-", show.MINUS) for error in prediction - label]
+    else:
+        differs = label != prediction
+        wrong = differs if differs.ndim == 1 else differs.any(axis=1)
+        badness, measures = np.zeros(len(label)), ["probability unknown"] * len(label)
+        if "scores" in table.column_names:
+            badness = _certainty(prediction, column(table, "scores"), differs)
+            measures = [f"probability {sure:.3f}" for sure in badness]
+    places = np.flatnonzero(wrong)
+    places = places[np.argsort(-badness[places], kind="stable")][:MOST_ROWS]
+    return [
+        ShownMistake(
+            row=int(row["row"]),
+            text=str(row.get("text") or ""),
+            text_pair=row.get("text_pair"),
+            label=answer_in_words(row["label"], names),
+            prediction=answer_in_words(row["prediction"], names),
+            measure=measures[place],
+        )
+        for place, row in zip(places, table.take(places).to_pylist(), strict=True)
+    ]
+
+
+def _certainty(prediction: np.ndarray, scores: np.ndarray, differs: np.ndarray) -> np.ndarray:
+    """Probability (n,) given to the predicted class; with several labels, to the surest of the wrong decisions."""
+    if prediction.ndim == 1:
+        return scores[np.arange(len(prediction)), prediction]
+    decided = np.where(prediction == 1, scores, 1 - scores)
+    return np.where(differs, decided, 0.0).max(axis=1)
 
 
 def _worst_tags(result: Result, reader: PredictionReader) -> list[ShownMistake]:

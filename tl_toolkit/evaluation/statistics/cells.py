@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from .. import formatting as show
 from ..intervals import Spread, spread
 from ..results import Result, table
 
@@ -75,6 +76,11 @@ class Cell:
         return "recurrent" if self.results[0].section("model").get("model_type") in RECURRENT else "transformer"
 
     @property
+    def budget_name(self) -> str:
+        """The label budget as a reader knows it: `500`, or `all 6,920`."""
+        return show.budget(self.budget, self.train_labels)
+
+    @property
     def seeds(self) -> int:
         """The number of runs."""
         return len(self.results)
@@ -118,6 +124,16 @@ def make_cells(results: Sequence[Result]) -> list[Cell]:
         )
     order = {name: position for position, name in enumerate(dict.fromkeys(result.entry for result in results))}
     return sorted(cells, key=lambda cell: (cell.budget, order[cell.entry]))
+
+
+def at_largest_budget(cells: Sequence[Cell]) -> list[Cell]:
+    """Each entry's cell at its largest budget; `cells` are in the order of their budgets."""
+    return list({cell.entry: cell for cell in cells}.values())
+
+
+def budget_names(cells: Sequence[Cell]) -> dict[float, str]:
+    """What each budget is called, the smallest first."""
+    return dict(sorted({cell.budget: cell.budget_name for cell in cells}.items()))
 
 
 def _scores(runs: pd.DataFrame, prefix: str) -> dict[str, np.ndarray]:

@@ -14,15 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 
 from .. import formatting as show
 from ..intervals import CONFIDENCE
-from ..predictions import PredictionReader
 from .cells import Cell, Goal
-from .uncertainty import RowNoise, row_noise
+from .uncertainty import RowNoise
 
 DRAWS = 1000
 """How often both curves are drawn for an interval."""
@@ -38,8 +36,8 @@ class Equivalence:
 
     The interval is that of 1,000 draws of both curves with the noise of the test rows (the bootstrap, the same rows for
     both) and of the seeds (Student's t with the cell's own standard error and degrees of freedom; none for a cell of a
-    single run, which `single` counts). `labels` and `needed` count training labels; `validation_labels` and
-    `other_validation_labels` are what each run used besides, to choose its checkpoint (of `other` at most).
+    single run). `labels` and `needed` count training labels; `validation_labels` are what each run used besides, to
+    choose its checkpoint.
     """
 
     entry: str
@@ -51,23 +49,12 @@ class Equivalence:
     high: float | None
     least: float
     most: float
-    curve: tuple[tuple[float, float], ...]
-    """(labels, score) of `other`'s monotone learning curve."""
-    score: float
-    """What `entry` reaches with `labels`."""
-    single: int = 0
     validation_labels: int | None = None
-    other_validation_labels: int | None = None
 
     @property
     def ratio(self) -> float:
         """How many labels of `other` one of `entry` is worth; infinite or 0.0 where `needed` is."""
         return self.needed / self.labels
-
-    @property
-    def beyond(self) -> bool:
-        """Whether the other's curve does not get there even at the lucky end of the interval."""
-        return math.isinf(self.needed) and (self.low is None or math.isinf(self.low))
 
     def in_words(self, unit: str = "") -> str:
         """`about 800 (95 % 500 to 1,900)`; `>6,920` and `<100` for what is beyond the measured budgets.
@@ -87,27 +74,9 @@ class Equivalence:
         return f">{show.count(self.most)}" if math.isinf(labels) else show.significant(labels)
 
 
-def equivalences(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Equivalence]:
-    """For each cell and each other entry with at least two label budgets: how many labels the other needs.
-
-    In the order of `cells`, which is that of their budgets.
-    """
-    able = [cell for cell in cells if usable(cell, goal)]
-    entries = {name: [cell for cell in able if cell.entry == name] for name in dict.fromkeys(c.entry for c in able)}
-    draws = CurveDraws(row_noise(reader, goal.metric).prepare(able), goal)
-    curves = {name: draws.curve(name, members) for name, members in entries.items() if len(members) > 1}
-    found = []
-    for _, members in groupby(able, key=lambda cell: cell.budget):
-        here = list(members)
-        found += [
-            equivalence(cell, curve, draws) for cell in here for name, curve in curves.items() if name != cell.entry
-        ]
-    return found
-
-
 def usable(cell: Cell, goal: Goal) -> bool:
     """Whether a cell can be a point of a learning curve."""
-    return bool(cell.train_labels) and goal.metric in cell.test and math.isfinite(cell.test[goal.metric].mean)
+    return bool(cell.train_labels) and cell.scored(goal)
 
 
 @dataclass(frozen=True)
@@ -118,7 +87,6 @@ class Curve:
     """
 
     name: str
-    cells: tuple[Cell, ...]
     labels: np.ndarray
     scores: np.ndarray
     drawn: np.ndarray | None
@@ -153,14 +121,13 @@ class CurveDraws:
 
     def curve(self, name: str, cells: Sequence[Cell]) -> Curve:
         """The learning curve through cells of different budgets."""
-        ordered = tuple(sorted(cells, key=lambda cell: cell.train_labels or 0))
+        ordered = sorted(cells, key=lambda cell: cell.train_labels or 0)
         weights = np.array([float(cell.seeds) for cell in ordered])
         scores = np.array([cell.test[self.goal.metric].mean * self.goal.sign for cell in ordered])
         drawn = [self.draw(cell) for cell in ordered]
         known = [values for values in drawn if values is not None]
         return Curve(
             name=name,
-            cells=ordered,
             labels=np.array([float(cell.train_labels or 0) for cell in ordered]),
             scores=isotonic(scores[None], weights)[0],
             drawn=isotonic(_side_by_side(known), weights) if len(known) == len(ordered) else None,
@@ -178,8 +145,6 @@ def equivalence(cell: Cell, curve: Curve, draws: CurveDraws) -> Equivalence:
         # The nearest: between a number of labels and infinitely many there is none to interpolate.
         ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
         low, high = (float(end) for end in np.quantile(values, ends, method="nearest"))
-    sides = (cell, *curve.cells)
-    chosen = [own for other in curve.cells if (own := other.validation_labels) is not None]
     return Equivalence(
         entry=cell.entry,
         budget=cell.budget,
@@ -190,11 +155,7 @@ def equivalence(cell: Cell, curve: Curve, draws: CurveDraws) -> Equivalence:
         high=high,
         least=float(curve.labels[0]),
         most=float(curve.labels[-1]),
-        curve=tuple(zip(curve.labels.tolist(), (curve.scores * sign).tolist(), strict=True)),
-        score=target,
-        single=sum(side.seeds == 1 for side in sides),
         validation_labels=cell.validation_labels,
-        other_validation_labels=max(chosen, default=None),
     )
 
 

@@ -1,7 +1,13 @@
-"""Every two entries at one budget, compared on the same test rows: who is ahead beyond the noise, and by how much."""
+"""Entries against each other on the same test rows: who is ahead beyond the noise, and by how much.
+
+Every two of a budget are compared, and so are the best ones of each kind of entry: what decides a comparison.
+The best entry of each kind is picked on the validation rows, which every run was allowed to see, and compared on the
+test rows, which none was: picking on the test rows would flatter whichever kind has more entries.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +18,7 @@ import numpy as np
 
 from ..intervals import Interval, over_both, percentile_interval, welch
 from ..predictions import PredictionReader
-from .cells import Cell, Goal
-from .effect_sizes import Effect, cohens_dz, cohens_h, hedges_g, odds_ratio
+from .cells import KINDS, Cell, Goal, Kind
 from .significance import ALPHA, holm, mcnemar, randomisation
 from .uncertainty import RowNoise, row_noise
 
@@ -21,6 +26,20 @@ RIGHT_OR_WRONG = ("accuracy", "exact_match")
 """Metrics by which a row is right or wrong; of accuracy only where a row has a single answer."""
 RANDOMISATION = "approximate randomisation"
 Better = Literal["first", "second", "none"]
+ROUNDING = 1e-12
+"""Deviations below this part of the numbers are their rounding."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """An effect size: `name` with its symbol, `value`, and `reads`, how it is to be read, with its source.
+
+    Positive where the second of two entries has the larger number (for an odds ratio: above 1).
+    """
+
+    name: str
+    value: float
+    reads: str
 
 
 @dataclass(frozen=True)
@@ -85,19 +104,88 @@ class Pair:
             return "none"
         return "second" if self.difference * self.goal.sign > 0 else "first"
 
+    @property
+    def budget_name(self) -> str:
+        """The label budget as a reader knows it."""
+        return self.second.budget_name
+
+    @property
+    def winner(self) -> Cell | None:
+        """The side that is ahead beyond the noise; None when nothing shows that either is."""
+        return {"first": self.first, "second": self.second, "none": None}[self.better]
+
+    @property
+    def outcome(self) -> str:
+        """What is ahead beyond the noise: "scratch" or "transfer", of two kinds of transfer the kind, or "none"."""
+        if self.winner is None:
+            return "none"
+        if self.first.kind == "scratch":
+            return "scratch" if self.winner is self.first else "transfer"
+        return self.winner.kind
+
 
 def pairwise(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Pair]:
     """All pairs of entries at each budget, in the order of `cells` (by budget): first before second.
 
     The p-values of the pairs of one budget are one family, corrected by Holm.
     """
-    able = [cell for cell in cells if goal.metric in cell.test and np.isfinite(cell.test[goal.metric].mean)]
+    able = [cell for cell in cells if cell.scored(goal)]
     families = [list(members) for _, members in groupby(able, key=lambda cell: cell.budget)]
     noise = row_noise(reader, goal.metric).prepare_swaps(able, most_pairs(able))
     found: list[Pair] = []
     for family in families:
         found += corrected([compare(first, second, goal, noise) for first, second in combinations(family, 2)])
     return found
+
+
+def best(cells: Sequence[Cell], goal: Goal) -> Cell | None:
+    """The cell with the best validation metric (of the test metric where no cell was validated); None without one."""
+    split = "validation" if any(goal.metric in cell.validation for cell in cells) else "test"
+
+    def merit(cell: Cell) -> float:
+        reached = getattr(cell, split).get(goal.metric)
+        return -math.inf if reached is None or math.isnan(reached.mean) else reached.mean * goal.sign
+
+    able = [cell for cell in cells if cell.scored(goal)]
+    return max(able, key=merit, default=None)
+
+
+def picked_of(kind: Kind, cells: Sequence[Cell], goal: Goal) -> list[Cell]:
+    """The entry of a kind that is picked at each budget: the kind's own learning curve. Smallest budget first."""
+    own = [cell for cell in cells if cell.kind == kind]
+    picked = [best([cell for cell in own if cell.budget == budget], goal) for budget in sorted({c.budget for c in own})]
+    return [cell for cell in picked if cell is not None]
+
+
+def contests(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Pair]:
+    """Pairs of every two kinds with completed runs at a budget, smallest budget first.
+
+    Those of one budget are a family: the chance that any of them is decided by noise alone is held at 5 %, by Holm.
+    """
+    noise = row_noise(reader, goal.metric).prepare_swaps(cells, most_pairs(cells))
+    found: list[Pair] = []
+    for budget in sorted({cell.budget for cell in cells}):
+        here = [cell for cell in cells if cell.budget == budget]
+        picked = [best([cell for cell in here if cell.kind == kind], goal) for kind in KINDS]
+        sides = [cell for cell in picked if cell is not None]
+        found += corrected([compare(first, second, goal, noise) for first, second in combinations(sides, 2)])
+    return found
+
+
+def overtaken(picked: Cell, cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> Pair | None:
+    """The pair of `picked` with the best of those of its kind and budget that are ahead of it on the test rows.
+
+    That a rival is ahead has to be beyond the noise, corrected by Holm for the number of rivals; None where none is.
+    """
+    noise = row_noise(reader, goal.metric)
+    rivals = [
+        cell
+        for cell in cells
+        if (cell.budget, cell.kind) == (picked.budget, picked.kind) and cell.entry != picked.entry and cell.scored(goal)
+    ]
+    pairs = corrected([compare(picked, rival, goal, noise) for rival in rivals])
+    ahead = [pair for pair in pairs if pair.better == "second"]
+    return max(ahead, key=lambda pair: pair.difference * goal.sign, default=None)
 
 
 def most_pairs(cells: Sequence[Cell]) -> int:
@@ -185,3 +273,56 @@ def _effects(first: Cell, second: Cell, goal: Goal, noise: RowNoise) -> tuple[Ef
             found.append(cohens_dz(a.metric.value(a.quantities), b.metric.value(b.quantities)))
     found.append(hedges_g(first.values(metric), second.values(metric)))
     return tuple(effect for effect in found if effect is not None)
+
+
+def cohens_h(first: float, second: float) -> Effect:
+    """Of two proportions: h = 2 arcsin √p₂ − 2 arcsin √p₁. Cohen (1988), "Statistical Power Analysis", eq. 6.2.1."""
+    low, high = (2 * math.asin(math.sqrt(min(max(part, 0.0), 1.0))) for part in (first, second))
+    return Effect("Cohen's h", high - low, "0.2 small, 0.5 medium, 0.8 large (Cohen 1988, section 6.2)")
+
+
+def odds_ratio(lost: float, won: float) -> Effect:
+    """Of discordant rows: won / lost, the maximum of the conditional likelihood of paired answers.
+
+    Agresti (2013), "Categorical Data Analysis", section 11.2. Infinite where none is lost, 1 where none is either.
+
+    Args:
+        lost: rows that the first alone got right; with several runs their mean over all pairs of runs.
+        won: rows that the second alone got right.
+    """
+    value = won / lost if lost > 0 else (math.inf if won > 0 else 1.0)
+    return Effect("odds ratio", value, "rows won for each row lost, of those where one alone is right (Agresti 2013)")
+
+
+def hedges_g(first: Sequence[float], second: Sequence[float]) -> Effect | None:
+    """Of two groups of runs: their difference in pooled standard deviations, corrected for few runs.
+
+    g = J · (ȳ₂ − ȳ₁) / s, with J = Γ(ν/2) / (√(ν/2) Γ((ν−1)/2)) and ν = n₁ + n₂ − 2. Hedges (1981), "Distribution
+    theory for Glass's estimator of effect size and related estimators", Journal of Educational Statistics 6, eq. 6e.
+    None with fewer than two runs on a side, or where none varies.
+    """
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if min(a.size, b.size) < 2:
+        return None
+    freedom = a.size + b.size - 2
+    pooled = math.sqrt(((a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)) / freedom)
+    if not pooled > ROUNDING * max(np.abs(a).max(), np.abs(b).max()):
+        return None
+    correction = math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)) / math.sqrt(freedom / 2)
+    return Effect(
+        "Hedges' g", correction * float(b.mean() - a.mean()) / pooled, "in standard deviations over seeds (Hedges 1981)"
+    )
+
+
+def cohens_dz(first: np.ndarray, second: np.ndarray) -> Effect | None:
+    """Of paired numbers (rows,): d_z = mean(d) / sd(d) with d = second − first. Cohen (1988), section 2.3.5.
+
+    None where the differences do not vary.
+    """
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    differences = b - a
+    deviation = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
+    if not deviation > ROUNDING * max(np.abs(a).max(), np.abs(b).max()):
+        return None
+    reads = "in standard deviations of the rows' differences (Cohen 1988, section 2.3.5)"
+    return Effect("Cohen's d_z", float(differences.mean()) / deviation, reads)

@@ -2,17 +2,27 @@
 
 Each metric is a pair: `quantities(label, prediction)` gives an array (rows, quantities), and `value` maps the means
 of those quantities, (..., quantities), to the metric, (...). Accuracy is the mean of one quantity; an F1 needs three
-for each class; a correlation needs the first and second moments. Here are classes and numbers; tags, forecasts and
-language models are in `sequence_metrics.py`, written texts in `text_metrics.py`.
+for each class; a correlation needs the first and second moments. Of written texts sacrebleu counts the n-grams of each
+row, and a score of many resampled corpora is computed from their means at once, by sacrebleu's formulas with its
+default settings, which `metrics/generation.py` uses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
+
+from ...metrics.entities import Entity, entities
+from ...metrics.generation import scorers, streams
+
+BLEU_ORDER = 4
+Tags = Sequence[Sequence[str | None]]
+References = Sequence[str | Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -124,3 +134,147 @@ NUMBERS: dict[str, RowMetric] = {
 """The metrics of numbers (rows,)."""
 
 ROW_METRICS: dict[str, RowMetric] = classification(None) | NUMBERS
+
+
+def _words(label: Tags, prediction: Tags) -> np.ndarray:
+    """(sentences, 2): right words, words. What was cut off (None) is wrong."""
+    right = [sum(a == b for a, b in zip(true, own, strict=True)) for true, own in zip(label, prediction, strict=True)]
+    return np.array([right, [len(true) for true in label]], dtype=float).T
+
+
+def _entities(label: Tags, prediction: Tags) -> np.ndarray:
+    """(sentences, 3): right, predicted and true entities, counted as conlleval does."""
+    counts = []
+    for true, own in zip(label, prediction, strict=True):
+        expected, given = found_entities(tuple(true)), found_entities(tuple(own))
+        counts.append((len(expected & given), len(given), len(expected)))
+    return np.array(counts, dtype=float)
+
+
+@lru_cache(maxsize=100_000)
+def found_entities(tags: tuple[str | None, ...]) -> frozenset[Entity]:
+    """The entities of a sentence, found once: runs share their labels, and many of their answers."""
+    return frozenset(entities(tags))
+
+
+TAGS: dict[str, RowMetric] = {
+    "accuracy": RowMetric(_words, quotient),
+    "f1": RowMetric(_entities, f1_of_counts),
+    "precision": RowMetric(_entities, quotient),
+    "recall": RowMetric(_entities, lambda means: quotient(means, 0, 2)),
+}
+"""Of tags, a list of names for each sentence. Sentences are the rows: their words depend on each other."""
+
+
+def forecasts(scale: np.ndarray | None) -> dict[str, RowMetric]:
+    """The metrics of forecasts (windows, steps) or (windows, steps, variables); NaN in the truth counts nowhere.
+
+    Args:
+        scale: (variables,) the error that `mase` divides by, NaN or 0 for a variable that has none; None: no `mase`.
+    """
+
+    def counted(error: np.ndarray) -> np.ndarray:
+        """(windows, 2): the summed errors, and how many there are."""
+        flat = error.reshape(len(error), -1)
+        return np.stack([np.nansum(flat, axis=1), (~np.isnan(flat)).sum(axis=1)], axis=1)
+
+    def squared(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        return counted(np.square(label - prediction))
+
+    def symmetric(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        total = np.abs(label) + np.abs(prediction)
+        error = np.divide(2 * np.abs(label - prediction), total, out=np.zeros_like(total), where=total != 0)
+        return counted(error + 0 * label)
+
+    def scaled(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        error = np.abs(label - prediction)
+        assert scale is not None
+        usable = np.isfinite(scale) & (scale > 0)
+        return counted(error.reshape(*label.shape[:2], -1)[..., usable] / scale[usable])
+
+    known = {
+        "mae": RowMetric(lambda label, prediction: counted(np.abs(label - prediction)), quotient),
+        "mse": RowMetric(squared, quotient),
+        "rmse": RowMetric(squared, lambda means: np.sqrt(quotient(means))),
+        "smape": RowMetric(symmetric, quotient),
+    }
+    return known if scale is None else known | {"mase": RowMetric(scaled, quotient)}
+
+
+def _losses(label: Any, prediction: Any) -> np.ndarray:
+    """(rows, 3): summed loss, tokens, bytes."""
+    return np.column_stack([prediction, label]).astype(float)
+
+
+LANGUAGE_MODELS: dict[str, RowMetric] = {
+    "loss": RowMetric(_losses, quotient),
+    "perplexity": RowMetric(_losses, lambda means: np.exp(quotient(means))),
+    "bits_per_byte": RowMetric(_losses, lambda means: quotient(means, 0, 2) / math.log(2)),
+}
+"""Of the tokens and bytes of each row (rows, 2) and its loss in nats, summed over its tokens (rows,)."""
+
+
+def _wanted(references: References) -> list[list[str]]:
+    return [[reference] if isinstance(reference, str) else list(reference) for reference in references]
+
+
+def _statistics(name: str, label: References, prediction: Sequence[str]) -> np.ndarray:
+    """(rows, statistics): what sacrebleu adds up over a corpus."""
+    metric = scorers()[name]
+    references = streams(_wanted(label))
+    return np.array(metric._extract_corpus_statistics(list(prediction), references), dtype=float)
+
+
+def _bleu_counts(name: str, label: References, prediction: Sequence[str]) -> np.ndarray:
+    """(rows, 11): lengths of answer and reference, right n-grams, all n-grams, and the number of rows.
+
+    The last is the same in every row: smoothing needs sums, not means.
+    """
+    statistics = _statistics(name, label, prediction)
+    return np.column_stack([statistics, np.full(len(statistics), float(len(statistics)))])
+
+
+def bleu_of_means(means: np.ndarray) -> np.ndarray:
+    """BLEU, 0 to 100 (Papineni et al. 2002, section 2.3).
+
+    An order without a right n-gram counts as half a right one, the next such order as a quarter, and so on (Chen and
+    Cherry 2014, method 3).
+    """
+    sums = means[..., :-1] * means[..., -1:]
+    written, wanted = sums[..., 0], sums[..., 1]
+    right, total = np.round(sums[..., 2 : 2 + BLEU_ORDER], 6), sums[..., 2 + BLEU_ORDER :]
+    missing = right == 0
+    halved = np.where(missing, 0.5 ** np.cumsum(missing, axis=-1), right)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(halved / total).mean(axis=-1)
+        brevity = np.minimum(0.0, 1 - wanted / written)
+        score = 100 * np.exp(brevity + logs)
+    defined = (total > 0).all(axis=-1) & ~missing.all(axis=-1) & (written > 0)
+    return np.where(defined, score, 0.0)
+
+
+def chrf_of_means(means: np.ndarray, beta: float = 2.0) -> np.ndarray:
+    """chrF2, 0 to 100 (Popović 2015): F of precision and recall, each averaged over the orders that occur."""
+    written, wanted, right = means[..., 0::3], means[..., 1::3], means[..., 2::3]
+    there = (written > 0) & (wanted > 0)
+    orders = np.maximum(there.sum(axis=-1), 1)
+    precision, recall = (
+        np.divide(right, whole, out=np.zeros(right.shape), where=there).sum(axis=-1) / orders
+        for whole in (written, wanted)
+    )
+    below = beta**2 * precision + recall
+    return 100 * np.divide((1 + beta**2) * precision * recall, below, out=np.zeros(below.shape), where=below > 0)
+
+
+def _exact(label: References, prediction: Sequence[str]) -> np.ndarray:
+    rows = zip(_wanted(label), prediction, strict=True)
+    return np.array([own.strip() in {text.strip() for text in wanted} for wanted, own in rows])
+
+
+TEXTS: dict[str, RowMetric] = {
+    "bleu": RowMetric(partial(_bleu_counts, "bleu"), bleu_of_means),
+    "bleu_lowercase": RowMetric(partial(_bleu_counts, "bleu_lowercase"), bleu_of_means),
+    "chrf": RowMetric(partial(_statistics, "chrf"), chrf_of_means),
+    "exact_match": mean_of(_exact),
+}
+"""Of a reference for each row, or several, and the text that was written."""

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import UserError
-from ..predictions import PredictionReader
+from ..predictions import PredictionReader, column
 from ..results import Result
-from .row_metrics import NUMBERS, RowMetric, classification
-from .sequence_metrics import LANGUAGE_MODELS, TAGS, forecasts
-from .text_metrics import TEXTS
+from .row_metrics import LANGUAGE_MODELS, NUMBERS, TAGS, TEXTS, RowMetric, classification, forecasts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,21 +105,21 @@ def score_rows(result: Result, metric: str, reader: PredictionReader) -> ScoredR
 def _lists(table: pa.Table | None, label: str) -> Rows | None:
     if table is None or not {label, "prediction"} <= set(table.column_names):
         return None
-    return Rows(_numbers(table, "row"), table.column(label).to_pylist(), table.column("prediction").to_pylist())
+    return Rows(column(table, "row"), table.column(label).to_pylist(), table.column("prediction").to_pylist())
 
 
 def _losses(table: pa.Table | None) -> Rows | None:
     if table is None or not {"loss_sum", "tokens"} <= set(table.column_names):
         return None
-    tokens, loss = _numbers(table, "tokens"), _numbers(table, "loss_sum")
-    size = _numbers(table, "bytes") if "bytes" in table.column_names else np.full(len(tokens), np.nan)
-    return Rows(_numbers(table, "row"), np.column_stack([tokens, size]), loss)
+    tokens, loss = column(table, "tokens"), column(table, "loss_sum")
+    size = column(table, "bytes") if "bytes" in table.column_names else np.full(len(tokens), np.nan)
+    return Rows(column(table, "row"), np.column_stack([tokens, size]), loss)
 
 
 def _windows(table: pa.Table | None) -> Rows | None:
     if table is None or not {"label", "prediction"} <= set(table.column_names):
         return None
-    row, label = _numbers(table, "row"), _nested(table, "label")
+    row, label = column(table, "row"), _nested(table, "label")
     return Rows(row, label, _nested(table, "prediction"), overlapping(row, label.shape[1]))
 
 
@@ -152,17 +150,13 @@ def _scale(result: Result) -> np.ndarray | None:
     return np.array([reached["mae"] / reached["mase"]])
 
 
-def _numbers(table: pa.Table, name: str) -> np.ndarray:
-    return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
-
-
 def _nested(table: pa.Table, name: str) -> np.ndarray:
     """A column of lists, or of lists of lists, as floats (rows, steps) or (rows, steps, variables); NaN for null."""
     import pyarrow as pa
 
-    column, shape = table.column(name).combine_chunks(), [table.num_rows]
-    while pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        inner = column.flatten()
-        shape.append(len(inner) // len(column))
-        column = inner
-    return column.to_numpy(zero_copy_only=False).astype(float).reshape(shape)
+    values, shape = table.column(name).combine_chunks(), [table.num_rows]
+    while pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+        inner = values.flatten()
+        shape.append(len(inner) // len(values))
+        values = inner
+    return values.to_numpy(zero_copy_only=False).astype(float).reshape(shape)

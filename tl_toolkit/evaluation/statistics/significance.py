@@ -98,10 +98,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     k-th smallest of m is multiplied by m − k + 1, and none is smaller than the one before it.
     """
     values = np.asarray(p_values, dtype=float)
-    if not values.size:
-        return []
-    order = np.argsort(values, kind="stable")
-    scaled = values[order] * np.arange(len(values), 0, -1)
-    adjusted = np.empty(len(values))
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return [float(value) for value in adjusted]
+    order, adjusted = np.argsort(values, kind="stable"), np.empty(len(values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)), 1.0)
+    return adjusted.tolist()
