@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .base import Answers, Task
+from ..metrics.generation import check_installed, signatures, text_scores
+from .base import Answers, RowTask
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict
     from torch import Tensor
     from transformers import PreTrainedModel
     from transformers.utils import ModelOutput
@@ -23,7 +24,7 @@ _SAMPLES = 10
 GREEDY = {"num_beams": 1, "do_sample": False}
 
 
-class GenerationTask(Task):
+class GenerationTask(RowTask):
     """Texts that a model writes, judged by BLEU, chrF and exact matches.
 
     Encoded rows have the column `reference` with one text, or several, beside their `labels`; a frame of predictions
@@ -32,6 +33,11 @@ class GenerationTask(Task):
 
     generates: ClassVar[bool] = True
     main_metric = "bleu"
+
+    def prepare(self, seed: int) -> DatasetDict:
+        """As in `Task`. Every row counts as one label; budgets and held-out rows are drawn at random."""
+        check_installed()
+        return super().prepare(seed)
 
     @abstractmethod
     def decode(self, generated: np.ndarray) -> list[str]:
@@ -52,8 +58,6 @@ class GenerationTask(Task):
 
     def metrics(self, answers: Answers, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
         """The loss per target token, and the scores of what was written, see `metrics.generation.text_scores`."""
-        from ..metrics.generation import text_scores
-
         assert rows is not None
         losses, generated = answers
         loss = float(np.sum(losses, dtype=np.float64) / (labels != -100).sum())
@@ -61,8 +65,6 @@ class GenerationTask(Task):
 
     def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
         """The signatures of the scores, and the first rows with what was written for them."""
-        from ..metrics.generation import signatures
-
         frame = self.predictions(answers, split)
         return {
             "signatures": signatures(frame["prediction"].tolist(), frame["reference"].tolist()),
