@@ -10,8 +10,8 @@ import numpy as np
 from ..data.columns import check_texts
 from ..errors import UserError
 from .base import Answers, check_rows
-from .caption_columns import CaptionColumns, find_caption_columns
 from .caption_processing import CaptionProcessing, load_caption_processing, make_caption_processing
+from .columns import CaptionColumns, find_caption_columns
 from .generation import GenerationTask, generated_ids
 
 if TYPE_CHECKING:

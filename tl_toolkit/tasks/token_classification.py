@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..data.encoding import longest_input
-from ..data.words import as_read, encode_words, reading_words
 from ..errors import UserError
 from ..metrics.constant import constant_answer
 from ..metrics.entities import entity_scores, tag_scheme
 from .base import Answers, RowTask, check_rows
+from .columns import WordColumns, find_word_columns
 from .labels import NamedLabels, class_names
-from .word_collator import IGNORED, WordCollator
-from .word_columns import WordColumns, find_word_columns, read_word_tags, read_words, tag_ids
+from .words import (
+    IGNORED,
+    WordCollator,
+    as_read,
+    encode_words,
+    read_word_tags,
+    read_words,
+    reading_words,
+    tag_ids,
+)
 
 if TYPE_CHECKING:
     import pandas as pd

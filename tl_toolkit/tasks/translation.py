@@ -10,8 +10,8 @@ import numpy as np
 from ..data.columns import check_texts
 from ..data.encoding import encode_texts
 from .base import Answers, check_rows
+from .columns import PairColumns, find_pair
 from .generation import GenerationTask, generated_ids
-from .pair_columns import PairColumns, find_pair
 from .pair_processing import PairProcessing, load_pair_processing, make_pair_processing
 
 if TYPE_CHECKING:
