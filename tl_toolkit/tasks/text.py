@@ -12,7 +12,7 @@ import numpy as np
 from ..data.columns import Columns, check_texts, is_label_name
 from ..data.encoding import encode_texts
 from ..errors import UserError
-from ..metrics.constant import constant_answer
+from ..metrics.scores import constant_answer
 from .base import RowTask, check_rows
 
 if TYPE_CHECKING:

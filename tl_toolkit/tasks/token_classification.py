@@ -12,7 +12,7 @@ import numpy as np
 
 from ..data.encoding import longest_input
 from ..errors import UserError
-from ..metrics.constant import constant_answer
+from ..metrics.scores import constant_answer
 from ..metrics.entities import entity_scores, tag_scheme
 from .base import Answers, RowTask, check_rows
 from .columns import WordColumns, find_word_columns
