@@ -12,8 +12,8 @@ import numpy as np
 
 from ..data.encoding import longest_input
 from ..errors import UserError
-from ..metrics.scores import constant_answer
 from ..metrics.entities import entity_scores, tag_scheme
+from ..metrics.scores import constant_answer
 from .base import Answers, RowTask, check_rows
 from .columns import WordColumns, find_word_columns
 from .labels import NamedLabels, class_names
