@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..data.columns import Columns, check_texts, is_label_name
-from ..data.encoding import encode_texts
+from ..data.encoding import encode_texts, padding_multiple
 from ..errors import UserError
 from ..metrics.scores import constant_answer
 from .base import RowTask, check_rows
@@ -149,11 +149,9 @@ class TextTask(RowTask):
 
     def collator(self, processing: PreTrainedTokenizerBase, model: Any = None) -> DataCollatorWithPadding:
         """Pads a batch to its longest row; on a GPU, whose kernels like it, to a multiple of 8 if the limit allows."""
-        import torch
         from transformers import DataCollatorWithPadding
 
-        fits = processing.model_max_length > 10**9 or processing.model_max_length % 8 == 0
-        return DataCollatorWithPadding(processing, pad_to_multiple_of=8 if fits and torch.cuda.is_available() else None)
+        return DataCollatorWithPadding(processing, pad_to_multiple_of=padding_multiple(processing))
 
     def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
         """That of the problem type, as a mean over a whole batch."""

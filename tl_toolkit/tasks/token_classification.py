@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..config.overrides import parse_overrides
 from ..data.encoding import longest_input
 from ..errors import UserError
 from ..metrics.entities import entity_scores, tag_scheme
@@ -131,7 +132,6 @@ class TokenClassification(RowTask):
 
     def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> PreTrainedTokenizerBase:
         """The tokenizer: for a model from scratch one of the given words (`whitespace`), unless another is named."""
-        from ..config.overrides import parse_overrides
         from ..loading.model import load_config
         from ..loading.tokenizer import make_tokenizer
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..data.columns import check_texts
+from ..data.encoding import padding_multiple
 from ..errors import UserError
 from .columns import WordColumns
 from .labels import NamedLabels, arrow_column, encode, read_tags
@@ -168,12 +169,9 @@ class WordCollator:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, character_vocabulary: str = "") -> None:
-        import torch
-
         self.tokenizer = tokenizer
         self.character_vocabulary = character_vocabulary
-        fits = tokenizer.model_max_length > 10**9 or tokenizer.model_max_length % 8 == 0
-        self.multiple = 8 if fits and torch.cuda.is_available() else None
+        self.multiple = padding_multiple(tokenizer)
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Tensors (rows, time): the inputs, `labels` with -100 for padding, and `character_ids`."""
