@@ -172,6 +172,15 @@ class Task(ABC):
         Of these an architecture is told what its configuration has fields for.
         """
 
+    def _class_arguments(self) -> dict[str, Any]:
+        """The classes by id and by name, as configurations have them."""
+        assert self.labels is not None
+        return {
+            "num_labels": len(self.labels),
+            "id2label": dict(enumerate(self.labels)),
+            "label2id": {name: index for index, name in enumerate(self.labels)},
+        }
+
     def adapt(self, model: Any, processing: Any) -> None:  # noqa: B027  most models have nothing of the kind
         """Give a model what is neither in its configuration nor learned, such as constants of scale."""
 

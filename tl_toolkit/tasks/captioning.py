@@ -9,13 +9,11 @@ import numpy as np
 
 from ..data.columns import check_texts
 from ..errors import UserError
-from .base import Answers, check_rows
 from .caption_processing import CaptionProcessing, load_caption_processing, make_caption_processing
 from .columns import CaptionColumns, find_caption_columns
-from .generation import GenerationTask, generated_ids
+from .generation import GenerationTask
 
 if TYPE_CHECKING:
-    import pandas as pd
     from datasets import Dataset, DatasetDict
     from PIL.Image import Image
     from torch import Tensor
@@ -184,18 +182,13 @@ class Captioning(GenerationTask):
         """As in `GenerationTask`."""
         return self._processing.decode(generated)
 
-    def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
-        """Columns `row`, `reference` where there is one (a list where a picture has several), and `prediction`."""
-        import pandas as pd
-
-        written = self.decode(generated_ids(answers))
-        check_rows(len(written), len(split))
-        columns: dict[str, Any] = {"row": split["row"][:]}
-        if "captions" in split.column_names:
-            captions = split["captions"][:]
-            single = all(len(own) == 1 for own in captions)
-            columns["reference"] = [own[0] for own in captions] if single else captions
-        return pd.DataFrame({**columns, "prediction": written})
+    def _shown(self, split: Dataset) -> dict[str, Any]:
+        """The column `reference` where there is one, of lists where a picture has several."""
+        if "captions" not in split.column_names:
+            return {}
+        captions = split["captions"][:]
+        single = all(len(own) == 1 for own in captions)
+        return {"reference": [own[0] for own in captions] if single else captions}
 
 
 class CaptionCollator:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..metrics.generation import check_installed, signatures, text_scores
-from .base import Answers, RowTask
+from .base import Answers, RowTask, check_rows
 
 if TYPE_CHECKING:
+    import pandas as pd
     from datasets import Dataset, DatasetDict
     from torch import Tensor
     from transformers import PreTrainedModel
@@ -62,6 +63,18 @@ class GenerationTask(RowTask):
         losses, generated = answers
         loss = float(np.sum(losses, dtype=np.float64) / (labels != -100).sum())
         return {"loss": loss, **text_scores(self.decode(generated), rows["reference"])}
+
+    @abstractmethod
+    def _shown(self, split: Dataset) -> dict[str, Any]:
+        """The columns of a frame of predictions between `row` and `prediction`."""
+
+    def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
+        """Columns `row`, what a task shows beside the answer, such as `reference`, and `prediction`."""
+        import pandas as pd
+
+        written = self.decode(generated_ids(answers))
+        check_rows(len(written), len(split))
+        return pd.DataFrame({"row": split["row"][:], **self._shown(split), "prediction": written})
 
     def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
         """The signatures of the scores, and the first rows with what was written for them."""

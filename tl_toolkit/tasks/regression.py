@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.columns import Columns, find_columns
 from ..errors import UserError
 from ..metrics import scores
 from .labels import read_numbers
@@ -23,16 +22,6 @@ class Regression(TextTask):
     name = "regression"
     problem_type = "regression"
     main_metric = "pearson"
-
-    def _find_columns(self, features: Any, required: bool = True) -> Columns:
-        return find_columns(
-            features,
-            text_column=self.arguments.text_column,
-            text_pair_column=self.arguments.text_pair_column,
-            label_column=self.arguments.label_column,
-            regression=True,
-            label_required=required,
-        )
 
     def _read_targets(self, split: Dataset, name: str, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
         assert isinstance(self.columns.label, str)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..data.columns import Columns, check_texts, is_label_name
+from ..data.columns import Columns, check_texts, find_columns, is_label_name
 from ..data.encoding import encode_texts, padding_multiple
 from ..errors import UserError
 from ..metrics.scores import constant_answer
@@ -61,6 +61,16 @@ class TextTask(RowTask):
         """Columns `prediction` and `scores` from logits."""
 
     # Rows
+
+    def _find_columns(self, features: Any, required: bool = True) -> Columns:
+        return find_columns(
+            features,
+            text_column=self.arguments.text_column,
+            text_pair_column=self.arguments.text_pair_column,
+            label_column=self.arguments.label_column,
+            regression=self.problem_type == "regression",
+            label_required=required,
+        )
 
     def _label_columns(self) -> tuple[str, ...]:
         label = self.columns.label

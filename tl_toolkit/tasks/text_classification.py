@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.columns import Columns, find_columns
+from ..data.columns import Columns
 from ..errors import UserError
 from ..metrics import scores
 from .labels import NamedLabels, class_names, encode, read_indicators, read_named
@@ -37,13 +37,7 @@ class TextClassification(TextTask):
         return "micro_f1" if self.problem_type == MULTI_LABEL else "accuracy"
 
     def _find_columns(self, features: Any, required: bool = True) -> Columns:
-        columns = find_columns(
-            features,
-            text_column=self.arguments.text_column,
-            text_pair_column=self.arguments.text_pair_column,
-            label_column=self.arguments.label_column,
-            label_required=required,
-        )
+        columns = super()._find_columns(features, required)
         if required:
             self.problem_type = columns.problem_type or self.problem_type
         elif columns.label is not None and columns.problem_type != self.problem_type:
@@ -101,13 +95,7 @@ class TextClassification(TextTask):
 
     def config_arguments(self, processing: Any = None) -> dict[str, Any]:
         """The classes by id and by name, and the problem type."""
-        assert self.labels is not None
-        return {
-            "num_labels": len(self.labels),
-            "id2label": dict(enumerate(self.labels)),
-            "label2id": {name: index for index, name in enumerate(self.labels)},
-            "problem_type": self.problem_type,
-        }
+        return {**self._class_arguments(), "problem_type": self.problem_type}
 
     def _scores(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Accuracy and macro F1 (and micro F1 for multi-label) over all rows."""

@@ -152,13 +152,8 @@ class TokenClassification(RowTask):
 
     def config_arguments(self, processing: PreTrainedTokenizerBase) -> dict[str, Any]:
         """The tags by id and by name, and the characters of the training words where the model reads them."""
-        assert self.labels is not None
-        return {
-            "num_labels": len(self.labels),
-            "id2label": dict(enumerate(self.labels)),
-            "label2id": {name: index for index, name in enumerate(self.labels)},
-            **({"character_vocabulary": self._character_vocabulary} if self._character_vocabulary else {}),
-        }
+        characters = {"character_vocabulary": self._character_vocabulary} if self._character_vocabulary else {}
+        return {**self._class_arguments(), **characters}
 
     def encode(self, dataset: DatasetDict, processing: PreTrainedTokenizerBase, max_length: int | None) -> DatasetDict:
         """Token ids of every split, cut to `max_length`, and what is needed to judge the words.

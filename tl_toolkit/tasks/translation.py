@@ -9,13 +9,11 @@ import numpy as np
 
 from ..data.columns import check_texts
 from ..data.encoding import encode_texts
-from .base import Answers, check_rows
 from .columns import PairColumns, find_pair
-from .generation import GenerationTask, generated_ids
+from .generation import GenerationTask
 from .pair_processing import PairProcessing, load_pair_processing, make_pair_processing
 
 if TYPE_CHECKING:
-    import pandas as pd
     from datasets import Dataset, DatasetDict
     from transformers import PreTrainedTokenizerBase
 
@@ -120,13 +118,7 @@ class Translation(GenerationTask):
 
     # Answers
 
-    def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
-        """Columns `row`, `source`, `reference` where there is one, and `prediction`."""
-        import pandas as pd
-
-        written = self.decode(generated_ids(answers))
-        check_rows(len(written), len(split))
-        columns = {"row": split["row"], "source": split["source"]}
-        if "target" in split.column_names:
-            columns["reference"] = split["target"]
-        return pd.DataFrame({**columns, "prediction": written})
+    def _shown(self, split: Dataset) -> dict[str, Any]:
+        """Columns `source`, and `reference` where there is one."""
+        references = {"reference": split["target"]} if "target" in split.column_names else {}
+        return {"source": split["source"], **references}
