@@ -21,7 +21,7 @@ from typing import Any
 import transformers
 from filelock import FileLock
 
-from tl_toolkit.data.cache import cache_folder
+from tl_toolkit.data.built_in import cache_folder
 
 PACKAGE = "transformers_sdist_tests"
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tl_toolkit.data import docstrings, pydocs
-from tl_toolkit.data.cache import cache_folder
+from tl_toolkit.data.built_in import cache_folder
 from tl_toolkit.errors import UserError
 
 

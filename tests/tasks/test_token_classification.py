@@ -16,9 +16,9 @@ from transformers.modeling_outputs import TokenClassifierOutput
 from tl_toolkit.config.arguments import DataArguments
 from tl_toolkit.config.parsing import arguments_from
 from tl_toolkit.data.tokenizers import build_tokenizer
-from tl_toolkit.data.words import encode_words
 from tl_toolkit.errors import UserError
 from tl_toolkit.tasks import TokenClassification, make_task
+from tl_toolkit.tasks.words import encode_words
 from tl_toolkit.workflows.finetune import finetune
 from tl_toolkit.workflows.predict import parse_predict_arguments, predict
 

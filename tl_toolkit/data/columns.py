@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ def find_columns(
         labels = (label_column,)  # a name that has a comma in it
     for flag, names in (("text_column", text_column), ("text_pair_column", text_pair_column), ("label_column", labels)):
         for name in (names,) if isinstance(names, str) else names or ():
-            _check_exists(features, flag, name)
+            check_named(features, flag, name)
     taken = {*labels, text_pair_column}
     if text_column is not None:
         _check_text(features, "text_column", text_column)
@@ -77,7 +77,7 @@ def find_columns(
             raise UserError(f"--text_column and --text_pair_column both name {text_column!r}: name two columns.")
     texts = {text_column, text_pair_column}
     if texts & set(labels):
-        raise UserError(f"--label_column names {labels[0]!r}, which is the text already. {_available(features)}")
+        raise UserError(f"--label_column names {labels[0]!r}, which is the text already. {available(features)}")
     if not label_required and len(labels) == 1 and is_empty(features[labels[0]]):
         return Columns(text_column, text_pair_column, None, None)
     if not labels:
@@ -106,7 +106,7 @@ def _find_text(features: Mapping[str, Any], taken: set[str | None]) -> str:
             return likely[0]
     trouble = "no column holds strings" if not candidates else f"it could be any of {', '.join(map(repr, remaining))}"
     raise UserError(
-        f"The column with the text is not clear: {trouble}. Name it by --text_column. {_available(features)}"
+        f"The column with the text is not clear: {trouble}. Name it by --text_column. {available(features)}"
     )
 
 
@@ -116,7 +116,7 @@ def _find_label(features: Mapping[str, Any], texts: set[str | None], regression:
         name for name, feature in features.items()
         if name not in texts and usable(feature) and (not _is_identifier(name) or is_label_name(name))
     ]  # fmt: skip
-    named = [name for name, kind in features.items() if "ClassLabel" in type(_inner(kind)).__name__]
+    named = [name for name, kind in features.items() if "ClassLabel" in type(inner(kind)).__name__]
     floats = [name for name in candidates if is_float(features[name])]
     preferred = floats if regression else [name for name in named if name in candidates]
     if known := _first_known(candidates, LABEL_NAMES):
@@ -146,7 +146,7 @@ def _find_label(features: Mapping[str, Any], texts: set[str | None], regression:
         if not regression and any(is_float(feature) for feature in features.values()):
             hint = ", or learn a number by --task regression"
     raise UserError(f"The column with the label is not clear: {trouble}. Name it by --label_column{hint}. "
-                    f"{_available(features)}")  # fmt: skip
+                    f"{available(features)}")  # fmt: skip
 
 
 def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regression: bool) -> str:
@@ -156,7 +156,7 @@ def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regressi
         if not is_number(features[labels[0]]) and not is_string(features[labels[0]]):
             raise UserError(
                 f"The label column {labels[0]!r} is {describe(features[labels[0]])}, not a number: --task regression "
-                f"cannot learn it. {_available(features)}"
+                f"cannot learn it. {available(features)}"
             )
         return "regression"
     for name in labels:
@@ -168,7 +168,7 @@ def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regressi
             )
             raise UserError(
                 f"The label column {name!r} is {describe(feature)}, where {expected} are expected. "
-                f"{_available(features)}"
+                f"{available(features)}"
             )
     return "multi_label_classification" if len(labels) > 1 or is_list(features[labels[0]]) else (
         "single_label_classification"
@@ -204,7 +204,7 @@ def _conventional_pair(features: Mapping[str, Any], taken: set[str | None]) -> t
     return None
 
 
-def _first_known(names: Mapping[str, Any] | list[str], known: tuple[str, ...]) -> str | None:
+def _first_known(names: Iterable[str], known: tuple[str, ...]) -> str | None:
     lower = {name.lower(): name for name in reversed(list(names))}
     return next((lower[name] for name in known if name in lower), None)
 
@@ -223,20 +223,41 @@ def _is_identifier(name: str) -> bool:
     return _IDENTIFIER.fullmatch(name.lower()) is not None
 
 
-def _check_exists(features: Mapping[str, Any], flag: str, name: str) -> None:
+def check_named(
+    features: Mapping[str, Any], flag: str, name: str, fits: Callable[[Any], bool] = lambda feature: True,
+    wrong: str = "{}",
+) -> None:  # fmt: skip
+    """See that the column that `--flag` names is there, and of a type that `fits`.
+
+    Args:
+        wrong: the end of "the column is …", with the type of the column in place of {}.
+
+    Raises:
+        UserError: it is not.
+    """
     if name not in features:
-        raise UserError(f"There is no column {name!r} (--{flag}).{nearest(name, features)} {_available(features)}")
+        raise UserError(f"There is no column {name!r} (--{flag}).{nearest(name, features)} {available(features)}")
+    if not fits(features[name]):
+        raise UserError(
+            f"The column {name!r} (--{flag}) is {wrong.format(describe(features[name]))}. {available(features)}"
+        )
+
+
+def only_or_known(names: Sequence[str], known: tuple[str, ...]) -> str | None:
+    """The only one of `names`, or the first of `known` among them (in any case of letters), or None."""
+    return names[0] if len(names) == 1 else _first_known(names, known)
 
 
 def _check_text(features: Mapping[str, Any], flag: str, name: str) -> None:
     if not is_string(features[name]):
         raise UserError(
             f"The text column {name!r} is {describe(features[name])}, not a string. Name another by --{flag}. "
-            f"{_available(features)}"
+            f"{available(features)}"
         )
 
 
-def _available(features: Mapping[str, Any]) -> str:
+def available(features: Mapping[str, Any]) -> str:
+    """The columns with their types, a sentence for the end of a message."""
     shown = [f"{name!r} ({describe(feature)})" for name, feature in features.items()]
     rest = f" and {len(shown) - 30} more" if len(shown) > 30 else ""
     return f"The columns are {', '.join(shown[:30])}{rest}."
@@ -247,7 +268,7 @@ def describe(feature: Any) -> str:
     if isinstance(feature, dict):
         return "struct"
     if is_list(feature):
-        return f"list of {describe(_inner(feature))}"
+        return f"list of {describe(inner(feature))}"
     if names := getattr(feature, "names", None):
         return f"{len(names)} classes"
     if is_empty(feature):
@@ -260,8 +281,8 @@ def is_list(feature: Any) -> bool:
     return isinstance(feature, list) or type(feature).__name__ in ("List", "LargeList", "Sequence")
 
 
-def _inner(feature: Any) -> Any:
-    """What a list holds, or the feature itself."""
+def inner(feature: Any) -> Any:
+    """What a column of lists holds, or the feature of any other column itself."""
     if isinstance(feature, list):
         return feature[0]
     return feature.feature if is_list(feature) else feature
@@ -299,5 +320,5 @@ def is_number(feature: Any) -> bool:
 
 
 def _is_class_like(feature: Any, floats: bool = False) -> bool:
-    inner = _inner(feature)
-    return is_string(inner) or is_integer(inner) or ((floats or is_list(feature)) and is_float(inner))
+    held = inner(feature)
+    return is_string(held) or is_integer(held) or ((floats or is_list(feature)) and is_float(held))

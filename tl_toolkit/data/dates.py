@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError, listing, nearest
+from .built_in import chosen_config
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -40,14 +40,9 @@ def load_dates(config_name: str | None = None) -> DatasetDict:
     Raises:
         UserError: an unknown configuration.
     """
-    config = CONFIGS[0] if config_name is None else config_name
-    if config not in CONFIGS:
-        raise UserError(
-            f"The dataset 'builtin:dates' has no configuration {config!r}.{nearest(config, CONFIGS)} "
-            f"Known: {listing(CONFIGS)}."
-        )
     from datasets import Dataset, DatasetDict
 
+    config = chosen_config("dates", config_name, CONFIGS)
     return DatasetDict({split: Dataset.from_list(rows(config, split)) for split in SIZES})
 
 

@@ -63,13 +63,20 @@ def python_files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda file: file.relative_to(folder).parts)
 
 
-def docstrings(source: bytes) -> Iterator[str]:
-    """The docstrings of a module, its classes and functions in the order of the source; none if it does not parse."""
+def parsed(source: str | bytes) -> ast.Module | None:
+    """The syntax tree of a module, or None if it does not parse."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+            return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def docstrings(source: bytes) -> Iterator[str]:
+    """The docstrings of a module, its classes and functions in the order of the source; none if it does not parse."""
+    tree = parsed(source)
+    if tree is None:
         return
     pending: list[ast.AST] = [tree]
     while pending:

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from .encoding import batches
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -114,8 +115,6 @@ def learn_fastai_tokenizer(
         UserError: a size that has no room for words, no token that is frequent enough, or `lowercase=False`.
     """
     from tokenizers import trainers
-
-    from .encoding import batches
 
     if lowercase is False:
         raise UserError("fastai's rules lower-case a text and mark what was upper case: leave tokenizer_lowercase out.")

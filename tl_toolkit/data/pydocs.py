@@ -8,10 +8,8 @@ depend on the versions of the libraries alone; see `pydocs_record`.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 import re
@@ -21,9 +19,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError, listing, nearest
+from ..errors import UserError, listing
 from . import docstrings
-from .cache import built_folder, read_table
+from .built_in import (
+    built_folder,
+    chosen_config,
+    digest,
+    read_record,
+    read_split,
+    split_by_hash,
+    write_record,
+    write_split,
+)
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -77,21 +84,22 @@ def load_pydocs(config_name: str | None = None) -> DatasetDict:
     Raises:
         UserError: an unknown configuration, a library that is not installed, or a cache folder that cannot be used.
     """
-    config = CONFIGS[0] if config_name is None else config_name
-    if config not in CONFIGS:
-        raise UserError(
-            f"The dataset 'builtin:pydocs' has no configuration {config!r}.{nearest(config, CONFIGS)} "
-            f"Known: {listing(CONFIGS)}."
-        )
-    from datasets import DatasetDict
+    from datasets import ClassLabel, DatasetDict, Value
 
+    config = chosen_config("pydocs", config_name, CONFIGS)
     folder = _built_folder()
-    return DatasetDict({split: _read(folder / f"{config}-{split}.parquet", split) for split in _SHARES[config]})
+    features = {"text": Value("string"), "label": ClassLabel(names=list(LIBRARIES))}
+    return DatasetDict(
+        {
+            split: read_split(folder / f"{config}-{split}.parquet", "pydocs", split, features)
+            for split in _SHARES[config]
+        }
+    )
 
 
 def pydocs_record() -> dict[str, Any]:
     """What identifies the rows: `fingerprint`, a hash of all of them, and `versions`, the libraries' they come from."""
-    return json.loads((_built_folder() / "record.json").read_text(encoding="utf-8"))
+    return read_record(_built_folder())
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
@@ -125,12 +133,7 @@ def outline(text: str) -> str:
 def split_of(text: str, config: str) -> str:
     """The split of a text, from a hash of its outline: near-duplicates share it, other texts have no say in it."""
     # With the configuration in the hash, what one holds out says nothing about the splits of the other.
-    position = int.from_bytes(_digest(f"{config}\n{outline(text)}")[:8], "big") / 2**64
-    for split, share in _SHARES[config].items():
-        position -= share
-        if position < 0:
-            return split
-    return "test"
+    return split_by_hash(f"{config}\n{outline(text)}", _SHARES[config])
 
 
 def classification_rows(documents: Mapping[str, Iterable[Document]]) -> Splits:
@@ -191,18 +194,9 @@ def _holds(sequence: list[str], by_start: Mapping[tuple[str, str, str], list[lis
     return False
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
 def _shuffled(rows: list[Any], text: Any) -> list[Any]:
     """Rows in the order of a hash of their text: mixed, and the same everywhere."""
-    return sorted(rows, key=lambda row: _digest(text(row)))
-
-
-def fingerprint(rows: Mapping[str, Splits]) -> str:
-    """16 hexadecimal digits of a hash over the rows of every split of every configuration."""
-    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]
+    return sorted(rows, key=lambda row: digest(text(row)))
 
 
 # --- collection and cache -------------------------------------------------------------------------------------------
@@ -267,39 +261,19 @@ def build_rows(documents: Mapping[str, Iterable[Document]]) -> dict[str, Splits]
     return {"classification": labelled, "unlabelled": unlabelled_texts(everything, held_out)}
 
 
-@functools.cache
-def _collector_version() -> str:
-    """A hash of the code that makes the rows, so that no change of it meets rows of before."""
-    code = b"".join(Path(file).read_bytes() for file in (docstrings.__file__, __file__))
-    return hashlib.sha256(code).hexdigest()
-
-
 def _built_folder() -> Path:
     """The cache folder with the rows for the installed versions."""
     versions = _library_versions()
-    return built_folder(
-        "pydocs", [versions, _collector_version()], lambda folder: _write(build_rows(_collect()), versions, folder)
-    )
+    code = (docstrings.__file__, __file__)
+    return built_folder("pydocs", versions, code, lambda folder: _write(build_rows(_collect()), versions, folder))
 
 
 def _write(rows: Mapping[str, Splits], versions: Mapping[str, str], folder: Path) -> None:
     """Both configurations and their record."""
-    import pyarrow
-    import pyarrow.parquet
-
     for config, splits in rows.items():
         for split, held in splits.items():
-            columns: dict[str, Any] = {"text": held}
+            columns = {"text": held}
             if config == "classification":
                 columns = {"text": [text for text, _ in held], "label": [label for _, label in held]}
-            pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"{config}-{split}.parquet")
-    record = {"fingerprint": fingerprint(rows), "versions": dict(versions)}
-    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def _read(file: Path, split: str) -> Any:
-    from datasets import ClassLabel, Dataset, Features, NamedSplit, Value
-
-    columns = read_table(file, "pydocs").to_pydict()
-    features = {"text": Value("string"), "label": ClassLabel(names=list(LIBRARIES))}
-    return Dataset.from_dict(columns, Features({name: features[name] for name in columns}), split=NamedSplit(split))
+            write_split(columns, folder / f"{config}-{split}.parquet")
+    write_record(rows, versions, folder)

@@ -8,21 +8,18 @@ The rows depend on the version of Python alone.
 from __future__ import annotations
 
 import ast
-import hashlib
-import json
 import keyword
 import platform
 import sysconfig
 import tokenize
-import warnings
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from .cache import built_folder, read_table
-from .docstrings import python_files
+from . import docstrings
+from .built_in import built_folder, digest, read_record, read_split, split_by_hash, write_record, write_split
+from .docstrings import parsed, python_files
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -60,20 +57,18 @@ def load_pytokens(config_name: str | None = None) -> DatasetDict:
         raise UserError(
             f"The dataset 'builtin:pytokens' has no configuration {config_name!r}: it has one without name."
         )
-    from datasets import ClassLabel, Dataset, DatasetDict, Features, List, NamedSplit, Value
+    from datasets import ClassLabel, DatasetDict, List, Value
 
     folder = _built_folder()
-    features = Features({"tokens": List(Value("string")), "tags": List(ClassLabel(names=list(TAGS)))})
-    splits = {}
-    for split in SHARES:
-        columns = read_table(folder / f"{split}.parquet", "pytokens").to_pydict()
-        splits[split] = Dataset.from_dict(columns, features, split=NamedSplit(split))
-    return DatasetDict(splits)
+    features = {"tokens": List(Value("string")), "tags": List(ClassLabel(names=list(TAGS)))}
+    return DatasetDict(
+        {split: read_split(folder / f"{split}.parquet", "pytokens", split, features) for split in SHARES}
+    )
 
 
 def pytokens_record() -> dict[str, Any]:
     """What identifies the rows: `fingerprint`, a hash of all of them, and `versions`, that of Python."""
-    return json.loads((_built_folder() / "record.json").read_text(encoding="utf-8"))
+    return read_record(_built_folder())
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
@@ -81,14 +76,10 @@ def pytokens_record() -> dict[str, Any]:
 
 def tagged_lines(source: str) -> Iterator[Row]:
     """The logical lines of a module that become rows, in the order of a hash; none if it does not parse."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    if (tree := parsed(source)) is None:
         return
     lines = source.splitlines(keepends=True)
-    for statement in sorted(_statements(tree), key=lambda own: (_digest(lines[own.lineno - 1]), own.lineno)):
+    for statement in sorted(_statements(tree), key=lambda own: (digest(lines[own.lineno - 1]), own.lineno)):
         before = lines[statement.lineno - 1][: statement.col_offset]
         row = _tagged(statement, lines) if not before.strip() else None
         if row is not None and len(row[0]) in LENGTHS:
@@ -207,12 +198,7 @@ def _quotes(string: str) -> str:
 
 def split_of(name: str) -> str:
     """The split of a file, from a hash of its path within the library."""
-    position = int.from_bytes(_digest(name)[:8], "big") / 2**64
-    for split, share in SHARES.items():
-        position -= share
-        if position < 0:
-            return split
-    return "test"
+    return split_by_hash(name, SHARES)
 
 
 def build_rows(sources: Iterable[tuple[str, str]]) -> dict[str, list[Row]]:
@@ -228,11 +214,7 @@ def build_rows(sources: Iterable[tuple[str, str]]) -> dict[str, list[Row]]:
             if len(fresh) == LINES_PER_FILE:
                 break
         splits[split_of(name)] += fresh
-    return {split: sorted(rows, key=lambda row: _digest(" ".join(row[0]))) for split, rows in splits.items()}
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return {split: sorted(rows, key=lambda row: digest(" ".join(row[0]))) for split, rows in splits.items()}
 
 
 # --- collection and cache -------------------------------------------------------------------------------------------
@@ -254,27 +236,14 @@ def _sources() -> Iterator[tuple[str, str]]:
             continue
 
 
-@cache
-def _code_version() -> str:
-    """A hash of the code that makes the rows, so that no change of it meets rows of before."""
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-
-
 def _built_folder() -> Path:
-    return built_folder("pytokens", [platform.python_version(), _code_version()], _write)
+    return built_folder("pytokens", platform.python_version(), (docstrings.__file__, __file__), _write)
 
 
 def _write(folder: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet
-
     splits = build_rows(_sources())
     ids = {tag: index for index, tag in enumerate(TAGS)}
     for split, rows in splits.items():
-        columns = {"tokens": [words for words, _ in rows], "tags": [[ids[tag] for tag in tags] for _, tags in rows]}
-        pyarrow.parquet.write_table(pa.table(columns), folder / f"{split}.parquet")
-    record = {
-        "fingerprint": hashlib.sha256(json.dumps(splits, sort_keys=True).encode()).hexdigest()[:16],
-        "versions": {"python": platform.python_version()},
-    }
-    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        tags = [[ids[tag] for tag in own] for _, own in rows]
+        write_split({"tokens": [words for words, _ in rows], "tags": tags}, folder / f"{split}.parquet")
+    write_record(splits, {"python": platform.python_version()}, folder)

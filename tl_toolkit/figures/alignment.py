@@ -100,7 +100,7 @@ def cross_attention(
     """
     check_has_alignment(model)
     name = type(model).__name__
-    written = written[: _length(written, model)]
+    written = written[: answer_length(written.tolist(), model)]
     layers = with_attention(model, **inputs, decoder_input_ids=written[None, :-1], use_cache=False).cross_attentions
     if not layers or layers[0] is None:
         raise UserError(f"{name} has no attention over the source, or does not hand out its weights.")
@@ -138,14 +138,11 @@ def with_attention(model: PreTrainedModel, **inputs: Any) -> Any:
             model.set_attn_implementation(chosen)
 
 
-def _length(written: Tensor, model: PreTrainedModel) -> int:
-    """Tokens up to the first end of the text behind the start token."""
+def answer_length(ids: list[int], model: PreTrainedModel, start: int = 1) -> int:
+    """How many of `ids` there are up to the first end of the text at position `start` or behind it, with that end."""
     ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
-    for position, index in enumerate(written.tolist()):
-        if position > 0 and index in ends:
-            return position + 1
-    return len(written)
+    return next((place + 1 for place in range(start, len(ids)) if ids[place] in ends), len(ids))
 
 
 def _choose(choices: list[Tensor], index: int, what: str, name: str) -> Tensor:

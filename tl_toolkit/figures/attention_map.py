@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .palette import LINE, MUTED
-from .style import font_families, picture_style, save_picture
+from .style import font_families, new_figure, picture_style, save_picture
 
 CELL = 0.27
 """Width and height of a cell in inches, as long as the picture stays below `LARGEST`."""
@@ -68,13 +68,9 @@ def label(token: str) -> str:
 
 
 def _figure(columns: Sequence[str], rows: Sequence[str], values: np.ndarray) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     cell = min(CELL, LARGEST / max(len(columns), len(rows)))
     width, height = cell * len(columns), cell * len(rows)
-    figure = Figure(figsize=(width, height))  # the labels lie outside, and are kept when the picture is cut out
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, height)  # the labels lie outside, and are kept when the picture is cut out
     axes = figure.add_axes((0, 0, 1, 1))
     # Squares by `pcolormesh` are rectangles in an SVG, which stay sharp at any size.
     mesh = axes.pcolormesh(values, cmap="Blues", vmin=0.0, vmax=max(values.max(), 1e-9), edgecolors=LINE, linewidth=0.4)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .style import check_picture_path, font_families, picture_style, save_picture
+from .style import check_picture_path, font_families, new_figure, picture_style, save_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,9 +35,6 @@ def draw_attention_over_image(image: Image, words: Sequence[str], weights: np.nd
         UserError: the path cannot be written to.
         ValueError: weights of another shape, or that are negative or not finite.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     path = check_picture_path(path)
     weights = np.asarray(weights, dtype=np.float64)
     if weights.ndim != 3 or len(weights) != len(words) or not words:
@@ -52,8 +49,7 @@ def draw_attention_over_image(image: Image, words: Sequence[str], weights: np.nd
     rows = -(-len(panels) // columns)
     height = _PANEL * min(max(image.height / image.width, 0.25), 4.0) + 0.3  # and a line for the word
     with picture_style():
-        figure = Figure(figsize=(_PANEL * columns, height * rows), layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = new_figure(_PANEL * columns, height * rows, layout="constrained")
         for place, (word, pixels) in enumerate(panels):
             axes = figure.add_subplot(rows, columns, place + 1)
             axes.imshow(pixels, interpolation="nearest")

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..atomic_files import write_json
+from .alignment import with_attention
+from .token_spans import merge_weights, pieces_of_text, words_of
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +32,6 @@ def save_attention(
     Returns:
         The file's name; None for a model that has no attention or does not hand it out.
     """
-    from .token_spans import merge_weights, pieces_of_text, words_of
-
     rows, what = [], ""
     for place in range(min(TEXTS, len(split))):
         ids = encoded[place]["input_ids"]
@@ -59,8 +59,6 @@ def save_attention(
 def _weights(model: PreTrainedModel, row: dict[str, Any]) -> tuple[torch.Tensor, str] | None:
     """The weight of each token (time,) of one row in what the classifier reads, and in words what weights they are."""
     import torch
-
-    from .alignment import with_attention
 
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in row]
     inputs = {name: torch.tensor([row[name]], device=model.device) for name in names}

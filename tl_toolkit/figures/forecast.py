@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .palette import BASELINE_DASH, LINE, MUTED, SERIES
-from .style import INK, check_picture_path, font_families, picture_style, save_picture
+from .style import INK, check_picture_path, font_families, new_figure, picture_style, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,12 +46,8 @@ def draw_forecast(
 def _figure(
     times: np.ndarray, values: np.ndarray, forecast: np.ndarray, baseline: np.ndarray, names: Sequence[str]
 ) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     shown = names[:MOST_VARIABLES]
-    figure = Figure(figsize=(7.5, 0.6 + (2.6 if len(shown) == 1 else 1.5 * len(shown))), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.5, 0.6 + (2.6 if len(shown) == 1 else 1.5 * len(shown)), layout="constrained")
     strips = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     context = len(times) - len(forecast)
     ahead = times[context:]

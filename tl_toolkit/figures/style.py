@@ -58,6 +58,16 @@ PLOT_STYLE: Any = {
 """Of curves and diagrams: axes with a grid, and text that stays text."""
 
 
+def new_figure(width: float, height: float, layout: str | None = None) -> Figure:
+    """An empty figure of that many inches, which no window belongs to."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout=layout)  # type: ignore[arg-type]
+    FigureCanvasAgg(figure)
+    return figure
+
+
 @contextmanager
 def picture_style() -> Iterator[None]:
     """Within this context matplotlib draws as the toolkit does."""

@@ -77,6 +77,22 @@ def mae(predictions: np.ndarray, references: np.ndarray) -> float:
     return float(np.abs(predictions.astype(np.float64) - references).mean())
 
 
+def constant_answer(labels: np.ndarray) -> int | float | list[int]:
+    """The best that can be said without reading, which a model has to beat.
+
+    That is the most frequent class id of `[rows]`, the most frequent label set of 0/1 `[rows, classes]`, or the mean of
+    real `[rows]`.
+
+    Of answers that are equally frequent it is the first: the lowest id, or the set that comes first in order of its
+    columns.
+    """
+    if np.issubdtype(labels.dtype, np.floating) and labels.ndim == 1:
+        return float(labels.mean())
+    values, counts = np.unique(labels, axis=0, return_counts=True)
+    answer: int | list[int] = values[counts.argmax()].astype(int).tolist()
+    return answer
+
+
 def _checked(predictions: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     predictions, references = np.asarray(predictions), np.asarray(references)
     if predictions.shape != references.shape or len(predictions) == 0:

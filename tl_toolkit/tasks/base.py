@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from ..data.sources import Source, load_source
 from ..data.splits import SYNONYMS, find_split
 from ..errors import UserError, listing
+from .split_roles import assign_parts, named_splits, within_budgets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
     from transformers.utils import ModelOutput
 
     from ..config.arguments import DataArguments, ModelArguments
-    from ..data.sources import Source
+
+logger = logging.getLogger(__name__)
 
 # What evaluation gathers: one array, or several, with a line for each row.
 Answers = Any
@@ -168,6 +172,15 @@ class Task(ABC):
         Of these an architecture is told what its configuration has fields for.
         """
 
+    def _class_arguments(self) -> dict[str, Any]:
+        """The classes by id and by name, as configurations have them."""
+        assert self.labels is not None
+        return {
+            "num_labels": len(self.labels),
+            "id2label": dict(enumerate(self.labels)),
+            "label2id": {name: index for index, name in enumerate(self.labels)},
+        }
+
     def adapt(self, model: Any, processing: Any) -> None:  # noqa: B027  most models have nothing of the kind
         """Give a model what is neither in its configuration nor learned, such as constants of scale."""
 
@@ -233,6 +246,119 @@ class Task(ABC):
     def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
         """More to say in the result record: how answers were judged, and a few of those for the test split."""
         return {}
+
+
+class RowTask(Task):
+    """A task whose examples are rows of a dataset, each by itself, so that they can be held out and budgeted at random.
+
+    Class attributes:
+        target: what a row is labelled with, in words.
+        is_stratified: whether encoded targets are labels as `strata` takes them; otherwise all rows count as alike.
+    """
+
+    target: ClassVar[str] = "a label"
+    is_stratified: ClassVar[bool] = False
+    columns: Any
+
+    @abstractmethod
+    def _find_columns(self, features: Any, required: bool = True) -> Any:
+        """The roles of the columns; unless `required`, there may be none for targets."""
+
+    @abstractmethod
+    def _roles(self) -> dict[str, str | None]:
+        """The names of the columns by their roles, as the result record has them."""
+
+    @abstractmethod
+    def _read_inputs(self, split: Dataset, name: str) -> Any:
+        """What `_rows` takes inputs out of, checked."""
+
+    @abstractmethod
+    def _read_targets(self, split: Dataset, name: str, inputs: Any) -> tuple[Any, np.ndarray]:
+        """The targets of a split as they stand there, and which rows have one (rows,)."""
+
+    @abstractmethod
+    def _rows(self, inputs: Any, targets: Any, rows: np.ndarray) -> Dataset:
+        """Rows of a split by their numbers, `row` first; `targets` is None where there are none."""
+
+    def _has_targets(self, role: str, split: Dataset) -> bool:
+        """Whether a split may play a role: the authors of some keep the targets of a test split to themselves."""
+        return True
+
+    def _learn(self, targets: list[Any]) -> None:  # noqa: B027  most tasks have no classes
+        """Settle the classes from the targets of all splits in use."""
+
+    def _encode(self, targets: Any, name: str) -> Any:
+        """Targets as `_rows` takes them, once the classes are settled."""
+        return targets
+
+    def _training_facts(self, targets: Any, rows: np.ndarray) -> dict[str, Any]:
+        """Check the targets of the training rows; returns what else `_describe` is told."""
+        return {}
+
+    def prepare(self, seed: int) -> DatasetDict:
+        """As in `Task`.
+
+        Without a validation split, rows of the training split are held out by the run's seed. Without a test split
+        that has targets, the validation split becomes the test split; without that either, rows of the training split
+        are held out, the same for every seed.
+        """
+        from datasets import DatasetDict
+
+        source = load_source(self.arguments)
+        splits = named_splits(list(source.dataset), self.arguments)
+        self.columns = self._find_columns(source.dataset[splits["train"]].features)
+        inputs, read, labelled = {}, {}, {}
+        for role, name in list(splits.items()):
+            split = source.dataset[name]
+            is_meant = role == "train" or getattr(self.arguments, f"{role}_split_name") is not None
+            if is_meant or self._has_targets(role, split):
+                own = self._read_inputs(split, name)
+                targets, has_target = self._read_targets(split, name, own)
+                if has_target.any():
+                    inputs[name], read[name], labelled[name] = own, targets, has_target
+                    if not has_target.all():
+                        logger.warning(
+                            "%d of %d rows of split %r have no label and are left out.",
+                            (~has_target).sum(), len(has_target), name,
+                        )  # fmt: skip
+                    continue
+                if is_meant:
+                    column = self._roles()["label"]
+                    raise UserError(f"No row of the {role} split {name!r} has {self.target} in column {column!r}.")
+            del splits[role]
+        self._learn(list(read.values()))
+        encoded = {name: self._encode(own, name) for name, own in read.items()}
+        strata = encoded if self.is_stratified else {name: np.zeros(len(own), int) for name, own in labelled.items()}
+        numbers = {name: np.flatnonzero(own) for name, own in labelled.items()}
+        parts = assign_parts(splits, strata, numbers, self.arguments, seed)
+        parts = within_budgets(parts, strata, self.arguments, seed)
+        facts = self._training_facts(encoded[parts["train"].split], parts["train"].rows)
+        rows = {role: len(part.rows) for role, part in parts.items()}
+        origins = {role: part.origin for role, part in parts.items()}
+        self._record = self._describe(source, self._roles(), rows, origins, **facts)
+        return DatasetDict(
+            {role: self._rows(inputs[part.split], encoded[part.split], part.rows) for role, part in parts.items()}
+        )
+
+    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
+        """As in `Task`."""
+        source = load_source(self.arguments)
+        name = self._prediction_split(source, split)
+        rows = source.dataset[name]
+        self.columns = self._find_columns(rows.features, required=False)
+        inputs = self._read_inputs(rows, name)
+        return self._rows(inputs, self._known_targets(rows, name, inputs), np.arange(len(rows)))
+
+    def _known_targets(self, split: Dataset, name: str, inputs: Any) -> Any:
+        """The encoded targets of a split if every row has one, else None: then there are no metrics."""
+        if self._roles()["label"] is None:
+            return None
+        targets, has_target = self._read_targets(split, name, inputs)
+        if has_target.all():
+            return self._encode(targets, name)
+        if has_target.any():
+            logger.warning("Not all rows of split %r have %s: no metrics are computed.", name, self.target)
+        return None
 
 
 def _ignored(labels: Any) -> Any:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.encoding import longest_input
+from ..config.overrides import parse_overrides
+from ..data.encoding import decode_generated, truncation
 from ..errors import UserError
+from ..loading.names import loading, location_of
 from .pair_processing import with_end
 
 if TYPE_CHECKING:
@@ -56,15 +58,14 @@ class CaptionProcessing:
     def encode(self, captions: Sequence[str], max_length: int | None) -> list[list[int]]:
         """Ids of each caption, the end of the text behind them, cut to `max_length`."""
         end = self.tokenizer.eos_token_id
-        limit = longest_input(self.tokenizer, max_length)
-        cut = {"truncation": True, "max_length": limit} if limit is not None else {"truncation": False}
+        cut = truncation(self.tokenizer, max_length)
+        limit = cut.get("max_length")
         ids = self.tokenizer(text_target=list(captions), **cut)["input_ids"]
         return [own if own and own[-1] == end else [*own[: None if limit is None else limit - 1], end] for own in ids]
 
     def decode(self, generated: np.ndarray) -> list[str]:
         """Texts of generated ids (rows, time), filled with -100; without special tokens."""
-        ids = np.where(generated == -100, self.tokenizer.pad_token_id, generated)
-        return self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return decode_generated(self.tokenizer, generated)
 
 
 def in_channels(image: Image, num_channels: int) -> Image:
@@ -106,9 +107,7 @@ def make_caption_processing(
 def _new_image_processor(arguments: ModelArguments, example: Image) -> BaseImageProcessor:
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-    from ..config.overrides import parse_overrides
     from ..loading.model import load_config
-    from ..loading.names import loading
 
     config_class = type(load_config(arguments))
     overrides = parse_overrides(arguments.config_overrides, config_class)
@@ -154,7 +153,6 @@ def load_caption_processing(arguments: ModelArguments) -> CaptionProcessing:
     """
     from transformers import AutoImageProcessor
 
-    from ..loading.names import loading, location_of
     from ..loading.tokenizer import load_tokenizer
 
     name = arguments.model_name_or_path

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..data.columns import check_texts
-from ..data.sources import Source, load_source
 from ..errors import UserError
-from ..metrics.generation import check_installed
-from .base import Answers, check_rows
-from .caption_columns import CaptionColumns, find_caption_columns
 from .caption_processing import CaptionProcessing, load_caption_processing, make_caption_processing
-from .generation import GenerationTask, generated_ids
-from .split_roles import assign_parts, count, named_splits, origins, within_budgets
+from .columns import CaptionColumns, find_caption_columns
+from .generation import GenerationTask
 
 if TYPE_CHECKING:
-    import pandas as pd
     from datasets import Dataset, DatasetDict
     from PIL.Image import Image
     from torch import Tensor
@@ -49,65 +44,51 @@ class Captioning(GenerationTask):
 
     # Rows
 
-    def prepare(self, seed: int) -> DatasetDict:
-        """As in `Task`. Every picture counts as one label; budgets and held-out rows are drawn at random."""
-        from datasets import DatasetDict
+    def _find_columns(self, features: Any, required: bool = True) -> CaptionColumns:
+        from datasets import Dataset
 
-        check_installed()
-        source = load_source(self.arguments)
-        splits = named_splits(list(source.dataset), self.arguments)
-        self.columns = find_caption_columns(source.dataset[splits["train"]].features, self.arguments)
-        if "test" in splits and not self.arguments.test_split_name and not self._has_captions(source, splits["test"]):
-            del splits["test"]  # whose captions its authors keep to themselves
-        captions = {name: self._captions(source.dataset[name], name) for name in splits.values()}
-        starts = self._keep_images(source, list(splits.values()))
-        alike = {name: np.zeros(len(texts), np.int64) for name, texts in captions.items()}
-        every = {name: np.arange(len(texts)) for name, texts in captions.items()}
-        parts = assign_parts(splits, alike, every, self.arguments, seed)
-        parts = within_budgets(parts, alike, self.arguments, seed)
-        columns = {"image": self.columns.image, "caption": self.columns.caption}
-        self._record = self._describe(source, columns, count(parts), origins(parts))
-        return DatasetDict(
-            {role: _rows(part.rows, starts[part.split], captions[part.split]) for role, part in parts.items()}
-        )
+        self.images = Dataset.from_dict({})
+        return find_caption_columns(features, self.arguments, caption_required=required)
 
-    def _has_captions(self, source: Source, split: str) -> bool:
-        rows = source.dataset[split]
-        return self.columns.caption in rows.column_names and any(rows[self.columns.caption])
+    def _roles(self) -> dict[str, str | None]:
+        return {"image": self.columns.image, "caption": self.columns.caption}
 
-    def _captions(self, rows: Dataset, name: str) -> list[list[str]]:
+    def _has_targets(self, role: str, split: Dataset) -> bool:
+        return role != "test" or self._has_captions(split)
+
+    def _has_captions(self, split: Dataset) -> bool:
+        return self.columns.caption in split.column_names and any(split[self.columns.caption])
+
+    def _read_inputs(self, split: Dataset, name: str) -> int:
+        """Put the pictures of a split behind those in `images`; returns the place of the first."""
+        from datasets import Image, concatenate_datasets
+
+        column, start = self.columns.image, len(self.images)
+        check_texts(split, name, (), [column])
+        own = split.select_columns([column]).cast_column(column, Image(decode=False))
+        self.images = concatenate_datasets([self.images, own])
+        return start
+
+    def _read_targets(self, split: Dataset, name: str, inputs: int) -> tuple[list[list[str]], np.ndarray]:
         """The captions of each row of a split, at least one."""
-        column = self.columns.caption
-        check_texts(rows, name, [self.columns.image, *([] if column is None else [column])])
-        captions = [[text] if isinstance(text, str) else list(text) for text in rows[column]]
+        column = str(self.columns.caption)
+        check_texts(split, name, [self.columns.image, column])
+        captions = [[text] if isinstance(text, str) else list(text) for text in split[column]]
         for row, own in enumerate(captions):
             if not own or not all(own):
                 raise UserError(f"Row {row} of split {name!r} has no caption, or an empty one, in column {column!r}.")
-        return captions
+        return captions, np.full(len(captions), True)
 
-    def _keep_images(self, source: Source, names: Sequence[str]) -> dict[str, int]:
-        """Put the pictures of these splits into `images`; returns the place of the first of each."""
-        from datasets import Image, concatenate_datasets
+    def _known_targets(self, split: Dataset, name: str, inputs: int) -> list[list[str]] | None:
+        return self._read_targets(split, name, inputs)[0] if self._has_captions(split) else None
 
-        column = self.columns.image
-        starts: dict[str, int] = {}
-        kept: list[Dataset] = []
-        for name in names:
-            starts[name] = sum(len(rows) for rows in kept)
-            kept.append(source.dataset[name].select_columns([column]).cast_column(column, Image(decode=False)))
-        self.images = concatenate_datasets(kept)
-        return starts
+    def _rows(self, inputs: int, targets: list[list[str]] | None, rows: np.ndarray) -> Dataset:
+        from datasets import Dataset
 
-    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
-        """As in `Task`; the column `captions` where there is one."""
-        source = load_source(self.arguments)
-        name = self._prediction_split(source, split)
-        rows = source.dataset[name]
-        self.columns = find_caption_columns(rows.features, self.arguments, caption_required=False)
-        captioned = self.columns.caption is not None and any(rows[self.columns.caption])
-        captions = self._captions(rows, name) if captioned else None
-        starts = self._keep_images(source, [name])
-        return _rows(np.arange(len(rows)), starts[name], captions)
+        columns: dict[str, Any] = {"row": rows.astype(np.int64), "image": (inputs + rows).astype(np.int64)}
+        if targets is not None:
+            columns["captions"] = [list(targets[row]) for row in rows]
+        return Dataset.from_dict(columns)
 
     # From rows to model inputs
 
@@ -201,18 +182,13 @@ class Captioning(GenerationTask):
         """As in `GenerationTask`."""
         return self._processing.decode(generated)
 
-    def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
-        """Columns `row`, `reference` where there is one (a list where a picture has several), and `prediction`."""
-        import pandas as pd
-
-        written = self.decode(generated_ids(answers))
-        check_rows(len(written), len(split))
-        columns: dict[str, Any] = {"row": split["row"][:]}
-        if "captions" in split.column_names:
-            captions = split["captions"][:]
-            single = all(len(own) == 1 for own in captions)
-            columns["reference"] = [own[0] for own in captions] if single else captions
-        return pd.DataFrame({**columns, "prediction": written})
+    def _shown(self, split: Dataset) -> dict[str, Any]:
+        """The column `reference` where there is one, of lists where a picture has several."""
+        if "captions" not in split.column_names:
+            return {}
+        captions = split["captions"][:]
+        single = all(len(own) == 1 for own in captions)
+        return {"reference": [own[0] for own in captions] if single else captions}
 
 
 class CaptionCollator:
@@ -244,16 +220,6 @@ class CaptionCollator:
                 "decoder_attention_mask": (labels != -100).long(),
             }
         return batch
-
-
-def _rows(rows: np.ndarray, start: int, captions: Sequence[Sequence[str]] | None) -> Dataset:
-    """Rows of a split by their numbers; its pictures stand in `images` from `start` on."""
-    from datasets import Dataset
-
-    columns: dict[str, Any] = {"row": rows.astype(np.int64), "image": (start + rows).astype(np.int64)}
-    if captions is not None:
-        columns["captions"] = [list(captions[row]) for row in rows]
-    return Dataset.from_dict(columns)
 
 
 def _in_words(error: Exception) -> str:

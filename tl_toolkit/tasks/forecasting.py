@@ -11,6 +11,7 @@ import numpy as np
 from ..data.series import Series, read_series
 from ..data.sources import load_source
 from ..errors import UserError
+from ..figures.forecast import draw_forecast
 from ..metrics import forecasts
 from .base import Answers, Task, check_rows
 from .split_roles import ROLES, named_splits
@@ -296,8 +297,6 @@ class Forecasting(Task):
 
     def draw(self, answers: Answers, split: Dataset, folder: Path) -> None:
         """Leave a picture of one forecast with what came before and what came instead, `forecast.png`."""
-        from ..figures.forecast import draw_forecast
-
         place = len(split) // 2
         start = int(split["row"][place])
         shown = slice(max(start - self.context_length, 0), start + self.prediction_length)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .base import Answers, Task
+from ..metrics.generation import check_installed, signatures, text_scores
+from .base import Answers, RowTask, check_rows
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    import pandas as pd
+    from datasets import Dataset, DatasetDict
     from torch import Tensor
     from transformers import PreTrainedModel
     from transformers.utils import ModelOutput
@@ -23,7 +25,7 @@ _SAMPLES = 10
 GREEDY = {"num_beams": 1, "do_sample": False}
 
 
-class GenerationTask(Task):
+class GenerationTask(RowTask):
     """Texts that a model writes, judged by BLEU, chrF and exact matches.
 
     Encoded rows have the column `reference` with one text, or several, beside their `labels`; a frame of predictions
@@ -32,6 +34,11 @@ class GenerationTask(Task):
 
     generates: ClassVar[bool] = True
     main_metric = "bleu"
+
+    def prepare(self, seed: int) -> DatasetDict:
+        """As in `Task`. Every row counts as one label; budgets and held-out rows are drawn at random."""
+        check_installed()
+        return super().prepare(seed)
 
     @abstractmethod
     def decode(self, generated: np.ndarray) -> list[str]:
@@ -52,17 +59,25 @@ class GenerationTask(Task):
 
     def metrics(self, answers: Answers, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
         """The loss per target token, and the scores of what was written, see `metrics.generation.text_scores`."""
-        from ..metrics.generation import text_scores
-
         assert rows is not None
         losses, generated = answers
         loss = float(np.sum(losses, dtype=np.float64) / (labels != -100).sum())
         return {"loss": loss, **text_scores(self.decode(generated), rows["reference"])}
 
+    @abstractmethod
+    def _shown(self, split: Dataset) -> dict[str, Any]:
+        """The columns of a frame of predictions between `row` and `prediction`."""
+
+    def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
+        """Columns `row`, what a task shows beside the answer, such as `reference`, and `prediction`."""
+        import pandas as pd
+
+        written = self.decode(generated_ids(answers))
+        check_rows(len(written), len(split))
+        return pd.DataFrame({"row": split["row"][:], **self._shown(split), "prediction": written})
+
     def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
         """The signatures of the scores, and the first rows with what was written for them."""
-        from ..metrics.generation import signatures
-
         frame = self.predictions(answers, split)
         return {
             "signatures": signatures(frame["prediction"].tolist(), frame["reference"].tolist()),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.columns import inner, is_list
 from ..errors import UserError, listing, nearest
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
     Raises:
         UserError: an id outside the declared classes, a number that is no whole one, a missing label between others.
     """
-    from ..data.columns import is_list
-
     feature = split.features[column]
     array = arrow_column(split, column)
     where = f"column {column!r} of split {split_name!r}"
@@ -58,7 +57,7 @@ def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
     import pyarrow.compute as pc
 
     values, rows = pc.list_flatten(array), pc.list_parent_indices(array).to_numpy()
-    codes, names, declared = _factorise(values, _inner(feature), where, rows)
+    codes, names, declared = _factorise(values, inner(feature), where, rows)
     if (codes == UNLABELLED).any():
         raise UserError(f"Row {rows[codes == UNLABELLED][0]} of {where} has a list with a missing label in it.")
     if width := _multi_hot_width(array, values):
@@ -79,7 +78,7 @@ def read_tags(split: Dataset, column: str, split_name: str) -> NamedLabels:
 
     array, where = arrow_column(split, column), f"column {column!r} of split {split_name!r}"
     values, rows = pc.list_flatten(array), pc.list_parent_indices(array).to_numpy()
-    codes, names, declared = _factorise(values, _inner(split.features[column]), where, rows)
+    codes, names, declared = _factorise(values, inner(split.features[column]), where, rows)
     if (codes == UNLABELLED).any():
         raise UserError(f"Row {rows[codes == UNLABELLED][0]} of {where} has a list with a missing tag in it.")
     return NamedLabels(codes, names, rows, ~array.is_null().to_numpy(zero_copy_only=False), declared)
@@ -241,10 +240,6 @@ def arrow_column(split: Dataset, column: str) -> Any:
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], type=array.type)
     return array
-
-
-def _inner(feature: Any) -> Any:
-    return feature[0] if isinstance(feature, list) else feature.feature
 
 
 def _is_whole(name: str) -> bool:

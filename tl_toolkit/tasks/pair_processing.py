@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.encoding import longest_input
+from ..data.encoding import decode_generated, truncation
+from ..data.tokenizers import KINDS
 from ..errors import UserError
+from ..loading.names import location_of
 from ..records.output_dir import TARGET_FOLDER
 
 if TYPE_CHECKING:
@@ -45,15 +47,12 @@ class PairProcessing:
 
     def encode_targets(self, texts: Sequence[str], max_length: int | None) -> list[list[int]]:
         """Target ids of each text, the end of the text among them, cut to `max_length`."""
-        limit = longest_input(self.target_tokenizer, max_length)
-        cut = {"truncation": True, "max_length": limit} if limit is not None else {"truncation": False}
+        cut = truncation(self.target_tokenizer, max_length)
         return self.target_tokenizer(text_target=list(texts), **cut)["input_ids"]
 
     def decode(self, generated: np.ndarray) -> list[str]:
         """Texts of generated ids (rows, time), filled with -100; without special tokens."""
-        filler = self.target_tokenizer.pad_token_id
-        ids = np.where(generated == -100, filler, generated)
-        return self.target_tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return decode_generated(self.target_tokenizer, generated)
 
     def config_arguments(self) -> dict[str, Any]:
         """Vocabularies and the ids of special tokens, by the names that architectures have for them.
@@ -84,7 +83,6 @@ def make_pair_processing(
         UserError: as `make_tokenizer`; a kind without an end-of-text token, or for a new model a tokenizer that does
             not end texts; separate vocabularies for an architecture with one.
     """
-    from ..data.tokenizers import KINDS
     from ..loading.model import load_config
     from ..loading.tokenizer import make_tokenizer
 
@@ -129,7 +127,6 @@ def load_pair_processing(arguments: ModelArguments) -> PairProcessing:
     """The tokenizers of a checkpoint, or the one that is named: the target's own where the folder has one."""
     from transformers import AutoTokenizer
 
-    from ..loading.names import location_of
     from ..loading.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(arguments)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.columns import Columns, find_columns
 from ..errors import UserError
 from ..metrics import scores
 from .labels import read_numbers
@@ -24,25 +23,9 @@ class Regression(TextTask):
     problem_type = "regression"
     main_metric = "pearson"
 
-    def _find_columns(self, features: Any, label_required: bool = True) -> Columns:
-        return find_columns(
-            features,
-            text_column=self.arguments.text_column,
-            text_pair_column=self.arguments.text_pair_column,
-            label_column=self.arguments.label_column,
-            regression=True,
-            label_required=label_required,
-        )
-
-    def _read_labels(self, split: Dataset, split_name: str) -> tuple[np.ndarray, np.ndarray]:
+    def _read_targets(self, split: Dataset, name: str, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
         assert isinstance(self.columns.label, str)
-        return read_numbers(split, self.columns.label, split_name)
-
-    def _learn_labels(self, labels: dict[str, np.ndarray]) -> None:
-        """Numbers have no classes."""
-
-    def _encode_labels(self, labels: np.ndarray, split_name: str) -> np.ndarray:
-        return labels
+        return read_numbers(split, self.columns.label, name)
 
     def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
         if np.ptp(labels) == 0:

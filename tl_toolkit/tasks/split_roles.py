@@ -35,16 +35,6 @@ class Part:
     origin: str
 
 
-def count(parts: Mapping[str, Part]) -> dict[str, int]:
-    """How many rows play each role."""
-    return {role: len(part.rows) for role, part in parts.items()}
-
-
-def origins(parts: Mapping[str, Part]) -> dict[str, str]:
-    """The role whose split each role's rows come from."""
-    return {role: part.origin for role, part in parts.items()}
-
-
 def named_splits(names: list[str], arguments: DataArguments) -> dict[str, str]:
     """The split of each role that has one: as the arguments name it, or by its usual names."""
     found = {role: find_split(names, role, getattr(arguments, f"{role}_split_name")) for role in ROLES}

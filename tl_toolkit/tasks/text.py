@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..data.columns import Columns, check_texts, is_label_name
-from ..data.encoding import encode_texts
-from ..data.sources import load_source
+from ..data.columns import Columns, check_texts, find_columns, is_label_name
+from ..data.encoding import encode_texts, padding_multiple
 from ..errors import UserError
-from ..metrics.constant import constant_answer
-from .base import Task, check_rows
-from .split_roles import assign_parts, count, named_splits, origins, within_budgets
+from ..metrics.scores import constant_answer
+from .base import RowTask, check_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,29 +35,22 @@ _LABEL_TYPES = {
 }
 
 
-class TextTask(Task):
-    """A label or a number for each text, or pair of texts."""
+class TextTask(RowTask):
+    """A label or a number for each text, or pair of texts.
+
+    Rows have the columns `row`, `text`, maybe `text_pair`, and `label`: a class id, 0/1 of each class, or a number.
+    """
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    is_stratified: ClassVar[bool] = True
+    columns: Columns
     problem_type: str
 
     # What a kind of task has to say
 
     @abstractmethod
-    def _find_columns(self, features: Any, label_required: bool = True) -> Columns:
-        """The roles of the columns."""
-
-    @abstractmethod
-    def _read_labels(self, split: Dataset, split_name: str) -> tuple[Any, np.ndarray]:
-        """The labels of a split in whatever form `_encode_labels` takes, and which rows have one."""
-
-    @abstractmethod
-    def _learn_labels(self, labels: dict[str, Any]) -> None:
-        """Settle the classes from the labels of all splits in use."""
-
-    @abstractmethod
-    def _encode_labels(self, labels: Any, split_name: str) -> np.ndarray:
-        """Labels as the model takes them, one row a row."""
+    def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
+        """Say what is legal, and probably not meant."""
 
     @abstractmethod
     def _scores(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -69,117 +60,65 @@ class TextTask(Task):
     def _answers(self, logits: np.ndarray) -> dict[str, Any]:
         """Columns `prediction` and `scores` from logits."""
 
-    # Preparing data
+    # Rows
 
-    def prepare(self, seed: int) -> DatasetDict:
-        """As in `Task`.
-
-        Without a validation split, rows of the training split are held out by the run's seed. Without a test split
-        that has labels, the validation split becomes the test split; without that either, rows of the training split
-        are held out, the same for every seed.
-
-        Returns:
-            Splits with `row`, `text`, maybe `text_pair`, and `label`: a class id, 0/1 of each class, or a number.
-        """
-        from datasets import DatasetDict
-
-        source = load_source(self.arguments)
-        splits = named_splits(list(source.dataset), self.arguments)
-        self.columns = self._find_columns(source.dataset[splits["train"]].features)
-        read: dict[str, Any] = {}
-        labelled: dict[str, np.ndarray] = {}
-        for role, name in list(splits.items()):
-            if role != "train" and not self._has_labels(source.dataset[name]) and not self._is_named(role):
-                del splits[role]  # such as a test split whose labels its authors keep to themselves
-                continue
-            self._check_texts(source.dataset[name], name)
-            labels, has_label = self._read_labels(source.dataset[name], name)
-            if has_label.any():
-                read[name], labelled[name] = labels, _labelled_rows(name, has_label)
-            elif role == "train" or self._is_named(role):
-                raise UserError(f"No row of the {role} split {name!r} has a label in column {self._label_name()!r}.")
-            else:
-                del splits[role]
-        self._learn_labels(read)
-        encoded = {name: self._encode_labels(labels, name) for name, labels in read.items()}
-        parts = assign_parts(splits, encoded, labelled, self.arguments, seed)
-        parts = within_budgets(parts, encoded, self.arguments, seed)
-        trained_on = encoded[parts["train"].split][parts["train"].rows]
-        self._warn_of_odd_labels(trained_on)
-        columns = {"text": self.columns.text, "text_pair": self.columns.text_pair, "label": self._label_name()}
-        self._record = self._describe(
-            source, columns, count(parts), origins(parts), constant_answer=constant_answer(trained_on)
-        )
-        return DatasetDict(
-            {
-                role: self._normalised(source.dataset[part.split], part.rows, encoded[part.split])
-                for role, part in parts.items()
-            }
+    def _find_columns(self, features: Any, required: bool = True) -> Columns:
+        return find_columns(
+            features,
+            text_column=self.arguments.text_column,
+            text_pair_column=self.arguments.text_pair_column,
+            label_column=self.arguments.label_column,
+            regression=self.problem_type == "regression",
+            label_required=required,
         )
 
-    def _has_labels(self, split: Dataset) -> bool:
+    def _label_columns(self) -> tuple[str, ...]:
         label = self.columns.label
-        return set((label,) if isinstance(label, str) else label or ()) <= set(split.column_names)
+        return (label,) if isinstance(label, str) else label or ()
 
-    def _is_named(self, role: str) -> bool:
-        return getattr(self.arguments, f"{role}_split_name") is not None
+    def _label_name(self) -> str | None:
+        return ",".join(self._label_columns()) or None
 
-    def _check_texts(self, split: Dataset, name: str) -> None:
-        label = self.columns.label
-        labels = (label,) if isinstance(label, str) else label or ()
+    def _roles(self) -> dict[str, str | None]:
+        return {"text": self.columns.text, "text_pair": self.columns.text_pair, "label": self._label_name()}
+
+    def _has_targets(self, role: str, split: Dataset) -> bool:
+        return set(self._label_columns()) <= set(split.column_names)
+
+    def _read_inputs(self, split: Dataset, name: str) -> Dataset:
         texts = [column for column in (self.columns.text, self.columns.text_pair) if column is not None]
-        check_texts(split, name, texts, labels)
+        check_texts(split, name, texts, self._label_columns())
+        return split
 
-    @abstractmethod
-    def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
-        """Say what is legal, and probably not meant."""
+    def _training_facts(self, targets: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
+        trained_on = targets[rows]
+        self._warn_of_odd_labels(trained_on)
+        return {"constant_answer": constant_answer(trained_on)}
 
-    def _normalised(self, split: Dataset, rows: np.ndarray, labels: np.ndarray | None) -> Dataset:
+    def _known_targets(self, split: Dataset, name: str, inputs: Dataset) -> np.ndarray | None:
+        try:
+            return super()._known_targets(split, name, inputs)
+        except UserError:
+            # A column that was only guessed to be the label, by being the last one left, may well be something else.
+            label = self.columns.label
+            if self.arguments.label_column is not None or not isinstance(label, str) or is_label_name(label):
+                raise
+            logger.warning("Column %r holds no labels of this model: no metrics are computed.", label)
+            return None
+
+    def _rows(self, inputs: Dataset, targets: np.ndarray | None, rows: np.ndarray) -> Dataset:
         import pyarrow as pa
         from datasets import Dataset
 
         columns: dict[str, Any] = {"row": pa.array(rows.astype(np.int64))}
         for role in ("text", "text_pair"):
             if (column := getattr(self.columns, role)) is not None:
-                texts = split.select_columns([column]).with_format("arrow")[:].column(0)
+                texts = inputs.select_columns([column]).with_format("arrow")[:].column(0)
                 # Offsets of 64 bits: taking rows out of more than 2 GB of text overflows those of 32.
                 columns[role] = texts.cast(pa.large_string()).take(pa.array(rows))
-        if labels is not None:
-            columns["label"] = _label_array(labels[rows])
+        if targets is not None:
+            columns["label"] = _label_array(targets[rows])
         return Dataset(pa.table(columns))
-
-    def _label_name(self) -> str | None:
-        label = self.columns.label
-        return ",".join(label) if isinstance(label, tuple) else label
-
-    # Prediction with a trained model
-
-    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
-        """As in `Task`; a column `label` where the dataset has labels, which are mapped to the model's by name."""
-        source = load_source(self.arguments)
-        name = self._prediction_split(source, split)
-        rows = source.dataset[name]
-        self.columns = self._find_columns(rows.features, label_required=False)
-        self._check_texts(rows, name)
-        return self._normalised(rows, np.arange(len(rows)), self._labels_for_prediction(rows, name))
-
-    def _labels_for_prediction(self, rows: Dataset, name: str) -> np.ndarray | None:
-        label = self.columns.label
-        if label is None:
-            return None
-        try:
-            read, labelled = self._read_labels(rows, name)
-            if labelled.all():
-                return self._encode_labels(read, name)
-        except UserError:
-            # A column that was only guessed to be the label, by being the last one left, may well be something else.
-            if self.arguments.label_column is not None or not isinstance(label, str) or is_label_name(label):
-                raise
-            logger.warning("Column %r holds no labels of this model: no metrics are computed.", label)
-            return None
-        if labelled.any():
-            logger.warning("Not all rows of split %r have a label: no metrics are computed.", name)
-        return None
 
     # From splits to model inputs, and from model outputs to answers
 
@@ -220,11 +159,9 @@ class TextTask(Task):
 
     def collator(self, processing: PreTrainedTokenizerBase, model: Any = None) -> DataCollatorWithPadding:
         """Pads a batch to its longest row; on a GPU, whose kernels like it, to a multiple of 8 if the limit allows."""
-        import torch
         from transformers import DataCollatorWithPadding
 
-        fits = processing.model_max_length > 10**9 or processing.model_max_length % 8 == 0
-        return DataCollatorWithPadding(processing, pad_to_multiple_of=8 if fits and torch.cuda.is_available() else None)
+        return DataCollatorWithPadding(processing, pad_to_multiple_of=padding_multiple(processing))
 
     def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
         """That of the problem type, as a mean over a whole batch."""
@@ -278,13 +215,6 @@ class TextTask(Task):
 
 def _texts(dataset: Dataset) -> list[str]:
     return [text for column in ("text", "text_pair") if column in dataset.column_names for text in dataset[column]]
-
-
-def _labelled_rows(name: str, has_label: np.ndarray) -> np.ndarray:
-    if not has_label.all():
-        absent = int((~has_label).sum())
-        logger.warning("%d of %d rows of split %r have no label and are left out.", absent, len(has_label), name)
-    return np.flatnonzero(has_label)
 
 
 def _label_array(labels: np.ndarray) -> Any:

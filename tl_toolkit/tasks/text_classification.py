@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.columns import Columns, find_columns
+from ..data.columns import Columns
 from ..errors import UserError
 from ..metrics import scores
 from .labels import NamedLabels, class_names, encode, read_indicators, read_named
@@ -36,15 +36,9 @@ class TextClassification(TextTask):
         """The metric that selects a model."""
         return "micro_f1" if self.problem_type == MULTI_LABEL else "accuracy"
 
-    def _find_columns(self, features: Any, label_required: bool = True) -> Columns:
-        columns = find_columns(
-            features,
-            text_column=self.arguments.text_column,
-            text_pair_column=self.arguments.text_pair_column,
-            label_column=self.arguments.label_column,
-            label_required=label_required,
-        )
-        if label_required:
+    def _find_columns(self, features: Any, required: bool = True) -> Columns:
+        columns = super()._find_columns(features, required)
+        if required:
             self.problem_type = columns.problem_type or self.problem_type
         elif columns.label is not None and columns.problem_type != self.problem_type:
             raise UserError(
@@ -53,19 +47,16 @@ class TextClassification(TextTask):
             )
         return columns
 
-    def _read_labels(self, split: Dataset, split_name: str) -> tuple[NamedLabels, np.ndarray]:
+    def _read_targets(self, split: Dataset, name: str, inputs: Any) -> tuple[NamedLabels, np.ndarray]:
         label = self.columns.label
         assert label is not None
-        if isinstance(label, tuple):
-            labels = read_indicators(split, label, split_name)
-        else:
-            labels = read_named(split, label, split_name)
+        labels = read_indicators(split, label, name) if isinstance(label, tuple) else read_named(split, label, name)
         return labels, labels.labelled
 
-    def _learn_labels(self, labels: dict[str, NamedLabels]) -> None:
-        self.labels = class_names(list(labels.values()))
-        rows = sum(len(split.labelled) for split in labels.values())
-        declared = any(split.declared for split in labels.values())
+    def _learn(self, targets: list[NamedLabels]) -> None:
+        self.labels = class_names(targets)
+        rows = sum(len(split.labelled) for split in targets)
+        declared = any(split.declared for split in targets)
         if not declared and len(self.labels) > max(_FEW_CLASSES, rows // 2):
             raise UserError(
                 f"The label column {self._label_name()!r} has {len(self.labels):,} different values in {rows:,} rows: "
@@ -79,9 +70,9 @@ class TextClassification(TextTask):
                 f"least two classes. Name another column by --label_column."
             )
 
-    def _encode_labels(self, labels: NamedLabels, split_name: str) -> np.ndarray:
+    def _encode(self, targets: NamedLabels, name: str) -> np.ndarray:
         assert self.labels is not None
-        return encode(labels, self.labels, f"Column {self._label_name()!r} of split {split_name!r}")
+        return encode(targets, self.labels, f"Column {self._label_name()!r} of split {name!r}")
 
     def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
         assert self.labels is not None
@@ -104,13 +95,7 @@ class TextClassification(TextTask):
 
     def config_arguments(self, processing: Any = None) -> dict[str, Any]:
         """The classes by id and by name, and the problem type."""
-        assert self.labels is not None
-        return {
-            "num_labels": len(self.labels),
-            "id2label": dict(enumerate(self.labels)),
-            "label2id": {name: index for index, name in enumerate(self.labels)},
-            "problem_type": self.problem_type,
-        }
+        return {**self._class_arguments(), "problem_type": self.problem_type}
 
     def _scores(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Accuracy and macro F1 (and micro F1 for multi-label) over all rows."""

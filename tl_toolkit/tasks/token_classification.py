@@ -10,17 +10,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..config.overrides import parse_overrides
 from ..data.encoding import longest_input
-from ..data.sources import load_source
-from ..data.words import as_read, encode_words, reading_words
 from ..errors import UserError
-from ..metrics.constant import constant_answer
 from ..metrics.entities import entity_scores, tag_scheme
-from .base import Answers, Task, check_rows
+from ..metrics.scores import constant_answer
+from .base import Answers, RowTask, check_rows
+from .columns import WordColumns, find_word_columns
 from .labels import NamedLabels, class_names
-from .split_roles import assign_parts, count, named_splits, origins, within_budgets
-from .word_collator import IGNORED, WordCollator
-from .word_columns import WordColumns, find_word_columns, read_word_tags, read_words, tag_ids
+from .words import (
+    IGNORED,
+    WordCollator,
+    as_read,
+    encode_words,
+    read_word_tags,
+    read_words,
+    reading_words,
+    tag_ids,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +45,7 @@ _BATCH = 1000
 _CUT_OFF = -1
 
 
-class TokenClassification(Task):
+class TokenClassification(RowTask):
     """A tag for each word of a sentence, judged by accuracy and, where tags mark entities, by precision, recall and F1.
 
     Rows have the columns `row`, `words` and, except where there is only something to predict, `tags` (class ids). Every
@@ -49,6 +56,7 @@ class TokenClassification(Task):
     name = "token-classification"
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
     collated_columns: ClassVar[tuple[str, ...]] = ("pieces",)
+    target: ClassVar[str] = "tags"
     columns: WordColumns
     scheme: str | None = None
     _has_crf = False
@@ -62,49 +70,33 @@ class TokenClassification(Task):
 
     # Rows
 
-    def prepare(self, seed: int) -> DatasetDict:
-        """As in `Task`. Budgets count sentences; they, and held-out rows, are drawn at random."""
-        from datasets import DatasetDict
+    def _find_columns(self, features: Any, required: bool = True) -> WordColumns:
+        own = self.arguments
+        return find_word_columns(features, own.text_column, own.label_column, label_required=required)
 
-        source = load_source(self.arguments)
-        splits = named_splits(list(source.dataset), self.arguments)
-        features = source.dataset[splits["train"]].features
-        self.columns = find_word_columns(features, self.arguments.text_column, self.arguments.label_column)
-        words: dict[str, Any] = {}
-        read: dict[str, NamedLabels] = {}
-        for role, name in list(splits.items()):
-            is_named = role == "train" or getattr(self.arguments, f"{role}_split_name") is not None
-            if not is_named and self.columns.label not in source.dataset[name].column_names:
-                del splits[role]  # such as a test split whose tags its authors keep to themselves
-                continue
-            words[name] = read_words(source.dataset[name], name, self.columns.text)
-            read[name] = read_word_tags(source.dataset[name], name, self.columns, words[name])
-            if not read[name].labelled.any():
-                if is_named:
-                    raise UserError(f"No row of the {role} split {name!r} has tags in column {self.columns.label!r}.")
-                del splits[role], words[name], read[name]
-        self.labels = class_names(list(read.values()))
-        tags = {name: tag_ids(own, self.labels, f"Split {name!r}") for name, own in read.items()}
-        alike = {name: np.zeros(len(own), np.int64) for name, own in tags.items()}
-        labelled = {name: np.flatnonzero(own.labelled) for name, own in read.items()}
-        parts = assign_parts(splits, alike, labelled, self.arguments, seed)
-        parts = within_budgets(parts, alike, self.arguments, seed)
-        trained_on = [tags[parts["train"].split][row] for row in parts["train"].rows]
-        self._see_training_tags(trained_on)
-        self._record = self._describe(
-            source,
-            {"text": self.columns.text, "text_pair": None, "label": self.columns.label},
-            count(parts),
-            origins(parts),
-            constant_answer=constant_answer(np.concatenate(trained_on)),
-            tag_scheme=self.scheme,
-        )
-        return DatasetDict(
-            {role: _rows(words[part.split], part.rows, tags[part.split]) for role, part in parts.items()}
-        )
+    def _roles(self) -> dict[str, str | None]:
+        return {"text": self.columns.text, "text_pair": None, "label": self.columns.label}
 
-    def _see_training_tags(self, tags: list[np.ndarray]) -> None:
+    def _has_targets(self, role: str, split: Dataset) -> bool:
+        return self.columns.label in split.column_names
+
+    def _read_inputs(self, split: Dataset, name: str) -> Any:
+        return read_words(split, name, self.columns.text)
+
+    def _read_targets(self, split: Dataset, name: str, inputs: Any) -> tuple[NamedLabels, np.ndarray]:
+        tags = read_word_tags(split, name, self.columns, inputs)
+        return tags, tags.labelled
+
+    def _learn(self, targets: list[NamedLabels]) -> None:
+        self.labels = class_names(targets)
+
+    def _encode(self, targets: NamedLabels, name: str) -> list[np.ndarray]:
         assert self.labels is not None
+        return tag_ids(targets, self.labels, f"Split {name!r}")
+
+    def _training_facts(self, targets: list[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
+        assert self.labels is not None
+        tags = [targets[row] for row in rows]
         if not sum(map(len, tags)):
             raise UserError(f"No training row has a word in column {self.columns.text!r}.")
         self.scheme = tag_scheme(self.labels, ([self.labels[index] for index in own] for own in tags))
@@ -114,6 +106,16 @@ class TokenClassification(Task):
                 "%d of %d tags are at no training word (the first is %r): they cannot be learned.",
                 len(unseen), len(self.labels), unseen[0],
             )  # fmt: skip
+        return {"constant_answer": constant_answer(np.concatenate(tags)), "tag_scheme": self.scheme}
+
+    def _rows(self, inputs: Any, targets: list[np.ndarray] | None, rows: np.ndarray) -> Dataset:
+        import pyarrow as pa
+        from datasets import Dataset
+
+        columns = {"row": pa.array(rows.astype(np.int64)), "words": inputs.take(pa.array(rows))}
+        if targets is not None:
+            columns["tags"] = pa.array([targets[row] for row in rows], pa.list_(pa.int32()))
+        return Dataset(pa.table(columns))
 
     def _adopt(self, config: PreTrainedConfig) -> None:
         self.labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
@@ -126,27 +128,10 @@ class TokenClassification(Task):
         self._has_crf = bool(of.get("crf"))
         self._has_characters = of.get("character_encoder", "none") != "none"
 
-    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
-        """As in `Task`; the column `tags` where every row has them."""
-        source = load_source(self.arguments)
-        name = self._prediction_split(source, split)
-        rows, own = source.dataset[name], self.arguments
-        self.columns = find_word_columns(rows.features, own.text_column, own.label_column, label_required=False)
-        words, tags = read_words(rows, name, self.columns.text), None
-        if self.columns.label is not None:
-            read = read_word_tags(rows, name, self.columns, words)
-            if read.labelled.all():
-                assert self.labels is not None
-                tags = tag_ids(read, self.labels, f"Split {name!r}")
-            elif read.labelled.any():
-                logger.warning("Not all rows of split %r have tags: no metrics are computed.", name)
-        return _rows(words, np.arange(len(rows)), tags)
-
     # From rows to model inputs
 
     def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> PreTrainedTokenizerBase:
         """The tokenizer: for a model from scratch one of the given words (`whitespace`), unless another is named."""
-        from ..config.overrides import parse_overrides
         from ..loading.model import load_config
         from ..loading.tokenizer import make_tokenizer
 
@@ -167,13 +152,8 @@ class TokenClassification(Task):
 
     def config_arguments(self, processing: PreTrainedTokenizerBase) -> dict[str, Any]:
         """The tags by id and by name, and the characters of the training words where the model reads them."""
-        assert self.labels is not None
-        return {
-            "num_labels": len(self.labels),
-            "id2label": dict(enumerate(self.labels)),
-            "label2id": {name: index for index, name in enumerate(self.labels)},
-            **({"character_vocabulary": self._character_vocabulary} if self._character_vocabulary else {}),
-        }
+        characters = {"character_vocabulary": self._character_vocabulary} if self._character_vocabulary else {}
+        return {**self._class_arguments(), **characters}
 
     def encode(self, dataset: DatasetDict, processing: PreTrainedTokenizerBase, max_length: int | None) -> DatasetDict:
         """Token ids of every split, cut to `max_length`, and what is needed to judge the words.
@@ -294,16 +274,6 @@ class TokenClassification(Task):
         ]
         predicted = _words_answers(tags, places, map(len, split["words"]))
         return pd.DataFrame({**columns, "prediction": [self._named(own) for own in predicted]})
-
-
-def _rows(words: Any, rows: np.ndarray, tags: list[np.ndarray] | None) -> Dataset:
-    import pyarrow as pa
-    from datasets import Dataset
-
-    columns = {"row": pa.array(rows.astype(np.int64)), "words": words.take(pa.array(rows))}
-    if tags is not None:
-        columns["tags"] = pa.array([tags[row] for row in rows], pa.list_(pa.int32()))
-    return Dataset(pa.table(columns))
 
 
 def _characters(sentences: Iterable[list[str]], min_frequency: int) -> str:

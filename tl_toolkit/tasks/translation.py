@@ -9,16 +9,11 @@ import numpy as np
 
 from ..data.columns import check_texts
 from ..data.encoding import encode_texts
-from ..data.sources import load_source
-from ..metrics.generation import check_installed
-from .base import Answers, check_rows
-from .generation import GenerationTask, generated_ids
-from .pair_columns import PairColumns, find_pair
+from .columns import PairColumns, find_pair
+from .generation import GenerationTask
 from .pair_processing import PairProcessing, load_pair_processing, make_pair_processing
-from .split_roles import assign_parts, count, named_splits, origins, within_budgets
 
 if TYPE_CHECKING:
-    import pandas as pd
     from datasets import Dataset, DatasetDict
     from transformers import PreTrainedTokenizerBase
 
@@ -38,24 +33,13 @@ class Translation(GenerationTask):
 
     # Rows
 
-    def prepare(self, seed: int) -> DatasetDict:
-        """As in `Task`. Every pair of texts counts as one label; budgets and held-out rows are drawn at random."""
-        from datasets import DatasetDict
+    def _find_columns(self, features: Any, required: bool = True) -> PairColumns:
+        return find_pair(features, self.arguments, target_required=required)
 
-        check_installed()
-        source = load_source(self.arguments)
-        splits = named_splits(list(source.dataset), self.arguments)
-        self.columns = find_pair(source.dataset[splits["train"]].features, self.arguments)
-        texts = {name: self._pairs(source.dataset[name], name) for name in splits.values()}
-        alike = {name: np.zeros(len(rows), np.int64) for name, rows in texts.items()}
-        every = {name: np.arange(len(rows)) for name, rows in texts.items()}
-        parts = assign_parts(splits, alike, every, self.arguments, seed)
-        parts = within_budgets(parts, alike, self.arguments, seed)
-        columns = {"source": self.columns.source, "target": self.columns.target}
-        self._record = self._describe(source, columns, count(parts), origins(parts))
-        return DatasetDict({role: _numbered(texts[part.split], part.rows) for role, part in parts.items()})
+    def _roles(self) -> dict[str, str | None]:
+        return {"source": self.columns.source, "target": self.columns.target}
 
-    def _pairs(self, split: Dataset, name: str) -> Dataset:
+    def _read_inputs(self, split: Dataset, name: str) -> Dataset:
         """The columns `source` and `target` of a split, checked."""
         from datasets import Dataset
 
@@ -65,18 +49,24 @@ class Translation(GenerationTask):
         else:
             check_texts(split, name, (), (columns.within,))
         texts = columns.read(split)
-        called = {"source": columns.source, "target": columns.target}
         for role, own in texts.items():  # within structures a text may be missing, too
-            check_texts(Dataset.from_dict({str(called[role]): own}), name, [str(called[role])])
+            column = str(self._roles()[role])
+            check_texts(Dataset.from_dict({column: own}), name, [column])
         return Dataset.from_dict(texts)
 
-    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
-        """As in `Task`; the column `target` where there is one."""
-        source = load_source(self.arguments)
-        name = self._prediction_split(source, split)
-        rows = source.dataset[name]
-        self.columns = find_pair(rows.features, self.arguments, target_required=False)
-        return _numbered(self._pairs(rows, name), np.arange(len(rows)))
+    def _read_targets(self, split: Dataset, name: str, inputs: Dataset) -> tuple[None, np.ndarray]:
+        return None, np.full(len(inputs), True)  # they are read, and checked, with the sources
+
+    def _known_targets(self, split: Dataset, name: str, inputs: Dataset) -> None:
+        return None
+
+    def _rows(self, inputs: Dataset, targets: None, rows: np.ndarray) -> Dataset:
+        import pyarrow as pa
+        from datasets import Dataset
+
+        numbers = pa.array(rows.astype(np.int64))
+        table = inputs.with_format("arrow")[:]
+        return Dataset(pa.table({"row": numbers, **{name: table[name].take(numbers) for name in table.column_names}}))
 
     # From rows to model inputs
 
@@ -128,23 +118,7 @@ class Translation(GenerationTask):
 
     # Answers
 
-    def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
-        """Columns `row`, `source`, `reference` where there is one, and `prediction`."""
-        import pandas as pd
-
-        written = self.decode(generated_ids(answers))
-        check_rows(len(written), len(split))
-        columns = {"row": split["row"], "source": split["source"]}
-        if "target" in split.column_names:
-            columns["reference"] = split["target"]
-        return pd.DataFrame({**columns, "prediction": written})
-
-
-def _numbered(split: Dataset, rows: np.ndarray) -> Dataset:
-    """The given rows of a split, with their indices in front."""
-    import pyarrow as pa
-    from datasets import Dataset
-
-    numbers = pa.array(rows.astype(np.int64))
-    table = split.with_format("arrow")[:]
-    return Dataset(pa.table({"row": numbers, **{name: table[name].take(numbers) for name in table.column_names}}))
+    def _shown(self, split: Dataset) -> dict[str, Any]:
+        """Columns `source`, and `reference` where there is one."""
+        references = {"reference": split["target"]} if "target" in split.column_names else {}
+        return {"source": split["source"], **references}

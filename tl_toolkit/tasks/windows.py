@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ..atomic_files import write_json
 from ..errors import UserError
 from ..metrics.forecasts import seasonal_error
 from .split_roles import ROLES
@@ -128,8 +129,6 @@ class SeriesProcessing:
 
     def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
         """Write `series_config.json` into `folder`."""
-        from ..atomic_files import write_json
-
         write_json(Path(folder) / self.FILE, asdict(self))
 
     @classmethod

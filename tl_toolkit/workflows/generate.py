@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..config.arguments import DataArguments, ModelArguments
+from ..config.arguments import ModelArguments
 from ..config.generate_arguments import GenerateArguments, check_choices, parse_generate_arguments
 from ..errors import UserError
+from ..figures import attention_map
+from ..figures.alignment import alignment_of, answer_length, cross_attention
+from ..figures.attention_over_image import draw_attention_over_image
+from ..figures.style import check_picture_path
+from ..figures.token_spans import Piece, merge_weights, pieces_of_ids, words_of
 from ..loading.model import load_config, load_trained, longest_input
 from ..loading.names import loading
 from ..loading.tokenizer import load_tokenizer
+from ..tasks.caption_processing import CaptionProcessing, load_caption_processing
+from ..tasks.pair_processing import PairProcessing, load_pair_processing
 from .lifecycle import without_progress_bars
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-    from ..tasks.pair_processing import PairProcessing
 
 __all__ = ["GenerateArguments", "Result", "generate", "parse_generate_arguments"]
 
@@ -74,8 +79,6 @@ def generate(arguments: GenerateArguments) -> Iterator[Result]:
 
 
 def _check_attention_map(arguments: GenerateArguments, kind: str, inputs: int) -> None:
-    from ..figures.style import check_picture_path
-
     if kind == "text":
         raise UserError(
             f"--attention_map shows where in its source a model looks, and the language model "
@@ -140,9 +143,7 @@ def _continue(arguments: GenerateArguments, model_arguments: ModelArguments, tex
 
 
 def _translate(arguments: GenerateArguments, model_arguments: ModelArguments, texts: list[str]) -> Iterator[Result]:
-    from ..tasks.translation import Translation
-
-    processing = Translation(DataArguments()).load_processing(model_arguments)
+    processing = load_pair_processing(model_arguments)
     tokenizers = (processing.tokenizer, processing.target_tokenizer)
     model = _load(model_arguments, "AutoModelForSeq2SeqLM", tokenizers[0], arguments)
     for place, text in enumerate(texts):
@@ -150,18 +151,14 @@ def _translate(arguments: GenerateArguments, model_arguments: ModelArguments, te
         inputs = tokenizers[0](prefixed, return_tensors="pt").to(model.device)
         if not inputs["input_ids"].shape[1]:
             raise UserError(f"There is no token in the text {text!r} to translate.")
-        options = arguments.generation()
-        found = _written(lambda inputs=inputs, options=options: model.generate(**inputs, **options), arguments, place)
-        if arguments.attention_map:
-            from ..figures.alignment import alignment_of
-            from ..figures.attention_map import draw_attention_map
 
+        def draw(written: Tensor, prefixed: str = prefixed, inputs: Any = inputs) -> None:
             how: Any = {"layer": arguments.attention_layer, "words": arguments.attention_words}
-            drawn = _forced(arguments.attention_target, model, processing) if arguments.attention_target else found[0]
+            drawn = _forced(arguments.attention_target, model, processing) if arguments.attention_target else written
             shown = alignment_of(model, tokenizers, prefixed, inputs, drawn, **how)
-            draw_attention_map(shown.source, shown.target, shown.weights, arguments.attention_map)
-        for written, sequence in zip(processing.decode(found.cpu().numpy()), found, strict=True):
-            yield Result(text, written, _score(model, sequence.tolist(), 1, inputs) if arguments.json else None)
+            attention_map.draw_attention_map(shown.source, shown.target, shown.weights, str(arguments.attention_map))
+
+        yield from _decoded(model, processing, arguments, place, text, inputs, draw)
 
 
 def _forced(text: str, model: PreTrainedModel, processing: PairProcessing) -> Tensor:
@@ -173,19 +170,16 @@ def _forced(text: str, model: PreTrainedModel, processing: PairProcessing) -> Te
 
 
 def _describe(arguments: GenerateArguments, model_arguments: ModelArguments, images: list[str]) -> Iterator[Result]:
-    from ..tasks.caption_processing import load_caption_processing
-
     processing = load_caption_processing(model_arguments)
     model = _load(model_arguments, "AutoModelForImageTextToText", processing.tokenizer, arguments)
     for place, file in enumerate(images):
         image = _open(file)
         inputs = {"pixel_values": processing.pixel_values([image]).to(model.device)}
-        options = arguments.generation()
-        found = _written(lambda inputs=inputs, options=options: model.generate(**inputs, **options), arguments, place)
-        if arguments.attention_map:
-            _draw_over(image, model, processing.tokenizer, inputs, found[0], arguments)
-        for written, sequence in zip(processing.decode(found.cpu().numpy()), found, strict=True):
-            yield Result(file, written, _score(model, sequence.tolist(), 1, inputs) if arguments.json else None)
+
+        def draw(written: Tensor, image: Image = image, inputs: Any = inputs) -> None:
+            _draw_over(image, model, processing.tokenizer, inputs, written, arguments)
+
+        yield from _decoded(model, processing, arguments, place, file, inputs, draw)
 
 
 def _open(file: str) -> Image:
@@ -207,10 +201,6 @@ def _draw_over(
     written: Tensor,
     arguments: GenerateArguments,
 ) -> None:
-    from ..figures.alignment import cross_attention
-    from ..figures.attention_over_image import draw_attention_over_image
-    from ..figures.token_spans import Piece, merge_weights, pieces_of_ids, words_of
-
     if not hasattr(model, "grid_size"):
         raise UserError(
             f"{type(model).__name__} does not tell which of its positions is which part of the image, so that no "
@@ -242,6 +232,18 @@ def _load(
     check_choices(arguments, model.generation_config)
     device = None if arguments.use_cpu else torch.accelerator.current_accelerator()
     return model.to(device or torch.device("cpu"))
+
+
+def _decoded(
+    model: PreTrainedModel, processing: PairProcessing | CaptionProcessing, arguments: GenerateArguments, place: int,
+    given: str, inputs: Any, draw: Callable[[Tensor], None],
+) -> Iterator[Result]:  # fmt: skip
+    """What an encoder-decoder writes for the input at `place`; `draw` makes the attention map of the first answer."""
+    found = _written(lambda: model.generate(**inputs, **arguments.generation()), arguments, place)
+    if arguments.attention_map:
+        draw(found[0])
+    for written, sequence in zip(processing.decode(found.cpu().numpy()), found, strict=True):
+        yield Result(given, written, _score(model, sequence.tolist(), 1, inputs) if arguments.json else None)
 
 
 def _written(write: Any, arguments: GenerateArguments, place: int) -> Any:
@@ -289,9 +291,7 @@ def _score(model: PreTrainedModel, sequence: list[int], start: int, inputs: Any 
     import torch
 
     ids: Tensor = torch.tensor([sequence], device=model.device)
-    ends = model.generation_config.eos_token_id
-    ends = ends if isinstance(ends, list) else [ends]
-    stop = next((place + 1 for place in range(start, len(sequence)) if sequence[place] in ends), len(sequence))
+    stop = answer_length(sequence, model, start)
     with torch.no_grad():
         if inputs is None:
             logits = model(input_ids=ids[:, : stop - 1], attention_mask=torch.ones_like(ids[:, : stop - 1])).logits

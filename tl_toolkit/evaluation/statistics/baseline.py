@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...metrics.constant import constant_answer
+from ...metrics.scores import constant_answer
 from ..intervals import Interval, Spread, percentile_interval, spread
 from ..predictions import PredictionReader, answer_in_words
 from ..results import Result

@@ -1,0 +1,258 @@
+"""Which columns tasks other than those on whole texts read, told from names and types: pictures, pairs, words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..data.columns import available, check_named, inner, is_integer, is_list, is_string, only_or_known
+from ..errors import UserError, listing, nearest
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ..config.arguments import DataArguments
+
+# Conventional names of each role are in order of preference, compared in lower case.
+
+# --- pictures and captions ------------------------------------------------------------------------------------------
+
+IMAGE_NAMES = ("image", "img", "picture", "photo", "jpg", "png")
+CAPTION_NAMES = (
+    "caption", "captions", "text", "texts", "description", "descriptions", "sentence", "sentences", "alt_text",
+    "sentences_raw", "title", "answer", "label_text",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CaptionColumns:
+    """The names of the columns; there may be no caption where there are only pictures to describe."""
+
+    image: str
+    caption: str | None
+
+
+def find_caption_columns(
+    features: Mapping[str, Any], arguments: DataArguments, caption_required: bool = True
+) -> CaptionColumns:
+    """Find the picture and its caption, or captions, among `features` (a `datasets.Features`).
+
+    A column that is named is taken; else the one of its type, and of several the one with a conventional name.
+
+    Raises:
+        UserError: a name that is missing or of another type, or nothing or too much that it could be.
+    """
+    image = _find(
+        features, "image_column", arguments.image_column, _is_image, IMAGE_NAMES, _is_image_or_path, "no picture"
+    )
+    if image is None:
+        raise _not_clear(features, "picture", "image_column", _is_image)
+    text = _find(
+        features, "text_column", arguments.text_column, _is_caption, CAPTION_NAMES, wrong="no text, nor a list of texts"
+    )
+    if text is None and caption_required:
+        raise _not_clear(features, "caption", "text_column", _is_caption)
+    return CaptionColumns(image, text)
+
+
+def _is_image(feature: Any) -> bool:
+    """Whether a column holds pictures: as such, or as the bytes of picture files with or without their paths."""
+    if isinstance(feature, dict):
+        return {"bytes", "path"} == set(feature)
+    return type(feature).__name__ == "Image" or str(getattr(feature, "dtype", "")) in ("binary", "large_binary")
+
+
+def _is_image_or_path(feature: Any) -> bool:
+    return _is_image(feature) or is_string(feature)
+
+
+def _is_caption(feature: Any) -> bool:
+    """Whether a column holds texts or lists of texts."""
+    return is_string(feature) or (is_list(feature) and is_string(inner(feature)))
+
+
+def _find(
+    features: Mapping[str, Any], flag: str, named: str | None, fits: Callable[[Any], bool], known: tuple[str, ...],
+    fits_named: Callable[[Any], bool] | None = None, wrong: str = "{}", taken: Container[str | None] = (),
+) -> str | None:  # fmt: skip
+    """The column that `--flag` names, else the only one that fits, else the first of a conventional name, or None.
+
+    Args:
+        fits_named, wrong: what a named column may be, and what is said of another (see `check_named`).
+        taken: columns that have another role.
+    """
+    if named is not None:
+        check_named(features, flag, named, fits_named or fits, wrong)
+        return named
+    return only_or_known([name for name, kind in features.items() if fits(kind) and name not in taken], known)
+
+
+def _not_clear(features: Mapping[str, Any], what: str, flag: str, fits: Callable[[Any], bool]) -> UserError:
+    fitting = [repr(name) for name, feature in features.items() if fits(feature)]
+    trouble = f"it could be any of {', '.join(fitting)}" if fitting else "there is none of its type"
+    return UserError(
+        f"It is not clear which column is the {what}: {trouble}. Name it by --{flag}. {available(features)}"
+    )
+
+
+# --- pairs of texts -------------------------------------------------------------------------------------------------
+
+PAIRS = (
+    ("source", "target"), ("src", "tgt"), ("input", "output"), ("human", "iso"), ("question", "answer"),
+    ("document", "summary"), ("article", "highlights"),
+)  # fmt: skip
+TRANSLATIONS = "translation"
+
+
+@dataclass(frozen=True)
+class PairColumns:
+    """The two texts of a row: columns, or entries of one column that holds a text for each language.
+
+    Attributes:
+        source, target: names; there may be no target when there is only something to translate.
+        within: the column whose entries they are; None where they are columns themselves.
+    """
+
+    source: str
+    target: str | None
+    within: str | None = None
+
+    def read(self, split: Dataset) -> dict[str, list[Any]]:
+        """The texts of a split as columns `source` and `target`."""
+        names = {"source": self.source, **({} if self.target is None else {"target": self.target})}
+        if self.within is None:
+            return {role: split[name][:] for role, name in names.items()}
+        entries = split[self.within][:]
+        return {role: [entry and entry[name] for entry in entries] for role, name in names.items()}
+
+
+def find_pair(features: Mapping[str, Any], arguments: DataArguments, target_required: bool = True) -> PairColumns:
+    """Find the text that is translated and its translation among `features` (a `datasets.Features`).
+
+    A column that is named is taken; else the column, or the entry of a column "translation", that is called like the
+    language that is named; else two columns with conventional names.
+
+    Raises:
+        UserError: a name that is missing or no text, or nothing that says what is translated into what.
+    """
+    within = TRANSLATIONS if _has_entries(features.get(TRANSLATIONS)) else None
+    texts = _entries(features[within]) if within else [name for name in features if is_string(features[name])]
+    pair = {}
+    for role in ("source", "target"):
+        for flag in (f"{role}_column", f"{role}_lang"):
+            if (named := getattr(arguments, flag)) is not None and role not in pair:
+                _check_text(named, flag, texts, features, within, required=role == "source" or target_required)
+                if named in texts:
+                    pair[role] = named
+    if not pair:
+        lower = {name.lower(): name for name in reversed(texts)}
+        for source, target in PAIRS:
+            if source in lower and (target in lower or not target_required):
+                pair = {"source": lower[source], **({"target": lower[target]} if target in lower else {})}
+                break
+    if not target_required and "source" not in pair and len(texts) == 1:
+        pair["source"] = texts[0]
+    missing = [role for role in ("source", "target") if role not in pair and (role == "source" or target_required)]
+    if missing:
+        raise UserError(
+            f"It is not clear which text is translated into which: name them by --source_column and --target_column, "
+            f"or by --source_lang and --target_lang where they are called after languages. {available(features)}"
+        )
+    if pair["source"] == pair.get("target"):
+        raise UserError(f"{pair['source']!r} is named for the source and for the target: each is a text of its own.")
+    return PairColumns(pair["source"], pair.get("target"), within)
+
+
+def _check_text(
+    name: str, flag: str, texts: list[str], features: Mapping[str, Any], within: str | None, required: bool
+) -> None:
+    if name in texts or not required:
+        return
+    if within is None and name in features:
+        check_named(features, flag, name, is_string, "{}, not a string")
+    where = f"entry of the column {within!r}" if within else "column of texts"
+    raise UserError(
+        f"There is no {where} called {name!r} (--{flag}); there are {listing(texts)}.{nearest(name, texts)}"
+    )
+
+
+def _has_entries(feature: Any) -> bool:
+    """Whether a column holds structures, such as `datasets.Translation`; others may be called so, too."""
+    return isinstance(feature, dict) or type(feature).__name__ == "Translation"
+
+
+def _entries(feature: Any) -> list[str]:
+    """The names of the texts in a column of structures, such as a `datasets.Translation`."""
+    languages = getattr(feature, "languages", None)
+    return list(languages) if languages else [name for name in feature if is_string(feature[name])]
+
+
+# --- words and tags -------------------------------------------------------------------------------------------------
+
+WORDS_NAMES = ("tokens", "words", "token", "word", "sentence", "text", "forms", "form")
+TAGS_NAMES = (
+    "ner_tags", "tags", "upos", "pos_tags", "labels", "label", "ner", "pos", "ner_labels", "tag", "chunk_tags", "xpos",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WordColumns:
+    """The roles of a dataset's columns."""
+
+    text: str
+    label: str | None
+
+
+def find_word_columns(
+    features: Mapping[str, Any],
+    text_column: str | None = None,
+    label_column: str | None = None,
+    label_required: bool = True,
+) -> WordColumns:
+    """Find the words (a list of strings) and their tags (a list of classes, strings or whole numbers).
+
+    A column named by the caller is taken after a check of its type; otherwise one of a conventional name, or the only
+    one of its type.
+
+    Raises:
+        UserError: a named column is missing or of a wrong type, or nothing or too much can be the words or the tags.
+    """
+    words, tags = "a list of strings", "a list of classes, strings or whole numbers"
+    wrong = "{{}}, where {} is expected: --task token-classification labels every word of a sentence"
+    taken = {label_column, *TAGS_NAMES}
+    text = _find(features, "text_column", text_column, _is_words, WORDS_NAMES, None, wrong.format(words), taken)
+    if text is None:
+        raise _unclear(features, "words", words, "text_column", _is_words, taken)
+    label = _find(features, "label_column", label_column, _is_tags, TAGS_NAMES, None, wrong.format(tags), {text})
+    if text == label_column:
+        raise UserError(f"--text_column and --label_column both name {text!r}. {available(features)}")
+    if label is None and label_required:
+        raise _unclear(features, "tags", tags, "label_column", _is_tags, {text})
+    return WordColumns(text, label)
+
+
+def _unclear(
+    features: Mapping[str, Any],
+    what: str,
+    kind: str,
+    flag: str,
+    fits: Callable[[Any], bool],
+    taken: Container[str | None],
+) -> UserError:
+    several = [repr(name) for name, feature in features.items() if fits(feature) and name not in taken]
+    others = [repr(name) for name, feature in features.items() if fits(feature) and name in taken]
+    beside = f" beside {', '.join(others)}" if others else ""
+    if several:
+        trouble = f"several columns could be it ({', '.join(several)})"
+    else:
+        trouble = f"no column{beside} holds {kind} (in a csv file none can; in JSON Lines or Parquet it can)"
+    return UserError(f"The column with the {what} is not clear: {trouble}. Name it by --{flag}. {available(features)}")
+
+
+def _is_words(feature: Any) -> bool:
+    return is_list(feature) and is_string(inner(feature))
+
+
+def _is_tags(feature: Any) -> bool:
+    return is_list(feature) and (is_string(inner(feature)) or is_integer(inner(feature)))

@@ -1,0 +1,196 @@
+"""Sentences whose words are given, each with a tag: how they are read, tokenised and put into batches."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..data.columns import check_texts
+from ..data.encoding import padding_multiple
+from ..errors import UserError
+from .columns import WordColumns
+from .labels import NamedLabels, arrow_column, encode, read_tags
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+IGNORED = -100
+
+
+def read_words(split: Dataset, split_name: str, column: str) -> Any:
+    """The words of every row, an Arrow array of lists of strings.
+
+    Raises:
+        UserError: the split is empty, lacks the column, or a row or a word is missing.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    check_texts(split, split_name, (), (column,))
+    lists = arrow_column(split, column).cast(pa.large_list(pa.large_string()))
+    if lists.null_count:
+        row = lists.is_null().index(True).as_py()
+        raise UserError(f"Row {row} of column {column!r} in split {split_name!r} has no words: fill or remove it.")
+    words = pc.list_flatten(lists)
+    if words.null_count:
+        row = pc.list_parent_indices(lists)[words.is_null().index(True).as_py()].as_py()
+        raise UserError(f"Row {row} of column {column!r} in split {split_name!r} has a missing word in its list.")
+    return lists
+
+
+def read_word_tags(split: Dataset, split_name: str, columns: WordColumns, words: Any) -> NamedLabels:
+    """The tags of every row, one for each of its words.
+
+    Raises:
+        UserError: as `read_tags`; a row with another number of tags than of words.
+    """
+    import pyarrow.compute as pc
+
+    assert columns.label is not None
+    check_texts(split, split_name, (), (columns.label,))
+    tags = read_tags(split, columns.label, split_name)
+    assert tags.rows is not None
+    expected = pc.list_value_length(words).to_numpy(zero_copy_only=False)
+    found = np.bincount(tags.rows, minlength=len(expected))
+    if (wrong := np.flatnonzero(tags.labelled & (found != expected))).size:
+        row = int(wrong[0])
+        raise UserError(
+            f"Row {row} of split {split_name!r} has {expected[row]} words in column {columns.text!r} and {found[row]} "
+            f"tags in column {columns.label!r}: one tag for each word is expected."
+        )
+    return tags
+
+
+def tag_ids(tags: NamedLabels, classes: list[str], where: str) -> list[np.ndarray]:
+    """The class ids of every row's tags, empty for rows without tags.
+
+    Raises:
+        UserError: a tag that is none of `classes`.
+    """
+    ids = encode(replace(tags, rows=None), classes, where)
+    assert tags.rows is not None
+    counts = np.bincount(tags.rows, minlength=len(tags.labelled))
+    return np.split(ids, np.cumsum(counts)[:-1])
+
+
+class EncodedWords(NamedTuple):
+    """One sentence as a model reads it.
+
+    Attributes:
+        inputs: what the tokenizer makes, each as long as the sentence has tokens.
+        places: the token at which each word begins; words that were cut off have none, so that it may be shorter than
+            the sentence.
+    """
+
+    inputs: dict[str, list[int]]
+    places: list[int]
+
+
+def as_read(word: str) -> str:
+    """A word as it is looked up: composed characters (NFC), so that one spelling has one form."""
+    return unicodedata.normalize("NFC", word)
+
+
+def encode_words(
+    sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, max_length: int | None
+) -> list[EncodedWords]:
+    """Tokenise sentences whose words are given, and cut them to `max_length` tokens.
+
+    A word of which the tokenizer makes nothing (white space, control characters) is read as the unknown token, and so
+    is a sentence without a word.
+
+    Raises:
+        UserError: a tokenizer that cannot say which token belongs to which word.
+    """
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"The tokenizer {type(tokenizer).__name__} does not tell which tokens a word becomes: "
+            "--task token-classification needs a fast one, which most checkpoints have."
+        )
+    unknown = tokenizer.unk_token
+    words = [[as_read(word) for word in sentence] for sentence in sentences]
+    encoded = _tokenize(words, tokenizer, None)
+    is_final = max_length is None or max(map(len, encoded["input_ids"])) <= max_length
+    for row, own in enumerate(words):
+        known = _beginnings(encoded, row)
+        if unknown is not None and (len(known) < len(own) or not own):
+            words[row] = [word if place in known else unknown for place, word in enumerate(own)] or [unknown]
+            is_final = False
+    if not is_final:
+        encoded = _tokenize(words, tokenizer, max_length)
+    results = []
+    for row, sentence in enumerate(sentences):
+        places = _beginnings(encoded, row)
+        # Behind the first word that is not there all were cut off.
+        kept = next((place for place in range(len(sentence)) if place not in places), len(sentence))
+        inputs = {name: list(values[row]) for name, values in encoded.items()}
+        results.append(EncodedWords(inputs, [places[place] for place in range(kept)]))
+    return results
+
+
+def reading_words(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer, set to read every given word as one within a text.
+
+    Byte-level ones (RoBERTa, GPT-2) have the space before a word in its first piece, and would read given words as if
+    they were glued to what stands before.
+    """
+    splitter = getattr(getattr(tokenizer, "backend_tokenizer", None), "pre_tokenizer", None)
+    if splitter is not None and hasattr(splitter, "add_prefix_space"):
+        splitter.add_prefix_space = True
+    return tokenizer
+
+
+def _tokenize(words: list[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> BatchEncoding:
+    options = {"truncation": True, "max_length": max_length} if max_length is not None else {"truncation": False}
+    return tokenizer(words, is_split_into_words=True, verbose=False, **options)
+
+
+def _beginnings(encoded: BatchEncoding, row: int) -> dict[int, int]:
+    """The first token of each word of a row that has any."""
+    places: dict[int, int] = {}
+    for place, word in enumerate(encoded.word_ids(row)):
+        if word is not None:
+            places.setdefault(word, place)
+    return places
+
+
+class WordCollator:
+    """Pads rows of `TokenClassification.encode` on the right; on a GPU, whose kernels like it, to a multiple of 8.
+
+    Args:
+        tokenizer: what pads the inputs.
+        character_vocabulary: that of a model that reads characters; empty for others.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, character_vocabulary: str = "") -> None:
+        self.tokenizer = tokenizer
+        self.character_vocabulary = character_vocabulary
+        self.multiple = padding_multiple(tokenizer)
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Tensors (rows, time): the inputs, `labels` with -100 for padding, and `character_ids`."""
+        import torch
+        from transformers.data.data_collator import pad_without_fast_tokenizer_warning
+
+        from ..models.character_features import character_ids_of, pad_characters
+
+        names = [name for name in self.tokenizer.model_input_names if name in rows[0]]
+        inputs = [{name: row[name] for name in names} for row in rows]
+        # On the right whatever the tokenizer's habit: gathered answers then stand where the words are.
+        batch = pad_without_fast_tokenizer_warning(
+            self.tokenizer, inputs, padding_side="right", pad_to_multiple_of=self.multiple, return_tensors="pt"
+        )
+        time = batch["input_ids"].shape[1]
+        if "labels" in rows[0]:
+            padded = [row["labels"] + [IGNORED] * (time - len(row["labels"])) for row in rows]
+            batch["labels"] = torch.tensor(padded)
+        if self.character_vocabulary:
+            ids = [character_ids_of(row["pieces"], self.character_vocabulary) for row in rows]
+            batch["character_ids"] = pad_characters(ids, time)
+        return dict(batch)
