@@ -16,9 +16,7 @@ from server import HubServer  # noqa: E402
 from tl_toolkit.comparison.publishing.arguments import parse_comparison_arguments  # noqa: E402
 from tl_toolkit.comparison.publishing.publish import publish_comparison  # noqa: E402
 from tl_toolkit.errors import UserError  # noqa: E402
-from tl_toolkit.hub.arguments import (
-    CardArguments,  # noqa: E402
-)
+from tl_toolkit.hub.arguments import CardArguments  # noqa: E402
 from tl_toolkit.hub.card import model_card  # noqa: E402
 
 TABLE = r"""
