@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ..config.arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments, flag
+from ..config.arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments
+from ..config.fields import flag
 from ..config.parsing import make_parser, read_yaml
 from ..config.pretrain_arguments import LanguageModelArguments
 from ..errors import UserError, nearest

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
@@ -15,14 +15,10 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, Scheduler
 from transformers.training_args import OptimizerNames
 
 from ..errors import UserError
+from .fields import differing, flag, require
 
 NT_ASGD = "nt_asgd"  # an optimiser that transformers does not know
 SLANTED_TRIANGULAR = "slanted_triangular"  # a schedule that transformers does not know
-
-
-def flag(text: str, default: Any = None, **metadata: Any) -> Any:
-    """A field of a dataclass of arguments, with its help text, and what else `HfArgumentParser` knows."""
-    return field(default=default, metadata={"help": text, **metadata})
 
 
 @dataclass
@@ -270,31 +266,6 @@ class RunArguments(TrainingArguments):
                 "above 0 are expected, the second one the larger."
             )
         require(self, ["find_lr_steps"], lambda value: value >= 10, "10 or more")
-
-
-def require(
-    arguments: Any, names: Iterable[str], holds: Callable[[Any], bool], expected: str, otherwise: str = ""
-) -> None:
-    """Refuse values that do not hold; None is left alone, since it means that nothing was asked for.
-
-    Raises:
-        UserError: names the flag, the value, and what was expected.
-    """
-    for name in names:
-        value = getattr(arguments, name)
-        if value is not None and not holds(value):
-            shown = f"{value:g}" if isinstance(value, float) else value
-            raise UserError(f"--{name} is {shown}, where {expected} is expected{otherwise}.")
-
-
-def differing(arguments: Any) -> dict[str, Any]:
-    """The fields of an argument dataclass that differ from their defaults."""
-    values = {f.name: (getattr(arguments, f.name), f) for f in dataclasses.fields(arguments) if f.init}
-    return {
-        name: value
-        for name, (value, f) in values.items()
-        if value != (f.default if f.default_factory is dataclasses.MISSING else f.default_factory())
-    }
 
 
 class Arguments(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .arguments import flag, require
+from .fields import flag, require
 from .parsing import read_arguments
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError, listing, nearest
-from .arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments, flag, require
+from .arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments
+from .fields import flag, require
 from .parsing import as_flags, into_dataclasses, make_parser, settings_and_flags
 
 if TYPE_CHECKING:

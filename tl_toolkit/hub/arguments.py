@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from ..config.arguments import flag
+from ..config.fields import flag
 from ..errors import TOKEN, UserError, nearest
 from .destination import HUB_ID, REPO_TYPES, Destination
 

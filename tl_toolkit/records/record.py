@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..atomic_files import plain
-from ..config.arguments import RunArguments, differing
+from ..config.fields import differing
+
+if TYPE_CHECKING:
+    from ..config.arguments import RunArguments
 
 SCHEMA_VERSION = 1
 RESULT_NAME = "result.json"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..config.arguments import flag
+from ..config.fields import flag
 from ..config.parsing import read_arguments
 from ..converters.fastai import convert_fastai, read_fastai, to_fastai
 from ..converters.flair import convert_flair, read_flair

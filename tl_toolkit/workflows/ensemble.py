@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..config.arguments import DataArguments, ModelArguments, RunArguments, flag
+from ..config.arguments import DataArguments, ModelArguments, RunArguments
+from ..config.fields import flag
 from ..config.parsing import as_flags, into_dataclasses, make_parser, settings_and_flags
 from ..errors import UserError, listing
 from ..hub.pushing import HubPushes

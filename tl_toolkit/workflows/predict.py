@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..atomic_files import write_json
-from ..config.arguments import DataArguments, ModelArguments, RunArguments, flag
+from ..config.arguments import DataArguments, ModelArguments, RunArguments
+from ..config.fields import flag
 from ..config.parsing import read_arguments
 from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input, shortest

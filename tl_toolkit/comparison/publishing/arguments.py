@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ...config.arguments import flag
+from ...config.fields import flag
 from ...errors import UserError
 from ...hub.arguments import CardArguments, PublishArguments, PublishRequest, parse_flags
 from ...hub.destination import HUB_ID, Destination
