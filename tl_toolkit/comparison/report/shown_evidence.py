@@ -9,7 +9,6 @@ from ...evaluation.evidence.attention import AttendedRow, attentions
 from ...evaluation.evidence.calibration import Calibration, calibrations
 from ...evaluation.evidence.class_scores import ClassScore, classes_by_entry, entry_classes
 from ...evaluation.evidence.disagreement import DisputedRow, disagreement
-from ...evaluation.intervals import Spread
 from ...evaluation.predictions import PredictionReader
 from ...evaluation.statistics.cells import Cell
 from .figures import MOST_DIAGRAMS, reliability_diagrams
@@ -23,11 +22,6 @@ MOST_SAID = 3
 
 ANSWERS_ARE_TEXTS = ("translation", "captioning", "token-classification")
 """Tasks whose labels and answers hold words of the dataset."""
-
-
-def per_cent(value: Spread | None) -> str:
-    """A share as a whole number of per cent, without its unit."""
-    return show.MISSING if value is None else f"{100 * value.mean:.0f}"
 
 
 def describe_classes(panel: Panel) -> dict[str, Any] | None:
@@ -57,8 +51,8 @@ def _f1(score: ClassScore | None) -> dict[str, Any]:
     if score is None:
         return {"text": show.MISSING, "heat": 0, "said": "unknown"}
     parts = (("precision", score.precision), ("recall", score.recall))
-    said = ", ".join(f"{name} {per_cent(value)}" for name, value in parts)
-    return {"text": per_cent(score.f1), "heat": round(score.f1.mean, 2) if score.f1 else 0, "said": said}
+    said = ", ".join(f"{name} {show.per_cent(value)}" for name, value in parts)
+    return {"text": show.per_cent(score.f1), "heat": round(score.f1.mean, 2) if score.f1 else 0, "said": said}
 
 
 def class_table(cell: Cell, reader: PredictionReader) -> list[dict[str, str]]:
@@ -69,7 +63,7 @@ def class_table(cell: Cell, reader: PredictionReader) -> list[dict[str, str]]:
         {
             "name": own.name,
             "support": show.count(own.support),
-            **{part: per_cent(getattr(own, part)) for part in ("precision", "recall", "f1")},
+            **{part: show.per_cent(getattr(own, part)) for part in ("precision", "recall", "f1")},
         }
         for own in (found.classes if found else [])
         if own in kept
