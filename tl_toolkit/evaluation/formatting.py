@@ -85,9 +85,9 @@ def signed_gap(value: float, metric: str) -> str:
     return number if number.startswith(MINUS) or not math.isfinite(value) else f"+{number}"
 
 
-def interval(bounds: Interval, metric: str) -> str:
+def interval(bounds: Interval | None, metric: str) -> str:
     """`1.2 to 3.4` in the metric's unit."""
-    return f"{plain_score(bounds.low, metric)} to {plain_score(bounds.high, metric)}"
+    return MISSING if bounds is None else f"{plain_score(bounds.low, metric)} to {plain_score(bounds.high, metric)}"
 
 
 def spread(value: Spread | None, metric: str) -> str:
@@ -156,6 +156,23 @@ def memory(value: float | None) -> str:
     if value < 999_500:
         return f"{value / 1e3:.3g}{SPACE}kB"
     return f"{value / 1e9:.2f}{SPACE}GB" if value >= 1e9 else f"{value / 1e6:.0f}{SPACE}MB"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value in two digits, and not below what anybody should claim."""
+    if p is None:
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
+
+
+def effect(value: float) -> str:
+    """An effect size in two digits."""
+    return f"{value:.2f}".replace("-", MINUS) if abs(value) < 1e6 else "∞"
+
+
+def per_cent(value: Spread | None) -> str:
+    """A share as a whole number of per cent, without its unit."""
+    return MISSING if value is None else f"{100 * value.mean:.0f}"
 
 
 def significant(value: float, digits: int = 2) -> str:

@@ -69,8 +69,8 @@ def test_costs_that_are_unknown_or_known_of_one_are_left_out(cells):
 
 def test_the_picture_its_files_and_its_table(cells, tmp_path):
     told = describe_fronts(Panel([result for cell in cells for result in cell.results], tmp_path, "p-"))
-    assert told["budget"] == "500" and [row["entry"] for row in told["rows"]] == ["minilm", "lstm", "elman"]
-    assert [on for _, on in told["rows"][2]["costs"]][1] is False
+    assert told["budget"] == "500" and [cell.entry for cell in told["cells"]] == ["minilm", "lstm", "elman"]
+    assert told["cells"][2] not in told["fronts"][1].best
     texts = [element.text for element in ET.fromstring(told["wide"]).iter() if element.tag.endswith("text")]
     assert {"Test accuracy, %", "parameters (logarithmic)", "minilm"} <= set(texts)
     assert (tmp_path / "figures" / "p-pareto.png").read_bytes().startswith(b"\x89PNG")

@@ -50,20 +50,7 @@ def describe_equivalence(panel: Panel) -> dict[str, Any] | None:
     what = f"Labels that {found[0].other} needs to match each entry with transfer; the same follows as a table."
     names = list(dict.fromkeys(each.entry for each in found))
     return pictures(lambda narrow: _draw(found, panel.entries, narrow), panel, "label_equivalence", what) | {
-        "other": found[0].other,
-        "most": show.count(found[0].most),
-        "rows": [
-            {
-                "entry": each.entry,
-                "labels": show.count(each.labels),
-                "needed": each.in_words(),
-                "times": _ratio(each),
-                "validation": show.count(each.validation_labels),
-            }
-            for name in names
-            for each in found
-            if each.entry == name
-        ],
+        "rows": [(each, _ratio(each)) for name in names for each in found if each.entry == name],
     }
 
 

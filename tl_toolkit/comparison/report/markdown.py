@@ -66,7 +66,7 @@ def _intervals(panel: Panel) -> dict[str, Any] | None:
     budgets, rows = budget_names(panel.cells), []
     for entry in dict.fromkeys(cell.entry for cell in panel.cells):
         bounds = [panel.over_rows.get((entry, budget)) for budget in budgets]
-        rows.append([entry, *(show.interval(own, panel.goal.metric) if own else show.MISSING for own in bounds)])
+        rows.append([entry, *(show.interval(own, panel.goal.metric) for own in bounds)])
     return {"columns": ["Entry", *budgets.values()], "rows": rows}
 
 

@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import Any
 
 from ...evaluation import formatting as show
-from ...evaluation.intervals import Interval
 from ...evaluation.statistics.cells import KINDS, Goal, Kind
 from ...evaluation.statistics.pairwise import Pair, pairwise
 from ..verdict.standings import LONG
@@ -33,7 +32,7 @@ def describe_contests(rounds: Sequence[Pair]) -> list[dict[str, Any]]:
     for pair in kinds:
         names = [LONG[kind] if several else LONG["scratch"] if kind == "scratch" else "transfer" for kind in pair]
         columns = [show.capital(name.removeprefix("training ")) for name in names]
-        members = [describe_round(contest) for contest in rounds if _kinds(contest) == pair]
+        members = [contest for contest in rounds if _kinds(contest) == pair]
         heading = f"{show.capital(names[0])} against {names[1]}" if several else "From scratch against transfer"
         groups.append({"heading": heading, "columns": columns, "rounds": members})
     return groups
@@ -49,34 +48,10 @@ def headline_round(rounds: Sequence[Pair]) -> Pair | None:
     return wanted[-1] if wanted else None
 
 
-def describe_round(contest: Pair) -> dict[str, str]:
-    """A contest as a row of a table."""
-    metric, alone = contest.goal.metric, contest.single and contest.outcome != "none"
-    return {
-        "budget": contest.budget_name,
-        "scratch": contest.first.entry,
-        "scratch_score": show.spread(contest.first.test[metric], metric),
-        "transfer": contest.second.entry,
-        "transfer_score": show.spread(contest.second.test[metric], metric),
-        "difference": show.signed_gap(contest.difference, metric),
-        "over_seeds": _interval(contest.over_seeds, metric),
-        "over_rows": _interval(contest.over_rows, metric),
-        "over_both": _interval(contest.over_both, metric),
-        "p": p_value(contest.adjusted),
-        "reading": f"{READING[contest.outcome]}{', in single runs' if alone else ''}",
-        "outcome": contest.outcome,
-    }
-
-
-def _interval(bounds: Interval | None, metric: str) -> str:
-    return show.interval(bounds, metric) if bounds else show.MISSING
-
-
-def p_value(p: float | None) -> str:
-    """A p-value in two digits, and not below what anybody should claim."""
-    if p is None:
-        return show.MISSING
-    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
+def reading(contest: Pair) -> str:
+    """Who is ahead, in words."""
+    alone = contest.single and contest.winner is not None
+    return f"{READING[contest.outcome]}{', in single runs' if alone else ''}"
 
 
 def describe_pairs(panel: Panel) -> dict[str, Any] | None:
@@ -107,7 +82,7 @@ def describe_pairs(panel: Panel) -> dict[str, Any] | None:
         "matrices": matrices,
         "effects": list(dict.fromkeys(effect.name for pair in largest for effect in pair.effects)),
         "reads": list(dict.fromkeys(f"{effect.name}: {effect.reads}." for pair in largest for effect in pair.effects)),
-        "rows": [_pair_row(pair, goal) for pair in ordered[:MOST_PAIRS]],
+        "rows": ordered[:MOST_PAIRS],
         "hidden": max(0, len(ordered) - MOST_PAIRS),
         "labels": matrices[-1]["labels"],
     }
@@ -124,27 +99,5 @@ def _met(row: str, column: str, told: dict[tuple[str, str], Pair], goal: Goal) -
     return {
         "text": show.signed_gap(sign * pair.difference, goal.metric),
         "ahead": ahead,
-        "said": f"{said}; p {p_value(pair.adjusted)}" if pair.adjusted is not None else said,
+        "said": f"{said}; p {show.p_value(pair.adjusted)}" if pair.adjusted is not None else said,
     }
-
-
-def _pair_row(pair: Pair, goal: Goal) -> dict[str, Any]:
-    metric = goal.metric
-    effects = {effect.name: effect.value for effect in pair.effects}
-    return {
-        "first": pair.first.entry,
-        "second": pair.second.entry,
-        "difference": (show.signed_gap(pair.difference, metric), f"{pair.difference:.6g}"),
-        "intervals": [_interval(bounds, metric) for bounds in (pair.over_seeds, pair.over_rows, pair.over_both)],
-        "test": pair.test or show.MISSING,
-        "p": [(p_value(p), "" if p is None else f"{p:.6g}") for p in (pair.p, pair.adjusted)],
-        "effects": effects,
-        "ahead": {"none": "neither", "first": pair.first.entry, "second": pair.second.entry}[pair.better],
-    }
-
-
-def effect_value(value: float | None) -> str:
-    """An effect size in two digits."""
-    if value is None:
-        return show.MISSING
-    return f"{value:.2f}".replace("-", show.MINUS) if abs(value) < 1e6 else "∞"

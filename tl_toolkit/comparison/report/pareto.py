@@ -123,15 +123,9 @@ def describe_fronts(panel: Panel) -> dict[str, Any] | None:
     return pictures(draw, panel, "pareto", what) | {
         "budget": here[0].budget_name,
         "sentences": [in_words(each, goal) for each in found],
-        "prices": [show.capital(each.price.axis) for each in found],
-        "rows": [
-            {
-                "entry": cell.entry,
-                "score": show.spread(cell.test.get(goal.metric), goal.metric),
-                "costs": [(each.price.written(cell.costs[each.price.name]), cell in each.best) for each in found],
-            }
-            for cell in ranked
-        ],
+        "goal": goal,
+        "fronts": found,
+        "cells": ranked,
     }
 
 

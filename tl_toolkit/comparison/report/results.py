@@ -133,8 +133,7 @@ def _row(own: Cell | Baseline, panel: Panel, costs: Sequence[Cost]) -> dict[str,
     cells = [_score(own, metric)]
     if panel.over_rows:
         bounds = panel.over_rows.get((cell.entry, cell.budget)) if cell else None
-        text = show.interval(bounds, metric) if bounds else show.MISSING
-        cells.append(_cell(text, bounds.low if bounds else None))
+        cells.append(_cell(show.interval(bounds, metric), bounds.low if bounds else None))
     cells.append(_cell(str(cell.seeds), cell.seeds) if cell else _cell(show.MISSING, None))
     spent = [(cost, cell.costs.get(cost.name) if cell else None) for cost in costs]
     cells += [_cell(cost.written(value), value) for cost, value in spent]

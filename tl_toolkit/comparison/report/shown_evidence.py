@@ -6,10 +6,9 @@ from typing import Any
 
 from ...evaluation import formatting as show
 from ...evaluation.evidence.attention import AttendedRow, attentions
-from ...evaluation.evidence.calibration import Calibration, calibrations
+from ...evaluation.evidence.calibration import calibrations
 from ...evaluation.evidence.class_scores import ClassScore, classes_by_entry, entry_classes
 from ...evaluation.evidence.disagreement import DisputedRow, disagreement
-from ...evaluation.intervals import Spread
 from ...evaluation.predictions import PredictionReader
 from ...evaluation.statistics.cells import Cell
 from .figures import MOST_DIAGRAMS, reliability_diagrams
@@ -23,11 +22,6 @@ MOST_SAID = 3
 
 ANSWERS_ARE_TEXTS = ("translation", "captioning", "token-classification")
 """Tasks whose labels and answers hold words of the dataset."""
-
-
-def per_cent(value: Spread | None) -> str:
-    """A share as a whole number of per cent, without its unit."""
-    return show.MISSING if value is None else f"{100 * value.mean:.0f}"
 
 
 def describe_classes(panel: Panel) -> dict[str, Any] | None:
@@ -46,34 +40,17 @@ def describe_classes(panel: Panel) -> dict[str, Any] | None:
         "what": found[0].what,
         "budgets": show.joined(list(dict.fromkeys(called[own.entry, own.budget] for own in found))),
         "hidden": len(order) - len(names),
-        "rows": [
-            {"name": name, "support": show.count(support[name]), "scores": [_f1(own.get(name)) for own in scores]}
-            for name in names
-        ],
+        "rows": [(name, support[name], [own.get(name) for own in scores]) for name in names],
     }
 
 
-def _f1(score: ClassScore | None) -> dict[str, Any]:
-    if score is None:
-        return {"text": show.MISSING, "heat": 0, "said": "unknown"}
-    parts = (("precision", score.precision), ("recall", score.recall))
-    said = ", ".join(f"{name} {per_cent(value)}" for name, value in parts)
-    return {"text": per_cent(score.f1), "heat": round(score.f1.mean, 2) if score.f1 else 0, "said": said}
-
-
-def class_table(cell: Cell, reader: PredictionReader) -> list[dict[str, str]]:
-    """Precision, recall and F1 of each class of one cell, for the entry's own section; empty without classes."""
+def class_table(cell: Cell, reader: PredictionReader) -> list[ClassScore]:
+    """The classes of one cell, for the entry's own section; empty where the task has none."""
     found = entry_classes(cell, reader)
-    kept = sorted(found.classes, key=lambda own: -own.support)[:MOST_CLASSES] if found else []
-    return [
-        {
-            "name": own.name,
-            "support": show.count(own.support),
-            **{part: per_cent(getattr(own, part)) for part in ("precision", "recall", "f1")},
-        }
-        for own in (found.classes if found else [])
-        if own in kept
-    ]
+    if found is None:
+        return []
+    kept = sorted(found.classes, key=lambda own: -own.support)[:MOST_CLASSES]
+    return [own for own in found.classes if own in kept]
 
 
 def describe_calibration(panel: Panel) -> dict[str, Any] | None:
@@ -87,21 +64,7 @@ def describe_calibration(panel: Panel) -> dict[str, Any] | None:
     return reliability_diagrams(panel, shown) | {
         "drawn": len(shown),
         "hidden": len(found) - len(shown),
-        "rows": [_calibration_row(own, called[own.entry, own.budget]) for own in found],
-    }
-
-
-def _calibration_row(own: Calibration, budget: str) -> dict[str, str]:
-    gap = own.confidence.mean - own.accuracy.mean
-    return {
-        "entry": own.entry,
-        "budget": budget,
-        "confidence": f"{100 * own.confidence.mean:.1f}",
-        "accuracy": f"{100 * own.accuracy.mean:.1f}",
-        "gap": show.signed_gap(gap, "accuracy"),
-        "error": show.spread(own.error, "accuracy"),
-        "brier": show.spread(own.brier, "brier"),
-        "log_loss": show.spread(own.log_loss, "log_loss"),
+        "rows": [(own, called[own.entry, own.budget]) for own in found],
     }
 
 
@@ -114,15 +77,8 @@ def describe_disagreement(panel: Panel) -> dict[str, Any] | None:
     told = texts or task.get("name") not in ANSWERS_ARE_TEXTS
     return vars(found) | {
         "budget": next(cell.budget_name for cell in panel.cells if cell.budget == found.budget),
-        "agreement": [[_agreement(value) for value in row] for row in found.agreement],
-        "alone": [show.count(number) for number in found.alone],
-        "left_out": show.joined(found.left_out) if found.left_out else "",
         "rows": [_disputed(row, texts, told) for row in found.rows],
     }
-
-
-def _agreement(value: float | None) -> tuple[str, float]:
-    return (show.MISSING, 0.0) if value is None else (f"{100 * value:.0f}", round(max(0.0, value), 2))
 
 
 def _disputed(row: DisputedRow, texts: bool, told: bool) -> dict[str, Any]:
@@ -151,26 +107,10 @@ def describe_attention(panel: Panel) -> dict[str, Any] | None:
     found = attentions(panel.cells, panel.folder)
     if not found:
         return None
-    rows = dict.fromkeys(row.row for own in found for row in own.rows)
-    return {
-        "what": [(own.entry, own.what) for own in found],
-        "rows": [
-            {
-                "row": number,
-                "entries": [(own.entry, _attended(row)) for own in found for row in own.rows if row.row == number],
-            }
-            for number in rows
-        ],
-    }
-
-
-def _attended(row: AttendedRow) -> dict[str, Any]:
-    most = sorted(range(len(row.tokens)), key=lambda place: -row.weights[place])[:MOST_SAID]
-    return {
-        "tokens": [
-            (token, f"{weight:.3f}", strength)
-            for token, weight, strength in zip(row.tokens, row.weights, row.strength, strict=True)
-        ],
-        "most": [(row.tokens[place], f"{row.weights[place]:.2f}") for place in most],
-        "cut": row.cut,
-    }
+    rows: dict[int, list[tuple[str, AttendedRow, list[tuple[str, float]]]]] = {}
+    for own in found:
+        for row in own.rows:
+            weights = zip(row.tokens, row.weights, strict=True)
+            most = sorted(weights, key=lambda token: -token[1])[:MOST_SAID]
+            rows.setdefault(row.row, []).append((own.entry, row, most))
+    return {"what": [(own.entry, own.what) for own in found], "rows": rows}

@@ -10,7 +10,6 @@ from typing import Any
 
 from ...atomic_files import write_text
 from ...evaluation import formatting as show
-from ...evaluation.formatting import in_unit, unit_of
 from ...evaluation.results import UNKNOWN, Result, folder_name, panels, read_results
 from ...evaluation.statistics.baseline import Baseline
 from ...figures.palette import DARK_SERIES, SERIES, key
@@ -21,7 +20,7 @@ from .equivalence_figure import describe_equivalence
 from .exports import write_exports
 from .learning_curves import learning_curves
 from .markdown import describe_markdown
-from .pairs import describe_contests, describe_pairs, describe_round, effect_value, headline_round
+from .pairs import describe_contests, describe_pairs, headline_round, reading
 from .panel import Panel
 from .pareto import describe_fronts
 from .results import more_metrics, results_table
@@ -101,18 +100,17 @@ def describe_panel(panel: Panel) -> dict[str, Any]:
     """Everything that the templates say of one dataset, as text and numbers; draws the figures on the way."""
     results, cells, entries, constant = panel.results, panel.cells, panel.entries, panel.constant
     failed = [result for result in results if not result.completed]
-    first = headline_round(panel.rounds)
     kinds = {entry: telling([r for r in results if r.entry == entry]).transfer for entry in entries}
     look = key(list(kinds.items()))
     told = {
         "prefix": panel.prefix,
         "verdict": decide(cells, panel.rounds, panel.goal, panel.reader, failed=len(failed), constant=constant),
         "summary": dataset_summary.summary(results, cells, entries, failed),
-        "unit": unit_of(results),
+        "unit": show.unit_of(results),
         "metric": show.metric_heading(panel.goal.metric),
-        "rounds": [describe_round(contest) for contest in panel.rounds],
+        "rounds": panel.rounds,
         "contests": describe_contests(panel.rounds),
-        "headline_round": describe_round(first) if first else None,
+        "headline_round": headline_round(panel.rounds),
         "curves": learning_curves(panel) if cells else None,
         "key": look,
         "transfer_key": [own for own, transfer in zip(look, kinds.values(), strict=True) if transfer],
@@ -165,7 +163,6 @@ def _environment(html: bool) -> Any:
         lstrip_blocks=True,
         finalize=show.visible if html else show.markdown_text,
     )
-    environment.filters["in_unit"] = in_unit
-    environment.filters["shortened"] = lambda text: show.shortened(text, show.MOST_TEXT)
-    environment.filters["effect"] = effect_value
+    environment.filters["in_unit"] = show.in_unit
+    environment.globals |= {"show": show, "reading": reading}
     return environment
