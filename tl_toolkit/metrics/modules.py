@@ -93,7 +93,7 @@ class EntityF1(_Metric):
     inputs = "predictions and references: a list of tags (IOB1, IOB2 or IOBES) a sentence."
     kinds: ClassVar = [_columns(datasets.Sequence(_TEXT), datasets.Sequence(_TEXT))]
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:  # type: ignore[override]
         return entity_scores(predictions, references)._asdict()
 
 
@@ -103,5 +103,5 @@ class TextScores(_Metric):
     inputs = "predictions: a text a row; references: a text a row, or several."
     kinds: ClassVar = [_columns(_TEXT, references) for references in (_TEXT, datasets.Sequence(_TEXT))]
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:  # type: ignore[override]
         return text_scores(predictions, references)
