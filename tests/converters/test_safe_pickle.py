@@ -13,8 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from tl_toolkit.converters.safe_pickle import PlainState, Skipped, read_plain_pickle, read_tensors
-from tl_toolkit.converters.vocabulary import read_vocabulary
+from tl_toolkit.converters.safe_pickle import PlainState, Skipped, read_plain_pickle, read_tensors, read_vocabulary
 from tl_toolkit.errors import UserError
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [2, 4])

@@ -64,7 +64,6 @@ def convert_fastai(
     """`AwdLstmForCausalLM`, `AwdLstmForSequenceClassification`, or for an encoder alone `AwdLstmModel`, in float32.
 
     Args:
-        weights: fastai's state dict.
         direction: `backward` for a model that was trained on reversed texts.
         special_ids: `pad_token_id` and the like, for the configuration.
         labels: a classifier's labels by id.
@@ -74,7 +73,7 @@ def convert_fastai(
     """
     from ..models import AwdLstmConfig, AwdLstmForCausalLM, AwdLstmForSequenceClassification, AwdLstmModel
 
-    plain = _plain_names(weights)
+    plain = {name: x.float() if x.is_floating_point() else x for name, x in _plain_names(weights).items()}
     body = {name: plain.pop(name) for name in list(plain) if name.startswith(("encoder.", "rnns."))}
     sizes = _body_sizes(body)
     model: PreTrainedModel
@@ -86,9 +85,8 @@ def convert_fastai(
         _check_names(plain, {"decoder.weight", "decoder.bias"}, {"decoder.bias"})
         tied = torch.equal(plain["decoder.weight"], body["encoder.weight"])
         model = AwdLstmForCausalLM(AwdLstmConfig(**settings, tie_word_embeddings=tied))
-        renamed = {f"awd_lstm.{name}": tensor for name, tensor in renamed.items()}
-        renamed["lm_head.weight"] = plain["decoder.weight"]
-        renamed["lm_head.bias"] = plain.get("decoder.bias", torch.zeros(sizes["vocab_size"]))
+        bias = plain.get("decoder.bias", torch.zeros(sizes["vocab_size"]))
+        head = {"lm_head.weight": plain["decoder.weight"], "lm_head.bias": bias}
     else:
         head = _head(plain, sizes["embedding_size"])
         num_labels = len(head["output.weight"])
@@ -103,9 +101,14 @@ def convert_fastai(
             label2id={name: index for index, name in enumerate(names)},
         )
         model = AwdLstmForSequenceClassification(config)
-        renamed = {f"awd_lstm.{name}": tensor for name, tensor in renamed.items()}
-        renamed |= {f"{direction}_head.{name}": tensor for name, tensor in head.items()}
-    _load(model, renamed)
+        head = {f"{direction}_head.{name}": tensor for name, tensor in head.items()}
+    if plain:
+        renamed = {f"awd_lstm.{name}": tensor for name, tensor in renamed.items()} | head
+    try:
+        model.load_state_dict(renamed)
+    except RuntimeError as error:
+        reasons = "; ".join(line.strip() for line in str(error).splitlines()[1:])
+        raise UserError(f"The shapes of the weights do not go together: {reasons}") from error
     return model.eval()
 
 
@@ -144,13 +147,12 @@ def _body_sizes(body: dict[str, Tensor]) -> dict[str, int]:
         )
     _check_names(body, set(_body_names(depth).values()))
     vocab_size, embedding_size = body["encoder.weight"].shape
-    sizes = {
+    return {
         "vocab_size": vocab_size,
         "embedding_size": embedding_size,
         "hidden_size": body["rnns.0.weight_hh_l0"].shape[1],
         "num_hidden_layers": depth,
     }
-    return sizes
 
 
 def _head(plain: dict[str, Tensor], embedding_size: int) -> dict[str, Tensor]:
@@ -190,18 +192,6 @@ def _check_names(given: dict[str, Tensor], expected: set[str], optional: set[str
             f"missing are {listing(sorted(missing)) or 'none'}, unknown {listing(sorted(unknown)) or 'none'}. "
             "Bidirectional layers (bidir=True) and QRNN cannot be converted."
         )
-
-
-def _load(model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
-    try:
-        model.load_state_dict({name: _as_float(tensor) for name, tensor in weights.items()})
-    except RuntimeError as error:
-        reasons = "; ".join(line.strip() for line in str(error).splitlines()[1:])
-        raise UserError(f"The shapes of the weights do not go together: {reasons}") from error
-
-
-def _as_float(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.float32) if tensor.is_floating_point() else tensor
 
 
 def to_fastai(model: PreTrainedModel, order: list[int] | None = None) -> dict[str, dict[str, Tensor]]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError
-from .safe_pickle import PlainState, check_exists, read_tensors
-from .vocabulary import read_vocabulary
+from .safe_pickle import PlainState, check_exists, read_json, read_tensors, read_vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +42,9 @@ def read_flair(location: Path, vocabulary: Path | None, direction: str | None) -
     """
     path = location if location.is_file() else _weights_in(location)
     content = _read(path)
-    config = _config_beside(path)
+    beside = path.with_name("config.json")
+    config = read_json(beside) if beside.is_file() else {}
+    config = config if isinstance(config, dict) else {}
     if isinstance(content.get("state_dict"), dict):  # Flair's own file says everything about itself
         config = {**config, **{name: value for name, value in content.items() if name != "state_dict"}}
         content = content["state_dict"]
@@ -55,17 +55,6 @@ def read_flair(location: Path, vocabulary: Path | None, direction: str | None) -
     is_forward = config.get("is_forward_lm", config.get("is_forward"))
     if direction is not None:
         is_forward = direction == "forward"
-    _check(path, items, is_forward)
-    return FlairModel(
-        weights=content,
-        items=[item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in items],
-        is_forward=bool(is_forward),
-        dropout=float(config.get("dropout") or 0.0),
-        cell_type=str(config.get("recurrent_type") or "lstm").lower(),
-    )
-
-
-def _check(path: Path, items: Any, is_forward: Any) -> None:
     if not isinstance(items, list) or not all(isinstance(item, str | bytes) for item in items):
         raise UserError(
             f"The weights {str(path)!r} come without a list of characters. Name one by --vocab: a pickled list or a "
@@ -76,6 +65,13 @@ def _check(path: Path, items: Any, is_forward: Any) -> None:
             f"The weights {str(path)!r} do not say in which direction they read. Say it by --direction: forward or "
             "backward."
         )
+    return FlairModel(
+        weights=content,
+        items=[item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in items],
+        is_forward=bool(is_forward),
+        dropout=float(config.get("dropout") or 0.0),
+        cell_type=str(config.get("recurrent_type") or "lstm").lower(),
+    )
 
 
 def _weights_in(folder: Path) -> Path:
@@ -100,17 +96,6 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"The file {str(path)!r} is not a safetensors file, or is damaged.") from error
 
 
-def _config_beside(path: Path) -> dict[str, Any]:
-    file = path.with_name("config.json")
-    if not file.is_file():
-        return {}
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"The file {str(file)!r} is not valid JSON: {error}.") from error
-    return config if isinstance(config, dict) else {}
-
-
 def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The model in float32, with Flair's dropouts, and its tokenizer.
 
@@ -129,8 +114,11 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
         )
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     depth = sum(name.startswith("rnn.weight_hh_l") for name in weights)
-    renamed = {"encoder.weight": "rnn.embedding.weight", "decoder.weight": "lm_head.weight"}
-    renamed["decoder.bias"] = "lm_head.bias"
+    renamed = {
+        "encoder.weight": "rnn.embedding.weight",
+        "decoder.weight": "lm_head.weight",
+        "decoder.bias": "lm_head.bias",
+    }
     for layer in range(depth):
         for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
             renamed[f"rnn.{kind}_l{layer}"] = f"rnn.layers.{layer}.forward_cell.{kind}_l0"
@@ -143,6 +131,7 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
     vocab_size, embedding_size = shapes["encoder.weight"]
     if vocab_size != len(source.items):
         raise UserError(f"The weights know {vocab_size} characters and the vocabulary has {len(source.items)}.")
+    ids = {item: place for place, item in enumerate(source.items)}
     config = RnnConfig(
         vocab_size=vocab_size,
         embedding_size=embedding_size,
@@ -154,16 +143,12 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
         embedding_dropout=source.dropout,
         hidden_dropout=source.dropout if depth > 1 else 0.0,
         classifier_dropout=source.dropout,
-        pad_token_id=_id_of(UNKNOWN, source.items),
-        bos_token_id=_id_of(START, source.items),
+        pad_token_id=ids.get(UNKNOWN),
+        bos_token_id=ids.get(START),
     )
     model = RnnForCausalLM(config)
     model.load_state_dict({new: weights[old].to(torch.float32) for old, new in renamed.items()})
     return model.eval(), character_tokenizer(source.items)
-
-
-def _id_of(item: str, items: list[str]) -> int | None:
-    return items.index(item) if item in items else None
 
 
 def character_tokenizer(items: Iterable[str]) -> PreTrainedTokenizerFast:

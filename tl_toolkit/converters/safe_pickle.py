@@ -7,13 +7,14 @@ own beside its tensors, an empty class of ours in that object's place.
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,9 +23,11 @@ from ..errors import UserError
 
 # How torch says which class it refused.
 _NAMED = re.compile(r"GLOBAL ([\w.]+) (?:was not|whose)|unrecognized function <[\w -]+ '?([\w.]+)")
-
-
 _NEWEST_OF_TORCH = 2  # the protocol that `weights_only` reads
+_ADVICE = (
+    "Save plain lists: in fastai pickle.dump(list(learn.dls.vocab), file) for a language model, and "
+    "pickle.dump([list(part) for part in learn.dls.vocab], file) for a classifier, whose second list names the labels."
+)
 _DTYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -61,13 +64,13 @@ class RestrictedUnpickler(pickle.Unpickler):
     """Builds strings, numbers and the containers of Python, and calls nothing but what it is given.
 
     Args:
-        file: the pickle.
         allowed: full names as in the pickle, and what stands for each.
+        storage: numbers outside the pickle by what it says of their place.
     """
 
-    def __init__(self, file: IO[bytes], allowed: dict[str, Any]) -> None:
+    def __init__(self, file: IO[bytes], allowed: dict[str, Any], storage: Callable[[Any], Tensor]) -> None:
         super().__init__(file)
-        self.allowed = allowed
+        self.allowed, self.storage = allowed, storage
 
     def find_class(self, module: str, name: str) -> Any:
         full_name = f"{module}.{name}"
@@ -76,14 +79,17 @@ class RestrictedUnpickler(pickle.Unpickler):
         return self.allowed[full_name]
 
     def persistent_load(self, pid: Any) -> Any:
-        raise ForbiddenError("a storage outside the pickle")
+        return self.storage(pid)
+
+
+def _no_storage(pid: Any) -> Tensor:
+    raise ForbiddenError("a storage outside the pickle")
 
 
 def read_tensors(path: Path, stand_ins: dict[str, type] | None = None) -> dict[str, Any]:
     """What `torch.save` wrote, with tensors on the CPU.
 
     Args:
-        path: the file.
         stand_ins: full names of foreign classes, and the class of ours that takes the place of each.
 
     Raises:
@@ -97,11 +103,20 @@ def read_tensors(path: Path, stand_ins: dict[str, type] | None = None) -> dict[s
         else:
             with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in stand_ins.items()]):
                 content = torch.load(path, map_location="cpu", weights_only=True)
-    except ForbiddenError as error:
-        _refuse(path, str(error), error)
     except Exception as error:  # what is no such file can fail in any way
-        named = _NAMED.search(str(error))
-        _refuse(path, (named[1] or named[2]) if named else None, error)
+        found = _NAMED.search(str(error))
+        named = str(error) if isinstance(error, ForbiddenError) else found and (found[1] or found[2])
+        if named:
+            raise UserError(
+                f"The file {str(path)!r} holds an object of {named}, and reading it could run code from the file. Only "
+                "tensors are read. An exported Learner or a whole model is such an object: load it where you trust it, "
+                "and save its weights alone, in fastai with learn.save('weights', with_opt=False), else with "
+                "torch.save(model.state_dict(), 'weights.pth')."
+            ) from error
+        raise UserError(
+            f"The file {str(path)!r} is not a file of tensors that torch.save wrote: it is damaged, cut off or of "
+            "another kind."
+        ) from error
     if not isinstance(content, dict):
         raise UserError(
             f"The file {str(path)!r} holds a {type(content).__name__}, where a mapping of names to tensors is expected "
@@ -110,26 +125,10 @@ def read_tensors(path: Path, stand_ins: dict[str, type] | None = None) -> dict[s
     return content
 
 
-def _refuse(path: Path, name: str | None, error: Exception) -> NoReturn:
-    if name is None:
-        raise UserError(
-            f"The file {str(path)!r} is not a file of tensors that torch.save wrote: it is damaged, cut off or of "
-            "another kind."
-        ) from error
-    raise UserError(
-        f"The file {str(path)!r} holds an object of {name}, and reading it could run code from the file. Only tensors "
-        "are read. An exported Learner or a whole model is such an object: load it where you trust it, and save its "
-        "weights alone, in fastai with learn.save('weights', with_opt=False), else with torch.save(model.state_dict(), "
-        "'weights.pth')."
-    ) from error
-
-
 def read_plain_pickle(path: Path, advice: str) -> Any:
     """Strings, numbers and the containers of Python from a pickle.
 
-    Args:
-        path: the file.
-        advice: what to do when there is anything else, a sentence.
+    `advice` is a sentence on what to do when there is anything else.
 
     Raises:
         UserError: no such file, not a pickle, or any class or function in it.
@@ -137,7 +136,7 @@ def read_plain_pickle(path: Path, advice: str) -> Any:
     check_exists(path)
     with path.open("rb") as file:
         try:
-            return RestrictedUnpickler(file, {}).load()
+            return RestrictedUnpickler(file, {}, _no_storage).load()
         except ForbiddenError as error:
             raise UserError(
                 f"The file {str(path)!r} holds an object of {error}, and reading it could run code from the file. "
@@ -145,6 +144,42 @@ def read_plain_pickle(path: Path, advice: str) -> Any:
             ) from error
         except Exception as error:  # a damaged pickle can fail in any way
             raise UserError(f"The file {str(path)!r} is not a pickle, or is damaged. {advice}") from error
+
+
+class Vocabulary(NamedTuple):
+    """Tokens by id, and labels by id where the file has them."""
+
+    tokens: list[str]
+    labels: list[str] | None = None
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """A list of tokens, or of a list of tokens and a list of labels, from a pickle or a JSON file.
+
+    Raises:
+        UserError: no such file, any class or function in it, or anything but lists of strings.
+    """
+    check_exists(path)
+    content = read_json(path) if path.suffix == ".json" else read_plain_pickle(path, _ADVICE)
+    if _is_strings(content):
+        return Vocabulary(content)
+    if isinstance(content, list) and len(content) == 2 and all(map(_is_strings, content)):
+        return Vocabulary(*content)
+    raise UserError(
+        f"The vocabulary {str(path)!r} is no list of strings, nor a list of tokens and a list of labels. {_ADVICE}"
+    )
+
+
+def _is_strings(content: Any) -> bool:
+    return isinstance(content, list) and bool(content) and all(isinstance(item, str) for item in content)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises `UserError` when it is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"The file {str(path)!r} is not valid JSON: {error}.") from error
 
 
 def write_plain_pickle(path: Path, content: list[Any]) -> None:
@@ -199,16 +234,7 @@ def _load_archive(path: Path, stand_ins: dict[str, type]) -> Any:
             **stand_ins,
         }
         with archive.open(name) as file:
-            return _ArchiveUnpickler(file, allowed, storage).load()
-
-
-class _ArchiveUnpickler(RestrictedUnpickler):
-    def __init__(self, file: IO[bytes], allowed: dict[str, Any], storage: Callable[[Any], Tensor]) -> None:
-        super().__init__(file, allowed)
-        self.storage = storage
-
-    def persistent_load(self, pid: Any) -> Any:
-        return self.storage(pid)
+            return RestrictedUnpickler(file, allowed, storage).load()
 
 
 def _rebuild(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:

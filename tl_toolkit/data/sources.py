@@ -86,10 +86,10 @@ def _load(name: str | None, config: str | None, revision: str | None, stream_row
                 "or say --dataset_revision none where a configuration file names one."
             )
         dataset = _load_folder(name, path, config) if path.is_dir() else _load_file(name, path, config)
-    elif _looks_like_a_path(name, path):
+    elif file_suffix(path) in SUFFIXES or name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
         raise UserError(f"The dataset {name!r} was not found: there is no such file or folder.{nearest_sibling(path)}")
     elif stream_rows is not None:
-        with _explained(name, name, config, revision), _quiet_below_warnings():
+        with _loading(name, name, config, revision):
             dataset, revision = first_rows(name, config, revision, stream_rows)
     else:
         dataset = exact_copy(_load_with_datasets(name, name, config, revision), name, config, revision)
@@ -160,58 +160,51 @@ def _text_or_missing(field: str) -> str | None:
 def _load_with_datasets(name: str, path: str, config: str | None, revision: str | None, **options: Any) -> DatasetDict:
     import datasets
 
-    with _explained(name, path, config, revision), _quiet_below_warnings():
+    with _loading(name, path, config, revision):
         return datasets.load_dataset(path, config, revision=revision, **options)
 
 
 @contextlib.contextmanager
-def _troubles_of_the_hub(name: str, path: str) -> Iterator[None]:
+def _loading(name: str, path: str, config: str | None, revision: str | None) -> Iterator[None]:
+    """What goes wrong while a dataset is loaded is a `UserError`, and no progress bars flicker by."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    disabled = are_progress_bars_disabled()
+    disable_progress_bars()
     try:
         yield
-    except Exception as error:
-        if path == name and not Path(name).exists() and (reason := trouble(error, name)):
-            raise UserError(f"The dataset {name!r} cannot be had from the Hub: {reason}.") from error
-        raise
+    except Exception as error:  # datasets wraps what goes wrong in many types, and readers of file formats add theirs
+        raise UserError(_reason(error, name, path, config, revision)) from error
+    finally:
+        if not disabled:
+            enable_progress_bars()
 
 
-@contextlib.contextmanager
-def _explained(name: str, path: str, config: str | None, revision: str | None) -> Iterator[None]:
-    """What goes wrong while a dataset is loaded, as a `UserError`."""
-    import datasets
+def _reason(error: Exception, name: str, path: str, config: str | None, revision: str | None) -> str:
     from datasets.data_files import EmptyDatasetError
+    from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 
-    try:
-        with _troubles_of_the_hub(name, path):
-            yield
-    except EmptyDatasetError as error:
-        raise UserError(
-            f"The dataset {name!r} holds no data: files that end in {listing(SUFFIXES)} can be read."
-        ) from error
-    except (
-        datasets.exceptions.DatasetNotFoundError,
-        FileNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    ) as error:
-        if path == name and not Path(name).exists():
-            raise UserError(why_missing(name, revision)) from error
-        raise UserError(f"The dataset {name!r} was not found: {_innermost(error)}") from error
-    except (ConnectionError, OfflineModeIsEnabled) as error:
-        raise UserError(
+    on_hub = not Path(path).exists()
+    if on_hub and (reason := trouble(error, name)):
+        return f"The dataset {name!r} cannot be had from the Hub: {reason}."
+    if isinstance(error, EmptyDatasetError):
+        return f"The dataset {name!r} holds no data: files that end in {listing(SUFFIXES)} can be read."
+    if isinstance(error, DatasetNotFoundError | FileNotFoundError | RepositoryNotFoundError | RevisionNotFoundError):
+        return why_missing(name, revision) if on_hub else f"The dataset {name!r} was not found: {_innermost(error)}"
+    if isinstance(error, ConnectionError | OfflineModeIsEnabled):
+        return (
             f"The dataset {name!r} is neither a local path nor in the cache, and the Hub cannot be reached: {error}. "
             f"Local folders and files, and built-in datasets, need no network."
-        ) from error
-    except UserError:
-        raise
-    except ValueError as error:
+        )
+    if isinstance(error, ValueError):
         if empty := re.search(r'Instruction "(.+?)" corresponds to no data', str(error)):
-            raise UserError(f"The split {empty.group(1)!r} of the dataset {name!r} is empty: it has no row.") from error
-        raise UserError(_configuration_message(name, path, config, revision) or _failure(name, error)) from error
-    except Exception as error:  # datasets wraps what goes wrong in many types, and readers of file formats add theirs
-        if "BatchSize must be greater than 0" in str(error.__cause__):  # a parquet file without rows
-            raise UserError(f"The dataset {name!r} has {_empty_parquet(path)}: remove it, or fill it.") from error
-        raise UserError(_failure(name, error)) from error
+            return f"The split {empty.group(1)!r} of the dataset {name!r} is empty: it has no row."
+        if message := _configuration_message(name, path, config, revision):
+            return message
+    elif "BatchSize must be greater than 0" in str(error.__cause__):  # a parquet file without rows
+        return f"The dataset {name!r} has {_empty_parquet(path)}: remove it, or fill it."
+    return f"The dataset {name!r} cannot be loaded: {_innermost(error)}"
 
 
 def _configuration_message(name: str, path: str, config: str | None, revision: str | None) -> str | None:
@@ -246,34 +239,10 @@ def _empty_parquet(path: str) -> str:
     return "an empty split"
 
 
-def _failure(name: str, error: BaseException) -> str:
-    return f"The dataset {name!r} cannot be loaded: {_innermost(error)}"
-
-
 def _innermost(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}".rstrip(": ")
-
-
-class _quiet_below_warnings:
-    """No progress bars while rows are copied into the cache: they flicker by for anything but large datasets."""
-
-    def __enter__(self) -> None:
-        from datasets.utils import are_progress_bars_disabled, disable_progress_bars
-
-        self.disabled = are_progress_bars_disabled()
-        disable_progress_bars()
-
-    def __exit__(self, *exception: object) -> None:
-        from datasets.utils import enable_progress_bars
-
-        if not self.disabled:
-            enable_progress_bars()
-
-
-def _looks_like_a_path(name: str, path: Path) -> bool:
-    return file_suffix(path) in SUFFIXES or name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name)
 
 
 def fingerprint(dataset: DatasetDict) -> str:

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 class Alignment(NamedTuple):
     """What was read, what was written, and where each piece of the latter looked in the former.
 
-    Attributes:
-        source: readable pieces of the source, special tokens by their names.
-        target: the same of what was written.
-        weights: (target, source); rows sum to 1.
+    Source and target are readable pieces, special tokens by their names; rows of `weights` (target, source) sum to 1.
     """
 
     source: list[str]
@@ -54,7 +51,7 @@ def attention_of(
     Raises:
         UserError: the model is no encoder-decoder, has no attention, or not this layer or head.
     """
-    check_has_alignment(model)
+    _check_has_alignment(model)
     inputs = tokenizer(text, return_tensors="pt") if inputs is None else inputs
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
     written = model.generate(**inputs, **generation)[0]
@@ -75,8 +72,8 @@ def alignment_of(
 ) -> Alignment:
     """Where an encoder-decoder looks for each token of `written` (time,), which begins with its start token.
 
-    `inputs` are `text` as the first of `tokenizers` encodes it; the second reads what was written. For the other
-    arguments and errors see `attention_of`.
+    `inputs` are `text` as the first of `tokenizers` encodes it; the second reads what was written. The rest is as in
+    `attention_of`.
     """
     ids, weights = cross_attention(model, inputs, written, layer=layer, head=head)
     source = pieces_of_text(text, inputs["input_ids"][0].tolist(), tokenizers[0])
@@ -92,13 +89,9 @@ def cross_attention(
 ) -> tuple[list[int], Tensor]:
     """The ids behind the start token of `written` (time,), up to the end of the text, and the attention of each.
 
-    Returns:
-        the ids, and weights (ids, source) in float32, on the CPU.
-
-    Raises:
-        UserError: as `attention_of`.
+    Weights are (ids, source), in float32 on the CPU. For the other arguments and errors see `attention_of`.
     """
-    check_has_alignment(model)
+    _check_has_alignment(model)
     name = type(model).__name__
     written = written[: answer_length(written.tolist(), model)]
     layers = with_attention(model, **inputs, decoder_input_ids=written[None, :-1], use_cache=False).cross_attentions
@@ -109,12 +102,7 @@ def cross_attention(
     return written[1:].tolist(), weights.detach().cpu()
 
 
-def check_has_alignment(model: PreTrainedModel) -> None:
-    """Refuse a model that does not read one text and write another.
-
-    Raises:
-        UserError: it is no encoder-decoder.
-    """
+def _check_has_alignment(model: PreTrainedModel) -> None:
     if not model.config.is_encoder_decoder:
         raise UserError(
             f"{type(model).__name__} is no encoder-decoder: there is no attention of what it writes over what it read."

@@ -23,13 +23,11 @@ def text_scores(predictions: Sequence[str], references: Sequence[str | Sequence[
     Raises:
         UserError: sacrebleu is not installed.
     """
-    wanted = [[reference] if isinstance(reference, str) else list(reference) for reference in references]
+    wanted = _lists(references)
     if len(predictions) != len(wanted):
         raise ValueError(f"{len(predictions)} predictions for {len(wanted)} rows of references")
-    right = [
-        prediction.strip() in {text.strip() for text in row}
-        for prediction, row in zip(predictions, wanted, strict=True)
-    ]
+    pairs = zip(predictions, wanted, strict=True)
+    right = [prediction.strip() in {text.strip() for text in row} for prediction, row in pairs]
     corpus = {name: metric.corpus_score(list(predictions), streams(wanted)).score for name, metric in scorers().items()}
     return {**corpus, "exact_match": sum(right) / len(right)}
 
@@ -39,12 +37,15 @@ def signatures(predictions: Sequence[str], references: Sequence[str | Sequence[s
 
     The number of references is part of it, so it takes the texts that were scored.
     """
-    wanted = [[reference] if isinstance(reference, str) else list(reference) for reference in references]
     found = {}
     for name, metric in scorers().items():
-        metric.corpus_score(list(predictions), streams(wanted))
+        metric.corpus_score(list(predictions), streams(_lists(references)))
         found[name] = str(metric.get_signature())
     return found
+
+
+def _lists(references: Sequence[str | Sequence[str]]) -> list[list[str]]:
+    return [[reference] if isinstance(reference, str) else list(reference) for reference in references]
 
 
 def streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:

@@ -11,8 +11,7 @@ from ..config.fields import flag
 from ..config.parsing import read_arguments
 from ..converters.fastai import convert_fastai, read_fastai, to_fastai
 from ..converters.flair import convert_flair, read_flair
-from ..converters.safe_pickle import write_plain_pickle
-from ..converters.vocabulary import read_vocabulary
+from ..converters.safe_pickle import read_vocabulary, write_plain_pickle
 from ..data.fastai_tokenizer import BOS, PAD, UNK, fastai_tokenizer, fastai_vocabulary
 from ..errors import UserError
 from ..records.output_dir import check_free, staged, without_empty_folder
