@@ -44,9 +44,10 @@ def _scores(panel: Panel) -> dict[str, Any] | None:
     lines: dict[str, dict[float, Cell | Baseline]] = {}
     for own in panel.everybody:
         lines.setdefault(name_of(own), {})[own.budget] = own
+    kinds = {name_of(own): kind_of(own) for own in [*panel.cells, *reversed(panel.constant)]}
     rows = []
     for name, line in lines.items():
-        row = [name, kind_of(next(iter(line.values())))]
+        row = [name, kinds[name]]
         for budget in budgets:
             reached = line[budget].test.get(metric) if budget in line else None
             mark = f"{show.SPACE}●" if (name, budget) in panel.picked else ""
