@@ -44,7 +44,8 @@ def _scores(panel: Panel) -> dict[str, Any] | None:
     lines: dict[str, dict[float, Cell | Baseline]] = {}
     for own in panel.everybody:
         lines.setdefault(name_of(own), {})[own.budget] = own
-    kinds = {name_of(own): kind_of(own) for own in [*panel.cells, *reversed(panel.constant)]}
+    kinds = {name_of(own): kind_of(own) for own in panel.cells}
+    kinds |= {name_of(least): kind_of(least) for least in reversed(panel.constant)}
     rows = []
     for name, line in lines.items():
         row = [name, kinds[name]]

@@ -160,7 +160,6 @@ def title_of(folder: Path) -> str | None:
 
 def _merged(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads((Path(folder) / MERGED_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return dict(json.loads((folder / MERGED_NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return {}
-    return content if isinstance(content, dict) else {}
