@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ...atomic_files import write_text, write_whole
 from ...evaluation.formatting import visible
-from ...figures.palette import PROPERTIES
+from ...figures.palette import MUTED, PROPERTIES
 from ...figures.style import PLOT_STYLE
 from .panel import Panel
 
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+TITLES = {
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.titlecolor": MUTED,
+    "axes.spines.left": False,
+}
+"""The scores of a picture stand in its title, above an axis without a line."""
 LONGEST_NAME = 28
 """Characters after which a name is shortened."""
 
@@ -35,7 +42,7 @@ def style() -> Iterator[None]:
     """Within this context matplotlib draws as a report does."""
     import matplotlib
 
-    with matplotlib.rc_context(PLOT_STYLE):
+    with matplotlib.rc_context(PLOT_STYLE | TITLES):
         yield
 
 
@@ -95,10 +102,7 @@ def save(figure: Figure, folder: Path, name: str, description: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     svg = to_svg(figure)
     write_text(folder / f"{name}.svg", svg)
-    write_whole(
-        folder / f"{name}.png",
-        lambda path: figure.savefig(path, format="png", dpi=160),
-    )
+    write_whole(folder / f"{name}.png", lambda path: figure.savefig(path, format="png", dpi=160))
     return page_svg(svg, name, description)
 
 
@@ -123,6 +127,6 @@ def page_svg(svg: str, name: str, description: str) -> str:
     head = f'<svg class="chart" role="img" aria-label="{escape(description)}"'
     width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])  # type: ignore[index]
     svg = re.sub(r"^<svg", f'{head} style="--natural: {width:.0f}px"', svg)
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1
-    )
+    for size in ("width", "height"):
+        svg = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r"\1", svg, count=1)
+    return svg

@@ -85,8 +85,7 @@ def _made(result: Result) -> str:
     long = f"{cost['epochs']:.3g} epochs ({show.count(cost['steps'])} updates)" if cost.get("steps") else ""
     rate = (result.section("resolved") or result.section("arguments")).get("learning_rate")
     learnt = [long, f"learning rate {rate:g}" if isinstance(rate, float) and rate else ""]
-    told = "; ".join([", ".join(run), ", ".join(filter(None, learnt))])
-    return told.removesuffix("; ")
+    return "; ".join(filter(None, [", ".join(run), ", ".join(filter(None, learnt))]))
 
 
 def _tuning(result: Result) -> str:
@@ -98,8 +97,7 @@ def _tuning(result: Result) -> str:
     trials += f" ({tuning['failed']} failed)" if tuning.get("failed") else ""
     took = f", {show.seconds(tuning['seconds'])} in all" if tuning.get("seconds") is not None else ""
     chosen = ", ".join(f"{name} = {value}" for name, value in (tuning.get("chosen") or {}).items())
-    text = f"Tuned on the validation rows in {trials}{took}"
-    return f"{text}; chosen: {chosen}." if chosen else f"{text}."
+    return f"Tuned on the validation rows in {trials}{took}{'; chosen: ' if chosen else ''}{chosen}."
 
 
 def _tokens(model: Any) -> str | None:
@@ -136,11 +134,8 @@ def rerun(results: Sequence[Result], shown: Result) -> Rerun:
 
 
 def _flags(arguments: Mapping[str, Any]) -> list[list[str]]:
-    flags: list[list[str]] = []
+    flags = []
     for name, value in arguments.items():
-        if isinstance(value, (list, tuple)):
-            values = [str(item) for item in value]
-        else:
-            values = [json.dumps(value) if isinstance(value, dict) else str(value)]
-        flags.append([f"--{name}", *values])
+        written = json.dumps(value) if isinstance(value, dict) else value
+        flags.append([f"--{name}", *map(str, value if isinstance(value, (list, tuple)) else [written])])
     return flags

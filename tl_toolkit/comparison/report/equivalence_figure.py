@@ -75,7 +75,7 @@ def _draw(found: Sequence[Equivalence], entries: list[str], narrow: bool) -> Fig
     axes.axhline(most, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
     ends = [min(each.labels for each in found), max(each.labels for each in found)]
     axes.plot(ends, ends, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
-    marks: list[tuple[float, float, str, str]] = []
+    marks = []
     for entry in names:
         line = [each for each in found if each.entry == entry]
         position = entries.index(entry)
@@ -92,16 +92,15 @@ def _draw(found: Sequence[Equivalence], entries: list[str], narrow: bool) -> Fig
             if math.isinf(each.needed):
                 look = {"arrowstyle": "-|>", "color": own, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.6}
                 axes.annotate("", (x, height * 1.45), (x, height * 0.97), arrowprops=look)
-        marks.append((at[-1], heights[-1], short(entry), own))
+        marks.append((at[-1], heights[-1], entry, own))
     axes.set_ylim(floor / 1.1, ceiling * 1.7)
     axes.minorticks_off()
     plain_log_ticks(axes.yaxis, show.count)
     labels = sorted({each.labels for each in found})
     axes.set_xticks(labels, [show.count(label) for label in labels])
     axes.grid(axis="x", visible=False)
-    axes.spines["left"].set_visible(False)
     axes.set_xlabel("labels with transfer (logarithmic)")
-    axes.set_title(f"labels that {short(found[0].other, 24)} needs", loc="left", fontsize=10, color=MUTED)
+    axes.set_title(f"labels that {short(found[0].other, 24)} needs")
     if not narrow:
         name_lines(axes, marks)
     return figure

@@ -32,6 +32,7 @@ def scatter(label: np.ndarray, prediction: np.ndarray, entry: str, position: int
         )
         ends = [min(label.min(), prediction.min()), max(label.max(), prediction.max())]
         axes.plot(ends, ends, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+        axes.spines["left"].set_visible(True)
         axes.set_xlabel("label")
         axes.set_ylabel("prediction")
         return save(figure, folder, name, f"Scatter plot of predictions against labels for {entry}.")

@@ -92,9 +92,8 @@ def _curves(panel: Panel, cells: Sequence[Cell], constant: Sequence[Baseline], n
     axes.set_xticks(ticks, names)
     axes.set_xticks([], minor=True)
     axes.grid(axis="x", visible=False)
-    axes.spines["left"].set_visible(False)
     axes.set_xlabel(f"training {unit_of([cell.results[0] for cell in cells])} (logarithmic)")
-    axes.set_title(f"Test {show.metric_axis(goal.metric)}", loc="left", fontsize=10, color=MUTED)
+    axes.set_title(f"Test {show.metric_axis(goal.metric)}")
     axes.margins(x=0.06, y=0.08)
     if not narrow:
         _key(axes, {cell.transfer for cell in cells}, lines=True)
@@ -126,7 +125,6 @@ def _rows(panel: Panel, cells: Sequence[Cell], constant: Sequence[Baseline], nar
     axes.set_yticks(range(len(ordered)), [short(cell.entry, most) for cell in ordered], color=INK)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.grid(axis="y", visible=False)
-    axes.spines["left"].set_visible(False)
     if not narrow:
         _key(axes, {cell.transfer for cell in ordered}, lines=False)
     axes.set_xlabel(f"test {show.metric_axis(goal.metric)}")
@@ -178,8 +176,6 @@ def name_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
 
     Names that would overlap are moved apart.
     """
-    if not ends:
-        return
     axes.autoscale_view()  # the scales must be final before data are turned into points
     points = 72 / axes.figure.dpi
     ordered = sorted(ends, key=lambda end: end[1])

@@ -16,9 +16,8 @@ from ...evaluation.statistics.label_equivalence import CurveDraws, equivalence, 
 from ...evaluation.statistics.pairwise import picked_of
 from ...evaluation.statistics.uncertainty import row_noise
 from ..verdict.standings import LONG
-from .entries import kind
 from .panel import Panel
-from .results import known_costs, metrics_of
+from .results import kind_of, known_costs, metrics_of, name_of
 
 MOST_METRICS = 6
 """Of more metrics beside the one that decides, the first."""
@@ -39,23 +38,22 @@ def describe_markdown(panel: Panel) -> dict[str, Any]:
 
 def _scores(panel: Panel) -> dict[str, Any] | None:
     """The metric that decides: mean ± standard deviation, those picked on validation rows marked."""
-    cells, goal, constant = panel.cells, panel.goal, panel.constant
-    if not cells:
+    if not panel.cells:
         return None
-    budgets, rows = budget_names(cells), []
-    for entry, strategy in {cell.entry: cell.strategy for cell in cells}.items():
-        own = {cell.budget: cell for cell in cells if cell.entry == entry}
-        row = [entry, kind(strategy)]
+    budgets, metric = budget_names(panel.cells), panel.goal.metric
+    lines: dict[str, dict[float, Cell | Baseline]] = {}
+    for own in panel.everybody:
+        lines.setdefault(name_of(own), {})[own.budget] = own
+    kinds = {name_of(own): kind_of(own) for own in panel.cells}
+    kinds |= {name_of(least): kind_of(least) for least in reversed(panel.constant)}
+    rows = []
+    for name, line in lines.items():
+        row = [name, kinds[name]]
         for budget in budgets:
-            mark = f"{show.SPACE}●" if (entry, budget) in panel.picked else ""
-            reached = own[budget].test.get(goal.metric) if budget in own else None
-            row.append(f"{show.spread(reached, goal.metric)}{mark}")
+            reached = line[budget].test.get(metric) if budget in line else None
+            mark = f"{show.SPACE}●" if (name, budget) in panel.picked else ""
+            row.append(f"{show.spread(reached, metric)}{mark}")
         rows.append(row)
-    for what in dict.fromkeys(baseline.what for baseline in constant):
-        reached_by = {baseline.budget: baseline.test.get(goal.metric) for baseline in constant if baseline.what == what}
-        names = next(baseline.names for baseline in constant if baseline.what == what)
-        said = f"baseline: {show.joined(names, 'or')}" if names else "baseline"
-        rows.append([f"Always {what}", said, *(show.spread(reached_by.get(own), goal.metric) for own in budgets)])
     return {"columns": ["Entry", "Kind", *budgets.values()], "rows": rows}
 
 
@@ -76,8 +74,7 @@ def _other_metrics(panel: Panel) -> dict[str, Any] | None:
     shown = metrics[:MOST_METRICS]
     if not shown:
         return None
-    everybody: dict[str, Cell | Baseline] = {cell.entry: cell for cell in at_largest_budget(panel.cells)}
-    everybody |= {f"Always {baseline.what}": baseline for baseline in panel.constant}
+    everybody = {name_of(own): own for own in panel.everybody}  # in the order of their budgets
     rows = [[name, *(show.spread(own.test.get(metric), metric) for metric in shown)] for name, own in everybody.items()]
     return {"columns": ["Entry", *map(show.metric_heading, shown)], "rows": rows, "hidden": len(metrics) - len(shown)}
 
@@ -132,12 +129,8 @@ def _tuning(panel: Panel) -> dict[str, Any] | None:
     """What was searched for each entry, and what it took."""
     rows = []
     for entry in panel.entries:
-        tuned = {
-            result.budget: result.section("tuning")
-            for result in panel.results
-            if result.entry == entry and result.section("tuning")
-        }
-        for budget, search in sorted(tuned.items()):
+        runs = [result for result in panel.results if result.entry == entry and result.section("tuning")]
+        for budget, search in sorted({run.budget: run.section("tuning") for run in runs}.items()):
             failed = f" ({show.count(search['failed'])} failed)" if search.get("failed") else ""
             rows.append(
                 [

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import html
 import json
-import math
 import re
 import shutil
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ...records.output_dir import make_folder
 from ...records.record import RESULT_NAME
 from ..execution.scheduler import RESULTS_NAME
 from .conflicts import Found, settle
+from .results import budget_key
 from .writing import write_report
 
 MERGED_NAME = "merged.json"
@@ -122,12 +123,10 @@ def merge(found: Sequence[Found], target: Path, title: str) -> None:
 def _place(result: Result, several: bool, taken: set[str]) -> str:
     """A folder of its own for each run, below that of the comparison."""
     parts = [result.dataset] if several else []
-    parts += [result.entry, "all" if math.isinf(result.budget) else f"{result.budget:.0f}", f"seed{result.seed}"]
-    place = first = f"runs/{folder_name('-'.join(parts))}"
-    number = 1
-    while place in taken:
-        number += 1
-        place = f"{first}-{number}"
+    parts += [result.entry, budget_key(result.budget), f"seed{result.seed}"]
+    first = f"runs/{folder_name('-'.join(parts))}"
+    numbered = (f"{first}-{number}" for number in count(2))
+    place = next(place for place in chain([first], numbered) if place not in taken)
     taken.add(place)
     return place
 
@@ -161,7 +160,6 @@ def title_of(folder: Path) -> str | None:
 
 def _merged(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads((Path(folder) / MERGED_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return dict(json.loads((folder / MERGED_NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return {}
-    return content if isinstance(content, dict) else {}

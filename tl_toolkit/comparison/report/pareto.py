@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from ...evaluation import formatting as show
 from ...evaluation.statistics.cells import Cell, Goal
-from ...figures.palette import MUTED
+from ...figures.palette import MUTED, colour
 from .drawing import grid_of_axes, pictures, short
 from .learning_curves import line_style
 from .panel import Panel
@@ -73,11 +74,9 @@ def fronts(cells: Sequence[Cell], goal: Goal) -> list[Front]:
     for price in PRICES:
         known = [cell for cell in cells if (cell.costs.get(price.name) or 0) > 0 and cell.scored(goal)]
         if len(known) > 1:
-            scores = [cell.test[goal.metric].mean for cell in known]
-            costs = [_cost(cell, price) for cell in known]
-            best = tuple(known[index] for index in front(scores, costs, goal.sign))
-            ordered = sorted(known, key=lambda cell: _cost(cell, price))  # noqa: B023 - called at once
-            found.append(Front(price, tuple(ordered), best))
+            known.sort(key=lambda cell: _cost(cell, price))  # noqa: B023 - called at once
+            places = front([cell.test[goal.metric].mean for cell in known], [_cost(c, price) for c in known], goal.sign)
+            found.append(Front(price, tuple(known), tuple(known[place] for place in places)))
     return found
 
 
@@ -89,10 +88,8 @@ def _cost(cell: Cell, price: Price) -> float:
 
 def widest_budget(cells: Sequence[Cell]) -> list[Cell]:
     """The cells of the budget at which most entries have finished, the largest of those."""
-    if not cells:
-        return []
-    entries = {budget: sum(cell.budget == budget for cell in cells) for budget in {cell.budget for cell in cells}}
-    chosen = max(entries, key=lambda budget: (entries[budget], budget))
+    entries = Counter(cell.budget for cell in cells)
+    chosen = max(entries, key=lambda budget: (entries[budget], budget), default=None)
     return [cell for cell in cells if cell.budget == chosen]
 
 
@@ -115,12 +112,11 @@ def describe_fronts(panel: Panel) -> dict[str, Any] | None:
         return None
     prices = show.joined([each.price.sentence for each in found])
     what = f"Scatter plots of test scores against {prices}, each with its Pareto front; the same follows in words."
-
-    def draw(narrow: bool) -> Figure:
-        return _draw(found, panel.entries, goal, 1 if narrow else len(found))
-
+    drawn = pictures(
+        lambda narrow: _draw(found, panel.entries, goal, 1 if narrow else len(found)), panel, "pareto", what
+    )
     ranked = sorted(here, key=lambda cell: -cell.test[goal.metric].mean * goal.sign if goal.metric in cell.test else 0)
-    return pictures(draw, panel, "pareto", what) | {
+    return drawn | {
         "budget": here[0].budget_name,
         "sentences": [in_words(each, goal) for each in found],
         "goal": goal,
@@ -130,11 +126,10 @@ def describe_fronts(panel: Panel) -> dict[str, Any] | None:
 
 
 def _draw(found: Sequence[Front], entries: Sequence[str], goal: Goal, columns: int) -> Figure:
-    narrow = columns == 1
-    width = 300 if narrow else 600
+    width = 300 if columns == 1 else 600
     figure, all_axes = grid_of_axes(width, len(found), columns, 235)
     for axes, each in zip(all_axes, found, strict=True):
-        _points(axes, each, entries, goal, label=not narrow)
+        _points(axes, each, entries, goal, label=columns > 1)
     low = min(axes.get_ylim()[0] for axes in all_axes)
     high = max(axes.get_ylim()[1] for axes in all_axes)
     for position, axes in enumerate(all_axes):
@@ -142,12 +137,13 @@ def _draw(found: Sequence[Front], entries: Sequence[str], goal: Goal, columns: i
         if position % columns:
             axes.tick_params(labelleft=False)
     _make_room_for_ticks(all_axes, width)
-    all_axes[0].set_title(f"Test {show.metric_axis(goal.metric)}", loc="left", fontsize=10, color=MUTED)
+    all_axes[0].set_title(f"Test {show.metric_axis(goal.metric)}")
     return figure
 
 
-def _make_room_for_ticks(all_axes: Sequence[Axes], width: float, left: float = 34.0) -> None:
-    """Move all axes to the right, where scores that differ by little have longer numbers than `left` points hold."""
+def _make_room_for_ticks(all_axes: Sequence[Axes], width: float) -> None:
+    """Move all axes to the right, where scores that differ by little have longer numbers than there is room for."""
+    left = 34.0
     ticks = all_axes[0].get_yticks().tolist()
     needed = 8.0 + 6.4 * max(len(text) for text in all_axes[0].yaxis.get_major_formatter().format_ticks(ticks))
     if needed > left:
@@ -165,22 +161,19 @@ def _points(axes: Axes, found: Front, entries: Sequence[str], goal: Goal, label:
     steps = np.array([at[cell.entry] for cell in found.best])
     axes.step(steps[:, 0], steps[:, 1], where="post", color=MUTED, linewidth=1.0, alpha=0.8, zorder=1.5)
     for cell in found.cells:
-        position = list(entries).index(cell.entry)
-        on_front = cell in found.best
+        position = entries.index(cell.entry)
         look: dict[str, Any] = line_style(position, cell.transfer) | {"linestyle": "none", "markersize": 6.5}
-        x, y = at[cell.entry]
-        axes.plot([x], [y], alpha=1.0 if on_front else 0.45, **look)
+        axes.plot(*at[cell.entry], alpha=1.0 if cell in found.best else 0.45, **look)
     axes.margins(x=0.14, y=0.12)
     if label:
         _name_front(axes, found, at, entries, goal)
     axes.set_xlabel(f"{found.price.axis} (logarithmic)")
-    axes.spines["left"].set_visible(False)
     axes.minorticks_off()
     plain_log_ticks(axes.xaxis)
 
 
 def _name_front(
-    axes: Axes, found: Front, at: dict[str, tuple[float, float]], entries: Sequence[str], goal: Goal, most: int = 18
+    axes: Axes, found: Front, at: dict[str, tuple[float, float]], entries: Sequence[str], goal: Goal
 ) -> None:
     """Names the members of the front beside their marks, on the side where there is room."""
     low, high = axes.get_xlim()
@@ -190,13 +183,13 @@ def _name_front(
         side = "right" if place > 0.5 else "center" if place > 0.12 else "left"
         # Nothing is above and left of a member of the front, whichever way the score points on paper.
         axes.annotate(
-            short(cell.entry, most),
+            short(cell.entry, 18),
             xy=(x, y),
             xytext=(3 if side == "right" else -3, 7 * goal.sign - (goal.sign < 0) * 8),
             textcoords="offset points",
             ha=side,
             fontsize=8.5,
-            color=line_style(list(entries).index(cell.entry), cell.transfer)["color"],
+            color=colour(entries.index(cell.entry)),
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...evaluation import formatting as show
 from ...evaluation.statistics.baseline import Baseline
-from ...evaluation.statistics.cells import Cell, Goal, budget_names
+from ...evaluation.statistics.cells import Cell, budget_names
 from .entries import kind
 from .panel import Panel
 
@@ -47,22 +47,19 @@ def results_table(panel: Panel) -> dict[str, Any]:
 
     Rows stand by budget, the largest first, and within one by score.
     """
-    goal, over_rows = panel.goal, panel.over_rows
-    costs = known_costs(panel.cells)
-    rows = [_row(own, panel, costs) for own in panel.everybody]
-    rows.sort(key=lambda row: (-row["budget_order"], row["rank"]))
-    columns = [_column(show.metric_heading(goal.metric), goal.greater_is_better)]
-    if over_rows:
-        columns.append(_column("95\u00a0% over rows", goal.greater_is_better))
-    columns.append(_column("Seeds", True))
-    groups = [("Test score", len(columns))]
-    for name in dict.fromkeys(cost.group for cost in costs):
-        groups.append((name, sum(cost.group == name for cost in costs)))
-    columns += [_column(cost.heading, cost.more_is_better) for cost in costs]
-    starts = {sum(size for _, size in groups[:position]) for position in range(len(groups))}
-    for position, column in enumerate(columns):
-        column["starts_group"] = position in starts
-    return {"groups": groups, "columns": columns, "rows": rows, "budgets": budget_choices(panel.cells)}
+    goal, costs = panel.goal, known_costs(panel.cells)
+    groups = {"Test score": [_column(show.metric_heading(goal.metric), goal.greater_is_better)]}
+    if panel.over_rows:
+        groups["Test score"].append(_column("95\u00a0% over rows", goal.greater_is_better))
+    groups["Test score"].append(_column("Seeds", True))
+    for cost in costs:
+        groups.setdefault(cost.group, []).append(_column(cost.heading, cost.more_is_better))
+    columns = [column | {"starts_group": not place} for own in groups.values() for place, column in enumerate(own)]
+    rows = [
+        _row(own, panel, _results(own, panel, costs)) | {"picked": (name_of(own), own.budget) in panel.picked}
+        for own in panel.everybody
+    ]
+    return _table(panel, columns, rows) | {"groups": [(name, len(own)) for name, own in groups.items()]}
 
 
 def known_costs(cells: Sequence[Cell]) -> list[Cost]:
@@ -81,27 +78,33 @@ def more_metrics(panel: Panel) -> dict[str, Any] | None:
     metrics = metrics_of(panel)[1:]
     if not metrics:
         return None
-    rows = [
-        _head(own, panel.goal) | {"cells": [_score(own, metric) for metric in metrics], "picked": False}
-        for own in panel.everybody
-    ]
-    rows.sort(key=lambda row: (-row["budget_order"], row["rank"]))
-    columns = [_column(show.metric_heading(metric), True) | {"starts_group": False} for metric in metrics]
-    return {"groups": [], "columns": columns, "rows": rows, "budgets": budget_choices(panel.cells)}
-
-
-def budget_choices(cells: Sequence[Cell]) -> list[tuple[str, str]]:
-    """(key of the rows, name) of each budget, smallest first."""
-    return [(budget_key(budget), name) for budget, name in budget_names(cells).items()]
+    rows = [_row(own, panel, [_score(own, metric) for metric in metrics]) for own in panel.everybody]
+    return _table(panel, [_column(show.metric_heading(metric), True) for metric in metrics], rows)
 
 
 def budget_key(budget: float) -> str:
-    """A budget as an attribute tells it."""
+    """A budget as an attribute, or the name of a folder, tells it."""
     return "all" if math.isinf(budget) else f"{budget:.0f}"
 
 
+def name_of(own: Cell | Baseline) -> str:
+    """What the row of an entry or of a baseline is called."""
+    return own.entry if isinstance(own, Cell) else f"Always {own.what}"
+
+
+def kind_of(own: Cell | Baseline) -> str:
+    """What an entry or a baseline is, in a few words."""
+    return kind(own.strategy) if isinstance(own, Cell) else f"baseline: {show.joined(own.names, 'or')}"
+
+
+def _table(panel: Panel, columns: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    rows.sort(key=lambda row: (-row["budget_order"], row["rank"]))
+    budgets = [(budget_key(budget), name) for budget, name in budget_names(panel.cells).items()]
+    return {"groups": [], "columns": columns, "rows": rows, "budgets": budgets}
+
+
 def _column(heading: str, more_is_better: bool) -> dict[str, Any]:
-    return {"heading": heading, "first": "descending" if more_is_better else "ascending"}
+    return {"heading": heading, "first": "descending" if more_is_better else "ascending", "starts_group": False}
 
 
 def _cell(text: str, value: float | None) -> tuple[str, str]:
@@ -109,25 +112,23 @@ def _cell(text: str, value: float | None) -> tuple[str, str]:
     return text, "" if value is None or not math.isfinite(value) else f"{value:.6g}"
 
 
-def _head(told: Cell | Baseline, goal: Goal) -> dict[str, Any]:
-    reached = told.test.get(goal.metric)
+def _row(own: Cell | Baseline, panel: Panel, cells: list[tuple[str, str]]) -> dict[str, Any]:
+    reached = own.test.get(panel.goal.metric)
     return {
-        "entry": told.entry if isinstance(told, Cell) else f"Always {told.what}",
-        "kind": kind(told.strategy) if isinstance(told, Cell) else f"baseline: {show.joined(told.names, 'or')}",
-        "is_baseline": isinstance(told, Baseline),
-        "budget": budget_key(told.budget),
-        "labels": told.budget_name if isinstance(told, Cell) else _asked(told.budget),
-        "labels_order": "1e18" if math.isinf(told.budget) else f"{told.budget:.0f}",
-        "budget_order": told.budget,
-        "rank": -reached.mean * goal.sign if reached and math.isfinite(reached.mean) else math.inf,
+        "entry": name_of(own),
+        "kind": kind_of(own),
+        "is_baseline": isinstance(own, Baseline),
+        "budget": budget_key(own.budget),
+        "labels": own.budget_name if isinstance(own, Cell) else show.budget(own.budget, None),
+        "labels_order": "1e18" if math.isinf(own.budget) else f"{own.budget:.0f}",
+        "budget_order": own.budget,
+        "rank": -reached.mean * panel.goal.sign if reached and math.isfinite(reached.mean) else math.inf,
+        "cells": cells,
+        "picked": False,
     }
 
 
-def _asked(budget: float) -> str:
-    return "all" if math.isinf(budget) else show.count(budget)
-
-
-def _row(own: Cell | Baseline, panel: Panel, costs: Sequence[Cost]) -> dict[str, Any]:
+def _results(own: Cell | Baseline, panel: Panel, costs: Sequence[Cost]) -> list[tuple[str, str]]:
     """Of a baseline neither intervals nor costs are known."""
     metric, cell = panel.goal.metric, own if isinstance(own, Cell) else None
     cells = [_score(own, metric)]
@@ -136,9 +137,7 @@ def _row(own: Cell | Baseline, panel: Panel, costs: Sequence[Cost]) -> dict[str,
         cells.append(_cell(show.interval(bounds, metric), bounds.low if bounds else None))
     cells.append(_cell(str(cell.seeds), cell.seeds) if cell else _cell(show.MISSING, None))
     spent = [(cost, cell.costs.get(cost.name) if cell else None) for cost in costs]
-    cells += [_cell(cost.written(value), value) for cost, value in spent]
-    picked = cell is not None and (cell.entry, cell.budget) in panel.picked
-    return _head(own, panel.goal) | {"cells": cells, "picked": picked}
+    return [*cells, *(_cell(cost.written(value), value) for cost, value in spent)]
 
 
 def _score(own: Cell | Baseline, metric: str) -> tuple[str, str]:
