@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,8 +56,6 @@ def is_from_hub(error: BaseException) -> bool:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same request may well succeed a moment later."""
-    import json
-
     import httpx2
 
     status = status_of(error)
@@ -74,7 +73,8 @@ def explain(error: BaseException, what: str, command: str = "", *, sending: bool
         sending: files were on their way.
         command: goes on where this stopped; printed below the paragraph where trying again can help.
     """
-    status, said = status_of(error), _said(error)
+    status, answered = status_of(error), getattr(_answer(error), "server_message", None)
+    said = f" ({' '.join(str(answered).split())[:300].rstrip('. ')})" if answered else ""
     if status is None:
         reason, again = _without_answer(error)
     else:
@@ -138,9 +138,3 @@ def _without_answer(error: BaseException) -> tuple[str, bool]:
         if isinstance(one, httpx2.TransportError):
             return "the connection was cut, also after several attempts", True
     return " ".join(str(error).split())[:400].rstrip(". "), False
-
-
-def _said(error: BaseException) -> str:
-    """What the Hub itself says about it, in brackets."""
-    message = getattr(_answer(error), "server_message", None)
-    return f" ({' '.join(str(message).split())[:300].rstrip('. ')})" if message else ""

@@ -57,7 +57,7 @@ def publish_as(
     if asked.dry_run:
         contents = kind.contents(request, destination.repo_id, None)
         check_private(contents.files)
-        for line in [*hints(contents.files), *listing(contents, request)]:
+        for line in [*hints(contents.files), *_listing(contents, request)]:
             say(line)
         return None
     kind.check(request.folder)
@@ -65,18 +65,18 @@ def publish_as(
     destination = replace(destination, repo_id=full_name(api, destination, request.command))
     contents = kind.contents(request, destination.repo_id, api)
     check_private(contents.files)
-    say(f"{len(contents.files)} files, {_bytes(sum(file.size for file in contents.files))}, for {destination.repo_id}")
-    for hint in hints(contents.files):
-        say(hint)
+    total = _bytes(sum(file.size for file in contents.files))
+    for line in [f"{len(contents.files)} files, {total}, for {destination.repo_id}", *hints(contents.files)]:
+        say(line)
     name = (contents.record or {}).get("name") or request.folder.resolve().name
     message = asked.commit_message or f"Publish {name}"
     outcome = upload(api, contents.files, destination, message, obsolete=kind.is_obsolete, command=request.command)
-    for line in report(outcome):
+    for line in _report(outcome):
         say(line)
     return outcome
 
 
-def listing(contents: Contents, request: PublishRequest) -> list[str]:
+def _listing(contents: Contents, request: PublishRequest) -> list[str]:
     """What a dry run says: every file with its size, what stays, and what would be done."""
     destination = request.destination
     width = max(len(file.path) for file in contents.files)
@@ -86,15 +86,15 @@ def listing(contents: Contents, request: PublishRequest) -> list[str]:
     total = _bytes(sum(file.size for file in contents.files))
     how = "proposed as a pull request to" if destination.create_pr else "committed to"
     kind = "a private" if destination.private else "the"
-    lines += [
+    return [
+        *lines,
         "",
         f"{len(contents.files)} files, {total}, would be {how} {destination.branch} of {kind} {destination.repo_type} "
         f"{destination.repo_id}, but for those that are there already. Nothing was sent.",
     ]
-    return lines
 
 
-def report(outcome: Outcome) -> list[str]:
+def _report(outcome: Outcome) -> list[str]:
     """What was done, in a few lines."""
     if outcome.commit is None:
         there = len(outcome.unchanged)
@@ -123,15 +123,8 @@ def _gather(request: PublishRequest, repo_id: str, api: HfApi | None) -> Content
 
 
 def _check_base(api: HfApi, base: str, request: PublishRequest) -> None:
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    def exists() -> Any:
-        try:
-            return api.model_info(base)
-        except RepositoryNotFoundError:
-            return None
-
-    if retrying(exists, f"Looking for the base model {base!r} failed", request.command) is None:
+    what = f"Looking for the base model {base!r} failed"
+    if not retrying(lambda: api.repo_exists(base), what, request.command):
         raise HubError(
             f"The adapter in {str(request.folder)!r} belongs to {base!r}, and there is no such model on the Hub, or "
             "the token may not see it. Publish that model first and name it by --base_model user/name, or publish the "

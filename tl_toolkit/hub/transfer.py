@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .connection import retrying
@@ -60,23 +61,20 @@ def upload(
         HubError: see `failures.explain`; also where a repository that exists is not as private as was asked for.
     """
     push = _Push(api, full_name(api, destination, command), destination, command, files, obsolete, message)
+    paths = {file.path for file in files}
     head = push.head()
     changed, removed = push.difference()
-    sent = [file.path for file in changed]
     if not changed and not removed:
-        return Outcome(push.repo_id, push.url, None, unchanged=push.others(sent))
+        return Outcome(push.repo_id, push.url, None, unchanged=sorted(paths))
     if destination.create_pr and (proposed := push.proposal(same=True)) is not None:
-        return Outcome(push.repo_id, str(proposed.url), None, unchanged=push.others([]))
+        return Outcome(push.repo_id, str(proposed.url), None, unchanged=sorted(paths))
     commit, url = push.commit(changed, removed, head)
-    return Outcome(push.repo_id, url, commit, sent, push.others(sent), removed)
+    sent = [file.path for file in changed]
+    return Outcome(push.repo_id, url, commit, sent, sorted(paths - set(sent)), removed)
 
 
 def open_repository(api: HfApi, destination: Destination) -> str:
-    """Make the repository and the branch where they are absent, and see that they may be written to; the full name.
-
-    Raises:
-        HubError: the Hub refuses it, or would refuse what is sent there.
-    """
+    """Make the repository and the branch where they are absent, and see that they may be written to; the full name."""
     push = _Push(api, full_name(api, destination), destination)
     user = _user(api)
     if ((user.get("auth") or {}).get("accessToken") or {}).get("role") == "read":
@@ -92,11 +90,7 @@ def open_repository(api: HfApi, destination: Destination) -> str:
 
 
 def full_name(api: HfApi, destination: Destination, command: str = "") -> str:
-    """`repo_id` with its user.
-
-    Raises:
-        HubError: the token is not accepted, or the Hub cannot be reached.
-    """
+    """`repo_id` with its user; HubError for a token that is not accepted."""
     user = _user(api, command)  # asked in any case: it is here that a bad token shows
     return destination.repo_id if "/" in destination.repo_id else f"{user['name']}/{destination.repo_id}"
 
@@ -129,10 +123,6 @@ class _Push:
     def kind(self) -> str:
         return self.destination.repo_type
 
-    def others(self, sent: Sequence[str]) -> list[str]:
-        """The files that were there already."""
-        return sorted({file.path for file in self.files} - set(sent))
-
     def head(self) -> str:
         """The commit that the new one follows; the repository and the branch are made where they are not there."""
         found = self._info(None) or self._create()
@@ -161,7 +151,9 @@ class _Push:
 
     def proposal(self, *, same: bool) -> Any:
         """The open pull request with this message, if there is one; with `same` only one that proposes just this."""
-        for one in self._ask(self._open_pull_requests):
+        asked: dict[str, Any] = {"discussion_type": "pull_request", "discussion_status": "open"}
+        found = self._ask(lambda: list(self.api.get_repo_discussions(self.repo_id, repo_type=self.kind, **asked)))
+        for one in found:
             if one.title == self.message and (not same or self.difference(f"refs/pr/{one.num}") == ([], [])):
                 return one
         return None
@@ -196,10 +188,8 @@ class _Push:
                 raise
             return made.oid, made.pr_url or self.url
 
-        def send_large() -> None:
-            self.api.preupload_lfs_files(self.repo_id, additions, free_memory=False, **where)
-
-        self._ask(send_large, sending=True, attempts=1)  # huggingface_hub repeats these requests by itself
+        large = partial(self.api.preupload_lfs_files, self.repo_id, additions, free_memory=False, **where)
+        self._ask(large, sending=True, attempts=1)  # huggingface_hub repeats these requests by itself
         return self._ask(send, sending=True)
 
     def _create(self) -> Any:
@@ -245,21 +235,13 @@ class _Push:
         from huggingface_hub.errors import EntryNotFoundError
 
         def listing() -> dict[str, Any]:
+            entries = self.api.list_repo_tree(self.repo_id, recursive=True, revision=revision, repo_type=self.kind)
             try:
-                entries = list(
-                    self.api.list_repo_tree(self.repo_id, recursive=True, revision=revision, repo_type=self.kind)
-                )
+                return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
             except EntryNotFoundError:  # an empty repository
                 return {}
-            return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
 
         return self._ask(listing)
-
-    def _open_pull_requests(self) -> list[Any]:
-        found = self.api.get_repo_discussions(
-            self.repo_id, repo_type=self.kind, discussion_type="pull_request", discussion_status="open"
-        )
-        return list(found)
 
     def _ask(self, request: Callable[[], T], **options: Any) -> T:
         return retrying(request, self.what, self.command, **options)
