@@ -13,7 +13,7 @@ from huggingface_hub import HfApi
 
 from tl_toolkit.errors import UserError
 from tl_toolkit.hub.arguments import parse_publish_arguments
-from tl_toolkit.hub.connection import set_timeout
+from tl_toolkit.hub.connection_and_retries import set_timeout
 from tl_toolkit.hub.publishing import publish
 
 REPO = "user/sst2"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tl_toolkit.models import RnnEncoderDecoderConfig, RnnEncoderDecoderForConditionalGeneration
 from tl_toolkit.models.rnn_attention import RnnAttention
-from tl_toolkit.models.rnn_decoder_cache import RnnDecoderCache
+from tl_toolkit.models.rnn_cache import RnnDecoderCache
 
 VOCAB, TARGET_VOCAB, PAD, EOS, START, NEW = 29, 19, 0, 1, 2, 7
 KINDS: dict[str, dict[str, Any]] = {

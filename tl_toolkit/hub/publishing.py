@@ -11,7 +11,7 @@ from .adapters import adapter_contents, base_of, has_adapter
 from .arguments import PublishRequest
 from .card import card_files, hints
 from .cleaning import check_private
-from .connection import connect, retrying
+from .connection_and_retries import connect, retrying
 from .contents import Contents, check_model_folder, is_obsolete, model_contents
 from .failures import HubError
 from .readme import own_readme

@@ -18,7 +18,7 @@ from ..records.record import RESULT_NAME
 from .adapters import has_adapter, is_for_everybody
 from .arguments import CardArguments, PublishArguments, PublishRequest
 from .cleaning import check_private, clean_name, clean_settings
-from .connection import connect
+from .connection_and_retries import connect
 from .contents import as_json, is_obsolete, model_contents
 from .destination import HubFile
 from .publishing import publish

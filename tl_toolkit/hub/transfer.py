@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .connection import retrying
+from .connection_and_retries import retrying
 from .destination import Destination, HubFile
 from .failures import LOGIN, HubError, is_transient, status_of
 

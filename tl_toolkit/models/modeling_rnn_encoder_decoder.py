@@ -11,8 +11,8 @@ from transformers.utils.generic import can_return_tuple
 
 from .chunked_cross_entropy import IGNORED, chunked_cross_entropy
 from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
+from .rnn_cache import RnnDecoderCache
 from .rnn_decoder import DecodingMixin, RnnDecoder, decoder_arguments
-from .rnn_decoder_cache import RnnDecoderCache
 from .rnn_encoder import RnnEncoder, RnnEncoderOutput, StateBridge
 from .rnn_generation import RecurrentSeq2SeqGenerationMixin
 from .rnn_pretrained import RecurrentPreTrainedModel

@@ -20,8 +20,8 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_rnn_image_captioner import RnnImageCaptionerConfig
 from .convolutional_encoder import ConvolutionalEncoder
+from .rnn_cache import RnnDecoderCache
 from .rnn_decoder import DecodingMixin, RnnDecoder, decoder_arguments
-from .rnn_decoder_cache import RnnDecoderCache
 from .rnn_generation import RecurrentSeq2SeqGenerationMixin
 from .rnn_pretrained import RecurrentPreTrainedModel
 from .vision_backbone import VisionBackbone

@@ -11,8 +11,8 @@ from torch.nn import functional
 from transformers.modeling_outputs import Seq2SeqModelOutput
 
 from .rnn_attention import AttentionMemory, make_attention
+from .rnn_cache import RnnDecoderCache
 from .rnn_cells import CellSteps, LoopLinear, OpenLayer, known_bias, known_gates, within
-from .rnn_decoder_cache import RnnDecoderCache
 from .rnn_layers import AS_IT_STANDS, AsItStands, State, run_to_end, token_order
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..data.columns import check_texts
+from ..data.column_roles import check_texts
+from ..data.special_column_roles import CaptionColumns, find_caption_columns
 from ..errors import UserError
 from .caption_processing import CaptionProcessing, load_caption_processing, make_caption_processing
-from .columns import CaptionColumns, find_caption_columns
 from .generation import GenerationTask
 
 if TYPE_CHECKING:

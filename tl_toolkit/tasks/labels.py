@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.columns import inner, is_list
+from ..data.column_types import inner, is_list
 from ..errors import UserError, listing, nearest
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.columns import check_texts, find_columns
+from ..data.column_roles import check_texts, find_columns
 from ..data.sources import Source, load_source
 from ..data.splits import find_split, hold_out
 from ..errors import UserError, listing

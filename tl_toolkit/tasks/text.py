@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..data.columns import Columns, check_texts, find_columns, is_label_name
+from ..data.column_roles import Columns, check_texts, find_columns, is_label_name
 from ..data.encoding import encode_texts, padding_multiple
 from ..errors import UserError
 from ..metrics.scores import constant_answer

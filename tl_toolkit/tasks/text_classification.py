@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.columns import Columns
+from ..data.column_roles import Columns
 from ..errors import UserError
 from ..metrics import scores
 from .labels import NamedLabels, class_names, encode, read_indicators, read_named

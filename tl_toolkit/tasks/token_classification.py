@@ -12,11 +12,11 @@ import numpy as np
 
 from ..config.overrides import parse_overrides
 from ..data.encoding import longest_input
+from ..data.special_column_roles import WordColumns, find_word_columns
 from ..errors import UserError
 from ..metrics.entities import entity_scores, tag_scheme
 from ..metrics.scores import constant_answer
 from .base import Answers, RowTask, check_rows
-from .columns import WordColumns, find_word_columns
 from .labels import NamedLabels, class_names
 from .words import (
     IGNORED,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..data.columns import check_texts
+from ..data.column_roles import check_texts
 from ..data.encoding import encode_texts
-from .columns import PairColumns, find_pair
+from ..data.special_column_roles import PairColumns, find_pair
 from .generation import GenerationTask
 from .pair_processing import PairProcessing, load_pair_processing, make_pair_processing
 

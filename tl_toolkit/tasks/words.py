@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.columns import check_texts
+from ..data.column_roles import check_texts
 from ..data.encoding import padding_multiple
+from ..data.special_column_roles import WordColumns
 from ..errors import UserError
-from .columns import WordColumns
 from .labels import NamedLabels, arrow_column, encode, read_tags
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tl_toolkit.comparison.report.writing import write_report
-from tl_toolkit.comparison.verdict.decision import decide
 from tl_toolkit.comparison.verdict.notes import in_words, of_headline
+from tl_toolkit.comparison.verdict.wording import decide
 from tl_toolkit.evaluation.predictions import PredictionReader
 from tl_toolkit.evaluation.results import read_results
 from tl_toolkit.evaluation.statistics.baseline import baselines

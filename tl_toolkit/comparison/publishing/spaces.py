@@ -15,7 +15,7 @@ from ...evaluation.results import Result, panels, read_results
 from ...evaluation.statistics.cells import goal_of
 from ...hub.arguments import CardArguments
 from ...hub.card_metadata import TAG
-from ...hub.connection import retrying
+from ...hub.connection_and_retries import retrying
 from ...hub.contents import CARD, Contents, as_json, carries_code, model_contents
 from ...hub.destination import HubFile
 from ...hub.readme import MARKER, own_readme

@@ -11,7 +11,7 @@ from ...evaluation.statistics.label_equivalence import CurveDraws, Equivalence, 
 from ...evaluation.statistics.pairwise import picked_of
 from ...evaluation.statistics.uncertainty import row_noise
 from ...figures.palette import MUTED, colour
-from ..verdict.standings import LONG
+from ..verdict.headline import LONG
 from .drawing import new_figure, pictures, room, short
 from .learning_curves import LABEL_GAP, line_style, name_lines
 from .panel import Panel

@@ -15,7 +15,7 @@ from ...evaluation.statistics.cells import KINDS, Cell, at_largest_budget, budge
 from ...evaluation.statistics.label_equivalence import CurveDraws, equivalence, usable
 from ...evaluation.statistics.pairwise import picked_of
 from ...evaluation.statistics.uncertainty import row_noise
-from ..verdict.standings import LONG
+from ..verdict.headline import LONG
 from .panel import Panel
 from .results import kind_of, known_costs, metrics_of, name_of
 

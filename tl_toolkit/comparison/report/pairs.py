@@ -9,7 +9,7 @@ from typing import Any
 from ...evaluation import formatting as show
 from ...evaluation.statistics.cells import KINDS, Goal, Kind
 from ...evaluation.statistics.pairwise import Pair, pairwise
-from ..verdict.standings import LONG
+from ..verdict.headline import LONG
 from .panel import Panel
 from .results import budget_key
 

@@ -13,7 +13,7 @@ from ...evaluation import formatting as show
 from ...evaluation.results import UNKNOWN, Result, folder_name, panels, read_results
 from ...evaluation.statistics.baseline import Baseline
 from ...figures.palette import DARK_SERIES, SERIES, key
-from ..verdict.decision import decide
+from ..verdict.wording import decide
 from . import dataset_summary
 from .entries import describe_entry, telling
 from .equivalence_figure import describe_equivalence

@@ -14,6 +14,7 @@ from ...evaluation.statistics.label_equivalence import CurveDraws, equivalence, 
 from ...evaluation.statistics.pairwise import Pair, best, compare, corrected, overtaken, picked_of
 from ...evaluation.statistics.significance import ALPHA
 from ...evaluation.statistics.uncertainty import row_noise
+from .headline import LONG, NO_DIFFERENCE, SHORT, headline, kinds_of, standings
 from .notes import (
     costs,
     doubts,
@@ -25,7 +26,6 @@ from .notes import (
     statistics_notes,
     vectors_note,
 )
-from .standings import LONG, NO_DIFFERENCE, SHORT, headline, kinds_of, standings
 
 MOST_NAMES = 4
 """Entries that a sentence names; of more it gives the number."""

@@ -6,8 +6,9 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..data.columns import available, check_named, inner, is_integer, is_list, is_string, only_or_known
 from ..errors import UserError, listing, nearest
+from .column_roles import available, check_named, only_or_known
+from .column_types import inner, is_integer, is_list, is_string
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from datasets import ClassLabel, Features, List, Value
 
-from tl_toolkit.data.columns import Columns, find_columns
+from tl_toolkit.data.column_roles import Columns, find_columns
 from tl_toolkit.errors import UserError
 
 S, I, F, B = Value("string"), Value("int64"), Value("float32"), Value("bool")  # noqa: E741

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tl_toolkit.comparison.verdict.decision import decide
+from tl_toolkit.comparison.verdict.wording import decide
 from tl_toolkit.evaluation import formatting as show
 from tl_toolkit.evaluation.predictions import PredictionReader
 from tl_toolkit.evaluation.results import read_results
