@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ class Found:
     source: Path
 
 
+Tested = tuple[str | None, ...]
+"""What tells test rows from others."""
+Parts = dict[Any, dict[Any, list[Found]]]
+
+
 def settle(found: Sequence[Found]) -> tuple[list[tuple[Result, Path]], list[str]]:
     """The runs of one comparison, each with the folder that its own is relative to, and what is to be said of it.
 
@@ -36,8 +42,7 @@ def settle(found: Sequence[Found]) -> tuple[list[tuple[Result, Path]], list[str]
     apart, more = _entries_apart(apart)
     once: dict[tuple[Any, ...], Found] = {}
     for run in apart:
-        result = run.result
-        same = (result.dataset, result.entry, result.budget, result.seed)
+        same = (run.result.dataset, run.result.entry, run.result.budget, run.result.seed)
         if same not in once or _newness(run) > _newness(once[same]):
             once[same] = run
     return [(run.result, run.origin) for run in once.values()], [*warnings, *more]
@@ -56,33 +61,31 @@ def _newness(run: Found) -> tuple[bool, str]:
     return run.result.completed, str(record.get("finished") or record.get("started") or "")
 
 
+def _grouped(found: Sequence[Found], group: Callable[[Found], Any], part: Callable[[Found], Any]) -> Parts:
+    """The runs of each group by part, both in the order of first appearance."""
+    groups: Parts = {}
+    for run in found:
+        groups.setdefault(group(run), {}).setdefault(part(run), []).append(run)
+    return groups
+
+
 def _datasets_together(found: Sequence[Found]) -> list[Found]:
     """One name for the same test rows, unless some folder itself has two names for them."""
-    names: dict[tuple[Any, ...], dict[Path, set[str]]] = {}
-    for run in found:
-        if run.result.section("dataset").get("fingerprint"):
-            own = names.setdefault(_tested_on(run.result), {}).setdefault(run.source, set())
-            own.add(run.result.dataset)
-    single = {
-        tested: by_source for tested, by_source in names.items() if all(len(own) == 1 for own in by_source.values())
-    }
-    called = {tested: min(next(iter(by_source.values()))) for tested, by_source in single.items()}
-    renamed = []
-    for run in found:
-        name = called.get(_tested_on(run.result))
-        renamed.append(_on(run, None if name == run.result.dataset else name))
-    return renamed
+    known = [run for run in found if run.result.section("dataset").get("fingerprint")]
+    called: dict[Tested, str] = {}
+    for tested, by_source in _grouped(known, _tested_on, lambda run: run.source).items():
+        names = [{run.result.dataset for run in runs} for runs in by_source.values()]
+        if all(len(own) == 1 for own in names):
+            called[tested] = min(names[0])
+    return [_on(run, called.get(_tested_on(run))) for run in found]
 
 
 def _datasets_apart(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
     """Each run's dataset under a name of its own where one name stands for several."""
-    sets: dict[str, dict[tuple[Any, ...], list[Found]]] = {}
-    for run in found:
-        if run.result.section("dataset"):
-            sets.setdefault(run.result.dataset, {}).setdefault(_tested_on(run.result), []).append(run)
+    known = [run for run in found if run.result.section("dataset")]
     warnings: list[str] = []
-    called: dict[tuple[str, tuple[Any, ...]], str] = {}
-    for name, different in sets.items():
+    called: dict[tuple[str, Tested], str] = {}
+    for name, different in _grouped(known, lambda run: run.result.dataset, _tested_on).items():
         if len(different) > 1:
             names = _told_apart(name, list(different))
             called |= {(name, tested): own for tested, own in names.items()}
@@ -91,17 +94,18 @@ def _datasets_apart(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
                 f"Runs on {name} were tested on different rows or labels: {show.joined(where)}. Each stands by itself, "
                 "and nothing is compared across them."
             )
-    return [_on(run, called.get((run.result.dataset, _tested_on(run.result)))) for run in found], warnings
+    return [_on(run, called.get((run.result.dataset, _tested_on(run)))) for run in found], warnings
 
 
-def _tested_on(result: Result) -> tuple[Any, ...]:
-    dataset, columns = result.section("dataset"), result.section("dataset").get("columns") or {}
+def _tested_on(run: Found) -> Tested:
+    dataset = run.result.section("dataset")
+    columns = dataset.get("columns") or {}
     target = columns.get("label") or columns.get("target") or columns.get("caption") or columns.get("values")
     parts = (dataset.get("config"), target, dataset.get("fingerprint"), (dataset.get("rows") or {}).get("test"))
     return tuple(None if part is None else str(part) for part in parts)
 
 
-def _told_apart(name: str, different: Sequence[tuple[Any, ...]]) -> Mapping[tuple[Any, ...], str]:
+def _told_apart(name: str, different: Sequence[Tested]) -> Mapping[Tested, str]:
     """The name of a dataset with what tells it from the others: only those parts that differ."""
     said = ("{}", "label {}", "data {}", "{} test rows")
     differing = [place for place in range(len(said)) if len({tested[place] for tested in different}) > 1]
@@ -112,17 +116,15 @@ def _told_apart(name: str, different: Sequence[tuple[Any, ...]]) -> Mapping[tupl
 
 
 def _on(run: Found, dataset: str | None) -> Found:
-    if dataset is None:
+    if dataset in (None, run.result.dataset):
         return run
     return replace(run, result=replace(run.result, record={**run.result.record, "grid_dataset": dataset}))
 
 
 def _entries_apart(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
     """Each run under a name that tells its folder where one name stands for different things."""
-    entries: dict[tuple[str, str], dict[Path, list[Found]]] = {}
-    for run in found:
-        entries.setdefault((run.result.dataset, run.result.entry), {}).setdefault(run.source, []).append(run)
-    labels = _labels(list(dict.fromkeys(run.source for run in found)))
+    entries = _grouped(found, lambda run: (run.result.dataset, run.result.entry), lambda run: run.source)
+    labels = _labels([run.source for run in found])
     clashing = {name for name, by_source in entries.items() if _clash(list(by_source.values()))}
     warnings = []
     for name in sorted(clashing):
@@ -139,15 +141,13 @@ def _entries_apart(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
 
 def _clash(sources: Sequence[Sequence[Found]]) -> bool:
     """Whether one name stands for different things in different folders."""
-    for place, first in enumerate(sources):
-        for second in sources[place + 1 :]:
-            done = [[run.result for run in runs if run.result.completed] for runs in (first, second)]
-            mine, theirs = ({(own.budget, own.seed): identity(own) for own in runs} for runs in done)
-            if any(mine[cell] != theirs[cell] for cell in mine.keys() & theirs.keys()):
-                return True
-            asked, also = ({_asked(own) for own in runs} for runs in done)
-            if asked and also and not asked & also:
-                return True
+    done = [[run.result for run in runs if run.result.completed] for runs in sources]
+    for first, second in combinations([own for own in done if own], 2):
+        mine, theirs = ({(own.budget, own.seed): identity(own) for own in runs} for runs in (first, second))
+        if any(mine[cell] != theirs[cell] for cell in mine.keys() & theirs.keys()):
+            return True
+        if {_asked(own) for own in first}.isdisjoint(_asked(own) for own in second):
+            return True
     return False
 
 
@@ -169,14 +169,13 @@ def _asked(result: Result) -> str:
 def _labels(folders: Sequence[Path]) -> dict[Path, str]:
     """The last part of each folder's path; as many parts as it takes to tell it from the others."""
     labels = {}
-    for folder in folders:
+    for folder in dict.fromkeys(folders):
         for count in range(1, len(folder.parts) + 1):
-            label = "/".join(folder.parts[-count:])
-            if sum(other.parts[-count:] == folder.parts[-count:] for other in folders) == 1:
+            labels[folder] = "/".join(folder.parts[-count:])
+            if not any(other.parts[-count:] == folder.parts[-count:] for other in folders if other != folder):
                 break
-        labels[folder] = label
     return labels
 
 
 def _folders(runs: Sequence[Found]) -> str:
-    return show.joined(list(_labels(list(dict.fromkeys(run.source for run in runs))).values()))
+    return show.joined(list(_labels([run.source for run in runs]).values()))

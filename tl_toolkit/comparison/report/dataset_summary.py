@@ -12,13 +12,8 @@ from ...evaluation.statistics.cells import Cell, budget_names
 MOST_ERROR = 600
 """Characters of an error that are shown."""
 
-FAILURES = {
-    "error": "error",
-    "not_finite": "not finite",
-    "out_of_memory": "out of memory",
-    "killed": "killed",
-}
-"""The kinds of failures in words."""
+FAILURES = ("error", "not_finite", "out_of_memory", "killed")
+"""The kinds of failures that are told."""
 
 
 def summary(
@@ -76,7 +71,8 @@ def failures(failed: Sequence[Result]) -> list[dict[str, str]]:
         known = bool(result.section("budget"))
         budget = show.budget(result.budget, None) if known else show.MISSING
         error = str(result.record.get("error") or "The run left no test metrics.")
-        kind = FAILURES.get(str(result.record.get("failure")), show.MISSING)
+        failure = str(result.record.get("failure"))
+        kind = failure.replace("_", " ") if failure in FAILURES else show.MISSING
         group = groups.setdefault((result.entry, budget, kind, show.shortened(error, MOST_ERROR)), [])
         group.append(show.MISSING if result.seed is None else str(result.seed))
     return [

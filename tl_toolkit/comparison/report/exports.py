@@ -45,10 +45,10 @@ _LATEX = {
 
 
 def write_exports(groups: Mapping[str, Sequence[Result]], output_dir: Path) -> None:
-    """Write results.csv and results.parquet, a row a run as `records.table` has it, and results.tex.
+    """Write results.csv and results.parquet, a row a run as `results.table` has it, and results.tex.
 
     Args:
-        groups: the runs by dataset, as `records.panels` returns them.
+        groups: the runs by dataset, as `results.panels` returns them.
     """
     frame = table([result for runs in groups.values() for result in runs])
     frame = frame.astype(dict.fromkeys(TEXT_COLUMNS, "string"))  # of one type, whether or not a run has any

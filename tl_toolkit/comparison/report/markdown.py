@@ -112,14 +112,10 @@ def _equivalence(panel: Panel) -> dict[str, Any] | None:
     rows = []
     for budget, labels in budget_names(able).items():
         for place, of_kind in sides.items():
-            cell = next((cell for cell in of_kind if cell.budget == budget), None)
-            less = [column for column in columns if column < place]
-            if cell is not None and less:
-                row = [f"{cell.entry} with {labels}"]
-                for column in columns:
-                    needed = equivalence(cell, curves[column], draws).in_words() if column in less else show.MISSING
-                    row.append(needed)
-                rows.append(row)
+            for cell in (cell for cell in of_kind if cell.budget == budget and columns and columns[0] < place):
+                found = {less: equivalence(cell, curves[less], draws) for less in columns if less < place}
+                needed = [found[column].in_words() if column in found else show.MISSING for column in columns]
+                rows.append([f"{cell.entry} with {labels}", *needed])
     if not rows:
         return None
     return {"columns": ["As good as", *(f"{curves[column].name} needs" for column in columns)], "rows": rows}
@@ -132,16 +128,9 @@ def _tuning(panel: Panel) -> dict[str, Any] | None:
         runs = [result for result in panel.results if result.entry == entry and result.section("tuning")]
         for budget, search in sorted({run.budget: run.section("tuning") for run in runs}.items()):
             failed = f" ({show.count(search['failed'])} failed)" if search.get("failed") else ""
-            rows.append(
-                [
-                    entry,
-                    show.budget(budget, None),
-                    f"{show.count(search.get('trials'))}{failed}",
-                    show.plain_seconds(search.get("seconds")),
-                    _pairs(search.get("search")),
-                    _pairs(search.get("chosen")),
-                ]
-            )
+            trials, took = f"{show.count(search.get('trials'))}{failed}", show.plain_seconds(search.get("seconds"))
+            told = [trials, took, _pairs(search.get("search")), _pairs(search.get("chosen"))]
+            rows.append([entry, show.budget(budget, None), *told])
     untuned = [entry for entry in panel.entries if entry not in {row[0] for row in rows}]
     columns = ["Entry", "Labels", "Trials", "Seconds", "Searched", "Chosen on validation rows"]
     return {"columns": columns, "rows": rows, "untuned": show.joined(untuned) if untuned else ""} if rows else None

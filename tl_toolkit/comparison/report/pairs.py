@@ -63,9 +63,8 @@ def describe_pairs(panel: Panel) -> dict[str, Any] | None:
     matrices = []
     for budget, members in groupby(pairs, key=lambda pair: pair.budget):
         here = list(members)
-        names = list(dict.fromkeys(cell.entry for pair in here for cell in (pair.first, pair.second)))
-        ranks = {cell.entry: cell.test[goal.metric].mean for pair in here for cell in (pair.first, pair.second)}
-        names.sort(key=lambda name: -ranks[name] * goal.sign)
+        reached = {cell.entry: cell.test[goal.metric].mean for pair in here for cell in (pair.first, pair.second)}
+        names = sorted(reached, key=lambda name: -reached[name] * goal.sign)
         told = {(pair.first.entry, pair.second.entry): pair for pair in here}
         matrices.append(
             {

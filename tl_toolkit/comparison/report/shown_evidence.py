@@ -85,10 +85,8 @@ def _disputed(row: DisputedRow, texts: bool, told: bool) -> dict[str, Any]:
     """The row with its answers, entries that say the same together, the right ones first."""
     groups: dict[tuple[str, bool | None], list[str]] = {}
     for own in row.answers:
-        sure = (
-            f" ({own.probability:.2f})" if own.probability is not None else f" ({own.measure})" if own.measure else ""
-        )
-        groups.setdefault((own.answer, own.right), []).append(f"{own.entry}{sure}")
+        sure = own.measure if own.probability is None else f"{own.probability:.2f}"
+        groups.setdefault((own.answer, own.right), []).append(f"{own.entry} ({sure})" if sure else own.entry)
     ordered = sorted(groups.items(), key=lambda group: (not group[0][1], -len(group[1])))
     return {
         "row": row.row,

@@ -69,9 +69,7 @@ _WHERE = {
 }
 
 
-def _by_standing(
-    rounds: Sequence[Pair],
-) -> tuple[list[list[Pair]], list[tuple[str, list[list[Pair]]]]]:
+def _by_standing(rounds: Sequence[Pair]) -> tuple[list[list[Pair]], list[tuple[str, list[list[Pair]]]]]:
     """The contests of each budget, and the same together with their standing where neighbouring ones share it."""
     by_budget = [list(members) for _, members in groupby(rounds, key=lambda contest: contest.budget)]
     return by_budget, [(said, list(members)) for said, members in groupby(by_budget, key=standing)]
@@ -102,31 +100,25 @@ def standing(contests: Sequence[Pair]) -> str:
         if (winner := contest.winner) is not None:
             loser = contest.second if winner is contest.first else contest.first
             beats[winner.kind].add(loser.kind)
-    names = {kind: LONG[kind] for kind in kinds}
     if not any(beats.values()):
-        return f"there is {NO_DIFFERENCE} between {show.joined([names[kind] for kind in kinds])}"
+        return f"there is {NO_DIFFERENCE} between {show.joined([LONG[kind] for kind in kinds])}"
     for kind, behind in beats.items():
-        others = [other for other in kinds if other != kind]
-        if behind != set(others):
-            continue
-        if len(others) == 1:
-            return f"{names[kind]} is ahead of {names[others[0]]}"
-        ranked = sorted(others, key=lambda other: -len(beats[other]))
-        if beats[ranked[0]]:
-            return f"{names[kind]} is ahead of {names[ranked[0]]}, and that of {names[ranked[1]]}"
-        return (
-            f"{names[kind]} is ahead of {show.joined([names[other] for other in others])}, with {NO_DIFFERENCE} "
-            "between those two"
-        )
+        others = sorted((other for other in kinds if other != kind), key=lambda other: -len(beats[other]))
+        names = [LONG[other] for other in others]
+        if behind == set(others):
+            if len(others) == 1:
+                return f"{LONG[kind]} is ahead of {names[0]}"
+            if beats[others[0]]:
+                return f"{LONG[kind]} is ahead of {names[0]}, and that of {names[1]}"
+            return f"{LONG[kind]} is ahead of {show.joined(names)}, with {NO_DIFFERENCE} between those two"
     for kind in kinds:
         others = [other for other in kinds if other != kind]
         if all(kind in beats[other] for other in others):
-            ahead = show.joined([names[other] for other in others])
-            return f"{ahead} are ahead of {names[kind]}, with {NO_DIFFERENCE} between those two"
-    clauses = [f"{names[kind]} is ahead of {names[other]}" for kind, behind in beats.items() for other in behind]
-    beaten = set().union(*beats.values())
-    within = [kind for kind in kinds if not beats[kind] and kind not in beaten]
-    rest = f", with {NO_DIFFERENCE} between {names[within[0]]} and either of them" if within else ""
+            ahead = show.joined([LONG[other] for other in others])
+            return f"{ahead} are ahead of {LONG[kind]}, with {NO_DIFFERENCE} between those two"
+    clauses = [f"{LONG[kind]} is ahead of {LONG[other]}" for kind, behind in beats.items() for other in behind]
+    within = [kind for kind in kinds if not beats[kind] and not any(kind in behind for behind in beats.values())]
+    rest = f", with {NO_DIFFERENCE} between {LONG[within[0]]} and either of them" if within else ""
     return f"{show.joined(clauses)}{rest}"
 
 
@@ -149,10 +141,8 @@ def _two_kinds(rounds: Sequence[Pair]) -> str:
     if len(groups) > 1:
         parts = []
         for outcome, members in groups:
-            labels = show.joined(
-                [f"{c.budget_name}{' (single runs)' if c.single and outcome in ahead else ''}" for c in members]
-            )
-            parts.append(f"with {labels} {ahead.get(outcome, f'there is {NO_DIFFERENCE}')}")
+            names = [f"{c.budget_name}{' (single runs)' if c.single and outcome in ahead else ''}" for c in members]
+            parts.append(f"with {show.joined(names)} {ahead.get(outcome, f'there is {NO_DIFFERENCE}')}")
         return f"It depends on the number of labels: {'; '.join(parts)}"
     outcome, where = groups[0][0], _everywhere(rounds)
     answers = {"transfer": ("Yes", "a pre-trained model pays"), "scratch": ("No", "training from scratch is enough")}

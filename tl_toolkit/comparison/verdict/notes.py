@@ -89,23 +89,17 @@ def statistics_notes(rounds: Sequence[Pair]) -> list[str]:
 def vectors_note(picked: Sequence[Cell]) -> str:
     """That entries from scratch began with word vectors that others have trained; empty where none did."""
     able = [cell for cell in picked if cell.kind == "scratch"]
-    names = [cell.entry for cell in able if cell.results[0].section("arguments").get("vectors")]
+    names = list(dict.fromkeys(cell.entry for cell in able if cell.results[0].section("arguments").get("vectors")))
     if not names:
         return ""
-    verb = "starts" if len(set(names)) == 1 else "start"
     return (
-        f"{show.joined(list(dict.fromkeys(names)))} {verb} from pre-trained word vectors: all else is trained from "
-        "scratch, but these know words that no label has taught."
+        f"{show.joined(names)} {'starts' if len(names) == 1 else 'start'} from pre-trained word vectors: all else is "
+        "trained from scratch, but these know words that no label has taught."
     )
 
 
 def _budgets(contests: Sequence[Pair]) -> list[str]:
     return list(dict.fromkeys(contest.budget_name for contest in contests))
-
-
-def run_count(number: int) -> str:
-    """`1 run`, `3 runs`."""
-    return "1 run" if number == 1 else f"{number} runs"
 
 
 def costs(contest: Pair) -> str:
@@ -155,10 +149,8 @@ def doubts(rounds: Sequence[Pair], cells: Sequence[Cell], goal: Goal, reader: Pr
             continue
         loser = contest.second if contest.winner is contest.first else contest.first
         pair = overtaken(loser, cells, goal, reader)
-        if pair is None:
-            continue
-        again = compare(pair.second, contest.winner, goal, noise).better
-        if again != "second":
+        again = compare(pair.second, contest.winner, goal, noise).better if pair else "second"
+        if pair and again != "second":
             how = "behind" if again == "first" else "not ahead of"
             said = f"with {contest.budget_name} labels {contest.winner.entry} is {how} {pair.second.entry}"
             found.append((contest, said))
@@ -180,5 +172,5 @@ def in_words(doubted: Sequence[Doubt]) -> str:
     """What a sentence has to add: `; but with 500 labels ulmfit is not ahead of gru, which was not picked`."""
     if not doubted:
         return ""
-    clauses = [said for _, said in doubted]
-    return f"; but {' and '.join(clauses)}, which {'was' if len(clauses) == 1 else 'were'} not picked"
+    clauses = " and ".join(said for _, said in doubted)
+    return f"; but {clauses}, which {'was' if len(doubted) == 1 else 'were'} not picked"

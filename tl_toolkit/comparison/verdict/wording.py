@@ -22,7 +22,6 @@ from .notes import (
     label_note,
     of_headline,
     pretraining,
-    run_count,
     statistics_notes,
     vectors_note,
 )
@@ -59,7 +58,7 @@ def decide(
         return Verdict("The only run failed" if failed == 1 else f"All {failed} runs failed")
     notes = [label_note(cells), *statistics_notes(rounds)]
     if failed:
-        notes.append(f"{run_count(failed)} failed and {'is' if failed == 1 else 'are'} left out.")
+        notes.append(f"{failed} {'run failed and is' if failed == 1 else 'runs failed and are'} left out.")
     if not rounds:
         leaders = _leaders(cells, goal)
         sentences = [*_best_alone(leaders, cells, goal, reader), _unbeaten(leaders, constant, goal, reader)]
@@ -162,32 +161,27 @@ def _labels_worth(rounds: Sequence[Pair], cells: Sequence[Cell], reader: Predict
 
 
 def _no_contest(cells: Sequence[Cell]) -> str:
-    kinds = {cell.transfer for cell in cells}
-    if kinds == {False}:
+    if not any(cell.transfer for cell in cells):
         return "Every finished run here is from scratch, so nothing can be said of transfer yet"
-    if kinds == {True}:
+    if all(cell.transfer for cell in cells):
         return "Every finished run here is a transfer, so nothing can be said of training from scratch yet"
     return "No label budget has finished runs both from scratch and with transfer yet"
 
 
 def _leaders(cells: Sequence[Cell], goal: Goal) -> list[Cell]:
     """The best entry of each budget by its validation rows."""
-    found = [best(list(members), goal) for _, members in groupby(cells, key=lambda cell: cell.budget)]
-    return [leader for leader in found if leader is not None]
+    found = (best(list(members), goal) for _, members in groupby(cells, key=lambda cell: cell.budget))
+    return list(filter(None, found))
 
 
 def _best_alone(leaders: Sequence[Cell], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[str]:
     sentences = []
     for leader in leaders:
         rivals = [cell for cell in cells if cell.budget == leader.budget and cell.entry != leader.entry]
-        alone = not rivals
-        chosen = "" if alone else "the entry with the best validation score is "
-        verb = " reaches" if alone else ", which reaches"
-        reached = _reached(leader.test[goal.metric].mean, goal.metric)
+        who = f"the entry with the best validation score is {leader.entry}, which" if rivals else leader.entry
+        reached = f"{_reached(leader.test[goal.metric].mean, goal.metric)} on the test rows"
         met = _met(leader, rivals, goal, reader)
-        sentences.append(
-            f"With {leader.budget_name} labels {chosen}{leader.entry}{verb} {reached} on the test rows{met}."
-        )
+        sentences.append(f"With {leader.budget_name} labels {who} reaches {reached}{met}.")
     return sentences
 
 
@@ -201,12 +195,9 @@ def _met(leader: Cell, rivals: Sequence[Cell], goal: Goal, reader: PredictionRea
         "behind {} beyond the noise": [pair.second.entry for pair in pairs if pair.better == "second"],
         f"with {NO_DIFFERENCE} from {{}}": [pair.second.entry for pair in pairs if pair.better == "none"],
     }
-    said = [
-        text.format(show.joined(names) if len(names) <= MOST_NAMES else f"{len(names)} others")
-        for text, names in told.items()
-        if names
-    ]
-    return "".join(f", {clause}" for clause in said)
+    known = {text: names for text, names in told.items() if names}
+    few = {text: show.joined(own) if len(own) <= MOST_NAMES else f"{len(own)} others" for text, own in known.items()}
+    return "".join(f", {text.format(names)}" for text, names in few.items())
 
 
 def _unbeaten(picked: Sequence[Cell], constant: Sequence[Baseline], goal: Goal, reader: PredictionReader) -> str:
@@ -232,12 +223,10 @@ def _overtaken_notes(picked: Sequence[Cell], cells: Sequence[Cell], goal: Goal, 
     for cell in picked:
         pair = overtaken(cell, cells, goal, reader)
         if pair is not None and pair.interval is not None:
-            rival, lead = pair.second, pair.interval
-            low, high = sorted((lead.low, lead.high), key=abs)
-            numbers = [show.plain_score(abs(bound), goal.metric) for bound in (low, high)]
+            ends = sorted((abs(pair.interval.low), abs(pair.interval.high)))
+            by = " to ".join(show.plain_score(end, goal.metric) for end in ends)
             unit = " points" if goal.metric in show.PERCENT_METRICS else ""
-            behind = f"{numbers[0]} to {numbers[1]}{unit} behind {rival.entry}"
-            clauses.append(f"with {cell.budget_name} labels {cell.entry} is {behind}")
+            clauses.append(f"with {cell.budget_name} labels {cell.entry} is {by}{unit} behind {pair.second.entry}")
     if not clauses:
         return []
     return [
