@@ -17,7 +17,7 @@ from ...hub.arguments import CardArguments
 from ...hub.card_metadata import TAG
 from ...hub.card_tasks import CARD_TASKS
 from ...hub.cleaning import clean_record
-from ...hub.contents import CARD, Contents, is_pickle, matching
+from ...hub.contents import CARD, Contents, included
 from ...hub.destination import HubFile
 from ...hub.provenance import hub_dataset
 from ...hub.readme import MARKER, own_readme, render
@@ -66,9 +66,7 @@ def dataset_contents(
     Raises:
         UserError: `folder` is no comparison, or a pickle is asked for.
     """
-    asked = {path.relative_to(folder).as_posix(): path for path in matching(folder, include)}
-    if pickle := next((name for name in asked if is_pickle(Path(name).name)), None):
-        raise UserError(f"--include asks for {pickle!r}, which is a pickle: loading one can run anything.")
+    asked = included(folder, include)
     report = public_report(folder, texts=texts, published=set(asked))
     files = [HubFile(name, content) for name, content in report.files.items() if name != "report.md"]
     files.append(own_readme(folder) or HubFile(CARD, dataset_card(report, repo_id, card).encode()))

@@ -16,7 +16,7 @@ from ...evaluation.statistics.cells import goal_of
 from ...hub.arguments import CardArguments
 from ...hub.card_metadata import TAG
 from ...hub.connection import retrying
-from ...hub.contents import CARD, Contents, as_json, carries_code, model_contents
+from ...hub.contents import CARD, Contents, as_json, auto_map_references, carries_code, model_contents
 from ...hub.destination import HubFile
 from ...hub.readme import MARKER, own_readme
 from ..report.merging import title_of
@@ -120,9 +120,7 @@ def _code_places(api: HfApi, repo_id: str, commit: str) -> set[str]:
             settings = json.loads(Path(api.hf_hub_download(repo_id, name, revision=commit)).read_text("utf-8"))
         except EntryNotFoundError:
             continue
-        for value in (settings.get("auto_map") or {}).values():
-            named = [one for one in (value if isinstance(value, list) else [value]) if one]
-            places |= {str(one).rpartition("--")[0] for one in named}
+        places |= {reference.rpartition("--")[0] for reference in auto_map_references(settings)}
     return places
 
 
