@@ -14,8 +14,7 @@ from ..records.record import read_record
 from .arguments import CardArguments
 from .card_comparison import find_comparison
 from .card_facts import Evaluation, result_rows, sizes
-from .card_metadata import card_data, dataset_name
-from .card_tasks import card_task
+from .card_metadata import card_data, card_task, dataset_name
 from .citations import citations, papers
 from .cleaning import clean_record
 from .contents import CARD, carries_code

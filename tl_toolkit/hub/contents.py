@@ -157,11 +157,7 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
 
 
 def _check_weights(folder: Path) -> None:
-    """See that the weights are there, whole, and in safetensors.
-
-    Raises:
-        UserError: they are not.
-    """
+    """UserError unless the weights are there, whole, and in safetensors."""
     found = list(matching(folder, WEIGHTS[:2]))
     if not found:
         if pickled := sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern)):
