@@ -90,7 +90,9 @@ def result_rows(record: Record, evaluation: Evaluation) -> tuple[list[str], list
     """The table of results: its headings, and a row for each metric, the one that selects first."""
     metrics = record.get("metrics") or {}
     splits = [split for split in ("test", "validation") if metrics.get(split)]
-    names = list(dict.fromkeys(name for split in splits for name in metrics[split] if _is_metric(name)))
+    # The forecasts without a model, which records have too, have columns of their own.
+    shown = dict.fromkeys(name for split in splits for name in metrics[split])
+    names = [name for name in shown if name in METRICS or name.startswith("mae_") or name == "unknown_share"]
     parts = [name for name in names if name.startswith("mae_")]
     names = [name for name in names if name not in parts[_MOST_VARIABLES:]]
     names.sort(key=lambda name: (name != evaluation.goal.metric, name == "loss"))
@@ -101,11 +103,6 @@ def result_rows(record: Record, evaluation: Evaluation) -> tuple[list[str], list
         values += [show.spread(own.test.get(name), name) for own in evaluation.baselines]
         rows.append([_metric_heading(name), *values])
     return headings, rows
-
-
-def _is_metric(name: str) -> bool:
-    """Whether a number is one of the model; the forecasts without a model have columns of their own."""
-    return name in METRICS or name.startswith("mae_") or name == "unknown_share"
 
 
 def _metric_heading(name: str) -> str:

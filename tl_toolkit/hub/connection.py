@@ -69,11 +69,8 @@ def retrying(
 ) -> T:
     """What `request` returns, asked again after a growing wait where that can help; a Retry-After is heeded.
 
-    For requests that huggingface_hub makes once only; each has to be one that may be made twice. `sending` is that of
-    `explain`.
-
-    Raises:
-        HubError: `what` went wrong for good.
+    For requests that huggingface_hub makes once only; each has to be one that may be made twice. A failure for good is
+    a HubError, made by `explain`.
     """
     attempt = 0
     while True:

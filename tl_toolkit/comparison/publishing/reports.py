@@ -13,6 +13,7 @@ from typing import Any
 from ...errors import UserError
 from ...evaluation.results import read_results
 from ...hub.arguments import CardArguments
+from ...hub.card_comparison import RESULTS
 from ...hub.card_metadata import CARD_TASKS, TAG
 from ...hub.cleaning import clean_record
 from ...hub.contents import CARD, Contents, included
@@ -21,8 +22,6 @@ from ...hub.provenance import hub_dataset
 from ...hub.readme import MARKER, own_readme, render
 from ..report.merging import notes_of, title_of
 from ..report.writing import write_report
-
-RESULTS = "results.jsonl"
 
 
 @dataclass(frozen=True)

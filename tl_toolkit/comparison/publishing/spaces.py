@@ -14,6 +14,7 @@ from ...evaluation import formatting as show
 from ...evaluation.results import Result, panels, read_results
 from ...evaluation.statistics.cells import goal_of
 from ...hub.arguments import CardArguments
+from ...hub.card_comparison import RESULTS
 from ...hub.card_metadata import TAG
 from ...hub.connection import retrying
 from ...hub.contents import CARD, Contents, as_json, auto_map_references, carries_code, model_contents
@@ -22,7 +23,7 @@ from ...hub.readme import MARKER, own_readme
 from ...records.record import RESULT_NAME
 from ..report.merging import title_of
 from .arguments import ReportArguments
-from .reports import RESULTS, public_report
+from .reports import public_report
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
