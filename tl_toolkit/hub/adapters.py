@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..records.checkpoints import is_whole_safetensors
 from ..records.record import read_record
 from .arguments import CardArguments
-from .contents import CONFIG, Contents, as_json, check_model_folder, finished, matching, model_file, processing
+from .contents import CONFIG, PROCESSING, Contents, as_json, check_model_folder, finished, matching, model_file
 from .destination import HubFile
 from .provenance import provenance
 
@@ -53,7 +53,7 @@ def adapter_contents(folder: Path, base_model: str, revision: str | None, includ
     # alone; peft needs it for nothing but AutoPeftModel.
     settings |= {"base_model_name_or_path": base_model, "revision": revision, "auto_mapping": None}
     files = [HubFile(_FILES[0], as_json(settings), f"for {base_model}"), HubFile(_FILES[1], weights)]
-    kept = [path for path in matching(folder, processing()) if path.name not in (CONFIG, "generation_config.json")]
+    kept = [path for path in matching(folder, PROCESSING) if path.name not in (CONFIG, "generation_config.json")]
     files += [model_file(path, folder, config) for path in kept]
     return finished(folder, files, include)
 

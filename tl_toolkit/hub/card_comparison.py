@@ -82,7 +82,11 @@ def _around(folder: Path, own: Record) -> Path | None:
 def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardComparison | None:
     """The table of the runs on the data of this run; of those on the first dataset where it is not among them."""
     datasets = list(panels(read_results(path)).values())
-    mine = next((run for runs in datasets for run in runs if _is_it(run, own, folder)), None)
+    every = [run for runs in datasets for run in runs]
+    if own.get("folder"):
+        mine = next((run for run in every if run.folder == own["folder"]), None)
+    else:
+        mine = next((run for run in every if Path(run.folder).name == folder.name), None)
     fingerprint = (own.get("dataset") or {}).get("fingerprint")
 
     def nearness(runs: list[Result]) -> tuple[bool, bool]:
@@ -108,8 +112,3 @@ def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardCo
         rows=rows,
         seeds=sorted({seeds[0], seeds[-1]}),
     )
-
-
-def _is_it(run: Result, own: Record, folder: Path) -> bool:
-    """Whether a record of the comparison is that of this run."""
-    return run.folder == own["folder"] if own.get("folder") else Path(run.folder).name == folder.name

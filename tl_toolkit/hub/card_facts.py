@@ -120,7 +120,7 @@ def _baseline_heading(baseline: Baseline) -> str:
 
 
 def _score(value: Any, metric: str) -> str:
-    return show.MISSING if not isinstance(value, (int, float)) else show.plain_score(float(value), metric)
+    return show.plain_score(float(value), metric) if isinstance(value, (int, float)) else show.MISSING
 
 
 def sizes(config: Mapping[str, Any]) -> list[tuple[str, str]]:

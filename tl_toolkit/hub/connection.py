@@ -25,10 +25,7 @@ logger = logging.getLogger(__name__)
 def connect(timeout: float, token: str | None = None) -> HfApi:
     """The Hub that HF_ENDPOINT names, by default with the token of HF_TOKEN or of `hf auth login`.
 
-    huggingface_hub itself waits for ever; here every answer has `timeout` seconds to begin.
-
-    Raises:
-        HubError: there is no token, or the Hub does not know it.
+    huggingface_hub itself waits for ever; here every answer has `timeout` seconds to begin. HubError without a token.
     """
     from huggingface_hub import HfApi, get_token
 

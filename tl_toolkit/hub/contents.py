@@ -36,6 +36,8 @@ _TOKENS = (
     *("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json", "chat_template.jinja"),
     *("*.spm", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "target_vocab.json"),
 )
+PROCESSING = (*_SETTINGS, *_TOKENS, *(f"{TARGET_FOLDER}/{name}" for name in (*_SETTINGS, *_TOKENS)))
+"""Patterns of the configuration, and of what makes inputs of texts, images and series."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.joblib", "*.h5", "*.msgpack", "*.npz")
 _REASONS = {
     "predictions*.parquet": "has texts of the dataset",
@@ -74,13 +76,8 @@ def model_contents(folder: Path, include: Sequence[str] = ()) -> Contents:
     config = check_model_folder(folder)
     _check_weights(folder)
     files = _code_files(folder, config)
-    files += [model_file(path, folder, config) for path in matching(folder, (*WEIGHTS, *processing()))]
+    files += [model_file(path, folder, config) for path in matching(folder, (*WEIGHTS, *PROCESSING))]
     return finished(folder, files, include)
-
-
-def processing() -> list[str]:
-    """Patterns of the configuration, and of what makes inputs of texts, images and series."""
-    return [*_SETTINGS, *_TOKENS, *(f"{TARGET_FOLDER}/{name}" for name in (*_SETTINGS, *_TOKENS))]
 
 
 def finished(folder: Path, files: list[HubFile], include: Sequence[str]) -> Contents:

@@ -36,11 +36,7 @@ _NEVER = ("training_args.bin", "README.md")  # a pickle of all arguments; peft's
 
 
 class HubPushes:
-    """The repository of a run, opened before it trains, so that what the Hub refuses costs no training.
-
-    Raises:
-        HubError: there is no token, it is not accepted, or the repository cannot be made or written to.
-    """
+    """The repository of a run, opened before it trains, so that a HubError costs no training."""
 
     def __init__(self, args: RunArguments) -> None:
         self.args = args

@@ -32,6 +32,7 @@ GRADIO = "6.31.0"
 """The version that the app was written for and tried with."""
 MOST_BYTES = 10**9
 """The models that are put into a Space beside its app, all together."""
+_CPU = "--extra-index-url https://download.pytorch.org/whl/cpu\n"
 _PINNED = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 _CLASSIFIES = ("text-classification", "regression")
 
@@ -86,11 +87,12 @@ def gradio_contents(
     linked = list(arguments.models.values())
     options: dict[str, Any] = {"sdk": "gradio", "sdk_version": GRADIO, "app_file": "app.py", "models": linked or None}
     options["python_version"] = ".".join(platform.python_version_tuple()[:2])
+    pinned = [f"{name}=={version(name).partition('+')[0]}\n" for name in _PINNED]
     files += [
         own_readme(folder) or HubFile(CARD, _readme(title, card, about, **options)),
         HubFile("app.py", Path(__file__).parent / "templates" / "space_app.py"),
         HubFile("models.json", as_json(content)),
-        HubFile("requirements.txt", _requirements().encode()),
+        HubFile("requirements.txt", "".join([_CPU, *pinned]).encode()),
     ]
     return Contents(sorted(files, key=lambda file: file.path), {}, {"name": title})
 
@@ -122,13 +124,6 @@ def _code_places(api: HfApi, repo_id: str, commit: str) -> set[str]:
             continue
         places |= {reference.rpartition("--")[0] for reference in auto_map_references(settings)}
     return places
-
-
-def _requirements() -> str:
-    """The versions that are installed here, for a machine without a GPU."""
-    lines = ["--extra-index-url https://download.pytorch.org/whl/cpu"]
-    lines += [f"{name}=={version(name).partition('+')[0]}" for name in _PINNED]
-    return "\n".join(lines) + "\n"
 
 
 def _readme(title: str, card: CardArguments, about: str, **options: Any) -> bytes:
