@@ -61,11 +61,7 @@ def adapter_contents(folder: Path, base_model: str, revision: str | None, includ
 def base_of(folder: Path, base_model: str | None) -> tuple[str, str | None]:
     """The Hub id of the model that the adapter belongs to, and its commit if that is known.
 
-    Args:
-        base_model: what the user says it is.
-
-    Raises:
-        UserError: it is not on the Hub, as far as is known.
+    `base_model` is what the user says it is. A model that is not on the Hub, as far as is known, is a UserError.
     """
     record = read_record(folder) or {}
     asked = (record.get("model") or {}).get("model_name_or_path")

@@ -58,7 +58,6 @@ class Evaluation:
         absent: names of classes that the test rows say nothing of.
 
     Args:
-        record: the result record.
         folder: where its predictions lie; without them there is neither a constant answer nor classes.
     """
 

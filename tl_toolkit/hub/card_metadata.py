@@ -120,11 +120,9 @@ def card_data(
     name: str,
     adapter: bool,
 ) -> ModelCardData:
-    """The metadata of a run's model. What is not known is left out, so that nothing is invented.
+    """The metadata of a run's model, whose results stand under `name` in `model-index`.
 
-    Args:
-        name: what the results stand under in `model-index`.
-        adapter: what is published is the adapter of a LoRA run alone.
+    What is not known is left out, so that nothing is invented.
     """
     from huggingface_hub import ModelCardData
 

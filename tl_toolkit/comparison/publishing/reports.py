@@ -59,9 +59,6 @@ def dataset_contents(
     Args:
         texts: leave the texts of the dataset in the report and the records.
         include: patterns of further files in the folder, such as `runs/*/predictions_test.parquet`.
-
-    Raises:
-        UserError: `folder` is no comparison, or a pickle is asked for.
     """
     asked = included(folder, include)
     report = public_report(folder, texts=texts, published=set(asked))

@@ -100,8 +100,7 @@ def gradio_contents(
 def _pinned(published: str, repo_id: str, api: HfApi | None) -> dict[str, Any]:
     """A model of the Hub at the commit of this moment.
 
-    Its code is run only if it is the owner's own: the model is of the Space's user, and its code lies in its own
-    repository, at the same commit.
+    Its code is run only if the model is of the Space's user, and the code lies in the model's own repository.
     """
     if api is None:
         return {"model": published, "revision": None, "trust_remote_code": False}
