@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..records.checkpoints import is_whole_safetensors
 from ..records.record import read_record
 from .arguments import CardArguments
-from .contents import CONFIG, Contents, as_json, check_model_folder, finished, matching, model_file, processing
+from .contents import CONFIG, PROCESSING, Contents, as_json, check_model_folder, finished, matching, model_file
 from .destination import HubFile
 from .provenance import provenance
 
@@ -42,39 +42,26 @@ def adapter_contents(folder: Path, base_model: str, revision: str | None, includ
         revision: its commit, where it is known.
 
     Raises:
-        UserError: there is no adapter, or it is damaged.
+        UserError: the adapter is damaged.
     """
     config = check_model_folder(folder)
-    if not has_adapter(folder):
-        raise UserError(f"The folder {str(folder)!r} has no adapter: --strategy lora leaves one, in {ADAPTER}/.")
     weights = folder / ADAPTER / _FILES[1]
     if not weights.is_file() or not is_whole_safetensors(weights):
         raise UserError(f"The adapter {str(weights)!r} is missing or damaged.")
-    settings = adapter_settings(folder, base_model, revision)
+    settings: dict[str, Any] = json.loads((folder / ADAPTER / _FILES[0]).read_text(encoding="utf-8"))
+    # auto_mapping names the Python module of the class that was adapted, which is found where the toolkit is installed
+    # alone; peft needs it for nothing but AutoPeftModel.
+    settings |= {"base_model_name_or_path": base_model, "revision": revision, "auto_mapping": None}
     files = [HubFile(_FILES[0], as_json(settings), f"for {base_model}"), HubFile(_FILES[1], weights)]
-    kept = [path for path in matching(folder, processing()) if path.name not in (CONFIG, "generation_config.json")]
+    kept = [path for path in matching(folder, PROCESSING) if path.name not in (CONFIG, "generation_config.json")]
     files += [model_file(path, folder, config) for path in kept]
     return finished(folder, files, include)
-
-
-def adapter_settings(folder: Path, base_model: str, revision: str | None) -> dict[str, Any]:
-    """`adapter_config.json` for everybody: the base model by its Hub id, and no class of the toolkit.
-
-    `auto_mapping` names the Python module of the class that was adapted, which is found where the toolkit is installed
-    alone; peft needs it for nothing but `AutoPeftModel`.
-    """
-    settings: dict[str, Any] = json.loads((folder / ADAPTER / _FILES[0]).read_text(encoding="utf-8"))
-    return settings | {"base_model_name_or_path": base_model, "revision": revision, "auto_mapping": None}
 
 
 def base_of(folder: Path, base_model: str | None) -> tuple[str, str | None]:
     """The Hub id of the model that the adapter belongs to, and its commit if that is known.
 
-    Args:
-        base_model: what the user says it is.
-
-    Raises:
-        UserError: it is not on the Hub, as far as is known.
+    `base_model` is what the user says it is. A model that is not on the Hub, as far as is known, is a UserError.
     """
     record = read_record(folder) or {}
     asked = (record.get("model") or {}).get("model_name_or_path")

@@ -35,7 +35,8 @@ class PublishArguments:
         default_factory=list,
         metadata={
             "help": "Also publish files that match this pattern, such as 'predictions_*.parquet', which holds texts of "
-            "the dataset; may be said several times."
+            "the dataset; may be said several times.",
+            "metavar": "PATTERN",
         },
     )
     commit_message: str | None = flag("By default 'Publish' and the name of the run.")
@@ -163,18 +164,14 @@ def _add(parser: argparse.ArgumentParser, kind: Any) -> None:
     hints = get_type_hints(kind)
     group = parser.add_argument_group(kind.__doc__.strip().rstrip("."))
     for own in dataclasses.fields(kind):
-        help_text = own.metadata["help"].replace("%", "%%")
+        name, text = f"--{own.name}", own.metadata["help"].replace("%", "%%")
         if own.default is dataclasses.MISSING and own.default_factory is dataclasses.MISSING:
-            parser.add_argument(own.name, metavar="FOLDER", help=help_text)
+            parser.add_argument(own.name, metavar="FOLDER", help=text)
         elif hints[own.name] is bool:
-            group.add_argument(f"--{own.name}", action="store_true", help=help_text)
+            group.add_argument(name, action="store_true", help=text)
         elif own.default_factory is list:
-            metavar = own.metadata.get("metavar", "PATTERN")
-            group.add_argument(f"--{own.name}", action="append", default=[], metavar=metavar, help=help_text)
+            group.add_argument(name, action="append", default=[], metavar=own.metadata["metavar"], help=text)
         else:
-            convert = float if hints[own.name] is float else str
-            told = "" if own.default is None else f" (default: {own.default})"
-            choices = own.metadata.get("choices")
-            group.add_argument(
-                f"--{own.name}", type=convert, default=own.default, choices=choices, help=help_text + told
-            )
+            convert, choices = float if hints[own.name] is float else str, own.metadata.get("choices")
+            text += "" if own.default is None else f" (default: {own.default})"
+            group.add_argument(name, type=convert, default=own.default, choices=choices, help=text)

@@ -14,8 +14,7 @@ from ..records.record import read_record
 from .arguments import CardArguments
 from .card_comparison import find_comparison
 from .card_facts import Evaluation, result_rows, sizes
-from .card_metadata import card_data, dataset_name
-from .card_tasks import card_task
+from .card_metadata import card_data, card_task, dataset_name
 from .citations import citations, papers
 from .cleaning import clean_record
 from .contents import CARD, carries_code
@@ -60,7 +59,7 @@ def model_card(
     title = (repo_id or str(record.get("name") or folder.resolve().name)).rpartition("/")[2]
     evaluation = Evaluation(record, folder) if record.get("metrics") else None
     headings, rows = result_rows(record, evaluation) if evaluation else ([], [])
-    keys = citations(record, config, origin.base_model)
+    cited = [papers()[key] for key in citations(record, config, origin.base_model)]
     weights = folder.glob("adapter/adapter_model.safetensors" if adapter else "model*.safetensors")
     known: dict[str, Any] = {"record": record, "config": config, "task": task, "origin": origin, "adapter": adapter}
     known["remote_code"] = carries_code(folder, config)
@@ -83,7 +82,7 @@ def model_card(
             "comparison": find_comparison(folder, arguments.comparison, api),
             "comparison_name": arguments.comparison,
             "max_tokens": _max_tokens(folder),
-            "papers": code_block("\n\n".join(papers()[key] for key in keys)),
+            "papers": code_block("\n\n".join(cited)),
         },
     )
     data = card_data(record, config, task, origin, name=title, adapter=adapter)
@@ -99,10 +98,8 @@ def card_files(
     api: HfApi | None = None,
 ) -> list[HubFile]:
     """The card as README.md, and the learning curve that it shows where the run has one; arguments of `model_card`."""
-    card = model_card(folder, repo_id, arguments, adapter=adapter, api=api)
-    files = [HubFile(CARD, str(card).encode())]
-    curve = learning_curve(read_record(Path(folder)) or {})
-    if curve is not None:
+    files = [HubFile(CARD, str(model_card(folder, repo_id, arguments, adapter=adapter, api=api)).encode())]
+    if (curve := learning_curve(read_record(Path(folder)) or {})) is not None:
         with tempfile.TemporaryDirectory() as place:
             path = Path(place) / CURVE
             draw_learning_curve(curve, path)

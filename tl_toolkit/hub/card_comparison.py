@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 Record = Mapping[str, Any]
+
+logger = logging.getLogger(__name__)
 
 RESULTS = "results.jsonl"
 
@@ -60,7 +63,12 @@ def find_comparison(folder: Path, asked: str | None, api: HfApi | None = None) -
             "dataset repository that it was published as is expected: user/name."
         )
     link = f"https://huggingface.co/datasets/{asked}"
-    records = beside / RESULTS if beside is not None else _download(asked, api)
+    records = beside / RESULTS if beside is not None else None
+    if records is None and api is not None:
+        try:
+            records = Path(api.hf_hub_download(asked, RESULTS, repo_type="dataset"))
+        except Exception as error:  # noqa: BLE001  not there yet, private, offline, …: then it is linked alone
+            logger.debug("The records of %s were not read: %s", asked, type(error).__name__)
     return CardComparison(link, "", [], [], []) if records is None else _describe(records, folder, own, link)
 
 
@@ -71,20 +79,14 @@ def _around(folder: Path, own: Record) -> Path | None:
     return around if place.parts[-len(parts) :] == parts and (around / RESULTS).is_file() else None
 
 
-def _download(repo_id: str, api: HfApi | None) -> Path | None:
-    """The records of a published comparison; None where they cannot be had, so that it is linked alone."""
-    if api is None:
-        return None
-    try:
-        return Path(api.hf_hub_download(repo_id, RESULTS, repo_type="dataset"))
-    except Exception:  # noqa: BLE001  not there yet, private, offline, …
-        return None
-
-
 def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardComparison | None:
     """The table of the runs on the data of this run; of those on the first dataset where it is not among them."""
     datasets = list(panels(read_results(path)).values())
-    mine = next((run for runs in datasets for run in runs if _is_it(run, own, folder)), None)
+    every = [run for runs in datasets for run in runs]
+    if own.get("folder"):
+        mine = next((run for run in every if run.folder == own["folder"]), None)
+    else:
+        mine = next((run for run in every if Path(run.folder).name == folder.name), None)
     fingerprint = (own.get("dataset") or {}).get("fingerprint")
 
     def nearness(runs: list[Result]) -> tuple[bool, bool]:
@@ -100,11 +102,8 @@ def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardCo
     found = {(cell.entry, cell.budget): cell for cell in cells}
     rows = []
     for entry in dict.fromkeys(cell.entry for cell in cells):
-        own_cells = [found.get((entry, budget)) for budget in budgets]
-        scores = [
-            show.MISSING if cell is None else show.spread(cell.test.get(goal.metric), goal.metric) for cell in own_cells
-        ]
-        rows.append((entry, entry == my_entry, scores))
+        measured = [cell.test.get(goal.metric) if (cell := found.get((entry, own))) else None for own in budgets]
+        rows.append((entry, entry == my_entry, [show.spread(value, goal.metric) for value in measured]))
     seeds = sorted({cell.seeds for cell in cells})
     return CardComparison(
         link=link,
@@ -113,8 +112,3 @@ def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardCo
         rows=rows,
         seeds=sorted({seeds[0], seeds[-1]}),
     )
-
-
-def _is_it(run: Result, own: Record, folder: Path) -> bool:
-    """Whether a record of the comparison is that of this run."""
-    return run.folder == own["folder"] if own.get("folder") else Path(run.folder).name == folder.name

@@ -58,7 +58,6 @@ class Evaluation:
         absent: names of classes that the test rows say nothing of.
 
     Args:
-        record: the result record.
         folder: where its predictions lie; without them there is neither a constant answer nor classes.
     """
 
@@ -90,7 +89,9 @@ def result_rows(record: Record, evaluation: Evaluation) -> tuple[list[str], list
     """The table of results: its headings, and a row for each metric, the one that selects first."""
     metrics = record.get("metrics") or {}
     splits = [split for split in ("test", "validation") if metrics.get(split)]
-    names = list(dict.fromkeys(name for split in splits for name in metrics[split] if _is_metric(name)))
+    # The forecasts without a model, which records have too, have columns of their own.
+    shown = dict.fromkeys(name for split in splits for name in metrics[split])
+    names = [name for name in shown if name in METRICS or name.startswith("mae_") or name == "unknown_share"]
     parts = [name for name in names if name.startswith("mae_")]
     names = [name for name in names if name not in parts[_MOST_VARIABLES:]]
     names.sort(key=lambda name: (name != evaluation.goal.metric, name == "loss"))
@@ -101,11 +102,6 @@ def result_rows(record: Record, evaluation: Evaluation) -> tuple[list[str], list
         values += [show.spread(own.test.get(name), name) for own in evaluation.baselines]
         rows.append([_metric_heading(name), *values])
     return headings, rows
-
-
-def _is_metric(name: str) -> bool:
-    """Whether a number is one of the model; the forecasts without a model have columns of their own."""
-    return name in METRICS or name.startswith("mae_") or name == "unknown_share"
 
 
 def _metric_heading(name: str) -> str:
@@ -123,7 +119,7 @@ def _baseline_heading(baseline: Baseline) -> str:
 
 
 def _score(value: Any, metric: str) -> str:
-    return show.MISSING if not isinstance(value, (int, float)) else show.plain_score(float(value), metric)
+    return show.plain_score(float(value), metric) if isinstance(value, (int, float)) else show.MISSING
 
 
 def sizes(config: Mapping[str, Any]) -> list[tuple[str, str]]:

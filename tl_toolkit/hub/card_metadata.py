@@ -1,12 +1,11 @@
-"""The metadata of a model card: what the Hub reads to list, filter and link a model."""
+"""The metadata of a model card: what the Hub reads to list, filter and link a model, and what it calls a task."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .card_tasks import CardTask
 from .provenance import Provenance, hub_dataset
 
 if TYPE_CHECKING:
@@ -40,6 +39,78 @@ METRICS = {
 _AVERAGES = {"macro_f1": "macro", "micro_f1": "micro"}
 
 
+class CardTask(NamedTuple):
+    """A task of the toolkit as a card has it.
+
+    Attributes:
+        kind: the toolkit's name of it.
+        pipeline_tag: the Hub's, as in https://huggingface.co/tasks; None where it has none that fits.
+        name: in words.
+        does: what a model of it does, as the end of a sentence about it.
+        auto_class: the Auto class of transformers.
+    """
+
+    kind: str
+    pipeline_tag: str | None
+    name: str
+    does: str
+    auto_class: str
+
+
+_TASKS = (
+    CardTask(
+        "text-classification", "text-classification", "Text classification", "classifies texts",
+        "AutoModelForSequenceClassification",
+    ),
+    CardTask(
+        "regression", "text-classification", "Text regression", "answers a text with a number",
+        "AutoModelForSequenceClassification",
+    ),
+    CardTask(
+        "token-classification", "token-classification", "Token classification", "gives every word of a sentence a tag",
+        "AutoModelForTokenClassification",
+    ),
+    CardTask(
+        "translation", "translation", "Translation", "rewrites one text as another", "AutoModelForSeq2SeqLM"
+    ),
+    CardTask("captioning", "image-to-text", "Image captioning", "captions pictures", "AutoModelForImageTextToText"),
+    CardTask(
+        "forecasting", "time-series-forecasting", "Time series forecasting", "forecasts a series",
+        "AutoModelForTimeSeriesPrediction",
+    ),
+    CardTask(
+        "causal-language-modeling", "text-generation", "Text generation", "continues texts", "AutoModelForCausalLM"
+    ),
+    CardTask("masked-language-modeling", "fill-mask", "Fill-mask", "fills gaps in texts", "AutoModelForMaskedLM"),
+)  # fmt: skip
+CARD_TASKS = {task.kind: task for task in _TASKS}
+
+_HEADS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForTimeSeriesPrediction": "forecasting",
+    "ForConditionalGeneration": "translation",
+    "MTModel": "translation",
+    "ForCausalLM": "causal-language-modeling",
+    "LMHeadModel": "causal-language-modeling",
+    "ForMaskedLM": "masked-language-modeling",
+}
+
+
+def card_task(record: Mapping[str, Any], config: Mapping[str, Any]) -> CardTask | None:
+    """The task of a run; without a record that of the head in `config.json`; None for a head that is for no task."""
+    named = (record.get("task") or {}).get("name")
+    if named in CARD_TASKS:
+        return CARD_TASKS[named]
+    architecture = next(iter(config.get("architectures") or ()), "")
+    if "Captioner" in architecture or "VisionEncoderDecoder" in architecture:
+        return CARD_TASKS["captioning"]
+    kind = next((kind for ending, kind in _HEADS.items() if architecture.endswith(ending)), None)
+    if kind == "text-classification" and config.get("problem_type") == "regression":
+        kind = "regression"
+    return None if kind is None else CARD_TASKS[kind]
+
+
 def card_data(
     record: Mapping[str, Any],
     config: Mapping[str, Any],
@@ -49,27 +120,26 @@ def card_data(
     name: str,
     adapter: bool,
 ) -> ModelCardData:
-    """The metadata of a run's model. What is not known is left out, so that nothing is invented.
+    """The metadata of a run's model, whose results stand under `name` in `model-index`.
 
-    Args:
-        name: what the results stand under in `model-index`.
-        adapter: what is published is the adapter of a LoRA run alone.
+    What is not known is left out, so that nothing is invented.
     """
     from huggingface_hub import ModelCardData
 
-    results = eval_results(record, task)
+    results, codes = _eval_results(record, task), list(origin.languages)
+    kinds = list(dict.fromkeys(result.metric_type for result in results))
     strategy = (record.get("strategy") or {}).get("name")
     model_type = (record.get("model") or {}).get("model_type") or config.get("model_type")
     tags = [TAG, model_type, strategy if strategy in ("lora", "scratch") else None]
     tags += [task.kind if task and task.kind in ("regression", "captioning") else None]
     data = ModelCardData(
-        language=_one_or_all(origin.languages),
+        language=(codes[0] if len(codes) == 1 else codes) or None,
         license=origin.license,
         library_name="peft" if adapter else "transformers",
         pipeline_tag=task.pipeline_tag if task else None,
         base_model=origin.base_model,
         datasets=list(origin.datasets) or None,
-        metrics=_metrics(results),
+        metrics=[kind for kind in kinds if kind != "loss"] or kinds or None,
         tags=[tag for tag in tags if tag],
         model_name=name if results else None,
         eval_results=results or None,
@@ -79,7 +149,7 @@ def card_data(
     return data
 
 
-def eval_results(record: Mapping[str, Any], task: CardTask | None) -> list[EvalResult]:
+def _eval_results(record: Mapping[str, Any], task: CardTask | None) -> list[EvalResult]:
     """The metrics of each evaluated split, the test split first, each with the data that it was measured on."""
     from huggingface_hub import EvalResult
 
@@ -121,13 +191,3 @@ def dataset_name(record: Mapping[str, Any]) -> str:
     if hub_dataset(record) or name.startswith("builtin:"):
         return name
     return name.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or "unknown"
-
-
-def _metrics(results: list[EvalResult]) -> list[str] | None:
-    """The kinds of metrics; the loss only where there is nothing else."""
-    kinds = list(dict.fromkeys(result.metric_type for result in results))
-    return [kind for kind in kinds if kind != "loss"] or kinds or None
-
-
-def _one_or_all(codes: Any) -> str | list[str] | None:
-    return None if not codes else codes[0] if len(codes) == 1 else list(codes)

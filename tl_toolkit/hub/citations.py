@@ -11,16 +11,18 @@ from typing import Any
 _CELLS = {"lstm": "hochreiter1997", "gru": "cho2014", "rnn_tanh": "elman1990", "rnn_relu": "elman1990"}
 _ATTENTION = {"bahdanau": "bahdanau2015", "luong": "luong2015"}
 _CHARACTERS = {"rnn": "lample2016", "cnn": "ma2016"}
-_CHECKPOINTS = {
-    "bert": "devlin2019",
-    "roberta": "liu2019",
-    "distilbert": "sanh2019",
-    "gpt2": "radford2019",
-    "t5": "raffel2020",
-    "bart": "lewis2020",
-    "marian": "junczysdowmunt2018",
+_FAMILIES = {
+    "awd_lstm": ["hochreiter1997", "merity2018"],
+    "self_attention": ["vaswani2017"],
+    "bert": ["devlin2019"],
+    "roberta": ["liu2019"],
+    "distilbert": ["sanh2019"],
+    "gpt2": ["radford2019"],
+    "t5": ["raffel2020"],
+    "bart": ["lewis2020"],
+    "marian": ["junczysdowmunt2018"],
 }
-"""Architectures of transformers by their model type."""
+"""Architectures whose papers do not depend on their settings, by model type."""
 _ULMFIT = ("discriminative", "gradual_unfreezing")
 
 
@@ -48,18 +50,14 @@ def citations(record: Mapping[str, Any], config: Mapping[str, Any], base_model: 
 
 
 def _of_architecture(config: Mapping[str, Any]) -> list[str]:
-    family, cell = config.get("model_type"), _CELLS.get(str(config.get("cell_type")), "hochreiter1997")
+    family, cell = str(config.get("model_type")), _CELLS.get(str(config.get("cell_type")), "hochreiter1997")
     attention = [_ATTENTION[name] for name in [str(config.get("attention"))] if name in _ATTENTION]
     if family == "rnn":
         crf = ["lafferty2001"] if config.get("crf") else []
         characters = [_CHARACTERS[name] for name in [str(config.get("character_encoder"))] if name in _CHARACTERS]
         return [cell, *crf, *characters]
-    if family == "awd_lstm":
-        return ["hochreiter1997", "merity2018"]
-    if family == "self_attention":
-        return ["vaswani2017"]
     if family == "rnn_encoder_decoder":
         return [cell, "sutskever2014", *attention]
     if family == "rnn_image_captioner":
         return [cell, *(["xu2015", *attention] if attention else ["vinyals2015"])]
-    return [_CHECKPOINTS[family]] if family in _CHECKPOINTS else []
+    return list(_FAMILIES.get(family, ()))

@@ -61,25 +61,22 @@ def clean_settings(content: bytes) -> bytes:
 
 
 def check_private(files: list[HubFile]) -> None:
-    """Look once more through all that is text.
-
-    Raises:
-        UserError: a token, or the home folder of a user of this machine, is in one of the files.
-    """
+    """UserError for a token, or the home folder of a user of this machine, in any text of the files."""
     from huggingface_hub import get_token
 
     own = (get_token() or "").encode()
     home = str(Path.home())
     for file in files:
         content = _readable(file)
-        if (own and own in content) or TOKEN.search(content.decode("utf-8", "replace")):
+        text = content.decode("utf-8", "replace")
+        if (own and own in content) or TOKEN.search(text):
             raise UserError(
                 f"The file {file.path!r} would publish a token of the Hub, so that nothing was sent. Remove the token "
                 "from it, and revoke it at https://huggingface.co/settings/tokens if others could read it."
             )
         if Path(file.path).name in _LEARNED:  # words of the training texts, which may well look like paths
             continue
-        found = _HOME.search(content.decode("utf-8", "replace"))
+        found = _HOME.search(text)
         named = found.group() if found else home if len(home) > 1 and (home + "/").encode() in content else None
         if named is not None:
             raise UserError(

@@ -25,10 +25,7 @@ logger = logging.getLogger(__name__)
 def connect(timeout: float, token: str | None = None) -> HfApi:
     """The Hub that HF_ENDPOINT names, by default with the token of HF_TOKEN or of `hf auth login`.
 
-    huggingface_hub itself waits for ever; here every answer has `timeout` seconds to begin.
-
-    Raises:
-        HubError: there is no token, or the Hub does not know it.
+    huggingface_hub itself waits for ever; here every answer has `timeout` seconds to begin. HubError without a token.
     """
     from huggingface_hub import HfApi, get_token
 
@@ -69,11 +66,8 @@ def retrying(
 ) -> T:
     """What `request` returns, asked again after a growing wait where that can help; a Retry-After is heeded.
 
-    For requests that huggingface_hub makes once only; each has to be one that may be made twice. `sending` is that of
-    `explain`.
-
-    Raises:
-        HubError: `what` went wrong for good.
+    For requests that huggingface_hub makes once only; each has to be one that may be made twice. A failure for good is
+    a HubError, made by `explain`.
     """
     attempt = 0
     while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,9 @@ _TOKENS = (
     *("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json", "chat_template.jinja"),
     *("*.spm", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "target_vocab.json"),
 )
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.joblib", "*.h5", "*.msgpack", "*.npz")
+PROCESSING = (*_SETTINGS, *_TOKENS, *(f"{TARGET_FOLDER}/{name}" for name in (*_SETTINGS, *_TOKENS)))
+"""Patterns of the configuration, and of what makes inputs of texts, images and series."""
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.joblib", "*.h5", "*.msgpack", "*.npz")
 _REASONS = {
     "predictions*.parquet": "has texts of the dataset",
     "attention.json": "has texts of the dataset",
@@ -72,29 +74,21 @@ def model_contents(folder: Path, include: Sequence[str] = ()) -> Contents:
         UserError: the folder holds no finished model in safetensors, or something that the Hub does not take.
     """
     config = check_model_folder(folder)
-    check_weights(folder)
-    files = code_files(folder, config)
-    files += [model_file(path, folder, config) for path in matching(folder, (*WEIGHTS, *processing()))]
+    _check_weights(folder)
+    files = _code_files(folder, config)
+    files += [model_file(path, folder, config) for path in matching(folder, (*WEIGHTS, *PROCESSING))]
     return finished(folder, files, include)
-
-
-def processing() -> list[str]:
-    """Patterns of the configuration, and of what makes inputs of texts, images and series."""
-    return [*_SETTINGS, *_TOKENS, *(f"{TARGET_FOLDER}/{name}" for name in (*_SETTINGS, *_TOKENS))]
 
 
 def finished(folder: Path, files: list[HubFile], include: Sequence[str]) -> Contents:
     """The files of a model together with what was asked for beside them and the cleaned record of the run."""
     own = {file.path for file in files}
-    for path in matching(folder, include):
-        name = path.relative_to(folder).as_posix()
-        if is_pickle(path.name):
-            raise UserError(f"--include asks for {name!r}, which is a pickle: loading one can run anything.")
+    for name, path in included(folder, include).items():
         if name not in (*own, RESULT_NAME):
             files.append(HubFile(name, path, "asked for"))
     record = read_record(folder)
     if record is not None:
-        record = published_record(record, {file.path for file in files})
+        record = _published_record(record, {file.path for file in files})
         files.append(HubFile(RESULT_NAME, as_json(record, indent=1), "without paths of this machine"))
     files.sort(key=lambda file: file.path)
     for file in files:
@@ -106,12 +100,20 @@ def finished(folder: Path, files: list[HubFile], include: Sequence[str]) -> Cont
     return Contents(files, dict(_left(folder, {file.path for file in files})), record)
 
 
-def published_record(record: Mapping[str, Any], published: set[str]) -> dict[str, Any]:
+def included(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
+    """The files that --include asks for by their names in `folder`; UserError for a pickle among them."""
+    files = {path.relative_to(folder).as_posix(): path for path in matching(folder, patterns)}
+    if pickle := next((name for name, path in files.items() if is_pickle(path.name)), None):
+        raise UserError(f"--include asks for {pickle!r}, which is a pickle: loading one can run anything.")
+    return files
+
+
+def _published_record(record: Mapping[str, Any], published: set[str]) -> dict[str, Any]:
     """A result record without what it says of the machine, and without files that are not published with it."""
     cleaned = clean_record(record)
-    kept = {split: name for split, name in (record.get("predictions") or {}).items() if name in published}
-    cleaned["predictions"] = kept
-    if not kept:
+    named = record.get("predictions") or {}
+    cleaned["predictions"] = {split: name for split, name in named.items() if name in published}
+    if not cleaned["predictions"]:
         cleaned.pop("samples", None)  # texts of the dataset, too
     if cleaned.get("attention") not in published:
         cleaned["attention"] = None
@@ -141,28 +143,21 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
             "that started it and --resume_from_checkpoint, or give the folder of a checkpoint to publish that."
         )
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = _settings_in(folder / CONFIG)
     except OSError as error:
         report = (folder / "results.jsonl").exists()
         hint = " It is a comparison: say --repo_type dataset or --repo_type space." if report else ""
         raise UserError(f"The folder {name!r} has no readable config.json, so it is no model folder.{hint}") from error
-    except ValueError as error:
-        raise UserError(f"{str(folder / CONFIG)!r} is not valid JSON: {error}.") from error
-    if not isinstance(config, dict) or "model_type" not in config:
+    if "model_type" not in config:
         raise UserError(f"The config.json in {name!r} names no model_type, so nothing could load the model.")
     return config
 
 
-def check_weights(folder: Path) -> None:
-    """See that the weights are there, whole, and in safetensors.
-
-    Raises:
-        UserError: they are not.
-    """
+def _check_weights(folder: Path) -> None:
+    """UserError unless the weights are there, whole, and in safetensors."""
     found = list(matching(folder, WEIGHTS[:2]))
     if not found:
-        pickled = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
-        if pickled:
+        if pickled := sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern)):
             raise UserError(
                 f"The weights in {str(folder)!r} are pickled ({pickled[0]}), and loading a pickle can run anything, so "
                 "they are not published. Save them as safetensors where you trust them: "
@@ -181,25 +176,20 @@ def check_weights(folder: Path) -> None:
             raise UserError(f"The file {str(path)!r} is damaged: its size is not what its header says.")
 
 
-def code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
+def _code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
     """The files behind `auto_map`, with all that they import of each other.
 
     A family of the toolkit has its `auto_map` completed in place, so that every head of it can be loaded, and code that
     the folder lacks comes from the toolkit.
-
-    Raises:
-        UserError: code that is named and neither in the folder nor in the toolkit.
     """
     import tl_toolkit.models as models
 
     family = next((one for one in models.FAMILIES if one.model_type == config["model_type"]), None)
     if family is not None:
         config["auto_map"] = dict(family.auto_classes)
-    references = _references(config.get("auto_map"))
-    for name in ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json"):
-        if (folder / name).is_file():
-            references += _references(_settings_in(folder / name).get("auto_map"))
-    home = Path(models.__file__).parent if family is not None else None
+    processors = ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
+    settings = [config, *(_settings_in(folder / name) for name in processors if (folder / name).is_file())]
+    references = [reference for one in settings for reference in auto_map_references(one)]
     files: dict[str, HubFile] = {}
     waiting = [reference.partition(".")[0] for reference in references if "--" not in reference]
     while waiting:
@@ -212,9 +202,9 @@ def code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
             )
         path = folder / name
         if path.is_file():
-            check_within(folder, path)
-        elif home is not None:
-            path = home / name
+            _check_within(folder, path)
+        elif family is not None:
+            path = Path(models.__file__).parent / name
         if not path.is_file():
             raise UserError(
                 f"The config.json in {str(folder)!r} names code that is not there, {name!r}, so the model could not be "
@@ -241,8 +231,9 @@ def _settings_in(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _references(auto_map: Any) -> list[str]:
-    """`file.Class` of every entry; a tokenizer has two, and an old one nothing but these."""
+def auto_map_references(settings: Mapping[str, Any]) -> list[str]:
+    """`file.Class` of every entry of `auto_map`; a tokenizer has two, and an old one nothing but these."""
+    auto_map = settings.get("auto_map")
     entries = auto_map.values() if isinstance(auto_map, dict) else [auto_map]
     values = [one for value in entries for one in (value if isinstance(value, list | tuple) else [value])]
     return [str(value) for value in values if value]
@@ -263,28 +254,21 @@ def is_obsolete(path: str) -> bool:
 def model_file(path: Path, folder: Path, config: dict[str, Any]) -> HubFile:
     """A file of a model as it is published: settings lose what they say of this machine."""
     name = path.relative_to(folder).as_posix()
-    file = HubFile(name, path)
-    if name == CONFIG:
-        content = path.read_bytes()
-        if json.loads(content) != config:
-            content = as_json(config)
-        return replace(file, content=clean_settings(content))
-    if path.name in _SETTINGS:
-        return replace(file, content=clean_settings(path.read_bytes()))
-    return file
+    if path.name not in _SETTINGS:
+        return HubFile(name, path)
+    content = path.read_bytes()
+    if name == CONFIG and json.loads(content) != config:
+        content = as_json(config)
+    return HubFile(name, clean_settings(content))
 
 
 def is_pickle(name: str) -> bool:
     """Whether a file is of a kind that is pickled, by its name in large or small letters."""
-    return any(fnmatch(name.lower(), pattern) for pattern in PICKLES)
+    return any(fnmatch(name.lower(), pattern) for pattern in _PICKLES)
 
 
 def matching(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
-    """The files of `folder` that one of the patterns stands for, each once.
-
-    Raises:
-        UserError: a pattern, or a file that is a link, leads out of the folder.
-    """
+    """The files of `folder` that one of the patterns stands for, each once; UserError for one that leads out of it."""
     seen = set()
     for pattern in patterns:
         if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
@@ -294,17 +278,13 @@ def matching(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
             )
         for path in sorted(folder.glob(pattern)):
             if path.is_file() and path not in seen:
-                check_within(folder, path)
+                _check_within(folder, path)
                 seen.add(path)
                 yield path
 
 
-def check_within(folder: Path, path: Path) -> None:
-    """See that a file of `folder` is no link to something elsewhere, which nobody asked to publish.
-
-    Raises:
-        UserError: it is one.
-    """
+def _check_within(folder: Path, path: Path) -> None:
+    """UserError for a file of `folder` that is a link to something elsewhere, which nobody asked to publish."""
     if not path.resolve().is_relative_to(folder.resolve()):
         raise UserError(
             f"{path.relative_to(folder).as_posix()!r} in {str(folder)!r} is a link that leads out of the folder. Put "
@@ -316,12 +296,8 @@ def _left(folder: Path, published: set[str]) -> Iterator[tuple[str, str]]:
     """What stays, folders as one."""
     for path in sorted(folder.iterdir()):
         name = path.name
-        if path.is_dir():
-            inside = {one.relative_to(folder).as_posix() for one in path.rglob("*") if one.is_file()}
-            if not inside - published:
-                continue
-        elif name in published or name == CARD:
+        inside = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
+        if {one.relative_to(folder).as_posix() for one in inside} <= {*published, CARD}:
             continue
-        pickle = is_pickle(name)
-        reason = next((why for pattern, why in _REASONS.items() if fnmatch(name, pattern)), None)
-        yield name, "is a pickle" if pickle else reason or "is no part of a model"
+        reason = next((why for pattern, why in _REASONS.items() if fnmatch(name, pattern)), "is no part of a model")
+        yield name, "is a pickle" if is_pickle(name) else reason

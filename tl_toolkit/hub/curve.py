@@ -35,12 +35,8 @@ def learning_curve(record: Mapping[str, Any]) -> Curve | None:
     """The curve of a run; None where its history has nothing to draw a line through."""
     history: Sequence[Mapping[str, Any]] = record.get("history") or ()
     main = str((record.get("task") or {}).get("main_metric") or "loss")
-    curve = Curve(
-        training=_points(history, "loss"),
-        validation=_points(history, "eval_loss"),
-        metric=[] if main == "loss" else _points(history, f"eval_{main}"),
-        metric_name=main,
-    )
+    metric = [] if main == "loss" else _points(history, f"eval_{main}")
+    curve = Curve(_points(history, "loss"), _points(history, "eval_loss"), metric, main)
     return curve if max(len(curve.training), len(curve.validation)) > 1 else None
 
 

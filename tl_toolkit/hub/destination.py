@@ -37,11 +37,9 @@ class HubFile:
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
     def read(self) -> bytes:
-        """The content itself."""
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
 
     def addition(self) -> CommitOperationAdd:
-        """The file as a part of a commit."""
         from huggingface_hub import CommitOperationAdd
 
         return CommitOperationAdd(self.path, self.content)
@@ -53,7 +51,6 @@ class Destination:
 
     Args:
         repo_id: "user/name"; without a user, the one whose token is used.
-        repo_type: "model", "dataset" or "space".
         private: None leaves a repository as it is, and makes a new one as its owner's settings say.
         revision: a branch, made from `main` where it is absent; or `refs/pr/N`.
         create_pr: propose the files as a pull request instead of committing them.
@@ -95,6 +92,5 @@ class Destination:
         return self.revision or "main"
 
     def url(self, endpoint: str, repo_id: str) -> str:
-        """The page of the repository."""
         prefix = "" if self.repo_type == "model" else f"{self.repo_type}s/"
         return f"{endpoint}/{prefix}{repo_id}"

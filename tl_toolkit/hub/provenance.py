@@ -68,6 +68,7 @@ def provenance(record: Record, arguments: CardArguments, api: HfApi | None = Non
         base, card = arguments.base_model, _hub_card(arguments.base_model, "model", None, api)
         revision = None
     every = [record, *stages]
+    licence = card["license"] if isinstance(card.get("license"), str) and card["license"] else None
     return Provenance(
         base_model=base,
         base_revision=revision if base is not None else None,
@@ -75,7 +76,7 @@ def provenance(record: Record, arguments: CardArguments, api: HfApi | None = Non
         stages=stages,
         datasets=list(dict.fromkeys(data for one in every if (data := hub_dataset(one)) is not None)),
         languages=arguments.languages or _languages(record, api),
-        license=arguments.license or _text(card.get("license")),
+        license=arguments.license or licence,
     )
 
 
@@ -102,6 +103,8 @@ def _own_record(name: str) -> Record | None:
 
 def _base(name: str | None, revision: str | None, api: HfApi | None) -> tuple[str | None, Record]:
     """The Hub id of a checkpoint and the metadata of its card, as far as they are known."""
+    from huggingface_hub import try_to_load_from_cache
+
     if name is None:
         return None, {}
     if name in BUILTIN_MODELS:
@@ -112,15 +115,9 @@ def _base(name: str | None, revision: str | None, api: HfApi | None) -> tuple[st
     folder = Path(name).expanduser()
     if folder.is_dir():
         return None, _folder_card(folder)
-    if HUB_ID.fullmatch(name) and (revision or _is_cached(name)):
+    if HUB_ID.fullmatch(name) and (revision or isinstance(try_to_load_from_cache(name, "config.json"), str)):
         return name, _hub_card(name, "model", revision, api)
     return None, {}
-
-
-def _is_cached(name: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 
 def _languages(record: Record, api: HfApi | None) -> list[str]:
@@ -154,14 +151,11 @@ def _hub_card(name: str, repo_type: str, revision: str | None, api: HfApi | None
     """The metadata of a card on the Hub, empty where it cannot be had: a card is written without it as well."""
     from huggingface_hub import HfApi
 
-    options: dict[str, Any] = {"repo_type": repo_type, "revision": revision, "local_files_only": api is None}
     try:
-        path = (api or HfApi()).hf_hub_download(name, "README.md", **options)
+        path = (api or HfApi()).hf_hub_download(
+            name, "README.md", repo_type=repo_type, revision=revision, local_files_only=api is None
+        )
     except Exception as error:  # noqa: BLE001  gated, deleted, offline, without a card, …
         logger.debug("The card of %s was not read: %s", name, type(error).__name__)
         return {}
     return _folder_card(Path(path).parent)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -25,8 +25,6 @@ from .publishing import publish
 from .transfer import Outcome, open_repository, upload
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-
     from ..config.arguments import RunArguments
 
 logger = logging.getLogger(__name__)
@@ -38,15 +36,11 @@ _NEVER = ("training_args.bin", "README.md")  # a pickle of all arguments; peft's
 
 
 class HubPushes:
-    """The repository of a run, opened before it trains, so that what the Hub refuses costs no training.
-
-    Raises:
-        HubError: there is no token, it is not accepted, or the repository cannot be made or written to.
-    """
+    """The repository of a run, opened before it trains, so that a HubError costs no training."""
 
     def __init__(self, args: RunArguments) -> None:
         self.args = args
-        self.api = _api(args)
+        self.api = connect(_TIMEOUT, token=args.hub_token)
         for left in Path(args.output_dir).glob(f"{_STAGING}*"):  # by a run that was killed
             shutil.rmtree(left, ignore_errors=True)
         destination = _request(args).destination
@@ -73,7 +67,10 @@ class HubPushes:
 
     def _upload(self, files: list[HubFile], message: str) -> Outcome:
         check_private([file for file in files if not file.path.endswith(_TENSORS)])
-        return upload(self.api, files, self.destination, message, obsolete=_is_of_before)
+        # A record in the repository says something of a model that is no longer there.
+        return upload(
+            self.api, files, self.destination, message, obsolete=lambda path: path == RESULT_NAME or is_obsolete(path)
+        )
 
     def _push(self, staging: Path, name: str, step: int) -> None:
         """In a thread of its own; a Hub that fails is waited for at the next save, and the training goes on."""
@@ -95,15 +92,11 @@ def publish_finished(args: RunArguments) -> None:
     if not args.push_to_hub or args.process_index != 0:
         return
     try:
-        publish(_request(args), _api(args))
+        publish(_request(args), connect(_TIMEOUT, token=args.hub_token))
     except Exception as error:  # noqa: BLE001  the model is there, whatever became of publishing it
         said = without_tokens(" ".join(str(error).split()))
         command = _request(args).command
         print(f"\nwarning: The run is finished, but not published. {said}\n    {command}", file=sys.stderr, flush=True)
-
-
-def _api(args: RunArguments) -> HfApi:
-    return connect(_TIMEOUT, token=args.hub_token)
 
 
 def _request(args: RunArguments) -> PublishRequest:
@@ -134,18 +127,11 @@ def _model(folder: Path) -> list[HubFile]:
     return model_contents(folder).files if (folder / "config.json").is_file() else []
 
 
-def _is_of_before(path: str) -> bool:
-    """Whether a file of the repository says something of a model that is no longer there."""
-    return path == RESULT_NAME or is_obsolete(path)
-
-
 def _state(folder: Path, strategy: str, name: str) -> list[HubFile]:
     """All that a run goes on from, in a folder of the repository, for the strategies that keep it there."""
     place = {"checkpoint": "last-checkpoint", "all_checkpoints": name}.get(strategy)
     files: list[HubFile] = []
-    for path in sorted(folder.rglob("*")) if place else []:
-        if not path.is_file():
-            continue
+    for path in sorted(path for path in folder.rglob("*") if place and path.is_file()):
         content: Path | bytes = path
         if path.name == "trainer_state.json":
             state = json.loads(path.read_bytes())
@@ -155,7 +141,7 @@ def _state(folder: Path, strategy: str, name: str) -> list[HubFile]:
             settings = json.loads(path.read_bytes())
             base = settings.get("base_model_name_or_path")
             content = as_json(settings | {"base_model_name_or_path": base and clean_name(base), "auto_mapping": None})
-        elif path.suffix == ".json" and path.name.endswith("_config.json"):
+        elif path.name.endswith("_config.json"):
             content = clean_settings(path.read_bytes())
         files.append(HubFile(f"{place}/{path.relative_to(folder).as_posix()}", content))
     return files

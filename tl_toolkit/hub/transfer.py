@@ -25,9 +25,7 @@ class Outcome:
         repo_id: with the user's name.
         url: of the repository, or of the pull request.
         commit: its hash; None where nothing had changed, so that nothing was committed.
-        sent: the files that are new or have changed.
-        unchanged: those that stood there already.
-        removed: those of the revision before that would have been taken for a part of this one.
+        removed: files of the revision before that would have been taken for a part of this one.
     """
 
     repo_id: str
@@ -76,7 +74,7 @@ def upload(
 def open_repository(api: HfApi, destination: Destination) -> str:
     """Make the repository and the branch where they are absent, and see that they may be written to; the full name."""
     push = _Push(api, full_name(api, destination), destination)
-    user = _user(api)
+    user = api.whoami(cache=True)
     if ((user.get("auth") or {}).get("accessToken") or {}).get("role") == "read":
         raise HubError(f"{push.what}: the token may only read. {LOGIN}.")
     owner = push.repo_id.partition("/")[0]
@@ -91,12 +89,9 @@ def open_repository(api: HfApi, destination: Destination) -> str:
 
 def full_name(api: HfApi, destination: Destination, command: str = "") -> str:
     """`repo_id` with its user; HubError for a token that is not accepted."""
-    user = _user(api, command)  # asked in any case: it is here that a bad token shows
+    # Asked in any case: it is here that a bad token shows.
+    user = retrying(lambda: api.whoami(cache=True), "The token could not be checked", command)
     return destination.repo_id if "/" in destination.repo_id else f"{user['name']}/{destination.repo_id}"
-
-
-def _user(api: HfApi, command: str = "") -> dict[str, Any]:
-    return retrying(lambda: api.whoami(cache=True), "The token could not be checked", command)
 
 
 @dataclass(frozen=True)

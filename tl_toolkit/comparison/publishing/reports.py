@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,15 @@ from typing import Any
 from ...errors import UserError
 from ...evaluation.results import read_results
 from ...hub.arguments import CardArguments
-from ...hub.card_metadata import TAG
-from ...hub.card_tasks import CARD_TASKS
+from ...hub.card_comparison import RESULTS
+from ...hub.card_metadata import CARD_TASKS, TAG
 from ...hub.cleaning import clean_record
-from ...hub.contents import CARD, Contents, is_pickle, matching
+from ...hub.contents import CARD, Contents, included
 from ...hub.destination import HubFile
 from ...hub.provenance import hub_dataset
 from ...hub.readme import MARKER, own_readme, render
 from ..report.merging import notes_of, title_of
 from ..report.writing import write_report
-
-RESULTS = "results.jsonl"
 
 
 @dataclass(frozen=True)
@@ -62,13 +59,8 @@ def dataset_contents(
     Args:
         texts: leave the texts of the dataset in the report and the records.
         include: patterns of further files in the folder, such as `runs/*/predictions_test.parquet`.
-
-    Raises:
-        UserError: `folder` is no comparison, or a pickle is asked for.
     """
-    asked = {path.relative_to(folder).as_posix(): path for path in matching(folder, include)}
-    if pickle := next((name for name in asked if is_pickle(Path(name).name)), None):
-        raise UserError(f"--include asks for {pickle!r}, which is a pickle: loading one can run anything.")
+    asked = included(folder, include)
     report = public_report(folder, texts=texts, published=set(asked))
     files = [HubFile(name, content) for name, content in report.files.items() if name != "report.md"]
     files.append(own_readme(folder) or HubFile(CARD, dataset_card(report, repo_id, card).encode()))
@@ -81,11 +73,7 @@ def dataset_contents(
 
 
 def check_report_folder(folder: Path) -> None:
-    """See that `folder` is that of a comparison.
-
-    Raises:
-        UserError: it is not.
-    """
+    """UserError unless `folder` is that of a comparison."""
     if not (folder / RESULTS).is_file():
         model = " It is a model: leave out --repo_type." if (folder / "config.json").is_file() else ""
         raise UserError(
@@ -109,13 +97,24 @@ def public_report(folder: Path, *, texts: bool = False, published: set[str] | No
         raise UserError(f"No run of the comparison in {str(folder)!r} is recorded yet.")
     records = [_cleaned(result.record, result.folder, texts, published or set()) for result in results]
     title = title_of(folder) or "Comparison"
-    with _staged(
-        folder, [_with_files(record, result.record) for record, result in zip(records, results, strict=True)]
-    ) as place:
+    with tempfile.TemporaryDirectory() as made:
+        place = Path(made)
+        # The report is made from the files of the runs, which seem to lie here, although no record may name them.
+        named = ("predictions", "attention")
+        kept = [{name: result.record[name] for name in named if name in result.record} for result in results]
+        (place / RESULTS).write_bytes(_lines([record | own for record, own in zip(records, kept, strict=True)]))
+        for path in folder.resolve().iterdir():
+            if path.is_dir() and path.name != "figures":
+                os.symlink(path, place / path.name, target_is_directory=True)
         write_report(place, title, texts, notes_of(folder))
-        files = {path.relative_to(place).as_posix(): path.read_bytes() for path in _written(place)}
-    files[RESULTS] = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+        written = [path for path in (*place.iterdir(), *(place / "figures").rglob("*")) if path.is_file()]
+        files = {path.relative_to(place).as_posix(): path.read_bytes() for path in written}
+    files[RESULTS] = _lines(records)
     return Report(title, dict(sorted(files.items())), records)
+
+
+def _lines(records: Sequence[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
 
 
 def _cleaned(record: Mapping[str, Any], folder: str, texts: bool, published: set[str]) -> dict[str, Any]:
@@ -127,34 +126,8 @@ def _cleaned(record: Mapping[str, Any], folder: str, texts: bool, published: set
     cleaned["predictions"] = {split: name for split, name in named.items() if f"{folder}/{name}" in published}
     cleaned["attention"] = record.get("attention") if f"{folder}/{record.get('attention')}" in published else None
     if record.get("folder") is not None:
-        cleaned["folder"] = record["folder"] if _is_within(folder) else "."
+        cleaned["folder"] = "." if Path(folder).is_absolute() or ".." in Path(folder).parts else record["folder"]
     return cleaned
-
-
-def _with_files(cleaned: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """A cleaned record that still names the files of its run, which the report is made from."""
-    return {**cleaned, **{name: record[name] for name in ("predictions", "attention") if name in record}}
-
-
-def _is_within(folder: str) -> bool:
-    return not Path(folder).is_absolute() and ".." not in Path(folder).parts
-
-
-@contextmanager
-def _staged(folder: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[Path]:
-    """A folder with these records, beside which the runs of `folder` seem to lie."""
-    with tempfile.TemporaryDirectory() as made:
-        place = Path(made)
-        (place / RESULTS).write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-        for path in folder.resolve().iterdir():
-            if path.is_dir() and path.name != "figures":
-                os.symlink(path, place / path.name, target_is_directory=True)
-        yield place
-
-
-def _written(place: Path) -> list[Path]:
-    """The files of a report, and not those of the runs behind the links."""
-    return [path for path in (*place.iterdir(), *(place / "figures").rglob("*")) if path.is_file()]
 
 
 def dataset_card(report: Report, repo_id: str, arguments: CardArguments) -> str:

@@ -14,14 +14,16 @@ from ...evaluation import formatting as show
 from ...evaluation.results import Result, panels, read_results
 from ...evaluation.statistics.cells import goal_of
 from ...hub.arguments import CardArguments
+from ...hub.card_comparison import RESULTS
 from ...hub.card_metadata import TAG
 from ...hub.connection_and_retries import retrying
-from ...hub.contents import CARD, Contents, as_json, carries_code, model_contents
+from ...hub.contents import CARD, Contents, as_json, auto_map_references, carries_code, model_contents
 from ...hub.destination import HubFile
 from ...hub.readme import MARKER, own_readme
+from ...records.record import RESULT_NAME
 from ..report.merging import title_of
 from .arguments import ReportArguments
-from .reports import RESULTS, public_report
+from .reports import public_report
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -30,16 +32,13 @@ GRADIO = "6.31.0"
 """The version that the app was written for and tried with."""
 MOST_BYTES = 10**9
 """The models that are put into a Space beside its app, all together."""
+_CPU = "--extra-index-url https://download.pytorch.org/whl/cpu\n"
 _PINNED = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 _CLASSIFIES = ("text-classification", "regression")
 
 
 def static_contents(folder: Path, repo_id: str, card: CardArguments, *, texts: bool = False) -> Contents:
-    """A Space that shows the report of a comparison.
-
-    Raises:
-        UserError: `folder` is no comparison.
-    """
+    """A Space that shows the report of a comparison."""
     report = public_report(folder, texts=texts)
     about = "The report of a comparison, made by `tl_toolkit`: one page, `index.html`."
     readme = _readme(report.title, card, about, sdk="static", app_file="index.html", datasets=report.datasets or None)
@@ -71,9 +70,10 @@ def gradio_contents(
             models.append({**described, **_pinned(published, repo_id, api)})
             continue
         place, own = f"models/{number}", folder / run.folder
-        models.append({**described, "model": place, "revision": None, "trust_remote_code": _has_code(own)})
-        bundled = [replace(file, path=f"{place}/{file.path}") for file in _model_files(own)]
-        files += bundled
+        code = carries_code(own, json.loads((own / "config.json").read_text(encoding="utf-8")))
+        models.append({**described, "model": place, "revision": None, "trust_remote_code": code})
+        needed = [file for file in model_contents(own).files if file.path != RESULT_NAME]
+        files += [replace(file, path=f"{place}/{file.path}") for file in needed]
     size = sum(file.size for file in files)
     if size > MOST_BYTES:
         raise UserError(
@@ -81,16 +81,18 @@ def gradio_contents(
             f"{MOST_BYTES / 1e9:.0f} GB is made. Publish the large ones as models, and name "
             "them by --model 'ENTRY=user/name'."
         )
-    content = {"title": title, "pair": _is_pair(runs), "models": models}
+    pair = any((run.section("dataset").get("columns") or {}).get("text_pair") for run in runs.values())
+    content = {"title": title, "pair": pair, "models": models}
     about = "A text, answered by every entry of a comparison. `models.json` says where the models are."
     linked = list(arguments.models.values())
     options: dict[str, Any] = {"sdk": "gradio", "sdk_version": GRADIO, "app_file": "app.py", "models": linked or None}
     options["python_version"] = ".".join(platform.python_version_tuple()[:2])
+    pinned = [f"{name}=={version(name).partition('+')[0]}\n" for name in _PINNED]
     files += [
         own_readme(folder) or HubFile(CARD, _readme(title, card, about, **options)),
         HubFile("app.py", Path(__file__).parent / "templates" / "space_app.py"),
         HubFile("models.json", as_json(content)),
-        HubFile("requirements.txt", requirements().encode()),
+        HubFile("requirements.txt", "".join([_CPU, *pinned]).encode()),
     ]
     return Contents(sorted(files, key=lambda file: file.path), {}, {"name": title})
 
@@ -98,8 +100,7 @@ def gradio_contents(
 def _pinned(published: str, repo_id: str, api: HfApi | None) -> dict[str, Any]:
     """A model of the Hub at the commit of this moment.
 
-    Its code is run only if it is the owner's own: the model is of the Space's user, and its code lies in its own
-    repository, at the same commit.
+    Its code is run only if the model is of the Space's user, and the code lies in the model's own repository.
     """
     if api is None:
         return {"model": published, "revision": None, "trust_remote_code": False}
@@ -114,23 +115,14 @@ def _code_places(api: HfApi, repo_id: str, commit: str) -> set[str]:
     """The repositories that the code of a model lies in, its own being empty; none for a model without code."""
     from huggingface_hub.errors import EntryNotFoundError
 
-    places = set()
+    places: set[str] = set()
     for name in ("config.json", "tokenizer_config.json"):
         try:
             settings = json.loads(Path(api.hf_hub_download(repo_id, name, revision=commit)).read_text("utf-8"))
         except EntryNotFoundError:
             continue
-        for value in (settings.get("auto_map") or {}).values():
-            named = [one for one in (value if isinstance(value, list) else [value]) if one]
-            places |= {str(one).rpartition("--")[0] for one in named}
+        places |= {reference.rpartition("--")[0] for reference in auto_map_references(settings)}
     return places
-
-
-def requirements() -> str:
-    """The versions that are installed here, for a machine without a GPU."""
-    lines = ["--extra-index-url https://download.pytorch.org/whl/cpu"]
-    lines += [f"{name}=={version(name).partition('+')[0]}" for name in _PINNED]
-    return "\n".join(lines) + "\n"
 
 
 def _readme(title: str, card: CardArguments, about: str, **options: Any) -> bytes:
@@ -190,29 +182,13 @@ def _has_model(folder: Path) -> bool:
     return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
 
 
-def _has_code(folder: Path) -> bool:
-    return carries_code(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")))
-
-
-def _model_files(folder: Path) -> list[HubFile]:
-    """What a model needs to answer: neither its card nor its record."""
-    return [file for file in model_contents(folder).files if file.path != "result.json"]
-
-
 def _describe(entry: str, run: Result) -> dict[str, Any]:
     """What the app says of a model."""
     goal = goal_of([run])
     reached, total = run.metrics("test").get(goal.metric), (run.section("cost").get("parameters") or {}).get("total")
     labels = run.section("budget").get("train_labels")
-    facts = [
-        f"{show.parameters(total)} parameters" if total else None,
-        f"{show.count(labels)} training labels" if labels else None,
-        f"{show.metric_name(goal.metric)} {show.score(reached, goal.metric)} on test rows"
-        if reached is not None
-        else None,
-    ]
-    return {"name": entry, "about": ", ".join(fact for fact in facts if fact)}
-
-
-def _is_pair(runs: dict[str, Result]) -> bool:
-    return any((run.section("dataset").get("columns") or {}).get("text_pair") for run in runs.values())
+    facts = [f"{show.parameters(total)} parameters"] if total else []
+    facts += [f"{show.count(labels)} training labels"] if labels else []
+    if reached is not None:
+        facts.append(f"{show.metric_name(goal.metric)} {show.score(reached, goal.metric)} on test rows")
+    return {"name": entry, "about": ", ".join(facts)}
