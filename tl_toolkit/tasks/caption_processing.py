@@ -96,9 +96,6 @@ def make_caption_processing(
     Args:
         captions: of the training pictures.
         example: a training picture.
-
-    Raises:
-        UserError: a tokenizer or an image processor that cannot be had.
     """
     from ..loading.tokenizer import make_tokenizer
 

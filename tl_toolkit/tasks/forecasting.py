@@ -288,7 +288,7 @@ class Forecasting(Task):
         if forecast.shape[2] == 1:
             forecast, truth = forecast[..., 0], truth[..., 0]
         columns = {"row": starts, "time": self._times(starts)}
-        labels = np.where(np.isnan(truth), None, truth).tolist()
+        labels = np.where(np.isnan(truth), np.array(None), truth).tolist()
         return pd.DataFrame({**columns, "label": labels, "prediction": forecast.tolist()})
 
     def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
