@@ -71,8 +71,7 @@ class TokenClassification(RowTask):
     # Rows
 
     def _find_columns(self, features: Any, required: bool = True) -> WordColumns:
-        own = self.arguments
-        return find_word_columns(features, own.text_column, own.label_column, label_required=required)
+        return find_word_columns(features, self.arguments, label_required=required)
 
     def _roles(self) -> dict[str, str | None]:
         return {"text": self.columns.text, "text_pair": None, "label": self.columns.label}
