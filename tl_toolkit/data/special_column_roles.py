@@ -45,8 +45,9 @@ def find_caption_columns(
         UserError: a name that is missing or of another type, or nothing or too much that it could be.
     """
     image = _find(
-        features, "image_column", arguments.image_column, _is_image, IMAGE_NAMES, _is_image_or_path, "no picture"
-    )
+        features, "image_column", arguments.image_column, _is_image, IMAGE_NAMES,
+        lambda feature: _is_image(feature) or is_string(feature), "no picture",
+    )  # fmt: skip
     if image is None:
         raise _not_clear(features, "picture", "image_column", _is_image)
     text = _find(
@@ -62,10 +63,6 @@ def _is_image(feature: Any) -> bool:
     if isinstance(feature, dict):
         return {"bytes", "path"} == set(feature)
     return type(feature).__name__ == "Image" or str(getattr(feature, "dtype", "")) in ("binary", "large_binary")
-
-
-def _is_image_or_path(feature: Any) -> bool:
-    return _is_image(feature) or is_string(feature)
 
 
 def _is_caption(feature: Any) -> bool:
@@ -206,19 +203,13 @@ class WordColumns:
 
 
 def find_word_columns(
-    features: Mapping[str, Any],
-    text_column: str | None = None,
-    label_column: str | None = None,
-    label_required: bool = True,
+    features: Mapping[str, Any], arguments: DataArguments, label_required: bool = True
 ) -> WordColumns:
     """Find the words (a list of strings) and their tags (a list of classes, strings or whole numbers).
 
-    A column named by the caller is taken after a check of its type; otherwise one of a conventional name, or the only
-    one of its type.
-
-    Raises:
-        UserError: a named column is missing or of a wrong type, or nothing or too much can be the words or the tags.
+    They are told apart as in `find_caption_columns`.
     """
+    text_column, label_column = arguments.text_column, arguments.label_column
     words, tags = "a list of strings", "a list of classes, strings or whole numbers"
     wrong = "{{}}, where {} is expected: --task token-classification labels every word of a sentence"
     taken = {label_column, *TAGS_NAMES}
@@ -234,13 +225,9 @@ def find_word_columns(
 
 
 def _unclear(
-    features: Mapping[str, Any],
-    what: str,
-    kind: str,
-    flag: str,
-    fits: Callable[[Any], bool],
+    features: Mapping[str, Any], what: str, kind: str, flag: str, fits: Callable[[Any], bool],
     taken: Container[str | None],
-) -> UserError:
+) -> UserError:  # fmt: skip
     several = [repr(name) for name, feature in features.items() if fits(feature) and name not in taken]
     others = [repr(name) for name, feature in features.items() if fits(feature) and name in taken]
     beside = f" beside {', '.join(others)}" if others else ""

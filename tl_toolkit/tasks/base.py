@@ -361,6 +361,11 @@ class RowTask(Task):
         return None
 
 
+def classes_of(config: PreTrainedConfig) -> list[str]:
+    """The names of a trained model's classes in the order of their ids, which transformers read as integers again."""
+    return [str(name) for _, name in sorted((config.id2label or {}).items())]
+
+
 def _ignored(labels: Any) -> Any:
     """Labels of the same shape and type, all of them -100."""
     return [_ignored(label) for label in labels] if isinstance(labels, list) else type(labels)(-100)

@@ -45,10 +45,15 @@ class CaptionProcessing:
         mean = getattr(self.image_processor, "image_mean", None)
         return 3 if mean is None else len(mean)
 
-    @property
-    def image_size(self) -> list[int] | None:
-        """Height and width of the pictures that come out; None where the processor is not as simple as that."""
-        return _height_and_width(self.image_processor)
+    def config_arguments(self) -> dict[str, Any]:
+        """The size of the pictures, where there is one for all, and the token that the decoder starts from."""
+        size = _height_and_width(self.image_processor)
+        begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        return {
+            **({} if size is None else {"image_size": size}),
+            "num_channels": self.num_channels,
+            "decoder_start_token_id": end if begin is None else begin,
+        }
 
     def pixel_values(self, images: Sequence[Image]) -> Tensor:
         """Resized and normalised: (batch, num_channels, height, width)."""
@@ -91,9 +96,6 @@ def make_caption_processing(
     Args:
         captions: of the training pictures.
         example: a training picture.
-
-    Raises:
-        UserError: a tokenizer or an image processor that cannot be had.
     """
     from ..loading.tokenizer import make_tokenizer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
     from PIL.Image import Image
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
 
     from ..config.arguments import ModelArguments
 
@@ -40,6 +40,7 @@ class Captioning(GenerationTask):
     collated_columns: ClassVar[tuple[str, ...]] = ("image",)
     main_metric = "chrf"
     columns: CaptionColumns
+    processing: CaptionProcessing
     images: Dataset
 
     # Rows
@@ -97,24 +98,12 @@ class Captioning(GenerationTask):
         train = splits["train"]
         texts = [text for own in train["captions"] for text in own]
         example = self.read_image(train[0]["image"])
-        self._processing = make_caption_processing(arguments, texts, example, self.arguments.max_length)
-        return self._processing
+        self.processing = make_caption_processing(arguments, texts, example, self.arguments.max_length)
+        return self.processing
 
     def load_processing(self, arguments: ModelArguments) -> CaptionProcessing:
-        """As in `Task`."""
-        self._processing = load_caption_processing(arguments)
-        return self._processing
-
-    def tokenizer(self, processing: CaptionProcessing) -> PreTrainedTokenizerBase:
-        """The tokenizer of the captions."""
-        return processing.tokenizer
-
-    def config_arguments(self, processing: CaptionProcessing) -> dict[str, Any]:
-        """The size of the pictures, and the token that the decoder starts from."""
-        tokenizer = processing.tokenizer
-        start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-        size = {} if processing.image_size is None else {"image_size": processing.image_size}
-        return {**size, "num_channels": processing.num_channels, "decoder_start_token_id": start}
+        self.processing = load_caption_processing(arguments)
+        return self.processing
 
     def encode(self, dataset: DatasetDict, processing: CaptionProcessing, max_length: int | None) -> DatasetDict:
         """`image` and `length`, and where there are captions `labels` and `reference`.
@@ -178,10 +167,6 @@ class Captioning(GenerationTask):
 
         return compute
 
-    def decode(self, generated: np.ndarray) -> list[str]:
-        """As in `GenerationTask`."""
-        return self._processing.decode(generated)
-
     def _shown(self, split: Dataset) -> dict[str, Any]:
         """The column `reference` where there is one, of lists where a picture has several."""
         if "captions" not in split.column_names:
@@ -191,19 +176,13 @@ class Captioning(GenerationTask):
         return {"reference": [own[0] for own in captions] if single else captions}
 
 
+@dataclass(frozen=True)
 class CaptionCollator:
-    """Makes a batch of encoded rows.
+    """Makes a batch of encoded rows; `shift` is the model's own way from labels to decoder inputs."""
 
-    Args:
-        read_image: from a place to the picture.
-        processing: of pictures and captions.
-        shift: the model's own way from labels to decoder inputs.
-    """
-
-    def __init__(
-        self, read_image: Callable[[int], Image], processing: CaptionProcessing, shift: Callable[[Tensor], Tensor]
-    ) -> None:
-        self.read_image, self.processing, self.shift = read_image, processing, shift
+    read_image: Callable[[int], Image]
+    processing: CaptionProcessing
+    shift: Callable[[Tensor], Tensor]
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """`pixel_values`, and where rows have labels those, `decoder_input_ids` and `decoder_attention_mask`."""

@@ -288,7 +288,7 @@ class Forecasting(Task):
         if forecast.shape[2] == 1:
             forecast, truth = forecast[..., 0], truth[..., 0]
         columns = {"row": starts, "time": self._times(starts)}
-        labels = [_without_nan(label) for label in truth.tolist()]
+        labels = np.where(np.isnan(truth), np.array(None), truth).tolist()
         return pd.DataFrame({**columns, "label": labels, "prediction": forecast.tolist()})
 
     def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
@@ -308,9 +308,3 @@ class Forecasting(Task):
             names=self.processing.names,
             path=folder / "forecast.png",
         )
-
-
-def _without_nan(values: Any) -> Any:
-    if isinstance(values, list):
-        return [_without_nan(value) for value in values]
-    return None if np.isnan(values) else values

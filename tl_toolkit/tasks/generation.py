@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset, DatasetDict
     from torch import Tensor
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from transformers.utils import ModelOutput
 
     from ..config.arguments import RunArguments
@@ -29,20 +29,28 @@ class GenerationTask(RowTask):
     """Texts that a model writes, judged by BLEU, chrF and exact matches.
 
     Encoded rows have the column `reference` with one text, or several, beside their `labels`; a frame of predictions
-    has the columns `reference` and `prediction`.
+    has the columns `reference` and `prediction`. Their processing decodes, and knows what a configuration is told.
     """
 
     generates: ClassVar[bool] = True
     main_metric = "bleu"
+    processing: Any
 
     def prepare(self, seed: int) -> DatasetDict:
         """As in `Task`. Every row counts as one label; budgets and held-out rows are drawn at random."""
         check_installed()
         return super().prepare(seed)
 
-    @abstractmethod
+    def tokenizer(self, processing: Any) -> PreTrainedTokenizerBase:
+        """That of the sources, where there are sources."""
+        return processing.tokenizer
+
+    def config_arguments(self, processing: Any) -> dict[str, Any]:
+        return processing.config_arguments()
+
     def decode(self, generated: np.ndarray) -> list[str]:
         """The texts of generated ids (rows, time), filled with -100 behind their ends."""
+        return self.processing.decode(generated)
 
     def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
         """Cross-entropy of the target tokens, as a mean over a whole batch."""

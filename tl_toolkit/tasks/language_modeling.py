@@ -67,7 +67,12 @@ class LanguageModeling:
         if not evaluate_only:
             roles = {"train": self._training_splits(names), **roles}
         self._check_apart(roles, names)
-        self.column = self._text_column(source, next(iter(roles.values()))[0])
+        self.column = find_columns(
+            source.dataset[next(iter(roles.values()))[0]].features,
+            text_column=self.arguments.text_column,
+            label_column=self.arguments.label_column,
+            label_required=False,
+        ).text
         texts = {role: self._texts(source, splits) for role, splits in roles.items()}
         origins = {role: role for role in texts}
         if "validation" not in texts and not evaluate_only:
@@ -87,11 +92,10 @@ class LanguageModeling:
 
     def _training_splits(self, names: list[str]) -> list[str]:
         named = self.arguments.train_split_name
-        if named is None or named in names:
-            found = [find_split(names, "train", named)]
-        else:
-            found = [find_split(names, "train", part.strip()) for part in named.split(",") if part.strip()]
-        splits = [name for name in dict.fromkeys(found) if name is not None]
+        whole = named is None or named in names
+        asked = [named] if whole else [part.strip() for part in str(named).split(",") if part.strip()]
+        found = dict.fromkeys(find_split(names, "train", part) for part in asked)
+        splits = [name for name in found if name is not None]
         if not splits:
             raise UserError(
                 f"The dataset {self.arguments.dataset_name!r} has no split to train on; name one or several of "
@@ -108,14 +112,6 @@ class LanguageModeling:
         for name in names:
             if len(twice := [role for role, splits in roles.items() if name in splits]) > 1:
                 raise UserError(f"The split {name!r} is named for {' and '.join(twice)}: each needs texts of its own.")
-
-    def _text_column(self, source: Source, split: str) -> str:
-        features = source.dataset[split].features
-        named = self.arguments
-        found = find_columns(
-            features, text_column=named.text_column, label_column=named.label_column, label_required=False
-        )
-        return found.text
 
     def _texts(self, source: Source, splits: list[str]) -> Dataset:
         import pyarrow as pa

@@ -144,11 +144,7 @@ def load_pair_processing(arguments: ModelArguments) -> PairProcessing:
 
 
 def with_end(tokenizer: Any) -> PreTrainedTokenizerBase:
-    """`tokenizer`, which from now on ends every text with its end-of-text token.
-
-    Raises:
-        UserError: it has none.
-    """
+    """`tokenizer`, which from now on ends every text with its end-of-text token; `UserError` if it has none."""
     from tokenizers.processors import TemplateProcessing
 
     if tokenizer.eos_token is None or tokenizer.bos_token is None:

@@ -123,13 +123,11 @@ class TextTask(RowTask):
     # From splits to model inputs, and from model outputs to answers
 
     def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> PreTrainedTokenizerBase:
-        """The tokenizer."""
         from ..loading.tokenizer import make_tokenizer
 
         return make_tokenizer(arguments, lambda: _texts(splits["train"]), self.arguments.max_length)
 
     def load_processing(self, arguments: ModelArguments) -> PreTrainedTokenizerBase:
-        """The tokenizer."""
         from ..loading.tokenizer import load_tokenizer
 
         return load_tokenizer(arguments)
@@ -142,20 +140,16 @@ class TextTask(RowTask):
         import pyarrow as pa
         from datasets import Dataset, DatasetDict
 
+        # As the loss takes them: class ids are integers, everything else is float32.
+        kinds = {"single_label_classification": pa.int64(), "multi_label_classification": pa.list_(pa.float32())}
+        kind = kinds.get(self.problem_type, pa.float32())
         encoded = {}
         for name, split in dataset.items():
             columns = encode_texts(split, processing, max_length)
             if "label" in split.column_names:
-                columns["labels"] = split.with_format("arrow")[:]["label"].cast(self._label_type())
+                columns["labels"] = split.with_format("arrow")[:]["label"].cast(kind)
             encoded[name] = Dataset(pa.table(columns))
         return DatasetDict(encoded)
-
-    def _label_type(self) -> Any:
-        """The Arrow type of labels as the loss takes them: class ids are integers, everything else is float32."""
-        import pyarrow as pa
-
-        kinds = {"single_label_classification": pa.int64(), "multi_label_classification": pa.list_(pa.float32())}
-        return kinds.get(self.problem_type, pa.float32())
 
     def collator(self, processing: PreTrainedTokenizerBase, model: Any = None) -> DataCollatorWithPadding:
         """Pads a batch to its longest row; on a GPU, whose kernels like it, to a multiple of 8 if the limit allows."""
@@ -164,13 +158,11 @@ class TextTask(RowTask):
         return DataCollatorWithPadding(processing, pad_to_multiple_of=padding_multiple(processing))
 
     def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
-        """That of the problem type, as a mean over a whole batch."""
         from .losses import batch_mean_loss
 
         return batch_mean_loss(self.problem_type, label_smoothing)
 
     def answers(self, outputs: ModelOutput, labels: Tensor | None) -> Tensor:
-        """The logits (rows, num_labels)."""
         return outputs["logits"]
 
     def metrics(self, answers: np.ndarray, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
@@ -184,10 +176,6 @@ class TextTask(RowTask):
 
         Where there are classes, `label_name` and `prediction_name` stand behind the ids; for a multi-label problem they
         are lists of the names of those that apply.
-
-        Args:
-            answers: logits `[rows, num_labels]`, in the order of `split`.
-            split: as `prepare` or `prepare_for_prediction` returned it.
         """
         import pandas as pd
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..data.column_roles import Columns
 from ..errors import UserError
 from ..metrics import scores
+from .base import classes_of
 from .labels import NamedLabels, class_names, encode, read_indicators, read_named
 from .text import TextTask, logger
 
@@ -30,10 +31,10 @@ class TextClassification(TextTask):
 
     name = "text-classification"
     problem_type = "single_label_classification"
+    labels: list[str]
 
     @property
     def main_metric(self) -> str:  # type: ignore[override]
-        """The metric that selects a model."""
         return "micro_f1" if self.problem_type == MULTI_LABEL else "accuracy"
 
     def _find_columns(self, features: Any, required: bool = True) -> Columns:
@@ -63,7 +64,6 @@ class TextClassification(TextTask):
                 f"they look like ids, numbers or texts, not like classes. Name another by --label_column, or learn "
                 f"numbers by --task regression."
             )
-
         if len(self.labels) < 2 and self.problem_type != MULTI_LABEL:
             raise UserError(
                 f"Every row has the label {self.labels[0]!r} in column {self._label_name()!r}: a classifier needs at "
@@ -71,11 +71,9 @@ class TextClassification(TextTask):
             )
 
     def _encode(self, targets: NamedLabels, name: str) -> np.ndarray:
-        assert self.labels is not None
         return encode(targets, self.labels, f"Column {self._label_name()!r} of split {name!r}")
 
     def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
-        assert self.labels is not None
         counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(self.labels))
         if labels.ndim == 1 and (counts > 0).sum() == 1:
             logger.warning(
@@ -90,26 +88,18 @@ class TextClassification(TextTask):
 
     def _adopt(self, config: PretrainedConfig) -> None:
         self.problem_type = config.problem_type or self.problem_type
-        # A configuration read from JSON has its ids as integers again: PretrainedConfig sees to that.
-        self.labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
+        self.labels = classes_of(config)
 
     def config_arguments(self, processing: Any = None) -> dict[str, Any]:
-        """The classes by id and by name, and the problem type."""
         return {**self._class_arguments(), "problem_type": self.problem_type}
 
     def _scores(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Accuracy and macro F1 (and micro F1 for multi-label) over all rows."""
         predicted, labels = self._predict(np.asarray(logits)), np.asarray(labels).astype(np.int64)
         if self.problem_type == MULTI_LABEL:
-            return {
-                "accuracy": scores.accuracy(predicted, labels),
-                "micro_f1": scores.micro_f1(predicted, labels),
-                "macro_f1": scores.macro_f1(predicted, labels),
-            }
-        return {
-            "accuracy": scores.accuracy(predicted, labels),
-            "macro_f1": scores.macro_f1(predicted, labels, num_classes=logits.shape[1]),
-        }
+            own = {"micro_f1": scores.micro_f1(predicted, labels), "macro_f1": scores.macro_f1(predicted, labels)}
+        else:
+            own = {"macro_f1": scores.macro_f1(predicted, labels, num_classes=logits.shape[1])}
+        return {"accuracy": scores.accuracy(predicted, labels), **own}
 
     def _predict(self, logits: np.ndarray) -> np.ndarray:
         """Class ids `[rows]`, or 0/1 `[rows, classes]` at probability one half."""

@@ -16,7 +16,7 @@ from ..data.special_column_roles import WordColumns, find_word_columns
 from ..errors import UserError
 from ..metrics.entities import entity_scores, tag_scheme
 from ..metrics.scores import constant_answer
-from .base import Answers, RowTask, check_rows
+from .base import Answers, RowTask, check_rows, classes_of
 from .labels import NamedLabels, class_names
 from .words import (
     IGNORED,
@@ -58,6 +58,7 @@ class TokenClassification(RowTask):
     collated_columns: ClassVar[tuple[str, ...]] = ("pieces",)
     target: ClassVar[str] = "tags"
     columns: WordColumns
+    labels: list[str]
     scheme: str | None = None
     _has_crf = False
     _has_characters = False
@@ -65,14 +66,12 @@ class TokenClassification(RowTask):
 
     @property
     def main_metric(self) -> str:  # type: ignore[override]
-        """The metric that selects a model."""
         return "f1" if self.scheme else "accuracy"
 
     # Rows
 
     def _find_columns(self, features: Any, required: bool = True) -> WordColumns:
-        own = self.arguments
-        return find_word_columns(features, own.text_column, own.label_column, label_required=required)
+        return find_word_columns(features, self.arguments, label_required=required)
 
     def _roles(self) -> dict[str, str | None]:
         return {"text": self.columns.text, "text_pair": None, "label": self.columns.label}
@@ -91,11 +90,9 @@ class TokenClassification(RowTask):
         self.labels = class_names(targets)
 
     def _encode(self, targets: NamedLabels, name: str) -> list[np.ndarray]:
-        assert self.labels is not None
         return tag_ids(targets, self.labels, f"Split {name!r}")
 
     def _training_facts(self, targets: list[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
-        assert self.labels is not None
         tags = [targets[row] for row in rows]
         if not sum(map(len, tags)):
             raise UserError(f"No training row has a word in column {self.columns.text!r}.")
@@ -118,7 +115,7 @@ class TokenClassification(RowTask):
         return Dataset(pa.table(columns))
 
     def _adopt(self, config: PreTrainedConfig) -> None:
-        self.labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
+        self.labels = classes_of(config)
         self.scheme = tag_scheme(self.labels)
         self._see_config(config)
 
@@ -145,7 +142,6 @@ class TokenClassification(RowTask):
         return reading_words(make_tokenizer(arguments, lambda: texts, self.arguments.max_length))
 
     def load_processing(self, arguments: ModelArguments) -> PreTrainedTokenizerBase:
-        """The tokenizer."""
         from ..loading.tokenizer import load_tokenizer
 
         return reading_words(load_tokenizer(arguments))
@@ -161,9 +157,6 @@ class TokenClassification(RowTask):
         Columns: what the tokenizer makes, `length`, `places` (the first token of each word that was not cut off), with
         tags `labels` (of each token: the tag of the word that begins there, or -100) and `tags` (of each word, those
         cut off too), and for models that read characters `pieces` (of each token: the word that begins there).
-
-        Raises:
-            UserError: `max_length` leaves no room beside the special tokens.
         """
         from datasets import DatasetDict
 
@@ -210,11 +203,7 @@ class TokenClassification(RowTask):
     # Loss and answers
 
     def loss(self, label_smoothing: float) -> Callable[..., Tensor] | None:
-        """The cross-entropy of the labelled tokens; a CRF has its own loss.
-
-        Raises:
-            UserError: labels are to be smoothed, which a CRF cannot.
-        """
+        """The cross-entropy of the labelled tokens; a CRF has its own loss, which smooths no labels."""
         from .losses import token_mean_loss
 
         if self._has_crf and label_smoothing:
@@ -255,7 +244,6 @@ class TokenClassification(RowTask):
         return result
 
     def _named(self, ids: np.ndarray) -> list[str | None]:
-        assert self.labels is not None
         return [self.labels[index] if index != _CUT_OFF else None for index in ids]
 
     def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:

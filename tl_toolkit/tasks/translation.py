@@ -15,7 +15,6 @@ from .pair_processing import PairProcessing, load_pair_processing, make_pair_pro
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-    from transformers import PreTrainedTokenizerBase
 
     from ..config.arguments import ModelArguments
 
@@ -77,21 +76,8 @@ class Translation(GenerationTask):
         return self.processing
 
     def load_processing(self, arguments: ModelArguments) -> PairProcessing:
-        """As in `Task`."""
         self.processing = load_pair_processing(arguments)
         return self.processing
-
-    def tokenizer(self, processing: PairProcessing) -> PreTrainedTokenizerBase:
-        """The tokenizer of what is translated."""
-        return processing.tokenizer
-
-    def decode(self, generated: np.ndarray) -> list[str]:
-        """Ids of target tokens as text."""
-        return self.processing.decode(generated)
-
-    def config_arguments(self, processing: PairProcessing) -> dict[str, Any]:
-        """The vocabularies, and the token that the decoder starts from."""
-        return processing.config_arguments()
 
     def encode(self, dataset: DatasetDict, processing: PairProcessing, max_length: int | None) -> DatasetDict:
         """Token ids of the sources, `labels` and `reference` where there are targets, and `length` of the source."""

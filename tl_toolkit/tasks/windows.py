@@ -30,10 +30,8 @@ def cut_by_time(starts: Mapping[str, int], steps: int, validation_fraction: floa
         steps: of the whole series.
         validation_fraction: of what is left for training and validation.
     """
-    bounds = {}
-    roles = list(starts)
-    for role, following in zip(roles, [*roles[1:], None], strict=True):
-        bounds[role] = (starts[role], starts[following] if following is not None else steps)
+    begins = list(starts.values())
+    bounds = dict(zip(starts, zip(begins, [*begins[1:], steps], strict=True), strict=True))
     for role, fraction in (("test", _TEST_FRACTION), ("validation", validation_fraction)):
         if role not in bounds:
             begin, end = bounds["train"]
@@ -98,12 +96,8 @@ class SeriesProcessing:
     FILE = "series_config.json"
 
     @classmethod
-    def of(cls, series: Series, seen: slice, *, context_length: int, prediction_length: int, seasonality: int) -> Self:
-        """The constants of the steps `seen`.
-
-        Raises:
-            UserError: a variable of which nothing was observed in them.
-        """
+    def of(cls, series: Series, seen: slice, *, seasonality: int, **lengths: int) -> Self:
+        """The constants of the steps `seen`; `UserError` if nothing was observed of a variable in them."""
         values = series.values[seen]
         if (empty := np.isnan(values).all(axis=0)).any():
             raise UserError(
@@ -114,8 +108,7 @@ class SeriesProcessing:
         return cls(
             names=series.names,
             time_column=series.time_column,
-            context_length=context_length,
-            prediction_length=prediction_length,
+            **lengths,
             seasonality=seasonality,
             mean=tuple(np.nanmean(values, axis=0).tolist()),
             standard_deviation=tuple(np.nanstd(values, axis=0).tolist()),
@@ -128,16 +121,11 @@ class SeriesProcessing:
         return np.asarray([deviation or 1.0 for deviation in self.standard_deviation])
 
     def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
-        """Write `series_config.json` into `folder`."""
         write_json(Path(folder) / self.FILE, asdict(self))
 
     @classmethod
     def from_pretrained(cls, name: str, revision: str | None = None) -> Self:
-        """Read it from a model folder, or a repository on the Hub.
-
-        Raises:
-            UserError: there is none.
-        """
+        """Read it from a model folder, or a repository on the Hub."""
         from transformers.utils import cached_file
 
         try:

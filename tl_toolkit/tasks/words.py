@@ -24,11 +24,7 @@ IGNORED = -100
 
 
 def read_words(split: Dataset, split_name: str, column: str) -> Any:
-    """The words of every row, an Arrow array of lists of strings.
-
-    Raises:
-        UserError: the split is empty, lacks the column, or a row or a word is missing.
-    """
+    """The words of every row, an Arrow array of lists of strings, none of them missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -45,11 +41,7 @@ def read_words(split: Dataset, split_name: str, column: str) -> Any:
 
 
 def read_word_tags(split: Dataset, split_name: str, columns: WordColumns, words: Any) -> NamedLabels:
-    """The tags of every row, one for each of its words.
-
-    Raises:
-        UserError: as `read_tags`; a row with another number of tags than of words.
-    """
+    """The tags of every row, exactly one for each of its words."""
     import pyarrow.compute as pc
 
     assert columns.label is not None
@@ -68,11 +60,7 @@ def read_word_tags(split: Dataset, split_name: str, columns: WordColumns, words:
 
 
 def tag_ids(tags: NamedLabels, classes: list[str], where: str) -> list[np.ndarray]:
-    """The class ids of every row's tags, empty for rows without tags.
-
-    Raises:
-        UserError: a tag that is none of `classes`.
-    """
+    """The class ids of every row's tags, empty for rows without tags."""
     ids = encode(replace(tags, rows=None), classes, where)
     assert tags.rows is not None
     counts = np.bincount(tags.rows, minlength=len(tags.labelled))
@@ -147,8 +135,8 @@ def reading_words(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase
 
 
 def _tokenize(words: list[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> BatchEncoding:
-    options = {"truncation": True, "max_length": max_length} if max_length is not None else {"truncation": False}
-    return tokenizer(words, is_split_into_words=True, verbose=False, **options)
+    cut = {"truncation": max_length is not None, "max_length": max_length}
+    return tokenizer(words, is_split_into_words=True, verbose=False, **cut)
 
 
 def _beginnings(encoded: BatchEncoding, row: int) -> dict[int, int]:
