@@ -40,7 +40,11 @@ def read_flair(location: Path, vocabulary: Path | None, direction: str | None) -
     Raises:
         UserError: nothing to read; anything in it that is not plain; no characters or direction known.
     """
-    path = location if location.is_file() else _weights_in(location)
+    path = next(filter(Path.is_file, (location, *(location / name for name in _WEIGHTS))), None)
+    if path is None:
+        raise UserError(
+            f"{str(location)!r} (--weights) is neither a file nor a folder with one of {', '.join(_WEIGHTS)} in it."
+        )
     content = _read(path)
     beside = path.with_name("config.json")
     config = read_json(beside) if beside.is_file() else {}
@@ -71,15 +75,6 @@ def read_flair(location: Path, vocabulary: Path | None, direction: str | None) -
         is_forward=bool(is_forward),
         dropout=float(config.get("dropout") or 0.0),
         cell_type=str(config.get("recurrent_type") or "lstm").lower(),
-    )
-
-
-def _weights_in(folder: Path) -> Path:
-    for name in _WEIGHTS:
-        if (folder / name).is_file():
-            return folder / name
-    raise UserError(
-        f"{str(folder)!r} (--weights) is neither a file nor a folder with one of {', '.join(_WEIGHTS)} in it."
     )
 
 

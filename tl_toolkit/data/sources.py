@@ -145,11 +145,8 @@ def _load_folder(name: str, path: Path, config: str | None) -> DatasetDict:
     options: dict[str, Any] = {}
     if kinds == {".csv"}:
         codes = {column for file in path.rglob("*") if file_suffix(file) == ".csv" for column in columns_of_codes(file)}
-        options = {
-            "keep_default_na": False,
-            "na_values": [""],
-            "converters": dict.fromkeys(codes, _text_or_missing) or None,
-        }
+        converters = dict.fromkeys(codes, _text_or_missing) or None
+        options = {"keep_default_na": False, "na_values": [""], "converters": converters}
     return _load_with_datasets(name, str(path), config, None, **options)
 
 
@@ -216,9 +213,7 @@ def _configuration_message(name: str, path: str, config: str | None, revision: s
     except Exception:  # noqa: BLE001  this only looks for a better message than the one at hand
         return None
     if config is None and len(known) > 1:
-        return (
-            f"The dataset {name!r} has several configurations; name one of {listing(known)} by --dataset_config_name."
-        )
+        return f"The dataset {name!r} has several configurations; name one of {listing(known)} by --dataset_config_name."
     if config is not None and config not in known:
         return (
             f"The dataset {name!r} has no configuration {config!r} (--dataset_config_name); it has {listing(known)}."
