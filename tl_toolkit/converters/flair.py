@@ -101,13 +101,12 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
 
     from ..models import RnnConfig, RnnForCausalLM
 
-    weights = dict(source.weights)
+    weights = source.weights
     if any(name.startswith("proj.") for name in weights):
         raise UserError(
             "The Flair model has a projection between its recurrent layer and its head (nout), which the rnn family "
             "has not. Models with nout=None, as all that Flair has released, can be converted."
         )
-    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     depth = sum(name.startswith("rnn.weight_hh_l") for name in weights)
     renamed = {
         "encoder.weight": "rnn.embedding.weight",
@@ -123,14 +122,14 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
             "These are not the weights of a Flair language model, which are encoder.weight, rnn.weight_ih_l0, …, "
             f"decoder.weight and decoder.bias: missing are {missing or 'none'}, unknown {unknown or 'none'}."
         )
-    vocab_size, embedding_size = shapes["encoder.weight"]
+    vocab_size, embedding_size = weights["encoder.weight"].shape
     if vocab_size != len(source.items):
         raise UserError(f"The weights know {vocab_size} characters and the vocabulary has {len(source.items)}.")
     ids = {item: place for place, item in enumerate(source.items)}
     config = RnnConfig(
         vocab_size=vocab_size,
         embedding_size=embedding_size,
-        hidden_size=shapes["rnn.weight_hh_l0"][1],
+        hidden_size=weights["rnn.weight_hh_l0"].shape[1],
         num_hidden_layers=depth,
         cell_type=source.cell_type,
         direction="forward" if source.is_forward else "backward",

@@ -175,11 +175,7 @@ def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regressi
 
 
 def check_texts(split: Any, name: str, texts: Sequence[str], others: Sequence[str] = ()) -> None:
-    """See that a split (a `datasets.Dataset`) has rows, the columns `texts` and `others`, and a text in every row.
-
-    Raises:
-        UserError: it has not; the split is called `name` in the message.
-    """
+    """Raise `UserError` unless a split (a `datasets.Dataset`) has rows, these columns, and a text in every row."""
     if len(split) == 0:
         raise UserError(f"The split {name!r} is empty: it has no row.")
     for column in (*texts, *others):
@@ -222,13 +218,9 @@ def check_named(
     features: Mapping[str, Any], flag: str, name: str, fits: Callable[[Any], bool] = lambda feature: True,
     wrong: str = "{}",
 ) -> None:  # fmt: skip
-    """See that the column that `--flag` names is there, and of a type that `fits`.
+    """Raise `UserError` unless the column that `--flag` names is there, and of a type that `fits`.
 
-    Args:
-        wrong: the end of "the column is …", with the type of the column in place of {}.
-
-    Raises:
-        UserError: it is not.
+    `wrong` is the end of "the column is …", with the type of the column in place of {}.
     """
     if name not in features:
         raise UserError(f"There is no column {name!r} (--{flag}).{nearest(name, features)} {available(features)}")

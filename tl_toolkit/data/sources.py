@@ -213,7 +213,9 @@ def _configuration_message(name: str, path: str, config: str | None, revision: s
     except Exception:  # noqa: BLE001  this only looks for a better message than the one at hand
         return None
     if config is None and len(known) > 1:
-        return f"The dataset {name!r} has several configurations; name one of {listing(known)} by --dataset_config_name."
+        return (
+            f"The dataset {name!r} has several configurations; name one of {listing(known)} by --dataset_config_name."
+        )
     if config is not None and config not in known:
         return (
             f"The dataset {name!r} has no configuration {config!r} (--dataset_config_name); it has {listing(known)}."

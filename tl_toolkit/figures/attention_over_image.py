@@ -58,11 +58,7 @@ def draw_attention_over_image(image: Image, words: Sequence[str], weights: np.nd
 
 
 def overlaid(image: Image, weights: np.ndarray) -> np.ndarray:
-    """The picture in grey with colour laid over it in proportion to `weights` (grid height, grid width).
-
-    Returns:
-        (height, width, 3) of 0 to 255.
-    """
+    """The picture in grey with colour over it in proportion to `weights` (grid): (height, width, 3) of 0 to 255."""
     from PIL import Image as Pillow
 
     highest = weights.max()

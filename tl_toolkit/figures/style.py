@@ -39,7 +39,6 @@ STYLE: Any = {
     "savefig.facecolor": SURFACE,
 }
 
-
 PLOT_STYLE: Any = {
     **STYLE,
     "svg.fonttype": "none",
@@ -123,11 +122,7 @@ def _letters_of(family: str) -> frozenset[str]:
 
 
 def check_picture_path(path: str | Path) -> Path:
-    """`path`, if a picture can be written there.
-
-    Raises:
-        UserError: its suffix is no format, or its folder does not exist.
-    """
+    """`path`; raises `UserError` if its suffix is no format of pictures, or its folder does not exist."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"A picture was to be written to {str(path)!r}, whose name must end in {listing(FORMATS)}.")
