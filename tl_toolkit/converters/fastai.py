@@ -132,10 +132,8 @@ def _plain_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _body_names(depth: int) -> dict[str, str]:
     """Our names within a body, and fastai's plain ones."""
-    names = {"embedding.weight": "encoder.weight"}
-    for layer in range(depth):
-        names |= {f"layers.{layer}.{kind}": f"rnns.{layer}.{kind}" for kind in _LSTM}
-    return names
+    layers = {f"layers.{layer}.{kind}": f"rnns.{layer}.{kind}" for layer in range(depth) for kind in _LSTM}
+    return {"embedding.weight": "encoder.weight", **layers}
 
 
 def _body_sizes(body: dict[str, Tensor]) -> dict[str, int]:

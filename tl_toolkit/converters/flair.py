@@ -40,7 +40,11 @@ def read_flair(location: Path, vocabulary: Path | None, direction: str | None) -
     Raises:
         UserError: nothing to read; anything in it that is not plain; no characters or direction known.
     """
-    path = location if location.is_file() else _weights_in(location)
+    path = next(filter(Path.is_file, (location, *(location / name for name in _WEIGHTS))), None)
+    if path is None:
+        raise UserError(
+            f"{str(location)!r} (--weights) is neither a file nor a folder with one of {', '.join(_WEIGHTS)} in it."
+        )
     content = _read(path)
     beside = path.with_name("config.json")
     config = read_json(beside) if beside.is_file() else {}
@@ -74,15 +78,6 @@ def read_flair(location: Path, vocabulary: Path | None, direction: str | None) -
     )
 
 
-def _weights_in(folder: Path) -> Path:
-    for name in _WEIGHTS:
-        if (folder / name).is_file():
-            return folder / name
-    raise UserError(
-        f"{str(folder)!r} (--weights) is neither a file nor a folder with one of {', '.join(_WEIGHTS)} in it."
-    )
-
-
 def _read(path: Path) -> dict[str, Any]:
     if path.suffix != ".safetensors":
         return read_tensors(path, {"flair.data.Dictionary": PlainState})
@@ -106,13 +101,12 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
 
     from ..models import RnnConfig, RnnForCausalLM
 
-    weights = dict(source.weights)
+    weights = source.weights
     if any(name.startswith("proj.") for name in weights):
         raise UserError(
             "The Flair model has a projection between its recurrent layer and its head (nout), which the rnn family "
             "has not. Models with nout=None, as all that Flair has released, can be converted."
         )
-    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     depth = sum(name.startswith("rnn.weight_hh_l") for name in weights)
     renamed = {
         "encoder.weight": "rnn.embedding.weight",
@@ -128,14 +122,14 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
             "These are not the weights of a Flair language model, which are encoder.weight, rnn.weight_ih_l0, …, "
             f"decoder.weight and decoder.bias: missing are {missing or 'none'}, unknown {unknown or 'none'}."
         )
-    vocab_size, embedding_size = shapes["encoder.weight"]
+    vocab_size, embedding_size = weights["encoder.weight"].shape
     if vocab_size != len(source.items):
         raise UserError(f"The weights know {vocab_size} characters and the vocabulary has {len(source.items)}.")
     ids = {item: place for place, item in enumerate(source.items)}
     config = RnnConfig(
         vocab_size=vocab_size,
         embedding_size=embedding_size,
-        hidden_size=shapes["rnn.weight_hh_l0"][1],
+        hidden_size=weights["rnn.weight_hh_l0"].shape[1],
         num_hidden_layers=depth,
         cell_type=source.cell_type,
         direction="forward" if source.is_forward else "backward",

@@ -210,11 +210,7 @@ def _needs_own_reader(path: Path) -> bool:
 
 
 def _load_archive(path: Path, stand_ins: dict[str, type]) -> Any:
-    """The content of an archive, with tensors on the CPU; `stand_ins` as in `read_tensors`.
-
-    Raises:
-        ForbiddenError: it names a class or function that is neither a tensor's nor a plain container's.
-    """
+    """The content of an archive, with tensors on the CPU; `stand_ins` as in `read_tensors`."""
     with zipfile.ZipFile(path) as archive:
         name = _pickle_name(archive)
         folder = name.removesuffix("data.pkl")

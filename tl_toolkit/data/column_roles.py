@@ -79,11 +79,11 @@ def find_columns(
     texts = {text_column, text_pair_column}
     if texts & set(labels):
         raise UserError(f"--label_column names {labels[0]!r}, which is the text already. {available(features)}")
-    if not label_required and len(labels) == 1 and is_empty(features[labels[0]]):
-        return Columns(text_column, text_pair_column, None, None)
     if not labels:
         found = _find_label(features, texts, regression, label_required)
         labels = (found,) if found is not None else ()
+    elif not label_required and len(labels) == 1 and is_empty(features[labels[0]]):
+        labels = ()
     if not labels:
         return Columns(text_column, text_pair_column, None, None)
     problem_type = _problem_type(features, labels, regression)
@@ -93,10 +93,11 @@ def find_columns(
 def _find_text(features: Mapping[str, Any], taken: set[str | None]) -> str:
     candidates = [name for name, feature in features.items() if is_string(feature) and name not in taken]
     conventional = _first_known(features, TEXT_NAMES[:4])
-    if conventional and conventional not in taken and not any(name.lower() in TEXT_NAMES for name in candidates):
+    if conventional and conventional not in taken and _first_known(candidates, TEXT_NAMES) is None:
         _check_text(features, "text_column", conventional)
-    others = [name for name in candidates if not is_label_name(name) and not _is_identifier(name)]
-    remaining = others or [name for name in candidates if not _is_identifier(name)] or candidates
+    named = [name for name in candidates if not _IDENTIFIER.fullmatch(name.lower())]
+    others = [name for name in named if not is_label_name(name)]
+    remaining = others or named or candidates
     if len(remaining) == 1 and (others or conventional is None):
         return remaining[0]
     if known := _first_known(remaining, TEXT_NAMES):
@@ -115,7 +116,7 @@ def _find_label(features: Mapping[str, Any], texts: set[str | None], regression:
     usable = is_number if regression else _is_class_like
     candidates = [
         name for name, feature in features.items()
-        if name not in texts and usable(feature) and (not _is_identifier(name) or is_label_name(name))
+        if name not in texts and usable(feature) and (is_label_name(name) or not _IDENTIFIER.fullmatch(name.lower()))
     ]  # fmt: skip
     named = [name for name, kind in features.items() if "ClassLabel" in type(inner(kind)).__name__]
     floats = [name for name in candidates if is_float(features[name])]
@@ -151,8 +152,9 @@ def _find_label(features: Mapping[str, Any], texts: set[str | None], regression:
 
 
 def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regression: bool) -> str:
+    several = len(labels) > 1
     if regression:
-        if len(labels) > 1:
+        if several:
             raise UserError(f"--task regression learns one number, and --label_column names {len(labels)} columns.")
         if not is_number(features[labels[0]]) and not is_string(features[labels[0]]):
             raise UserError(
@@ -162,26 +164,19 @@ def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regressi
         return "regression"
     for name in labels:
         feature = features[name]
-        usable = is_integer(feature) or is_float(feature) if len(labels) > 1 else _is_class_like(feature, floats=True)
+        usable = is_integer(feature) or is_float(feature) if several else _is_class_like(feature, floats=True)
         if not usable:
-            expected = (
-                "integers or booleans, 0 or 1" if len(labels) > 1 else "classes, strings, integers or lists of them"
-            )
+            expected = "integers or booleans, 0 or 1" if several else "classes, strings, integers or lists of them"
             raise UserError(
                 f"The label column {name!r} is {describe(feature)}, where {expected} are expected. "
                 f"{available(features)}"
             )
-    return "multi_label_classification" if len(labels) > 1 or is_list(features[labels[0]]) else (
-        "single_label_classification"
-    )  # fmt: skip
+    kind = "multi" if several or is_list(features[labels[0]]) else "single"
+    return f"{kind}_label_classification"
 
 
 def check_texts(split: Any, name: str, texts: Sequence[str], others: Sequence[str] = ()) -> None:
-    """See that a split (a `datasets.Dataset`) has rows, the columns `texts` and `others`, and a text in every row.
-
-    Raises:
-        UserError: it has not; the split is called `name` in the message.
-    """
+    """Raise `UserError` unless a split (a `datasets.Dataset`) has rows, these columns, and a text in every row."""
     if len(split) == 0:
         raise UserError(f"The split {name!r} is empty: it has no row.")
     for column in (*texts, *others):
@@ -220,21 +215,13 @@ def is_label_name(name: str) -> bool:
     return name.lower() in LABEL_NAMES + RATING_NAMES
 
 
-def _is_identifier(name: str) -> bool:
-    return _IDENTIFIER.fullmatch(name.lower()) is not None
-
-
 def check_named(
     features: Mapping[str, Any], flag: str, name: str, fits: Callable[[Any], bool] = lambda feature: True,
     wrong: str = "{}",
 ) -> None:  # fmt: skip
-    """See that the column that `--flag` names is there, and of a type that `fits`.
+    """Raise `UserError` unless the column that `--flag` names is there, and of a type that `fits`.
 
-    Args:
-        wrong: the end of "the column is …", with the type of the column in place of {}.
-
-    Raises:
-        UserError: it is not.
+    `wrong` is the end of "the column is …", with the type of the column in place of {}.
     """
     if name not in features:
         raise UserError(f"There is no column {name!r} (--{flag}).{nearest(name, features)} {available(features)}")

@@ -31,27 +31,27 @@ def inner(feature: Any) -> Any:
 
 
 def _dtype(feature: Any) -> str:
-    return str(getattr(feature, "dtype", "")) if not isinstance(feature, (dict, list)) else ""
+    return "" if isinstance(feature, dict) or is_list(feature) else str(getattr(feature, "dtype", ""))
 
 
 def is_empty(feature: Any) -> bool:
     """Whether no row of a column has a value, so that it has no type either."""
-    return not is_list(feature) and _dtype(feature) == "null"
+    return _dtype(feature) == "null"
 
 
 def is_string(feature: Any) -> bool:
     """Whether a column holds strings."""
-    return not is_list(feature) and _dtype(feature) in ("string", "large_string", "string_view")
+    return _dtype(feature) in ("string", "large_string", "string_view")
 
 
 def is_float(feature: Any) -> bool:
     """Whether a column holds real numbers."""
-    return not is_list(feature) and _dtype(feature).startswith(("float", "decimal"))
+    return _dtype(feature).startswith(("float", "decimal"))
 
 
 def is_integer(feature: Any) -> bool:
     """Whether a column holds whole numbers, booleans or class ids."""
-    return not is_list(feature) and _dtype(feature).startswith(("int", "uint", "bool"))
+    return _dtype(feature).startswith(("int", "uint", "bool"))
 
 
 def is_number(feature: Any) -> bool:

@@ -26,10 +26,8 @@ _LEADING_ZERO = r"[-+]?0\d"  # numbers are not written so, but codes are, and 00
 
 def file_suffix(path: Path) -> str:
     """The suffix that decides how a file is read, looking through `.gz`: `reviews.csv.gz` is `.csv`."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if len(suffixes) > 1 and suffixes[-1] == ".gz":
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
+    *before, suffix = ["", *(suffix.lower() for suffix in path.suffixes)]
+    return before[-1] if suffix == ".gz" and len(before) > 1 else suffix
 
 
 def nearest_sibling(path: Path) -> str:
@@ -55,7 +53,9 @@ def read_table(path: Path) -> pa.Table:
         return _read_separated(path, text, suffix)
     if suffix == ".txt":
         return _table(path, {"text": re.split(r"\r\n|\r|\n", text.rstrip("\r\n"))})
-    return _table(path, _columns_of_records(path, _json_records(path, text)))
+    records = _json_records(path, text)
+    names = dict.fromkeys(name for record in records for name in record)
+    return _table(path, {name: [record.get(name) for record in records] for name in names})
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -83,9 +83,8 @@ def _read_text(path: Path) -> str:
             f"The file {str(path)!r} is no text: line {line} holds a zero byte. Data of another format, or text in "
             f"UTF-16 without a byte order mark, has to be saved as UTF-8 first."
         )
-    encoding = "utf-16" if wide else "utf-8-sig"
     try:
-        return content.decode(encoding)
+        return content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(
@@ -186,8 +185,7 @@ def _json_records(path: Path, text: str) -> list[dict[str, Any]]:
                     f"The file {str(path)!r} holds a JSON {type(document).__name__}, where a list of objects such as "
                     f'{{"text": "…", "label": "…"}} is expected.'
                 )
-            numbered = list(enumerate(document, 1))
-            return [_as_object(path, f"entry {number}", record) for number, record in numbered]
+            return [_as_object(path, f"entry {number}", record) for number, record in enumerate(document, 1)]
     except json.JSONDecodeError as error:
         if start == "[" or len(lines) < 2:
             raise UserError(f"The file {str(path)!r} is not valid JSON: {error}.") from error
@@ -209,11 +207,6 @@ def _as_object(path: Path, place: str, record: Any) -> dict[str, Any]:
     return record
 
 
-def _columns_of_records(path: Path, records: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    names = dict.fromkeys(name for record in records for name in record)
-    return {name: [record.get(name) for record in records] for name in names}
-
-
 def _table(path: Path, columns: dict[str, list[Any]]) -> pa.Table:
     import pyarrow as pa
 
@@ -227,12 +220,12 @@ def _table(path: Path, columns: dict[str, list[Any]]) -> pa.Table:
                 f"as a string, in quotes."
             ) from error
         except pa.ArrowException as error:
-            kinds = dict.fromkeys(type(value).__name__ for value in values if value is not None)
-            first = type(next(value for value in values if value is not None))
-            odd = next((row for row, value in enumerate(values) if value is not None and type(value) is not first), 0)
+            kinds = {row: type(value).__name__ for row, value in enumerate(values) if value is not None}
+            first = next(iter(kinds.values()))
+            odd = next((row for row, kind in kinds.items() if kind != first), 0)
             raise UserError(
-                f"The column {name!r} of {str(path)!r} mixes types ({listing(kinds)}): row {odd} holds "
-                f"{values[odd]!r}, while rows before it hold {first.__name__}. All rows of a column need one type."
+                f"The column {name!r} of {str(path)!r} mixes types ({listing(dict.fromkeys(kinds.values()))}): row "
+                f"{odd} holds {values[odd]!r}, while rows before it hold {first}. All rows of a column need one type."
             ) from error
     return pa.table(arrays)
 

@@ -22,8 +22,7 @@ def rows_commit(dataset: DatasetDict) -> str | None:
     `datasets` keeps the rows of each commit in a folder of its cache that is named after it.
     """
     for split in dataset.values():
-        places = [*(split.info.download_checksums or {}), *(file["filename"] for file in split.cache_files)]
-        for place in places:
+        for place in (*(split.info.download_checksums or {}), *(file["filename"] for file in split.cache_files)):
             if found := _IN_A_PLACE.search(Path(place).as_posix()):
                 return found.group(1)
     return None
@@ -116,8 +115,7 @@ def trouble(error: BaseException, name: str) -> str | None:
     while one is not None:
         if isinstance(one, RepositoryNotFoundError) and not isinstance(one, GatedRepoError):
             return None  # also a 401, where nobody is logged in
-        response = getattr(one, "response", None)
-        status = getattr(response, "status_code", 0)
+        status = getattr(getattr(one, "response", None), "status_code", 0)
         # `datasets` drops the cause of what it says itself.
         if isinstance(one, GatedRepoError) or "is a gated dataset on the Hub" in str(one):
             return (

@@ -145,11 +145,8 @@ def _load_folder(name: str, path: Path, config: str | None) -> DatasetDict:
     options: dict[str, Any] = {}
     if kinds == {".csv"}:
         codes = {column for file in path.rglob("*") if file_suffix(file) == ".csv" for column in columns_of_codes(file)}
-        options = {
-            "keep_default_na": False,
-            "na_values": [""],
-            "converters": dict.fromkeys(codes, _text_or_missing) or None,
-        }
+        converters = dict.fromkeys(codes, _text_or_missing) or None
+        options = {"keep_default_na": False, "na_values": [""], "converters": converters}
     return _load_with_datasets(name, str(path), config, None, **options)
 
 

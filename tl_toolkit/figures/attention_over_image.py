@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .style import check_picture_path, font_families, new_figure, picture_style, save_picture
+from .style import font_families, new_figure, picture_style, save_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,7 +35,6 @@ def draw_attention_over_image(image: Image, words: Sequence[str], weights: np.nd
         UserError: the path cannot be written to.
         ValueError: weights of another shape, or that are negative or not finite.
     """
-    path = check_picture_path(path)
     weights = np.asarray(weights, dtype=np.float64)
     if weights.ndim != 3 or len(weights) != len(words) or not words:
         raise ValueError(
@@ -59,11 +58,7 @@ def draw_attention_over_image(image: Image, words: Sequence[str], weights: np.nd
 
 
 def overlaid(image: Image, weights: np.ndarray) -> np.ndarray:
-    """The picture in grey with colour laid over it in proportion to `weights` (grid height, grid width).
-
-    Returns:
-        (height, width, 3) of 0 to 255.
-    """
+    """The picture in grey with colour over it in proportion to `weights` (grid): (height, width, 3) of 0 to 255."""
     from PIL import Image as Pillow
 
     highest = weights.max()

@@ -39,7 +39,6 @@ STYLE: Any = {
     "savefig.facecolor": SURFACE,
 }
 
-
 PLOT_STYLE: Any = {
     **STYLE,
     "svg.fonttype": "none",
@@ -83,35 +82,26 @@ def font_families(text: str) -> list[str]:
     That is matplotlib's own where it will do; else the fonts of this package (Devanagari), then the installed ones.
     matplotlib 3.11 shapes the text: conjuncts and vowel signs are joined as the font says.
     """
-    return list(_families(frozenset(text)))
-
-
-@cache
-def _families(letters: frozenset[str]) -> tuple[str, ...]:
-    missing = frozenset(x for x in letters if unicodedata.category(x)[0] not in "CZ") - _letters_of(DEFAULT_FONT)
+    missing = frozenset(x for x in text if unicodedata.category(x)[0] not in "CZ") - _letters_of(DEFAULT_FONT)
     if not missing:
-        return (DEFAULT_FONT,)
-    for candidates in (_own_families(), _installed_families()):
+        return [DEFAULT_FONT]
+    installed = sorted(name for name in _files() if not name.startswith("Last Resort"))  # whose letters are all boxes
+    for candidates in (_own_families(), installed):
         covered = {family: len(missing & _letters_of(family)) for family in candidates}
         if any(covered.values()):
-            return (max(covered, key=lambda family: covered[family]), DEFAULT_FONT)
-    return (DEFAULT_FONT,)
+            return [max(covered, key=lambda family: covered[family]), DEFAULT_FONT]
+    return [DEFAULT_FONT]
 
 
 @cache
-def _own_families() -> tuple[str, ...]:
+def _own_families() -> list[str]:
     """The fonts of this package, made known to matplotlib."""
     from matplotlib import font_manager
 
-    names = []
-    for path in sorted(_OWN_FONTS.glob("*.ttf")):
+    paths = sorted(_OWN_FONTS.glob("*.ttf"))
+    for path in paths:
         font_manager.fontManager.addfont(path)
-        names.append(font_manager.get_font(path).family_name)
-    return tuple(names)
-
-
-def _installed_families() -> list[str]:
-    return sorted(name for name in _files() if not name.startswith("Last Resort"))  # whose letters are all boxes
+    return [font_manager.get_font(path).family_name for path in paths]
 
 
 @cache
@@ -132,11 +122,7 @@ def _letters_of(family: str) -> frozenset[str]:
 
 
 def check_picture_path(path: str | Path) -> Path:
-    """`path`, if a picture can be written there.
-
-    Raises:
-        UserError: its suffix is no format, or its folder does not exist.
-    """
+    """`path`; raises `UserError` if its suffix is no format of pictures, or its folder does not exist."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"A picture was to be written to {str(path)!r}, whose name must end in {listing(FORMATS)}.")

@@ -55,11 +55,7 @@ def streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
 
 
 def check_installed() -> None:
-    """Refuse to begin what could not be scored in the end.
-
-    Raises:
-        UserError: sacrebleu is not installed.
-    """
+    """Refuse to begin what could not be scored in the end: raises `UserError` if sacrebleu is not installed."""
     scorers()
 
 

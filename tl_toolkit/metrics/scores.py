@@ -48,7 +48,7 @@ def pearson(predictions: np.ndarray, references: np.ndarray) -> float:
     not-a-number. Predictions that are not finite give not-a-number.
     """
     predictions, references = _checked(predictions, references)
-    if len(predictions) < 2 or _is_constant(predictions) or _is_constant(references):
+    if len(predictions) < 2 or any((values == values[0]).all() for values in (predictions, references)):
         return 0.0
     x, y = predictions.astype(np.float64), references.astype(np.float64)
     x, y = x - x.mean(), y - y.mean()
@@ -119,7 +119,3 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse]
-
-
-def _is_constant(values: np.ndarray) -> bool:
-    return bool((values == values[0]).all())

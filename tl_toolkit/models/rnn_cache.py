@@ -10,8 +10,6 @@ from typing import Any
 from torch import Tensor
 from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
 
-from .rnn_attention import AttentionMemory
-
 
 class RnnCacheLayer(LinearAttentionCacheLayerMixin):
     """State of one recurrent layer: `recurrent_states[0]` is h, and `recurrent_states[1]` is c for an LSTM.
@@ -131,7 +129,7 @@ class RnnDecoderCache(RnnCache):
         self.num_recurrent_layers = num_layers
         if input_feeding:
             self.layers.append(RnnCacheLayer(1))
-        self.memory: AttentionMemory | None = None
+        self.memory: Any = None  # an `AttentionMemory`, once there is one
 
     @property
     def states(self) -> list[tuple[Tensor, ...]] | None:
@@ -181,5 +179,5 @@ class RnnDecoderCache(RnnCache):
     def detach(self) -> RnnDecoderCache:
         super().detach()
         if self.memory is not None:
-            self.memory = AttentionMemory(*(None if part is None else part.detach() for part in self.memory))
+            self.memory = self.memory._make(None if part is None else part.detach() for part in self.memory)
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..config.arguments import ModelArguments
@@ -74,19 +75,15 @@ def generate(arguments: GenerateArguments) -> Iterator[Result]:
     if arguments.attention_target and (kind != "translation" or not arguments.attention_map):
         raise UserError("--attention_target is for models that translate, with --attention_map FILE.")
     if arguments.attention_map:
-        _check_attention_map(arguments, kind, len(inputs))
+        if kind == "text":
+            raise UserError(
+                f"--attention_map shows where in its source a model looks, and the language model "
+                f"{arguments.model_name_or_path!r} has none: it is for models that translate or describe images."
+            )
+        if len(inputs) != 1:
+            raise UserError(f"--attention_map draws one picture, and there are {len(inputs)} inputs: give one.")
+        check_picture_path(arguments.attention_map)
     yield from write(arguments, model_arguments, inputs)
-
-
-def _check_attention_map(arguments: GenerateArguments, kind: str, inputs: int) -> None:
-    if kind == "text":
-        raise UserError(
-            f"--attention_map shows where in its source a model looks, and the language model "
-            f"{arguments.model_name_or_path!r} has none: it is for models that translate or describe images."
-        )
-    if inputs != 1:
-        raise UserError(f"--attention_map draws one picture, and there are {inputs} inputs: give one.")
-    check_picture_path(str(arguments.attention_map))
 
 
 def _kind(config: PreTrainedConfig, name: str) -> str:
@@ -130,9 +127,7 @@ def _continue(arguments: GenerateArguments, model_arguments: ModelArguments, tex
             raise UserError(f"There is no token in the text {text!r} to go on from.")
         ids = tokenizer(prompt)["input_ids"]
         options = {**_sampling(arguments, model), "max_new_tokens": _new_tokens(arguments, model, len(ids))}
-        found = _written(
-            lambda options=options, prompt=prompt: write(prompt, return_tensors=True, **options), arguments, place
-        )
+        found = _written(partial(write, prompt, return_tensors=True, **options), arguments, place)
         read = tokenizer.decode(ids, skip_special_tokens=True)
         for record in found:
             sequence = record["generated_token_ids"]
@@ -144,29 +139,29 @@ def _continue(arguments: GenerateArguments, model_arguments: ModelArguments, tex
 
 def _translate(arguments: GenerateArguments, model_arguments: ModelArguments, texts: list[str]) -> Iterator[Result]:
     processing = load_pair_processing(model_arguments)
-    tokenizers = (processing.tokenizer, processing.target_tokenizer)
-    model = _load(model_arguments, "AutoModelForSeq2SeqLM", tokenizers[0], arguments)
+    model = _load(model_arguments, "AutoModelForSeq2SeqLM", processing.tokenizer, arguments)
     for place, text in enumerate(texts):
         prefixed = (arguments.source_prefix or "") + text
-        inputs = tokenizers[0](prefixed, return_tensors="pt").to(model.device)
+        inputs = processing.tokenizer(prefixed, return_tensors="pt").to(model.device)
         if not inputs["input_ids"].shape[1]:
             raise UserError(f"There is no token in the text {text!r} to translate.")
-
-        def draw(written: Tensor, prefixed: str = prefixed, inputs: Any = inputs) -> None:
-            how: Any = {"layer": arguments.attention_layer, "words": arguments.attention_words}
-            drawn = _forced(arguments.attention_target, model, processing) if arguments.attention_target else written
-            shown = alignment_of(model, tokenizers, prefixed, inputs, drawn, **how)
-            attention_map.draw_attention_map(shown.source, shown.target, shown.weights, str(arguments.attention_map))
-
+        draw = partial(_draw_alignment, prefixed, model, processing, inputs, arguments)
         yield from _decoded(model, processing, arguments, place, text, inputs, draw)
 
 
-def _forced(text: str, model: PreTrainedModel, processing: PairProcessing) -> Tensor:
-    """A given translation as if the model had written it: ids (time,) from the start token on."""
+def _draw_alignment(
+    text: str, model: PreTrainedModel, processing: PairProcessing, inputs: Any, arguments: GenerateArguments,
+    written: Tensor,
+) -> None:  # fmt: skip
     import torch
 
-    (ids,) = processing.encode_targets([text], None)
-    return torch.tensor([model.config.decoder_start_token_id, *ids], device=model.device)
+    if arguments.attention_target:  # drawn as if the model had written it
+        (ids,) = processing.encode_targets([arguments.attention_target], None)
+        written = torch.tensor([model.config.decoder_start_token_id, *ids], device=model.device)
+    how: Any = {"layer": arguments.attention_layer, "words": arguments.attention_words}
+    tokenizers = (processing.tokenizer, processing.target_tokenizer)
+    shown = alignment_of(model, tokenizers, text, inputs, written, **how)
+    attention_map.draw_attention_map(shown.source, shown.target, shown.weights, str(arguments.attention_map))
 
 
 def _describe(arguments: GenerateArguments, model_arguments: ModelArguments, images: list[str]) -> Iterator[Result]:
@@ -175,10 +170,7 @@ def _describe(arguments: GenerateArguments, model_arguments: ModelArguments, ima
     for place, file in enumerate(images):
         image = _open(file)
         inputs = {"pixel_values": processing.pixel_values([image]).to(model.device)}
-
-        def draw(written: Tensor, image: Image = image, inputs: Any = inputs) -> None:
-            _draw_over(image, model, processing.tokenizer, inputs, written, arguments)
-
+        draw = partial(_draw_over, image, model, processing.tokenizer, inputs, arguments)
         yield from _decoded(model, processing, arguments, place, file, inputs, draw)
 
 
@@ -194,13 +186,9 @@ def _open(file: str) -> Image:
 
 
 def _draw_over(
-    image: Image,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    inputs: Any,
+    image: Image, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, inputs: Any, arguments: GenerateArguments,
     written: Tensor,
-    arguments: GenerateArguments,
-) -> None:
+) -> None:  # fmt: skip
     if not hasattr(model, "grid_size"):
         raise UserError(
             f"{type(model).__name__} does not tell which of its positions is which part of the image, so that no "
@@ -220,10 +208,7 @@ def _draw_over(
 
 
 def _load(
-    model_arguments: ModelArguments,
-    auto_class: str,
-    tokenizer: PreTrainedTokenizerBase | None,
-    arguments: GenerateArguments,
+    model_arguments: ModelArguments, auto_class: str, tokenizer: PreTrainedTokenizerBase, arguments: GenerateArguments
 ) -> PreTrainedModel:
     import torch
 
@@ -270,7 +255,7 @@ def _new_tokens(arguments: GenerateArguments, model: PreTrainedModel, read: int)
     """How many tokens to write behind `read` ones: no more than the model has positions for."""
     limit = longest_input(model)
     room = limit - read if limit is not None else None
-    if room is not None and room < max(1, arguments.max_new_tokens or 1):
+    if room is not None and room < (arguments.max_new_tokens or 1):
         wanted = f" and --max_new_tokens asks for {arguments.max_new_tokens}" if arguments.max_new_tokens else ""
         raise UserError(
             f"The model has {limit} positions, of which the text takes {read}{wanted}: there are {max(0, room)} left."
@@ -285,17 +270,15 @@ def _new_tokens(arguments: GenerateArguments, model: PreTrainedModel, read: int)
 def _score(model: PreTrainedModel, sequence: list[int], start: int, inputs: Any = None) -> float:
     """Summed log-probability of the tokens of `sequence` from position `start` to its end.
 
-    Args:
-        inputs: of the encoder; None for a language model, which has none.
+    `inputs` are those of the encoder; None for a language model, which has none.
     """
     import torch
 
     ids: Tensor = torch.tensor([sequence], device=model.device)
     stop = answer_length(sequence, model, start)
+    read = ids[:, : stop - 1]
+    own = {"input_ids": read, "attention_mask": torch.ones_like(read)}
     with torch.no_grad():
-        if inputs is None:
-            logits = model(input_ids=ids[:, : stop - 1], attention_mask=torch.ones_like(ids[:, : stop - 1])).logits
-        else:
-            logits = model(**inputs, decoder_input_ids=ids[:, : stop - 1]).logits
+        logits = model(**own if inputs is None else {**inputs, "decoder_input_ids": read}).logits
     scores = logits[0, start - 1 :].float().log_softmax(-1)
     return float(scores.gather(-1, ids[0, start:stop, None]).double().sum())
