@@ -122,11 +122,7 @@ def _published_record(record: Mapping[str, Any], published: set[str]) -> dict[st
 
 
 def check_model_folder(folder: Path) -> dict[str, Any]:
-    """The configuration of the model in `folder`.
-
-    Raises:
-        UserError: there is no such folder, no configuration in it, or the run in it did not finish.
-    """
+    """The configuration of the model in `folder`; UserError without one, or for a run that did not finish."""
     name = str(folder)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
