@@ -156,3 +156,8 @@ def test_other_labels_in_the_dataset_are_refused(member: Train, dataset_folder: 
     pd.DataFrame({"text": ["a", "b", "c", "d"] * 5, "label": ["yes", "no"] * 10}).to_csv(other, index=False)
     with pytest.raises(UserError, match=r"'no', 'yes'.*'fruit'"):
         join(tmp_path, forward, backward, "--dataset_name", str(other), "--label_budget", "none")
+
+
+def test_an_ensemble_has_no_learning_rate_to_find(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="trains nothing.*--find_lr"):
+        parse_ensemble_arguments(["--forward", str(tmp_path), "--backward", str(tmp_path), "--find_lr"])
