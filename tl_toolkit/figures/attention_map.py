@@ -80,10 +80,8 @@ def _figure(columns: Sequence[str], rows: Sequence[str], values: np.ndarray) -> 
     size = 10.0 * cell / CELL
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns, fontsize=size)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=size)
-    for shown in axes.get_xticklabels():  # marks stand on the letter before them: only several letters need room
-        letters = shown.get_text().removeprefix(_DOTTED_CIRCLE)
-        several = sum(not unicodedata.category(letter).startswith("M") for letter in letters) > 1
-        shown.set_rotation(90 if several else 0)
+    for shown in axes.get_xticklabels():
+        shown.set_rotation(90 if _columns_of(shown.get_text()) > 1 else 0)
     for shown in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         shown.set_fontfamily(font_families(shown.get_text()))
     axes.set_ylabel("written", labelpad=8)
@@ -95,3 +93,8 @@ def _figure(columns: Sequence[str], rows: Sequence[str], values: np.ndarray) -> 
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=8, labelcolor=MUTED)
     return figure
+
+
+def _columns_of(shown: str) -> int:
+    """Letters side by side: marks stand on the letter before them."""
+    return sum(not unicodedata.category(letter).startswith("M") for letter in shown.removeprefix(_DOTTED_CIRCLE)) or 1
