@@ -1,4 +1,4 @@
-"""For `accelerate launch recipes/compare.py`, which runs what `tl-toolkit compare` runs; --help shows its flags."""
+"""tl-toolkit compare, as a script for accelerate launch."""
 
 from tl_toolkit.cli import main
 

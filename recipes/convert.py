@@ -1,4 +1,4 @@
-"""For `accelerate launch recipes/convert.py`, which runs what `tl-toolkit convert` runs; --help shows its flags."""
+"""tl-toolkit convert, as a script for accelerate launch."""
 
 from tl_toolkit.cli import main
 

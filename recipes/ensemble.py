@@ -1,4 +1,4 @@
-"""For `accelerate launch recipes/ensemble.py`, which runs what `tl-toolkit ensemble` runs; --help shows its flags."""
+"""tl-toolkit ensemble, as a script for accelerate launch."""
 
 from tl_toolkit.cli import main
 

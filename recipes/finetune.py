@@ -1,4 +1,4 @@
-"""For `accelerate launch recipes/finetune.py`, which runs what `tl-toolkit finetune` runs; --help shows its flags."""
+"""tl-toolkit finetune, as a script for accelerate launch."""
 
 from tl_toolkit.cli import main
 

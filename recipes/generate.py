@@ -1,4 +1,4 @@
-"""For `accelerate launch recipes/generate.py`, which runs what `tl-toolkit generate` runs; --help shows its flags."""
+"""tl-toolkit generate, as a script for accelerate launch."""
 
 from tl_toolkit.cli import main
 

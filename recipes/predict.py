@@ -1,4 +1,4 @@
-"""For `accelerate launch recipes/predict.py`, which runs what `tl-toolkit predict` runs; --help shows its flags."""
+"""tl-toolkit predict, as a script for accelerate launch."""
 
 from tl_toolkit.cli import main
 

@@ -1,4 +1,4 @@
-"""For `accelerate launch recipes/pretrain.py`, which runs what `tl-toolkit pretrain` runs; --help shows its flags."""
+"""tl-toolkit pretrain, as a script for accelerate launch."""
 
 from tl_toolkit.cli import main
 

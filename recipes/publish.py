@@ -1,4 +1,4 @@
-"""For `accelerate launch recipes/publish.py`, which runs what `tl-toolkit publish` runs; --help shows its flags."""
+"""tl-toolkit publish, as a script for accelerate launch."""
 
 from tl_toolkit.cli import main
 

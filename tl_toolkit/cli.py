@@ -69,8 +69,8 @@ _RESUME_TRAINING = "Run the same command with --resume_from_checkpoint to resume
 
 @_verb(
     "dataset_name",
-    f"task {_DATA} dataset_config_name label_budget validation_budget test_budget max_length {_MODEL} vectors {_TRAINING} min_train_steps "
-    "early_stopping_patience find_lr push_to_hub",
+    f"task {_DATA} dataset_config_name label_budget validation_budget test_budget max_length {_MODEL} vectors "
+    f"{_TRAINING} min_train_steps early_stopping_patience find_lr push_to_hub",
     _RESUME_TRAINING,
 )
 def _finetune(argv: list[str], help: Help) -> None:
@@ -97,8 +97,8 @@ def _finetune(argv: list[str], help: Help) -> None:
 
 @_verb(
     "dataset_name",
-    f"task dataset_name text_column {_MODEL} {_TRAINING} window_length block_size max_train_tokens max_eval_tokens "
-    "evaluate_only push_to_hub",
+    f"task dataset_name text_column {_MODEL} {_TRAINING} window_length block_size max_train_tokens evaluate_only "
+    " push_to_hub",
     _RESUME_TRAINING,
 )
 def _pretrain(argv: list[str], help: Help) -> None:

@@ -31,12 +31,8 @@ class CompareArguments:
     label_budgets: list[str] | None = flag("Numbers of training labels, and all. They replace the grid's.")
     token_budgets: list[str] | None = flag("Language models: numbers of training tokens. They replace the grid's.")
     seeds: list[int] | None = flag("Random seeds. They replace the grid's.")
-    stage_datasets: list[str] | None = flag(
-        "NAME=DATASET for each stage whose dataset is not the grid's: wiki=PATH."
-    )
-    grid_datasets: list[str] | None = flag(
-        "NAME=DATASET for each of the grid's datasets that is found elsewhere."
-    )
+    stage_datasets: list[str] | None = flag("NAME=DATASET for each stage whose dataset is not the grid's: wiki=PATH.")
+    grid_datasets: list[str] | None = flag("NAME=DATASET for each of the grid's datasets that is found elsewhere.")
     dry_run: bool = flag("List the runs and estimate their cost from the records, without training.", False)
     from_results: list[str] | None = flag(
         "Report the runs recorded in these folders, without training. They hold comparisons or single runs, which are "

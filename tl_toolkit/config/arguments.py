@@ -122,7 +122,6 @@ class ModelArguments:
     trust_remote_code: bool = flag("Run code that a checkpoint contains. Only for sources you trust.", False)
 
 
-
 @dataclass
 class StrategyArguments:
     """Strategy: how knowledge is transferred"""
@@ -149,7 +148,7 @@ class StrategyArguments:
 class RunArguments(TrainingArguments):
     """Training and output"""
 
-    output_dir: str | None = flag("The folder for the model, its predictions and result.json.")
+    output_dir: str = flag("The folder for the model, its predictions and result.json.")
     seed: int = flag("Random seed.", 42)
     name: str | None = flag("Name of the run in reports. By default the model type or checkpoint.")
     per_device_train_batch_size: int = flag("Training batch size on each device.", 32)
@@ -199,9 +198,7 @@ class RunArguments(TrainingArguments):
         True,
     )
     report_to: None | str | list[str] = flag("Trackers, such as tensorboard, wandb or trackio.", "none")
-    resume_from_checkpoint: str | None = flag(
-        "Resume from PATH, or from the last complete checkpoint.", metavar="PATH"
-    )
+    resume_from_checkpoint: str | None = flag("Resume from PATH, or from the last complete checkpoint.", metavar="PATH")
     use_cpu: bool = flag("Use the CPU even if a GPU is available.", False)
     dataloader_pin_memory: bool = flag("Pin batches in memory for a GPU.", True)
     overwrite_output_dir: bool = flag("Start again even if output_dir holds an unfinished run.", False)
@@ -240,9 +237,7 @@ class RunArguments(TrainingArguments):
         require(self, ["seed", "data_seed"], lambda value: 0 <= value <= most, f"a whole number from 0 to {most}")
         nt_asgd = self.optim == NT_ASGD
         if nt_asgd and self.eval_strategy in ("no", IntervalStrategy.NO):
-            raise UserError(
-                "--optim nt_asgd needs the validation loss: set --eval_strategy to steps or epoch."
-            )
+            raise UserError("--optim nt_asgd needs the validation loss: set --eval_strategy to steps or epoch.")
         self._check_schedule()
         self._check_find_lr()
         slanted = self.lr_scheduler_type == SLANTED_TRIANGULAR

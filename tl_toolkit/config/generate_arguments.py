@@ -17,9 +17,7 @@ from .parsing import Given, read_arguments
 class GenerateArguments:
     """Model, inputs and decoding"""
 
-    model_name_or_path: str | None = flag(
-        "A model folder, such as the output of pretrain or finetune, or a Hub id."
-    )
+    model_name_or_path: str | None = flag("A model folder, such as the output of pretrain or finetune, or a Hub id.")
     model_revision: str | None = flag("Commit, tag or branch of a Hub checkpoint.")
     trust_remote_code: bool = flag("Run code that a checkpoint contains. Only for sources you trust.", False)
     text: list[str] = field(
@@ -36,9 +34,7 @@ class GenerateArguments:
         default_factory=list,
         metadata={"help": "An image file to describe. Can be repeated.", "action": "extend"},
     )
-    max_new_tokens: int | None = flag(
-        "Generate at most N tokens. By default as the model folder says, else 100."
-    )
+    max_new_tokens: int | None = flag("Generate at most N tokens. By default as the model folder says, else 100.")
     min_new_tokens: int | None = flag("Generate at least N tokens.")
     num_beams: int | None = flag("Number of beams. 1 is greedy decoding or sampling.")
     num_return_sequences: int = flag("Results for each text: the best N beams, or N samples.", 1)

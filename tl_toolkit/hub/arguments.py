@@ -21,32 +21,30 @@ class PublishArguments:
     """Folder and repository"""
 
     folder: str = field(metadata={"help": "A folder that finetune, pretrain, ensemble, convert or compare wrote."})
-    repo_id: str | None = flag("user/name or organisation/name. A name without a slash belongs to the owner of the token.")
+    repo_id: str | None = flag("user/name or organisation/name. A name alone belongs to the owner of the token.")
     repo_type: str = flag("The kind of repository.", "model", choices=REPO_TYPES)
     private: bool = flag("Make the repository private. An existing one must be private.", False)
-    revision: str | None = flag(
-        "A branch instead of main. It is created if absent; refs/pr/N is an open pull request."
-    )
+    revision: str | None = flag("A branch instead of main. It is created if absent; refs/pr/N is an open pull request.")
     create_pr: bool = flag("Open a pull request instead of committing.", False)
     dry_run: bool = flag("List every file with its size, and send nothing. It needs no token and no network.", False)
-    merge: bool = flag("LoRA: publish the whole model with the adapter merged. By default only the adapter is published.", False)
+    merge: bool = flag("LoRA: publish the model with the adapter merged, not the adapter alone.", False)
     include: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "Also publish files that match PATTERN. Can be repeated; 'predictions_*.parquet' holds texts of the "
-            "dataset.",
+            "help": "Also publish files that match PATTERN. Can be repeated; 'predictions_*.parquet' holds texts of "
+            "the dataset.",
             "action": "extend",
             "metavar": "PATTERN",
         },
     )
     commit_message: str | None = flag("Commit message. By default 'Publish' and the name of the run.")
-    timeout: float = flag("Seconds to wait for the Hub. It applies to the start of a response and to each part of an upload.", 60.0)
+    timeout: float = flag("Seconds to wait for the Hub to respond, or to take a part of a file.", 60.0)
 
     def __post_init__(self) -> None:
         if self.repo_id is None and not self.dry_run:
             raise UserError("Give the repository by --repo_id user/name, or use --dry_run.")
         if TOKEN.search(self.commit_message or ""):
-            raise UserError("--commit_message contains a token of the Hub, and everybody can read it. Remove the token.")
+            raise UserError("--commit_message contains a token of the Hub, which everybody could read. Remove it.")
         if not 0 < self.timeout < float("inf"):
             raise UserError(f"--timeout must be a number of seconds above 0, but is {self.timeout:g}.")
 
@@ -63,9 +61,7 @@ class CardArguments:
         "Language codes, separated by commas: en, de, hi, …. By default those of the translation task, or those in the "
         "card of the dataset."
     )
-    base_model: str | None = flag(
-        "The Hub id of the base model. By default that of the run."
-    )
+    base_model: str | None = flag("The Hub id of the base model. By default that of the run.")
     comparison: str | None = flag(
         "The comparison that the model is from. Its folder, or the Hub id of its dataset repository; by default the "
         "folder of the comparison that trained the model."
@@ -74,8 +70,8 @@ class CardArguments:
     def __post_init__(self) -> None:
         if self.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", self.license):
             raise UserError(
-                f"--license must be an identifier of the Hub in lower case (apache-2.0, mit, cc-by-4.0, openrail, other, "
-                f"…), but is {self.license!r}."
+                f"--license must be an identifier of the Hub in lower case (apache-2.0, mit, cc-by-4.0, openrail, "
+                f"other, …), but is {self.license!r}."
             )
         for code in self.languages:
             if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]+)*|code|multilingual", code):

@@ -28,7 +28,7 @@ class ConvertArguments:
     output_dir: str = field(metadata={"help": "The folder to write. It must not contain a model."})
     source: Literal["fastai", "flair"] | None = flag("The library whose weights become a model of the toolkit.")
     target: Literal["fastai"] | None = flag("The library for which a model of the toolkit is written.")
-    weights: str | None = flag("With --source: the file of weights. For flair, a folder that contains it is accepted too.")
+    weights: str | None = flag("With --source: the file of weights. For flair, its folder will do.")
     vocab: str | None = flag(
         "With --source: tokens by id, a pickled or JSON list of strings. Flair's weights contain them."
     )
@@ -153,8 +153,8 @@ def _load(name: str) -> PreTrainedModel:
     architecture = (config.architectures or ["AwdLstmModel"])[0]
     if config.model_type != "awd_lstm":
         raise UserError(
-            f"The model in {name!r} is a {architecture} ({config.model_type}), which fastai does not have. Only awd_lstm "
-            "models can be converted to fastai."
+            f"The model in {name!r} is a {architecture} ({config.model_type}), which fastai does not have. Only "
+            "awd_lstm models can be converted to fastai."
         )
     model_class = getattr(models, architecture, None) or getattr(transformers, architecture)
     return model_class.from_pretrained(name, dtype=torch.float32, use_safetensors=True)
