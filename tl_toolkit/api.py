@@ -37,12 +37,15 @@ T = TypeVar("T")
 
 
 def _verb(function: Callable[P, T]) -> Callable[P, T]:
-    """A verb, which raises errors that the user can correct as `UserError`."""
+    """A verb without bars for loading and saving, which raises errors that the user can correct as `UserError`."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        from .workflows.lifecycle import without_progress_bars
+
         try:
-            return function(*args, **kwargs)
+            with without_progress_bars():
+                return function(*args, **kwargs)
         except Exception as error:
             if (explained := as_user_error(error)) is None or explained is error:
                 raise
@@ -68,6 +71,7 @@ class Trained(os.PathLike[str]):
         return self.record["metrics"]
 
     @property
+    @_verb
     def model(self) -> PreTrainedModel:
         """The trained model, in float32 on the CPU."""
         return self._predictor.model
@@ -77,6 +81,7 @@ class Trained(os.PathLike[str]):
         """The tokenizer of the model's inputs; None for a model that reads no tokens."""
         return self._predictor.tokenizer
 
+    @_verb
     def predict(self, inputs: Any) -> list[Any]:
         """The prediction for each input: a class, the list of its classes, a number, tags of words, or a text.
 

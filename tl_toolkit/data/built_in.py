@@ -113,7 +113,7 @@ def _fill(folder: Path, write: Callable[[Path], None]) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", suffix=".tmp", dir=folder.parent))
     try:
         write(temporary)
-        for file in temporary.iterdir():
+        for file in filter(Path.is_file, temporary.rglob("*")):
             with open(file, "rb") as stream, contextlib.suppress(OSError):
                 os.fsync(stream.fileno())
         os.replace(temporary, folder)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.built_in import cached_folder
-from ..data.sources import fingerprint
+from ..data.sources import fingerprint, without_progress_bars
 from ..errors import UserError
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def with_names(settings: Mapping[str, Any]) -> dict[str, Any]:
 def dataset_name(rows: Any) -> str:
     """The name under which rows are kept: what `dataset_from` takes."""
     dataset = dataset_from(rows)
-    return str(cached_folder("datasets", fingerprint(dataset), lambda folder: dataset.save_to_disk(str(folder))))
+    with without_progress_bars():
+        return str(cached_folder("datasets", fingerprint(dataset), lambda folder: dataset.save_to_disk(str(folder))))
 
 
 def dataset_from(rows: Any) -> DatasetDict:

@@ -7,9 +7,11 @@ import faulthandler
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 from ...data.sources import remember_sources
@@ -116,6 +118,16 @@ class Workers:
         return environment
 
 
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the script of the process, which a spawned one would run again: its user may not have guarded it."""
+    script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
 class _Worker:
     """A process that does one job after another."""
 
@@ -128,7 +140,8 @@ class _Worker:
         lifeline, self._lifeline = spawn.Pipe(duplex=False)
         self._process = spawn.Process(target=_work, args=(theirs, lifeline, lock), daemon=False)
         with changed_environment(environment):  # before the process imports anything: what counts threads does so once
-            self._process.start()
+            with _without_main():
+                self._process.start()
         theirs.close()  # so that its end shows here
         lifeline.close()
 
