@@ -64,13 +64,13 @@ def base_of(folder: Path, base_model: str | None) -> tuple[str, str | None]:
     `base_model` is the id that the user specified, if any. UserError if the model is not known to be on the Hub.
     """
     record = read_record(folder) or {}
-    asked = (record.get("model") or {}).get("model_name_or_path")
+    base = (record.get("model") or {}).get("model_name_or_path")
     origin = provenance(record, CardArguments(base_model=base_model))
     # A base that was itself trained from a model on the Hub is a different model.
     if origin.base_model is not None and (base_model or not origin.stages):
         return origin.base_model, origin.base_revision
     raise UserError(
-        f"The adapter in {str(folder)!r} belongs to {str(asked)!r}, which seems to be only on this machine, and an "
+        f"The adapter in {str(folder)!r} belongs to {str(base)!r}, which seems to be only on this machine, and an "
         "adapter is useless without its model. Publish that model first and name it with --base_model user/name, or "
         "publish both as one model with --merge."
     )

@@ -44,7 +44,7 @@ class CardComparison:
     seeds: Sequence[int]
 
 
-def find_comparison(folder: Path, asked: str | None, api: HfApi | None = None) -> CardComparison | None:
+def find_comparison(folder: Path, name: str | None, api: HfApi | None = None) -> CardComparison | None:
     """The comparison of a run: the named one, or the one with the folder in its `runs/`; None without one.
 
     Raises:
@@ -52,23 +52,23 @@ def find_comparison(folder: Path, asked: str | None, api: HfApi | None = None) -
     """
     own = read_record(folder) or {}
     beside = _around(folder, own)
-    if asked is None:
+    if name is None:
         return None if beside is None else _describe(beside / RESULTS, folder, own, None)
-    named = Path(asked).expanduser()
+    named = Path(name).expanduser()
     if named.is_dir():
         return _describe(named / RESULTS, folder, own, None)
-    if not HUB_ID.fullmatch(asked) or "/" not in asked:
+    if not HUB_ID.fullmatch(name) or "/" not in name:
         raise UserError(
             f"--comparison must be the folder of a comparison (with a {RESULTS}) or the Hub id of its published "
-            f"dataset repository (user/name), but is {asked!r}."
+            f"dataset repository (user/name), but is {name!r}."
         )
-    link = f"https://huggingface.co/datasets/{asked}"
+    link = f"https://huggingface.co/datasets/{name}"
     records = beside / RESULTS if beside is not None else None
     if records is None and api is not None:
         try:
-            records = Path(api.hf_hub_download(asked, RESULTS, repo_type="dataset"))
+            records = Path(api.hf_hub_download(name, RESULTS, repo_type="dataset"))
         except Exception as error:  # noqa: BLE001  not published yet, private, offline, …: the card has only the link
-            logger.debug("The records of %s were not read: %s", asked, type(error).__name__)
+            logger.debug("The records of %s were not read: %s", name, type(error).__name__)
     return CardComparison(link, "", [], [], []) if records is None else _describe(records, folder, own, link)
 
 

@@ -27,7 +27,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _answer(error: BaseException) -> Any:
+def _http_error(error: BaseException) -> Any:
     """The huggingface_hub error that holds the Hub's response, or None."""
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -36,14 +36,14 @@ def _answer(error: BaseException) -> Any:
 
 def status_of(error: BaseException) -> int | None:
     """The HTTP status of the Hub's response, or None."""
-    answer = _answer(error)
-    return None if answer is None else int(answer.response.status_code)
+    failure = _http_error(error)
+    return None if failure is None else int(failure.response.status_code)
 
 
 def retry_after(error: BaseException) -> float | None:
     """The wait in seconds that the Hub requests with Retry-After, or None."""
-    answer = _answer(error)
-    value = "" if answer is None else answer.response.headers.get("Retry-After", "")
+    failure = _http_error(error)
+    value = "" if failure is None else failure.response.headers.get("Retry-After", "")
     return float(value) if value.isdigit() else None
 
 
@@ -73,58 +73,58 @@ def explain(error: BaseException, what: str, command: str = "", *, sending: bool
         sending: whether files were being sent.
         command: resumes the upload; printed below the paragraph if trying again can help.
     """
-    status, answered = status_of(error), getattr(_answer(error), "server_message", None)
-    said = f" ({' '.join(str(answered).split())[:300].rstrip('. ')})" if answered else ""
+    status, message = status_of(error), getattr(_http_error(error), "server_message", None)
+    reply = f" ({' '.join(str(message).split())[:300].rstrip('. ')})" if message else ""
     if status is None:
-        reason, again = _without_answer(error)
+        reason, again = _without_response(error)
     else:
         reason, again = _REASONS.get(status) or (_TROUBLE if status >= 500 else _REFUSED)
     fate = (
         " The Hub keeps the files sent so far and does not need them again; no revision was changed." if sending else ""
     )
     advice = " To resume:" if again and command else ""
-    text = f"{what}: {reason.replace('{status}', str(status)).replace('{said}', said)}.{fate}{advice}"
+    text = f"{what}: {reason.replace('{status}', str(status)).replace('{reply}', reply)}.{fate}{advice}"
     return HubError(without_tokens(text), command=command if again else "")
 
 
 # By status: the reason, and whether the same command can resume later.
 _REASONS = {
-    401: ("the Hub does not accept the token, which has expired or was revoked{said}. " + LOGIN, True),
-    402: ("the Hub requires payment for this{said}", False),
+    401: ("the Hub does not accept the token, which has expired or was revoked{reply}. " + LOGIN, True),
+    402: ("the Hub requires payment for this{reply}", False),
     403: (
-        "the token has no write access there{said}. Choose a repository of your own, or propose the files to the owner "
-        "with --create_pr. Only the owner and members of its organisation can write to a repository, with a token of "
-        "the role 'write'",
+        "the token has no write access there{reply}. Choose a repository of your own, or propose the files to the "
+        "owner with --create_pr. Only the owner and members of its organisation can write to a repository, with a "
+        "token of the role 'write'",
         False,
     ),
     404: (
-        "the repository or revision does not exist or is hidden from the token{said}. If it is somebody else's private "
-        "repository, its name is taken",
+        "the repository or revision does not exist or is hidden from the token{reply}. If it is somebody else's "
+        "private repository, its name is taken",
         False,
     ),
     409: (
-        "the name is taken, or another operation on it is running{said}. Choose another --repo_id, or try again in a "
+        "the name is taken, or another operation on it is running{reply}. Choose another --repo_id, or try again in a "
         "minute",
         True,
     ),
     412: (
-        "somebody else committed during the upload{said}. Nothing was overwritten. Look at the new commit before you "
+        "somebody else committed during the upload{reply}. Nothing was overwritten. Look at the new commit before you "
         "publish over it",
         True,
     ),
-    413: ("a file is too large for the Hub{said}", False),
+    413: ("a file is too large for the Hub{reply}", False),
     429: (
-        "the Hub still limits the request rate after several waits{said}: there were too many requests with this token "
-        "or from this address",
+        "the Hub still limits the request rate after several waits{reply}: there were too many requests with this "
+        "token or from this address",
         True,
     ),
-    507: ("the Hub has no storage left for it{said}", False),
+    507: ("the Hub has no storage left for it{reply}", False),
 }
-_TROUBLE = ("the Hub reports a server error (status {status}) after several attempts{said}", True)
-_REFUSED = ("the Hub refuses the request (status {status}){said}", False)
+_TROUBLE = ("the Hub reports a server error (status {status}) after several attempts{reply}", True)
+_REFUSED = ("the Hub refuses the request (status {status}){reply}", False)
 
 
-def _without_answer(error: BaseException) -> tuple[str, bool]:
+def _without_response(error: BaseException) -> tuple[str, bool]:
     import httpx2
     from huggingface_hub.errors import OfflineModeIsEnabled
 

@@ -123,8 +123,8 @@ def _base(name: str | None, revision: str | None, api: HfApi | None) -> tuple[st
 def _languages(record: Record, api: HfApi | None) -> list[str]:
     """The languages in the arguments, or those in the card of the dataset."""
     arguments, dataset = record.get("arguments") or {}, record.get("dataset") or {}
-    asked = [arguments.get("source_lang"), arguments.get("target_lang")]
-    if codes := [code for lang in asked if lang and len(code := str(lang).replace("-", "_").split("_")[0]) in (2, 3)]:
+    langs = [arguments.get("source_lang"), arguments.get("target_lang")]
+    if codes := [code for lang in langs if lang and len(code := str(lang).replace("-", "_").split("_")[0]) in (2, 3)]:
         return list(dict.fromkeys(codes))
     name = str(dataset.get("name") or "")
     if name.startswith("builtin:"):

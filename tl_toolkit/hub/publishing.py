@@ -53,15 +53,15 @@ def publish_as(
     kind: Publication, request: PublishRequest, api: HfApi | None, say: Callable[[str], None]
 ) -> Outcome | None:
     """Publish a folder with the steps of `kind`; see `publish`."""
-    asked, destination = request.publish, request.destination
-    if asked.dry_run:
+    arguments, destination = request.publish, request.destination
+    if arguments.dry_run:
         contents = kind.contents(request, destination.repo_id, None)
         check_private(contents.files)
         for line in [*hints(contents.files), *_listing(contents, request)]:
             say(line)
         return None
     kind.check(request.folder)
-    api = connect(asked.timeout) if api is None else api
+    api = connect(arguments.timeout) if api is None else api
     destination = replace(destination, repo_id=full_name(api, destination, request.command))
     contents = kind.contents(request, destination.repo_id, api)
     check_private(contents.files)
@@ -69,7 +69,7 @@ def publish_as(
     for line in [f"{len(contents.files)} files, {total}, for {destination.repo_id}", *hints(contents.files)]:
         say(line)
     name = (contents.record or {}).get("name") or request.folder.resolve().name
-    message = asked.commit_message or f"Publish {name}"
+    message = arguments.commit_message or f"Publish {name}"
     outcome = upload(api, contents.files, destination, message, obsolete=kind.is_obsolete, command=request.command)
     for line in _report(outcome):
         say(line)
@@ -107,15 +107,15 @@ def _report(outcome: Outcome) -> list[str]:
 
 def _gather(request: PublishRequest, repo_id: str, api: HfApi | None) -> Contents:
     """The files of the model or adapter in a folder, with its card; an adapter needs its base model on the Hub."""
-    asked, folder = request.publish, request.folder
-    adapter = has_adapter(folder) and not asked.merge
+    arguments, folder = request.publish, request.folder
+    adapter = has_adapter(folder) and not arguments.merge
     if adapter:
         base, revision = base_of(folder, request.card.base_model)
-        contents = adapter_contents(folder, base, revision, asked.include)
+        contents = adapter_contents(folder, base, revision, arguments.include)
         if api is not None:
             _check_base(api, base, request)
     else:
-        contents = model_contents(folder, asked.include)
+        contents = model_contents(folder, arguments.include)
     own = own_readme(folder)
     contents.files.extend([own] if own else card_files(folder, repo_id, request.card, adapter=adapter, api=api))
     contents.files.sort(key=lambda file: file.path)

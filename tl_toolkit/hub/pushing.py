@@ -102,17 +102,18 @@ def publish_finished(args: RunArguments) -> None:
 def _request(args: RunArguments) -> PublishRequest:
     """The request of the `tl-toolkit publish` command that publishes this run."""
     folder = Path(args.output_dir)
-    asked = PublishArguments(
+    arguments = PublishArguments(
         folder=str(folder),
         repo_id=args.hub_model_id or folder.resolve().name,
         private=bool(args.hub_private_repo),
         revision=args.hub_revision,
         merge=has_adapter(folder) and not is_for_everybody(folder),
     )
-    flags = ["--repo_id", str(asked.repo_id)]
-    flags += ["--private"] * asked.private + ["--revision", str(asked.revision)] * (asked.revision is not None)
-    flags += ["--merge"] * asked.merge
-    return PublishRequest(asked, CardArguments(), shlex.join(["tl-toolkit", "publish", asked.folder, *flags]))
+    flags = ["--repo_id", str(arguments.repo_id)]
+    flags += ["--private"] * arguments.private
+    flags += [] if arguments.revision is None else ["--revision", arguments.revision]
+    flags += ["--merge"] * arguments.merge
+    return PublishRequest(arguments, CardArguments(), shlex.join(["tl-toolkit", "publish", arguments.folder, *flags]))
 
 
 def _link(source: str, target: str) -> None:

@@ -146,8 +146,8 @@ class _Push:
 
     def proposal(self, *, same: bool) -> Any:
         """The open pull request with this message, or None; with `same` only one that proposes exactly these files."""
-        asked: dict[str, Any] = {"discussion_type": "pull_request", "discussion_status": "open"}
-        found = self._ask(lambda: list(self.api.get_repo_discussions(self.repo_id, repo_type=self.kind, **asked)))
+        requested: dict[str, Any] = {"discussion_type": "pull_request", "discussion_status": "open"}
+        found = self._ask(lambda: list(self.api.get_repo_discussions(self.repo_id, repo_type=self.kind, **requested)))
         for one in found:
             if one.title == self.message and (not same or self.difference(f"refs/pr/{one.num}") == ([], [])):
                 return one
