@@ -47,7 +47,7 @@ def adapter_contents(folder: Path, base_model: str, revision: str | None, includ
     config = check_model_folder(folder)
     weights = folder / ADAPTER / _FILES[1]
     if not weights.is_file() or not is_whole_safetensors(weights):
-        raise UserError(f"The adapter {str(weights)!r} is missing or damaged.")
+        raise UserError(f"The adapter {str(weights)!r} is missing or damaged. Run the training again.")
     settings: dict[str, Any] = json.loads((folder / ADAPTER / _FILES[0]).read_text(encoding="utf-8"))
     # auto_mapping names the Python module of the adapted class, which exists only where the toolkit is installed; peft
     # needs it only for AutoPeftModel.

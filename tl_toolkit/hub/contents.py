@@ -104,7 +104,7 @@ def included(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
     """The files that match --include, by their paths relative to `folder`; UserError for a pickle."""
     files = {path.relative_to(folder).as_posix(): path for path in matching(folder, patterns)}
     if pickle := next((name for name, path in files.items() if is_pickle(path.name)), None):
-        raise UserError(f"--include matches {pickle!r}, which is a pickle. Loading a pickle can run any code.")
+        raise UserError(f"--include matches {pickle!r}, which is a pickle and can run any code. Exclude it.")
     return files
 
 
@@ -170,7 +170,7 @@ def _check_weights(folder: Path) -> None:
             )
     for path in found:
         if path.stat().st_size <= LARGEST and not is_whole_safetensors(path):
-            raise UserError(f"The file {str(path)!r} is damaged: its size does not match its header.")
+            raise UserError(f"The file {str(path)!r} is damaged: its size does not match its header. Save it again.")
 
 
 def _code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
@@ -270,7 +270,7 @@ def matching(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
     for pattern in patterns:
         if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
             raise UserError(
-                f"--include must be a pattern within the published folder, such as 'predictions_*.parquet', but is "
+                "--include must be a pattern within the published folder, such as 'predictions_*.parquet', but is "
                 f"{pattern!r}."
             )
         for path in sorted(folder.glob(pattern)):

@@ -132,7 +132,7 @@ class _Push:
         there = self._info(branch)
         if there is None:
             if branch.startswith("refs/"):
-                raise HubError(f"{self.what}: it has no {branch!r}. Open a pull request with --create_pr.")
+                raise HubError(f"{self.what}: the repository has no {branch!r}. Open a pull request with --create_pr.")
             self._ask(lambda: self.api.create_branch(self.repo_id, branch=branch, repo_type=self.kind, exist_ok=True))
             there = self._info(branch)
         return str(there.sha)

@@ -100,9 +100,8 @@ def _label_sets(kept: list, label: np.ndarray, names: list[str] | None) -> Answe
         mean = None if scores is None else np.mean(scores, axis=0)
         chosen.append(((votes if mean is None else votes + (mean - 0.5) / (2 * len(runs))) > 0.5).astype(int))
         decided = None if mean is None else np.where(chosen[-1] == 1, mean, 1 - mean)
-        certainty.append(
-            np.full(len(label), np.nan) if decided is None else decided.min(axis=1)
-        )  # the least certain label
+        # The least certain label decides.
+        certainty.append(np.full(len(label), np.nan) if decided is None else decided.min(axis=1))
     sets = np.stack(chosen)
     _, codes = np.unique(sets.reshape(-1, sets.shape[2]), axis=0, return_inverse=True)
     return _labelled(kept, label, sets, np.stack(certainty), codes.reshape(sets.shape[:2]), names)
