@@ -81,7 +81,7 @@ def kill_again_and_again(
         problems += [f"kill {number}: {problem}" for problem in torn(killed)]
         problems += [f"kill {number}: {name} has changed" for name in kept if found.get(name) != kept[name]]
         kept = found
-        what = "had already ended" if ended else "all processes" if everything else "main process"
+        what = "it had ended" if ended else "all processes" if everything else "main process"
         say(f"kill {number:>2}: {what}; {len(found)} records, {len(in_progress(killed))} in progress")
     if start(grid, killed, flags).wait() != 0:
         problems.append("The comparison failed after the last kill.")
