@@ -77,10 +77,7 @@ class Progress:
             self.live.flush()
 
     def seconds_left(self) -> float:
-        """Estimated remaining seconds, divided by the concurrent jobs.
-
-        A run takes as long as runs of the same entry and budget, else as the entry's longest, else as the mean.
-        """
+        """Estimated remaining seconds, from runs of the same cell, else the entry's longest, else the mean of all."""
         mean = {cell: sum(times) / len(times) for cell, times in self.seconds.items()}
         by_entry: dict[str, float] = {}
         for (entry, *_), seconds in mean.items():

@@ -36,9 +36,8 @@ class Search(Tuning):
     """The search of one entry.
 
     Attributes:
-        space: maps the name of an argument, or `config_overrides.FIELD`, to a list of values or a range. A range is a
-            mapping with `low`, `high`, `log` (whether to sample uniformly on a logarithmic scale) and optionally
-            `step`. Sorted by name.
+        space: by the name of an argument or `config_overrides.FIELD`, sorted, a list of values or a range: a mapping
+            with `low`, `high`, `log` (True for uniform sampling on a logarithmic scale) and optionally `step`.
     """
 
     space: dict[str, Any]

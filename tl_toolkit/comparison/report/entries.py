@@ -108,11 +108,10 @@ def _tokens(model: Any) -> str | None:
 
 
 def rerun(results: Sequence[Result], shown: Result) -> Rerun:
-    """A configuration file and a command that repeat the run `shown`.
+    """A configuration file and a command that repeat the run `shown`; empty texts if its arguments are unknown.
 
-    The file holds the arguments that all runs of the entry, `results`, share; the other arguments are flags. The
-    budget, the seed and the output folder are always flags, so that they are easy to change. The command has several
-    lines that a shell reads as one. Both texts are empty if the arguments of `shown` are unknown.
+    The file holds the arguments that all runs of the entry, `results`, share; the others are flags, and so are always
+    the budget, the seed and the output folder, which users change. A shell reads the lines of the command as one.
     """
     import yaml
 

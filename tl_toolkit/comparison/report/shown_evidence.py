@@ -69,8 +69,7 @@ def describe_calibration(panel: Panel) -> dict[str, Any] | None:
 
 
 def describe_disagreement(panel: Panel) -> dict[str, Any] | None:
-    """Rows on which entries disagree, the agreement of pairs, and rows that one entry alone gets right; None with one
-    entry."""
+    """Rows on which entries disagree, agreement of pairs, and rows that one entry alone gets right; None with one."""
     found, texts = disagreement(panel.cells, panel.reader, panel.picked), panel.texts
     if found is None:
         return None

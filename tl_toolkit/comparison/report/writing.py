@@ -48,8 +48,7 @@ SECTIONS = (
 def write_report(output_dir: Path, title: str, texts: bool = True, notes: Sequence[str] = ()) -> Path:
     """Write report.html, report.md, figures/ and the exports from output_dir/results.jsonl; returns the page's path.
 
-    It works with any recorded runs: while the grid runs, with failed runs, without prediction files. Every file is
-    renamed into place once it is complete.
+    It works while the grid runs, with failed runs and without prediction files. All files are replaced atomically.
 
     Args:
         texts: quote texts of the dataset; without it, rows are only numbered.

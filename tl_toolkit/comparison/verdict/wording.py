@@ -49,10 +49,8 @@ def decide(
 ) -> Verdict:
     """The verdict over all budgets.
 
-    Args:
-        rounds: the comparisons between approaches among `cells`.
-        failed: number of runs without a result.
-        constant: the baselines that an entry should beat.
+    `rounds` are the comparisons between approaches among `cells`, `failed` is the number of runs without a result, and
+    `constant` are the baselines that an entry should beat.
     """
     if not cells:
         if failed == 0:
