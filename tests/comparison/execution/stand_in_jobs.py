@@ -90,7 +90,7 @@ class StandIn(Job):
         (folder / "weights.bin").write_bytes(b"\x00\x01" * 1009)
         return {"schema_version": 1, "status": "completed", "error": None, "folder": str(folder), **here}
 
-    def _left(self, output_dir: Path) -> dict[str, Any]:
+    def _known_record(self, output_dir: Path) -> dict[str, Any]:
         return {"schema_version": 1, "metrics": {}}
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def test_every_failure_is_recorded_and_the_other_jobs_complete(stand_in: Callabl
     assert "a defect" in (tmp_path / "runs" / "defect" / "error.txt").read_text()
     processes = [int((tmp_path / job.name / "process.txt").read_text()) for job in jobs]
     assert len(set(processes[:4])) == 1 and processes[4] != processes[0] != os.getpid()
-    assert not any(is_there(process) for process in processes)  # idle workers have ended as well
+    assert not any(is_running(process) for process in processes)  # idle workers have ended as well
 
 
 def test_two_at_once_share_threads_and_gpus(
@@ -114,7 +114,7 @@ def test_an_exit_code_in_words(code: int, words: str) -> None:
     assert words in in_words(code)
 
 
-def is_there(process: int) -> bool:
+def is_running(process: int) -> bool:
     """Whether a process runs; a zombie does not."""
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
@@ -159,7 +159,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
         parent.kill()
         parent.wait()
     with locked(output):  # waits for the worker, which also holds the lock
-        assert not is_there(worker)
+        assert not is_running(worker)
         last = alive.read_text()
         time.sleep(0.1)
         assert alive.read_text() == last

@@ -28,7 +28,7 @@ from .failures import failure_of, quiet
 from .processes import die_with_parent
 
 _WORK, _RECORD = "work.pickle", "record.pickle"
-_LINES = 20  # last lines of output that are kept with the error
+_KEPT_LINES = 20  # last lines of output that are kept with the error
 
 
 class LaunchFailed(RuntimeError):
@@ -84,7 +84,7 @@ def _failure(code: int, said: str) -> LaunchFailed:
     how = f"by {signals[0]}" if signals else f"or exited early; the launcher's exit code is {code}"
     error = LaunchFailed(f"A process started by accelerate was killed {how}.")
     error.failure = "killed"  # type: ignore[attr-defined]
-    error.add_note("Last lines of output:\n" + "\n".join(said.splitlines()[-_LINES:]))
+    error.add_note("Last lines of output:\n" + "\n".join(said.splitlines()[-_KEPT_LINES:]))
     return error
 
 

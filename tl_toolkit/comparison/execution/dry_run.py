@@ -44,16 +44,16 @@ def plan(grid: Grid, output_dir: Path, *, retry_failed: bool = False, at_once: i
         jobs = jobs_of(grid, output_dir)
         made = _made_runs(jobs, output_dir)
         estimator = Estimator(made, {**_train_rows(grid, output_dir), **train_rows_in(made, grid.runs)})
-    kept = {job.name: record for job in jobs if (record := job.made(output_dir, retry_failed)) is not None}
-    to_make = {job.name for job in missing(jobs, kept)}
-    rows = [_row(job, kept.get(job.name), job.name in to_make, output_dir, estimator) for job in jobs]
+    existing = {job.name: record for job in jobs if (record := job.made(output_dir, retry_failed)) is not None}
+    pending = {job.name for job in missing(jobs, existing)}
+    rows = [_row(job, existing.get(job.name), job.name in pending, output_dir, estimator) for job in jobs]
     head = ("", "dataset", "budget", "seed", "state", "time")
     table = _table([head, *(row.cells for row in rows)])
     return "\n".join([*table, "", *_totals(jobs, rows, grid.keep_models, at_once)])
 
 
-def _row(job: Job, kept: Mapping[str, Any] | None, to_make: bool, output_dir: Path, estimator: Estimator) -> _Row:
-    cost = _cost(job, output_dir, estimator) if to_make else None
+def _row(job: Job, existing: Mapping[str, Any] | None, pending: bool, output_dir: Path, estimator: Estimator) -> _Row:
+    cost = _cost(job, output_dir, estimator) if pending else None
     time = "" if cost is None else "unknown" if cost.seconds is None else f"about {in_words(cost.seconds)}"
     what = ("", "", "", "")
     if isinstance(job, StageJob):
@@ -62,13 +62,13 @@ def _row(job: Job, kept: Mapping[str, Any] | None, to_make: bool, output_dir: Pa
         run, tuning = job.planned, isinstance(job, SearchJob)
         name = f"tuning of {run.entry}" if tuning else run.entry
         what = (name, run.dataset or "", run.budget_text, "" if tuning else str(run.seed))
-    return _Row((*what, _state(job, kept, to_make, output_dir), time), cost)
+    return _Row((*what, _state(job, existing, pending, output_dir), time), cost)
 
 
-def _state(job: Job, kept: Mapping[str, Any] | None, to_make: bool, output_dir: Path) -> str:
-    if kept is not None:
-        return "failed (kept)" if kept["status"] == "failed" else "done"
-    if not to_make:
+def _state(job: Job, existing: Mapping[str, Any] | None, pending: bool, output_dir: Path) -> str:
+    if existing is not None:
+        return "failed (kept)" if existing["status"] == "failed" else "done"
+    if not pending:
         return "not needed"
     left = read_record(output_dir / job.name)
     if left is None:

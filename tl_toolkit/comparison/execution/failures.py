@@ -62,7 +62,7 @@ def failure_of(error: BaseException) -> Failure:
     return "error"
 
 
-def forget() -> None:
+def free_memory() -> None:
     """Free memory after a run."""
     import torch
 

@@ -24,7 +24,7 @@ from ..planning.planned_run import PlannedRun
 from ..planning.stages import FOLDER as STAGES
 from ..planning.stages import Stage
 from .accelerate_processes import through
-from .failures import Failure, failed, forget
+from .failures import Failure, failed, free_memory
 from .processes import changed_environment
 
 Train = Callable[[Any], dict[str, Any]]
@@ -97,16 +97,16 @@ class Job(abc.ABC):
         try:
             record = self._work(output_dir, train)
         except Exception as error:  # one failed job must not end the others
-            record = failed(self._left(output_dir), folder, error)
+            record = failed(self._known_record(output_dir), folder, error)
         record = self._finish(record, output_dir)
-        forget()
+        free_memory()
         return record
 
     def fail(self, output_dir: Path, failure: Failure, error: str) -> dict[str, Any]:
         """Record the failure of a job that could not record it itself: it was killed, or could not start."""
         (output_dir / self.name).mkdir(parents=True, exist_ok=True)
         return self._finish(
-            {**self._left(output_dir), "status": "failed", "failure": failure, "error": error}, output_dir
+            {**self._known_record(output_dir), "status": "failed", "failure": failure, "error": error}, output_dir
         )
 
     def block(self, output_dir: Path, need: Job, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Job(abc.ABC):
         """Do the work and return its record."""
 
     @abc.abstractmethod
-    def _left(self, output_dir: Path) -> dict[str, Any]:
+    def _known_record(self, output_dir: Path) -> dict[str, Any]:
         """What is known about a failed job."""
 
     @abc.abstractmethod
@@ -178,11 +178,11 @@ class StageJob(Job):
         return {**record, "name": self.stage.name}
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
-        self._make_room(output_dir / self.name)
-        ask = functools.partial(self.stage.arguments, output_dir)
-        return train_through(self.launch, train, ask, goes_on=True)
+        self._prepare_folder(output_dir / self.name)
+        create = functools.partial(self.stage.arguments, output_dir)
+        return train_through(self.launch, train, create, resume=True)
 
-    def _make_room(self, folder: Path) -> None:
+    def _prepare_folder(self, folder: Path) -> None:
         """Create an empty folder for the stage, or keep the folder of the same stage, which was stopped."""
         if _key_in(folder) not in (None, self.key):  # checkpoints of other settings must never be resumed:
             old = folder.with_name(f".{folder.name}.old")  # move them away in one step
@@ -199,7 +199,7 @@ class StageJob(Job):
         for temporary in folder.glob(".*.[0-9]*"):  # half-written by a process that was killed
             temporary.unlink()
 
-    def _left(self, output_dir: Path) -> dict[str, Any]:
+    def _known_record(self, output_dir: Path) -> dict[str, Any]:
         folder = output_dir / self.name
         known = {"schema_version": SCHEMA_VERSION, "name": self.stage.name, "metrics": {}}
         return read_record(folder) or known if _key_in(folder) == self.key else known
@@ -208,7 +208,7 @@ class StageJob(Job):
         folder = output_dir / self.name
         if record["status"] == "failed":
             if _key_in(folder) != self.key:  # killed before it could write its key
-                self._make_room(folder)
+                self._prepare_folder(folder)
             write_json(folder / RESULT_NAME, record)
         else:
             self.tidy(output_dir)
@@ -240,7 +240,7 @@ class PlannedJob(Job):
         on = "" if self.planned.dataset is None else f" on {self.planned.dataset!r}"
         return f"{self.planned.entry!r}{on} with {self.planned.budget_text}"
 
-    def _left(self, output_dir: Path) -> dict[str, Any]:
+    def _known_record(self, output_dir: Path) -> dict[str, Any]:
         planned = self.planned
         known = {"schema_version": SCHEMA_VERSION, "name": planned.entry, "entry": planned.entry, "metrics": {}}
         return {**known, "budget": planned.budget, "seed": planned.seed}
@@ -279,14 +279,14 @@ class RunJob(PlannedJob):
         record = train_through(self.launch, train, functools.partial(tuned.arguments, output_dir))
         return {**record, "tuning": {**{name: search[name] for name in _CHOSEN}, **search["budget"]}}
 
-    def _left(self, output_dir: Path) -> dict[str, Any]:
+    def _known_record(self, output_dir: Path) -> dict[str, Any]:
         """The record that the failed run wrote, or one with what is known about it."""
         left = read_record(output_dir / self.name)
         if left is not None and "key" not in left:  # a record with a key belongs to an earlier run
             return {**left, "metrics": {}, "predictions": {}}
         arguments = self.planned.arguments(output_dir)
         strategy = make_strategy(arguments.strategy, arguments.model).record()
-        return {**super()._left(output_dir), "strategy": strategy, "arguments": changed_arguments(arguments)}
+        return {**super()._known_record(output_dir), "strategy": strategy, "arguments": changed_arguments(arguments)}
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
         record = {**record, "key": self.key, "entry": self.planned.entry, "folder": self.name}
@@ -318,19 +318,19 @@ class RunJob(PlannedJob):
                 path.unlink()
 
 
-def train_through(launch: Launch, train: Train, ask: Callable[[], Any], *, goes_on: bool = False) -> dict[str, Any]:
+def train_through(launch: Launch, train: Train, create: Callable[[], Any], *, resume: bool = False) -> dict[str, Any]:
     """The record of a run, trained in this process or in the processes of the launch file.
 
     Args:
-        ask: creates the arguments of the run; called in each process, because they depend on its rank.
-        goes_on: keep the earlier output of its trackers.
+        create: creates the arguments of the run; called in each process, because they depend on its rank.
+        resume: keep the earlier output of its trackers.
     """
-    return through(launch, functools.partial(_train, train, ask, goes_on))
+    return through(launch, functools.partial(_train, train, create, resume))
 
 
-def _train(train: Train, ask: Callable[[], Any], goes_on: bool) -> dict[str, Any]:
-    arguments = ask()
-    with tracked(Path(arguments.run.output_dir), goes_on=goes_on):
+def _train(train: Train, create: Callable[[], Any], resume: bool) -> dict[str, Any]:
+    arguments = create()
+    with tracked(Path(arguments.run.output_dir), resume=resume):
         return train(arguments)
 
 
@@ -342,12 +342,12 @@ def _key_in(folder: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def tracked(folder: Path, *, goes_on: bool = False) -> Iterator[None]:
+def tracked(folder: Path, *, resume: bool = False) -> Iterator[None]:
     """A context in which TensorBoard writes to a subfolder of `folder`, the run's folder; trackers end with it.
 
-    Earlier TensorBoard output of the run is removed, unless the run resumes (`goes_on`).
+    Earlier TensorBoard output of the run is removed, unless the run resumes (`resume`).
     """
-    if not goes_on and int(os.environ.get("RANK", "0")) == 0:
+    if not resume and int(os.environ.get("RANK", "0")) == 0:
         shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
     try:
         with changed_environment({"TENSORBOARD_LOGGING_DIR": str(folder / TENSORBOARD)}):

@@ -14,7 +14,7 @@ from ...errors import UserError
 from .processes import is_alive
 
 LOCK_NAME = ".lock"
-_PATIENCE_SECONDS = 30.0  # time for the processes of a killed comparison to end
+_TIMEOUT_SECONDS = 30.0  # time for the processes of a killed comparison to end
 
 
 class Lock:
@@ -47,7 +47,7 @@ def locked(output_dir: Path) -> Iterator[Lock | None]:
         yield None
         return
     path = output_dir / LOCK_NAME
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -66,7 +66,7 @@ def locked(output_dir: Path) -> Iterator[Lock | None]:
             yield None
             return
         else:
-            if _is_still_there(descriptor, path):
+            if _is_current(descriptor, path):
                 break
             os.close(descriptor)
     try:
@@ -78,7 +78,7 @@ def locked(output_dir: Path) -> Iterator[Lock | None]:
         os.close(descriptor)
 
 
-def _is_still_there(descriptor: int, path: Path) -> bool:
+def _is_current(descriptor: int, path: Path) -> bool:
     """Whether `path` is still the locked file: the previous holder may have removed it."""
     try:
         return os.fstat(descriptor).st_ino == path.stat().st_ino

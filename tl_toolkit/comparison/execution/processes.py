@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
@@ -39,7 +39,7 @@ def _watch(parent: int, lifeline: Connection | None) -> None:
         with contextlib.suppress(EOFError, OSError):
             lifeline.recv()  # nothing is ever sent
     while os.getppid() == parent and lifeline is None:
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     os._exit(1)
 
 

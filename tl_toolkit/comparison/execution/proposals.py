@@ -20,7 +20,7 @@ from ...errors import UserError
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-_REDRAWN = 20  # number of attempts to draw settings that were not tried yet
+_MAX_REDRAWS = 20  # number of attempts to draw settings that were not tried yet
 
 
 class Tried(NamedTuple):
@@ -54,7 +54,7 @@ def propose(
     known = {_as_text(trial.values) for trial in tried}
     if len(known) >= size_of(space):
         return None
-    for attempt in range(_REDRAWN):
+    for attempt in range(_MAX_REDRAWS):
         sequence = np.random.SeedSequence([seed, len(tried), attempt])
         sampler = optuna.samplers.TPESampler(
             n_startup_trials=min(10, (trials + 1) // 2), seed=int(sequence.generate_state(1)[0])

@@ -23,7 +23,7 @@ from .tuning import SearchJob
 
 RESULTS_NAME = "results.jsonl"
 _NAME_A_DATASET = ("dataset_name", "dataset_config_name", "dataset_revision", "stream_rows")
-_LOOK_SECONDS = 1.0  # interval at which the live line is rewritten
+_POLL_SECONDS = 1.0  # interval at which the live line is rewritten
 _REPORT_SECONDS = 180.0  # interval at which the report is rebuilt, for at most 2 % of the time
 
 
@@ -211,7 +211,7 @@ class _Execution:
         for job in self.waiting:
             job.check(output_dir)
         executor.check(self.waiting)
-        _sweep(output_dir)
+        _remove_leftovers(output_dir)
 
     def work(self, report: Callable[[], object]) -> int:
         """Execute the missing jobs; returns the number of failed runs."""
@@ -224,7 +224,7 @@ class _Execution:
         try:
             at_work = self._begin()
             while at_work:
-                for job, record in self.executor.finished(_LOOK_SECONDS):
+                for job, record in self.executor.finished(_POLL_SECONDS):
                     at_work -= 1
                     self._keep(job, record)
                 at_work += self._begin()
@@ -280,7 +280,7 @@ class _Execution:
             path.unlink(missing_ok=True)
 
 
-def _sweep(output_dir: Path) -> None:
+def _remove_leftovers(output_dir: Path) -> None:
     """Remove partly written files of a killed comparison; files of a living process are kept."""
     for folder in [output_dir / INCOMING, *output_dir.glob("stages/.*.old")]:
         shutil.rmtree(folder, ignore_errors=True)

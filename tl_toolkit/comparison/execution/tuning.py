@@ -15,7 +15,7 @@ from ...errors import UserError
 from ...records.record import RESULT_NAME, SCHEMA_VERSION, read_record
 from ..planning.keys import key_of
 from ..planning.search import Search
-from .failures import failed, forget
+from .failures import failed, free_memory
 from .jobs import PlannedJob, Train, train_through
 from .proposals import Tried, load_optuna, propose, size_of
 
@@ -69,7 +69,7 @@ class SearchJob(PlannedJob):
         sign = 1 if completed[0]["greater_is_better"] else -1
         best = max(completed, key=lambda trial: sign * trial["value"])  # the first of equals
         return {
-            **self._left(output_dir),
+            **self._known_record(output_dir),
             "status": "completed",
             "error": None,
             "trials": len(trials),
@@ -93,7 +93,7 @@ class SearchJob(PlannedJob):
             record = {**self._make_trial(values, output_dir, train, folder), "key": key, "values": values}
             write_json(folder / RESULT_NAME, record)
             record = read_record(folder) or record  # in plain values: a metric that is not finite is None
-            forget()
+            free_memory()
         validation, task = record["metrics"].get("validation") or {}, record.get("task") or {}
         value = validation.get(task.get("main_metric")) if record["status"] == "completed" else None
         return {
@@ -124,8 +124,8 @@ class SearchJob(PlannedJob):
         planned = self.planned.with_values(values)
         planned = dataclasses.replace(planned, settings={**planned.settings, "skip_test": True, "push_to_hub": False})
         try:
-            ask = functools.partial(planned.arguments, output_dir, str(folder.relative_to(output_dir)))
-            record = train_through(self.launch, train, ask)
+            create = functools.partial(planned.arguments, output_dir, str(folder.relative_to(output_dir)))
+            record = train_through(self.launch, train, create)
         except Exception as error:  # a failed trial counts, and the search continues
             left = read_record(folder) or {"schema_version": SCHEMA_VERSION, "name": self.planned.entry}
             record = failed({**left, "metrics": {}}, folder, error)
@@ -136,9 +136,9 @@ class SearchJob(PlannedJob):
                 path.unlink()
         return {**record, "predictions": {}, "seconds": time.perf_counter() - began}
 
-    def _left(self, output_dir: Path) -> dict[str, Any]:
+    def _known_record(self, output_dir: Path) -> dict[str, Any]:
         dataset = {"grid_dataset": self.planned.dataset}
-        return {**super()._left(output_dir), **dataset, "search": self.search.space}
+        return {**super()._known_record(output_dir), **dataset, "search": self.search.space}
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
         (output_dir / self.name).mkdir(parents=True, exist_ok=True)

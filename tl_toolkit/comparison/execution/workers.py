@@ -20,7 +20,7 @@ from .jobs import Job, Train
 from .lock import Lock
 from .processes import VISIBLE_GPUS, changed_environment, die_with_parent, in_words, processors, visible_gpus
 
-_PATIENCE_SECONDS = 10.0  # time for a process to end after its pipe was closed
+_TIMEOUT_SECONDS = 10.0  # time for a process to end after its pipe was closed
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
@@ -64,10 +64,10 @@ class Workers:
                 )
 
     def has_room(self, job: Job) -> bool:
-        return len(self._busy) < self.at_once and len(self._free) >= (self._asked(job) or 0)
+        return len(self._busy) < self.at_once and len(self._free) >= (self._requested_gpus(job) or 0)
 
     def begin(self, job: Job, output_dir: Path) -> None:
-        asked = self._asked(job)
+        asked = self._requested_gpus(job)
         count = len(self._free) if asked is None else asked
         gpus, self._free = self._free[:count], self._free[count:]
         worker = next((worker for worker in self._idle if worker.gpus == gpus), None)
@@ -99,7 +99,7 @@ class Workers:
             ended.append((job, record))
         return ended
 
-    def _asked(self, job: Job) -> int | None:
+    def _requested_gpus(self, job: Job) -> int | None:
         """The number of GPUs of a job; None for all GPUs of the machine."""
         if job.launch.gpus is not None:
             return job.launch.gpus
@@ -146,12 +146,12 @@ class _Worker:
     def dismiss(self) -> None:
         """End an idle process."""
         self.connection.close()
-        self._process.join(_PATIENCE_SECONDS)
+        self._process.join(_TIMEOUT_SECONDS)
         self.stop()
 
     def ended(self) -> int:
         """The exit code of a process that has closed its pipe; negative for a signal."""
-        self._process.join(_PATIENCE_SECONDS)
+        self._process.join(_TIMEOUT_SECONDS)
         self.stop()
         code = self._process.exitcode
         assert code is not None

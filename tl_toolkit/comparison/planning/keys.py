@@ -33,7 +33,7 @@ def key_of(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def what_counts(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def key_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that affect the result, in a canonical form; `arguments` are those that differ from the defaults.
 
     A local dataset is left out, because its fingerprint identifies it. Local checkpoints and vectors are replaced by

@@ -14,7 +14,7 @@ from ...config.pretrain_arguments import PretrainArguments, pretrain_arguments_f
 from ...errors import UserError
 from ...evaluation.results import folder_name
 from .checks import ALL
-from .keys import key_of, what_counts
+from .keys import key_arguments, key_of
 from .launch_settings import Launch
 from .search import Search, with_values
 from .stages import with_folders
@@ -97,7 +97,7 @@ class PlannedRun:
         must not change the keys of runs that do not use it.
         """
         budget = {"max_train_tokens": self.token_budget} if self.language_model else self.budget
-        asked = what_counts({**self.asked, **budget, "seed": self.seed})
+        asked = key_arguments({**self.asked, **budget, "seed": self.seed})
         content = {"arguments": asked, "dataset": dataset_fingerprint, "toolkit": __version__}
         content |= {"stages": list(stage_keys)} if stage_keys else {}
         content |= {"search": self.search.record()} if self.search else {}

@@ -116,28 +116,28 @@ def with_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[
 def _dimension(given: Any, name: str, where: str) -> Any:
     """A list of values, or the mapping of a range, with numeric text as numbers."""
 
-    def see(valid: object, expected: str) -> None:
+    def check_range(valid: object, expected: str) -> None:
         expect(valid, name, given, where, expected)
 
     if isinstance(given, list):
         values = [_number(value) for value in given]
         scalar = all(value is None or isinstance(value, (str, int, float)) for value in values)
-        see(
+        check_range(
             scalar and len({repr(value) for value in values}) == len(values) > 1,
             "a list of two or more different values",
         )
         return values
     range_keys = {"low", "high", "log", "step"}
-    see(
+    check_range(
         isinstance(given, dict) and {"low", "high"} <= given.keys() <= range_keys,
         "a list of values, or a range with low and high, and optionally log: true or a step",
     )
     low, high, step, log = _number(given["low"]), _number(given["high"]), _number(given.get("step")), given.get("log")
     numbers = [low, high] if step is None else [low, high, step]
-    see(all(map(is_number, numbers)) and low < high, "a range of two numbers, low < high")
-    see(log in (None, True, False), "a range whose log is true or false")
-    see(not log or low > 0 and step is None, "a range above 0 and without a step if log is true")
-    see(step is None or 0 < step <= high - low, "a range whose step is positive and at most high - low")
+    check_range(all(map(is_number, numbers)) and low < high, "a range of two numbers, low < high")
+    check_range(log in (None, True, False), "a range whose log is true or false")
+    check_range(not log or low > 0 and step is None, "a range above 0 and without a step if log is true")
+    check_range(step is None or 0 < step <= high - low, "a range whose step is positive and at most high - low")
     kind = int if all(isinstance(number, int) for number in numbers) else float
     ends = {"low": kind(low), "high": kind(high), "log": bool(log)}
     return ends if step is None else {**ends, "step": kind(step)}

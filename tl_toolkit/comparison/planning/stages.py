@@ -16,7 +16,7 @@ from ...records.record import changed_arguments
 from ...strategies import make_strategy
 from .axes import replace_datasets
 from .checks import expect
-from .keys import key_of, what_counts
+from .keys import key_arguments, key_of
 from .launch_settings import Launch, take_launch
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Stage:
 
     def key(self, dataset_fingerprint: str, source_keys: Sequence[str]) -> str:
         """The stage's key, from its arguments, data, version, local files, and the stages before it."""
-        asked = what_counts(changed_arguments(pretrain_arguments_from(self.settings, f"the stage {self.name!r}")))
+        asked = key_arguments(changed_arguments(pretrain_arguments_from(self.settings, f"the stage {self.name!r}")))
         content = {"arguments": asked, "dataset": dataset_fingerprint, "toolkit": __version__}
         return key_of({**content, "stages": list(source_keys), **self.launch.counts()})
 

@@ -96,7 +96,7 @@ def public_report(folder: Path, *, texts: bool = False, published: set[str] | No
     results = read_results(folder / RESULTS)
     if not results:
         raise UserError(f"No run of the comparison in {str(folder)!r} is recorded yet.")
-    records = [_cleaned(result.record, result.folder, texts, published or set()) for result in results]
+    records = [_public_record(result.record, result.folder, texts, published or set()) for result in results]
     title = title_of(folder) or "Comparison"
     with tempfile.TemporaryDirectory() as made:
         place = Path(made)
@@ -118,7 +118,7 @@ def _lines(records: Sequence[Mapping[str, Any]]) -> bytes:
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
 
 
-def _cleaned(record: Mapping[str, Any], folder: str, texts: bool, published: set[str]) -> dict[str, Any]:
+def _public_record(record: Mapping[str, Any], folder: str, texts: bool, published: set[str]) -> dict[str, Any]:
     """The published version of a record: no paths of the machine, and texts of the dataset only if `texts`."""
     cleaned: dict[str, Any] = clean_record(dict(record))
     if not texts:

@@ -38,8 +38,8 @@ def settle(found: Sequence[Found]) -> tuple[list[tuple[Result, Path]], list[str]
       runs have the same budget and seed but different keys, or if no two runs have the same arguments.
     - Duplicates of a run count once: a completed run takes precedence over a failed one, then the newest.
     """
-    apart, warnings = _datasets_apart(_datasets_together(found))
-    apart, more = _entries_apart(apart)
+    apart, warnings = _with_distinct_datasets(_with_common_names(found))
+    apart, more = _with_distinct_entries(apart)
     once: dict[tuple[Any, ...], Found] = {}
     for run in apart:
         same = (run.result.dataset, run.result.entry, run.result.budget, run.result.seed)
@@ -69,7 +69,7 @@ def _grouped(found: Sequence[Found], group: Callable[[Found], Any], part: Callab
     return groups
 
 
-def _datasets_together(found: Sequence[Found]) -> list[Found]:
+def _with_common_names(found: Sequence[Found]) -> list[Found]:
     """The runs with one dataset name for the same test rows, unless a single folder has two names for them."""
     known = [run for run in found if run.result.section("dataset").get("fingerprint")]
     called: dict[Tested, str] = {}
@@ -77,24 +77,24 @@ def _datasets_together(found: Sequence[Found]) -> list[Found]:
         names = [{run.result.dataset for run in runs} for runs in by_source.values()]
         if all(len(own) == 1 for own in names):
             called[tested] = min(names[0])
-    return [_on(run, called.get(_tested_on(run))) for run in found]
+    return [_on_dataset(run, called.get(_tested_on(run))) for run in found]
 
 
-def _datasets_apart(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
+def _with_distinct_datasets(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
     """The runs with distinct dataset names where one name stands for different test rows, and warnings."""
     known = [run for run in found if run.result.section("dataset")]
     warnings: list[str] = []
     called: dict[tuple[str, Tested], str] = {}
     for name, different in _grouped(known, lambda run: run.result.dataset, _tested_on).items():
         if len(different) > 1:
-            names = _told_apart(name, list(different))
+            names = _distinct_names(name, list(different))
             called |= {(name, tested): own for tested, own in names.items()}
             where = [f"{names[tested]} in {_folders(runs)}" for tested, runs in different.items()]
             warnings.append(
                 f"Runs on {name} were tested on different rows or labels: {show.joined(where)}. They are reported "
                 "separately and not compared with each other."
             )
-    return [_on(run, called.get((run.result.dataset, _tested_on(run)))) for run in found], warnings
+    return [_on_dataset(run, called.get((run.result.dataset, _tested_on(run)))) for run in found], warnings
 
 
 def _tested_on(run: Found) -> Tested:
@@ -105,7 +105,7 @@ def _tested_on(run: Found) -> Tested:
     return tuple(None if part is None else str(part) for part in parts)
 
 
-def _told_apart(name: str, different: Sequence[Tested]) -> Mapping[Tested, str]:
+def _distinct_names(name: str, different: Sequence[Tested]) -> Mapping[Tested, str]:
     """A distinct name for each set of test rows: the dataset's name with the parts that differ."""
     said = ("{}", "label {}", "data {}", "{} test rows")
     differing = [place for place in range(len(said)) if len({tested[place] for tested in different}) > 1]
@@ -115,43 +115,43 @@ def _told_apart(name: str, different: Sequence[Tested]) -> Mapping[Tested, str]:
     }
 
 
-def _on(run: Found, dataset: str | None) -> Found:
+def _on_dataset(run: Found, dataset: str | None) -> Found:
     if dataset in (None, run.result.dataset):
         return run
     return replace(run, result=replace(run.result, record={**run.result.record, "grid_dataset": dataset}))
 
 
-def _entries_apart(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
+def _with_distinct_entries(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
     """The runs, with the folder added to the names of entries that differ between folders, and warnings."""
     entries = _grouped(found, lambda run: (run.result.dataset, run.result.entry), lambda run: run.source)
-    labels = _labels([run.source for run in found])
-    clashing = {name for name, by_source in entries.items() if _clash(list(by_source.values()))}
+    labels = _short_names([run.source for run in found])
+    differing_entries = {name for name, by_source in entries.items() if _differs(list(by_source.values()))}
     warnings = []
-    for name in sorted(clashing):
+    for name in sorted(differing_entries):
         where = _folders([run for runs in entries[name].values() for run in runs])
         warnings.append(f"{name[1]} differs between {where}: the folder is added to the name of the entry.")
     apart = []
     for run in found:
         result = run.result
-        if (result.dataset, result.entry) in clashing:
+        if (result.dataset, result.entry) in differing_entries:
             result = replace(result, entry=f"{result.entry} ({labels[run.source]})")
         apart.append(replace(run, result=result))
     return apart, warnings
 
 
-def _clash(sources: Sequence[Sequence[Found]]) -> bool:
+def _differs(sources: Sequence[Sequence[Found]]) -> bool:
     """Whether runs of one name differ between folders; see `settle`."""
     done = [[run.result for run in runs if run.result.completed] for runs in sources]
     for first, second in combinations([own for own in done if own], 2):
         mine, theirs = ({(own.budget, own.seed): identity(own) for own in runs} for runs in (first, second))
         if any(mine[cell] != theirs[cell] for cell in mine.keys() & theirs.keys()):
             return True
-        if {_asked(own) for own in first}.isdisjoint(_asked(own) for own in second):
+        if {_shared_arguments(own) for own in first}.isdisjoint(_shared_arguments(own) for own in second):
             return True
     return False
 
 
-def _asked(result: Result) -> str:
+def _shared_arguments(result: Result) -> str:
     """The arguments that all runs of an entry share, as JSON, without those that a search chooses for each budget.
 
     Only the last part of the path of a local checkpoint counts, because each comparison has its own stage folders.
@@ -166,7 +166,7 @@ def _asked(result: Result) -> str:
     return json.dumps(given, sort_keys=True, default=str)
 
 
-def _labels(folders: Sequence[Path]) -> dict[Path, str]:
+def _short_names(folders: Sequence[Path]) -> dict[Path, str]:
     """A short name for each folder: the fewest last parts of its path that make it unique."""
     labels = {}
     for folder in dict.fromkeys(folders):
@@ -178,4 +178,4 @@ def _labels(folders: Sequence[Path]) -> dict[Path, str]:
 
 
 def _folders(runs: Sequence[Found]) -> str:
-    return show.joined(list(_labels([run.source for run in runs]).values()))
+    return show.joined(list(_short_names([run.source for run in runs]).values()))

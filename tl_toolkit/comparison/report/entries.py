@@ -14,7 +14,7 @@ from ...evaluation.evidence.mistakes import gather, mistakes_heading
 from ...evaluation.results import UNKNOWN, Result, folder_name
 from .figures import scatter
 from .panel import Panel
-from .shown_evidence import ANSWERS_ARE_TEXTS, class_table
+from .shown_evidence import TASKS_WITH_TEXTS, class_table
 
 VARYING = ("label_budget", "max_train_tokens", "seed")
 
@@ -35,7 +35,7 @@ def describe_entry(panel: Panel, position: int) -> dict[str, Any]:
     entry, rounds = panel.entries[position], panel.rounds
     runs = [result for result in panel.results if result.entry == entry]
     largest = [cell for cell in panel.cells if cell.entry == entry][-1:]
-    told = largest[0].results[0] if largest else telling(runs)  # the run that represents the entry
+    told = largest[0].results[0] if largest else representative(runs)  # the run that represents the entry
     model = told.section("model")
     what = [model.get("class"), model.get("model_name_or_path") or model.get("model_type"), _tokens(model)]
     shown: dict[str, Any] = {
@@ -58,7 +58,7 @@ def describe_entry(panel: Panel, position: int) -> dict[str, Any]:
             "seeds": cell.seeds,
             "first_seed": told.seed,
             "mistakes_heading": mistakes_heading(told),
-            "answers_are_texts": told.section("task").get("name") in ANSWERS_ARE_TEXTS,
+            "answers_are_texts": told.section("task").get("name") in TASKS_WITH_TEXTS,
             "scatter": "",
         }
         if evidence.numbers:
@@ -67,7 +67,7 @@ def describe_entry(panel: Panel, position: int) -> dict[str, Any]:
     return shown
 
 
-def telling(runs: Sequence[Result]) -> Result:
+def representative(runs: Sequence[Result]) -> Result:
     """The run that represents an entry: the first completed one, else the first."""
     return next((result for result in runs if result.completed), runs[0])
 

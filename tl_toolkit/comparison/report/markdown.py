@@ -42,7 +42,7 @@ def _scores(panel: Panel) -> dict[str, Any] | None:
         return None
     budgets, metric = budget_names(panel.cells), panel.goal.metric
     lines: dict[str, dict[float, Cell | Baseline]] = {}
-    for own in panel.everybody:
+    for own in panel.scored:
         lines.setdefault(name_of(own), {})[own.budget] = own
     kinds = {name_of(own): kind_of(own) for own in panel.cells}
     kinds |= {name_of(least): kind_of(least) for least in reversed(panel.constant)}
@@ -74,8 +74,8 @@ def _other_metrics(panel: Panel) -> dict[str, Any] | None:
     shown = metrics[:MOST_METRICS]
     if not shown:
         return None
-    everybody = {name_of(own): own for own in panel.everybody}  # in the order of their budgets
-    rows = [[name, *(show.spread(own.test.get(metric), metric) for metric in shown)] for name, own in everybody.items()]
+    scored = {name_of(own): own for own in panel.scored}  # in the order of their budgets
+    rows = [[name, *(show.spread(own.test.get(metric), metric) for metric in shown)] for name, own in scored.items()]
     return {"columns": ["Entry", *map(show.metric_heading, shown)], "rows": rows, "hidden": len(metrics) - len(shown)}
 
 

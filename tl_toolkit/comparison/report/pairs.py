@@ -26,19 +26,19 @@ MOST_PAIRS = 120
 
 def describe_contests(rounds: Sequence[Pair]) -> list[dict[str, Any]]:
     """The comparisons grouped by pair of approaches, each group with a heading and a row for each budget."""
-    kinds = sorted({_kinds(contest) for contest in rounds}, key=lambda pair: [KINDS.index(kind) for kind in pair])
+    kinds = sorted({_approaches(contest) for contest in rounds}, key=lambda pair: [KINDS.index(kind) for kind in pair])
     several = len({kind for pair in kinds for kind in pair}) > 2
     groups = []
     for pair in kinds:
         names = [LONG[kind] if several else LONG["scratch"] if kind == "scratch" else "transfer" for kind in pair]
         columns = [show.capital(name.removeprefix("training ")) for name in names]
-        members = [contest for contest in rounds if _kinds(contest) == pair]
+        members = [contest for contest in rounds if _approaches(contest) == pair]
         heading = f"{show.capital(names[0])} against {names[1]}" if several else "From scratch against transfer"
         groups.append({"heading": heading, "columns": columns, "rounds": members})
     return groups
 
 
-def _kinds(contest: Pair) -> tuple[Kind, Kind]:
+def _approaches(contest: Pair) -> tuple[Kind, Kind]:
     return contest.first.kind, contest.second.kind
 
 
@@ -71,7 +71,7 @@ def describe_pairs(panel: Panel) -> dict[str, Any] | None:
                 "key": budget_key(budget),
                 "labels": here[0].second.budget_name,
                 "names": names,
-                "rows": [(row, [_met(row, column, told, goal) for column in names]) for row in names],
+                "rows": [(row, [_matrix_cell(row, column, told, goal) for column in names]) for row in names],
                 "family": here[0].family,
             }
         )
@@ -87,7 +87,7 @@ def describe_pairs(panel: Panel) -> dict[str, Any] | None:
     }
 
 
-def _met(row: str, column: str, told: dict[tuple[str, str], Pair], goal: Goal) -> dict[str, Any] | None:
+def _matrix_cell(row: str, column: str, told: dict[tuple[str, str], Pair], goal: Goal) -> dict[str, Any] | None:
     """The cell of a matrix with the difference row minus column; None on the diagonal."""
     if row == column:
         return None

@@ -65,7 +65,7 @@ class Panel:
         return baselines(self.cells, self.reader)
 
     @property
-    def everybody(self) -> list[Cell | Baseline]:
+    def scored(self) -> list[Cell | Baseline]:
         """Everything with scores: the cells and the baselines."""
         return [*self.cells, *self.constant]
 

@@ -57,7 +57,7 @@ def results_table(panel: Panel) -> dict[str, Any]:
     columns = [column | {"starts_group": not place} for own in groups.values() for place, column in enumerate(own)]
     rows = [
         _row(own, panel, _results(own, panel, costs)) | {"picked": (name_of(own), own.budget) in panel.picked}
-        for own in panel.everybody
+        for own in panel.scored
     ]
     return _table(panel, columns, rows) | {"groups": [(name, len(own)) for name, own in groups.items()]}
 
@@ -78,7 +78,7 @@ def more_metrics(panel: Panel) -> dict[str, Any] | None:
     metrics = metrics_of(panel)[1:]
     if not metrics:
         return None
-    rows = [_row(own, panel, [_score(own, metric) for metric in metrics]) for own in panel.everybody]
+    rows = [_row(own, panel, [_score(own, metric) for metric in metrics]) for own in panel.scored]
     return _table(panel, [_column(show.metric_heading(metric), True) for metric in metrics], rows)
 
 

@@ -17,10 +17,10 @@ from .panel import Panel
 MOST_CLASSES = 30
 """Maximum number of shown classes; those with the most test rows are shown."""
 
-MOST_SAID = 3
+MOST_LISTED = 3
 """Number of tokens of a row whose weights are listed."""
 
-ANSWERS_ARE_TEXTS = ("translation", "captioning", "token-classification")
+TASKS_WITH_TEXTS = ("translation", "captioning", "token-classification")
 """Tasks whose labels and predictions contain words of the dataset."""
 
 
@@ -74,14 +74,14 @@ def describe_disagreement(panel: Panel) -> dict[str, Any] | None:
     if found is None:
         return None
     task = panel.cells[0].results[0].section("task")
-    told = texts or task.get("name") not in ANSWERS_ARE_TEXTS
+    told = texts or task.get("name") not in TASKS_WITH_TEXTS
     return vars(found) | {
         "budget": next(cell.budget_name for cell in panel.cells if cell.budget == found.budget),
-        "rows": [_disputed(row, texts, told) for row in found.rows],
+        "rows": [_describe_row(row, texts, told) for row in found.rows],
     }
 
 
-def _disputed(row: DisputedRow, texts: bool, told: bool) -> dict[str, Any]:
+def _describe_row(row: DisputedRow, texts: bool, told: bool) -> dict[str, Any]:
     """A row with its predictions; entries with the same prediction are grouped, correct predictions come first."""
     groups: dict[tuple[str, bool | None], list[str]] = {}
     for own in row.answers:
@@ -109,6 +109,6 @@ def describe_attention(panel: Panel) -> dict[str, Any] | None:
     for own in found:
         for row in own.rows:
             weights = zip(row.tokens, row.weights, strict=True)
-            most = sorted(weights, key=lambda token: -token[1])[:MOST_SAID]
+            most = sorted(weights, key=lambda token: -token[1])[:MOST_LISTED]
             rows.setdefault(row.row, []).append((own.entry, row, most))
     return {"what": [(own.entry, own.what) for own in found], "rows": rows}

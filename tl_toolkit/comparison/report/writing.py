@@ -15,7 +15,7 @@ from ...evaluation.statistics.baseline import Baseline
 from ...figures.palette import DARK_SERIES, SERIES, key
 from ..verdict.wording import decide
 from . import dataset_summary
-from .entries import describe_entry, telling
+from .entries import describe_entry, representative
 from .equivalence_figure import describe_equivalence
 from .exports import write_exports
 from .learning_curves import learning_curves
@@ -101,7 +101,7 @@ def describe_panel(panel: Panel) -> dict[str, Any]:
     """The template variables of one dataset; also draws its figures."""
     results, cells, entries, constant = panel.results, panel.cells, panel.entries, panel.constant
     failed = [result for result in results if not result.completed]
-    kinds = {entry: telling([r for r in results if r.entry == entry]).transfer for entry in entries}
+    kinds = {entry: representative([r for r in results if r.entry == entry]).transfer for entry in entries}
     look = key(list(kinds.items()))
     told = {
         "prefix": panel.prefix,

@@ -34,17 +34,17 @@ def headline(rounds: Sequence[Pair]) -> str:
     kinds = kinds_of(rounds)
     if len(kinds) == 2 and kinds[0] == "scratch":
         return _two_kinds(rounds)
-    by_budget, groups = _by_standing(rounds)
+    by_budget, groups = _group_by_standing(rounds)
     answers = [pays(contests) for contests in by_budget]
-    where = _everywhere([contests[0] for contests in by_budget])
+    where = _budget_range([contests[0] for contests in by_budget])
     if len(groups) == 1:
         answer = f"{_ANSWERS[answers[0]]}: " if answers[0] in _ANSWERS else ""
         comma = "," if len(by_budget) > 1 else ""
-        return show.capital(f"{answer}{where}{comma} {groups[0][0]}{_single(by_budget)}")
+        return show.capital(f"{answer}{where}{comma} {groups[0][0]}{_single_run_remark(by_budget)}")
     if len(set(answers)) == 1 and answers[0] in _ANSWERS:
-        return f"{_ANSWERS[answers[0]]} {where}{_single(by_budget)}"
+        return f"{_ANSWERS[answers[0]]} {where}{_single_run_remark(by_budget)}"
     if kinds[0] != "scratch":
-        return f"It depends on the number of labels: {_told(groups)}"
+        return f"It depends on the number of labels: {_clauses(groups)}"
     parts = []
     for answer, said in _WHERE.items():
         budgets = [contests[0].budget_name for contests, own in zip(by_budget, answers, strict=True) if own == answer]
@@ -52,14 +52,14 @@ def headline(rounds: Sequence[Pair]) -> str:
             parts.append(f"with {show.joined(budgets)} {said}")
     if len(parts) == 1:  # neither, anywhere
         return show.capital(f"{where}, {_WHERE['open']}")
-    return f"It depends on the number of labels: {'; '.join(parts)}{_single(by_budget)}"
+    return f"It depends on the number of labels: {'; '.join(parts)}{_single_run_remark(by_budget)}"
 
 
 def standings(rounds: Sequence[Pair]) -> str:
     """The order of three or more approaches at each budget; empty if the headline already states it."""
-    _, groups = _by_standing(rounds)
+    _, groups = _group_by_standing(rounds)
     kinds = kinds_of(rounds)
-    return f"{show.capital(_told(groups))}." if len(groups) > 1 and len(kinds) > 2 and kinds[0] == "scratch" else ""
+    return f"{show.capital(_clauses(groups))}." if len(groups) > 1 and len(kinds) > 2 and kinds[0] == "scratch" else ""
 
 
 _ANSWERS = {"yes": "Yes, a pre-trained model pays off", "no": "No, training from scratch is enough"}
@@ -70,17 +70,17 @@ _WHERE = {
 }
 
 
-def _by_standing(rounds: Sequence[Pair]) -> tuple[list[list[Pair]], list[tuple[str, list[list[Pair]]]]]:
+def _group_by_standing(rounds: Sequence[Pair]) -> tuple[list[list[Pair]], list[tuple[str, list[list[Pair]]]]]:
     """The comparisons of each budget; and the same, with neighbouring budgets of equal standing grouped."""
     by_budget = [list(members) for _, members in groupby(rounds, key=lambda contest: contest.budget)]
     return by_budget, [(said, list(members)) for said, members in groupby(by_budget, key=standing)]
 
 
-def _told(groups: Sequence[tuple[str, list[list[Pair]]]]) -> str:
+def _clauses(groups: Sequence[tuple[str, list[list[Pair]]]]) -> str:
     parts = []
     for said, members in groups:
         labels = show.joined([contests[0].budget_name for contests in members])
-        parts.append(f"with {labels}{_single(members)} {said}")
+        parts.append(f"with {labels}{_single_run_remark(members)} {said}")
     return "; ".join(parts)
 
 
@@ -123,13 +123,13 @@ def standing(contests: Sequence[Pair]) -> str:
     return f"{show.joined(clauses)}{rest}"
 
 
-def _single(by_budget: Sequence[Sequence[Pair]]) -> str:
+def _single_run_remark(by_budget: Sequence[Sequence[Pair]]) -> str:
     """A remark if any decision is based on single runs."""
     rests = [any(contest.single and contest.winner is not None for contest in contests) for contests in by_budget]
     return " (partly from single runs)" if any(rests) else ""
 
 
-def _everywhere(firsts: Sequence[Pair]) -> str:
+def _budget_range(firsts: Sequence[Pair]) -> str:
     if len(firsts) == 1:
         return f"with {firsts[0].budget_name} labels"
     return f"at every label budget tried, from {firsts[0].budget_name} to {firsts[-1].budget_name}"
@@ -145,7 +145,7 @@ def _two_kinds(rounds: Sequence[Pair]) -> str:
             names = [f"{c.budget_name}{' (single runs)' if c.single and outcome in ahead else ''}" for c in members]
             parts.append(f"with {show.joined(names)} {ahead.get(outcome, f'there is {NO_DIFFERENCE}')}")
         return f"It depends on the number of labels: {'; '.join(parts)}"
-    outcome, where = groups[0][0], _everywhere(rounds)
+    outcome, where = groups[0][0], _budget_range(rounds)
     answers = {"transfer": _ANSWERS["yes"].split(", "), "scratch": _ANSWERS["no"].split(", ")}
     if outcome in answers:
         answer, meaning = answers[outcome]

@@ -61,8 +61,8 @@ def decide(
         notes.append(f"{failed} {'run failed and is' if failed == 1 else 'runs failed and are'} left out.")
     if not rounds:
         leaders = _leaders(cells, goal)
-        sentences = [*_best_alone(leaders, cells, goal, reader), _unbeaten(leaders, constant, goal, reader)]
-        return Verdict(_no_contest(cells), [sentence for sentence in sentences if sentence], notes)
+        sentences = [*_leader_scores(leaders, cells, goal, reader), _not_beaten(leaders, constant, goal, reader)]
+        return Verdict(_no_comparison(cells), [sentence for sentence in sentences if sentence], notes)
     picked = list({(c.entry, c.budget): c for contest in rounds for c in (contest.first, contest.second)}.values())
     notes[2:2] = [*_overtaken_notes(picked, cells, goal, reader), *filter(None, [vectors_note(picked)])]
     by_kinds = [
@@ -74,12 +74,12 @@ def decide(
     if order:  # the headline only says where transfer pays off
         order, doubted = f"{order[:-1]}{in_words(doubted)}.", of_headline(doubted, rounds)
     sentences = [order, *(_numbers(own) for own in by_kinds)]
-    sentences.append(_unbeaten(picked, constant, goal, reader))
+    sentences.append(_not_beaten(picked, constant, goal, reader))
     # The relative costs of two forms of transfer follow from their costs relative to training from scratch.
     against = [own for own in by_kinds if own[0].first.kind == by_kinds[0][0].first.kind]
     spent = [costs(own[-1]) for own in against] + [pretraining([c for c in picked if c.budget == rounds[-1].budget])]
     sentences.append(" ".join(said for said in spent if said))
-    sentences += [_labels_worth(own, cells, reader) for own in by_kinds]
+    sentences += [_label_equivalence(own, cells, reader) for own in by_kinds]
     return Verdict(f"{headline(rounds)}{in_words(doubted)}", [sentence for sentence in sentences if sentence], notes)
 
 
@@ -131,7 +131,7 @@ def _difference(contest: Pair) -> str:
     return f"{size} (95{show.SPACE}% interval {show.plain_score(low, metric)} to {show.plain_score(high, metric)})"
 
 
-def _labels_worth(rounds: Sequence[Pair], cells: Sequence[Cell], reader: PredictionReader) -> str:
+def _label_equivalence(rounds: Sequence[Pair], cells: Sequence[Cell], reader: PredictionReader) -> str:
     """How many labels the approach with less transfer needs to catch up: one sentence, empty if unknown.
 
     The learning curve of the first side's approach uses the entry selected at each of its budgets, including budgets
@@ -160,7 +160,7 @@ def _labels_worth(rounds: Sequence[Pair], cells: Sequence[Cell], reader: Predict
     return f"{start} shows {NO_DIFFERENCE} from {rival}."
 
 
-def _no_contest(cells: Sequence[Cell]) -> str:
+def _no_comparison(cells: Sequence[Cell]) -> str:
     if not any(cell.transfer for cell in cells):
         return "All finished runs are trained from scratch, so there is no result for transfer yet"
     if all(cell.transfer for cell in cells):
@@ -174,18 +174,18 @@ def _leaders(cells: Sequence[Cell], goal: Goal) -> list[Cell]:
     return list(filter(None, found))
 
 
-def _best_alone(leaders: Sequence[Cell], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[str]:
+def _leader_scores(leaders: Sequence[Cell], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[str]:
     sentences = []
     for leader in leaders:
         rivals = [cell for cell in cells if cell.budget == leader.budget and cell.entry != leader.entry]
         who = f"the entry with the best validation score is {leader.entry}, which" if rivals else leader.entry
         reached = f"{_reached(leader.test[goal.metric].mean, goal.metric)} on the test rows"
-        met = _met(leader, rivals, goal, reader)
+        met = _against_rivals(leader, rivals, goal, reader)
         sentences.append(f"With {leader.budget_name} labels {who} reaches {reached}{met}.")
     return sentences
 
 
-def _met(leader: Cell, rivals: Sequence[Cell], goal: Goal, reader: PredictionReader) -> str:
+def _against_rivals(leader: Cell, rivals: Sequence[Cell], goal: Goal, reader: PredictionReader) -> str:
     """How the leader compares with the others on the test rows, as clauses; empty if nothing is known."""
     noise = row_noise(reader, goal.metric)
     able = [rival for rival in rivals if goal.metric in rival.test]
@@ -200,7 +200,7 @@ def _met(leader: Cell, rivals: Sequence[Cell], goal: Goal, reader: PredictionRea
     return "".join(f", {text.format(names)}" for text, names in few.items())
 
 
-def _unbeaten(picked: Sequence[Cell], constant: Sequence[Baseline], goal: Goal, reader: PredictionReader) -> str:
+def _not_beaten(picked: Sequence[Cell], constant: Sequence[Baseline], goal: Goal, reader: PredictionReader) -> str:
     """Which selected entries do not beat a constant baseline: one sentence, empty if all do."""
     clauses = []
     for baseline in constant:
