@@ -127,10 +127,11 @@ class Task(ABC):
         """Take from a trained model's configuration what the task needs: its classes, for one."""
 
     @abstractmethod
-    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
+    def prepare_for_prediction(self, split: str | None = None, source: Source | None = None) -> Dataset:
         """The rows of one split, with their targets where the dataset has them.
 
         Args:
+            source: loaded rows instead of those of the dataset that the arguments name.
             split: a name, or a usual synonym of it; by default the test split, or the only one there is.
 
         Raises:
@@ -340,9 +341,9 @@ class RowTask(Task):
             {role: self._rows(inputs[part.split], encoded[part.split], part.rows) for role, part in parts.items()}
         )
 
-    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
+    def prepare_for_prediction(self, split: str | None = None, source: Source | None = None) -> Dataset:
         """As in `Task`."""
-        source = load_source(self.arguments)
+        source = source or load_source(self.arguments)
         name = self._prediction_split(source, split)
         rows = source.dataset[name]
         self.columns = self._find_columns(rows.features, required=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..data.series import Series, read_series
-from ..data.sources import load_source
+from ..data.sources import Source, load_source
 from ..errors import UserError
 from ..figures.forecast import draw_forecast
 from ..metrics import forecasts
@@ -145,12 +145,12 @@ class Forecasting(Task):
                 f"{config.prediction_length} time steps: leave it out."
             )
 
-    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
+    def prepare_for_prediction(self, split: str | None = None, source: Source | None = None) -> Dataset:
         """The windows of one split: every one whose targets are known, and the one that begins behind its end.
 
         Columns are those the model was trained on, whatever others there are.
         """
-        source = load_source(self.arguments)
+        source = source or load_source(self.arguments)
         rows = source.dataset[self._prediction_split(source, split)]
         made = self.processing
         time, values = self._columns()

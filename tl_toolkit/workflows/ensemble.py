@@ -8,16 +8,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..config.arguments import DataArguments, ModelArguments, RunArguments
 from ..config.fields import flag
-from ..config.parsing import as_flags, into_dataclasses, make_parser, settings_and_flags
+from ..config.help import Help
+from ..config.parsing import Given, as_flags, into_dataclasses, make_parser, settings_and_flags
 from ..errors import UserError, listing
 from ..hub.pushing import HubPushes
 from ..loading.model import load_config, load_trained, shortest
@@ -57,14 +56,14 @@ class Member(NamedTuple):
 
 @dataclass
 class EnsembleArguments:
-    """The two members: output folders of finetune.py, or Hub ids."""
+    """Members: output folders of finetune, or Hub ids"""
 
     forward: str | None = flag("The awd_lstm classifier with direction=forward.")
     backward: str | None = flag("The awd_lstm classifier with direction=backward.")
 
 
 class EnsembleRequest(NamedTuple):
-    """Everything that was asked of an ensemble."""
+    """All arguments of an ensemble."""
 
     ensemble: EnsembleArguments
     data: DataArguments
@@ -280,35 +279,35 @@ def _describe(member: Member, direction: str, metrics: dict[str, dict[str, float
     }
 
 
-def parse_ensemble_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> EnsembleRequest:
-    """The arguments of `ensemble.py` from a command line.
+def parse_ensemble_arguments(given: Given = None, help: Help = Help("ensemble")) -> EnsembleRequest:
+    """The arguments of `ensemble`.
 
-    Dataset, columns, budgets and seed are those of the forward member's record as far as they are not given, so that
-    the rows are those that the member was selected and reported on. A dataset that is given has the configuration and
-    the revision that are given with it.
+    Dataset, columns, budgets and seed default to those in the forward member's record, so that the ensemble is
+    evaluated on the rows that the member was selected and reported on. If a dataset is given, its configuration and
+    revision are not taken from the record.
 
     Raises:
-        UserError: an unknown flag or key, a value of the wrong type, or a member that was not named.
+        UserError: an unknown flag or key, a value of the wrong type, or a missing member.
     """
     kinds = (EnsembleArguments, DataArguments, RunArguments)
-    parser = make_parser(description, kinds)
-    # Texts are cut as they were in training: the saved tokenizers know the length.
+    parser = make_parser(help, kinds)
+    # The saved tokenizers know to what length texts were cut in training.
     parser.set_defaults(max_length=None, eval_strategy="no", save_strategy="no", load_best_model_at_end=False)
-    flags = settings_and_flags(parser, sys.argv[1:] if argv is None else argv)
-    given, _ = parser.parse_known_args(flags)
+    flags = settings_and_flags(parser, given)
+    asked, _ = parser.parse_known_args(flags)
     for direction in ("forward", "backward"):
-        if getattr(given, direction) is None:
-            raise UserError(f"ensemble.py needs --{direction}: the output folder of finetune.py, or a Hub id.")
-    if given.find_lr:
-        raise UserError("ensemble.py trains nothing, so that there is no learning rate to find: leave out --find_lr.")
-    recorded = [_recorded(name) for name in (given.forward, given.backward)]
+        if getattr(asked, direction) is None:
+            raise UserError(f"tl-toolkit ensemble needs --{direction}: the output folder of finetune, or a Hub id.")
+    if asked.find_lr:
+        raise UserError("--find_lr does not apply to ensemble, which trains nothing.")
+    recorded = [_recorded(name) for name in (asked.forward, asked.backward)]
     _warn_of_other_rows(*recorded)
     kept = {
         key: value
         for key, value in (recorded[0] or {}).items()
-        if given.dataset_name is None or key not in _OF_THE_DATASET
+        if asked.dataset_name is None or key not in _OF_THE_DATASET
     }
-    return EnsembleRequest(*into_dataclasses(parser, [*as_flags(kept, parser, str(given.forward)), *flags], kinds))
+    return EnsembleRequest(*into_dataclasses(parser, [*as_flags(kept, parser, str(asked.forward)), *flags], kinds))
 
 
 def _recorded(member: str) -> dict[str, Any] | None:

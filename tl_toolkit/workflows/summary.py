@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -98,6 +99,11 @@ def print_ensemble_summary(record: dict[str, Any], output_dir: str) -> None:
         f"({cost['examples_per_second']:,.0f} rows/s)."
     )
     print(f"The model and result.json are in {output_dir}")
+
+
+def verdict_of(output_dir: Path) -> str:
+    """The beginning of a comparison's report: its title, verdict and facts, as Markdown."""
+    return (output_dir / "report.md").read_text(encoding="utf-8").split("\n##")[0].strip()
 
 
 def _print_table(results: dict[str, dict[str, float]]) -> None:

@@ -95,7 +95,7 @@ def _check_world_size(launch: Launch, record: dict[str, Any]) -> None:
     if asked is not None and found is not None and int(asked) != found:
         raise UserError(
             f"The launch file {launch.accelerate_config!r} requests {asked} processes, but accelerate started {found}. "
-            "For CPUs, set distributed_type: MULTI_GPU and use_cpu: true, as in two_cpu.yaml (see tl-toolkit configs)."
+            "For CPUs, set distributed_type: MULTI_GPU and use_cpu: true, as in the shipped file two_cpu.yaml."
         )
 
 

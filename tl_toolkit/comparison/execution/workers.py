@@ -7,9 +7,11 @@ import faulthandler
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 from ...data.sources import remember_sources
@@ -115,6 +117,16 @@ class Workers:
         return environment
 
 
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the main script, which a spawned process would run again if it has no `__main__` guard."""
+    script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
 class _Worker:
     """A process that executes one job after another."""
 
@@ -127,7 +139,8 @@ class _Worker:
         lifeline, self._lifeline = spawn.Pipe(duplex=False)
         self._process = spawn.Process(target=_work, args=(theirs, lifeline, lock), daemon=False)
         with changed_environment(environment):  # libraries read the number of threads once, when they are imported
-            self._process.start()
+            with _without_main():
+                self._process.start()
         theirs.close()  # so that the end of the process is noticed here
         lifeline.close()
 

@@ -76,7 +76,7 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
             budget, seed, search or stage.
     """
     language_models = {field.name for field in dataclasses.fields(LanguageModelArguments)}
-    known = (known_keys(make_parser(None)) | language_models) - _SET_BY_THE_GRID
+    known = (known_keys(make_parser()) | language_models) - _SET_BY_THE_GRID
     _check_keys(content, known | GRID_KEYS | LAUNCH_KEYS, where)
     _check_keys(flags, known | _FLAGS | LAUNCH_KEYS, "the flags")
     entries = _entries(content.get("entries"), known, where)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config.parsing import read_yaml
+from ...config.shipped import find_config
 from ...errors import UserError
 from .checks import expect, is_whole
 
@@ -49,8 +50,9 @@ def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[s
         asked = settings.get(key)
         expect(asked is None or is_whole(asked, least), key, asked, where, f"a whole number of {least} or more")
     if file is not None:
-        path = "the path of a launch file, such as multi_gpu.yaml (tl-toolkit configs prints its path)"
+        path = "the path of a launch file, or the name of a shipped one, such as multi_gpu.yaml"
         expect(isinstance(file, str), "accelerate_config", file, where, path)
+        file = str(find_config(file))
         content = read_yaml(Path(file))
         if (machines := int(content.get("num_machines") or 1)) > 1:
             raise UserError(
