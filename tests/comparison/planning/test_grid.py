@@ -98,5 +98,5 @@ def test_flags_that_the_grid_sets_are_refused() -> None:
 
 def test_no_comparison_makes_less_than_one_run_at_once(tmp_path: Path) -> None:
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(CONTENT))
-    with pytest.raises(UserError, match="--parallel_runs is 0"):
+    with pytest.raises(UserError, match="--parallel_runs must be .* but is 0"):
         parse_compare_arguments(["--config", str(tmp_path / "grid.yaml"), "--parallel_runs", "0", "--dry_run"])

@@ -215,5 +215,5 @@ def test_the_flags():
     assert parse_compare_arguments(["--no_report_texts", "--from_results", "a"]) == FromResults(
         ["a"], None, None, False
     )
-    with pytest.raises(UserError, match="not --seeds"):
+    with pytest.raises(UserError, match="so --seeds does not apply"):
         parse_compare_arguments(["--from_results", "a", "--seeds", "1"])

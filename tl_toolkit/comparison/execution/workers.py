@@ -138,9 +138,8 @@ class _Worker:
         self.connection, theirs = spawn.Pipe()
         lifeline, self._lifeline = spawn.Pipe(duplex=False)
         self._process = spawn.Process(target=_work, args=(theirs, lifeline, lock), daemon=False)
-        with changed_environment(environment):  # libraries read the number of threads once, when they are imported
-            with _without_main():
-                self._process.start()
+        with changed_environment(environment), _without_main():  # libraries read the number of threads on import
+            self._process.start()
         theirs.close()  # so that the end of the process is noticed here
         lifeline.close()
 
