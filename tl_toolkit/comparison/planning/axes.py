@@ -128,7 +128,7 @@ def _budgets(given: Any, key: str, where: str) -> list[int | None]:
     """The budgets in ascending order; numbers from the command line arrive as text."""
     listed = [None] if given is None else given if isinstance(given, (list, tuple)) else []
     read = [as_budget(budget) for budget in listed]
-    expect(read and all(map(is_budget, read)), key, given, where, f"a list of positive numbers ({ALL}: all)")
+    expect(read and all(map(is_budget, read)), key, given, where, f"a list of positive numbers or {ALL!r}")
     return sorted(dict.fromkeys(read), key=lambda budget: float("inf") if budget is None else budget)
 
 

@@ -191,7 +191,7 @@ def _template(
 
 
 def _check_overrides(model: ModelArguments) -> None:
-    """Check that an architecture has the overridden fields; a checkpoint would have to be read for this check."""
+    """Check that an architecture has the overridden fields. Checkpoints are not checked: they would have to be read."""
     if model.model_type and model.config_overrides:
         from ...config.overrides import parse_overrides
         from ...loading.model import load_config
