@@ -186,7 +186,7 @@ def test_rerun_puts_shared_arguments_in_the_file_and_others_in_flags(tmp_path, m
     # The file has the name of the run's folder, and the lines are a single shell command.
     assert again.file == f"{folder_name('bi + lstm')}.yaml" == "bi_lstm.yaml"
     assert again.command == (
-        "accelerate launch recipes/finetune.py \\\n    --config bi_lstm.yaml \\\n    --seed 1 \\\n"
+        "tl-toolkit finetune \\\n    --config bi_lstm.yaml \\\n    --seed 1 \\\n"
         "    --label_budget 500 \\\n    --output_dir outputs/bi_lstm"
     )
     words = shlex.split(again.command.replace("\\\n", " "))
@@ -202,7 +202,7 @@ def test_a_language_model_is_rerun_by_pretraining(tmp_path, make_record, write_l
     results = read(tmp_path)
     assert [result.budget for result in results] == [700, 11_000]
     command = rerun(results, results[0]).command
-    assert "recipes/pretrain.py" in command and "--max_train_tokens 700" in command
+    assert "tl-toolkit pretrain" in command and "--max_train_tokens 700" in command
 
 
 @pytest.mark.parametrize(

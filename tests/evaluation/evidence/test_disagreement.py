@@ -91,7 +91,7 @@ def test_splits_of_the_picked_entries_come_first_and_alternate(disputed):
     ]
     found = disputed(runs, SINGLE, picked={("lstm", 100.0), ("minilm", 100.0), ("gru", 500.0)})
     assert [row.row for row in found.rows] == [10, 13, 11, 14, 12, 15]
-    assert "picked entries" in found.order
+    assert "selected entries" in found.order
 
 
 def test_the_largest_budget_that_most_entries_share_is_used(disputed):

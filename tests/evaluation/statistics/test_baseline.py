@@ -66,7 +66,7 @@ def test_without_training_labels_the_test_labels_are_used(leave, tmp_path):
     write_report(tmp_path, "Which?")
     summary = (tmp_path / "report.md").read_text()
     assert "| Always the most frequent class | baseline: pandas | 36.8 |" in summary
-    assert "by the test labels, since records of these runs do not tell" in summary
+    assert "taken from the test labels, because the records of these runs lack" in summary
 
 
 def test_without_predictions_there_is_no_baseline(tmp_path, make_record, write_lines):
@@ -136,12 +136,12 @@ def test_the_verdict_names_entries_that_do_not_beat_the_baseline(leave):
     assert [constant[0].beaten_by(cell, ACCURACY, reader) for cell in cells] == [False, True]
     verdict = decide(cells, rounds, ACCURACY, reader, constant=constant)
     assert verdict.sentences[1].replace("\u00a0", " ") == (
-        "With 100 labels, lstm (37.8 %) does not beat always answering the most frequent class (36.8 %) beyond the "
-        "noise of the test rows."
+        "With 100 labels, lstm (37.8 %) does not significantly beat always predicting the most frequent class (36.8 %) "
+        "on the test rows."
     )
-    assert not any("always answering" in said for said in decide(cells, rounds, ACCURACY, reader).sentences)
+    assert not any("always predicting" in said for said in decide(cells, rounds, ACCURACY, reader).sentences)
     alone = decide(cells[:1], [], ACCURACY, reader, constant=constant)
-    assert "lstm (37.8\u00a0%) does not beat" in alone.sentences[-1]
+    assert "lstm (37.8\u00a0%) does not significantly beat" in alone.sentences[-1]
 
 
 def test_an_entry_better_than_the_picked_one_is_named(leave):
@@ -160,21 +160,21 @@ def test_an_entry_better_than_the_picked_one_is_named(leave):
     lead = pair.interval
     assert lead.low < 20 / 209 < lead.high
     notes = decide(cells, rounds, ACCURACY, reader).notes
-    (said,) = [note for note in notes if "yet behind" in note]
+    (said,) = [note for note in notes if "but behind" in note]
     assert f"gru is {100 * lead.low:.1f} to {100 * lead.high:.1f} points behind lstm. " in said and "minilm" not in said
 
     cells, reader = leave([run for run in runs if run[0] != "lstm"], label)
     rounds = contests(cells, ACCURACY, reader)
     assert overtaken(rounds[0].first, cells, ACCURACY, reader) is None  # one more row is within the noise
-    assert not any("yet behind" in note for note in decide(cells, rounds, ACCURACY, reader).notes)
+    assert not any("but behind" in note for note in decide(cells, rounds, ACCURACY, reader).notes)
 
 
 @pytest.mark.parametrize(
     ("lstm", "minilm", "added"),
     [
         (40, 5, ""),
-        (20, 23, "; but with 100 labels minilm is not ahead of lstm, which was not picked"),
-        (7, 40, "; but with 100 labels minilm is behind lstm, which was not picked"),
+        (20, 23, "; but with 100 labels minilm is not ahead of lstm, which was not selected"),
+        (7, 40, "; but with 100 labels minilm is behind lstm, which was not selected"),
     ],
 )
 def test_an_approach_has_not_lost_if_an_unpicked_entry_is_better(leave, lstm, minilm, added):
@@ -201,7 +201,7 @@ def test_a_headline_is_qualified_only_if_no_other_transfer_pays():
     rounds = [ulmfit, minilm, between, lost]
     assert of_headline([(ulmfit, "a"), (between, "b"), (lost, "c")], rounds) == [(lost, "c")]
     assert of_headline([(ulmfit, "a"), (minilm, "d")], rounds) == [(ulmfit, "a"), (minilm, "d")]
-    assert in_words([(ulmfit, "a"), (minilm, "d")]) == "; but a and d, which were not picked"
+    assert in_words([(ulmfit, "a"), (minilm, "d")]) == "; but a and d, which were not selected"
 
 
 def test_an_interval_without_zero_and_a_p_value_above_five_per_cent_names_the_p_value(leave):
@@ -213,4 +213,4 @@ def test_an_interval_without_zero_and_a_p_value_above_five_per_cent_names_the_p_
     assert contest.interval.excludes_zero() and contest.family == 1
     assert contest.p == pytest.approx(2 * sum(comb(22, k) for k in range(7)) / 2**22)
     (said,) = [text for text in decide(cells, [contest], ACCURACY, reader).sentences if "reaches" in text]
-    assert "points, yet p = 0.052 by McNemar, exact)" in said and "comparisons" not in said
+    assert "points, but p = 0.052 by McNemar, exact)" in said and "comparisons" not in said
