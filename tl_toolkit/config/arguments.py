@@ -209,7 +209,7 @@ class RunArguments(TrainingArguments):
     )
     find_lr: bool = flag(
         "Suggest a learning rate instead of training. Rates are tried from low to high (Smith 2017); lr_finder.png and "
-        "lr_finder.json are left in output_dir.",
+        "lr_finder.json are written to output_dir.",
         False,
     )
     find_lr_start: float = flag("The lowest rate that --find_lr tries.", 1e-7)
