@@ -362,8 +362,7 @@ def publish(folder: Any = None, **flags: Any) -> Outcome | None:
 
     >>> rows = [("a fine film", "good"), ("a dull film", "bad")] * 20
     >>> trained = finetune(rows, model_type="rnn", output_dir="outputs/published", num_train_epochs=1)
-    >>> publish(trained, repo_id="user/film-reviews", dry_run=True)  # doctest: +ELLIPSIS
-    Nothing is sent...
+    >>> publish(trained, repo_id="user/film-reviews", dry_run=True)  # lists the files
 
     Args:
         folder: what `finetune` or `compare` returned, or a path.

@@ -131,9 +131,7 @@ def test_permanent_failures_change_nothing_and_the_same_command_resumes(
     hub.fault(kind, times=None, **rule)
     with pytest.raises(UserError, match=message) as failure:
         push("--commit_message", "Two words")
-    assert failure.value.command == (
-        f"python recipes/publish.py {folder} --repo_id {REPO} --commit_message 'Two words'"
-    )
+    assert failure.value.command == (f"tl-toolkit publish {folder} --repo_id {REPO} --commit_message 'Two words'")
     assert "no revision was changed" in str(failure.value) and hub.files(REPO) == before
     hub.faults.clear()
     sent = len(hub.requests)

@@ -55,7 +55,7 @@ def test_a_run_that_publishes_itself_reveals_nothing_of_the_machine(
     )
     assert failed.returncode == 2 and broken.hits == 1 and "the name is taken" in " ".join(failed.stderr.split())
     assert failed.stderr.splitlines()[-1].strip() == (
-        "python recipes/publish.py runs/fruit --repo_id user/other --include '*.parquet'"
+        "tl-toolkit publish runs/fruit --repo_id user/other --include '*.parquet'"
     )
 
     published = {f"{commit.oid}/{path}": entry for commit in commits for path, entry in commit.files.items()}

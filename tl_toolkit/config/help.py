@@ -99,7 +99,7 @@ class VerbParser(HfArgumentParser):
 
 class _HelpAll(argparse.Action):
     def __call__(self, parser: Any, *_: Any) -> None:
-        parser._print_message(parser.format_help(everything=True))
+        print(parser.format_help(everything=True), end="")
         parser.exit()
 
 

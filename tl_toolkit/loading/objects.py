@@ -37,7 +37,7 @@ def with_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     model = named.get("model_name_or_path")
     if model is not None and not isinstance(model, str) and named.get("tokenizer_name") is None:
         raise UserError(
-            f"The {type(model).__name__} given as model_name_or_path has no tokenizer: give tokenizer_name=tokenizer."
+            f"model_name_or_path is a {type(model).__name__}, which has no tokenizer: give tokenizer_name=tokenizer."
         )
     for key in _MODELS:
         if named.get(key) is not None and not isinstance(named[key], str):
@@ -70,7 +70,7 @@ def dataset_from(rows: Any) -> DatasetDict:
     splits = rows if isinstance(rows, Mapping) else {"train": rows}
     made = DatasetDict({str(name): _split(own) for name, own in splits.items()})
     if empty := [name for name, own in made.items() if not len(own)] or (not made and ["train"]):
-        raise UserError(f"The {type(rows).__name__} given as dataset_name has no rows in its split {empty[0]!r}.")
+        raise UserError(f"dataset_name is a {type(rows).__name__} that has no rows in its split {empty[0]!r}.")
     return made
 
 
@@ -85,11 +85,11 @@ def _split(rows: Any) -> Dataset:
         rows = _frame(rows)
     if not isinstance(rows, pd.DataFrame):
         raise UserError(
-            f"dataset_name is a {type(rows).__name__}. It must be a name, a DataFrame, a Dataset or DatasetDict, a "
-            "list of (text, label), or a mapping from split names to these."
+            "dataset_name must be a name, a DataFrame, a Dataset or DatasetDict, a list of (text, label), or a mapping "
+            f"from split names to these, but is of type {type(rows).__name__}."
         )
-    if odd := next((column for column in rows.columns if not isinstance(column, str)), None):
-        raise UserError(f"The DataFrame has a column named {odd!r}; column names must be text.")
+    if odd := [column for column in rows.columns if not isinstance(column, str)]:
+        raise UserError(f"The DataFrame has a column named {odd[0]!r}; column names must be text.")
     categories = {name: rows[name].cat.categories.dtype for name in rows.select_dtypes("category").columns}
     try:
         return Dataset.from_pandas(rows.astype(categories), preserve_index=False)
@@ -108,8 +108,8 @@ def _frame(rows: list[Any] | tuple[Any, ...]) -> Any:
         return pd.DataFrame(list(rows), columns=["text", "label"])
     place = next((place for place, row in enumerate(rows) if type(row) is not type(rows[0])), 0)
     raise UserError(
-        f"dataset_name is a list whose item {place} is a {type(rows[place]).__name__}. Its items must all be texts, "
-        "pairs (text, label), or mappings from column names to values."
+        f"dataset_name is a list whose item {place} is of type {type(rows[place]).__name__}. Its items must all be "
+        "texts, pairs (text, label), or mappings from column names to values."
     )
 
 
@@ -117,7 +117,8 @@ def _saved(thing: Any, key: str) -> str:
     """The folder of a model or tokenizer in the cache, named after what `save_pretrained` writes."""
     if not hasattr(thing, "save_pretrained"):
         raise UserError(
-            f"{key} is a {type(thing).__name__}. It must be a name, or a model or tokenizer with save_pretrained()."
+            f"{key} must be a name, or a model or tokenizer with save_pretrained(), but is of type "
+            f"{type(thing).__name__}."
         )
     with tempfile.TemporaryDirectory() as temporary:
         thing.save_pretrained(temporary)

@@ -139,9 +139,9 @@ class _Worker:
         self.connection, theirs = spawn.Pipe()
         lifeline, self._lifeline = spawn.Pipe(duplex=False)
         self._process = spawn.Process(target=_work, args=(theirs, lifeline, lock), daemon=False)
-        with changed_environment(environment):  # before the process imports anything: what counts threads does so once
-            with _without_main():
-                self._process.start()
+        # The environment is set before the process imports anything, since threads are counted once.
+        with changed_environment(environment), _without_main():
+            self._process.start()
         theirs.close()  # so that its end shows here
         lifeline.close()
 
