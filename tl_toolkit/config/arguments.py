@@ -1,4 +1,4 @@
-"""The arguments of a run: typed dataclasses that define the YAML keys, the flags and the help text at once."""
+"""The arguments of a run: typed dataclasses that define YAML keys, flags and help texts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from transformers.training_args import OptimizerNames
 from ..errors import UserError
 from .fields import differing, flag, require
 
-NT_ASGD = "nt_asgd"  # an optimiser that transformers does not know
-SLANTED_TRIANGULAR = "slanted_triangular"  # a schedule that transformers does not know
+NT_ASGD = "nt_asgd"  # an optimiser of the toolkit, unknown to transformers
+SLANTED_TRIANGULAR = "slanted_triangular"  # a schedule of the toolkit, unknown to transformers
 
 
 @dataclass
@@ -209,7 +209,7 @@ class RunArguments(TrainingArguments):
     )
     find_lr: bool = flag(
         "Suggest a learning rate instead of training. Rates are tried from low to high (Smith 2017); lr_finder.png and "
-        "lr_finder.json are left in output_dir.",
+        "lr_finder.json are written to output_dir.",
         False,
     )
     find_lr_start: float = flag("The lowest rate that --find_lr tries.", 1e-7)
@@ -217,12 +217,12 @@ class RunArguments(TrainingArguments):
     find_lr_steps: int = flag("The number of rates that --find_lr tries, one for each update.", 100)
 
     def __post_init__(self) -> None:
-        self.as_given = differing(self)  # the parent rewrites values; to repeat a run, the given ones are needed
-        # The parent's default is "loss"; a run selects on its task's main metric instead.
+        self.as_given = differing(self)  # the parent rewrites values, but repeating a run needs the given ones
+        # The parent sets "loss"; a run selects on its task's main metric instead.
         self.selects_on_main_metric = self.metric_for_best_model is None
         if self.load_best_model_at_end and self.eval_strategy in ("no", IntervalStrategy.NO):
             self.load_best_model_at_end = False
-        # accelerate's launcher starts processes on a CPU without telling them to use it.
+        # accelerate's launcher starts CPU processes without setting use_cpu.
         self.use_cpu = self.use_cpu or ("LOCAL_RANK" in os.environ and not torch.accelerator.is_available())
         if str(self.resume_from_checkpoint).lower() in ("false", "no"):
             self.resume_from_checkpoint = None
@@ -233,7 +233,7 @@ class RunArguments(TrainingArguments):
         require(self, counts, lambda value: value >= 1, "1 or more")
         sizes = ["learning_rate", "num_train_epochs", "min_train_steps", "weight_decay", "nt_asgd_interval"]
         require(self, sizes, lambda value: 0 <= value < math.inf, "a finite number of 0 or more")
-        most = 2**32 - 1  # as numpy's generators take them
+        most = 2**32 - 1  # the limit of numpy's generators
         require(self, ["seed", "data_seed"], lambda value: 0 <= value <= most, f"a whole number from 0 to {most}")
         nt_asgd = self.optim == NT_ASGD
         if nt_asgd and self.eval_strategy in ("no", IntervalStrategy.NO):
@@ -241,7 +241,7 @@ class RunArguments(TrainingArguments):
         self._check_schedule()
         self._check_find_lr()
         slanted = self.lr_scheduler_type == SLANTED_TRIANGULAR
-        self.optim = OptimizerNames.SGD if nt_asgd else self.optim  # the parent knows its own names only
+        self.optim = OptimizerNames.SGD if nt_asgd else self.optim  # the parent accepts only its own names
         self.lr_scheduler_type = SchedulerType.CONSTANT if slanted else self.lr_scheduler_type
         super().__post_init__()
         self.optim = NT_ASGD if nt_asgd else self.optim
@@ -279,7 +279,7 @@ class Arguments(NamedTuple):
 
 
 class Request(Protocol):
-    """All arguments of a verb that trains or evaluates, `run` among them."""
+    """All arguments of a verb that trains or evaluates, including `run`."""
 
     @property
     def run(self) -> RunArguments: ...

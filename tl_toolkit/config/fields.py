@@ -1,4 +1,4 @@
-"""The fields of argument dataclasses: declaring a flag, checking its value, and finding those that were given."""
+"""Helpers for argument dataclasses: declare a flag, check values, and find values that are not the default."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def flag(text: str, default: Any = None, **metadata: Any) -> Any:
 def require(
     arguments: Any, names: Iterable[str], holds: Callable[[Any], bool], expected: str, otherwise: str = ""
 ) -> None:
-    """Refuse values for which `holds` is false; None was not given and is skipped.
+    """Refuse values for which `holds` is false; None means not given and is skipped.
 
     Raises:
         UserError: names the flag, its value, and what it must be.

@@ -1,4 +1,4 @@
-"""The arguments of text generation, and which of them exclude each other."""
+"""The arguments of text generation, and checks of their combinations."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ class GenerateArguments:
             except (OSError, UnicodeDecodeError) as error:
                 raise UserError(f"--text_file {self.text_file!r} cannot be read: {error}.") from error
         elif sys.stdin is None or sys.stdin.isatty():
-            raise UserError("There is no input: give --text, --text_file, --image, or lines on standard input.")
+            raise UserError(
+                "There is no input. Specify --text, --text_file or --image, or write lines to standard input."
+            )
         else:
             lines = sys.stdin.read().splitlines()
         if not lines:
@@ -125,13 +127,13 @@ def check_choices(arguments: GenerateArguments, generation_config: Any) -> None:
     Raises:
         UserError: settings of sampling without sampling, of beams without beams, or more results than possible.
     """
-    said = arguments.generation()
-    sampling = said.get("do_sample", generation_config.do_sample) or False
-    beams = said.get("num_beams", generation_config.num_beams) or 1
+    options = arguments.generation()
+    sampling = options.get("do_sample", generation_config.do_sample) or False
+    beams = options.get("num_beams", generation_config.num_beams) or 1
     for name in ("temperature", "top_k", "top_p"):
-        if name in said and not sampling:
+        if name in options and not sampling:
             raise UserError(f"--{name} has an effect only with sampling: add --do_sample.")
-    if "length_penalty" in said and beams == 1:
+    if "length_penalty" in options and beams == 1:
         raise UserError("--length_penalty has an effect only with beam search: add --num_beams 4, for example.")
     if not sampling and arguments.num_return_sequences > beams:
         raise UserError(

@@ -1,4 +1,4 @@
-"""One configuration language: YAML files, flags and Python arguments are read through the same types."""
+"""Reads YAML files, flags and Python arguments into the same typed dataclasses."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from .help import Help, VerbParser
 from .shipped import find_config, nearest_config
 
 _DATACLASSES = (DataArguments, ModelArguments, StrategyArguments, RunArguments)
-_COMMA_SEPARATED = ("label_column", "config_overrides")  # lists in YAML that are one value as a flag
+_COMMA_SEPARATED = ("label_column", "config_overrides")  # a list in YAML, one value as a flag
 _REPEATED = ("_ExtendAction", "_AppendAction")  # argparse's actions for flags that may be repeated
 
 Given = Sequence[str] | Mapping[str, Any] | None
-"""What a user gave: a command line (None for that of the process), or the same as a mapping of names to values."""
+"""The arguments of a user: a command line (None for that of the process), or a mapping of names to values."""
 
 
 class _TextLoader(yaml.SafeLoader):
-    """YAML whose scalars are text, but for null, true and false as YAML 1.2 spells them, and plain whole numbers."""
+    """YAML with scalars as text, except null, true, false (as in YAML 1.2) and plain integers."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys differ, where PyYAML would take the last value of a key and drop the others."""
+        """A mapping without repeated keys, of which PyYAML would silently drop all but the last."""
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for place, (key, _) in enumerate(node.value):
             if key.value in names[:place]:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                    None, None, f"the key {key.value!r} is repeated", key.start_mark
                 )
         return super().construct_mapping(node, deep)
 
@@ -51,14 +51,14 @@ for _tag, _pattern, _first in (
 
 
 def make_parser(help: Help = Help(), kinds: Iterable[type] = _DATACLASSES) -> VerbParser:
-    """The parser of a verb: a flag for every field of the dataclasses `kinds`, and `--config` for a file of them."""
+    """The parser of a verb: a flag for each field of the dataclasses `kinds`, and `--config` for a YAML file."""
     kinds = list(kinds)
     parser = VerbParser(kinds, help)
     optional = {name for kind in kinds for name, hint in get_type_hints(kind).items() if type(None) in get_args(hint)}
     for action in parser._actions:
-        if action.dest == "resume_from_checkpoint":  # without a value: from the last complete checkpoint
+        if action.dest == "resume_from_checkpoint":  # without a value: the last complete checkpoint
             action.nargs, action.const = "?", "true"
-        if action.default is None and action.type is string_to_bool:  # a switch that may be left open
+        if action.default is None and action.type is string_to_bool:  # a boolean flag that may also be None
             action.nargs, action.const = "?", True
         if action.dest in optional - {"report_to"} and action.type is not None and action.nargs in (None, "?"):
             action.type = _or_none(action.type)  # so that a flag can undo a setting of the YAML file
@@ -66,7 +66,7 @@ def make_parser(help: Help = Help(), kinds: Iterable[type] = _DATACLASSES) -> Ve
 
 
 def parse_arguments(given: Given = None, help: Help = Help("finetune")) -> Arguments:
-    """Arguments of one run.
+    """The arguments of `finetune`.
 
     Raises:
         UserError: an unknown flag or key, or a value of the wrong type.
@@ -75,10 +75,10 @@ def parse_arguments(given: Given = None, help: Help = Help("finetune")) -> Argum
 
 
 def read_arguments(kinds: Sequence[type], given: Given, help: Help, **defaults: Any) -> list[Any]:
-    """An object of each of `kinds` from what was given and from the file that `config` names in it.
+    """One object of each dataclass in `kinds`, from `given` and from the YAML file that its `config` names.
 
     Args:
-        defaults: of flags, instead of those of their fields.
+        defaults: defaults of flags that replace those of the fields.
 
     Raises:
         UserError: an unknown flag or key, or a value of the wrong type.
@@ -89,7 +89,7 @@ def read_arguments(kinds: Sequence[type], given: Given, help: Help, **defaults: 
 
 
 def settings_and_flags(parser: VerbParser, given: Given) -> list[str]:
-    """The settings of the file that `--config` names, as flags, followed by `given`, which overrides them."""
+    """The settings of the `--config` file as flags, followed by `given`, which overrides them."""
     argv = command_line(parser, given)
     known, _ = parser.parse_known_args(argv)
     settings = read_yaml(find_config(known.config)) if known.config else {}
@@ -97,39 +97,39 @@ def settings_and_flags(parser: VerbParser, given: Given) -> list[str]:
 
 
 def command_line(parser: VerbParser, given: Given) -> list[str]:
-    """`given` as flags. The first argument may be the value of the verb's main flag alone."""
+    """`given` as flags. The first argument may be the value of the verb's main flag, without a flag."""
     if isinstance(given, Mapping):
         config = [] if given.get("config") is None else [f"--config={given['config']}"]
-        asked = {key: value for key, value in given.items() if key != "config"}
-        for key in [key for key, value in asked.items() if value is None and parser.get_default(key) is not None]:
-            asked[key] = "none"  # in a YAML file null leaves the default, but a caller of Python means None
-        return config + as_flags(asked, parser, f"the arguments of {parser.help.verb}()")
+        settings = {key: value for key, value in given.items() if key != "config"}
+        for key in [key for key, value in settings.items() if value is None and parser.get_default(key) is not None]:
+            settings[key] = "none"  # None in Python sets None, whereas null in YAML keeps the default
+        return config + as_flags(settings, parser, f"the arguments of {parser.help.verb}()")
     argv, main = list(sys.argv[1:] if given is None else given), parser.help.main_flag
     if main is None or not argv or argv[0].startswith("-"):
         return argv
     if twice := next((text for text in argv[1:] if text.split("=")[0] == f"--{main}"), None):
-        raise UserError(f"The first argument {argv[0]!r} stands for --{main}, and {twice} is given too: leave out one.")
+        raise UserError(f"Leave out {argv[0]!r} or {twice}: the first argument is the value of --{main}.")
     return [f"--{main}={argv[0]}", *argv[1:]]
 
 
 def arguments_from(settings: Mapping[str, Any], where: str) -> Arguments:
-    """Arguments of one run from a mapping such as a grid's entry, checked and typed as flags are.
+    """The arguments of one run from a mapping, such as an entry of a grid, with the checks and types of flags.
 
-    `where` names the source of the settings in error messages.
+    `where` names the source of the settings in errors.
     """
     parser = make_parser()
     return Arguments(*into_dataclasses(parser, as_flags(settings, parser, where), _DATACLASSES))
 
 
 def known_keys(parser: VerbParser) -> set[str]:
-    """The keys a YAML file may have."""
+    """The keys allowed in a YAML file."""
     return {action.dest for action in parser._actions} - {"help", "help_all", "config"}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     try:
-        # Scalars stay text, so that "no" is no boolean and 1e-3 no string; null is told apart below.
+        # Scalars stay text: PyYAML would read "no" as a boolean. The flags' types convert them.
         settings = yaml.load(path.read_text(encoding="utf-8"), _TextLoader)
     except OSError as error:
         shipped = nearest_config(path) if isinstance(error, FileNotFoundError) else ""
@@ -141,16 +141,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(settings, dict):
         raise UserError(
-            f"The configuration file {str(path)!r} holds a {type(settings).__name__}; it must be a mapping of keys, "
+            f"The configuration file {str(path)!r} contains a {type(settings).__name__}; it must be a mapping of keys, "
             "such as 'model_type: rnn'."
         )
     return settings
 
 
 def as_flags(settings: Mapping[str, Any], parser: VerbParser, where: str | None) -> list[str]:
-    """Settings as the flags that say the same, so that PyYAML's own idea of a value's type never counts.
+    """Settings as flags, so that the types of the flags count instead of those of PyYAML. None keeps the default.
 
-    A value of null leaves the default.
+    `where` names the source of the settings in the error for an unknown key.
     """
     known = known_keys(parser)
     repeated = {action.dest for action in parser._actions if type(action).__name__ in _REPEATED}
@@ -175,10 +175,10 @@ def as_flags(settings: Mapping[str, Any], parser: VerbParser, where: str | None)
 
 
 def into_dataclasses(parser: VerbParser, flags: list[str], kinds: Sequence[type]) -> list[Any]:
-    """`flags` as one object of each of `kinds`.
+    """One object of each dataclass in `kinds` from `flags`.
 
     Raises:
-        UserError: an unknown flag, or a value that a class refuses.
+        UserError: an unknown flag, or a value that a dataclass refuses.
     """
     namespace, unknown = parser.parse_known_args(flags)
     if unknown:
@@ -186,12 +186,12 @@ def into_dataclasses(parser: VerbParser, flags: list[str], kinds: Sequence[type]
     values = vars(namespace)
     try:
         return [kind(**{f.name: values[f.name] for f in dataclasses.fields(kind) if f.init}) for kind in kinds]
-    except (ValueError, TypeError, OSError, ImportError) as error:  # what the classes themselves refuse
+    except (ValueError, TypeError, OSError, ImportError) as error:  # raised by the dataclasses themselves
         raise UserError(f"The arguments cannot be used: {' '.join(str(error).split())}") from error
 
 
 def unknown_argument(parser: VerbParser, argument: str) -> UserError:
-    """The error about an argument that a verb does not have."""
+    """The error for an argument that the verb does not have."""
     flag = argument.split("=")[0]
     names = [option for action in parser._actions for option in action.option_strings]
     return UserError(f"Unknown argument {flag!r}.{nearest(flag, names)} {parser.where_flags_are}")
@@ -201,7 +201,7 @@ def _or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         return None if text.lower() in ("none", "null") else kind(text)
 
-    parse.__name__ = getattr(kind, "__name__", str(kind))  # argparse names it in its error
+    parse.__name__ = getattr(kind, "__name__", str(kind))  # for argparse's errors
     return parse
 
 

@@ -13,18 +13,18 @@ from .help import Help, VerbParser
 from .parsing import Given, as_flags, into_dataclasses, make_parser, settings_and_flags
 
 KINDS = ("causal-lm", "masked-lm")
-_OF_LABELLED_ROWS = {
-    "label_budget": "--max_train_tokens limits what is learned from",
-    "validation_budget": "--max_eval_tokens limits what is evaluated on",
-    "test_budget": "--max_eval_tokens limits what is evaluated on",
-    "max_length": "--window_length or --block_size says how much is read at a time",
-    "text_pair_column": "name one --text_column",
+_LABELLED_ROWS_ONLY = {
+    "label_budget": "use --max_train_tokens",
+    "validation_budget": "use --max_eval_tokens",
+    "test_budget": "use --max_eval_tokens",
+    "max_length": "use --window_length or --block_size",
+    "text_pair_column": "use a single --text_column",
 }
 
-_OF_OTHER_TRAINERS = {
-    "label_smoothing_factor": "would make a loss that is no perplexity any more",
-    "ignore_data_skip": "would go on with other text than the carried state comes from",
-    "auto_find_batch_size": "would change the lanes that a text is cut into",
+_UNSUPPORTED = {
+    "label_smoothing_factor": "makes the loss unusable for perplexity",
+    "ignore_data_skip": "resumes with text that does not match the carried state",
+    "auto_find_batch_size": "changes the number of lanes during training",
 }
 
 
@@ -80,16 +80,16 @@ def parse_pretrain_arguments(given: Given = None, help: Help = Help("pretrain"))
     """The arguments of `pretrain`.
 
     Raises:
-        UserError: an unknown flag or key, a value of the wrong type, or one that language models have no use for.
+        UserError: an unknown flag or key, a value of the wrong type, or a flag that does not apply to language models.
     """
     parser = _parser(help)
     return _checked(into_dataclasses(parser, settings_and_flags(parser, given), _DATACLASSES))
 
 
 def pretrain_arguments_from(settings: Mapping[str, Any], where: str) -> PretrainArguments:
-    """The arguments of one language-model training from a mapping, checked and typed as flags are.
+    """The arguments of one language-model training from a mapping, with the checks and types of flags.
 
-    `where` names the source of the settings in error messages.
+    `where` names the source of the settings in errors.
     """
     parser = _parser()
     return _checked(into_dataclasses(parser, as_flags(settings, parser, where), _DATACLASSES))
@@ -97,7 +97,7 @@ def pretrain_arguments_from(settings: Mapping[str, Any], where: str) -> Pretrain
 
 def _parser(help: Help = Help("pretrain")) -> VerbParser:
     parser = make_parser(help, _DATACLASSES)
-    # Each row of an evaluation batch is a lane of the stream that starts without a state, so there should be few.
+    # Each evaluation row is a lane of the stream that starts without a state, so a small batch is more exact.
     parser.set_defaults(task=None, max_length=None, per_device_eval_batch_size=32)
     help_texts = {
         "task": "causal-lm or masked-lm. By default masked-lm for encoders (bert) and causal-lm for all others.",
@@ -108,24 +108,24 @@ def _parser(help: Help = Help("pretrain")) -> VerbParser:
     for action in parser._actions:
         action.help = help_texts.get(action.dest, action.help)
     for action in list(parser._actions):
-        if action.dest in _OF_LABELLED_ROWS:
-            action.help = f"Not for language models: {_OF_LABELLED_ROWS[action.dest]}."
+        if action.dest in _LABELLED_ROWS_ONLY:
+            action.help = f"Not for language models: {_LABELLED_ROWS_ONLY[action.dest]}."
     return parser
 
 
 def _checked(groups: list[Any]) -> PretrainArguments:
     arguments = PretrainArguments(*groups)
-    for name, instead in _OF_LABELLED_ROWS.items():
+    for name, instead in _LABELLED_ROWS_ONLY.items():
         if getattr(arguments.data, name) is not None:
-            raise UserError(f"--{name} does not apply to language models, which learn from text alone: {instead}.")
+            raise UserError(f"--{name} does not apply to language models: {instead}.")
     if arguments.data.task is not None and arguments.data.task not in KINDS:
         raise UserError(
             f"There is no language-model task {arguments.data.task!r}; the tasks are {listing(KINDS)}."
             f"{nearest(arguments.data.task, KINDS)}"
         )
-    for name, trouble in _OF_OTHER_TRAINERS.items():
+    for name, trouble in _UNSUPPORTED.items():
         if getattr(arguments.run, name):
-            raise UserError(f"--{name} {trouble}: leave it out.")
+            raise UserError(f"Leave out --{name}: with language models it {trouble}.")
     if arguments.language_model.evaluate_only and arguments.model.model_name_or_path is None:
         raise UserError("--evaluate_only needs --model_name_or_path, a language model to evaluate.")
     return arguments

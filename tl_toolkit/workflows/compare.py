@@ -1,4 +1,4 @@
-"""`compare`: train every run of a grid, and write the report."""
+"""`compare`: train the runs of a grid, and write the report."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .pretrain import pretrain
 
 
 def train(arguments: Arguments | PretrainArguments) -> dict[str, Any]:
-    """The record of one run of a comparison: of a language model, or of any other task."""
+    """Train one run of a comparison, a language model or another task, and return its record."""
     return pretrain(arguments) if isinstance(arguments, PretrainArguments) else finetune(arguments)
 
 
 def compare(arguments: ParsedComparison | FromResults) -> Path | None:
-    """Train the runs that are missing, write the report, and return the path of its page; None after a dry run.
+    """Train the missing runs, write the report, and return the path of its page; None after a dry run.
 
     Raises:
-        UserError: something in the grid cannot be used, and nothing was trained; or every run has failed.
-        KeyboardInterrupt: the comparison was stopped; the message says how many runs are done. The report is written.
+        UserError: the grid cannot be used and nothing was trained, or every run has failed.
+        KeyboardInterrupt: the comparison was stopped. The report is written; the message counts the finished runs.
     """
     if isinstance(arguments, FromResults):
         return report_from_results(*arguments)
@@ -54,13 +54,13 @@ def compare(arguments: ParsedComparison | FromResults) -> Path | None:
                 report=report,
             )
         except KeyboardInterrupt:
-            made = count_results(output_dir)
-            raise KeyboardInterrupt(f"{made} of {len(grid.runs)} runs are done.") from None
-        finally:  # also after an interrupt: the runs so far are worth reading
+            done = count_results(output_dir)
+            raise KeyboardInterrupt(f"{done} of {len(grid.runs)} runs are done.") from None
+        finally:  # also after an interrupt, for the runs so far
             if (output_dir / "results.jsonl").exists():
                 page = report()
     if failed == len(grid.runs):
-        raise UserError(f"Every run of the comparison failed. The report says why: {page.resolve()}")
+        raise UserError(f"All runs of the comparison failed. The report shows the errors: {page.resolve()}")
     if failed:
-        print(f"{failed} runs failed; the report names them. --retry_failed repeats them.")
+        print(f"{failed} runs failed; the report names them. Rerun them with --retry_failed.")
     return page

@@ -1,4 +1,4 @@
-"""Prediction with a trained model folder on any dataset."""
+"""`predict`: predict with a trained model on any dataset, and evaluate it if there are labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class PredictArguments:
     """Rows"""
 
-    split: str | None = flag("The split to predict. By default the test split, or the only split there is.")
+    split: str | None = flag("The split to predict. By default the test split, or the only split.")
 
 
 class PredictionArguments(NamedTuple):
@@ -46,9 +46,9 @@ def parse_predict_arguments(given: Given = None, help: Help = Help("predict")) -
         UserError: an unknown flag or key, a value of the wrong type, or no model.
     """
     kinds = (PredictArguments, DataArguments, ModelArguments, RunArguments)
-    # Texts are cut as they were in training: the saved tokenizer knows the length. Nothing is trained.
-    idle: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
-    arguments = PredictionArguments(*read_arguments(kinds, given, help, max_length=None, **idle))
+    # Texts are truncated as in training: the saved tokenizer contains the maximum length.
+    no_training: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    arguments = PredictionArguments(*read_arguments(kinds, given, help, max_length=None, **no_training))
     if arguments.model.model_name_or_path is None:
         raise UserError("tl-toolkit predict needs a model: the output folder of finetune, or a Hub id.")
     if arguments.run.push_to_hub:
@@ -57,10 +57,10 @@ def parse_predict_arguments(given: Given = None, help: Help = Help("predict")) -
 
 
 class Predictions(NamedTuple):
-    """What a model predicts for the rows of a dataset.
+    """Predictions and metrics for the rows of a dataset.
 
     Attributes:
-        predictions: a row for each of the dataset, as `Task.predictions` describes them.
+        predictions: one row for each row of the dataset, in the columns of `Task.predictions`.
         metrics: empty if the dataset has no labels.
     """
 
@@ -69,10 +69,10 @@ class Predictions(NamedTuple):
 
 
 class Predictor:
-    """A trained model folder, loaded once, that predicts for any rows.
+    """A trained model, loaded once, that predicts for any rows.
 
     Raises:
-        UserError: a model that cannot be used.
+        UserError: the model cannot be used.
     """
 
     def __init__(self, arguments: PredictionArguments) -> None:
@@ -83,10 +83,10 @@ class Predictor:
         self.model = load_trained(arguments.model, self.task.auto_class, self.tokenizer)
 
     def __call__(self, source: Source | None = None) -> Predictions:
-        """Predictions for the rows of `source`, by default of the dataset that the arguments name.
+        """Predictions for the rows of `source`, by default for the dataset in the arguments.
 
         Raises:
-            UserError: a dataset that cannot be used, or a label that the model does not know.
+            UserError: the dataset cannot be used, or has a label that the model does not know.
         """
         from datasets import DatasetDict
 
@@ -105,16 +105,16 @@ class Predictor:
                 data_collator=self.task.collator(self.processing, self.model),
                 processing_class=self.processing,
             )
-            answers, metrics = predict_in_order(self.trainer, encoded)
-        return Predictions(self.task.predictions(answers, rows), metrics)
+            predicted, metrics = predict_in_order(self.trainer, encoded)
+        return Predictions(self.task.predictions(predicted, rows), metrics)
 
 
 @for_output_dir
 def predict(arguments: PredictionArguments) -> Predictions:
-    """Write `predictions.parquet` and, if there are labels, `metrics.json`; both are returned.
+    """Write `predictions.parquet` and, if there are labels, `metrics.json`, and return their contents.
 
     Raises:
-        UserError: a model or dataset that cannot be used, or a label that the model does not know.
+        UserError: the model or the dataset cannot be used, or a label is unknown to the model.
     """
     output_dir = Path(arguments.run.output_dir)
     make_folder(output_dir)
@@ -123,7 +123,7 @@ def predict(arguments: PredictionArguments) -> Predictions:
     if predictor.trainer.is_world_process_zero():
         with staged(output_dir) as staging:
             found.predictions.to_parquet(staging / "predictions.parquet", index=False)
-        (output_dir / "metrics.json").unlink(missing_ok=True)  # of an earlier dataset
+        (output_dir / "metrics.json").unlink(missing_ok=True)  # left by an earlier dataset
         if found.metrics:
             dataset = {"name": arguments.data.dataset_name, "rows": len(found.predictions)}
             report = {"model": arguments.model.model_name_or_path, "dataset": dataset, "metrics": found.metrics}
