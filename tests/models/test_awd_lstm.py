@@ -217,7 +217,7 @@ def test_combinations_that_cannot_be() -> None:
         make(AwdLstmForCausalLM, direction="both")
     with pytest.raises(StrictDataclassClassValidationError, match="dropout_multiplier 3"):
         config(weight_dropout=0.5, dropout_multiplier=3)
-    with pytest.raises(ValueError, match="use_cache out"):
+    with pytest.raises(ValueError, match="do not pass inputs_embeds, past_key_values or use_cache"):
         make(AwdLstmModel, direction="both")(ids(2, 3), use_cache=True)
-    with pytest.raises(ValueError, match="predicts what comes before"):
+    with pytest.raises(ValueError, match="predicts the tokens before"):
         make(AwdLstmForCausalLM, direction="backward").generate(ids(1, 3), max_new_tokens=2)

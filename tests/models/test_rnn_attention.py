@@ -136,6 +136,6 @@ def test_rows_of_a_memory() -> None:
 
 
 def test_dot_product_of_two_sizes_is_refused() -> None:
-    with pytest.raises(ValueError, match="'dot' needs a memory of hidden_size features, got 11 and 5"):
+    with pytest.raises(ValueError, match="'dot' needs a memory of hidden_size=5 features, got 11"):
         make_attention("luong", "dot", "global", 1, HIDDEN, MEMORY)
     assert make_attention("none", "dot", "global", 1, HIDDEN, MEMORY) is None

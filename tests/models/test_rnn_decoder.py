@@ -219,6 +219,6 @@ def test_bad_input() -> None:
     given = data()
     with pytest.raises(ValueError, match="needs a memory"):
         decoder("luong")(given["inputs_embeds"])
-    with pytest.raises(ValueError, match="4 rows of the target are no multiple of the memory's 3"):
+    with pytest.raises(ValueError, match="target's 4 rows are not a multiple of the memory's 3"):
         decoder("luong")(torch.randn(4, TARGET, INPUT), given["memory"])
     assert decoder("none")(given["inputs_embeds"]).attentions is None

@@ -265,7 +265,7 @@ def test_bad_input() -> None:
         network(decoder_input_ids=ids)
     with pytest.raises(ValueError, match="attention_mask must be"):
         network(ids, torch.ones(1, 1), decoder_input_ids=ids)
-    with pytest.raises(ValueError, match=r"labels must be of the shape of the decoder inputs, \(1, 2\), got \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"labels must have the shape of the decoder inputs, \(1, 2\), got \(1, 3\)"):
         network.train()(ids, decoder_input_ids=ids, labels=torch.tensor([[4, 5, 6]]))
     network.config.decoder_start_token_id = None
     with pytest.raises(ValueError, match="decoder_start_token_id must be set"):

@@ -188,7 +188,7 @@ def test_body_and_masks(pixels):
     mask = torch.tensor([[0, 0, 1, 1, 1, 1, 1]] * 3)
     on_the_left = body(pixels, decoder_input_ids=padded, decoder_attention_mask=mask).last_hidden_state
     torch.testing.assert_close(on_the_left[:, 2:], plain)
-    with pytest.raises(ValueError, match="Give pixel_values"):
+    with pytest.raises(ValueError, match="Pass pixel_values or encoder_outputs"):
         body(decoder_input_ids=ids)
     with pytest.raises(ValueError, match=r"must be \(batch, 1, height, width\), got \(3, 3, 19, 11\)"):
         body(pixels.expand(-1, 3, -1, -1))
@@ -226,11 +226,11 @@ def test_tied_and_resized():
     [
         ({"encoder_stride": 16}, "encoder_stride must be one of 1, 2, 4, 8"),
         ({"image_size": [3, 5, 7]}, "a height and a width"),
-        ({"encoder_channels": []}, "encoder_channels are one number or more"),
+        ({"encoder_channels": []}, "encoder_channels must be one or more numbers"),
         ({"encoder_dropout": 1.0}, "encoder_dropout is a probability"),
         ({"attention": "none", "doubly_stochastic_weight": 1.0}, "0 with attention='none'"),
-        ({"input_feeding": True}, "input_feeding=True is for attention='luong'"),
-        ({"use_pretrained_backbone": True}, "needs the name of a backbone"),
+        ({"input_feeding": True}, "input_feeding=True needs attention='luong'"),
+        ({"use_pretrained_backbone": True}, "needs a backbone name"),
         ({"freeze_backbone": True}, "needs a backbone"),
         ({"bakbone": "x"}, "Did you mean 'backbone'"),
     ],

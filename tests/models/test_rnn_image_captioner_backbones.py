@@ -110,7 +110,7 @@ def test_pretrained_weights_are_taken_once(tmp_path):
 
 
 def test_what_is_no_backbone():
-    with pytest.raises(ValueError, match="BertConfig is no configuration of a vision model"):
+    with pytest.raises(ValueError, match="BertConfig is not the configuration of a vision model"):
         captioner(backbone_config=BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=7))
 
 

@@ -308,8 +308,8 @@ def test_a_constant_variable_is_only_centred() -> None:
     [
         (lambda model: model(torch.zeros(BATCH, CONTEXT, FEATURES + 1)), "past_values must be"),
         (lambda model: model(torch.zeros(BATCH, CONTEXT)), "past_values must be"),
-        (lambda model: model(series(), past_observed_mask=torch.ones(BATCH, 2, FEATURES)), "must have its shape"),
-        (lambda model: model(series(), future_values=series(HORIZON + 1)), "8 steps; prediction_length=7"),
+        (lambda model: model(series(), past_observed_mask=torch.ones(BATCH, 2, FEATURES)), "must have the same shape"),
+        (lambda model: model(series(), future_values=series(HORIZON + 1)), "prediction_length=7 steps, got 8"),
         (lambda model: model.set_scaling([1.0], [1.0]), "3 finite numbers"),
         (lambda model: model.set_scaling([1.0] * 3, [1.0, -1.0, 1.0]), "must not be negative"),
         (lambda model: model.rnn(torch.zeros(BATCH, CONTEXT, dtype=torch.long)), "give inputs_embeds"),

@@ -179,7 +179,7 @@ def test_a_broken_picture_is_named(tmp_path):
     pd.DataFrame({"image": [b"no picture"] * 20, "text": ["x"] * 20}).to_parquet(tmp_path / "data.parquet")
     task = task_of(tmp_path / "data.parquet")
     splits = task.prepare(1)
-    with pytest.raises(UserError, match="A picture in column 'image' cannot be read"):
+    with pytest.raises(UserError, match="An image in column 'image' cannot be read"):
         task.read_image(splits["train"][0]["image"])
 
 
@@ -187,7 +187,7 @@ def test_a_picture_that_is_not_there_is_named(tmp_path):
     pd.DataFrame({"image": [grey(1), None, grey(2)]}).to_parquet(tmp_path / "data.parquet")
     task = task_of(tmp_path / "data.parquet")
     rows = task.prepare_for_prediction()
-    with pytest.raises(UserError, match="no picture in row 1 of column 'image'"):
+    with pytest.raises(UserError, match="Row 1 of column 'image' has no image"):
         task.read_image(rows["image"][1])
 
 

@@ -81,9 +81,7 @@ def test_prediction_maps_labels_by_name(tmp_path, csv):
     assert task.config_arguments()["num_labels"] == 3
     assert isinstance(task, TextClassification)
     csv(tmp_path / "rows.csv", 7, labels=("pos", "negative"))
-    with pytest.raises(
-        UserError, match="labels that are not known here: 'negative'; known are 'neg', 'neutral', 'pos'"
-    ):
+    with pytest.raises(UserError, match="unknown labels: 'negative'; the known labels are 'neg', 'neutral', 'pos'"):
         task.prepare_for_prediction()
 
 
@@ -118,9 +116,9 @@ def test_a_column_that_is_only_guessed_to_be_the_label_stops_no_prediction(tmp_p
     task = task_for_model(DataArguments(dataset_name=str(tmp_path / "d.csv")), config())
     with caplog.at_level(logging.WARNING):
         assert task.prepare_for_prediction().column_names == ["row", "text"]
-    assert "'year' holds no labels of this model" in caplog.text
+    assert "'year' does not contain labels of this model" in caplog.text
     task.arguments.label_column = "year"
-    with pytest.raises(UserError, match="not known here: '1999', '2001'"):
+    with pytest.raises(UserError, match="unknown labels: '1999', '2001'"):
         task.prepare_for_prediction()
 
 
@@ -133,6 +131,6 @@ def test_the_kind_of_model_settles_the_task(tmp_path, csv):
     csv(tmp_path / "rows.csv", 7)
     multi.arguments.dataset_name = str(tmp_path / "rows.csv")
     with pytest.raises(
-        UserError, match="model is for multi_label_classification and the label column 'label' for single"
+        UserError, match="model is for multi_label_classification, but the label column 'label' is for single"
     ):
         multi.prepare_for_prediction()

@@ -288,11 +288,11 @@ def test_a_blank_row_counts_nowhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"context_length": 190}, "train part of the series has .* hold no window of 190 steps"),
-        ({"prediction_length": 40}, "validation part .* time steps, which hold no window of 40 steps to forecast"),
-        ({"prediction_length": 0}, "--prediction_length is 0"),
-        ({"seasonality": -7}, "--seasonality is -7"),
-        ({"label_budget": 1000}, "--label_budget is 1,000, and the train part has"),
+        ({"context_length": 190}, "train part of the series has .* too few for a window of 190 past steps"),
+        ({"prediction_length": 40}, "validation part .* time steps, too few for a window of 40 steps to forecast"),
+        ({"prediction_length": 0}, "--prediction_length must be 1 time step or more, but is 0"),
+        ({"seasonality": -7}, "--seasonality must be 1 time step or more, but is -7"),
+        ({"label_budget": 1000}, "--label_budget is 1,000, but the train part has"),
         ({"label_budget": 0}, "--label_budget is 0"),
         ({"value_columns": "load,wimd"}, "Did you mean 'wind'"),
         ({"time_column": "day"}, "no column 'day'"),
@@ -306,7 +306,7 @@ def test_errors_say_what_would_do(tmp_path: Path, arguments: dict[str, Any], mes
 def test_a_variable_that_begins_too_late(tmp_path: Path) -> None:
     data = frame()
     data.loc[:180, "wind"] = np.nan
-    with pytest.raises(UserError, match="'wind' has no value in the training windows"):
+    with pytest.raises(UserError, match="'wind' has no values in the training windows"):
         prepared(write(tmp_path, data))
 
 
@@ -316,15 +316,15 @@ def test_a_model_of_other_variables_or_lengths(tmp_path: Path) -> None:
     other, _ = prepared(path, value_columns="wind")
     longer, _ = prepared(path, prediction_length=7)
     task.adapt(_model(task), task.processing)
-    with pytest.raises(UserError, match=r"5 time steps of 2 variables, and 5 steps of 1 are asked for \(wind\)"):
+    with pytest.raises(UserError, match=r"5 time steps of 2 variables, but 5 steps of 1 \(wind\) are requested"):
         other.adapt(_model(task), other.processing)
-    with pytest.raises(UserError, match="and 7 steps of 2 are asked for .* say --prediction_length 5"):
+    with pytest.raises(UserError, match="but 7 steps of 2 .* are requested.* set --prediction_length 5"):
         longer.adapt(_model(task), longer.processing)
 
 
 def test_a_model_of_another_kind(tmp_path: Path) -> None:
     task = Forecasting(DataArguments(task="forecasting"))
-    with pytest.raises(UserError, match="without a readable series_config.json"):
+    with pytest.raises(UserError, match="has no readable series_config.json"):
         task.load_processing(ModelArguments(model_name_or_path=str(tmp_path)))
     config = RnnForTimeSeriesPrediction.config_class(num_input_features=1, prediction_length=7)
     with pytest.raises(UserError, match="--prediction_length is 9, but the model forecasts 7"):

@@ -171,7 +171,7 @@ def test_labels_stand_at_first_pieces_and_cut_words_are_wrong(tmp_path: Path, ca
         encoded = task.encode(DatasetDict({"test": test}), pieces_tokenizer(), 6)["test"]
     with pytest.raises(UserError, match="--max_length is 2, and the tokenizer adds 2 special tokens"):
         task.encode(DatasetDict({"test": test}), pieces_tokenizer(), 2)
-    assert "1 words of 'test'" in caplog.text and "cut off" in caplog.text
+    assert "1 words of split 'test'" in caplog.text and "truncated" in caplog.text
     bern, york = encoded
     names = {name: index for index, name in enumerate(task.labels)}
     assert bern["labels"] == [-100, names["B-x"], -100, -100, names["O"], -100] and bern["places"] == [1, 4]
@@ -249,7 +249,7 @@ def test_accumulation_changes_nothing(names_folder: Path, tmp_path: Path) -> Non
 
 def test_a_crf_has_no_smoothed_loss(names_folder: Path, tmp_path: Path) -> None:
     asked = {"model_type": "rnn", "config_overrides": "crf=true", "label_smoothing_factor": 0.1}
-    with pytest.raises(UserError, match="label_smoothing_factor is 0.1, and a model with a conditional random field"):
+    with pytest.raises(UserError, match="label_smoothing_factor is 0.1, but a model with a conditional random field"):
         finetune(arguments_from(settings(names_folder, tmp_path / "out", **asked), "the test"))
 
 
@@ -257,7 +257,7 @@ def test_unseen_tags_and_unknown_ones(names_folder: Path, tmp_path: Path, caplog
     pd.DataFrame([{"tokens": ["a"], "ner_tags": ["B-thing"]}]).to_parquet(names_folder / "test.parquet")
     with caplog.at_level(logging.WARNING):
         task_of(names_folder).prepare(1)
-    assert "1 of 4 tags are at no training word (the first is 'B-thing')" in caplog.text
+    assert "1 of 4 tags have no training words (the first is 'B-thing')" in caplog.text
     task = task_of(names_folder)
     task.labels = ["O", "B-place", "B-person"]
     with pytest.raises(UserError, match="'B-thing'"):

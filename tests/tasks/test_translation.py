@@ -170,7 +170,7 @@ def test_an_architecture_with_one_vocabulary_shares_it(tmp_path):
     assert processing_of(task, splits, model_type="bart", tokenizer_name="word").is_shared
     with pytest.raises(UserError, match="'bart' has one vocabulary"):
         processing_of(task, splits, model_type="bart", tokenizer_name="word", shared_vocabulary=False)
-    with pytest.raises(UserError, match="tokens for its begin and end"):
+    with pytest.raises(UserError, match="need a begin token and an end token"):
         processing_of(task, splits, tokenizer_name="fastai")
 
 
@@ -180,7 +180,7 @@ def test_a_given_tokenizer_has_to_end_texts(tmp_path):
     endless = build_tokenizer("word", splits["train"]["target"], min_frequency=1)
     endless.save_pretrained(tmp_path / "endless")
     with_end(endless).save_pretrained(tmp_path / "ending")
-    with pytest.raises(UserError, match="endless' .* does not end a text"):
+    with pytest.raises(UserError, match="endless' .* does not end texts"):
         processing_of(task, splits, tokenizer_name=str(tmp_path / "endless"))
     given = processing_of(task, splits, tokenizer_name=str(tmp_path / "ending"))
     assert given.encode_targets(["a dog"], None)[0][-1] == given.target_tokenizer.eos_token_id

@@ -106,27 +106,25 @@ class RnnConfig(StrictConfig):
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if self.character_encoder == "rnn" and self.character_feature_size % 2:
             raise ValueError(
-                f"character_encoder='rnn' takes half of character_feature_size from each direction: it must be even, "
-                f"got {self.character_feature_size}."
+                f"character_feature_size must be even with character_encoder='rnn', because each direction computes "
+                f"half of it, got {self.character_feature_size}."
             )
         if self.character_encoder == "cnn" and self.character_kernel_size % 2 == 0:
             raise ValueError(f"character_kernel_size must be odd, got {self.character_kernel_size}.")
         if not self.character_vocabulary or len(set(self.character_vocabulary)) != len(self.character_vocabulary):
             raise ValueError(
-                f"character_encoder={self.character_encoder!r} needs the characters that it knows, each once, in "
-                f"character_vocabulary, got {self.character_vocabulary[:40]!r}."
+                f"character_encoder={self.character_encoder!r} needs its characters in character_vocabulary, each "
+                f"exactly once, got {self.character_vocabulary[:40]!r}."
             )
         if self.embedding_type == "one_hot" or self.num_input_features is not None:
             raise ValueError(
-                "character_encoder stands beside vectors of words, which embedding_type='one_hot' and "
-                "num_input_features have not: it must be 'none' with them."
+                "character_encoder must be 'none' with embedding_type='one_hot' or num_input_features: these have no "
+                "word vectors to append character features to."
             )
 
     def validate_combinations(self) -> None:
         if self.bidirectional and self.direction == "backward":
-            raise ValueError(
-                "direction='backward' is for bidirectional=False: a bidirectional network reads both ways."
-            )
+            raise ValueError("direction='backward' needs bidirectional=False: a bidirectional network reads both ways.")
         if self.tie_word_embeddings and self.embedding_size != self.hidden_size:
             raise ValueError(
                 f"tie_word_embeddings=True needs embedding_size == hidden_size, got {self.embedding_size} and "
@@ -134,12 +132,12 @@ class RnnConfig(StrictConfig):
             )
         if self.embedding_type == "one_hot" and (self.tie_word_embeddings or self.freeze_embeddings):
             raise ValueError(
-                "embedding_type='one_hot' has no embedding vectors: tie_word_embeddings and freeze_embeddings must be "
-                "False with it."
+                "tie_word_embeddings and freeze_embeddings must be False with embedding_type='one_hot', which has no "
+                "embedding vectors."
             )
         has_table = self.embedding_type == "one_hot" or self.tie_word_embeddings or self.freeze_embeddings
         if self.num_input_features is not None and has_table:
             raise ValueError(
-                "num_input_features is for networks that read numbers and have no embedding table: embedding_type must "
-                "be 'learned', tie_word_embeddings and freeze_embeddings False with it."
+                "With num_input_features, embedding_type must be 'learned', and tie_word_embeddings and "
+                "freeze_embeddings must be False: a network that reads numbers has no embedding table."
             )

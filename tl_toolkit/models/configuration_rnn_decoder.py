@@ -44,4 +44,4 @@ class RnnDecoderConfig(StrictConfig):
 
     def validate_feeding(self) -> None:
         if self.input_feeding and self.attention != "luong":
-            raise ValueError(f"input_feeding=True is for attention='luong', got attention={self.attention!r}.")
+            raise ValueError(f"input_feeding=True needs attention='luong', got attention={self.attention!r}.")

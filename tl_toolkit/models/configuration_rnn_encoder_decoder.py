@@ -75,20 +75,19 @@ class RnnEncoderDecoderConfig(RnnDecoderConfig):
 
     def validate_sampling(self) -> None:
         if not 0 <= self.scheduled_sampling <= 1:
-            raise ValueError(f"scheduled_sampling is a probability in [0, 1], got {self.scheduled_sampling}.")
+            raise ValueError(f"scheduled_sampling must be in [0, 1], got {self.scheduled_sampling}.")
 
     def validate_combinations(self) -> None:
         if self.bidirectional_encoder and self.reverse_source:
             raise ValueError(
-                "reverse_source=True is for bidirectional_encoder=False: a bidirectional encoder reads both ways."
+                "reverse_source=True needs bidirectional_encoder=False: a bidirectional encoder reads both ways."
             )
         if self.attention_window != "global" and self.attention != "luong":
             raise ValueError(
-                f"attention_window={self.attention_window!r} is for attention='luong', got "
-                f"attention={self.attention!r}."
+                f"attention_window={self.attention_window!r} needs attention='luong', got attention={self.attention!r}."
             )
         if self.attention == "luong" and self.attention_score == "dot" and self.bidirectional_encoder:
             raise ValueError(
-                "attention_score='dot' needs states of one size on both sides, and those of a bidirectional encoder "
-                "are twice as large: use 'general' or 'concat'."
+                "attention_score='dot' needs encoder and decoder states of the same size, but those of a bidirectional "
+                "encoder are twice as large: use 'general' or 'concat'."
             )

@@ -83,28 +83,28 @@ class RnnImageCaptionerConfig(RnnDecoderConfig):
         if size is not None and (
             min(self.image_height_and_width) < 1 or (not isinstance(size, int) and len(size) != 2)
         ):
-            raise ValueError(f"image_size is a height and a width of at least 1 pixel, got {size}.")
+            raise ValueError(f"image_size must be a height and a width of at least 1 pixel, got {size}.")
         if not self.encoder_channels or min(self.encoder_channels) < 1:
             raise ValueError(
-                f"encoder_channels are one number or more of at least 1, got {list(self.encoder_channels)}."
+                f"encoder_channels must be one or more numbers of at least 1, got {list(self.encoder_channels)}."
             )
         strides = [2**halvings for halvings in range(len(self.encoder_channels) + 1)]
         if self.encoder_stride not in strides:
             raise ValueError(
-                f"encoder_stride must be one of {', '.join(map(str, strides))}, as each of the layers in "
-                f"encoder_channels can halve the grid once; got {self.encoder_stride}."
+                f"encoder_stride must be one of {', '.join(map(str, strides))}, because each layer in encoder_channels "
+                f"can halve the grid once; got {self.encoder_stride}."
             )
 
     def validate_combinations(self) -> None:
         if self.doubly_stochastic_weight < 0 or (self.doubly_stochastic_weight and self.attention == "none"):
             raise ValueError(
-                "doubly_stochastic_weight is 0 or more, and 0 with attention='none'; got "
+                "doubly_stochastic_weight must be 0 or more, and 0 with attention='none'; got "
                 f"{self.doubly_stochastic_weight}."
             )
         if self.use_pretrained_backbone and self.backbone is None:
-            raise ValueError("use_pretrained_backbone=True needs the name of a backbone: backbone='...'.")
+            raise ValueError("use_pretrained_backbone=True needs a backbone name: set backbone='...'.")
         if self.freeze_backbone and self.backbone is None and self.backbone_config is None:
-            raise ValueError("freeze_backbone=True needs a backbone: an encoder from scratch has to be trained.")
+            raise ValueError("freeze_backbone=True needs a backbone: an encoder from scratch must be trained.")
 
 
 def backbone_config(name: str) -> PreTrainedConfig:

@@ -69,9 +69,9 @@ class SelfAttentionConfig(StrictConfig):
     tie_word_embeddings: bool = True
 
     def validate_architecture(self) -> None:
-        """Run by `strict` after construction. Raises ValueError where fields do not fit together."""
+        """Check the fields together; `strict` calls this after construction. Raises ValueError if they do not fit."""
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size must be a multiple of num_attention_heads, so that each head has a whole number of "
-                f"features; {self.hidden_size} is no multiple of {self.num_attention_heads}."
+                f"features, got {self.hidden_size} and {self.num_attention_heads}."
             )

@@ -50,7 +50,7 @@ class AwdLstmPreTrainedModel(RecurrentPreTrainedModel):
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the embeddings of a model of one direction."""
         if self.config.direction == "both":
-            raise ValueError("A model with direction='both' has two sets of embeddings; change its two members.")
+            raise ValueError("A model with direction='both' has two embedding tables: set those of its two bodies.")
         self.get_submodule(f"{self._body_prefix}{self.config.direction}_body").embedding = value
 
     def layer_groups(self) -> list[list[str]]:
@@ -107,11 +107,11 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
                 `direction="both"` a state or `inputs_embeds`, of which each body would need its own.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+            raise ValueError("Pass exactly one of input_ids and inputs_embeds.")
         if self.config.direction == "both" and (inputs_embeds is not None or past_key_values is not None or use_cache):
             raise ValueError(
-                "A model with direction='both' reads input_ids as a whole: its bodies have embeddings and states of "
-                "their own. Leave inputs_embeds, past_key_values and use_cache out."
+                "A model with direction='both' reads complete input_ids, because each of its bodies has its own "
+                "embeddings and states: do not pass inputs_embeds, past_key_values or use_cache."
             )
         cache = self._cache(past_key_values, use_cache, self.config.direction != "both")
         if output_hidden_states is None:
@@ -137,8 +137,8 @@ class AwdLstmForCausalLM(AwdLstmPreTrainedModel, RecurrentGenerationMixin):
     def __init__(self, config: AwdLstmConfig) -> None:
         if config.direction == "both":
             raise ValueError(
-                "AwdLstmForCausalLM needs direction='forward' or 'backward': the two predict different tokens, so that "
-                "there is nothing to average. Train one model of each direction."
+                "AwdLstmForCausalLM needs direction='forward' or 'backward': the two directions predict different "
+                "tokens, which cannot be averaged. Train one model per direction."
             )
         super().__init__(config)
         self.awd_lstm = AwdLstmModel(config)

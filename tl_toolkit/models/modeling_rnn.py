@@ -97,8 +97,8 @@ class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
     def __init__(self, config: RnnConfig) -> None:
         if config.bidirectional:
             raise ValueError(
-                "RnnForCausalLM needs bidirectional=False: a network that has read the text from its end has seen the "
-                "token it is to predict."
+                "RnnForCausalLM needs bidirectional=False: a network that also reads from the end of the text sees the "
+                "token that it predicts."
             )
         super().__init__(config)
         self.rnn = RnnModel(config)

@@ -130,7 +130,7 @@ class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel, DecodingMixin):
             ValueError: not exactly one of the ways to give a source, or a target; a mask of another length.
         """
         if (decoder_input_ids is None) == (decoder_inputs_embeds is None):
-            raise ValueError("Give exactly one of decoder_input_ids and decoder_inputs_embeds.")
+            raise ValueError("Pass exactly one of decoder_input_ids and decoder_inputs_embeds.")
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         if encoder_outputs is None:
@@ -250,7 +250,7 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         """The loss of `forward` without its logits."""
         if labels.shape != hidden_states.shape[:2]:
             raise ValueError(
-                f"labels must be of the shape of the decoder inputs, {tuple(hidden_states.shape[:2])}, got "
+                f"labels must have the shape of the decoder inputs, {tuple(hidden_states.shape[:2])}, got "
                 f"{tuple(labels.shape)}."
             )
         labels = labels.to(hidden_states.device).flatten()

@@ -175,11 +175,11 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel, DecodingMixin):
         """
         if encoder_outputs is None:
             if pixel_values is None:
-                raise ValueError("Give pixel_values, or encoder_outputs in their place.")
+                raise ValueError("Pass pixel_values or encoder_outputs.")
             encoder_outputs = self.encoder(pixel_values)
         grid = encoder_outputs[0]
         if decoder_input_ids is not None and decoder_inputs_embeds is not None:
-            raise ValueError("Give one of decoder_input_ids and decoder_inputs_embeds, not both.")
+            raise ValueError("Pass one of decoder_input_ids and decoder_inputs_embeds, not both.")
         if decoder_inputs_embeds is None:
             if decoder_input_ids is None:
                 decoder_input_ids = self._start_tokens(grid)
@@ -198,7 +198,7 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel, DecodingMixin):
 
     def _start_tokens(self, grid: Tensor) -> Tensor:
         if self.config.decoder_start_token_id is None:
-            raise ValueError("Without decoder_input_ids the configuration has to say decoder_start_token_id.")
+            raise ValueError("Without decoder_input_ids, the configuration must set decoder_start_token_id.")
         return grid.new_full((grid.shape[0], 1), self.config.decoder_start_token_id, dtype=torch.long)
 
 

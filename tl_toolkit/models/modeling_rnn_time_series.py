@@ -119,9 +119,8 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
     def __init__(self, config: RnnConfig) -> None:
         if config.num_input_features is None or config.prediction_length is None:
             raise ValueError(
-                "RnnForTimeSeriesPrediction needs num_input_features (how many variables there are) and "
-                f"prediction_length (how many steps to predict), got {config.num_input_features} and "
-                f"{config.prediction_length}."
+                "RnnForTimeSeriesPrediction needs num_input_features (the number of variables) and prediction_length "
+                f"(the number of steps to predict), got {config.num_input_features} and {config.prediction_length}."
             )
         super().__init__(config)
         self.num_features: int = config.num_input_features
@@ -241,7 +240,7 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
         if mask is not None:
             mask = mask.unsqueeze(-1) if mask.dim() == 2 else mask
             if mask.shape != values.shape:
-                raise ValueError(f"The mask of {name} must have its shape {given}, got {tuple(mask.shape)}.")
+                raise ValueError(f"The mask of {name} must have the same shape {given}, got {tuple(mask.shape)}.")
             observed = observed & mask.bool()
         values = values.to(self.scaling.mean.dtype).masked_fill(~observed, 0.0)
         return self.scaling.scale(values).masked_fill(~observed, 0.0), observed
@@ -251,7 +250,9 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
     ) -> Tensor:
         targets, observed = self._scaled("future_values", future_values, mask)
         if targets.shape[1] != self.prediction_length:
-            raise ValueError(f"future_values has {targets.shape[1]} steps; prediction_length={self.prediction_length}.")
+            raise ValueError(
+                f"future_values must have prediction_length={self.prediction_length} steps, got {targets.shape[1]}."
+            )
         # A half-precision sum over a batch would lose what the optimiser needs.
         exact = torch.promote_types(predicted.dtype, torch.float32)
         errors = predicted.to(exact) - targets.to(exact)

@@ -133,7 +133,7 @@ class SelfAttentionModel(SelfAttentionPreTrainedModel):
             ValueError: not exactly one of `input_ids` and `inputs_embeds`, or more tokens than learned positions.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+            raise ValueError("Pass exactly one of input_ids and inputs_embeds.")
         if inputs_embeds is None:
             inputs_embeds = self.embeddings.tokens(input_ids)
         if use_cache and past_key_values is None and self.config.is_causal:
@@ -158,8 +158,8 @@ class SelfAttentionModel(SelfAttentionPreTrainedModel):
         time = inputs_embeds.shape[1]
         if self.embeddings.positions is not None and past + time > self.config.max_position_embeddings:
             raise ValueError(
-                f"The input is {past + time} tokens long, and the model has learned positions for at most "
-                f"{self.config.max_position_embeddings} (max_position_embeddings). Truncate it."
+                f"The input is {past + time} tokens long, but the model has learned positions for at most "
+                f"{self.config.max_position_embeddings} tokens (max_position_embeddings). Truncate it."
             )
         if attention_mask is not None and attention_mask.ndim == 2:
             return position_ids_from_mask(attention_mask.to(inputs_embeds.device), time)

@@ -177,7 +177,7 @@ def make_attention(
         return AdditiveScore(hidden_size, memory_size)
     if score == "dot" and hidden_size != memory_size:
         raise ValueError(
-            f"attention_score='dot' needs a memory of hidden_size features, got {memory_size} and {hidden_size}: use "
+            f"attention_score='dot' needs a memory of hidden_size={hidden_size} features, got {memory_size}: use "
             "'general' or 'concat'."
         )
     made = {"dot": DotScore, "general": GeneralScore, "concat": AdditiveScore}[score]

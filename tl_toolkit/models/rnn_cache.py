@@ -63,7 +63,7 @@ class RnnCacheLayer(LinearAttentionCacheLayerMixin):
 
     def crop(self, tokens_to_remove: int) -> None:
         if tokens_to_remove != 0:
-            raise RuntimeError("A recurrent state cannot be taken back by tokens: the past is not kept.")
+            raise RuntimeError("A recurrent state cannot be cropped: earlier states are not stored.")
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         self.batch_select_indices(beam_idx)

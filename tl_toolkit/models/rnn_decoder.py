@@ -123,7 +123,7 @@ class RnnDecoder(nn.Module):
             states = self._spread(initial_states, inputs_embeds)
         attended = self._remember(memory, memory_mask, cache)
         if attended is not None and rows % attended.values.shape[0]:
-            raise ValueError(f"{rows} rows of the target are no multiple of the memory's {attended.values.shape[0]}.")
+            raise ValueError(f"The target's {rows} rows are not a multiple of the memory's {attended.values.shape[0]}.")
 
         inputs = order.compact(inputs_embeds)
         keeps = order if cache is not None else AS_IT_STANDS  # without a cache nobody asks for the state before padding
@@ -173,7 +173,7 @@ class RnnDecoder(nn.Module):
         if cache is not None and cache.memory is not None:
             return cache.memory
         if memory is None:
-            raise ValueError("A decoder with attention needs a memory to attend to.")
+            raise ValueError("A decoder with attention needs a memory.")
         attended = self.attention.remember(memory, mask)
         if cache is not None:
             cache.memory = attended

@@ -66,7 +66,7 @@ class RnnEncoder(nn.Module):
             ValueError: both or neither of `input_ids` and `inputs_embeds`; a mask of another length.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds (or encoder_outputs in their place).")
+            raise ValueError("Pass exactly one of input_ids and inputs_embeds (or encoder_outputs instead).")
         order = token_order(
             input_ids if input_ids is not None else inputs_embeds, attention_mask, reverse=self.reverse_source
         )

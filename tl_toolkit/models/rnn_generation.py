@@ -22,7 +22,7 @@ class RecurrentGenerationMixin(GenerationMixin):
         # The names are in the signature because generation looks there for what the model can use.
         if self.config.direction == "backward":
             raise ValueError(
-                "generate() appends to a text; a model with direction='backward' predicts what comes before."
+                "generate() appends tokens, but a model with direction='backward' predicts the tokens before a text."
             )
         return super().prepare_inputs_for_generation(
             input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
@@ -57,7 +57,7 @@ class RecurrentSeq2SeqGenerationMixin(GenerationMixin):
         """Labels shifted right behind `decoder_start_token_id`, with `pad_token_id` for -100: (batch, target)."""
         start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
         if start is None:
-            raise ValueError("decoder_start_token_id must be set for labels to become decoder inputs, got None.")
+            raise ValueError("decoder_start_token_id must be set to make decoder inputs from labels, got None.")
         shifted = torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1]], dim=1)
         return shifted.masked_fill(shifted == -100, start if pad is None else pad)
 

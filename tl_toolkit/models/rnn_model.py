@@ -130,14 +130,14 @@ class RnnModel(RnnPreTrainedModel):
                 bidirectional network.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+            raise ValueError("Pass exactly one of input_ids and inputs_embeds.")
         if input_ids is not None and self.embedding is None:
-            raise ValueError("A network with num_input_features reads numbers: give inputs_embeds, not input_ids.")
+            raise ValueError("A network with num_input_features reads numbers: pass inputs_embeds, not input_ids.")
         is_one_way = not self.config.bidirectional
         if not is_one_way and (past_key_values is not None or use_cache):
             raise ValueError(
-                "A network with bidirectional=True has no state to carry from one window to the next (its second "
-                "direction starts at the end of the text): leave past_key_values and use_cache out."
+                "A network with bidirectional=True has no state to carry from window to window, because its second "
+                "direction starts at the end of the text: do not pass past_key_values or use_cache."
             )
         cache = self._cache(past_key_values, use_cache, is_one_way, 2 if self.config.cell_type == "lstm" else 1)
         order = token_order(

@@ -77,7 +77,7 @@ def features_of(config: PreTrainedConfig) -> int:
     size = sizes[-1] if sizes else getattr(config, "hidden_size", None)
     if size is None or not hasattr(config, "num_channels"):
         raise ValueError(
-            f"{type(config).__name__} is no configuration of a vision model with a grid of features: take one such as "
+            f"{type(config).__name__} is not the configuration of a vision model with a feature grid: use one such as "
             "resnet, convnext, swin, dinov2 or vit."
         )
     return size

@@ -147,8 +147,8 @@ class Task(ABC):
             role = next((role for role, synonyms in SYNONYMS.items() if split in synonyms), None)
             found = find_split(names, role) if role is not None else None
         if found is None:
-            asked = "no test split" if split is None else f"no split {split!r}"
-            raise UserError(f"The dataset {source.record['name']!r} has {asked}; its splits are {listing(names)}.")
+            missing = "no test split" if split is None else f"no split {split!r}"
+            raise UserError(f"The dataset {source.record['name']!r} has {missing}; its splits are {listing(names)}.")
         return found
 
     # From rows to model inputs
@@ -205,8 +205,8 @@ class Task(ABC):
         """
         if label_smoothing:
             raise UserError(
-                f"--label_smoothing_factor is {label_smoothing:g}, and --task {self.name} has no smoothed loss: leave "
-                "it out."
+                f"--label_smoothing_factor is {label_smoothing:g}, but --task {self.name} does not support label "
+                "smoothing: remove it."
             )
         return None
 
@@ -318,7 +318,7 @@ class RowTask(Task):
                     inputs[name], read[name], labelled[name] = own, targets, has_target
                     if not has_target.all():
                         logger.warning(
-                            "%d of %d rows of split %r have no label and are left out.",
+                            "%d of %d rows of split %r have no label and are not used.",
                             (~has_target).sum(), len(has_target), name,
                         )  # fmt: skip
                     continue
@@ -357,7 +357,7 @@ class RowTask(Task):
         if has_target.all():
             return self._encode(targets, name)
         if has_target.any():
-            logger.warning("Not all rows of split %r have %s: no metrics are computed.", name, self.target)
+            logger.warning("Some rows of split %r do not have %s: no metrics are computed.", name, self.target)
         return None
 
 

@@ -170,5 +170,5 @@ def load_caption_processing(arguments: ModelArguments) -> CaptionProcessing:
     )
     tokenizer = load_tokenizer(arguments)
     if tokenizer.eos_token_id is None:
-        raise UserError(f"The tokenizer of {name!r} has no token for the end of a text, which a caption needs.")
+        raise UserError(f"The tokenizer of {name!r} has no end-of-text token, which captions need.")
     return CaptionProcessing(image_processor, tokenizer)

@@ -77,7 +77,7 @@ class Captioning(GenerationTask):
         captions = [[text] if isinstance(text, str) else list(text) for text in split[column]]
         for row, own in enumerate(captions):
             if not own or not all(own):
-                raise UserError(f"Row {row} of split {name!r} has no caption, or an empty one, in column {column!r}.")
+                raise UserError(f"Row {row} of split {name!r} has no caption or an empty one in column {column!r}.")
         return captions, np.full(len(captions), True)
 
     def _known_targets(self, split: Dataset, name: str, inputs: int) -> list[list[str]] | None:
@@ -141,12 +141,12 @@ class Captioning(GenerationTask):
 
         kept = self.images[place][self.columns.image]
         if kept is None:
-            raise UserError(f"There is no picture in row {place} of column {self.columns.image!r}: remove the row.")
+            raise UserError(f"Row {place} of column {self.columns.image!r} has no image: remove the row.")
         try:
             return Image().decode_example(kept)
         except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises of broken files
             raise UserError(
-                f"A picture in column {self.columns.image!r} cannot be read ({kept.get('path') or f'number {place}'}): "
+                f"An image in column {self.columns.image!r} cannot be read ({kept.get('path') or f'number {place}'}): "
                 f"{_in_words(error)}"
             ) from error
 
@@ -206,5 +206,5 @@ def _in_words(error: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return "it is in no format of pictures that is known."
+        return "its file format is not supported."
     return " ".join(str(error).split())[:200]

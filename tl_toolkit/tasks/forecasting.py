@@ -82,11 +82,11 @@ class Forecasting(Task):
             earliest = begin + self.context_length if role == "train" else max(begin, self.context_length)
             starts = window_starts(self.series.values, earliest, end, self.context_length, self.prediction_length)
             if len(starts) == 0:
-                seen = f"{self.context_length} steps to see (--context_length) and " if role == "train" else ""
+                seen = f"{self.context_length} past steps (--context_length) and " if role == "train" else ""
                 raise UserError(
-                    f"The {role} part of the series has {end - begin} time steps, which hold no window of {seen}"
-                    f"{self.prediction_length} steps to forecast (--prediction_length). Shorten the lengths, or give "
-                    "a longer series."
+                    f"The {role} part of the series has {end - begin} time steps, too few for a window of {seen}"
+                    f"{self.prediction_length} steps to forecast (--prediction_length). Reduce these lengths, or use a "
+                    "longer series."
                 )
             windows[role] = within_budget(starts, role, self.arguments)
         first, last = windows["train"][0] - self.context_length, windows["train"][-1] + self.prediction_length
@@ -120,7 +120,7 @@ class Forecasting(Task):
         asked = self.arguments
         for flag in ("seasonality", "context_length", "prediction_length"):
             if (value := getattr(asked, flag)) is not None and value < 1:
-                raise UserError(f"--{flag} is {value}, where a number of time steps from 1 on is expected.")
+                raise UserError(f"--{flag} must be 1 time step or more, but is {value}.")
         self.seasonality = asked.seasonality or self.series.seasonality
         season = self.seasonality if self.seasonality > 1 else None
         self.prediction_length = asked.prediction_length or season or _DEFAULT_LENGTH
@@ -142,7 +142,7 @@ class Forecasting(Task):
         if self.arguments.prediction_length not in (None, config.prediction_length):
             raise UserError(
                 f"--prediction_length is {self.arguments.prediction_length}, but the model forecasts "
-                f"{config.prediction_length} time steps: leave it out."
+                f"{config.prediction_length} time steps: remove it."
             )
 
     def prepare_for_prediction(self, split: str | None = None) -> Dataset:
@@ -158,7 +158,7 @@ class Forecasting(Task):
         self.series = read_series([rows], time, values or made.names)
         if len(self.series.names) != len(made.names):
             raise UserError(
-                f"The model forecasts {len(made.names)} variables ({', '.join(made.names)}), and --value_columns names "
+                f"The model forecasts {len(made.names)} variables ({', '.join(made.names)}), but --value_columns names "
                 f"{len(self.series.names)}."
             )
         steps = len(self.series.values)
@@ -197,15 +197,15 @@ class Forecasting(Task):
         """
         if not hasattr(model, "set_scaling"):
             raise UserError(
-                f"--task forecasting trains models that keep constants of scale, such as --model_type rnn; "
-                f"{type(model).__name__} is none of them."
+                f"--task forecasting needs a model that stores scaling constants, such as --model_type rnn; "
+                f"{type(model).__name__} does not."
             )
         variables, steps = model.config.num_input_features, model.config.prediction_length
         if (variables, steps) != (len(processing.names), processing.prediction_length):
             raise UserError(
-                f"The model forecasts {steps} time steps of {variables} variables, and {processing.prediction_length} "
-                f"steps of {len(processing.names)} are asked for ({', '.join(processing.names)}): name as many by "
-                f"--value_columns, and say --prediction_length {steps}."
+                f"The model forecasts {steps} time steps of {variables} variables, but {processing.prediction_length} "
+                f"steps of {len(processing.names)} ({', '.join(processing.names)}) are requested: name {variables} "
+                f"columns with --value_columns, and set --prediction_length {steps}."
             )
         model.set_scaling(processing.mean, processing.standard_deviation)
 

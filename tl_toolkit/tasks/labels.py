@@ -59,7 +59,7 @@ def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
     values, rows = pc.list_flatten(array), pc.list_parent_indices(array).to_numpy()
     codes, names, declared = _factorise(values, inner(feature), where, rows)
     if (codes == UNLABELLED).any():
-        raise UserError(f"Row {rows[codes == UNLABELLED][0]} of {where} has a list with a missing label in it.")
+        raise UserError(f"Row {rows[codes == UNLABELLED][0]} of {where} has a missing label in its list.")
     if width := _multi_hot_width(array, values):
         positions = np.concatenate([np.arange(width)] * int(len(array) - array.null_count))
         kept = values.to_numpy(zero_copy_only=False).astype(float) == 1
@@ -80,7 +80,7 @@ def read_tags(split: Dataset, column: str, split_name: str) -> NamedLabels:
     values, rows = pc.list_flatten(array), pc.list_parent_indices(array).to_numpy()
     codes, names, declared = _factorise(values, inner(split.features[column]), where, rows)
     if (codes == UNLABELLED).any():
-        raise UserError(f"Row {rows[codes == UNLABELLED][0]} of {where} has a list with a missing tag in it.")
+        raise UserError(f"Row {rows[codes == UNLABELLED][0]} of {where} has a missing tag in its list.")
     return NamedLabels(codes, names, rows, ~array.is_null().to_numpy(zero_copy_only=False), declared)
 
 
@@ -104,8 +104,8 @@ def read_indicators(split: Dataset, columns: Sequence[str], split_name: str) -> 
     if wrong.any():
         row, index = np.argwhere(wrong)[0]
         raise UserError(
-            f"Row {row} of column {columns[index]!r} of split {split_name!r} holds {matrix[row, index]:g}: several "
-            f"label columns are 0/1 indicators, one of each class."
+            f"Row {row} of column {columns[index]!r} of split {split_name!r} is {matrix[row, index]:g}: with several "
+            f"label columns, each must hold 0/1 indicators of one class."
         )
     rows, codes = np.nonzero((matrix == 1) & labelled[:, None])
     return NamedLabels(codes, list(columns), rows, labelled, declared=True)
@@ -129,9 +129,7 @@ def read_numbers(split: Dataset, column: str, split_name: str) -> tuple[np.ndarr
     numbers = array.to_numpy(zero_copy_only=False).astype(np.float64)
     labelled = ~np.isnan(numbers)
     if np.isinf(numbers).any():
-        raise UserError(
-            f"Row {np.flatnonzero(np.isinf(numbers))[0]} of {where} is infinite: finite numbers are expected."
-        )
+        raise UserError(f"Row {np.flatnonzero(np.isinf(numbers))[0]} of {where} is infinite: numbers must be finite.")
     if labelled.any() and not labelled.all():
         _missing(where, labelled)
     if len(numbers) and (numbers == UNLABELLED).all():
@@ -163,7 +161,7 @@ def encode(labels: NamedLabels, classes: Sequence[str], where: str) -> np.ndarra
     used = np.unique(labels.codes[labels.codes != UNLABELLED])
     if unknown := [labels.names[code] for code in used if labels.names[code] not in ids]:
         raise UserError(
-            f"{where} has labels that are not known here: {listing(unknown)}; known are {listing(classes)}."
+            f"{where} has unknown labels: {listing(unknown)}; the known labels are {listing(classes)}."
             f"{nearest(unknown[0], classes)}"
         )
     lookup = np.array([*(ids.get(name, UNLABELLED) for name in labels.names), UNLABELLED], dtype=np.int64)
@@ -209,8 +207,8 @@ def _whole_numbers(array: Any, where: str) -> Any:
     if fractional.any() or np.isinf(numbers).any():
         place = int(np.flatnonzero(fractional | np.isinf(numbers))[0])
         raise UserError(
-            f"The {where} holds the number {numbers[place]:g}, which is not a class. To learn numbers use --task "
-            f"regression, or name another column by --label_column."
+            f"The {where} contains the number {numbers[place]:g}, which is not a class. To predict numbers, use --task "
+            f"regression, or name another column with --label_column."
         )
     return pa.array(np.nan_to_num(numbers).astype(np.int64), mask=np.isnan(numbers))
 
@@ -224,9 +222,9 @@ def _spelt_numbers(array: Any, where: str) -> Any:
     wrong = np.flatnonzero(np.isnan(numbers) & strings.notna().to_numpy())
     if len(wrong):
         raise UserError(
-            f"Row {wrong[0]} of {where} holds {strings[wrong[0]]!r}, which is no number ({len(wrong):,} of "
-            f"{len(strings):,} rows hold none): numbers such as 3 or -0.5 are expected. Mend or remove these rows, or "
-            f"name another column by --label_column."
+            f"Row {wrong[0]} of {where} contains {strings[wrong[0]]!r}, which is not a number such as 3 or -0.5 "
+            f"({len(wrong):,} of {len(strings):,} rows are not numbers). Correct or remove these rows, or name "
+            f"another column with --label_column."
         )
     return pa.array(numbers, from_pandas=True)
 
@@ -249,6 +247,6 @@ def _is_whole(name: str) -> bool:
 def _missing(where: str, labelled: np.ndarray) -> None:
     absent = np.flatnonzero(~labelled)
     raise UserError(
-        f"Row {absent[0]} of {where} has no label ({len(absent):,} of {len(labelled):,} rows have none). Fill or "
-        f"remove these rows, or keep unlabelled rows in a split of their own."
+        f"Row {absent[0]} of {where} has no label ({len(absent):,} of {len(labelled):,} rows have none). Label or "
+        f"remove these rows, or put unlabelled rows in a separate split."
     )

@@ -78,8 +78,8 @@ class LanguageModeling:
         if "validation" not in texts and not evaluate_only:
             if len(texts["train"]) < 2:
                 raise UserError(
-                    f"The dataset {self.arguments.dataset_name!r} has one text and no validation split, so that none "
-                    "can be held out to evaluate on. Name one by --validation_split_name."
+                    f"The dataset {self.arguments.dataset_name!r} has one text and no validation split, so no text can "
+                    "be held out for evaluation. Name a split with --validation_split_name."
                 )
             fraction = self.arguments.validation_fraction
             kept, held = hold_out(np.zeros(len(texts["train"]), np.int64), fraction, seed)
@@ -98,20 +98,20 @@ class LanguageModeling:
         splits = [name for name in found if name is not None]
         if not splits:
             raise UserError(
-                f"The dataset {self.arguments.dataset_name!r} has no split to train on; name one or several of "
-                f"{listing(names)} by --train_split_name, separated by commas."
+                f"The dataset {self.arguments.dataset_name!r} has no split to train on; name one or more of "
+                f"{listing(names)} with --train_split_name, separated by commas."
             )
         return splits
 
     def _check_apart(self, roles: dict[str, list[str]], names: list[str]) -> None:
         if not roles:
             raise UserError(
-                f"The dataset {self.arguments.dataset_name!r} has no validation and no test split to evaluate on; name "
-                f"one of {listing(names)} by --test_split_name."
+                f"The dataset {self.arguments.dataset_name!r} has no validation or test split to evaluate on; name one "
+                f"of {listing(names)} with --test_split_name."
             )
         for name in names:
             if len(twice := [role for role, splits in roles.items() if name in splits]) > 1:
-                raise UserError(f"The split {name!r} is named for {' and '.join(twice)}: each needs texts of its own.")
+                raise UserError(f"The split {name!r} is used for {' and '.join(twice)}: each needs its own texts.")
 
     def _texts(self, source: Source, splits: list[str]) -> Dataset:
         import pyarrow as pa

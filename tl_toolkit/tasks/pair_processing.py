@@ -96,8 +96,8 @@ def make_pair_processing(
     shared = arguments.shared_vocabulary
     if shared is False and not can_part:
         raise UserError(
-            f"--shared_vocabulary is false, and the architecture {arguments.model_type!r} has one vocabulary for source"
-            " and target: leave it out, or choose one with two, such as rnn_encoder_decoder or marian."
+            f"--shared_vocabulary is false, but the architecture {arguments.model_type!r} has one vocabulary for source"
+            " and target: remove it, or use a --model_type with two, such as rnn_encoder_decoder or marian."
         )
     if shared is None:
         shared = kind == "bpe" or not can_part
@@ -117,9 +117,9 @@ def _check_end(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     end = tokenizer.eos_token_id
     if end is None or tokenizer(text_target="a")["input_ids"][-1:] != [end]:
         raise UserError(
-            f"The tokenizer {name!r} (--tokenizer_name) does not end a text with an end-of-text token, so that a model "
-            "would never learn to stop: choose that of an encoder-decoder (marian, bart, t5, one of your own), or bpe, "
-            "word, whitespace or char, which are learned from the training texts."
+            f"The tokenizer {name!r} (--tokenizer_name) does not end texts with an end-of-text token, so a model would "
+            "never learn to stop: use that of an encoder-decoder (marian, bart, t5, your own), or bpe, word, "
+            "whitespace or char, which are trained on the training texts."
         )
 
 
@@ -149,8 +149,8 @@ def with_end(tokenizer: Any) -> PreTrainedTokenizerBase:
 
     if tokenizer.eos_token is None or tokenizer.bos_token is None:
         raise UserError(
-            "A text that is to be written needs tokens for its begin and end, which this kind of tokenizer "
-            "(--tokenizer_name) does not have: choose bpe, word, whitespace or char."
+            "Generated texts need a begin token and an end token, which this tokenizer (--tokenizer_name) does not "
+            "have: use bpe, word, whitespace or char."
         )
     end = tokenizer.eos_token
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(

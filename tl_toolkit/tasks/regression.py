@@ -30,12 +30,12 @@ class Regression(TextTask):
     def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
         if np.ptp(labels) == 0:
             logger.warning(
-                "All %d training rows have the number %g: there is nothing to learn.", len(labels), labels[0]
+                "All %d training rows have the same number, %g: there is nothing to learn.", len(labels), labels[0]
             )
 
     def _adopt(self, config: PretrainedConfig) -> None:
         if config.num_labels != 1:
-            raise UserError(f"--task regression needs a model with one output; this one has {config.num_labels}.")
+            raise UserError(f"--task regression needs a model with one output; this model has {config.num_labels}.")
 
     def config_arguments(self, processing: Any = None) -> dict[str, Any]:
         """One output, named after the column it predicts."""

@@ -40,13 +40,13 @@ def named_splits(names: list[str], arguments: DataArguments) -> dict[str, str]:
     found = {role: find_split(names, role, getattr(arguments, f"{role}_split_name")) for role in ROLES}
     if found["train"] is None:
         raise UserError(
-            f"The dataset {arguments.dataset_name!r} has no split to train on; name one of {listing(names)} by "
+            f"The dataset {arguments.dataset_name!r} has no split to train on; name one of {listing(names)} with "
             f"--train_split_name."
         )
     splits = {role: name for role, name in found.items() if name is not None}
     for name in splits.values():
         if len(roles := [role for role in splits if splits[role] == name]) > 1:
-            raise UserError(f"The split {name!r} is named for {' and '.join(roles)}: each needs rows of its own.")
+            raise UserError(f"The split {name!r} is used for {' and '.join(roles)}: each needs its own rows.")
     return splits
 
 
@@ -87,7 +87,7 @@ def within_budgets(
         if (budget := getattr(arguments, flag)) is None:
             continue
         if budget < 1:
-            raise UserError(f"--{flag} is {budget}, where a number of rows from 1 on is expected.")
+            raise UserError(f"--{flag} must be 1 row or more, but is {budget}.")
         part = parts[role]
         if role != "train":
             budget = min(budget, len(part.rows))

@@ -103,7 +103,7 @@ class TextTask(RowTask):
             label = self.columns.label
             if self.arguments.label_column is not None or not isinstance(label, str) or is_label_name(label):
                 raise
-            logger.warning("Column %r holds no labels of this model: no metrics are computed.", label)
+            logger.warning("Column %r does not contain labels of this model: no metrics are computed.", label)
             return None
 
     def _rows(self, inputs: Dataset, targets: np.ndarray | None, rows: np.ndarray) -> Dataset:

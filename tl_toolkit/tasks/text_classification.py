@@ -43,8 +43,8 @@ class TextClassification(TextTask):
             self.problem_type = columns.problem_type or self.problem_type
         elif columns.label is not None and columns.problem_type != self.problem_type:
             raise UserError(
-                f"The model is for {self.problem_type} and the label column {columns.label!r} for "
-                f"{columns.problem_type}: name another column by --label_column."
+                f"The model is for {self.problem_type}, but the label column {columns.label!r} is for "
+                f"{columns.problem_type}: name another column with --label_column."
             )
         return columns
 
@@ -61,13 +61,13 @@ class TextClassification(TextTask):
         if not declared and len(self.labels) > max(_FEW_CLASSES, rows // 2):
             raise UserError(
                 f"The label column {self._label_name()!r} has {len(self.labels):,} different values in {rows:,} rows: "
-                f"they look like ids, numbers or texts, not like classes. Name another by --label_column, or learn "
-                f"numbers by --task regression."
+                f"they look like ids, numbers or texts, not classes. Name another column with --label_column, or use "
+                f"--task regression to predict numbers."
             )
         if len(self.labels) < 2 and self.problem_type != MULTI_LABEL:
             raise UserError(
                 f"Every row has the label {self.labels[0]!r} in column {self._label_name()!r}: a classifier needs at "
-                f"least two classes. Name another column by --label_column."
+                f"least two classes. Name another column with --label_column."
             )
 
     def _encode(self, targets: NamedLabels, name: str) -> np.ndarray:
@@ -77,12 +77,12 @@ class TextClassification(TextTask):
         counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(self.labels))
         if labels.ndim == 1 and (counts > 0).sum() == 1:
             logger.warning(
-                "All %d training rows are of one class, %r: there is nothing to tell apart.",
+                "All %d training rows have the same class, %r: there is nothing to learn.",
                 len(labels), self.labels[int(counts.argmax())],
             )  # fmt: skip
         elif (counts == 0).any():
             logger.warning(
-                "%d of %d classes have no training row (the first is %r): they cannot be learned.",
+                "%d of %d classes have no training rows (the first is %r): they cannot be learned.",
                 (counts == 0).sum(), len(self.labels), self.labels[int(counts.argmin())],
             )  # fmt: skip
 

@@ -95,12 +95,12 @@ class TokenClassification(RowTask):
     def _training_facts(self, targets: list[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
         tags = [targets[row] for row in rows]
         if not sum(map(len, tags)):
-            raise UserError(f"No training row has a word in column {self.columns.text!r}.")
+            raise UserError(f"No training row has any words in column {self.columns.text!r}.")
         self.scheme = tag_scheme(self.labels, ([self.labels[index] for index in own] for own in tags))
         seen = set(np.concatenate(tags).tolist())
         if unseen := [label for index, label in enumerate(self.labels) if index not in seen]:
             logger.warning(
-                "%d of %d tags are at no training word (the first is %r): they cannot be learned.",
+                "%d of %d tags have no training words (the first is %r): they cannot be learned.",
                 len(unseen), len(self.labels), unseen[0],
             )  # fmt: skip
         return {"constant_answer": constant_answer(np.concatenate(tags)), "tag_scheme": self.scheme}
@@ -167,8 +167,8 @@ class TokenClassification(RowTask):
             cut = sum(map(len, split["words"])) - sum(map(len, encoded[name]["places"]))
             if cut:
                 logger.warning(
-                    "%d words of %r are behind token %s of their sentence: they are cut off and count as wrong "
-                    "(--max_length).", cut, name, max_length,
+                    "%d words of split %r are beyond token %s of their sentence (--max_length): they are truncated and "
+                    "count as wrong.", cut, name, max_length,
                 )  # fmt: skip
         return encoded
 
@@ -208,9 +208,9 @@ class TokenClassification(RowTask):
 
         if self._has_crf and label_smoothing:
             raise UserError(
-                f"--label_smoothing_factor is {label_smoothing:g}, and a model with a conditional random field "
-                "(crf=true in --config_overrides) scores whole sequences of tags, which cannot be smoothed: leave one "
-                "of the two out."
+                f"--label_smoothing_factor is {label_smoothing:g}, but a model with a conditional random field "
+                "(crf=true in --config_overrides) scores whole tag sequences, whose labels cannot be smoothed: remove "
+                "one of the two."
             )
         return None if self._has_crf else token_mean_loss(label_smoothing)
 

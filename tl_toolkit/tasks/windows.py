@@ -64,8 +64,8 @@ def within_budget(starts: np.ndarray, role: str, arguments: DataArguments) -> np
         return starts
     if budget < 1 or (role == "train" and budget > len(starts)):
         raise UserError(
-            f"--{flag} is {budget:,}, and the {role} part has {len(starts):,} windows: give a number from 1 to "
-            f"{len(starts):,}, or leave it out to use them all."
+            f"--{flag} is {budget:,}, but the {role} part has {len(starts):,} windows: set it from 1 to "
+            f"{len(starts):,}, or remove it to use all windows."
         )
     if role == "train":
         return starts[-budget:]
@@ -101,8 +101,8 @@ class SeriesProcessing:
         values = series.values[seen]
         if (empty := np.isnan(values).all(axis=0)).any():
             raise UserError(
-                f"The column {series.names[int(empty.argmax())]!r} has no value in the training windows, so that there "
-                "is nothing to learn of it: leave it out of --value_columns."
+                f"The column {series.names[int(empty.argmax())]!r} has no values in the training windows, so there is "
+                "nothing to learn: leave it out of --value_columns."
             )
         errors = seasonal_error(values, seasonality)
         return cls(
@@ -135,8 +135,8 @@ class SeriesProcessing:
             return cls(**fields)
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
-                f"The model {name!r} comes without a readable {cls.FILE}, which finetune.py leaves beside the weights "
-                "of a forecasting model: names of columns and lengths are not known."
+                f"The model {name!r} has no readable {cls.FILE}, which `tl-toolkit finetune` saves with the weights of "
+                "a forecasting model: the column names and lengths are unknown."
             ) from error
 
 

@@ -32,7 +32,7 @@ def read_words(split: Dataset, split_name: str, column: str) -> Any:
     lists = arrow_column(split, column).cast(pa.large_list(pa.large_string()))
     if lists.null_count:
         row = lists.is_null().index(True).as_py()
-        raise UserError(f"Row {row} of column {column!r} in split {split_name!r} has no words: fill or remove it.")
+        raise UserError(f"Row {row} of column {column!r} in split {split_name!r} has no words: add words or remove it.")
     words = pc.list_flatten(lists)
     if words.null_count:
         row = pc.list_parent_indices(lists)[words.is_null().index(True).as_py()].as_py()
@@ -54,7 +54,7 @@ def read_word_tags(split: Dataset, split_name: str, columns: WordColumns, words:
         row = int(wrong[0])
         raise UserError(
             f"Row {row} of split {split_name!r} has {expected[row]} words in column {columns.text!r} and {found[row]} "
-            f"tags in column {columns.label!r}: one tag for each word is expected."
+            f"tags in column {columns.label!r}: every word needs exactly one tag."
         )
     return tags
 
@@ -98,8 +98,8 @@ def encode_words(
     """
     if not tokenizer.is_fast:
         raise UserError(
-            f"The tokenizer {type(tokenizer).__name__} does not tell which tokens a word becomes: "
-            "--task token-classification needs a fast one, which most checkpoints have."
+            f"The tokenizer {type(tokenizer).__name__} does not map tokens to words: --task token-classification needs "
+            "a fast tokenizer, which most checkpoints have."
         )
     unknown = tokenizer.unk_token
     words = [[as_read(word) for word in sentence] for sentence in sentences]
