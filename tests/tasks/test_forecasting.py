@@ -157,7 +157,7 @@ def test_baselines_by_hand(tmp_path: Path) -> None:
     task, splits = prepared(write(tmp_path, frame()), value_columns="load")
     values = task.series.values
     starts = np.asarray(splits["test"]["row"])
-    naive, seasonal = task._without_a_model(starts)
+    naive, seasonal = task._baselines(starts)
     for place, start in enumerate(starts):
         for step in range(HORIZON):
             assert naive[place, step, 0] == values[start - 1, 0]

@@ -72,11 +72,11 @@ def test_numbers_that_are_none(tmp_path, scores, message):
 
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("value", ["nan", "N/A", "abc", "1,5", "-"])
-def test_a_number_that_is_none_is_named_with_its_row(tmp_path, value, named):
+def test_a_string_that_is_not_a_number_is_reported_with_its_row(tmp_path, value, named):
     lines = [f't{i},{i / 7},{i},"{value if i == 13 else i / 3}"' for i in range(29)]
     (tmp_path / "d.csv").write_text("\n".join(["text,price,year,score" if named else "text,id,year,score", *lines]))
     arguments = {"label_column": "score"} if named else {}
-    with pytest.raises(UserError, match=f"Row 13 of column 'score' .* holds '{value}', .*1 of 29 rows.*3 or -0.5"):
+    with pytest.raises(UserError, match=f"Row 13 of column 'score' .* contains '{value}', .*3 or -0.5 .1 of 29 rows"):
         task_of(tmp_path / "d.csv", **arguments).prepare(1)
 
 

@@ -190,7 +190,7 @@ def test_with_end_is_for_tokenizers_that_have_one():
     class NoEnd:
         eos_token = bos_token = None
 
-    with pytest.raises(UserError, match="begin and end"):
+    with pytest.raises(UserError, match="a begin token and an end token"):
         with_end(NoEnd())
 
 

@@ -1,4 +1,4 @@
-"""Labels as a dataset has them, read into arrays: class names whatever their type, lists of them, or numbers."""
+"""Read the labels of a dataset into arrays: class names of any type, lists of class names, or numbers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class NamedLabels:
     """Labels of a split by name.
 
     Attributes:
-        codes: index into `names` of each value, -1 where there is none; `[values]`.
-        names: class names in the order that their type gives them.
-        rows: for lists of labels, the row each value belongs to, `[values]`; None for one label a row.
-        labelled: whether a row has its label, `[rows]`.
-        declared: whether the dataset itself names the classes (ClassLabel), in an order to keep.
+        codes: index into `names` of each value, -1 if missing; `[values]`.
+        names: class names, in the declared order or sorted by value.
+        rows: for lists of labels, the row of each value, `[values]`; None for one label per row.
+        labelled: whether each row has a label, `[rows]`.
+        declared: whether the dataset declares the classes (ClassLabel), in an order to keep.
     """
 
     codes: np.ndarray
@@ -41,14 +41,14 @@ def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
     """Read a column of classes, or of lists of classes.
 
     Raises:
-        UserError: an id outside the declared classes, a number that is no whole one, a missing label between others.
+        UserError: an id outside the declared classes, a number that is not whole, some labels missing.
     """
     feature = split.features[column]
     array = arrow_column(split, column)
     where = f"column {column!r} of split {split_name!r}"
     if not is_list(feature):
         codes, names, declared = _factorise(array, feature, where, rows=None)
-        if names == ["-1"]:  # how withheld labels are written where classes are plain integers
+        if names == ["-1"]:  # datasets with integer classes mark withheld labels this way
             codes, names = np.full(len(codes), UNLABELLED), []
         labelled = codes != UNLABELLED
         if not declared and labelled.any() and not labelled.all():
@@ -69,7 +69,7 @@ def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
 
 
 def read_tags(split: Dataset, column: str, split_name: str) -> NamedLabels:
-    """Read a column of lists with a class for each of their places, such as the tags of words.
+    """Read a column of lists with one class per element, such as the tags of words.
 
     Raises:
         UserError: an id outside the declared classes, or a missing tag in a list.
@@ -85,7 +85,7 @@ def read_tags(split: Dataset, column: str, split_name: str) -> NamedLabels:
 
 
 def _multi_hot_width(array: Any, values: Any) -> int:
-    """The common length of lists that are 0/1 indicators of every class rather than class ids; 0 where they are not."""
+    """The common length of lists that hold 0/1 indicators of every class, not class ids; 0 for other lists."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -97,7 +97,7 @@ def _multi_hot_width(array: Any, values: Any) -> int:
 
 
 def read_indicators(split: Dataset, columns: Sequence[str], split_name: str) -> NamedLabels:
-    """Read several binary columns as one multi-label column; a row with -1 or nothing in them is unlabelled."""
+    """Read several binary columns as one multi-label column; a row with -1 or a missing value is unlabelled."""
     matrix = np.stack([read_numbers(split, column, split_name)[0] for column in columns], axis=1)
     labelled = np.isfinite(matrix).all(axis=1) & (matrix != UNLABELLED).all(axis=1)
     wrong = labelled[:, None] & ~np.isin(matrix, (0, 1))
@@ -112,12 +112,12 @@ def read_indicators(split: Dataset, columns: Sequence[str], split_name: str) -> 
 
 
 def read_numbers(split: Dataset, column: str, split_name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read a column of numbers: float64 `[rows]`, and which rows have one; all -1 means that they are withheld.
+    """Read a column of numbers: float64 `[rows]`, and which rows have one; if all are -1, labels are withheld.
 
-    Strings are read as the numbers that they spell.
+    Strings are parsed as numbers.
 
     Raises:
-        UserError: a string that is no number, an infinite number, or a missing one between others.
+        UserError: a string that is not a number, an infinite number, or some numbers missing.
     """
     import pyarrow as pa
 
@@ -138,7 +138,7 @@ def read_numbers(split: Dataset, column: str, split_name: str) -> tuple[np.ndarr
 
 
 def class_names(labels: Sequence[NamedLabels]) -> list[str]:
-    """All class names of some splits in one order: as declared, whole numbers by value, strings by character."""
+    """All class names of several splits in one order: as declared, else whole numbers by value, then strings."""
     declared = [split.names for split in labels if split.declared]
     if declared:
         if any(sorted(names) != sorted(declared[0]) for names in declared):
@@ -155,7 +155,7 @@ def encode(labels: NamedLabels, classes: Sequence[str], where: str) -> np.ndarra
     """Class ids by name: int64 `[rows]` with -1 for unlabelled rows, or 0/1 int8 `[rows, classes]` for lists.
 
     Raises:
-        UserError: a label that is none of `classes`.
+        UserError: a label that is not in `classes`.
     """
     ids = {name: index for index, name in enumerate(classes)}
     used = np.unique(labels.codes[labels.codes != UNLABELLED])
@@ -174,7 +174,7 @@ def encode(labels: NamedLabels, classes: Sequence[str], where: str) -> np.ndarra
 
 
 def _factorise(array: Any, feature: Any, where: str, rows: np.ndarray | None) -> tuple[np.ndarray, list[str], bool]:
-    """Codes into class names (-1 for nothing), the names, and whether the feature declares them."""
+    """Indices into class names (-1 if missing), the names, and whether the feature declares them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

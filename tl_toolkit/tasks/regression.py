@@ -1,4 +1,4 @@
-"""Which number a text carries: a rating, a similarity."""
+"""Regression: a number for a text, such as a rating or a similarity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Regression(TextTask):
-    """One number for a text or a pair of texts, learned by squared error and judged by correlation and error."""
+    """One number for a text or a pair of texts, trained with squared error and scored by correlation and error."""
 
     name = "regression"
     problem_type = "regression"

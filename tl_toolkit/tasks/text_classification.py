@@ -1,4 +1,4 @@
-"""Which class a text belongs to, or which classes."""
+"""Text classification: the class or classes of a text."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 MULTI_LABEL = "multi_label_classification"
-# Distinct values of an undeclared label column beyond which they are taken for ids, numbers or texts.
+# An undeclared label column with more distinct values probably contains ids, numbers or texts.
 _FEW_CLASSES = 50
 
 
 class TextClassification(TextTask):
-    """Single-label classification of texts or pairs of texts, or multi-label where the labels are lists.
+    """Single-label classification of texts or pairs of texts, or multi-label if the labels are lists.
 
-    Judged by accuracy (for multi-label: of whole label sets) and macro F1 over all classes, multi-label also by
-    micro F1, which is then the main metric: with many labels whole sets are seldom right at first.
+    Scored by accuracy (for multi-label: of whole label sets) and macro F1 over all classes. Multi-label also has micro
+    F1, which is then the main metric: with many labels, whole sets are rarely correct early in training.
     """
 
     name = "text-classification"
@@ -102,7 +102,7 @@ class TextClassification(TextTask):
         return {"accuracy": scores.accuracy(predicted, labels), **own}
 
     def _predict(self, logits: np.ndarray) -> np.ndarray:
-        """Class ids `[rows]`, or 0/1 `[rows, classes]` at probability one half."""
+        """Class ids `[rows]`, or 0/1 `[rows, classes]` with a threshold of 0.5 on the probability."""
         return (logits > 0).astype(np.int8) if self.problem_type == MULTI_LABEL else logits.argmax(axis=1)
 
     def _answers(self, logits: np.ndarray) -> dict[str, Any]:
