@@ -9,7 +9,7 @@ from .strict_config import StrictConfig
 
 @strict
 class RnnConfig(StrictConfig):
-    r"""Everything that shapes a recurrent network. Sizes count units, dropouts are probabilities.
+    r"""Configuration of a recurrent network. Sizes are numbers of units, dropouts are probabilities.
 
     Args:
         embedding_size: size of the embedding vectors. Not used with `embedding_type="one_hot"`.
@@ -18,33 +18,33 @@ class RnnConfig(StrictConfig):
         cell_type: `lstm` (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000), `gru` (Cho et
             al. 2014), `rnn_tanh` or `rnn_relu` (Elman 1990). The equations are those of `torch.nn.LSTM`, `GRU`, `RNN`.
         bidirectional: read every layer's input in both directions and concatenate (Schuster and Paliwal 1997).
-        direction: `forward`, or `backward` to read each text from its end; outputs come back in reading order. A
-            bidirectional network reads both ways already and takes `forward` only.
+        direction: `forward`, or `backward` to read each text from its end; outputs are returned in the original order.
+            A bidirectional network already reads both ways and only accepts `forward`.
         pooling: how a text becomes one vector before the sequence head (see `SequencePooling`).
-        embedding_type: `learned` vectors, or `one_hot`: the network sees one indicator per token id.
-        freeze_embeddings: keep the embedding vectors as they are, e.g. when they are copied from GloVe.
+        embedding_type: `learned` vectors, or `one_hot` vectors with one indicator per token id.
+        freeze_embeddings: do not train the embedding vectors, for example if they come from GloVe.
         embedding_dropout: dropout on the embedding vectors.
         hidden_dropout: dropout between recurrent layers.
-        classifier_dropout: dropout before the head, whichever it is.
-        crf: token classification scores the tags of a sentence together (see `LinearChainCrf`).
-        character_encoder: features of each word's characters beside its embedding vector: `none`, `rnn` or `cnn` (see
-            `CharacterFeatures`).
-        character_vocabulary: the characters that are known, each once; ids count from 2.
-        character_embedding_size: size of the vectors of characters.
-        character_feature_size: features per word; with `rnn` half of them from each direction.
-        character_kernel_size: characters that a filter of `cnn` sees, an odd number.
+        classifier_dropout: dropout before the head of any type.
+        crf: token classification scores the tags of a sentence jointly (see `LinearChainCrf`).
+        character_encoder: appends features of each word's characters to its embedding vector: `none`, `rnn` or `cnn`
+            (see `CharacterFeatures`).
+        character_vocabulary: the known characters, each once; ids start at 2.
+        character_embedding_size: size of the character vectors.
+        character_feature_size: features per word; with `rnn`, each direction computes half of them.
+        character_kernel_size: width of a `cnn` filter in characters, an odd number.
         tie_word_embeddings: the language-modelling head uses the embedding matrix (Press and Wolf 2017); needs
             `embedding_size == hidden_size`.
         lm_head_bias: the language-modelling head adds a bias to every token's logit.
-        num_input_features: the network reads vectors of this many numbers (`inputs_embeds`) in place of token ids, such
+        num_input_features: the network reads vectors of this many numbers (`inputs_embeds`) instead of token ids, such
             as the variables of a series, and has no embedding table.
-        observed_mask_as_input: beside each number the forecasting head shows the network whether it was observed.
-        prediction_length: how many steps the forecasting head predicts.
-        context_length: how many past steps it was trained on; it reads any number of them.
-        forecast_type: `many_to_one`, the whole horizon at once from what was read; or `many_to_many`, step by step.
+        observed_mask_as_input: the forecasting head also passes to the network whether each number was observed.
+        prediction_length: number of steps that the forecasting head predicts.
+        context_length: number of past steps in training; the network can read any number of steps.
+        forecast_type: `many_to_one`, the whole horizon at once from one vector; or `many_to_many`, step by step.
         forecast_loss: `mse` or `mae`, of the scaled values.
-        subtract_last_value: read and predict differences from the last value observed (NLinear, Zeng et al. 2023), so
-            that a series may leave the range of its training part.
+        subtract_last_value: read and predict differences from the last observed value (NLinear, Zeng et al. 2023), so
+            that forecasts can leave the range of the training data.
     """
 
     model_type = "rnn"
@@ -93,8 +93,8 @@ class RnnConfig(StrictConfig):
 
     @property
     def input_size(self) -> int:
-        """Numbers per token that the first layer reads, where they are neither looked up nor one-hot."""
-        if self.num_input_features is None:  # a word's vector, and behind it what its characters say
+        """Features per token that the first layer reads, except with one-hot embeddings."""
+        if self.num_input_features is None:  # a word's vector followed by its character features
             return self.embedding_size + (self.character_feature_size if self.character_encoder != "none" else 0)
         return 2 * self.num_input_features if self.observed_mask_as_input else self.num_input_features
 

@@ -56,10 +56,10 @@ class Forecasting(Task):
     def prepare(self, seed: int) -> DatasetDict:
         """Read, sort and check the series, and split its windows by time: training first, then validation, then test.
 
-        Splits of the dataset are used as they are; they must follow each other in time. Without a test split, the last
-        fifth of the series is the test part; without a validation split, the last `validation_fraction` of the rest is
-        the validation part. Neither depends on the seed. A label budget keeps the last windows of the training part, as
-        if the series had started later: earlier values are not used, not even for the scaling constants.
+        Splits of the dataset are used as they are; they must follow each other in time. A missing test part is the last
+        fifth of the training split, a missing validation part the last `validation_fraction` of the rest; neither
+        depends on the seed. A label budget keeps the last windows of the training part, as if the series had started
+        later: earlier values are not used, not even for the scaling constants.
         """
         from datasets import DatasetDict
 

@@ -56,8 +56,8 @@ def assign_parts(
 ) -> dict[str, Part]:  # fmt: skip
     """Assign rows to every role, holding out rows of the training split for roles without a split.
 
-    Without a test split, the validation split becomes the test split, unless `validation_split_name` names it. In all
-    other cases, missing test and validation rows are held out from the training split.
+    Without a test split, the validation split becomes the test split, unless `validation_split_name` names it. Then
+    each role that still has no rows gets held-out rows of the training split.
 
     Args:
         splits: the labelled split of each role that has one, including "train".
