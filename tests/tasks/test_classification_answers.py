@@ -1,4 +1,4 @@
-"""Classification from logits to answers: metrics, predictions, and the tasks of trained models."""
+"""Classification from logits to predictions: metrics, predictions, and the tasks of trained models."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_prediction_with_an_empty_label_column(tmp_path, named):
         assert task_for_model(arguments, config(labels)).prepare_for_prediction().column_names == ["row", "text"]
 
 
-def test_a_column_that_is_only_guessed_to_be_the_label_stops_no_prediction(tmp_path, caplog):
+def test_a_guessed_label_column_does_not_prevent_prediction(tmp_path, caplog):
     (tmp_path / "d.csv").write_text("text,year\na,1999\nb,2001\n")
     task = task_for_model(DataArguments(dataset_name=str(tmp_path / "d.csv")), config())
     with caplog.at_level(logging.WARNING):
@@ -122,7 +122,7 @@ def test_a_column_that_is_only_guessed_to_be_the_label_stops_no_prediction(tmp_p
         task.prepare_for_prediction()
 
 
-def test_the_kind_of_model_settles_the_task(tmp_path, csv):
+def test_the_model_determines_the_task(tmp_path, csv):
     arguments = DataArguments(dataset_name="x")
     assert isinstance(task_for_model(arguments, config(["score"])), Regression)
     assert isinstance(task_for_model(arguments, config(NAMES)), TextClassification)

@@ -1,4 +1,4 @@
-"""Data that cannot be classified, or is probably not what was meant."""
+"""Errors and warnings for data that cannot be used for classification, or is probably wrong."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ GOOD = [{"text": f"t{i}", "label": i % 2} for i in range(40)]
         (GOOD[:2], {}, "1 row cannot be parted"),
     ],
 )
-def test_bad_data_is_refused(tmp_path, rows, arguments, message, task_of):
+def test_bad_data_raises_an_error(tmp_path, rows, arguments, message, task_of):
     with pytest.raises(UserError, match=message):
         task_of(jsonl(tmp_path / "d.jsonl", rows), **arguments).prepare(1)
 
