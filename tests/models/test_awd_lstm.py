@@ -160,18 +160,18 @@ def test_backward_reads_the_reversed_text() -> None:
 @pytest.mark.parametrize("problem_type", ["single_label_classification", "multi_label_classification", "regression"])
 def test_both_directions_average_their_predictions(problem_type: str) -> None:
     both = make(AwdLstmForSequenceClassification, direction="both", problem_type=problem_type).eval()
-    inputs, answers = ids(5, 7), []
+    inputs, member_logits = ids(5, 7), []
     for direction in ("forward", "backward"):
         member = make(AwdLstmForSequenceClassification, 1, direction=direction, problem_type=problem_type).eval()
         own = {name: value for name, value in both.state_dict().items() if f"{direction}_" in name}
         member.load_state_dict(own)
-        answers.append(member(inputs).logits)
+        member_logits.append(member(inputs).logits)
     probabilities = {
         "single_label_classification": lambda logits: logits.softmax(dim=-1),
         "multi_label_classification": torch.sigmoid,
         "regression": lambda logits: logits,
     }[problem_type]
-    mean = (probabilities(answers[0]) + probabilities(answers[1])) / 2
+    mean = (probabilities(member_logits[0]) + probabilities(member_logits[1])) / 2
     torch.testing.assert_close(probabilities(both(inputs).logits), mean)
 
 

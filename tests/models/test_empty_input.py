@@ -37,8 +37,8 @@ def test_the_prediction_for_an_empty_text_does_not_depend_on_its_batch(family: s
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     classify = pipeline("text-classification", model=str(tmp_path), top_k=None)
-    (said,) = classify([""])
+    (result,) = classify([""])
     expected = alone[0].softmax(-1)
-    assert {one["label"]: one["score"] for one in said} == pytest.approx(
+    assert {one["label"]: one["score"] for one in result} == pytest.approx(
         {config.id2label[index]: float(expected[index]) for index in range(3)}, abs=1e-6
     )

@@ -179,8 +179,8 @@ def test_differences_are_from_the_last_observed_value() -> None:
     last = scaled[:, -1:].clone()
     last[..., 1] = scaled[:, -3:-2, 1]
     read = model.rnn(inputs_embeds=scaled - last).last_hidden_state[:, -1]
-    answers = model.head(read).view(BATCH, HORIZON, FEATURES) + last
-    torch.testing.assert_close(model(past).prediction_outputs, model.scaling.restore(answers))
+    forecast = model.head(read).view(BATCH, HORIZON, FEATURES) + last
+    torch.testing.assert_close(model(past).prediction_outputs, model.scaling.restore(forecast))
 
 
 @pytest.mark.parametrize("fields", [{}, {"bidirectional": True}, {"direction": "backward"}, {"pooling": "attention"}])

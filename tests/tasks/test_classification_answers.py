@@ -90,9 +90,9 @@ def test_prediction_without_labels(tmp_path, folder):
     task = TextClassification.for_model(DataArguments(dataset_name=str(tmp_path / "lines.txt")), config())
     rows = task.prepare_for_prediction()
     assert rows.column_names == ["row", "text"]
-    answers = task.predictions(np.array([[0, 0, 7], [0, 5, 0]]), rows)
-    assert list(answers.columns) == ["row", "text", "prediction", "prediction_name", "scores"]
-    assert answers["prediction_name"].tolist() == ["pos", "neutral"]
+    predictions = task.predictions(np.array([[0, 0, 7], [0, 5, 0]]), rows)
+    assert list(predictions.columns) == ["row", "text", "prediction", "prediction_name", "scores"]
+    assert predictions["prediction_name"].tolist() == ["pos", "neutral"]
     tokenizer = build_tokenizer("word", ["one two"], min_frequency=1)
     assert "labels" not in task.encode(DatasetDict({"rows": rows}), tokenizer, None)["rows"].column_names
     path = folder(tmp_path / "d", train=[0, 1], test=[-1, -1])

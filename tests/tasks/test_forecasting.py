@@ -236,11 +236,11 @@ def test_a_run_and_a_forecast_beyond_the_end(finetune: Callable[..., dict], tmp_
     argv = ["--model_name_or_path", str(output), "--dataset_name", str(path), "--use_cpu", "--disable_tqdm", "true"]
     metrics = predict(parse_predict_arguments([*argv, "--output_dir", str(tmp_path / "all")]))
     assert metrics["mae"] > 0 and json.loads((tmp_path / "all" / "metrics.json").read_text())["metrics"] == metrics
-    answers = pd.read_parquet(tmp_path / "all" / "predictions.parquet")
-    assert answers["row"].tolist() == [*range(CONTEXT, STEPS - HORIZON + 1), STEPS]
-    assert answers["time"].iloc[-1] == pd.Timestamp("2020-01-01") + pd.Timedelta(days=STEPS)
-    assert np.isfinite(np.stack(answers["prediction"].iloc[-1])).all()
-    assert all(value is None or np.isnan(value) for value in np.concatenate(list(answers["label"].iloc[-1])))
+    predictions = pd.read_parquet(tmp_path / "all" / "predictions.parquet")
+    assert predictions["row"].tolist() == [*range(CONTEXT, STEPS - HORIZON + 1), STEPS]
+    assert predictions["time"].iloc[-1] == pd.Timestamp("2020-01-01") + pd.Timedelta(days=STEPS)
+    assert np.isfinite(np.stack(predictions["prediction"].iloc[-1])).all()
+    assert all(value is None or np.isnan(value) for value in np.concatenate(list(predictions["label"].iloc[-1])))
 
     # A series shorter than the context, with an additional column: one forecast, and no targets to compare with.
     short = write(tmp_path / "short", frame(9, seed=1).assign(other=1.0))

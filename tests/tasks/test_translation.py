@@ -77,7 +77,7 @@ def test_common_column_names_need_no_flag(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "messages"),
     [
         ({}, ["not clear which text is translated into which", "--source_lang", "'de' (string)"]),
         ({"source_lang": "de"}, ["not clear"]),
@@ -86,12 +86,12 @@ def test_common_column_names_need_no_flag(tmp_path):
         ({"source_column": "number", "target_column": "en"}, ["'number' (--source_column) is int64, not a string"]),
     ],
 )
-def test_errors_describe_problems_with_columns(tmp_path, arguments, said):
+def test_errors_describe_problems_with_columns(tmp_path, arguments, messages):
     frame = pd.DataFrame(PAIRS * 3, columns=["de", "en"]).assign(number=range(9))
     frame.to_parquet(tmp_path / "rows.parquet")
     with pytest.raises(UserError) as raised:
         task_of(tmp_path / "rows.parquet", **arguments).prepare(0)
-    assert all(part in str(raised.value) for part in said), raised.value
+    assert all(part in str(raised.value) for part in messages), raised.value
 
 
 def test_a_missing_text_is_reported(tmp_path):

@@ -293,14 +293,14 @@ class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
             output_hidden_states = self.config.output_hidden_states
         input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
         inputs = input_ids if input_ids is not None else inputs_embeds
-        answers, collected = [], []
+        member_logits, collected = [], []
         for body in self.awd_lstm.bodies():
             window, mask, cache = self._read_up_to_last_window(body, inputs, attention_mask)
             ids, vectors = (window, None) if input_ids is not None else (None, window)
             last, hidden_states = body(ids, mask, cache, vectors, output_hidden_states)
-            answers.append(self.get_submodule(f"{body.direction}_head")(last, mask))
+            member_logits.append(self.get_submodule(f"{body.direction}_head")(last, mask))
             collected.append(hidden_states)
-        logits = average_logits(answers, self.config.problem_type, self.num_labels)
+        logits = average_logits(member_logits, self.config.problem_type, self.num_labels)
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)

@@ -212,10 +212,10 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
         )
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
         if self.config.forecast_type == "many_to_many":
-            answers = self.decoder(pooled, (last - reference).squeeze(1), self.prediction_length)
+            forecast = self.decoder(pooled, (last - reference).squeeze(1), self.prediction_length)
         else:
-            answers = self.head(self.dropout(pooled)).unflatten(-1, (self.prediction_length, self.num_features))
-        predicted = answers + reference  # (batch, prediction_length, features), scaled
+            forecast = self.head(self.dropout(pooled)).unflatten(-1, (self.prediction_length, self.num_features))
+        predicted = forecast + reference  # (batch, prediction_length, features), scaled
         loss = None
         if future_values is not None:
             loss = self._loss(predicted, future_values, future_observed_mask, num_items_in_batch)

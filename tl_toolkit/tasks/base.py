@@ -371,7 +371,7 @@ def _ignored(labels: Any) -> Any:
     return [_ignored(label) for label in labels] if isinstance(labels, list) else type(labels)(-100)
 
 
-def check_rows(answers: int, rows: int) -> None:
+def check_rows(predictions: int, rows: int) -> None:
     """Check that every row has a prediction; a ValueError means that they were not gathered correctly."""
-    if answers != rows:
-        raise ValueError(f"there are {answers} predictions for {rows} rows")
+    if predictions != rows:
+        raise ValueError(f"there are {predictions} predictions for {rows} rows")

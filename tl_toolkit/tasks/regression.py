@@ -55,5 +55,5 @@ class Regression(TextTask):
     def _predict(self, logits: np.ndarray) -> np.ndarray:
         return np.asarray(logits, dtype=np.float64).reshape(-1)
 
-    def _answers(self, logits: np.ndarray) -> dict[str, Any]:
+    def _prediction_columns(self, logits: np.ndarray) -> dict[str, Any]:
         return {"prediction": self._predict(logits)}

@@ -57,7 +57,7 @@ class TextTask(RowTask):
         """Metrics over all rows of a split, from logits `[rows, num_labels]` and labels in the form of `encode`."""
 
     @abstractmethod
-    def _answers(self, logits: np.ndarray) -> dict[str, Any]:
+    def _prediction_columns(self, logits: np.ndarray) -> dict[str, Any]:
         """Columns `prediction` and `scores` from logits."""
 
     # Rows
@@ -188,7 +188,7 @@ class TextTask(RowTask):
             labels = np.asarray(split["label"], dtype=_LABEL_TYPES[self.problem_type])
             columns["label"] = list(labels) if labels.ndim == 2 else labels
             columns |= self._named("label", labels)
-        found = self._answers(np.asarray(answers))
+        found = self._prediction_columns(np.asarray(answers))
         named = self._named("prediction", np.asarray(list(found["prediction"])))
         return pd.DataFrame({**columns, "prediction": found["prediction"], **named, **found})
 

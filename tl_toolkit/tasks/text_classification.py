@@ -105,7 +105,7 @@ class TextClassification(TextTask):
         """Class ids `[rows]`, or 0/1 `[rows, classes]` with a threshold of 0.5 on the probability."""
         return (logits > 0).astype(np.int8) if self.problem_type == MULTI_LABEL else logits.argmax(axis=1)
 
-    def _answers(self, logits: np.ndarray) -> dict[str, Any]:
+    def _prediction_columns(self, logits: np.ndarray) -> dict[str, Any]:
         predicted = self._predict(logits)
         logits = logits.astype(np.float64)
         if self.problem_type == MULTI_LABEL:
