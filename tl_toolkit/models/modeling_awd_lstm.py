@@ -50,7 +50,7 @@ class AwdLstmPreTrainedModel(RecurrentPreTrainedModel):
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the embeddings of a model with one direction."""
         if self.config.direction == "both":
-            raise ValueError("A model with direction='both' has two embedding tables: set those of its two bodies.")
+            raise ValueError("A model with direction='both' has two sets of embeddings: set those of its two bodies.")
         self.get_submodule(f"{self._body_prefix}{self.config.direction}_body").embedding = value
 
     def layer_groups(self) -> list[list[str]]:
