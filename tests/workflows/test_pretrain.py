@@ -185,7 +185,7 @@ def test_validation_and_test_texts_are_never_trained_on(pretrain: Pretrain, data
     rows = record["dataset"]["rows"]
     assert rows["validation"] == 22 and rows["train"] + rows["validation"] == 86  # 66 and 20
     assert record["dataset"]["validation_from"] == "train"
-    with pytest.raises(UserError, match="'test' is named for train and test"):
+    with pytest.raises(UserError, match="'test' is used for train and test"):
         pretrain("other", **settings_of("rnn"), train_split_name="train,test")
     (dataset_folder / "README.md").unlink()
     (dataset_folder / "test.parquet").unlink()
