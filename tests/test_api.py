@@ -125,6 +125,7 @@ def test_what_compare_returns(comparison: Comparison) -> None:
     first = comparison.results.query("entry == 'first'")["test.accuracy"]
     assert scores.loc["first", 16] == pytest.approx(first.mean())
     assert str(comparison.report_path) in repr(comparison) and "second" in repr(comparison)
+    assert "Dataset: rows-" in repr(comparison)  # and not where it lies
     shown = comparison._repr_html_()
     assert shown.count("<table") == 1 and "data:image/png;base64," in shown and "**" not in shown
 

@@ -52,7 +52,9 @@ def dataset_name(rows: Any) -> str:
     """The name under which rows are kept: what `dataset_from` takes."""
     dataset = dataset_from(rows)
     with without_progress_bars():
-        return str(cached_folder("datasets", fingerprint(dataset), lambda folder: dataset.save_to_disk(str(folder))))
+        return str(
+            cached_folder("datasets", f"rows-{fingerprint(dataset)}", lambda folder: dataset.save_to_disk(str(folder)))
+        )
 
 
 def dataset_from(rows: Any) -> DatasetDict:
@@ -128,4 +130,4 @@ def _saved(thing: Any, key: str) -> str:
             with open(file, "rb") as content:
                 digest.update(hashlib.file_digest(content, "sha256").digest())
         copy: Callable[[Path], Any] = lambda folder: shutil.copytree(temporary, folder, dirs_exist_ok=True)  # noqa: E731
-        return str(cached_folder("models", digest.hexdigest()[:16], copy))
+        return str(cached_folder("models", f"{type(thing).__name__}-{digest.hexdigest()[:16]}", copy))

@@ -161,7 +161,7 @@ class BaseTrainer(AveragingTrainer):
             self.hub_model_id = self.pushes.repo_id
 
     def push_to_hub(self, commit_message: str | None = "End of training", *_: Any, **__: Any) -> Any:
-        """Publish the model as it is now, with its code and tokenizer; the card is left to `publish.py`.
+        """Publish the model as it is now, with its code and tokenizer; the card is left to `publish`.
 
         Trainer's own would send all that lies in `output_dir`, with the predictions and the paths of the machine.
         """

@@ -21,7 +21,7 @@ def summary(
 ) -> list[tuple[str, str]]:
     """The comparison in six short facts."""
     datasets = [result.section("dataset") for result in results]  # empty for runs that failed before reading it
-    names = list(dict.fromkeys(str(dataset["name"]) for dataset in datasets if "name" in dataset))
+    names = list(dict.fromkeys(short_name(str(dataset["name"])) for dataset in datasets if "name" in dataset))
     tested = [result.section("dataset").get("rows", {}).get("test") for result in results]
     seeds = sorted({cell.seeds for cell in cells}, reverse=True)
     finished = show.count(len(results) - len(failed))
