@@ -6,11 +6,12 @@ after its content, so that the same rows are the same dataset.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +52,12 @@ def with_names(settings: Mapping[str, Any]) -> dict[str, Any]:
 def dataset_name(rows: Any) -> str:
     """The name under which rows are kept: what `dataset_from` takes."""
     dataset = dataset_from(rows)
-    with without_progress_bars():
-        return str(
-            cached_folder("datasets", f"rows-{fingerprint(dataset)}", lambda folder: dataset.save_to_disk(str(folder)))
-        )
+
+    def write(folder: Path) -> None:
+        with without_progress_bars():
+            dataset.save_to_disk(str(folder))
+
+    return str(cached_folder("datasets", f"rows-{fingerprint(dataset)}", write))
 
 
 def dataset_from(rows: Any) -> DatasetDict:
@@ -129,5 +132,6 @@ def _saved(thing: Any, key: str) -> str:
             digest.update(str(file.relative_to(temporary)).encode() + b"\0")
             with open(file, "rb") as content:
                 digest.update(hashlib.file_digest(content, "sha256").digest())
-        copy: Callable[[Path], Any] = lambda folder: shutil.copytree(temporary, folder, dirs_exist_ok=True)  # noqa: E731
-        return str(cached_folder("models", f"{type(thing).__name__}-{digest.hexdigest()[:16]}", copy))
+        name = f"{type(thing).__name__}-{digest.hexdigest()[:16]}"
+        copy = functools.partial(shutil.copytree, temporary, dirs_exist_ok=True)
+        return str(cached_folder("models", name, copy))
