@@ -174,10 +174,10 @@ class Comparison:
         if curves.exists():
             data = base64.b64encode(curves.read_bytes()).decode()
             picture = f'<img alt="Learning curves" style="max-width: 100%" src="data:image/png;base64,{data}">'
-        return "".join(
-            [f"<h3>{html.escape(title.lstrip('# '))}</h3>", *(f"<p>{text}</p>" for text in texts),
-             self.scores().round(4).to_html(), picture, f"<p>The report: {html.escape(str(self.report_path))}</p>"]
-        )  # fmt: skip
+        page = html.escape(str(self.report_path))
+        parts = [f"<h3>{html.escape(title.lstrip('# '))}</h3>", *(f"<p>{text}</p>" for text in texts)]
+        parts += [self.scores().round(4).to_html(), picture, f'<p>The report: <a href="{page}">{page}</a></p>']
+        return "".join(parts)
 
 
 @_verb
