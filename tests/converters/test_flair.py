@@ -126,7 +126,7 @@ def test_characters_have_flairs_ids(tmp_path):
 def test_what_is_refused(tmp_path):
     weights = random_weights()
     save_file(weights, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match="without a list of characters.*--vocab"):
+    with pytest.raises(UserError, match="have no list of characters.*--vocab"):
         read_flair(tmp_path, None, "forward")
     (tmp_path / "v.json").write_text(json.dumps(ITEMS))
     with pytest.raises(UserError, match="--direction"):
@@ -138,7 +138,7 @@ def test_what_is_refused(tmp_path):
     source = read_flair(tmp_path, tmp_path / "v.json", "forward")
     with pytest.raises(UserError, match=r"projection.*nout"):
         convert_flair(source._replace(weights={**weights, "proj.weight": torch.ones(3, HIDDEN)}))
-    with pytest.raises(UserError, match="know 11 characters and the vocabulary has 10"):
+    with pytest.raises(UserError, match="have 11 characters, but the vocabulary has 10"):
         convert_flair(source._replace(items=ITEMS[:-1]))
     with pytest.raises(UserError, match=r"decoder\.bias"):
         convert_flair(source._replace(weights={k: v for k, v in weights.items() if k != "decoder.bias"}))

@@ -56,10 +56,10 @@ def test_what_is_no_weight_file(tmp_path):
         read_tensors(tmp_path / "nowhere.pth")
     for name, content in {"text.pth": b"weights", "empty.pth": b"", "zip.pth": b"PK\x05\x06" + bytes(18)}.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match=f"{name}.*is not a file of tensors"):
+        with pytest.raises(UserError, match=f"{name}.*cannot be read as tensors"):
             read_tensors(tmp_path / name)
     torch.save(torch.ones(3), tmp_path / "tensor.pth")
-    with pytest.raises(UserError, match="holds a Tensor, where a mapping"):
+    with pytest.raises(UserError, match="contains a Tensor, but must contain a state dict"):
         read_tensors(tmp_path / "tensor.pth")
 
 
@@ -110,7 +110,7 @@ def test_vocabularies_are_plain_lists(tmp_path, protocol):
     assert read_vocabulary(written(["xxunk", "é"])) == (["xxunk", "é"], None)
     assert read_vocabulary(written([["xxunk", "the"], ["no", "yes"]])) == (["xxunk", "the"], ["no", "yes"])
     for wrong in (["a", 1], [], {"a": 0}, [["a"], ["b"], ["c"]]):
-        with pytest.raises(UserError, match="no list of strings.*learn.dls.vocab"):
+        with pytest.raises(UserError, match="neither a list of strings.*learn.dls.vocab"):
             read_vocabulary(written(wrong))
     with pytest.raises(UserError, match=r"UserList.*pickle\.dump\(list\(learn\.dls\.vocab\), file\)"):
         read_vocabulary(written(UserList(["a"])))
@@ -119,7 +119,7 @@ def test_vocabularies_are_plain_lists(tmp_path, protocol):
         read_plain_pickle(written([Burglar(trace)]), "Do not.")
     assert not trace.exists()
     (tmp_path / "v.pkl").write_bytes(b"words")
-    with pytest.raises(UserError, match="is not a pickle"):
+    with pytest.raises(UserError, match="is damaged or not a pickle"):
         read_vocabulary(tmp_path / "v.pkl")
     (tmp_path / "v.json").write_text('["xxunk", "the"]')
     assert read_vocabulary(tmp_path / "v.json").tokens == ["xxunk", "the"]

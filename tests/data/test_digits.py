@@ -73,5 +73,5 @@ def test_it_never_changes(splits):
     assert splits["train"][0]["caption"] == "a small zero"
     source = load_source(DataArguments(dataset_name="builtin:digits"))
     assert source.record["fingerprint"] == "17edc3a4fc9b43f2" and "scikit-learn" in source.record["versions"]
-    with pytest.raises(UserError, match="configuration 'pairs' only; 'singles' was given"):
+    with pytest.raises(UserError, match="no configuration 'singles', only 'pairs'"):
         load_source(DataArguments(dataset_name="builtin:digits:singles"))

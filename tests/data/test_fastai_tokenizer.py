@@ -78,13 +78,13 @@ def test_learned_from_texts():
 
 
 def test_what_is_refused():
-    with pytest.raises(UserError, match="'the' twice, as number 9 and as 11"):
+    with pytest.raises(UserError, match="'the' twice, at positions 9 and 11"):
         fastai_tokenizer([*SPECIAL_TOKENS, "the", "a", "the"])
-    with pytest.raises(UserError, match="lacks xxpad"):
+    with pytest.raises(UserError, match="lacks the special tokens xxpad"):
         fastai_tokenizer(["xxunk", "xxbos", "the"])
-    with pytest.raises(UserError, match="pieces of words"):
+    with pytest.raises(UserError, match="SentencePiece sub-words"):
         fastai_tokenizer([*SPECIAL_TOKENS, *(f"\u2581{letter}" for letter in "abcdefgh")])
-    with pytest.raises(UserError, match="more than 9 tokens; 9 was given"):
+    with pytest.raises(UserError, match="more than 9 tokens, not 9"):
         build_tokenizer("fastai", ["the"], vocab_size=9)
     with pytest.raises(UserError, match="at least 3 times"):
         build_tokenizer("fastai", ["the the"], min_frequency=3)

@@ -19,7 +19,7 @@ from tl_toolkit.errors import UserError
 def test_streams_are_for_the_hub(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text,label\na,1\n")
     for name in ("builtin:pytokens", str(tmp_path), str(tmp_path / "rows.csv")):
-        with pytest.raises(UserError, match="--stream_rows 5 .* is here: leave it out"):
+        with pytest.raises(UserError, match="--stream_rows 5 only applies to .* is local: leave it out"):
             load_source(DataArguments(dataset_name=name, stream_rows=5))
     with pytest.raises(UserError, match="--stream_rows is 0, where 1 or more"):
         DataArguments(stream_rows=0)
@@ -49,10 +49,10 @@ def test_rows_that_tell_no_commit_are_taken_as_they_are() -> None:
 @pytest.mark.parametrize(
     "status, headers, said",
     [
-        (503, {}, "has trouble of its own (status 503)"),
+        (503, {}, "has a server error (status 503)"),
         (429, {}, "too many requests"),
-        (401, {"X-Error-Message": "Invalid credentials in Authorization header"}, "the token in use is not accepted"),
-        (403, {"X-Error-Code": "GatedRepo"}, "ask for access on its page, https://huggingface.co/datasets/user/data"),
+        (401, {"X-Error-Message": "Invalid credentials in Authorization header"}, "the current token is invalid"),
+        (403, {"X-Error-Code": "GatedRepo"}, "request access at https://huggingface.co/datasets/user/data"),
         (401, {"X-Error-Message": "Invalid username or password."}, None),
         (404, {"X-Error-Code": "RepoNotFound"}, None),
         (404, {"X-Error-Code": "RevisionNotFound"}, None),

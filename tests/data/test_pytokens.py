@@ -120,7 +120,7 @@ def test_what_is_wrong_is_said(small_library: Path) -> None:
         pytokens.load_pytokens("small")
     for file in small_library.glob("*.py"):
         file.unlink()
-    with pytest.raises(UserError, match="no .py file"):
+    with pytest.raises(UserError, match="no .py files"):
         pytokens.load_pytokens()
 
 

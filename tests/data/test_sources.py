@@ -186,12 +186,12 @@ def test_fingerprint_of_nested_columns():
         ("list.jsonl", b'{"text": "a"}\n[1]\n', "line 2 is a JSON list"),
         ("mixed.jsonl", b'{"text": "a"}\n{"text": 7}\n', "column 'text'.*mixes types.*row 1 holds 7"),
         ("bad.csv.gz", b"not compressed", "cannot be read"),
-        ("five.json", b"5", "holds a JSON int, where a list of objects"),
-        ("null.json", b"null", "holds a JSON NoneType"),
+        ("five.json", b"5", "contains a JSON int, but must contain a list of objects"),
+        ("null.json", b"null", "contains a JSON NoneType"),
         ("huge.json", b'[{"text": "a", "label": %d}]' % 10**20, "'label' .* does not fit into 64 bits"),
         ("twice.csv", b"text,label,,text,\na,1,2,3,4\n", "two columns named 'text'"),
-        ("binary.csv", b"text,label\na,1\nb\0,2\n", "is no text: line 3 holds a zero byte"),
-        ("sheet.xlsx", b"PK", "ends in '.xlsx'.*'.csv'"),
+        ("binary.csv", b"text,label\na,1\nb\0,2\n", "is not a text file: line 3 contains a zero byte"),
+        ("sheet.xlsx", b"PK", "type '.xlsx' is not supported.*'.csv'"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path, name, content, message):
@@ -222,7 +222,7 @@ def test_csv_column_without_a_value_is_of_no_type(tmp_path):
 
 def test_names_that_lead_nowhere(tmp_path):
     write(tmp_path, "csv")
-    with pytest.raises(UserError, match="No dataset was named"):
+    with pytest.raises(UserError, match="No dataset was specified"):
         load_source(DataArguments())
     with pytest.raises(UserError, match="was not found.*Did you mean 'rows.csv'"):
         load(tmp_path / "row.csv")
@@ -230,18 +230,18 @@ def test_names_that_lead_nowhere(tmp_path):
         load("builtin:pydoc")
     with pytest.raises(UserError, match="two configurations"):
         load("builtin:pydocs:classification", dataset_config_name="unlabelled")
-    with pytest.raises(UserError, match="revision 'main' is for datasets on the Hub"):
+    with pytest.raises(UserError, match="revision 'main' only applies to datasets on the Hub"):
         load(tmp_path / "rows.csv", dataset_revision="main")
     with pytest.raises(UserError, match="does not apply to a single file"):
         load(tmp_path / "rows.csv", dataset_config_name="x")
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(UserError, match="dataset .*nothing' holds no data: files that end in '.csv'"):
+    with pytest.raises(UserError, match="dataset .*nothing' contains no data files.*'.csv'"):
         load(tmp_path / "nothing")
     (tmp_path / "half").mkdir()
     frame = Dataset.from_dict({"text": ["a"]}).to_pandas()
     for name, rows in (("train", 1), ("test", 0)):  # with a row group of no row, as pandas writes it
         frame[:rows].to_parquet(tmp_path / "half" / f"{name}.parquet")
-    with pytest.raises(UserError, match="half' has an empty split: no row is in '.*test.parquet'"):
+    with pytest.raises(UserError, match="half' has an empty split .'.*test.parquet' has no rows"):
         load(tmp_path / "half")
     (tmp_path / "corrupt").mkdir()
     (tmp_path / "corrupt" / "train.parquet").write_bytes(b"PAR1 but no more")

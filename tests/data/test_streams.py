@@ -193,7 +193,7 @@ def test_masks_depend_on_seed_epoch_and_block_alone() -> None:
 
 
 def test_what_cannot_be_cut_is_refused() -> None:
-    with pytest.raises(UserError, match="--block_size is 1"):
+    with pytest.raises(UserError, match="--block_size must be 2 or more .* is 1"):
         CausalBlocks(stream_of(7), 1, 0)
     tokenizer = build_tokenizer("word", ["the"], min_frequency=1)
     with pytest.raises(UserError, match="mask token"):

@@ -145,10 +145,10 @@ def test_vocabulary_is_the_same_in_every_process():
     ("arguments", "message"),
     [
         ({"kind": "words"}, "no tokenizer kind 'words'.*Did you mean 'word'"),
-        ({"kind": "bpe", "vocab_size": 100}, "at least 260 tokens; 100"),
+        ({"kind": "bpe", "vocab_size": 100}, "at least 260 tokens, not 100"),
         ({"kind": "word", "vocab_size": 4}, "at least 5"),
-        ({"kind": "word", "min_frequency": 0}, "minimum frequency of a token is 0"),
-        ({"kind": "word", "min_frequency": 99}, "No token .* at least 99 times"),
+        ({"kind": "word", "min_frequency": 0}, "minimum frequency of a token must be 1 or more, but is 0"),
+        ({"kind": "word", "min_frequency": 99}, "no token .* at least 99 times"),
     ],
 )
 def test_bad_requests(arguments, message):

@@ -72,7 +72,7 @@ def test_lower_case_where_the_word_itself_is_missing(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"good 1 2 3\nfilm 1 2\n", "Line 2 .* has 2 values, where 3 are expected"),
+        (b"good 1 2 3\nfilm 1 2\n", "Line 2 .* has 2 values, but must have 3"),
         (b"good 1 2 3\nfilm 1 x 3\n", "Line 2"),
         (b"good 1 nan 3\n", "Line 1"),
         (b"3 4\n\x00\x01\x02binary\xff\xfe\n", "Line 2 .*not binary"),

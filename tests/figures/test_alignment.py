@@ -86,10 +86,10 @@ def test_it_ends_at_the_end_of_the_text_and_beams_are_beams(tokenizer: PreTraine
 
 
 def test_what_has_no_alignment_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(UserError, match="RnnForCausalLM is no encoder-decoder"):
+    with pytest.raises(UserError, match="RnnForCausalLM is not an encoder-decoder"):
         attention_of(RnnForCausalLM(RnnConfig(vocab_size=len(tokenizer))), tokenizer, TEXT)
     model = make_model("marian", len(tokenizer))
-    with pytest.raises(UserError, match="no layer 3 in MarianMTModel, which has 3"):
+    with pytest.raises(UserError, match="MarianMTModel has no layer 3: it has 3"):
         attention_of(model, tokenizer, TEXT, layer=3, max_new_tokens=5)
-    with pytest.raises(UserError, match="no head 2 in MarianMTModel, which has 2"):
+    with pytest.raises(UserError, match="MarianMTModel has no head 2: it has 2"):
         attention_of(model, tokenizer, TEXT, head=2, max_new_tokens=5)

@@ -64,5 +64,5 @@ def test_it_is_said_at_once_that_the_hub_is_asked(
     ],
 )
 def test_an_architecture_by_another_name(name: str, said: str) -> None:
-    with pytest.raises(UserError, match=f"There is no --model_type '{name}': say {said}[.]"):
+    with pytest.raises(UserError, match=f"There is no --model_type '{name}': use {said}[.]"):
         load_config(ModelArguments(model_type=name))

@@ -150,7 +150,7 @@ def test_other_vocabularies_are_refused(old: PreTrainedTokenizerFast, kind: str)
     other.add_tokens(["<mark>"])  # longer than a character, and yet no word-level vocabulary
     assert is_word_level(old) and not is_word_level(other)
     for one, two in ((old, other), (other, old)):
-        with pytest.raises(UserError, match="not word-level.*reused as they are"):
+        with pytest.raises(UserError, match="not word-level.*need no new vocabulary"):
             adapt_vocabulary(make("rnn", one), one, two)
 
 
@@ -216,5 +216,5 @@ def test_new_words_for_other_checkpoints_are_refused(finetune: Callable[..., dic
     characters.save_pretrained(tmp_path / "characters")
     with pytest.raises(UserError, match="characters'.*not word-level"):
         finetune(model_name_or_path=str(tmp_path / "characters"), tokenizer_name="word")
-    with pytest.raises(UserError, match="'char' makes a new vocabulary"):
+    with pytest.raises(UserError, match="'char' learns a new vocabulary"):
         finetune(model_name_or_path=str(tmp_path / "characters"), tokenizer_name="char")

@@ -42,7 +42,7 @@ def test_scores_of_a_worked_example() -> None:
     assert entity_scores(predictions, references) == pytest.approx((1 / 4, 1 / 3, 2 / 7))
     assert entity_scores(references, references) == (1.0, 1.0, 1.0)
     assert entity_scores([["O"]], [["O"]]) == (0.0, 0.0, 0.0)
-    with pytest.raises(ValueError, match="2 tags was predicted 1"):
+    with pytest.raises(ValueError, match="2 tags, but its prediction has 1"):
         entity_scores([["O"]], [["O", "O"]])
 
 

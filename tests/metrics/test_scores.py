@@ -71,9 +71,9 @@ def test_correlation_of_a_constant_is_zero_and_of_no_number_is_none():
 
 def test_shapes_must_agree():
     for score in (scores.accuracy, scores.macro_f1, scores.pearson, scores.mse):
-        with pytest.raises(ValueError, match="one shape"):
+        with pytest.raises(ValueError, match="need one non-empty shape"):
             score(np.zeros(3, dtype=int), np.zeros(2, dtype=int))
-        with pytest.raises(ValueError, match="not empty"):
+        with pytest.raises(ValueError, match="need one non-empty shape"):
             score(np.zeros(0, dtype=int), np.zeros(0, dtype=int))
 
 

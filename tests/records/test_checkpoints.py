@@ -56,5 +56,5 @@ def test_resume_takes_a_folder_or_the_last(tmp_path: Path) -> None:
         resolve_resume(str(tmp_path / "checkpoint-6"), tmp_path)
     torn = make_checkpoint(tmp_path / "checkpoint-7")
     (torn / "optimizer.pt").unlink()
-    with pytest.raises(UserError, match="not complete.*'checkpoint-5'"):
+    with pytest.raises(UserError, match="is incomplete.*'checkpoint-5'"):
         resolve_resume(str(torn), tmp_path)

@@ -26,7 +26,7 @@ def test_a_folder_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (predict, parse_predict_arguments, old),
     ]
     for recipe, parse, model in recipes:
-        with pytest.raises(UserError, match="name a folder by --output_dir"):
+        with pytest.raises(UserError, match="set --output_dir"):
             recipe(parse([*model, "--dataset_name", "x.csv", "--use_cpu"]))
     assert not list(tmp_path.iterdir())
 

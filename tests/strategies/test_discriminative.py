@@ -85,7 +85,7 @@ def test_a_longer_list_within_a_layer_is_not_taken_for_the_layers() -> None:
 def test_one_rate_without_decay() -> None:
     model = build("bert")
     assert strategy("discriminative", lr_decay=1.0).learning_rates(model, 0.7) == {}
-    with pytest.raises(UserError, match=r"--lr_decay is 0\.5"):
+    with pytest.raises(UserError, match=r"--lr_decay must be 1 .* is 0\.5"):
         strategy("discriminative", lr_decay=0.5)
 
 
@@ -109,7 +109,7 @@ def test_rates_that_cannot_be_given_are_not_dropped_silently(tmp_path: Path) -> 
     args = RunArguments(output_dir=str(tmp_path), use_cpu=True, optim="adalomo", eval_strategy="no")
     trainer = BaseTrainer(model, args, learning_rates={"classifier.weight": 0.1}, train_dataset=rows())
     trainer.get_optimizer_cls_and_kwargs = lambda *_: (object, {"model": model})  # as for optimisers that need packages
-    with pytest.raises(UserError, match="--optim adalomo chooses its own groups"):
+    with pytest.raises(UserError, match="--optim adalomo builds its own parameter groups"):
         trainer.create_optimizer()
 
 

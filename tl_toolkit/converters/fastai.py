@@ -49,7 +49,7 @@ def read_fastai(path: Path) -> dict[str, Tensor]:
     weights = content["model"] if set(content) <= {"model", "opt"} and "model" in content else content
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise UserError(
-            f"The file {str(path)!r} holds no state dict of a model. In fastai, write one by "
+            f"The file {str(path)!r} does not contain a model's state dict. In fastai, save one with "
             "learn.save('weights', with_opt=False)."
         )
     return weights
@@ -91,7 +91,7 @@ def convert_fastai(
         head = _head(plain, sizes["embedding_size"])
         num_labels = len(head["output.weight"])
         if labels is not None and len(labels) != num_labels:
-            raise UserError(f"The weights are of {num_labels} labels, and the vocabulary names {len(labels)}.")
+            raise UserError(f"The weights have {num_labels} labels, but the vocabulary has {len(labels)}.")
         names = labels or [f"LABEL_{index}" for index in range(num_labels)]
         config = AwdLstmConfig(
             **settings,
@@ -108,7 +108,7 @@ def convert_fastai(
         model.load_state_dict(renamed)
     except RuntimeError as error:
         reasons = "; ".join(line.strip() for line in str(error).splitlines()[1:])
-        raise UserError(f"The shapes of the weights do not go together: {reasons}") from error
+        raise UserError(f"The shapes of the weights do not match: {reasons}") from error
     return model.eval()
 
 
@@ -140,7 +140,7 @@ def _body_sizes(body: dict[str, Tensor]) -> dict[str, int]:
     depth = sum(name.endswith("weight_hh_l0") for name in body)
     if "encoder.weight" not in body or not depth:
         raise UserError(
-            "These are not the weights of fastai's AWD-LSTM, which has encoder.weight and rnns.0.weight_hh_l0_raw. "
+            "These are not the weights of fastai's AWD-LSTM: encoder.weight or rnns.0.weight_hh_l0_raw is missing. "
             "AWD-QRNN, Transformer and Transformer-XL models cannot be converted."
         )
     _check_names(body, set(_body_names(depth).values()))
@@ -162,8 +162,8 @@ def _head(plain: dict[str, Tensor], embedding_size: int) -> dict[str, Tensor]:
     places = [re.fullmatch(r"1\.layers\.([01])\.([12])\.weight", name) for name in blocks]
     if len(blocks) != 2 or not all(places):
         raise UserError(
-            "The classifier's head is not fastai 2's default of one hidden layer (lin_ftrs of length 1): it has the "
-            f"weights {listing(sorted(plain))}. Convert its encoder alone (learn.save_encoder) and train a new head."
+            "The classifier's head is not the default of fastai 2, one hidden layer (lin_ftrs of length 1): it has the "
+            f"weights {listing(sorted(plain))}. Convert only its encoder (learn.save_encoder) and train a new head."
         )
     first, second = sorted(blocks)
     norms = {"pooled_norm": "1.layers.0.0", "hidden_norm": "1.layers.1.0"}
@@ -186,8 +186,8 @@ def _check_names(given: dict[str, Tensor], expected: set[str], optional: set[str
     missing, unknown = expected - set(given) - (optional or set()), set(given) - expected
     if missing or unknown:
         raise UserError(
-            "These are not the weights of an AWD-LSTM as fastai 2 builds it: "
-            f"missing are {listing(sorted(missing)) or 'none'}, unknown {listing(sorted(unknown)) or 'none'}. "
+            "These are not the weights of fastai 2's AWD-LSTM: "
+            f"missing: {listing(sorted(missing)) or 'none'}; unknown: {listing(sorted(unknown)) or 'none'}. "
             "Bidirectional layers (bidir=True) and QRNN cannot be converted."
         )
 
@@ -203,9 +203,7 @@ def to_fastai(model: PreTrainedModel, order: list[int] | None = None) -> dict[st
     """
     config: AwdLstmConfig = model.config
     if config.model_type != "awd_lstm":
-        raise UserError(
-            f"Only awd_lstm models are converted to fastai; this one is of the family {config.model_type!r}."
-        )
+        raise UserError(f"Only awd_lstm models can be converted to fastai, but this is a {config.model_type!r} model.")
     state = model.state_dict()
     return {direction: _direction_to_fastai(state, config, direction, order) for direction in config.directions}
 

@@ -43,7 +43,7 @@ def read_flair(location: Path, vocabulary: Path | None, direction: str | None) -
     path = next(filter(Path.is_file, (location, *(location / name for name in _WEIGHTS))), None)
     if path is None:
         raise UserError(
-            f"{str(location)!r} (--weights) is neither a file nor a folder with one of {', '.join(_WEIGHTS)} in it."
+            f"{str(location)!r} (--weights) is neither a file nor a folder that contains one of {', '.join(_WEIGHTS)}."
         )
     content = _read(path)
     beside = path.with_name("config.json")
@@ -61,13 +61,12 @@ def read_flair(location: Path, vocabulary: Path | None, direction: str | None) -
         is_forward = direction == "forward"
     if not isinstance(items, list) or not all(isinstance(item, str | bytes) for item in items):
         raise UserError(
-            f"The weights {str(path)!r} come without a list of characters. Name one by --vocab: a pickled list or a "
-            'JSON list of strings, in Flair [item.decode("utf-8") for item in model.dictionary.idx2item].'
+            f"The weights {str(path)!r} have no list of characters. Specify one with --vocab: a pickled list or a JSON "
+            'list of strings, in Flair [item.decode("utf-8") for item in model.dictionary.idx2item].'
         )
     if not isinstance(is_forward, bool | int):
         raise UserError(
-            f"The weights {str(path)!r} do not say in which direction they read. Say it by --direction: forward or "
-            "backward."
+            f"The direction of the weights {str(path)!r} is unknown. Specify it with --direction: forward or backward."
         )
     return FlairModel(
         weights=content,
@@ -88,7 +87,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise UserError(f"The file {str(path)!r} is not a safetensors file, or is damaged.") from error
+        raise UserError(f"The file {str(path)!r} is damaged or not a safetensors file.") from error
 
 
 def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -105,7 +104,7 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
     if any(name.startswith("proj.") for name in weights):
         raise UserError(
             "The Flair model has a projection between its recurrent layer and its head (nout), which the rnn family "
-            "has not. Models with nout=None, as all that Flair has released, can be converted."
+            "does not support. Use a model with nout=None, such as any released by Flair."
         )
     depth = sum(name.startswith("rnn.weight_hh_l") for name in weights)
     renamed = {
@@ -119,12 +118,12 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
     missing, unknown = sorted(set(renamed) - set(weights)), sorted(set(weights) - set(renamed))
     if missing or unknown or not depth:
         raise UserError(
-            "These are not the weights of a Flair language model, which are encoder.weight, rnn.weight_ih_l0, …, "
-            f"decoder.weight and decoder.bias: missing are {missing or 'none'}, unknown {unknown or 'none'}."
+            "These are not the weights of a Flair language model (encoder.weight, rnn.weight_ih_l0, …, decoder.weight, "
+            f"decoder.bias): missing: {missing or 'none'}; unknown: {unknown or 'none'}."
         )
     vocab_size, embedding_size = weights["encoder.weight"].shape
     if vocab_size != len(source.items):
-        raise UserError(f"The weights know {vocab_size} characters and the vocabulary has {len(source.items)}.")
+        raise UserError(f"The weights have {vocab_size} characters, but the vocabulary has {len(source.items)}.")
     ids = {item: place for place, item in enumerate(source.items)}
     config = RnnConfig(
         vocab_size=vocab_size,
@@ -159,7 +158,7 @@ def character_tokenizer(items: Iterable[str]) -> PreTrainedTokenizerFast:
     vocabulary: dict[str, int] = {}
     for item in items:
         if item in vocabulary:
-            raise UserError(f"The vocabulary has the character {item!r} twice.")
+            raise UserError(f"The vocabulary contains the character {item!r} twice.")
         vocabulary[item] = len(vocabulary)
     if UNKNOWN not in vocabulary:
         raise UserError(f"The vocabulary has no {UNKNOWN!r} for unknown characters.")

@@ -26,7 +26,7 @@ _NAMED = re.compile(r"GLOBAL ([\w.]+) (?:was not|whose)|unrecognized function <[
 _NEWEST_OF_TORCH = 2  # the protocol that `weights_only` reads
 _ADVICE = (
     "Save plain lists: in fastai pickle.dump(list(learn.dls.vocab), file) for a language model, and "
-    "pickle.dump([list(part) for part in learn.dls.vocab], file) for a classifier, whose second list names the labels."
+    "pickle.dump([list(part) for part in learn.dls.vocab], file) for a classifier (its second list holds the labels)."
 )
 _DTYPES = {
     "FloatStorage": torch.float32,
@@ -108,19 +108,19 @@ def read_tensors(path: Path, stand_ins: dict[str, type] | None = None) -> dict[s
         named = str(error) if isinstance(error, ForbiddenError) else found and (found[1] or found[2])
         if named:
             raise UserError(
-                f"The file {str(path)!r} holds an object of {named}, and reading it could run code from the file. Only "
-                "tensors are read. An exported Learner or a whole model is such an object: load it where you trust it, "
-                "and save its weights alone, in fastai with learn.save('weights', with_opt=False), else with "
+                f"The file {str(path)!r} contains an object of {named}, so reading it could run code from the file. "
+                "Only tensors are read. If it is an exported Learner or a whole model that you trust, load it and save "
+                "only its weights: in fastai with learn.save('weights', with_opt=False), otherwise with "
                 "torch.save(model.state_dict(), 'weights.pth')."
             ) from error
         raise UserError(
-            f"The file {str(path)!r} is not a file of tensors that torch.save wrote: it is damaged, cut off or of "
-            "another kind."
+            f"The file {str(path)!r} cannot be read as tensors saved by torch.save: it is damaged, truncated or of "
+            "another type."
         ) from error
     if not isinstance(content, dict):
         raise UserError(
-            f"The file {str(path)!r} holds a {type(content).__name__}, where a mapping of names to tensors is expected "
-            "(a state dict)."
+            f"The file {str(path)!r} contains a {type(content).__name__}, but must contain a state dict (a mapping "
+            "from names to tensors)."
         )
     return content
 
@@ -139,11 +139,11 @@ def read_plain_pickle(path: Path, advice: str) -> Any:
             return RestrictedUnpickler(file, {}, _no_storage).load()
         except ForbiddenError as error:
             raise UserError(
-                f"The file {str(path)!r} holds an object of {error}, and reading it could run code from the file. "
+                f"The file {str(path)!r} contains an object of {error}, so reading it could run code from the file. "
                 f"Only strings, numbers, lists and mappings are read. {advice}"
             ) from error
         except Exception as error:  # a damaged pickle can fail in any way
-            raise UserError(f"The file {str(path)!r} is not a pickle, or is damaged. {advice}") from error
+            raise UserError(f"The file {str(path)!r} is damaged or not a pickle. {advice}") from error
 
 
 class Vocabulary(NamedTuple):
@@ -166,7 +166,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
     if isinstance(content, list) and len(content) == 2 and all(map(_is_strings, content)):
         return Vocabulary(*content)
     raise UserError(
-        f"The vocabulary {str(path)!r} is no list of strings, nor a list of tokens and a list of labels. {_ADVICE}"
+        f"The vocabulary {str(path)!r} is neither a list of strings nor a pair of such lists, tokens and labels. "
+        f"{_ADVICE}"
     )
 
 

@@ -64,7 +64,7 @@ class CausalBlocks(Blocks):
 
     def __init__(self, stream: TokenStream, block_size: int, pad_id: int) -> None:
         if block_size < 2:
-            raise UserError(f"--block_size is {block_size}; a causal model needs at least 2, to predict one token.")
+            raise UserError(f"--block_size must be 2 or more for a causal model, but is {block_size}.")
         super().__init__(stream, block_size, pad_id)
         self.ids = np.concatenate([[stream.start], stream.ids]).astype(np.int32)
 
@@ -101,8 +101,8 @@ class MaskedBlocks(Blocks):
         super().__init__(stream, block_size, tokenizer.pad_token_id)
         if tokenizer.mask_token_id is None:
             raise UserError(
-                "Masked language modelling needs a mask token, and the tokenizer has none. Train a causal model "
-                "(--task causal-lm), or take a tokenizer with a mask token."
+                "Masked language modelling needs a mask token, but the tokenizer has none. Train a causal model "
+                "(--task causal-lm), or use a tokenizer with a mask token."
             )
         self.ids, self.probability, self.seed = stream.ids, probability, seed
         self.mask_id, self.vocab_size = tokenizer.mask_token_id, len(tokenizer)

@@ -49,7 +49,7 @@ def load_digits(config: str | None = None) -> DatasetDict:
         UserError: a configuration, of which there is one only.
     """
     if config not in (None, _CONFIG):
-        raise UserError(f"builtin:digits has the configuration {_CONFIG!r} only; {config!r} was given.")
+        raise UserError(f"The dataset 'builtin:digits' has no configuration {config!r}, only {_CONFIG!r}.")
     return _made()[0]
 
 

@@ -29,8 +29,8 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, max_length: int | None, pa
     special = tokenizer.num_special_tokens_to_add(pair=pairs)
     if max_length is not None and max_length <= special:
         raise UserError(
-            f"--max_length is {max_length}, and the tokenizer adds {special} special tokens to every input: give at "
-            f"least {special + 1}."
+            f"--max_length must be {special + 1} or more, but is {max_length}: the tokenizer adds {special} special "
+            "tokens to every input."
         )
     limits = [limit for limit in (max_length, tokenizer.model_max_length) if limit and limit < _NO_LIMIT]
     return min(limits, default=None)

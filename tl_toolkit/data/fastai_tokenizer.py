@@ -92,7 +92,7 @@ def fastai_tokenizer(tokens: Iterable[str], max_length: int | None = None) -> Pr
             token = f"{FILLER}_{fillers}"
         if token in vocabulary:
             raise UserError(
-                f"The vocabulary has the token {token!r} twice, as number {vocabulary[token]} and as {position}."
+                f"The vocabulary contains the token {token!r} twice, at positions {vocabulary[token]} and {position}."
             )
         vocabulary[token] = position
     _check(vocabulary)
@@ -117,9 +117,9 @@ def learn_fastai_tokenizer(
     from tokenizers import trainers
 
     if lowercase is False:
-        raise UserError("fastai's rules lower-case a text and mark what was upper case: leave tokenizer_lowercase out.")
+        raise UserError("fastai's rules always lower-case texts and mark upper case: leave --tokenizer_lowercase out.")
     if vocab_size <= len(SPECIAL_TOKENS):
-        raise UserError(f"A fastai tokenizer needs more than {len(SPECIAL_TOKENS)} tokens; {vocab_size} was given.")
+        raise UserError(f"A fastai tokenizer needs more than {len(SPECIAL_TOKENS)} tokens, not {vocab_size}.")
     tokenizer = _rules()
     trainer = trainers.WordLevelTrainer(
         vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
@@ -128,7 +128,9 @@ def learn_fastai_tokenizer(
     known = tokenizer.get_vocab()
     words = sorted(known.keys() - set(SPECIAL_TOKENS), key=known.__getitem__)  # marks stand in the texts as well
     if not words:
-        raise UserError(f"No token was found in the training texts: none is there at least {min_frequency} times.")
+        raise UserError(
+            f"No token occurs at least {min_frequency} times in the training texts: lower --tokenizer_min_frequency."
+        )
     new = (word for word in dict.fromkeys(map(str.lower, more_words)) if word not in known)
     return fastai_tokenizer(islice([*SPECIAL_TOKENS, *words, *new], vocab_size), max_length)
 
@@ -144,12 +146,12 @@ def _check(vocabulary: dict[str, int]) -> None:
     missing = [token for token in (UNK, PAD, BOS) if token not in vocabulary]
     if missing:
         raise UserError(
-            f"The vocabulary lacks {', '.join(missing)}, which every vocabulary of fastai 2 has. Was it made by fastai?"
+            f"The vocabulary is not a vocabulary of fastai 2: it lacks the special tokens {', '.join(missing)}."
         )
     if sum(token.startswith("▁") for token in vocabulary) > len(vocabulary) / 4:
         raise UserError(
-            "The vocabulary consists of pieces of words (▁the), as SentencePiece makes them. fastai's rules with words "
-            "cannot be put before it."
+            "The vocabulary consists of SentencePiece sub-words (▁the), but the fastai tokenizer only supports "
+            "vocabularies of whole words."
         )
 
 

@@ -226,9 +226,9 @@ def _library_versions() -> dict[str, str]:
 
 def _missing(library: str) -> UserError:
     return UserError(
-        f"The dataset 'builtin:pydocs' is made from the docstrings of installed libraries, and those of {library!r} "
-        f"are not found. It needs the source files (.py) of {listing((*LIBRARIES, *UNLABELLED_LIBRARIES))}: install "
-        "the toolkit with all its requirements."
+        f"The dataset 'builtin:pydocs' is built from the docstrings of installed libraries, but the source files (.py) "
+        f"of {library!r} were not found. Install the toolkit with all its requirements: the dataset needs "
+        f"{listing((*LIBRARIES, *UNLABELLED_LIBRARIES))}."
     )
 
 
@@ -245,7 +245,7 @@ def _collect() -> dict[str, list[Document]]:
         files += own
         owners += [library] * len(own)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with tqdm(total=len(files), desc="builtin:pydocs, read once", unit=" files", smoothing=0) as bar:
+    with tqdm(total=len(files), desc="Building builtin:pydocs (once)", unit=" files", smoothing=0) as bar:
         results = docstrings.collect(files, min(cores, 16), bar.update)
     documents: dict[str, list[Document]] = defaultdict(list)
     for library, found in zip(owners, results, strict=True):

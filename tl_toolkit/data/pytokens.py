@@ -55,7 +55,7 @@ def load_pytokens(config_name: str | None = None) -> DatasetDict:
     """
     if config_name is not None:
         raise UserError(
-            f"The dataset 'builtin:pytokens' has no configuration {config_name!r}: it has one without name."
+            f"The dataset 'builtin:pytokens' has no configuration {config_name!r}: leave the configuration out."
         )
     from datasets import ClassLabel, DatasetDict, List, Value
 
@@ -225,8 +225,8 @@ def _sources() -> Iterator[tuple[str, str]]:
     files = python_files(folder)
     if not files:
         raise UserError(
-            f"The dataset 'builtin:pytokens' is made from the source of Python's standard library, and {folder} has "
-            "no .py file."
+            f"The dataset 'builtin:pytokens' is built from the source of Python's standard library, but {folder} "
+            "contains no .py files. Use a Python installation that includes them."
         )
     for file in files:
         try:

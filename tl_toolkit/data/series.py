@@ -85,8 +85,8 @@ def read_series(
     odd = next((frame for frame in frames if set(frame.columns) != set(frames[0].columns)), None)
     if odd is not None:
         raise UserError(
-            f"The splits of a series need the same columns; one has {listing(map(str, frames[0].columns))}, another "
-            f"{listing(map(str, odd.columns))}."
+            f"The splits of a series need the same columns, but one has {listing(map(str, frames[0].columns))} and "
+            f"another {listing(map(str, odd.columns))}."
         )
     frame = pd.concat(frames, ignore_index=True)
     table = np.repeat(np.arange(len(frames)), [len(each) for each in frames])
@@ -94,7 +94,7 @@ def read_series(
     names = _value_columns(frame, time, value_columns)
     values = np.column_stack([_numbers(frame[name], name) for name in names])
     if time is None:
-        logger.warning("The dataset has no column of times (--time_column): rows are taken in their order.")
+        logger.warning("The dataset has no time column (--time_column): rows are used in file order.")
         return Series(names, values, np.arange(len(values)), None, None, _starts(table))
     times = _times(frame[time], time)
     kept = np.flatnonzero(~np.isnan(values).all(axis=1))
@@ -102,13 +102,13 @@ def read_series(
     values, times, table = values[order], times[order], table[order]
     if len(repeated := np.flatnonzero(times[1:] == times[:-1])):
         raise UserError(
-            f"The time {_shown(times[repeated[0]])} stands in two rows of column {time!r}. One row a time step is "
-            "expected: a table of several series has to be parted into one dataset, or into columns, for each."
+            f"The time {_shown(times[repeated[0]])} occurs in two rows of column {time!r}, but a series has one row "
+            "per time step. If the table holds several series, put each in its own columns or its own dataset."
         )
     if (np.diff(table) < 0).any() or len(np.unique(table)) < len(frames):
         raise UserError(
-            f"The splits of the dataset do not follow each other in time (column {time!r}), training first and test "
-            "last, so that a model would be judged on what it has seen. Put them in one file: it is cut by time."
+            f"The splits of the dataset overlap or are out of order in time (column {time!r}), so a model would be "
+            "evaluated on times it was trained on. Put all rows in one file, which is then split by time."
         )
     if np.issubdtype(times.dtype, np.integer):
         step, position = None, (times - times[0]) // max(1, np.gcd.reduce(np.diff(times)))
@@ -116,7 +116,7 @@ def read_series(
         step, position = _positions(pd.DatetimeIndex(times))
     if position is None or position[-1] + 1 > (1 + _MOST_GAPS) * len(position):
         logger.warning(
-            "The times in column %r follow no regular step, or most are missing: each of the %d rows is taken for one "
+            "The times in column %r are irregular, or most time steps are missing: each of the %d rows is used as one "
             "step.",
             time,
             len(times),
@@ -133,7 +133,7 @@ def _regular(series: Series, position: np.ndarray, starts: tuple[int, ...]) -> S
     """The series with a line for each whole number from 0 to the last position."""
     steps = int(position[-1]) + 1
     if missing := steps - len(position):
-        logger.warning("%d of %d time steps are missing, and count as not observed.", missing, steps)
+        logger.warning("%d of %d time steps are missing and are treated as not observed.", missing, steps)
     values = np.full((steps, series.values.shape[1]), np.nan)
     values[position] = series.values
     whole = series.times.astype(np.int64)
@@ -205,10 +205,10 @@ def _value_columns(frame: pd.DataFrame, time: str | None, named: Sequence[str] |
     if not numeric:
         raise UserError(
             f"No column of the dataset holds numbers to forecast; its columns are {listing(map(str, frame.columns))}. "
-            "Name those that do by --value_columns."
+            "Specify numeric columns with --value_columns."
         )
     if others := [name for name in columns if name not in numeric]:
-        logger.warning("Columns that hold other things than numbers are left out: %s.", listing(others))
+        logger.warning("Columns that do not hold numbers are ignored: %s.", listing(others))
     return tuple(numeric)
 
 
@@ -222,14 +222,13 @@ def _numbers(column: pd.Series, name: str) -> np.ndarray:
         odd = np.flatnonzero((read.isna() & column.notna() & (column.astype(str).str.strip() != "")).to_numpy())
         if len(odd):
             raise UserError(
-                f"Row {odd[0]} of column {name!r} holds {column.iloc[odd[0]]!r}, where a number is expected (or "
-                "nothing, where there was none)."
+                f"Row {odd[0]} of column {name!r} holds {column.iloc[odd[0]]!r}, but must hold a number or be empty."
             )
         numbers = read.to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isinf(numbers).any():
         raise UserError(f"Row {int(np.isinf(numbers).argmax())} of column {name!r} holds an infinite number.")
     if np.isnan(numbers).all():
-        raise UserError(f"The column {name!r} (--value_columns) holds no number at all: there is nothing to forecast.")
+        raise UserError(f"The column {name!r} (--value_columns) holds no numbers, so there is nothing to forecast.")
     return numbers
 
 
@@ -238,7 +237,7 @@ def _times(column: pd.Series, name: str) -> np.ndarray:
     import pandas as pd
 
     if missing := column.isna().to_numpy().nonzero()[0].tolist():
-        raise UserError(f"Row {missing[0]} of column {name!r} (--time_column) holds no time.")
+        raise UserError(f"Row {missing[0]} of column {name!r} (--time_column) is empty. Fill it in or remove the row.")
     if pd.api.types.is_integer_dtype(column):
         return column.to_numpy(dtype=np.int64)
     try:
@@ -246,8 +245,8 @@ def _times(column: pd.Series, name: str) -> np.ndarray:
     except (ValueError, TypeError) as error:
         bad = next((value for value in column if not _is_iso(value)), column.iloc[0])
         raise UserError(
-            f"The column {name!r} (--time_column) holds {bad!r}, which is no time in ISO 8601, such as 2016-07-01 or "
-            "2016-07-01 13:00:00. In other orders day and month cannot be told apart."
+            f"The column {name!r} (--time_column) holds {bad!r}. Write times in ISO 8601, such as 2016-07-01 or "
+            "2016-07-01 13:00:00; in other formats, day and month are ambiguous."
         ) from error
     return read.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
 

@@ -21,15 +21,15 @@ def load_stocks(config_name: str | None = None) -> DatasetDict:
         UserError: a configuration was named, and there is none; or this matplotlib comes without the file.
     """
     if config_name is not None:
-        raise UserError(f"The dataset 'builtin:stocks' has no configurations, got {config_name!r}.")
+        raise UserError(f"The dataset 'builtin:stocks' has no configurations: leave {config_name!r} out.")
     import matplotlib
     from datasets import Dataset, DatasetDict
 
     path = Path(matplotlib.get_data_path()) / "sample_data" / "Stocks.csv"
     if not path.exists():
         raise UserError(
-            f"This installation of matplotlib ({version('matplotlib')}) comes without its sample data: there is no "
-            f"{str(path)!r}, which builtin:stocks reads."
+            f"The dataset 'builtin:stocks' needs matplotlib's sample data, but this installation of matplotlib "
+            f"({version('matplotlib')}) has no {str(path)!r}. Reinstall matplotlib from PyPI."
         )
     import pandas as pd
 

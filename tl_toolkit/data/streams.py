@@ -112,7 +112,7 @@ def _framing(tokenizer: PreTrainedTokenizerBase, separator: str | None) -> tuple
         vocabulary = tokenizer.get_vocab()
         if separator not in vocabulary:
             raise UserError(
-                f"--separator {separator!r} is no token of the tokenizer; give one of its tokens, such as "
+                f"--separator {separator!r} is not a token of the tokenizer: use one of its tokens, such as "
                 f"{tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)!r}."
             )
         return [vocabulary[separator]], vocabulary[separator]
@@ -123,8 +123,8 @@ def _framing(tokenizer: PreTrainedTokenizerBase, separator: str | None) -> tuple
     ends += [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     if not ends:
         raise UserError(
-            "The tokenizer has no end-of-text, separator or beginning-of-text token to put between documents: name "
-            "one of its tokens by --separator."
+            "The tokenizer has no end-of-text, separator or beginning-of-text token to put between documents: set "
+            "--separator to one of its tokens."
         )
     return [ends[0]], ends[0]
 

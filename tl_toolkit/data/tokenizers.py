@@ -73,9 +73,9 @@ def build_tokenizer(
         raise UserError(f"There is no tokenizer kind {kind!r}; the kinds are {listing(KINDS)}.{nearest(kind, KINDS)}")
     smallest = len(SPECIAL_TOKENS) + (256 if kind == "bpe" else 1)
     if vocab_size < smallest:
-        raise UserError(f"A {kind} tokenizer needs a vocabulary of at least {smallest} tokens; {vocab_size} was given.")
+        raise UserError(f"A {kind} tokenizer needs a vocabulary of at least {smallest} tokens, not {vocab_size}.")
     if min_frequency < 1:
-        raise UserError(f"The minimum frequency of a token is {min_frequency}, where 1 or more is expected.")
+        raise UserError(f"The minimum frequency of a token must be 1 or more, but is {min_frequency}.")
     if kind == "fastai":
         return learn_fastai_tokenizer(texts, vocab_size, min_frequency, lowercase, max_length, more_words)
     lowercase = kind == "word" if lowercase is None else lowercase
@@ -88,8 +88,8 @@ def build_tokenizer(
     tokenizer = build(texts, vocab_size, min_frequency, lowercase)
     if tokenizer.get_vocab_size() <= len(SPECIAL_TOKENS):
         raise UserError(
-            f"No token for a {kind} tokenizer was found in the training texts: none is there at least "
-            f"{min_frequency} times."
+            f"The {kind} tokenizer found no token that occurs at least {min_frequency} times in the training texts: "
+            f"lower --tokenizer_min_frequency, or use more texts."
         )
     if kind in ("word", "whitespace"):
         _extend(tokenizer, more_words, vocab_size)

@@ -46,8 +46,8 @@ def load_vectors(path: str | Path, tokenizer: PreTrainedTokenizerBase) -> tuple[
         found_exact, found_lower = _read(lines, path, set(exact), set(lower))
     if not found_exact and not found_lower:
         raise UserError(
-            f"None of the tokenizer's {size:,} tokens has a vector in {str(path)!r}: the file is of another language "
-            f"or kind, or the tokenizer does not make words (--tokenizer_name word does)."
+            f"None of the tokenizer's {size:,} tokens has a vector in {str(path)!r}. Use word vectors of the same "
+            f"language and a tokenizer that produces words, such as --tokenizer_name word."
         )
     dimensions = len(next(iter((found_exact or found_lower).values())))
     vectors = np.zeros((size, dimensions), dtype=np.float32)
@@ -108,7 +108,7 @@ def _read(
             word, *fields = line.rsplit(b" ", dimensions)
             numbers = b" ".join(fields)
         else:
-            _bad_line(path, number, f"has {spaces} values, where {dimensions} are expected")
+            _bad_line(path, number, f"has {spaces} values, but must have {dimensions}")
         if word in wanted and word not in vectors:
             vectors[word] = _numbers(numbers, dimensions, path, number)
     return (
@@ -123,16 +123,16 @@ def _numbers(text: bytes, dimensions: int, path: Path, line: int) -> np.ndarray:
         try:
             vector = np.fromstring(text, dtype=np.float32, sep=" ")
         except (DeprecationWarning, ValueError):
-            _bad_line(path, line, "holds something that is not a number")
+            _bad_line(path, line, "contains a value that is not a number")
     if len(vector) != dimensions or not np.isfinite(vector).all():
-        _bad_line(path, line, f"has {len(vector)} finite values, where {dimensions} are expected")
+        _bad_line(path, line, f"has {len(vector)} finite values, but must have {dimensions}")
     return vector
 
 
 def _bad_line(path: Path, line: int, trouble: str) -> NoReturn:
     raise UserError(
-        f"Line {line} of the word vectors {str(path)!r} {trouble}. A text file is expected, with a word and its "
-        f"numbers in every line, separated by spaces, as GloVe and word2vec (not binary) write them."
+        f"Line {line} of the word vectors {str(path)!r} {trouble}. Use a text file in the format of GloVe or of "
+        f"word2vec (not binary): on every line a word and its numbers, separated by spaces."
     )
 
 

@@ -96,7 +96,7 @@ def cross_attention(
     written = written[: answer_length(written.tolist(), model)]
     layers = with_attention(model, **inputs, decoder_input_ids=written[None, :-1], use_cache=False).cross_attentions
     if not layers or layers[0] is None:
-        raise UserError(f"{name} has no attention over the source, or does not hand out its weights.")
+        raise UserError(f"{name} has no attention over the source or does not return its weights.")
     weights = _choose(list(layers), layer, "layer", name)[0].float()
     weights = weights.mean(0) if head is None else _choose(list(weights), head, "head", name)
     return written[1:].tolist(), weights.detach().cpu()
@@ -105,7 +105,7 @@ def cross_attention(
 def _check_has_alignment(model: PreTrainedModel) -> None:
     if not model.config.is_encoder_decoder:
         raise UserError(
-            f"{type(model).__name__} is no encoder-decoder: there is no attention of what it writes over what it read."
+            f"{type(model).__name__} is not an encoder-decoder, so it has no attention from target to source."
         )
 
 
@@ -135,5 +135,5 @@ def answer_length(ids: list[int], model: PreTrainedModel, start: int = 1) -> int
 
 def _choose(choices: list[Tensor], index: int, what: str, name: str) -> Tensor:
     if not -len(choices) <= index < len(choices):
-        raise UserError(f"There is no {what} {index} in {name}, which has {len(choices)}, counted from 0.")
+        raise UserError(f"{name} has no {what} {index}: it has {len(choices)}, counted from 0.")
     return choices[index]

@@ -43,8 +43,8 @@ def draw_attention_map(
     values = np.asarray(weights, dtype=float)
     if values.shape != (len(target_tokens), len(source_tokens)) or not values.size:
         raise ValueError(
-            f"the weights have the shape {values.shape}; {len(target_tokens)} target and {len(source_tokens)} source "
-            f"tokens need {(len(target_tokens), len(source_tokens))}, and at least one of each"
+            f"the weights must have the shape (target tokens, source tokens) "
+            f"{(len(target_tokens), len(source_tokens))} and not be empty, but have the shape {values.shape}"
         )
     if not np.isfinite(values).all() or values.min() < 0:
         raise ValueError("the weights must be finite and at least 0")

@@ -41,7 +41,7 @@ def draw_attention_over_image(image: Image, words: Sequence[str], weights: np.nd
             f"weights must be (words, grid height, grid width), got {weights.shape} for {len(words)} words."
         )
     if not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError("weights must be finite numbers of zero or more.")
+        raise ValueError("weights must be finite and at least 0.")
     panels = [("", np.asarray(image.convert("RGB")))]
     panels += [(word, overlaid(image, own)) for word, own in zip(words, weights, strict=True)]
     columns = min(len(panels), _COLUMNS)

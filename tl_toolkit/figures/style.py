@@ -125,9 +125,9 @@ def check_picture_path(path: str | Path) -> Path:
     """`path`; raises `UserError` if its suffix is no format of pictures, or its folder does not exist."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
-        raise UserError(f"A picture was to be written to {str(path)!r}, whose name must end in {listing(FORMATS)}.")
+        raise UserError(f"The picture file {str(path)!r} has an unsupported type: use {listing(FORMATS)}.")
     if not path.parent.is_dir():
-        raise UserError(f"A picture was to be written to {str(path)!r}, but there is no folder {str(path.parent)!r}.")
+        raise UserError(f"The picture {str(path)!r} cannot be written: there is no folder {str(path.parent)!r}.")
     return path
 
 

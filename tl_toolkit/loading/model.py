@@ -118,8 +118,8 @@ def load_trained(
     )
     if report["missing_keys"]:
         raise UserError(
-            f"The checkpoint {name!r} has no trained weights for the head of {type(model).__name__}, so its answers "
-            f"would be random: {listing(report['missing_keys'])} are missing. Train it first."
+            f"The checkpoint {name!r} has no trained weights for the head of {type(model).__name__}, so predictions "
+            f"would be random: {listing(report['missing_keys'])} are missing. Fine-tune it first."
         )
     _check_vocabulary(model, tokenizer, arguments.tokenizer_name or str(name))
     if tokenizer is not None and model.config.pad_token_id is None:
@@ -145,8 +145,8 @@ def _from_scratch(
     config = loading(lambda: config_class(**{**settings, **overrides}), f"a configuration of {model_type!r}")
     if config.is_encoder_decoder and auto_class.__name__ == "AutoModelForSequenceClassification":
         raise UserError(
-            f"--model_type {model_type!r} is an encoder-decoder, which would read a label from a decoder that has "
-            "nothing to decode. Choose an encoder (bert, rnn, self_attention) or a decoder (gpt2)."
+            f"--model_type {model_type!r} is an encoder-decoder, which is not suitable for classification. Choose an "
+            "encoder (bert, rnn, self_attention) or a decoder (gpt2)."
         )
     model = loading(lambda: auto_class.from_config(config), f"a {model_type!r} model with {auto_class.__name__}")
     if pretrained is not None:
@@ -159,11 +159,11 @@ def _config_class(model_type: str) -> Any:
 
     if model_type not in CONFIG_MAPPING:
         if known := _OTHER_NAMES.get(model_type.lower().replace("-", "_")):
-            raise UserError(f"There is no --model_type {model_type!r}: say --model_type {known}.")
+            raise UserError(f"There is no --model_type {model_type!r}: use --model_type {known}.")
         raise UserError(
-            f"Unknown --model_type {model_type!r}.{nearest(model_type, CONFIG_MAPPING)} The toolkit's own are rnn, "
-            "awd_lstm, self_attention, rnn_encoder_decoder and rnn_image_captioner; the others are the model types of "
-            "transformers, such as bert, gpt2 or distilbert."
+            f"Unknown --model_type {model_type!r}.{nearest(model_type, CONFIG_MAPPING)} Use one of the toolkit's model "
+            "types (rnn, awd_lstm, self_attention, rnn_encoder_decoder, rnn_image_captioner) or one of transformers, "
+            "such as bert, gpt2 or distilbert."
         )
     return CONFIG_MAPPING[model_type]
 
@@ -176,7 +176,7 @@ def _from_checkpoint(
     name = arguments.model_name_or_path
     assert name is not None
     if arguments.vectors:
-        raise UserError("--vectors initialises a model from scratch (--model_type); a checkpoint brings its own.")
+        raise UserError("--vectors only applies to a model from scratch (--model_type): a checkpoint has embeddings.")
     location = location_of(name)
     origin = {"revision": arguments.model_revision, "trust_remote_code": arguments.trust_remote_code}
     what = f"the checkpoint {name!r} (--model_name_or_path)"
@@ -204,7 +204,7 @@ def _from_checkpoint(
     if own is not None and tokenizer is not None:
         _check_vocabulary(model, own, name)
         known = adapt_vocabulary(model, own, tokenizer)
-        logger.info("Of %d tokens, %d are words that %r knows.", len(tokenizer), known, name)
+        logger.info("Of %d tokens, %d are in the vocabulary of %r.", len(tokenizer), known, name)
     _check_vocabulary(model, tokenizer, arguments.tokenizer_name or name)
     return model
 
@@ -226,8 +226,8 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     known = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > known:
         raise UserError(
-            f"The tokenizer {name!r} has {len(tokenizer):,} tokens, but the embeddings of {type(model).__name__} only "
-            f"{known:,}: it is the tokenizer of another model. Leave out --tokenizer_name to use the checkpoint's own."
+            f"The tokenizer {name!r} has {len(tokenizer):,} tokens, but the embeddings of {type(model).__name__} have "
+            f"only {known:,} rows: it belongs to another model. Leave out --tokenizer_name to use the checkpoint's own."
         )
 
 
@@ -242,9 +242,9 @@ def _check_loaded(model: PreTrainedModel, report: dict[str, Any], name: str) -> 
     if absent:
         example = sorted(absent)[0]
         raise UserError(
-            f"The checkpoint {name!r} does not fit the architecture of its configuration, {type(model).__name__}: "
-            f"{len(absent)} of {len(body)} weights of the body are missing or have another shape, {example!r} among "
-            "them. They are weights of another architecture, or the configuration was changed."
+            f"The weights of the checkpoint {name!r} do not match its configuration ({type(model).__name__}): "
+            f"{len(absent)} of {len(body)} weights of the body are missing or have another shape, for example "
+            f"{example!r}. Check that the weights are of this architecture and that the configuration is unchanged."
         )
 
 
@@ -256,7 +256,7 @@ def _vectors(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase | Non
     if not arguments.vectors:
         return None
     if tokenizer is None:
-        raise UserError(f"--vectors {arguments.vectors!r} are vectors of words, and this task has no words.")
+        raise UserError(f"--vectors {arguments.vectors!r} needs a task that reads text: leave it out.")
     from ..data.vectors import load_vectors
 
     return load_vectors(arguments.vectors, tokenizer)[0]
@@ -269,7 +269,7 @@ def _set_embeddings(model: PreTrainedModel, vectors: Any, source: str | None) ->
     if tuple(weight.shape) != vectors.shape:
         raise UserError(
             f"The vectors in {source!r} have {vectors.shape[1]} dimensions, but the model's embeddings have "
-            f"{weight.shape[1]}. Leave the size to the vectors, or set it to {vectors.shape[1]}."
+            f"{weight.shape[1]}. Set the embedding size to {vectors.shape[1]}, or leave it out."
         )
     with torch.no_grad():
         weight.copy_(torch.from_numpy(vectors))

@@ -40,25 +40,25 @@ def location_of(name: str | None) -> str:
         return str(builtin_model_path(name))
     path = Path(name).expanduser()
     if path.is_file():
-        raise UserError(f"{name!r} is a file; a checkpoint is the folder that holds config.json and the weights.")
+        raise UserError(f"{name!r} is a file: name the folder that contains config.json and the weights.")
     if path.is_dir():
         _check_folder(path, name)
         return str(path)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UserError(
-            f"The folder {name!r} does not exist.{nearest_sibling(path)} Give a local model folder, a Hub id or "
+            f"The folder {name!r} does not exist.{nearest_sibling(path)} Use a local model folder, a Hub id or "
             "builtin:minilm."
         )
     if path.parent != Path() and path.parent.is_dir() and not _is_offline():
-        _say_that_it_is_not_here(name)
+        _warn_not_local(name)
     return name
 
 
-@functools.cache  # once, however many files of it are asked for
-def _say_that_it_is_not_here(name: str) -> None:
-    """Said before the Hub is asked, which takes most of a minute where it cannot be reached."""
+@functools.cache  # warn once, even if several files are loaded
+def _warn_not_local(name: str) -> None:
+    """Warn before contacting the Hub, which may take a minute to time out."""
     logger.warning(
-        "There is no local folder %r.%s It is looked for on the Hugging Face Hub.", name, nearest_sibling(Path(name))
+        "There is no local folder %r.%s Looking for it on the Hugging Face Hub.", name, nearest_sibling(Path(name))
     )
 
 
@@ -84,8 +84,8 @@ def not_here(name: str | None, problem: str) -> str:
 def _check_folder(path: Path, name: str) -> None:
     if (path / "adapter_model.bin").is_file() and not (path / "adapter_model.safetensors").is_file():
         raise UserError(
-            f"The adapter in {name!r} is pickled (adapter_model.bin), and pickles are never loaded. Save it as "
-            "safetensors where you trust it, by save_pretrained of peft."
+            f"The adapter in {name!r} is a pickle (adapter_model.bin), and pickles are never loaded. If you trust it, "
+            "convert it to safetensors with save_pretrained of peft."
         )
     config = path / "config.json"
     try:
@@ -93,12 +93,12 @@ def _check_folder(path: Path, name: str) -> None:
     except OSError as error:
         if (path / "tokenizer.json").is_file():
             return
-        raise UserError(f"The folder {name!r} has no readable config.json, so it is no model folder.") from error
+        raise UserError(f"The folder {name!r} is not a model folder: it has no readable config.json.") from error
     except ValueError as error:
         raise UserError(f"{str(config)!r} is not valid JSON: {error}.") from error
     if "model_type" not in settings:
         raise UserError(
-            f"The config.json in {name!r} names no model_type, so its architecture is unknown to transformers."
+            f"The config.json in {name!r} has no model_type, so transformers cannot determine the architecture."
         )
 
 
@@ -121,14 +121,13 @@ def loading(make: Callable[[], T], what: str, name: str | None = None) -> T:
             raise
         if _NO_SAFETENSORS.search(str(error)):
             raise UserError(
-                f"Could not load {what}: it has no weights in safetensors. Pickled ones (.bin, .pt, .h5) are never "
-                "loaded, since loading a pickle can run anything. Take another revision or model; or convert it where "
-                "you trust it, by from_pretrained and save_pretrained of transformers, and give the folder that this "
-                "leaves."
+                f"Could not load {what}: it has no safetensors weights. Use another revision or model. If you trust "
+                "it, convert it with from_pretrained and save_pretrained of transformers and use the new folder. "
+                "Pickled weights (.bin, .pt, .h5) are never loaded, because loading a pickle can run any code."
             ) from error
         problem = " ".join(str(error).split())
         if found := re.match(r"Unrecognized configuration class .*?(\w+)'> for this kind of AutoModel: (\w+)", problem):
             some = _HAVE_HEADS.get(found[2], "")
-            problem = f"An architecture of {found[1]} has no head for {found[2]}{some and f', as {some} one'}."
+            problem = f"The architecture of {found[1]} has no head for {found[2]}{some and f'; {some} one'}."
         absent = not_here(name, problem) if isinstance(error, OSError) else ""
-        raise UserError(f"Could not make or load {what}. {problem[:600]}{absent}") from error
+        raise UserError(f"Could not create or load {what}. {problem[:600]}{absent}") from error

@@ -56,8 +56,8 @@ def _replaceable_words(arguments: ModelArguments, kind: str) -> PreTrainedTokeni
     """
     if kind != "word":
         raise UserError(
-            f"--tokenizer_name {kind!r} makes a new vocabulary, which the embeddings of the checkpoint "
-            f"{arguments.model_name_or_path!r} do not know. Leave it out to use the checkpoint's own tokenizer."
+            f"--tokenizer_name {kind!r} learns a new vocabulary, which does not match the embeddings of the checkpoint "
+            f"{arguments.model_name_or_path!r}. Leave it out to use the checkpoint's own tokenizer."
         )
     own = load_tokenizer(replace(arguments, tokenizer_name=None))
     check_word_level(own, f"the tokenizer of the checkpoint {arguments.model_name_or_path!r}")
@@ -77,7 +77,7 @@ def load_tokenizer(arguments: ModelArguments) -> PreTrainedTokenizerBase:
 
     name = arguments.tokenizer_name or arguments.model_name_or_path
     revision = None if arguments.tokenizer_name else arguments.model_revision
-    own = "--tokenizer_name; word, char and bpe are made from the training split"
+    own = "--tokenizer_name; word, char and bpe are learned from the training split"
     tokenizer = loading(
         lambda: AutoTokenizer.from_pretrained(
             location_of(name), revision=revision, trust_remote_code=arguments.trust_remote_code
@@ -88,5 +88,7 @@ def load_tokenizer(arguments: ModelArguments) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token is None:
-        raise UserError(f"The tokenizer {name!r} has no padding, end-of-text or unknown token to pad with.")
+        raise UserError(
+            f"The tokenizer {name!r} has no padding, end-of-text or unknown token to pad with: use another tokenizer."
+        )
     return tokenizer

@@ -54,7 +54,7 @@ def adapt_vocabulary(
         except (ValueError, TypeError, NotImplementedError) as error:
             raise UserError(
                 f"The vocabulary of {type(model).__name__} cannot be changed: {' '.join(str(error).split())} Leave out "
-                "--tokenizer_name to use the tokenizer it was trained with."
+                "--tokenizer_name to use the checkpoint's own tokenizer."
             ) from error
         model.get_input_embeddings().weight.copy_(rows)
         for name, values in head_rows.items():
@@ -86,7 +86,7 @@ def relearn_words(
         batches(texts), vocab_size, min_frequency=min_frequency, show_progress=False
     )
     if _size(new) <= len(new.all_special_ids):
-        raise UserError(f"No word was found in the training texts at least {min_frequency} times.")
+        raise UserError(f"No word occurs at least {min_frequency} times in the training texts.")
     if max_length is not None:
         new.model_max_length = max_length
     return new
@@ -108,9 +108,9 @@ def check_word_level(tokenizer: PreTrainedTokenizerBase, what: str) -> None:
     """
     if not is_word_level(tokenizer):
         raise UserError(
-            f"A new vocabulary can only be mapped to an old one word by word, but {what} "
-            f"({tokenizer.name_or_path or type(tokenizer).__name__}) is not word-level. Sub-word and character "
-            "tokenizers know every text and are reused as they are: leave out --tokenizer_name."
+            f"A vocabulary can only be replaced word by word, but {what} "
+            f"({tokenizer.name_or_path or type(tokenizer).__name__}) is not word-level. Leave out --tokenizer_name: "
+            "sub-word and character tokenizers can encode any text and need no new vocabulary."
         )
 
 

@@ -86,7 +86,7 @@ def entity_scores(predictions: Iterable[Sequence[str | None]], references: Itera
     right = predicted = actual = 0
     for given, expected in zip(predictions, references, strict=True):
         if len(given) != len(expected):
-            raise ValueError(f"a sentence of {len(expected)} tags was predicted {len(given)} tags")
+            raise ValueError(f"a sentence has {len(expected)} tags, but its prediction has {len(given)}")
         own, true = set(entities(given)), set(entities(expected))
         right, predicted, actual = right + len(own & true), predicted + len(own), actual + len(true)
     return EntityScores(_part(right, predicted), _part(right, actual), _part(2 * right, predicted + actual))

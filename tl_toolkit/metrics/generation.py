@@ -69,6 +69,6 @@ def scorers() -> dict[str, Any]:
         from sacrebleu.metrics import BLEU, CHRF
     except ImportError as error:
         raise UserError(
-            "Written answers are scored by sacrebleu, which is not installed: pip install 'tl-toolkit[translation]'."
+            "Generated texts are scored with sacrebleu, which is not installed: pip install 'tl-toolkit[translation]'."
         ) from error
     return {"bleu": BLEU(), "bleu_lowercase": BLEU(lowercase=True), "chrf": CHRF()}

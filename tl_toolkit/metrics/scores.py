@@ -96,7 +96,7 @@ def constant_answer(labels: np.ndarray) -> int | float | list[int]:
 def _checked(predictions: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     predictions, references = np.asarray(predictions), np.asarray(references)
     if predictions.shape != references.shape or len(predictions) == 0:
-        raise ValueError(f"predictions {predictions.shape} and references {references.shape} need one shape, not empty")
+        raise ValueError(f"predictions {predictions.shape} and references {references.shape} need one non-empty shape")
     return predictions, references
 
 

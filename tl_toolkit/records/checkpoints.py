@@ -69,13 +69,13 @@ def resolve_resume(resume: str | None, output_dir: Path) -> Path | None:
     path = Path(resume)
     if not path.is_dir():
         raise UserError(
-            f"--resume_from_checkpoint {resume!r} is not a folder. Give a checkpoint-N folder, or 'true' for the last "
-            f"complete one in {str(output_dir)!r}."
+            f"--resume_from_checkpoint {resume!r} is not a folder. Use a checkpoint-N folder, or 'true' for the last "
+            f"complete checkpoint in {str(output_dir)!r}."
         )
     if not is_complete(path):
         last = last_complete_checkpoint(path.parent)
-        advice = f"The last complete one beside it is {last.name!r}." if last else "There is no complete one beside it."
-        raise UserError(f"The checkpoint {resume!r} is not complete: the run was stopped while saving it. {advice}")
+        advice = f"Use the last complete one, {last.name!r}." if last else "Its folder has no complete checkpoint."
+        raise UserError(f"The checkpoint {resume!r} is incomplete: the run stopped while saving it. {advice}")
     return path
 
 
@@ -93,11 +93,10 @@ def check_same_architecture(checkpoint: Path, model: PreTrainedModel) -> None:
             for name in weights.keys():  # noqa: SIM118 - the open file is no mapping
                 shape = weights.get_slice(name).get_shape()
                 if own.get(name) != shape:
-                    found = f"has the shape {own[name]} here" if name in own else "does not exist here"
+                    found = f"has the shape {own[name]} in the model" if name in own else "is not in the model"
                     raise UserError(
-                        f"The checkpoint {str(checkpoint)!r} is of another architecture than this run's "
-                        f"{type(model).__name__}: its weight {name!r} of shape {shape} {found}. Resume with the "
-                        "arguments the checkpoint was made with."
+                        f"The checkpoint {str(checkpoint)!r} does not match this run's {type(model).__name__}: its "
+                        f"weight {name!r} of shape {shape} {found}. Resume with the original arguments."
                     )
 
 

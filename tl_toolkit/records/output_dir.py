@@ -36,7 +36,7 @@ def for_output_dir(recipe: Callable[[R], T]) -> Callable[[R], T]:
     @functools.wraps(recipe)
     def checked(arguments: R) -> T:
         if "output_dir" not in arguments.run.as_given:
-            raise UserError("Nothing says where the results go: name a folder by --output_dir.")
+            raise UserError("No output folder is specified: set --output_dir.")
         with without_empty_folder(Path(arguments.run.output_dir)):
             return recipe(arguments)
 
@@ -65,7 +65,7 @@ def make_folder(output_dir: Path) -> None:
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"The folder {str(output_dir)!r} (--output_dir) cannot be made: {error.strerror}.") from error
+        raise UserError(f"The --output_dir {str(output_dir)!r} cannot be created: {error.strerror}.") from error
 
 
 def check_free(output_dir: Path, *, overwrite: bool, sources: list[str | None]) -> None:
@@ -84,18 +84,18 @@ def check_free(output_dir: Path, *, overwrite: bool, sources: list[str | None]) 
     for source in sources:
         if source is not None and Path(source).expanduser().resolve().is_relative_to(here):
             raise UserError(
-                f"The run reads {source!r}, which lies in its own --output_dir {str(output_dir)!r}, where it would be "
-                "deleted. Choose another --output_dir."
+                f"The run reads {source!r}, which is in its own --output_dir {str(output_dir)!r} and would be "
+                "overwritten. Choose another --output_dir."
             )
     finished = (output_dir / RESULT_NAME).exists()
     if any(output_dir.glob("*.safetensors")) and not finished and not checkpoints(output_dir):
         raise UserError(
-            f"The folder {str(output_dir)!r} (--output_dir) holds a model, but no result.json of an earlier run, so it "
-            "is not overwritten. Choose another --output_dir."
+            f"The folder {str(output_dir)!r} (--output_dir) contains a model but no result.json of an earlier run, so "
+            "it is not overwritten. Choose another --output_dir."
         )
     if checkpoints(output_dir) and not finished and not overwrite:
         raise UserError(
-            f"The folder {str(output_dir)!r} holds checkpoints of a run that did not finish. Continue it with "
+            f"The folder {str(output_dir)!r} contains checkpoints of an unfinished run. Continue it with "
             "--resume_from_checkpoint, start again with --overwrite_output_dir, or choose another --output_dir."
         )
 

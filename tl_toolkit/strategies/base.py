@@ -49,7 +49,7 @@ class Strategy(ABC):
             UserError: the strategy cannot be used with these arguments.
         """
         if self.wraps and args.fsdp_plugin_args is not None:
-            raise UserError(f"The strategy {self.name!r} cannot be used with FSDP, whose shards it cannot merge.")
+            raise UserError(f"The strategy {self.name!r} cannot be used with FSDP: it cannot merge sharded weights.")
 
     def learning_rates(self, model: nn.Module, learning_rate: float) -> dict[str, float]:
         """Peak learning rates of parameters, by name, that are not trained with the run's own, `learning_rate`."""

@@ -36,7 +36,7 @@ class Discriminative(Strategy):
         super().__init__(arguments)
         self.group_names: list[str] = []
         if arguments.lr_decay < 1:
-            raise UserError(f"--lr_decay is {arguments.lr_decay:g}, where 1 (no decay) or more is expected.")
+            raise UserError(f"--lr_decay must be 1 (no decay) or more, but is {arguments.lr_decay:g}.")
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         self.group_names = group_names(layer_groups(model))
@@ -73,13 +73,13 @@ class GradualUnfreezing(Discriminative):
         super().configure(args)
         if args.fsdp_plugin_args is not None or args.deepspeed_plugin is not None:
             raise UserError(
-                f"The strategy {self.name!r} cannot be used with FSDP or DeepSpeed, which shard parameters once and "
-                "for all by whether they are trained. Use 'discriminative' there, or plain data parallelism here."
+                f"The strategy {self.name!r} cannot be used with FSDP or DeepSpeed, which fix the set of trained "
+                "parameters at the start. Use the strategy 'discriminative', or plain data parallelism."
             )
         for name in ("auto_find_batch_size", "ddp_static_graph"):
             if getattr(args, name):
                 raise UserError(
-                    f"The strategy {self.name!r} cannot be used with --{name}: what is trained changes with the epochs."
+                    f"The strategy {self.name!r} cannot be used with --{name}: it trains other layers in every epoch."
                 )
         args.ddp_find_unused_parameters = True  # processes do not wait for the gradients of frozen layers
 
@@ -105,8 +105,8 @@ class Unfreezing(TrainerCallback):
         never = self.names[: max(0, len(self.names) - state.num_train_epochs)]
         if never and state.is_world_process_zero:
             logger.warning(
-                "%d epochs are fewer than the %d layer groups: never trained are %s. Train for more epochs "
-                "(--num_train_epochs) to reach them.",
+                "%d epochs are fewer than the %d layer groups, so these are never trained: %s. Increase "
+                "--num_train_epochs to train them.",
                 state.num_train_epochs,
                 len(self.names),
                 listing(never),

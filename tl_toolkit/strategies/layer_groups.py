@@ -93,7 +93,7 @@ def _by_prefix(names: list[str], prefixes: list[list[str]]) -> list[list[str]]:
     if held != sorted(names):
         wrong = sorted({name for name in names if held.count(name) != 1})
         raise ValueError(
-            f"layer_groups() must hold every parameter once, but these are held by none or several: {wrong}"
+            f"layer_groups() must assign every parameter to one group, but these are in none or several: {wrong}"
         )
     return [group for group in groups if group]
 

@@ -36,13 +36,13 @@ class Lora(Strategy):
         modules, parameters = _targets(model, head)
         if not modules and not parameters:
             raise UserError(
-                f"The strategy 'lora' adapts linear and recurrent layers, and the body of {type(model).__name__} has "
-                "none. Use 'full' or 'frozen'."
+                f"The strategy 'lora' adapts linear and recurrent layers, but the body of {type(model).__name__} has "
+                "none. Use the strategy 'full' or 'frozen'."
             )
         if parameters and self.arguments.lora_dropout:
             raise UserError(
                 f"--lora_dropout {self.arguments.lora_dropout} cannot be applied to the recurrent weights of "
-                f"{type(model).__name__}, which enter a fused kernel as they are. Use --lora_dropout 0."
+                f"{type(model).__name__}, because a fused kernel reads them. Use --lora_dropout 0."
             )
         return peft.get_peft_model(
             model,

@@ -197,16 +197,16 @@ class StreamTrainer(LanguageModelTrainer):
         path = _state_path(checkpoint, self.args)
         if not path.is_file():
             raise UserError(
-                f"The checkpoint {str(checkpoint)!r} holds no carried state {path.name!r}: it is of another kind of "
-                "run, or of another number of processes. Resume with the processes it was made with."
+                f"The checkpoint {str(checkpoint)!r} has no carried state {path.name!r}: it belongs to another kind of "
+                "run or was saved by another number of processes. Resume with the original number of processes."
             )
         saved = torch.load(path, map_location="cpu", weights_only=True)
         for name, value in self.train_dataset.identity().items():
             if saved["identity"].get(name) != value:
                 raise UserError(
-                    f"The checkpoint {str(checkpoint)!r} cannot be resumed on this stream: its {name} was "
-                    f"{saved['identity'].get(name)}, and here it is {value}. Resume with the arguments, data and "
-                    "processes that it was made with."
+                    f"The checkpoint {str(checkpoint)!r} cannot be resumed: its {name} is "
+                    f"{saved['identity'].get(name)}, but this run's is {value}. Resume with the original arguments, "
+                    "data and number of processes."
                 )
         self.carried = {group: _cache(layers, self.args.device) for group, layers in saved["layers"].items()}
 

@@ -64,7 +64,7 @@ def find_learning_rate(
     end = args.find_lr_end if end is None else end
     steps = args.find_lr_steps if steps is None else steps
     if args.fsdp_plugin_args is not None or args.deepspeed_plugin is not None:
-        raise UserError("--find_lr cannot be used with FSDP or DeepSpeed. Find the rate on one process.")
+        raise UserError("--find_lr cannot be used with FSDP or DeepSpeed. Run it in one process.")
     with _undone(trainer):
         sweep = _Sweep(trainer, start, end, steps)
         sweep.run()
@@ -110,7 +110,7 @@ class _Sweep(TrainerCallback):
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer._tr_loss.zero_()  # Trainer adds up the losses of the parts of an update, and of all updates
         if self.trainer.lr_scheduler is not self.schedule:
-            raise RuntimeError("The trainer has replaced the schedule of the sweep.")
+            raise RuntimeError("The trainer has replaced the learning-rate schedule of the sweep.")
         self._rate = self.rate(self.schedule.last_epoch)  # it stands still where half precision overflows
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -129,8 +129,8 @@ class _Sweep(TrainerCallback):
     def result(self) -> dict[str, Any]:
         if not self.losses:
             raise UserError(
-                f"The loss was not finite at the lowest learning rate, {self.start:g} (--find_lr_start): look at the "
-                "labels and inputs, or leave out half precision."
+                f"The loss was not finite at the lowest learning rate, {self.start:g} (--find_lr_start): check the "
+                "labels and inputs, or train without half precision."
             )
         lowest = int(np.argmin(self.smoothed))
         return {
@@ -187,9 +187,9 @@ def _say(found: dict[str, Any], output_dir: Path) -> None:
     if found["suggestion"] is None:
         print("The loss did not fall at any learning rate of the sweep.")
     else:
-        print(f"Steepest descent of the loss at:  --learning_rate {found['suggestion']:.2g}")
-    print(f"A tenth of the loss's minimum at: --learning_rate {found['minimum_divided_by_10']:.2g}")
-    print(f"The curve is in {output_dir / PICTURE_NAME} and {output_dir / CURVE_NAME}")
+        print(f"Steepest descent of the loss:       --learning_rate {found['suggestion']:.2g}")
+    print(f"A tenth of the rate at its minimum: --learning_rate {found['minimum_divided_by_10']:.2g}")
+    print(f"Curve saved to {output_dir / PICTURE_NAME} and {output_dir / CURVE_NAME}")
 
 
 def _draw(found: dict[str, Any], path: Path) -> None:

@@ -97,7 +97,7 @@ class NtAsgd(torch.optim.SGD):
     def step(self, closure: Any = None) -> Any:
         """One step of SGD, and after the trigger its result into the averages."""
         if self.swapped:
-            raise RuntimeError("The parameters hold their averages: swap() them back before the next step.")
+            raise RuntimeError("The parameters hold their averages: call swap() before the next step.")
         loss = super().step(closure)
         for group in self.param_groups:
             if not group["averaged"]:
@@ -144,8 +144,8 @@ class AveragingTrainer(Trainer):
             return
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise UserError(
-                f"--optim {NT_ASGD} keeps an average beside every parameter, and cannot be used with FSDP or "
-                "DeepSpeed, which cut parameters into pieces. Train on one process or with DDP."
+                f"--optim {NT_ASGD} averages whole parameters and cannot be used with FSDP or DeepSpeed, which shard "
+                "them. Train in one process or with DDP."
             )
         self.add_callback(NtAsgdTrigger(self.args.nt_asgd_interval))
 

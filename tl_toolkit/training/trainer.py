@@ -48,7 +48,7 @@ class Publisher(Protocol):
 
 def no_publisher(args: TrainingArguments) -> Publisher:
     """What a trainer that was given no publisher opens."""
-    raise UserError("--push_to_hub cannot be served: this trainer was given no publisher.")
+    raise UserError("--push_to_hub is not available: this trainer has no publisher.")
 
 
 class Stopwatch(TrainerCallback, ExportableState):
@@ -129,8 +129,8 @@ class BaseTrainer(AveragingTrainer):
             if settings.keys() & {"params", "model", "optimizer_dict"}:  # optimisers that choose their own groups
                 if self.learning_rates:
                     raise UserError(
-                        f"--optim {self.args.optim.value} chooses its own groups of parameters, so that layers cannot "
-                        "be given learning rates of their own. Choose another one, or --strategy full."
+                        f"--optim {self.args.optim.value} builds its own parameter groups and does not support "
+                        "learning rates per layer. Use another optimiser, or --strategy full."
                     )
                 return super().create_optimizer(model)
             groups = parameter_groups(model, self.args.weight_decay, self.learning_rates)
@@ -279,7 +279,7 @@ class ToolkitTrainer(BaseTrainer):
         answers = output.predictions
         rows, predicted = len(dataloader.dataset), len(answers[0] if isinstance(answers, tuple) else answers)
         if rows != predicted:
-            raise RuntimeError(f"{predicted} predictions were gathered for {rows} rows.")
+            raise RuntimeError(f"Gathered {predicted} predictions for {rows} rows.")
         return output
 
     def _metrics(self, prediction: EvalPrediction) -> dict[str, float]:
@@ -312,7 +312,7 @@ class ToolkitTrainer(BaseTrainer):
 def not_finite(kind: str, loss: float, step: int, learning_rate: float) -> NonFiniteLoss:
     """The error for a training or evaluation loss that is infinite or not a number."""
     return NonFiniteLoss(
-        f"The {kind} loss was {loss} at step {step}, so the run was stopped and that state was not saved. The usual "
-        f"causes are a learning rate that is too high (--learning_rate was {learning_rate:g}), half precision, and "
-        "labels or inputs that are not finite."
+        f"The {kind} loss was {loss} at step {step}, so the run stopped without saving this state. Lower the learning "
+        f"rate (--learning_rate was {learning_rate:g}), train without half precision, or check that labels and inputs "
+        "are finite."
     )
