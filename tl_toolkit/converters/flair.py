@@ -1,4 +1,4 @@
-"""Flair's character language models (Akbik et al. 2018, "Contextual String Embeddings") as `RnnForCausalLM`."""
+"""Convert Flair's character language models (Akbik et al. 2018) to `RnnForCausalLM`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 UNKNOWN = "<unk>"
-START = "\n"  # what Flair puts before a text, and between texts
+START = "\n"  # Flair's token before and between texts
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "best-lm.pt")
 
 
 class FlairModel(NamedTuple):
-    """What a Flair language model consists of."""
+    """The content of a Flair language model."""
 
     weights: dict[str, Tensor]
     items: list[str]
@@ -29,16 +29,16 @@ class FlairModel(NamedTuple):
 
 
 def read_flair(location: Path, vocabulary: Path | None, direction: str | None) -> FlairModel:
-    """Read Flair's own file, or a state dict beside a `config.json`.
+    """Read a file of Flair, or a state dict with a `config.json` in the same folder.
 
     Args:
-        location: a folder with `config.json` and weights, or a file: Flair's own (.pt), or a state dict
-            (.safetensors, .bin, .pt).
-        vocabulary: the characters by id, where the weights do not come with them: .pkl or .json, a list.
-        direction: `forward` or `backward`, where they do not say it.
+        location: a folder with `config.json` and weights, or a file: Flair's own (.pt) or a state dict (.safetensors,
+            .bin, .pt).
+        vocabulary: a file (.pkl or .json) with the list of characters by id, if they are not saved with the weights.
+        direction: `forward` or `backward`, if it is not saved with the weights.
 
     Raises:
-        UserError: nothing to read; anything in it that is not plain; no characters or direction known.
+        UserError: there is no file, it contains unsupported objects, or the characters or the direction are unknown.
     """
     path = next(filter(Path.is_file, (location, *(location / name for name in _WEIGHTS))), None)
     if path is None:
@@ -49,7 +49,7 @@ def read_flair(location: Path, vocabulary: Path | None, direction: str | None) -
     beside = path.with_name("config.json")
     config = read_json(beside) if beside.is_file() else {}
     config = config if isinstance(config, dict) else {}
-    if isinstance(content.get("state_dict"), dict):  # Flair's own file says everything about itself
+    if isinstance(content.get("state_dict"), dict):  # Flair's own file has all settings
         config = {**config, **{name: value for name, value in content.items() if name != "state_dict"}}
         content = content["state_dict"]
     if vocabulary is not None:
@@ -91,10 +91,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The model in float32, with Flair's dropouts, and its tokenizer.
+    """Return the model in float32, with Flair's dropouts, and its tokenizer.
 
     Raises:
-        UserError: weights that are not those of a Flair language model, or of one with a projection.
+        UserError: the weights are not of a Flair language model, or of one with a projection.
     """
     import torch
 
@@ -145,12 +145,12 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
 
 
 def character_tokenizer(items: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Flair's dictionary as a fast tokenizer: one id for each character, unknown ones `<unk>`; nothing is added.
+    """Return Flair's dictionary as a fast tokenizer: one id per character, `<unk>` for unknown ones, no special tokens.
 
-    Flair pads with spaces and masks nothing; here padding is masked, and `<unk>` stands for it.
+    Flair pads with spaces and does not mask them; this tokenizer pads with `<unk>` and masks the padding.
 
     Raises:
-        UserError: an item that occurs twice, or no item for unknown characters.
+        UserError: an item occurs twice, or there is no item for unknown characters.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -169,7 +169,7 @@ def character_tokenizer(items: Iterable[str]) -> PreTrainedTokenizerFast:
         tokenizer_object=tokenizer,
         unk_token=UNKNOWN,
         pad_token=UNKNOWN,
-        split_special_tokens=True,  # the five characters "<unk>" in a text are five characters
+        split_special_tokens=True,  # "<unk>" in a text is five characters
         padding_side="right",
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,

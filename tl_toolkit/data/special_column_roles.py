@@ -229,11 +229,11 @@ def _unclear(
 ) -> UserError:  # fmt: skip
     several = [repr(name) for name, feature in features.items() if fits(feature) and name not in taken]
     others = [repr(name) for name, feature in features.items() if fits(feature) and name in taken]
-    beside = f" except {', '.join(others)}" if others else ""
+    excluded = f" except {', '.join(others)}" if others else ""
     if several:
         trouble = f"there are several candidates ({', '.join(several)})"
     else:
-        trouble = f"no column{beside} holds {kind} (JSON Lines and Parquet files can hold lists, csv files cannot)"
+        trouble = f"no column{excluded} holds {kind} (JSON Lines and Parquet files can hold lists, csv files cannot)"
     return UserError(
         f"The {what} column cannot be determined: {trouble}. Specify it with --{flag}. {available(features)}"
     )

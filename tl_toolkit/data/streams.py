@@ -83,8 +83,8 @@ def encode_stream(
         texts = documents[first : first + _BATCH]["text"]
         encoded = tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)["input_ids"]
         if max_tokens is not None and whole_documents:
-            behind = tokens + np.cumsum([len(ids) + len(suffix) for ids in encoded])
-            kept = int(np.searchsorted(behind, max_tokens)) + 1
+            ends = tokens + np.cumsum([len(ids) + len(suffix) for ids in encoded])
+            kept = int(np.searchsorted(ends, max_tokens)) + 1
             texts, encoded = texts[:kept], encoded[:kept]
         own = _joined(encoded, [])
         unknown += int(np.count_nonzero(own == tokenizer.unk_token_id)) if tokenizer.unk_token_id is not None else 0

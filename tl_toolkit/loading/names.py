@@ -1,4 +1,4 @@
-"""From the name of a checkpoint or tokenizer to the thing: where it lies, and what is said if it cannot be loaded."""
+"""Resolve names of checkpoints and tokenizers to locations, and explain loading errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Architectures that have the head of an Auto class, for somebody who has chosen one that has not.
+# Suggested architectures that have the head of an Auto class, for an error message.
 _HAVE_HEADS = {
     "AutoModelForSequenceClassification": "bert, gpt2 and rnn have",
     "AutoModelForTokenClassification": "bert, rnn and self_attention have",
@@ -32,8 +32,8 @@ _NO_SAFETENSORS = re.compile(r"no file named model\.safetensors|cannot be loaded
 
 
 def location_of(name: str | None) -> str:
-    """Where `from_pretrained` finds `name`: the folder of a built-in model, a local folder, or the Hub id itself."""
-    assert name is not None  # the callers' arguments were checked: there is a checkpoint or a tokenizer
+    """Return the argument of `from_pretrained` for `name`: a folder (built-in or local) or the Hub id itself."""
+    assert name is not None  # checked by the callers: there is a checkpoint or a tokenizer
     if name.startswith("builtin:"):
         from .builtin_models import builtin_model_path
 
@@ -69,7 +69,7 @@ def _is_offline() -> bool:
 
 
 def not_here(name: str | None, problem: str) -> str:
-    """What to add to the reason why `name` could not be had from the Hub: it is no local folder either."""
+    """Return a sentence for failed downloads which says that `name` is not a local folder either; may be empty."""
     if name is None or name.startswith("builtin:") or "does not appear to have a file" in problem:
         return ""
     path = Path(name).expanduser()
@@ -103,15 +103,16 @@ def _check_folder(path: Path, name: str) -> None:
 
 
 def loading(make: Callable[[], T], what: str, name: str | None = None) -> T:
-    """`make()`, with what the libraries raise about its input turned into one paragraph.
+    """Return `make()`; library errors about its input become a `UserError` of one paragraph.
 
     Args:
-        name: the checkpoint or tokenizer that is loaded, as it was given, if one is.
+        what: the object that is created or loaded, in words for the message.
+        name: the checkpoint or tokenizer that is loaded, as specified by the user; None if there is none.
     """
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    # The Hub's bot would be asked to convert pickles, and its proposal loaded, which nobody has looked at.
+    # Otherwise transformers asks the Hub's bot to convert pickles and loads the result, which nobody has reviewed.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     about_input = (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError)
     try:

@@ -1,4 +1,4 @@
-"""How knowledge moves into a model: one file per strategy."""
+"""Strategies for training a model, with or without transfer."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _TRANSFERRING = [name for name, kind in STRATEGIES.items() if not kind.from_scra
 
 
 def make_strategy(arguments: StrategyArguments, model: ModelArguments) -> Strategy:
-    """The strategy that was asked for, by default `scratch` for an architecture and `full` for a checkpoint.
+    """Return the specified strategy, by default `scratch` for an architecture and `full` for a checkpoint.
 
     Raises:
-        UserError: neither or both of a checkpoint and an architecture, or one that the strategy has no use for.
+        UserError: neither or both of a checkpoint and an architecture are set, or the strategy cannot use the one set.
     """
     if (model.model_name_or_path is None) == (model.model_type is None):
         given = "neither is" if model.model_type is None else "both are"
