@@ -106,13 +106,9 @@ def _load_built_in(name: str, config: str | None, revision: str | None) -> Sourc
             f"{nearest(kind, BUILT_IN)}"
         )
     if revision is not None:
-        raise UserError(
-            f"--dataset_revision {revision!r} only applies to datasets on the Hub, but {name!r} is built in."
-        )
+        raise UserError(f"--dataset_revision {revision!r} only applies to datasets on the Hub: {name!r} is built in.")
     if rest and config not in (None, rest[0]):
-        raise UserError(
-            f"The dataset {name!r} and --dataset_config_name {config!r} name two configurations: use only one of them."
-        )
+        raise UserError(f"The dataset {name!r} and --dataset_config_name {config!r} name two configurations: use one.")
     config = rest[0] if rest else config
     module = importlib.import_module(f"tl_toolkit.data.{kind}")
     dataset = getattr(module, f"load_{kind}")(config)

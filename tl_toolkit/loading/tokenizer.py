@@ -88,7 +88,5 @@ def load_tokenizer(arguments: ModelArguments) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token is None:
-        raise UserError(
-            f"The tokenizer {name!r} has no padding, end-of-text or unknown token to pad with: use another tokenizer."
-        )
+        raise UserError(f"The tokenizer {name!r} has no padding, end-of-text or unknown token: use another tokenizer.")
     return tokenizer

@@ -45,7 +45,5 @@ def make_strategy(arguments: StrategyArguments, model: ModelArguments) -> Strate
             "weights. Use --model_name_or_path, or the strategy 'scratch'."
         )
     if arguments.head_learning_rate is not None and name != "full":
-        raise UserError(
-            f"--head_learning_rate only applies to the strategy 'full', not to {name!r}: use --learning_rate instead."
-        )
+        raise UserError(f"--head_learning_rate only applies to the strategy 'full': use --learning_rate with {name!r}.")
     return strategy
