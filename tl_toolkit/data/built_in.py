@@ -72,7 +72,7 @@ def built_folder(dataset: str, made_of: Any, code: Sequence[str], write: Callabl
         write: writes the files into an empty folder.
 
     Raises:
-        UserError: the cache folder cannot be written to.
+        UserError: the cache folder cannot be used.
     """
     from filelock import FileLock
 
@@ -92,7 +92,7 @@ def built_folder(dataset: str, made_of: Any, code: Sequence[str], write: Callabl
     except OSError as error:
         raise UserError(
             f"The dataset 'builtin:{dataset}' cannot be written to the cache folder {parent}: "
-            f"{error.strerror or error}. Set the environment variable TL_TOOLKIT_CACHE to another folder."
+            f"{error.strerror or error}. The environment variable TL_TOOLKIT_CACHE names another folder."
         ) from error
     return folder
 

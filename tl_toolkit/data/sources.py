@@ -163,14 +163,14 @@ def _load_with_datasets(name: str, path: str, config: str | None, revision: str 
 
 @contextlib.contextmanager
 def _loading(name: str, path: str, config: str | None, revision: str | None) -> Iterator[None]:
-    """Turn any error while a dataset is loaded into a `UserError`, and hide the progress bars of `datasets`."""
+    """What goes wrong while a dataset is loaded is a `UserError`, and no progress bars flicker by."""
     from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     disabled = are_progress_bars_disabled()
     disable_progress_bars()
     try:
         yield
-    except Exception as error:  # datasets and its file readers raise many different types
+    except Exception as error:  # datasets wraps what goes wrong in many types, and readers of file formats add theirs
         raise UserError(_reason(error, name, path, config, revision)) from error
     finally:
         if not disabled:
