@@ -115,7 +115,7 @@ def test_invalid_input_is_refused(tmp_path: Path) -> None:
         draw_attention_map(ENGLISH, HINDI, weights(6, 7), tmp_path / "map.png")
     with pytest.raises(ValueError, match="finite and at least 0"):
         draw_attention_map(ENGLISH, HINDI, -weights(7, 6), tmp_path / "map.png")
-    with pytest.raises(UserError, match=r"map.gif' has an unsupported type: use '.png', '.svg'"):
+    with pytest.raises(UserError, match=r"map.gif' must end in '.png', '.svg'"):
         draw_attention_map(ENGLISH, HINDI, weights(7, 6), tmp_path / "map.gif")
     with pytest.raises(UserError, match="no folder"):
         draw_attention_map(ENGLISH, HINDI, weights(7, 6), tmp_path / "none" / "map.png")

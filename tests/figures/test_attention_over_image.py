@@ -54,7 +54,7 @@ def test_one_panel_per_word(image, tmp_path):
 
 
 def test_invalid_input_is_refused(image, tmp_path):
-    with pytest.raises(UserError, match="attention.txt' has an unsupported type: use '.png', '.svg'"):
+    with pytest.raises(UserError, match="attention.txt' must end in '.png', '.svg'"):
         draw_attention_over_image(image, ["a"], np.ones((1, 2, 3)), tmp_path / "attention.txt")
     with pytest.raises(ValueError, match=r"got \(1, 2, 3\) for 2 words"):
         draw_attention_over_image(image, ["a", "b"], np.ones((1, 2, 3)), tmp_path / "a.png")

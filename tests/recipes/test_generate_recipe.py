@@ -200,7 +200,7 @@ TEXT = ("--text", "the cat")
         ("text", ["--text_file", "nowhere.txt"], "'nowhere.txt' cannot be read"),
         ("text", [*TEXT, "--num_beam", "3"], "Unknown argument '--num_beam'.*Did you mean '--num_beams'"),
         ("pairs", [*TEXT, *TEXT, "--attention_map", "a.png"], "draws one picture, and there are 2 inputs"),
-        ("pairs", [*TEXT, "--attention_map", "a.bmp"], "unsupported type: use '.png', '.svg'"),
+        ("pairs", [*TEXT, "--attention_map", "a.bmp"], "must end in '.png', '.svg'"),
         ("pairs", [*TEXT, "--attention_map", "a.png", "--attention_layer", "4"], "no layer 4"),
         ("blind", [*TEXT, "--attention_map", "a.png"], "has no attention over the source"),
         ("captions", TEXT, "describes images: give --image"),

@@ -168,7 +168,7 @@ def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regressi
         if not usable:
             expected = "integers or booleans, 0 or 1" if several else "classes, strings, integers or lists of them"
             raise UserError(
-                f"The label column {name!r} must hold {expected}, but is {describe(feature)}. {available(features)}"
+                f"The label column {name!r} is {describe(feature)}, but must hold {expected}. {available(features)}"
             )
     kind = "multi" if several or is_list(features[labels[0]]) else "single"
     return f"{kind}_label_classification"

@@ -81,7 +81,7 @@ def label_budget(labels: np.ndarray, budget: int, seed: int) -> np.ndarray:
     rows = len(labels)
     if not 1 <= budget <= rows:
         raise UserError(
-            f"The label budget of {budget:,} does not fit the split, which has {rows:,} labelled rows: use a number "
+            f"A budget of {budget:,} labels does not fit the split, which has {rows:,} labelled rows: use a number "
             f"from 1 to {rows:,}, or leave --label_budget out to use all rows."
         )
     generator = np.random.default_rng([seed, 1])

@@ -125,7 +125,7 @@ def check_picture_path(path: str | Path) -> Path:
     """Return `path`; raise `UserError` if its suffix is not a picture format or its folder does not exist."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
-        raise UserError(f"The picture file {str(path)!r} has an unsupported type: use {listing(FORMATS)}.")
+        raise UserError(f"The name of the picture {str(path)!r} must end in {listing(FORMATS)}.")
     if not path.parent.is_dir():
         raise UserError(f"The picture {str(path)!r} cannot be written: there is no folder {str(path.parent)!r}.")
     return path
