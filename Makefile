@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: install demo test check style benchmarks clean
+.PHONY: install demo test check style dist test-lowest benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/python recipes/compare.py --config recipes/configs/demo.yaml --output_dir outputs/demo
+	$(BIN)/tl-toolkit compare --config demo.yaml --output_dir outputs/demo
 
 # One thread a worker: two workers whose threads share two cores would wait for each other.
 test: install
@@ -32,9 +32,30 @@ style: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Installs $(2) in a bare environment in $(1), and does there what a user does first, outside the checkout.
+define smoke
+	rm -rf $(1)
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --constraint $(3) torch
+	$(1)/bin/python -m pip install --quiet --constraint $(3) $(2)
+	mkdir $(1)/work
+	cd $(1)/work && ../bin/python $(CURDIR)/.ci/smoke.py
+endef
+
+dist: install
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(call smoke,build/bare,dist/*.whl,constraints.txt)
+
+# With the lowest versions that pyproject.toml allows.
+test-lowest:
+	mkdir -p build
+	$(PYTHON) .ci/lowest.py > build/lowest.txt
+	$(call smoke,build/lowest,.,build/lowest.txt)
+
 benchmarks: install
 	$(BIN)/python benchmarks/lstm_throughput.py
 	$(BIN)/python benchmarks/import_time.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -2,11 +2,11 @@
 
     python benchmarks/awd_lstm_throughput.py [--device cuda] [--embedding_size 400 --hidden_size 1152]
 
-All three have the same sizes and read the same windows with their state carried over, window by window in turn, under
-Adam and clipping. The plain stack has no regularisation at all; ours and fastai's have all of it: weight drop, locked
-and embedding dropout, tied embeddings, AR and TAR. Tokens per second and their ratios to the plain stack are printed.
-Without fastai (`pip install fastai`, of which only the text models are imported) its rows are left out.
-Takes about a minute on two free cores of a CPU at these sizes; a dot is a window.
+All three have the same sizes, read the same windows with a carried state, alternate after each window, and use Adam
+and clipping. The plain stack has no regularisation; ours and fastai's have weight drop, locked and embedding dropout,
+tied embeddings, AR and TAR. Prints tokens per second and their ratios to the plain stack. Without fastai
+(`pip install fastai`; only its text models are imported) its rows are left out.
+Takes about a minute on two free CPU cores at the default sizes; each dot is a window.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from torch.nn import functional
 
 from tl_toolkit.models import AwdLstmConfig, AwdLstmForCausalLM
 
-# From inputs and targets (batch, time) to the loss; the state is kept between calls.
+# Maps inputs and targets (batch, time) to the loss and keeps the state between calls.
 Step = Callable[[Tensor, Tensor], Tensor]
 
 
 class PlainStack(nn.Module):
-    """Embedding, LSTM layers of changing sizes, and the embedding again as the output layer."""
+    """Embedding, LSTM layers of different sizes, and the embedding again as the output layer."""
 
     def __init__(self, config: AwdLstmConfig) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ def fastai_step(config: AwdLstmConfig, device: str) -> tuple[nn.Module, Step] | 
     def step(inputs: Tensor, targets: Tensor) -> Tensor:
         logits, raw, dropped = model(inputs)
         loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
-        # As its RNNRegularizer adds them.
+        # AR and TAR as in fastai's RNNRegularizer.
         loss = loss + config.activation_regularization * dropped.float().pow(2).mean()
         return loss + config.temporal_activation_regularization * (raw[:, 1:] - raw[:, :-1]).float().pow(2).mean()
 

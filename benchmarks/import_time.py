@@ -1,9 +1,9 @@
-"""What importing the toolkit adds to importing what it stands on, in seconds.
+"""Seconds that importing the toolkit adds to importing its dependencies.
 
     python benchmarks/import_time.py
 
-Each statement runs in fresh interpreters, in turn with its baseline; the medians' difference is what the toolkit adds.
-Takes two to three minutes; a dot is a round.
+Each statement and its baseline run alternately in fresh interpreters; the added time is the difference of the medians.
+Takes two to three minutes; each dot is a round.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Whether a comparison that is killed again and again ends with what an uninterrupted one has.
+"""Check that a comparison that is killed repeatedly ends with the same files as an uninterrupted one.
 
     python benchmarks/kill_comparison.py [--kills 10] [--seed 1] [--parallel_runs 1]
 
-A small grid with a stage is made once in peace. Then the same is made in another folder by a compare.py that is killed
-(SIGKILL) at random moments, in turn alone and with all its processes, and started again each time at once. After each
-kill every record that is there must be whole, and stay as it is until the end. In the end the records, predictions and
-models must be those of the first comparison, apart from times, and no other file may be left. Takes some minutes.
+A small grid with a stage first runs without interruption. Then the same grid runs in another folder and is killed
+(SIGKILL) at random moments, alternately alone and with all its processes, and restarted each time. After each kill,
+every record must be complete and must not change until the end. Finally the records, predictions and models must equal
+those of the first comparison, except for times, and no other files may be left. Takes a few minutes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TIMES = frozenset(
     ["started", "finished", "train_seconds", "evaluate_seconds", "examples_per_second", "tokens_per_second"]
     + ["peak_memory_bytes", "seconds", "inference", "energy_joules", "train_runtime", "eval_runtime"]
 )
-"""What a record says of times and loads, which differ from run to run."""
+"""Fields of a record that depend on time or load and differ between runs."""
 
 
 def main() -> None:
@@ -44,28 +44,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--parallel_runs", str(arguments.parallel_runs)]
         problems = kill_again_and_again(Path(folder), arguments.kills, arguments.seed, flags, print)
-    print("\n".join(problems) or "The killed comparison ended with what the uninterrupted one has.")
+    print("\n".join(problems) or "The killed comparison equals the uninterrupted one.")
     sys.exit(bool(problems))
 
 
 def kill_again_and_again(
     folder: Path, kills: int, seed: int, flags: list[str], say: Callable[[str], None]
 ) -> list[str]:
-    """What differs between a comparison that was killed so often and one that was not; nothing if all is well."""
+    """The differences between a comparison that was killed `kills` times and an uninterrupted one; empty if none."""
     grid = write_grid(folder, runs_of_each=max(1, kills // 3))
-    peaceful, killed = folder / "peaceful", folder / "killed"
+    reference, killed = folder / "reference", folder / "killed"
     began = time.monotonic()
-    if start(grid, peaceful, flags).wait() != 0:
+    if start(grid, reference, flags).wait() != 0:
         return ["The uninterrupted comparison failed."]
     took = time.monotonic() - began
-    say(f"uninterrupted: {len(whole_records(peaceful))} records in {took:.0f} s")
+    say(f"uninterrupted: {len(whole_records(reference))} records in {took:.0f} s")
     chance, problems = random.Random(seed), list[str]()
     kept: dict[str, bytes] = {}
     for number in range(1, kills + 1):
         process = start(grid, killed, flags)
         wanted, wait = chance.choice([0, 0, 1, 1, 2]), chance.uniform(0, took / 6)
         there = len(whole_records(killed))
-        if chance.random() < 0.8:  # else it is killed while it starts
+        if chance.random() < 0.8:  # otherwise kill it during start-up
             while process.poll() is None and (
                 not (killed / ".lock").exists() or len(whole_records(killed)) < there + wanted
             ):
@@ -81,23 +81,23 @@ def kill_again_and_again(
         problems += [f"kill {number}: {problem}" for problem in torn(killed)]
         problems += [f"kill {number}: {name} has changed" for name in kept if found.get(name) != kept[name]]
         kept = found
-        what = "it had ended" if ended else "all its processes" if everything else "it alone"
-        say(f"kill {number:>2}: {what}; {len(found)} records, {len(at_work(killed))} begun")
+        what = "it had ended" if ended else "all processes" if everything else "main process"
+        say(f"kill {number:>2}: {what}; {len(found)} records, {len(in_progress(killed))} in progress")
     if start(grid, killed, flags).wait() != 0:
         problems.append("The comparison failed after the last kill.")
     problems += [f"at the end: {name} has changed" for name in kept if whole_records(killed).get(name) != kept[name]]
-    return problems + differences(peaceful, killed)
+    return problems + differences(reference, killed)
 
 
 def start(grid: Path, output_dir: Path, flags: list[str]) -> subprocess.Popen:
-    """compare.py in a session of its own, so that all of its processes can be killed together."""
+    """Start the comparison in its own session, so that all of its processes can be killed together."""
     command = [sys.executable, str(RECIPE), "--config", str(grid), "--output_dir", str(output_dir), *flags]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, env=environment)
 
 
 def write_grid(folder: Path, runs_of_each: int) -> Path:
-    """A grid of two kinds of entries, one behind a stage, with `runs_of_each` seeds."""
+    """Write a grid of two entries, one of them after a stage, with `runs_of_each` seeds."""
     chance = random.Random(7)
     for split, rows in (("train", 67), ("validation", 31), ("test", 43)):
         lines = ["text,label"]
@@ -123,7 +123,7 @@ def write_grid(folder: Path, runs_of_each: int) -> Path:
 
 
 def whole_records(output_dir: Path) -> dict[str, bytes]:
-    """The finished records of runs and stages, by their place, as they stand in their files."""
+    """The content of the finished records of runs and stages by relative path."""
     found = {}
     for path in output_dir.glob("*/*/result.json"):
         content = path.read_bytes() if path.exists() else b""
@@ -132,13 +132,13 @@ def whole_records(output_dir: Path) -> dict[str, bytes]:
     return found
 
 
-def at_work(output_dir: Path) -> list[Path]:
-    """The folders of runs and stages that have no record yet."""
+def in_progress(output_dir: Path) -> list[Path]:
+    """The folders of runs and stages without a record."""
     return [path for path in output_dir.glob("*/*") if path.is_dir() and not (path / "result.json").exists()]
 
 
 def torn(output_dir: Path) -> Iterator[str]:
-    """The records that are no JSON."""
+    """The records that are not valid JSON."""
     for path in [*output_dir.glob("*/*/result.json"), *output_dir.glob("results.jsonl")]:
         texts = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
         for text in texts:
@@ -149,7 +149,7 @@ def torn(output_dir: Path) -> Iterator[str]:
 
 
 def differences(first: Path, second: Path) -> list[str]:
-    """What is in one folder of a comparison and not in the other, apart from times."""
+    """The differences between two comparison folders, except for times."""
     files = [{path.relative_to(folder) for path in folder.rglob("*")} for folder in (first, second)]
     problems = [f"only in {first.name}: {path}" for path in sorted(files[0] - files[1])]
     problems += [f"only in {second.name}: {path}" for path in sorted(files[1] - files[0])]
@@ -172,14 +172,14 @@ def differences(first: Path, second: Path) -> list[str]:
 
 
 def without_times(content: Any) -> Any:
-    """A record without what depends on how fast the machine was, and on the folder it was made in."""
+    """A record without times and without the name of its folder."""
     if isinstance(content, dict):
         kept = {name: value for name, value in content.items() if name not in TIMES and "per_second" not in name}
         return {name: without_times(value) for name, value in kept.items()}
     if isinstance(content, list):
         return [without_times(value) for value in content]
     if isinstance(content, str):
-        return content.replace("/killed/", "/peaceful/")
+        return content.replace("/killed/", "/reference/")
     return content
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/lstm_throughput.py [--device cuda]
 
-The plain loop packs its padded batches, which is what a careful user of `nn.LSTM` writes. Three runs are alternated
-batch by batch: the plain loop, our model in the same loop, and our model under `ToolkitTrainer`, as recipes train it.
-Rows per second and their ratio to the plain loop are printed; above 1 is faster than plain PyTorch.
-Takes about three minutes on two cores of a CPU; a dot is a round.
+The plain loop packs its padded batches, as careful users of `nn.LSTM` do. Three runs alternate round by round: the
+plain loop, our model in the same loop, and our model under `ToolkitTrainer`, as in `tl-toolkit finetune`. Prints rows
+per second and their ratio to the plain loop; above 1 is faster than plain PyTorch.
+Takes about three minutes on two CPU cores; each dot is a round.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
 
 
 def train(model: nn.Module, batches: list[dict[str, Tensor]], device: str) -> float:
-    """Seconds for one pass with AdamW and clipping, as Trainer does it."""
+    """Seconds for one epoch with AdamW and clipping, as in Trainer."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     model.train()
     start = time.perf_counter()

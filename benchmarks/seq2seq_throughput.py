@@ -1,18 +1,18 @@
-"""Training speed of the attention decoders and beam-search speed against JoeyNMT's recurrent models.
+"""Training and beam-search speed of the attention decoders against JoeyNMT's recurrent models.
 
     python benchmarks/seq2seq_throughput.py [--device cuda] [--hidden_size 512 --batch_size 128]
 
-Both have a bidirectional encoder of one layer and a decoder of one layer, the same sizes, the same kind of attention
-and the same batches of random tokens with lengths like those of Multi30k. A training step is the forward and backward
-pass, clipping and Adam. Beam search writes texts of one fixed length, without an end of sentence, so that both take the
-same number of steps. They take turns, and medians are compared. JoeyNMT's decoder attends from the state after the step
-whatever the kind of attention; ours with `bahdanau` from the one before it, as in the paper. In the last rows nothing
-feeds back, so that ours is one fused call; JoeyNMT's still is a loop.
+Both have a bidirectional encoder of one layer, a decoder of one layer, the same sizes and attention, and the same
+batches of random tokens with lengths as in Multi30k. A training step is the forward and backward pass, clipping and
+Adam. Beam search generates texts of one fixed length, without an end token, so that both run the same number of steps.
+The two alternate, and medians are compared. JoeyNMT's decoder always attends from the state after the step; ours with
+`bahdanau` from the state before it, as in the paper. In the last rows nothing is fed back, so that our decoder is one
+fused call; JoeyNMT's is still a loop.
 
-Without JoeyNMT its columns are left out:
+Without JoeyNMT its columns are left out. To install it:
     pip install --no-deps --target joey joeynmt "importlib_metadata<8" zipp sentencepiece subword-nmt tensorboard \\
         tensorboard-data-server protobuf absl-py grpcio markdown werkzeug; export PYTHONPATH=joey
-Takes about two minutes on two free cores at these sizes; a dot is a batch.
+Takes about two minutes on two free cores at the default sizes; each dot is a batch.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "luong, input feeding": {"attention": "luong", "input_feeding": True},
     "luong": {"attention": "luong"},
 }
-# A model, a training step over (sources, mask, targets), and a beam search over (sources, mask) for so many tokens.
+# A model, a training step over (sources, mask, targets), and a beam search over (sources, mask, number of tokens).
 Contestant = tuple[nn.Module, Callable[[Tensor, Tensor, Tensor], Tensor], Callable[[Tensor, Tensor, int], Tensor]]
 
 
@@ -190,10 +190,10 @@ def main() -> None:
     parser.add_argument("--hidden_size", type=int, default=256)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--num_beams", type=int, default=5)
-    parser.add_argument("--length", type=int, default=15, help="tokens of each text that beam search writes")
+    parser.add_argument("--length", type=int, default=15, help="tokens in each text that beam search generates")
     parser.add_argument("--batches", type=int, default=10)
     parser.add_argument(
-        "--processor_time", action="store_true", help="the processor's time, for one thread on a machine that is busy"
+        "--processor_time", action="store_true", help="measure processor time, for one thread on a busy machine"
     )
     options = parser.parse_args()
     sizes = f"embeddings {options.embedding_size}, states {options.hidden_size}, {options.vocab_size} tokens"

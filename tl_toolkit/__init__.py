@@ -1,7 +1,10 @@
 """Recurrent, attention and transformer models side by side, from scratch and transferred.
 
-Importing the package registers its families with transformers' Auto classes: at once where transformers is there, else
-as soon as it is imported, so that what needs numbers alone does not wait for it.
+The verbs of the command are functions (`finetune`, `compare`, ...; see `tl_toolkit.api`), and the classes of the model
+families are attributes (`RnnConfig`, ...). They are loaded when they are first used.
+
+Importing the package registers its families with transformers' Auto classes: at once if transformers is imported
+already, else as soon as it is imported, so that code without models does not wait for it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,13 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from .errors import UserError as UserError
+
 __version__ = "0.1.0"
+
+_FROM_API = (
+    "Comparison", "Trained", "compare", "convert", "ensemble", "finetune", "generate", "predict", "pretrain", "publish",
+)  # fmt: skip
 
 
 class _RegisterWithTransformers(MetaPathFinder):
@@ -50,6 +59,19 @@ else:
 
 
 def __getattr__(name: str) -> Any:
+    """The public names, each loaded when it is first used: the verbs, and the classes of the model families."""
+    if name in _FROM_API:
+        return getattr(import_module("tl_toolkit.api"), name)
     if name == "models":
         return import_module("tl_toolkit.models")
+    if name == "__all__" or not name.startswith("_"):
+        families = import_module("tl_toolkit.models")
+        if name == "__all__":
+            return [*_FROM_API, "UserError", *families.__all__]
+        if name in families.__all__:
+            return getattr(families, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "models", *__getattr__("__all__")})

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: each is written under a temporary name and then renamed."""
+"""Atomic writes: a file is written under a temporary name and then renamed, so it is never incomplete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Have `write` write a file beside `path`, and rename it; the process's number in its name tells whose it is."""
+    """Call `write` with a temporary path beside `path`, named by process id, and rename the result to `path`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
@@ -22,17 +22,17 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole."""
+    """Write a text file atomically, in UTF-8."""
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content`, in `plain` values, as JSON."""
+    """Write `content` atomically as JSON, after converting it with `plain`."""
     write_text(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON knows it; numbers that are not finite become null."""
+    """`value` as JSON types; numbers that are not finite become null, unknown types strings."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,38 +1,335 @@
-"""How a recipe ends: with 0, with one paragraph about what was wrong and 2, or with one line and 130 when stopped."""
+"""The command `tl-toolkit VERB`, and how it exits.
+
+The exit code is 0, or 2 after one paragraph about what the user can correct, or 130 after Ctrl-C. A verb is a function
+below: the first line of its docstring is its line in the list of verbs, the docstring its help.
+"""
 
 from __future__ import annotations
 
-import errno
+import inspect
 import os
 import signal
 import sys
 import textwrap
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
-from .errors import UserError, without_tokens
+from . import __version__
+from .errors import UserError, as_user_error, nearest, without_tokens
+
+if TYPE_CHECKING:
+    from .config.help import Help
+
+    Run = Callable[[list[str], Help], None]
 
 PATIENCE_SECONDS = 30  # for the first process to meet, import times included, what another has met already
-
 _INTERRUPTED = 128 + signal.SIGINT  # as shells report it
-_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
-_TORN_WRITE = ("No space left on device", "PytorchStreamWriter failed writing file", "unexpected pos")
 
 
-def run_recipe(main: Callable[[], None], going_on: str = "") -> None:
-    """Call `main`; what the user can mend is printed as one paragraph, by one process, and the exit code is 2.
+class Verb(NamedTuple):
+    """What the command can do.
 
-    Stopped by Ctrl-C, one process says so, with what the interrupt itself says, and how to go on; the exit code is 130.
+    Attributes:
+        run: parses a command line with the given help, runs, and prints the outcome.
+        main_flag: the flag that the first argument stands for.
+        common: the flags that `--help` explains.
+        resuming: how to continue after Ctrl-C.
+    """
+
+    run: Run
+    main_flag: str | None
+    common: list[str]
+    resuming: str
+
+    @property
+    def description(self) -> str:
+        return inspect.cleandoc(self.run.__doc__ or "")
+
+
+VERBS: dict[str, Verb] = {}
+
+_DATA = "dataset_name text_column text_pair_column label_column"
+_MODEL = "model_name_or_path model_type config_overrides tokenizer_name"
+_TRAINING = (
+    "strategy per_device_train_batch_size learning_rate num_train_epochs output_dir seed use_cpu bf16 "
+    "overwrite_output_dir resume_from_checkpoint config help_all"
+)
+
+
+def _verb(main_flag: str | None, common: str, resuming: str = "") -> Callable[[Run], None]:
+    def register(run: Run) -> None:
+        VERBS[run.__name__.strip("_")] = Verb(run, main_flag, common.split(), resuming)
+
+    return register
+
+
+_RESUME_TRAINING = "Run the same command with --resume_from_checkpoint to resume from the last checkpoint."
+
+
+@_verb(
+    "dataset_name",
+    f"task {_DATA} dataset_config_name label_budget validation_budget test_budget max_length {_MODEL} vectors "
+    f"{_TRAINING} min_train_steps early_stopping_patience find_lr push_to_hub",
+    _RESUME_TRAINING,
+)
+def _finetune(argv: list[str], help: Help) -> None:
+    """Train a model on labelled data, from scratch or from a checkpoint, and evaluate it.
+
+        tl-toolkit finetune reviews.csv --model_type rnn --output_dir outputs/lstm
+        tl-toolkit finetune reviews.csv --model_name_or_path distilbert/distilbert-base-uncased \\
+            --strategy lora --output_dir outputs/distilbert
+
+    --output_dir then holds a model folder that from_pretrained loads, the predictions on the validation and test rows,
+    and result.json with metrics and costs.
+    """
+    from .config.parsing import parse_arguments
+
+    arguments = parse_arguments(argv, help)
+
+    from .workflows.finetune import finetune
+    from .workflows.summary import print_summary
+
+    record = finetune(arguments)
+    if arguments.run.process_index == 0 and not arguments.run.find_lr:
+        print_summary(record, arguments.run.output_dir)
+
+
+@_verb(
+    "dataset_name",
+    f"task dataset_name text_column {_MODEL} {_TRAINING} window_length block_size max_train_tokens evaluate_only "
+    " push_to_hub",
+    _RESUME_TRAINING,
+)
+def _pretrain(argv: list[str], help: Help) -> None:
+    """Train a language model on texts, from scratch or from a checkpoint, and evaluate it.
+
+        tl-toolkit pretrain texts.txt --model_type awd_lstm --output_dir outputs/lm
+        tl-toolkit pretrain --config pretrain_wiki.yaml --output_dir outputs/wiki
+
+    Recurrent models read one stream of text and carry their state along; other causal models read blocks of it, and
+    encoders fill in masked tokens. --output_dir then holds a model folder that finetune and from_pretrained load, and
+    result.json with metrics and costs.
+    """
+    from .config.pretrain_arguments import parse_pretrain_arguments
+
+    arguments = parse_pretrain_arguments(argv, help)
+
+    from .workflows.pretrain import pretrain
+    from .workflows.summary import print_language_model_summary
+
+    record = pretrain(arguments)
+    if arguments.run.process_index == 0 and not arguments.run.find_lr:
+        print_language_model_summary(record, arguments.run.output_dir)
+
+
+@_verb(
+    "model_name_or_path",
+    f"split {_DATA} max_length model_name_or_path trust_remote_code per_device_eval_batch_size output_dir use_cpu "
+    "config help_all",
+)
+def _predict(argv: list[str], help: Help) -> None:
+    """Predict with a trained model, and evaluate it if the dataset has labels.
+
+        tl-toolkit predict outputs/lstm --dataset_name new.csv --output_dir outputs/predictions
+
+    --output_dir then holds predictions.parquet and, if there are labels, metrics.json. Labels are matched with those of
+    the model by name.
+    """
+    from .workflows.predict import parse_predict_arguments, predict
+
+    arguments = parse_predict_arguments(argv, help)
+    metrics = predict(arguments).metrics
+    if arguments.run.process_index == 0:
+        for name, value in metrics.items():
+            print(f"{name:<12} {value:.4f}")
+        print(f"The predictions are in {arguments.run.output_dir}")
+
+
+@_verb(
+    "model_name_or_path",
+    "model_name_or_path text text_file image source_prefix max_new_tokens num_beams num_return_sequences do_sample "
+    "temperature top_k top_p repetition_penalty seed attention_map json use_cpu config help_all",
+)
+def _generate(argv: list[str], help: Help) -> None:
+    """Generate text: language models continue a text, encoder-decoders translate it, captioners describe an image.
+
+        tl-toolkit generate outputs/dates --text "the 3rd of March, 2001" --attention_map dates.png
+        tl-toolkit generate outputs/lm --text "The model" --do_sample --top_p 0.9 --json
+
+    Tokens are chosen as by the generate method of transformers, with flags of the same names. Texts come from --text,
+    which can be repeated, from --text_file, or from standard input, one on each line.
+    """
+    import json
+
+    from .workflows.generate import generate, parse_generate_arguments
+
+    arguments = parse_generate_arguments(argv, help)
+    for result in generate(arguments):
+        shown = json.dumps(result._asdict(), ensure_ascii=False) if arguments.json else result.generated
+        print(shown, flush=True)
+
+
+@_verb(None, f"forward backward {_DATA} output_dir overwrite_output_dir use_cpu config help_all")
+def _ensemble(argv: list[str], help: Help) -> None:
+    """Join a forward and a backward classifier into one model that averages their probabilities.
+
+        tl-toolkit ensemble --forward outputs/imdb_forward --backward outputs/imdb_backward --output_dir outputs/imdb
+
+    Both members are awd_lstm classifiers of the same sizes, labels and tokenizer. Nothing is trained: they and the
+    ensemble are evaluated on the rows in the forward member's record, unless flags name others. --output_dir then holds
+    a model folder that from_pretrained and pipeline load, its predictions, and result.json.
+    """
+    from .workflows.ensemble import ensemble, parse_ensemble_arguments
+    from .workflows.summary import print_ensemble_summary
+
+    request = parse_ensemble_arguments(argv, help)
+    record = ensemble(request)
+    if request.run.process_index == 0:
+        print_ensemble_summary(record, request.run.output_dir)
+
+
+@_verb(
+    "dataset_name",
+    f"title label_budgets seeds dry_run from_results keep_models retry_failed parallel_runs task {_DATA} test_budget "
+    "max_length output_dir use_cpu config help_all",
+    "Run the same command to resume.",
+)
+def _compare(argv: list[str], help: Help) -> None:
+    """Compare models and strategies over label budgets and seeds, and report what they are worth.
+
+        tl-toolkit compare reviews.csv --label_budgets 100 500 all --output_dir outputs/reviews
+        tl-toolkit compare --config demo.yaml --output_dir outputs/demo --dry_run
+        tl-toolkit compare --from_results outputs/demo outputs/more --output_dir outputs/all
+
+    --config names a grid: keys at its top are shared by all entries, `entries` lists what is compared, `label_budgets`
+    and `seeds` how often; without it, a dataset is compared by compare.yaml (tl-toolkit configs prints its path). The
+    same command resumes a comparison, and trains only what is missing. --output_dir then holds report.html, report.md,
+    figures, results.jsonl, and a folder for each run. Flags of finetune and pretrain hold for all entries.
+    """
+    from .comparison.arguments import parse_compare_arguments
+
+    arguments = parse_compare_arguments(argv, help)
+
+    from .workflows.compare import compare
+    from .workflows.summary import verdict_of
+
+    report = compare(arguments)
+    if report is not None:
+        print(f"\n{verdict_of(report.parent)}\n\nThe report: {report.resolve()}")
+
+
+@_verb(None, "source target weights vocab direction model_name_or_path output_dir config help_all")
+def _convert(argv: list[str], help: Help) -> None:
+    """Convert other libraries' weights to a model of the toolkit, or a model of the toolkit to fastai's.
+
+        tl-toolkit convert --source fastai --weights lstm_fwd.pth --vocab itos_wt103.pkl --output_dir models/wt103
+        tl-toolkit convert --source flair --weights news-forward-fast.pt --output_dir models/news
+        tl-toolkit convert --target fastai --model_name_or_path outputs/imdb --output_dir outputs/imdb_fastai
+
+    The first two leave a folder that finetune and pretrain start from (--model_name_or_path); the last one leaves
+    weights.pth and vocab.pkl, which fastai loads. No code that a file contains is executed.
+    """
+    from .workflows.convert import convert, parse_convert_arguments
+
+    for path in convert(parse_convert_arguments(argv, help)):
+        print(path)
+
+
+@_verb(
+    "folder",
+    "folder repo_id repo_type private revision create_pr dry_run merge include commit_message timeout license language "
+    "base_model comparison texts space_sdk model config help_all",
+    "Run the same command to resume: what was sent already is not sent again.",
+)
+def _publish(argv: list[str], help: Help) -> None:
+    """Publish a model, or a comparison, on the Hugging Face Hub.
+
+        tl-toolkit publish outputs/sst2 --repo_id user/sst2-bilstm --dry_run
+        tl-toolkit publish outputs/sst2 --repo_id user/sst2-bilstm --private
+        tl-toolkit publish outputs/demo --repo_id user/demo-report --repo_type dataset
+        tl-toolkit publish outputs/demo --repo_id user/demo --repo_type space --space_sdk gradio
+
+    The first line lists every file with its size and sends nothing. The repository then loads with from_pretrained and
+    pipeline where the toolkit is not installed: it holds the weights, the configuration, the tokenizer, the code of the
+    toolkit's own families, a model card, and the result record without paths of this machine. The token is that of
+    HF_TOKEN, or of `hf auth login`. The last two lines publish a comparison: its records and report, or a page on which
+    all of its models answer.
+    """
+    from .comparison.publishing.arguments import parse_comparison_arguments
+    from .workflows.publish import publish
+
+    publish(parse_comparison_arguments(argv, help))
+
+
+def main(verb: str | None = None) -> None:
+    """Run the verb, by default the first argument of the command line, with the arguments that follow it."""
+    argv = sys.argv[1:]
+    if verb is None:
+        if not argv or argv[0] in ("-h", "--help"):
+            print(_overview())
+            return
+        if argv[0] == "--version":
+            print(f"tl-toolkit {__version__}")
+            return
+        verb, argv = argv[0], argv[1:]
+    exit_cleanly(lambda: _run(verb, argv), VERBS[verb].resuming if verb in VERBS else "")
+
+
+def _run(name: str, argv: list[str]) -> None:
+    if name == "configs":
+        _configs(argv)
+        return
+    if name not in VERBS:
+        known = [*VERBS, "configs"]
+        raise UserError(f"There is no verb {name!r}.{nearest(name, known)} The verbs are {', '.join(known)}.")
+    from .config.help import Help
+
+    verb = VERBS[name]
+    verb.run(argv, Help(name, verb.description, verb.main_flag, verb.common))
+
+
+def _configs(argv: list[str]) -> None:
+    """List the configurations that come with the toolkit, or print the path of one."""
+    from .config.shipped import describe_configs
+
+    if argv and argv[0].startswith("-"):
+        print(f"usage: tl-toolkit configs [NAME]\n\n{inspect.cleandoc(_configs.__doc__ or '')}")
+        return
+    print("\n".join(map(describe_configs, argv)) if argv else describe_configs())
+
+
+def _overview() -> str:
+    lines = {name: verb.description.splitlines()[0] for name, verb in VERBS.items()}
+    lines["configs"] = inspect.cleandoc(_configs.__doc__ or "")
+    return "\n".join(
+        [
+            "usage: tl-toolkit VERB [ARGUMENT] [--config FILE] [--flag value ...]",
+            "",
+            "Do I need a pre-trained transformer, or is a small recurrent model trained from scratch enough?",
+            "",
+            *(f"  {name:<9} {line}" for name, line in lines.items()),
+            "",
+            "tl-toolkit VERB --help shows the flags of a verb. On several processes or GPUs:",
+            "accelerate launch -m tl_toolkit VERB ...",
+        ]
+    )
+
+
+def exit_cleanly(run: Callable[[], None], resuming: str = "") -> None:
+    """Call `run`. Errors that the user can correct are printed as one paragraph, by one process; the exit code is 2.
+
+    After Ctrl-C one process prints the message of the interrupt and `resuming`; the exit code is 130.
     """
     try:
-        main()
+        run()
     except KeyboardInterrupt as stop:
         if int(os.environ.get("RANK", "0")) == 0:
-            said = " ".join(part for part in ("Stopped.", str(stop), going_on) if part)
+            said = " ".join(part for part in ("Stopped.", str(stop), resuming) if part)
             print(f"\n{said}", file=sys.stderr, flush=True)
         _leave(_INTERRUPTED)
     except Exception as error:
-        explained = _explain(error)
+        explained = as_user_error(error)
         if explained is None:
             raise
         if not explained.everywhere:
@@ -45,33 +342,18 @@ def run_recipe(main: Callable[[], None], going_on: str = "") -> None:
         _leave(2)
 
 
-def _explain(error: Exception) -> UserError | None:
-    if isinstance(error, UserError):
-        return error
-    if isinstance(error, OSError) and error.errno in _FULL:
-        place = f" while {str(error.filename)!r} was written" if error.filename else ""
-        return UserError(
-            f"Writing failed: {_FULL[error.errno]}{place}. Free some space and run again.", everywhere=True
-        )
-    if isinstance(error, PermissionError):
-        return UserError(f"No permission to use {str(error.filename)!r}. Choose another folder or change its rights.")
-    if any(sign in str(error) for sign in _TORN_WRITE):  # torch and safetensors raise errors of their own
-        return UserError("Writing failed: the disk is full. Free some space and run again.", everywhere=True)
-    return None
-
-
 def _let_the_first_speak() -> None:
-    """On all processes but the first: wait to be stopped, as launchers do to the others when one process has left.
+    """In all processes but the first, wait to be stopped, as launchers do when one process has exited.
 
-    Leaving earlier would have the launcher stop the first process, maybe before it has said what is wrong. A process
-    that is still there after the wait has met something that the first has not, and speaks for itself.
+    Exiting earlier would have the launcher stop the first process, maybe before it has printed the error. A process
+    that is still there after the wait has met something that the first has not, and prints it itself.
     """
     if int(os.environ.get("RANK", "0")) > 0:
         time.sleep(PATIENCE_SECONDS)
 
 
 def _leave(code: int) -> None:
-    """Leave at once when other processes run beside this one: a clean-up that waits for them might never end."""
+    """Exit at once if other processes run beside this one: a clean-up that waits for them might never end."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.stdout.flush()
         sys.stderr.flush()

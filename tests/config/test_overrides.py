@@ -20,7 +20,7 @@ def test_a_field_whose_default_is_none_can_be_set_and_unset() -> None:
     assert parse_overrides("n_inner=none", GPT2Config) == {"n_inner": None}
 
 
-def test_names_that_transformers_maps_are_known() -> None:
+def test_names_that_transformers_maps_are_accepted() -> None:
     assert parse_overrides("hidden_size=12", GPT2Config) == {"n_embd": 12}
 
 

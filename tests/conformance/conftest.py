@@ -1,4 +1,4 @@
-"""Lets the test files of this folder import the helper beside them."""
+"""Allows the test files of this folder to import its helper modules."""
 
 from __future__ import annotations
 

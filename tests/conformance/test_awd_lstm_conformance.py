@@ -44,4 +44,4 @@ class TestAwdLstm(FamilyTests, unittest.TestCase):
         self.model_tester = AwdLstmModelTester(self)
 
 
-del TestLstm, FamilyTests  # not to be collected here a second time
+del TestLstm, FamilyTests  # pytest would collect them here again

@@ -19,7 +19,7 @@ from tl_toolkit.models import (
 
 
 class RnnModelTester:
-    """The tiny model and batch that transformers' tests ask for."""
+    """The tiny model and batch for transformers' tests."""
 
     cell_type = "lstm"
 
@@ -57,7 +57,7 @@ class TaggerModelTester(RnnModelTester):
     def get_config(self) -> RnnConfig:
         config = super().get_config()
         config.update({"bidirectional": True, "crf": True, "character_encoder": "cnn", "character_vocabulary": "abcde"})
-        config.update({"embedding_size": 13, "character_feature_size": 7})  # together the hidden size again
+        config.update({"embedding_size": 13, "character_feature_size": 7})  # their sum is the hidden size
         return config
 
     def prepare_config_and_inputs_for_common(self) -> tuple[RnnConfig, dict[str, Any]]:
@@ -85,7 +85,7 @@ class TestLstm(FamilyTests, unittest.TestCase):
     has_attentions = False
     minimum_of_tests = 50
     skips = {
-        "a recurrent network has no attention between tokens, as Mamba has none": [
+        "a recurrent network has no attention between tokens, like Mamba": [
             "test_attention_outputs",
             "test_can_set_attention_dynamically",
             "test_eager_matches_sdpa_inference_*",
@@ -95,7 +95,7 @@ class TestLstm(FamilyTests, unittest.TestCase):
             "test_can_capture_specific_layers_hidden_states",
             "test_capture_outputs_decorator",
         ],
-        "no gradient checkpointing: the fused kernels keep what they need for a whole sequence of a layer": [
+        "no gradient checkpointing: the fused kernels store the values for a whole sequence of a layer": [
             "test_enable_input_require_grads_with_gradient_checkpointing",
         ],
     }
@@ -111,7 +111,7 @@ class TestGru(TestLstm):
 
 
 class TestTagger(TestLstm):
-    """With a conditional random field and characters, which only token classification is given."""
+    """With a conditional random field and characters, which only token classification uses."""
 
     all_model_classes = (RnnForTokenClassification,)
     model_tester_class = TaggerModelTester

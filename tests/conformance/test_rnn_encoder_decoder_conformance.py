@@ -13,14 +13,14 @@ from tl_toolkit.models import RnnEncoderDecoderConfig, RnnEncoderDecoderForCondi
 
 
 class RnnEncoderDecoderModelTester:
-    """The tiny model and batch that transformers' tests ask for."""
+    """The tiny model and batch for transformers' tests."""
 
     def __init__(self, parent: unittest.TestCase, **fields: Any) -> None:
         self.parent = parent
         self.fields = fields
         self.batch_size = 5
         self.encoder_seq_length = 6
-        self.seq_length = self.decoder_seq_length = 7  # the tests make labels of the first
+        self.seq_length = self.decoder_seq_length = 7  # the tests create labels with the first length
         self.vocab_size = 97
         self.hidden_size = 20
         self.num_hidden_layers = 2
@@ -73,7 +73,7 @@ class TestBahdanau(FamilyTests, unittest.TestCase):
     has_attentions = False
     minimum_of_tests = 50
     skips = {
-        "attention is from the decoder to the source alone, there are no layers of heads": [
+        "only the decoder attends, to the source, without layers of attention heads": [
             "test_attention_outputs",
             "test_can_set_attention_dynamically",
             "test_eager_matches_sdpa_inference_*",
@@ -83,7 +83,7 @@ class TestBahdanau(FamilyTests, unittest.TestCase):
             "test_can_capture_specific_layers_hidden_states",
             "test_capture_outputs_decorator",
         ],
-        "no gradient checkpointing: the fused kernels keep what they need for a whole sequence of a layer": [
+        "no gradient checkpointing: the fused kernels store the values for a whole sequence of a layer": [
             "test_enable_input_require_grads_with_gradient_checkpointing",
         ],
     }

@@ -13,7 +13,7 @@ from tl_toolkit.models import RnnImageCaptionerConfig, RnnImageCaptionerForCondi
 
 
 class RnnImageCaptionerModelTester:
-    """The tiny model and batch that transformers' tests ask for."""
+    """The tiny model and batch for transformers' tests."""
 
     attention = "bahdanau"
 
@@ -70,7 +70,7 @@ class TestRnnImageCaptioner(FamilyTests, unittest.TestCase):
     is_encoder_decoder = True
     minimum_of_tests = 43
     skips = {
-        "attention is from a decoder's states to the image grid, there is none between tokens": [
+        "the decoder's states attend to the image grid, not to tokens": [
             "test_attention_outputs",
             "test_can_set_attention_dynamically",
             "test_eager_matches_sdpa_inference_*",
@@ -80,20 +80,20 @@ class TestRnnImageCaptioner(FamilyTests, unittest.TestCase):
             "test_can_capture_specific_layers_hidden_states",
             "test_capture_outputs_decorator",
         ],
-        "an image encoder has no hidden states of one shape; those of the decoder are tested in tests/models": [
+        "an image encoder's hidden states have different shapes; tests/models tests those of the decoder": [
             "test_hidden_states_output",
             "test_retain_grad_hidden_states_attentions",
         ],
-        "no gradient checkpointing: the fused kernels keep what they need for a whole sequence of a layer": [
+        "no gradient checkpointing: the fused kernels store the values for a whole sequence of a layer": [
             "test_enable_input_require_grads_with_gradient_checkpointing",
         ],
-        "for models that read token ids; resizing and decoder_inputs_embeds are tested in tests/models": [
+        "for models that read token ids; tests/models tests resizing and decoder_inputs_embeds": [
             "test_inputs_embeds",
             "test_inputs_embeds_matches_input_ids",
             "test_resize_embeddings_untied",
             "test_resize_tokens_embeddings",
         ],
-        "an encoder-decoder's logits stand where their labels stand": ["test_causal_lm_loss_honors_shift_labels"],
+        "an encoder-decoder's logits are aligned with the labels": ["test_causal_lm_loss_honors_shift_labels"],
     }
 
     def setUp(self) -> None:

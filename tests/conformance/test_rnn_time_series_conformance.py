@@ -13,7 +13,7 @@ from tl_toolkit.models import RnnConfig, RnnForTimeSeriesPrediction
 
 
 class ForecastModelTester:
-    """The tiny model and batch that transformers' tests ask for."""
+    """The tiny model and batch for transformers' tests."""
 
     def __init__(self, parent: unittest.TestCase) -> None:
         self.parent = parent
@@ -58,7 +58,7 @@ class TestForecast(FamilyTests, unittest.TestCase):
     label_name = "future_values"
     minimum_of_tests = 30
     skips = {
-        "a recurrent network has no attention between steps, as Mamba has none": [
+        "a recurrent network has no attention between steps, like Mamba": [
             "test_attention_outputs",
             "test_can_set_attention_dynamically",
             "test_eager_matches_sdpa_inference_*",
@@ -68,15 +68,15 @@ class TestForecast(FamilyTests, unittest.TestCase):
             "test_can_capture_specific_layers_hidden_states",
             "test_capture_outputs_decorator",
         ],
-        "no gradient checkpointing: the fused kernels keep what they need for a whole sequence of a layer": [
+        "no gradient checkpointing: the fused kernels store the values for a whole sequence of a layer": [
             "test_enable_input_require_grads_with_gradient_checkpointing",
         ],
-        "it reads numbers and has no embedding, as PatchTST has none": [
+        "the model reads numbers and has no embedding, like PatchTST": [
             "test_inputs_embeds",
             "test_model_get_set_embeddings",
             "test_resize_tokens_embeddings",
         ],
-        "its hidden states begin with the scaled data, which have no gradient": [
+        "the first hidden states are the scaled data, which have no gradient": [
             "test_retain_grad_hidden_states_attentions",
         ],
         "for language models": ["test_causal_lm_loss_honors_shift_labels"],
@@ -89,5 +89,5 @@ class TestForecast(FamilyTests, unittest.TestCase):
     def _prepare_for_class(self, inputs_dict: Any, model_class: Any, return_labels: bool = False) -> dict[str, Any]:
         inputs = super()._prepare_for_class(inputs_dict, model_class, return_labels=return_labels)
         if return_labels:
-            inputs["future_values"] = self.model_tester.future  # the same at every call: outputs are compared
+            inputs["future_values"] = self.model_tester.future  # equal in every call, because outputs are compared
         return inputs

@@ -19,7 +19,7 @@ from tl_toolkit.models import (
 
 
 class SelfAttentionModelTester:
-    """The tiny model and batch that transformers' tests ask for."""
+    """The tiny model and batch for transformers' tests."""
 
     def __init__(self, parent: unittest.TestCase) -> None:
         self.parent = parent

@@ -1,7 +1,7 @@
 """transformers' own model tests, from the source distribution of the installed version.
 
-`load()` downloads the source distribution with pip, so that pip's index, proxy and certificates apply, and keeps the
-test files under the user's cache folder. Nothing of them is part of this repository.
+`load()` downloads the source distribution with pip, so pip's index, proxy and certificates apply, and stores the test
+files in the user's cache folder. They are not part of this repository.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ PACKAGE = "transformers_sdist_tests"
 
 
 class Unavailable(Exception):
-    """The source distribution cannot be had; the message says why."""
+    """The source distribution is not available; the message gives the reason."""
 
 
 def fetch() -> Path:
-    """The folder with transformers' test files, downloaded the first time.
+    """The folder with transformers' test files, which are downloaded on first use.
 
     Raises:
-        Unavailable: pip did not get the source distribution of the installed version.
+        Unavailable: pip could not download the source distribution of the installed version.
     """
     folder = cache_folder() / "transformers-tests" / transformers.__version__
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def _download(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "transformers", requirement]
     command += ["--dest", str(folder), "--retries", "1", "--timeout", "15", "--disable-pip-version-check"]
     if importlib.util.find_spec("setuptools"):
-        command.append("--no-build-isolation")  # pip wants to see the metadata; this spares it a build environment
+        command.append("--no-build-isolation")  # pip builds the metadata; this avoids a build environment
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     archives = sorted(folder.glob("*.tar.gz"))
     if done.returncode or not archives:
@@ -75,7 +75,7 @@ def _extract(archive: Path, folder: Path) -> None:
 
 
 def _stub(name: str, **attributes: Any) -> None:
-    """Make the package `PACKAGE.a` and its module `PACKAGE.a.b`, with these attributes, out of nothing."""
+    """Create an empty package `PACKAGE.a` and its module `PACKAGE.a.b` with these attributes."""
     parent, _, _ = name.rpartition(".")
     for path in (parent, name):
         sys.modules.setdefault(f"{PACKAGE}.{path}", ModuleType(f"{PACKAGE}.{path}"))
@@ -92,8 +92,8 @@ def load() -> tuple[type, type]:
         package = ModuleType(PACKAGE)
         package.__path__ = [str(fetch())]
         sys.modules[PACKAGE] = package
-        # What these files import from folders that are not in the source distribution. Nothing is lost but the tests
-        # of generation and export themselves: the configuration tests only need some fields that are not defaults.
+        # Stubs for imports from folders that are not in the source distribution. Only the tests of generation and
+        # export are lost: the configuration tests only need some fields that are not defaults.
         _stub("exporters.test_export", ExportTesterMixin=type("ExportTesterMixin", (), {}))
         _stub("generation.test_utils", GenerationTesterMixin=type("GenerationTesterMixin", (), {}))
         fields = {"return_dict": False, "output_hidden_states": True, "output_attentions": True, "dtype": "float16"}

@@ -21,7 +21,7 @@ def test_stream_rows_only_applies_to_the_hub(tmp_path: Path) -> None:
     for name in ("builtin:pytokens", str(tmp_path), str(tmp_path / "rows.csv")):
         with pytest.raises(UserError, match="--stream_rows 5 only applies to .* is local: leave it out"):
             load_source(DataArguments(dataset_name=name, stream_rows=5))
-    with pytest.raises(UserError, match="--stream_rows is 0, where 1 or more"):
+    with pytest.raises(UserError, match="--stream_rows must be 1 or more, but is 0"):
         DataArguments(stream_rows=0)
 
 

@@ -19,7 +19,7 @@ def read(folder):
     return read_results(folder / "results.jsonl")
 
 
-def test_runs_are_read_in_order_with_all_that_a_table_needs(tmp_path, make_record, write_lines):
+def test_runs_are_read_in_order_with_all_table_columns(tmp_path, make_record, write_lines):
     write_lines(tmp_path, [make_record("lstm", 100, 1, 0.25), make_record("minilm", None, 2, 0.5)])
     results = read(tmp_path)
     runs = table(results)
@@ -37,7 +37,7 @@ def test_a_repeated_run_counts_once_with_its_latest_record(tmp_path, make_record
     assert [(result.entry, result.completed) for result in results] == [("lstm", True), ("gru", True)]
 
 
-def test_a_line_being_written_is_left_for_later(tmp_path, make_record, write_lines):
+def test_an_incomplete_last_line_is_ignored(tmp_path, make_record, write_lines):
     write_lines(tmp_path, [make_record("lstm", 100, 1, 0.25)])
     with (tmp_path / "results.jsonl").open("a") as file:
         file.write('{"entry": "gru", "fol')
@@ -48,11 +48,11 @@ def test_a_line_being_written_is_left_for_later(tmp_path, make_record, write_lin
     ("line", "message"),
     [
         ("{", "Line 2 .* is not JSON"),
-        ("[]", "Line 2 .* no result record"),
+        ("[]", "Line 2 .* is not a result record"),
         ('{"entry": "a", "folder": "b", "schema_version": 9}', "Line 2 .* schema_version 9"),
     ],
 )
-def test_what_is_no_record_is_named_by_its_line(tmp_path, make_record, line, message):
+def test_an_invalid_record_is_reported_with_its_line(tmp_path, make_record, line, message):
     (tmp_path / "results.jsonl").write_text(json.dumps(make_record("lstm", 100, 1, 0.2)) + "\n" + line + "\n")
     with pytest.raises(UserError, match=message):
         read(tmp_path)
@@ -63,7 +63,7 @@ def test_a_missing_file_is_a_user_error(tmp_path):
         read(tmp_path)
 
 
-def test_runs_of_several_datasets_are_told_apart(tmp_path, make_record, write_lines):
+def test_runs_are_grouped_by_dataset(tmp_path, make_record, write_lines):
     imdb = make_record("lstm", 100, 1, 0.25, grid_dataset="imdb")
     sst2 = make_record("lstm", 100, 1, 0.5, grid_dataset="sst2")
     sst2["dataset"]["name"] = "../data/sst2"
@@ -75,10 +75,10 @@ def test_runs_of_several_datasets_are_told_apart(tmp_path, make_record, write_li
     assert {name: [own.entry for own in runs] for name, runs in found.items()} == {
         "imdb": ["lstm", "gpt"], "sst2": ["lstm", "gpt"],
     }  # fmt: skip
-    assert found["imdb"][1].record.get("error") == "Killed."  # one that nothing is known of goes with the first
+    assert found["imdb"][1].record.get("error") == "Killed."  # a run of an unknown dataset goes to the first one
 
 
-def test_a_run_that_failed_early_goes_to_those_that_were_given_its_dataset(tmp_path, make_record, write_lines):
+def test_a_run_that_failed_early_is_grouped_with_runs_of_the_same_dataset_argument(tmp_path, make_record, write_lines):
     run = make_record("lstm", 100, 1, 0.25)
     run["dataset"]["name"] = "stanfordnlp/imdb"
     early = {"schema_version": 1, "status": "failed", "entry": "gpt", "folder": "r"}
@@ -87,14 +87,14 @@ def test_a_run_that_failed_early_goes_to_those_that_were_given_its_dataset(tmp_p
     assert [len(runs) for runs in panels(read(tmp_path)).values()] == [2]
 
 
-def test_a_run_by_itself_is_called_as_it_calls_itself(tmp_path, make_record, write_lines):
+def test_a_single_run_has_the_name_of_its_record(tmp_path, make_record, write_lines):
     record = make_record("lstm", 100, 1, 0.25)
     del record["entry"], record["folder"]
     write_lines(tmp_path, [record])
     assert [(own.entry, own.folder) for own in read(tmp_path)] == [("lstm", ".")]
 
 
-def test_a_failed_run_that_knows_nothing_is_in_the_table_and_in_no_cell(tmp_path, make_record, write_lines):
+def test_a_failed_run_without_metrics_is_in_the_table_but_in_no_cell(tmp_path, make_record, write_lines):
     bare = {"schema_version": 1, "status": "failed", "error": "x", "entry": "gpt", "folder": "runs/g", "metrics": {}}
     write_lines(tmp_path, [make_record("lstm", 100, 1, 0.25), bare])
     results = read(tmp_path)
@@ -136,7 +136,7 @@ def test_predictions_are_sorted_by_row_and_mistakes_by_certainty(tmp_path, make_
     assert confusion_matrix([run, run], 3).tolist() == [[0, 4, 0], [2, 0, 0], [0, 0, 2]]
 
 
-def test_multi_label_mistakes_are_as_certain_as_their_surest_wrong_label(
+def test_multi_label_mistakes_have_the_probability_of_their_most_certain_wrong_label(
     tmp_path, make_record, write_lines, write_parquet
 ):
     record = make_record("lstm", 100, 1, 0.25)
@@ -169,7 +169,7 @@ def test_missing_or_broken_predictions_are_none(tmp_path, make_record, write_lin
     assert worst_rows(first, reader) == [] and worst_rows(second, reader) == []
 
 
-def test_rerun_puts_what_runs_share_in_the_file_and_the_rest_in_flags(tmp_path, make_record, write_lines):
+def test_rerun_puts_shared_arguments_in_the_file_and_others_in_flags(tmp_path, make_record, write_lines):
     import yaml
 
     records = [make_record("bi + lstm", budget, 1, 0.25) for budget in (100, 500)]
@@ -183,17 +183,17 @@ def test_rerun_puts_what_runs_share_in_the_file_and_the_rest_in_flags(tmp_path, 
         "config_overrides": {"hidden_size": 128, "bidirectional": True},
         "num_train_epochs": 10.0,
     }
-    # The name is that of the run's folder, and the lines are one command to a shell.
+    # The file has the name of the run's folder, and the lines are a single shell command.
     assert again.file == f"{folder_name('bi + lstm')}.yaml" == "bi_lstm.yaml"
     assert again.command == (
-        "accelerate launch recipes/finetune.py \\\n    --config bi_lstm.yaml \\\n    --seed 1 \\\n"
+        "tl-toolkit finetune \\\n    --config bi_lstm.yaml \\\n    --seed 1 \\\n"
         "    --label_budget 500 \\\n    --output_dir outputs/bi_lstm"
     )
     words = shlex.split(again.command.replace("\\\n", " "))
     assert words[words.index("--label_budget") + 1] == "500" and "\n" not in " ".join(words)
 
 
-def test_a_language_model_is_made_again_by_its_own_recipe(tmp_path, make_record, write_lines):
+def test_a_language_model_is_rerun_by_pretraining(tmp_path, make_record, write_lines):
     task = {"name": "causal-language-modeling", "main_metric": "bits_per_byte", "greater_is_better": False}
     changes = {"task": task, "arguments": {"max_train_tokens": 700, "seed": 1}}
     budgets = [{"label_budget": None, "token_budget": tokens, "train_labels": 0} for tokens in (700, 11_000)]
@@ -202,7 +202,7 @@ def test_a_language_model_is_made_again_by_its_own_recipe(tmp_path, make_record,
     results = read(tmp_path)
     assert [result.budget for result in results] == [700, 11_000]
     command = rerun(results, results[0]).command
-    assert "recipes/pretrain.py" in command and "--max_train_tokens 700" in command
+    assert "tl-toolkit pretrain" in command and "--max_train_tokens 700" in command
 
 
 @pytest.mark.parametrize(
@@ -217,5 +217,5 @@ def test_a_language_model_is_made_again_by_its_own_recipe(tmp_path, make_record,
         ("https://example.org/a/b.csv", "https://example.org/a/b.csv"),
     ],
 )
-def test_a_local_dataset_is_called_by_its_last_part(name, short):
+def test_a_local_dataset_has_the_name_of_its_last_part(name, short):
     assert Result("lstm", "runs/lstm", {"dataset": {"name": name}}).dataset == short

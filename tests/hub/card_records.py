@@ -1,4 +1,4 @@
-"""A run folder whose record has fixed numbers: what a card is made from, without a training."""
+"""A run folder with fixed numbers in its record, for card tests without training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PREDICTIONS = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0]
 
 
 def make_record(**changes: Any) -> dict[str, Any]:
-    """A completed run of a classifier of two classes."""
+    """The record of a completed run with a two-class classifier."""
     record: dict[str, Any] = {
         "schema_version": 1,
         "toolkit_version": "0.1.0",
@@ -113,7 +113,7 @@ def make_record(**changes: Any) -> dict[str, Any]:
 
 
 def make_run_folder(folder: Path, record: dict[str, Any] | None = None, **config: Any) -> Path:
-    """A folder as a run leaves it, with weights that are none: a card does not look into them."""
+    """Create a run folder with dummy weights, which cards do not read."""
     import pandas as pd
 
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A comparison of two small classifiers whose models were kept, made in a moment because nothing is trained."""
+"""A comparison folder of two small classifiers with models, created quickly because nothing is trained."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECRET = "a text that only the dataset has"
 
 
 def make_comparison(folder: Path, **changes: Any) -> Path:
-    """`folder` as compare.py leaves it; each run's predictions and record hold `SECRET`."""
+    """Create `folder` as `tl-toolkit compare` leaves it; the predictions and records of all runs contain `SECRET`."""
     import pandas as pd
 
     lines = []

@@ -1,4 +1,4 @@
-"""A Hub for each test, on loopback."""
+"""Fixtures: a Hub server on loopback for each test, and the folder of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server_fixture import hub  # noqa: E402, F401
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
-    """The folder of a finished run of a tiny classifier."""
+    """The folder of a finished run with a tiny classifier."""
     from run_folders import make_run_folder
 
     return make_run_folder(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Folders as runs leave them, made in a moment because nothing is trained."""
+"""Run folders for tests, created quickly because nothing is trained."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ LABELS = ("fruit", "metal", "river")
 
 
 def make_run_folder(folder: Path, home: str = "/home/anna") -> Path:
-    """A text classifier of the rnn family with everything that finetune.py leaves beside it.
+    """Create the run folder of an rnn text classifier with all files that finetune writes.
 
-    Its record names folders below `home`, as a record does whose run was given such.
+    The record contains folder names below `home`, like the record of a run with local inputs.
     """
     import pandas as pd
     import torch
@@ -42,7 +42,7 @@ def make_run_folder(folder: Path, home: str = "/home/anna") -> Path:
 
 
 def make_record(home: str) -> dict[str, Any]:
-    """The result record of a fine-tuning that started from a folder."""
+    """The result record of a fine-tuning run that started from a local folder."""
     epochs = [{"epoch": 1.0, "step": 10, "loss": 1.1}, {"epoch": 1.0, "step": 10, "eval_loss": 1.0}]
     epochs += [{"epoch": 2.0, "step": 20, "loss": 0.9}, {"epoch": 2.0, "step": 20, "eval_loss": 0.8}]
     return {

@@ -1,4 +1,4 @@
-"""Runs where `import tl_toolkit` fails: uses what was published as anybody would who never heard of the toolkit.
+"""Use published models in a Python where `import tl_toolkit` fails, as a user without the toolkit would.
 
     python second_python.py JOBS.json RESULTS.json
 

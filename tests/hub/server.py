@@ -1,9 +1,9 @@
-"""A Hub on loopback, for the real `huggingface_hub`, `transformers` and `datasets` to talk to.
+"""A Hub server on loopback for the real `huggingface_hub`, `transformers` and `datasets`.
 
-It speaks those parts of the Hub's HTTP interface that these libraries use, as their sources and
-https://huggingface.co/docs/hub/api describe them, without Xet: what a client with `HF_HUB_DISABLE_XET` sees. Large
-files are on another host (`localhost` beside `127.0.0.1`), as they are in reality, so that a token that follows a
-redirect shows. Nothing is written to disk.
+It implements the parts of the Hub's HTTP interface that these libraries use, as described in their sources and at
+https://huggingface.co/docs/hub/api, without Xet, as for a client with `HF_HUB_DISABLE_XET`. As on the real Hub, large
+files are on another host (`localhost` instead of `127.0.0.1`), which detects a token that follows a redirect. Nothing
+is written to disk.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ USER = "user"
 
 @dataclass
 class Logged:
-    """A request that the server has seen. `token` says whether one was sent, not which."""
+    """A request to the server; `token` is whether a token was sent."""
 
     method: str
     path: str
@@ -44,10 +44,10 @@ class Logged:
 
 
 class HubServer:
-    """The server. Start it with `with HubServer() as hub:`.
+    """The server; start it with `with HubServer() as hub:`.
 
-    `endpoint` is its address and `token` lets `user` read and write. `page_size` is how many lines a page of a tree
-    has, `part_size` the bytes above which uploads have several parts (None: never).
+    `endpoint` is its address, and `token` lets `user` read and write. `page_size` is the number of entries in a page
+    of a tree listing, `part_size` the size in bytes above which uploads have several parts (None: never).
     """
 
     def __init__(self, home: Path | None = None) -> None:
@@ -55,7 +55,7 @@ class HubServer:
         self.store = Store()
         self.faults = Faults()
         self.requests: list[Logged] = []
-        self.errors: list[str] = []  # defects of this server that requests have met
+        self.errors: list[str] = []  # internal errors of this server
         self.organisations: dict[str, set[str]] = {"organisation": {USER}}
         self.page_size = 1000
         self.part_size: int | None = None
@@ -89,7 +89,7 @@ class HubServer:
         return token
 
     def expire(self, token: str) -> None:
-        """From now on the token is answered as the Hub answers expired ones."""
+        """Treat the token as expired from now on."""
         self._expired.add(token)
 
     def members(self, namespace: str) -> set[str]:
@@ -109,8 +109,8 @@ class HubServer:
     # For tests
 
     def environment(self, token: bool = True, **extra: str) -> dict[str, str]:
-        """The environment of a subprocess that talks to this Hub, with caches of its own and nothing else of Hugging
-        Face's settings; without a token if `token` is False."""
+        """The environment of a subprocess that uses this Hub: own caches, no other Hugging Face settings, and no token
+        if `token` is False."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "TRANSFO"))}
         home = str(self.home) if self.home else "/nonexistent"
         kept |= {"HF_ENDPOINT": self.endpoint, "HF_HOME": home, "HF_HUB_DISABLE_XET": "1"}
@@ -119,22 +119,22 @@ class HubServer:
         return kept | ({"HF_TOKEN": self.token} if token else {}) | extra
 
     def files(self, repo_id: str, revision: str = "main", repo_type: str = "model") -> dict[str, bytes]:
-        """The files of a revision, with `.gitattributes`, which every repository of the Hub begins with."""
+        """The files of a revision, including the `.gitattributes` that every repository has."""
         commit = self.store.repositories[repo_type, repo_id].at(revision)
         return {path: self.store.content(entry) for path, entry in sorted(commit.files.items())}
 
     def commits(self, repo_id: str, revision: str = "main", repo_type: str = "model") -> list[Commit]:
-        """The commits of a revision, newest first; the last one is the Hub's own, with `.gitattributes`."""
+        """The commits of a revision, newest first; the last is the Hub's initial commit with `.gitattributes`."""
         return self.store.repositories[repo_type, repo_id].at(revision).history()
 
     def fault(self, kind: str, **rule: Any) -> Fault:
-        """Makes requests fail; `Fault` says how. A name is taken where repositories are created, unless told else."""
+        """Make requests fail according to a `Fault`; `name_taken` affects the creation of repositories by default."""
         if kind == "name_taken":
             rule.setdefault("path", "/api/repos/create$")
         return self.faults.add(Fault(kind, **rule))
 
     def sent(self, method: str | None = None, path: str = "") -> list[Logged]:
-        """The requests of a method whose path contains a text."""
+        """The requests with this method and this text in their path."""
         return [each for each in self.requests if (method is None or each.method == method) and path in each.path]
 
 
@@ -147,7 +147,7 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = 1 << 16
 
     def log_message(self, format: str, *args: object) -> None:
-        """The server logs in `hub.requests`, not on standard error."""
+        """Do nothing: the server logs in `hub.requests`, not on standard error."""
 
     def serve(self) -> None:
         parts = urlsplit(self.path)
@@ -173,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = serve
 
     def read_body(self, logged: Logged, fault: Fault | None) -> bytes | None:
-        """The request's body, None where it ends early or is to be cut."""
+        """The request's body; None if it ends early or a fault cuts it."""
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             body = b""
             while size := int(self.rfile.readline().split(b";")[0], 16):
@@ -203,7 +203,7 @@ class Handler(BaseHTTPRequestHandler):
             return handler(self.hub, request)
         except Exception as error:
             refused = error
-            if not isinstance(refused, Refused):  # a defect of this server; not a status that clients try again
+            if not isinstance(refused, Refused):  # a bug of this server: return a status that clients do not retry
                 self.hub.errors.append(f"{request.method} {request.path}: {traceback.format_exc()}")
                 refused = Refused(501, f"The test server failed: {error!r}")
             response = answer({"error": refused.message, **refused.body}, refused.status)
@@ -225,7 +225,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(409, "You already created this model repo", url="")
 
     def write(self, response: Response, after_bytes: int | None) -> None:
-        """Sends an answer, or only the beginning of its body."""
+        """Send a response, or only the beginning of its body."""
         self.send_response(response.status)
         for name, value in response.headers.items():
             self.send_header(name, value)
@@ -239,7 +239,7 @@ class Handler(BaseHTTPRequestHandler):
             self.cut()
 
     def cut(self) -> None:
-        """Closes the connection without another word."""
+        """Close the connection immediately."""
         self.close_connection = True
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)

@@ -18,10 +18,10 @@ REPO = r"/api/(?P<type>model|dataset|space)s/(?P<id>[^/]+/[^/]+)"
 
 
 def repository(hub: HubServer, request: Request, write: bool = False) -> Repository:
-    """The repository that a request names, if its user may read (or write) it.
+    """The repository of a request, if its user may read (or write) it.
 
-    Who may not read it cannot tell it from one that is not there: 401 without a token, 404 with one. The real Hub's
-    401 has no error code; the client recognises it by an `https` address, which a loopback server has not.
+    A user without access gets the same response as for a missing repository: 401 without a token, 404 with one. The
+    real Hub's 401 has no error code; the client recognises it by an `https` address, which a loopback server lacks.
     """
     found = hub.store.repositories.get((request.groups["type"], request.groups["id"]))
     readable = found is not None and (not found.private or request.user in hub.members(found.namespace))
@@ -150,7 +150,7 @@ def list_repos(hub: HubServer, request: Request) -> Response:
 
 
 def info(hub: HubServer, found: Repository, commit: Commit, blobs: bool) -> dict[str, Any]:
-    """What the Hub tells about a repository at a commit."""
+    """The Hub's information on a repository at a commit."""
     from server_cards import metadata
 
     siblings: list[dict[str, Any]] = []
@@ -207,7 +207,7 @@ def lfs(entry: Entry) -> dict[str, Any]:
 
 
 def listed(commit: Commit, path: str, entry: Entry | None, expand: bool) -> dict[str, Any]:
-    """A line of a tree: a file, or a folder where `entry` is None."""
+    """An entry of a tree listing: a file, or a folder if `entry` is None."""
     facts: dict[str, Any] = (
         {"type": "file", "oid": entry.blob_id, "size": entry.size} if entry else folder(commit, path)
     )
@@ -333,7 +333,7 @@ def commit(hub: HubServer, request: Request) -> Response:
 def open_pull(
     hub: HubServer, found: Repository, title: str, text: str, author: str, base: Commit, branch: str = "main"
 ) -> Pull:
-    """A new draft pull request, whose ref starts at `base`."""
+    """A new draft pull request with its ref at `base`."""
     number = len(found.pulls) + 1
     found.pulls[number] = Pull(number, title, author, text, hub.store.now(), True, base=f"refs/heads/{branch}")
     found.refs[f"refs/pr/{number}"] = base

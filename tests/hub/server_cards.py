@@ -1,4 +1,4 @@
-"""What the Hub checks of the metadata at the head of a README.md before it takes a commit."""
+"""The Hub's checks of the metadata in a README.md before it accepts a commit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-# https://huggingface.co/docs/hub/repositories-licenses, without the many variants that no test needs.
+# From https://huggingface.co/docs/hub/repositories-licenses, only those that tests need.
 LICENCES = """
     apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause
     bsd-3-clause cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0
@@ -20,20 +20,20 @@ REPO_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 
 
 def front(content: str) -> str | None:
-    """The YAML between the two lines of three dashes that a card begins with."""
+    """The YAML front matter between two lines of three dashes, or None."""
     match = re.match(r"\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(\r?\n|$)", content, re.DOTALL)
     return match.group(1) if match else None
 
 
 def metadata(content: str) -> dict[str, Any] | None:
-    """The metadata of a card, None where it has none."""
+    """The metadata of a card, or None."""
     text = front(content)
     found = yaml.safe_load(text) if text is not None else None
     return found if isinstance(found, dict) else None
 
 
 def check_card(content: str, repo_type: str) -> tuple[list[str], list[str]]:
-    """Errors, with which a commit is refused, and warnings."""
+    """Errors, for which a commit is refused, and warnings."""
     text = front(content)
     if text is None:
         return [], ["empty or missing yaml metadata in repo card"]
@@ -67,7 +67,7 @@ def listed(value: object) -> list[Any]:
 
 
 def check_index(index: object) -> list[str]:
-    """What is wrong with results as https://github.com/huggingface/hub-docs/blob/main/modelcard.md writes them."""
+    """Errors in results in the format of https://github.com/huggingface/hub-docs/blob/main/modelcard.md."""
     errors = []
     for i, model in enumerate(listed(index)):
         if not isinstance(model, dict) or not model.get("name"):

@@ -1,4 +1,4 @@
-"""What can go wrong with a Hub, to be asked for by a test."""
+"""Faults of a Hub server that tests can request."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ KINDS = ("hang", "status", "cut", "expired_token", "name_taken", "lost_response"
 
 @dataclass
 class Fault:
-    """A rule that makes matching requests fail; `hits` counts those it has met.
+    """A rule that makes matching requests fail; `hits` counts the failed requests.
 
     Kinds:
-    - `hang`: nothing is answered for `seconds`, then the connection is closed
-    - `status`: answered with `status` (429, 500, 503, …) and, if given, a `Retry-After` of `retry_after` seconds
-    - `cut`: the connection is closed after `after_bytes` of the request's body, or, without a body, of the answer's
+    - `hang`: no response for `seconds`, then the connection is closed
+    - `status`: a response with `status` (429, 500, 503, …) and, if set, a `Retry-After` of `retry_after` seconds
+    - `cut`: the connection is closed after `after_bytes` of the request body, or of the response body if there is none
     - `expired_token`: 401, as for a token that is no longer valid
-    - `name_taken`: 409, as when a repository is created under a name that somebody else took a moment before
-    - `lost_response`: the request is carried out, and the connection closed before the answer
+    - `name_taken`: 409, as for the creation of a repository that somebody else has just created
+    - `lost_response`: the request is executed, but the connection is closed before the response
     """
 
     kind: str
     method: str | None = None
     path: str = ""  # a regular expression, searched for in the path
     times: int | None = 1  # None: always
-    skip: int = 0  # matching requests that go well before the first that fails
+    skip: int = 0  # matching requests that succeed before the first failure
     status: int = 500
     retry_after: int | None = None
     seconds: float = 30.0
@@ -38,10 +38,10 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"no fault {self.kind!r}; there are {', '.join(KINDS)}")
+            raise ValueError(f"unknown fault {self.kind!r}; the faults are {', '.join(KINDS)}")
 
     def meets(self, method: str, path: str) -> bool:
-        """Whether this request fails; counts it."""
+        """Count this request and return whether it fails."""
         if (self.method and method != self.method) or not re.search(self.path, path):
             return False
         self.seen += 1
@@ -52,7 +52,7 @@ class Fault:
 
 
 class Faults:
-    """The faults of a server, in the order in which they were asked for."""
+    """The faults of a server, in the order of creation."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -64,12 +64,12 @@ class Faults:
         return fault
 
     def of(self, method: str, path: str) -> Fault | None:
-        """The first fault that meets a request."""
+        """The first fault that matches a request."""
         with self._lock:
             return next((fault for fault in self._faults if fault.meets(method, path)), None)
 
     def clear(self) -> None:
-        """Ends all faults, and lets go of the requests that hang."""
+        """End all faults and release hanging requests."""
         with self._lock:
             for fault in self._faults:
                 fault.released.set()

@@ -1,4 +1,4 @@
-"""Contents: files by revision, and the storage of large files that uploads and downloads are sent to."""
+"""Files by revision, and the storage for uploads and downloads of large files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def signature(hub: HubServer, text: str) -> str:
 
 
 def signed(hub: HubServer, path: str) -> str:
-    """An address at the storage, which is another host than the Hub and takes no token."""
+    """A signed address at the storage, a separate host that needs no token."""
     return f"{hub.storage}{path}?signature={signature(hub, path)}"
 
 
@@ -42,7 +42,7 @@ def entry_headers(commit_oid: str, entry: Entry) -> dict[str, str]:
 
 @route("GET HEAD", RESOLVE + r"/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 def resolve(hub: HubServer, request: Request) -> Response:
-    """A file. Large ones are redirected to the storage, others to a path that names the commit."""
+    """A file; requests for large files are redirected to the storage, others to a path with the commit."""
     typed(request)
     found = repository(hub, request)
     if found.gated and request.user not in hub.members(found.namespace):
@@ -76,7 +76,7 @@ def download(hub: HubServer, request: Request) -> Response:
 
 
 def ranged(request: Request, content: bytes, headers: dict[str, str]) -> Response:
-    """The content, or the part of it that a `Range` asks for."""
+    """The content, or the requested `Range` of it."""
     headers["Content-Type"] = "application/octet-stream"
     wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", ""))
     if not wanted or wanted.groups() == ("", ""):
@@ -93,7 +93,7 @@ def ranged(request: Request, content: bytes, headers: dict[str, str]) -> Respons
 
 @route("POST", RESOLVE + r"\.git/info/lfs/objects/batch")
 def lfs_batch(hub: HubServer, request: Request) -> Response:
-    """Where to send large files; files that the repository has already need no action."""
+    """The upload addresses of large files; files that the repository already has need no upload."""
     typed(request)
     found = repository(hub, request)
     if request.user is None:
@@ -125,7 +125,7 @@ UPLOAD = r"/upload/(?P<type>model|dataset|space)/(?P<id>[^/]+/[^/]+)/(?P<sha>[0-
 
 
 def keep(hub: HubServer, request: Request, content: bytes) -> None:
-    """Takes a large file in, if it is what its name says."""
+    """Store a large file if its hash matches its name."""
     sha = request.groups["sha"]
     if hashlib.sha256(content).hexdigest() != sha:
         raise Refused(400, "The content does not have the SHA-256 of its name")

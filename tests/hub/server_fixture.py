@@ -1,4 +1,4 @@
-"""A Hub for each test, on loopback."""
+"""A Hub server on loopback for each test."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from server import HubServer
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A Hub with a user, and a `huggingface_hub` in this process that can reach it and nothing else.
+    """A Hub with a user; `huggingface_hub` in this process can reach only this server.
 
-    The variables of the environment were read when `huggingface_hub` was imported, so its constants are set instead.
-    Subprocesses take `hub.environment()`.
+    `huggingface_hub` read its environment variables at import, so its constants are set instead. Subprocesses need
+    `hub.environment()`.
     """
     from huggingface_hub import constants, set_client_factory
     from huggingface_hub.utils._http import default_client_factory
@@ -35,5 +35,5 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         }.items():
             monkeypatch.setattr(constants, name, value)
         yield server
-    set_client_factory(default_client_factory)  # publishing sets one with time-outs, which would outlive the test
+    set_client_factory(default_client_factory)  # publishing sets a factory with timeouts that would affect later tests
     assert not server.errors, server.errors[0]

@@ -1,4 +1,4 @@
-"""Requests, answers and the table of what the server answers."""
+"""Requests, responses and the routes of the server."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 @dataclass
 class Request:
-    """What came in, and what the server knows about who sent it."""
+    """A request with the identified user and role."""
 
     method: str
     path: str  # without the query, still quoted
     query: dict[str, list[str]]
     headers: dict[str, str]  # lower-case names
     body: bytes
-    host: str  # "hub", or "storage" where large files are
+    host: str  # "hub", or "storage" for large files
     user: str | None = None
     role: str | None = None
-    groups: dict[str, Any] = field(default_factory=dict)  # of the route's pattern, unquoted
+    groups: dict[str, Any] = field(default_factory=dict)  # named groups of the route's pattern, unquoted
 
     def json(self) -> dict[str, Any]:
         return json.loads(self.body or b"{}")
 
     def form(self) -> dict[str, list[str]]:
-        """The fields of a form, sent as JSON or not."""
+        """The fields of a form, sent as JSON or URL-encoded."""
         if "json" in self.headers.get("content-type", ""):
             return {key: value if isinstance(value, list) else [str(value)] for key, value in self.json().items()}
         return parse_qs(self.body.decode())
@@ -56,7 +56,7 @@ def answer(content: object, status: int = 200) -> Response:
 
 
 def route(methods: str, pattern: str) -> Callable[[Handler], Handler]:
-    """Registers what answers a path, e.g. `route("GET HEAD", "/a/(?P<name>.+)")`."""
+    """Register the handler of a path, e.g. `route("GET HEAD", "/a/(?P<name>.+)")`."""
 
     def register(handler: Handler) -> Handler:
         ROUTES.extend((method, re.compile(pattern), handler) for method in methods.split())
@@ -66,7 +66,7 @@ def route(methods: str, pattern: str) -> Callable[[Handler], Handler]:
 
 
 def find(request: Request) -> Handler | None:
-    """The handler of a request, whose groups it fills."""
+    """The handler of a request, or None; fills the request's groups."""
     for method, pattern, handler in ROUTES:
         if method == request.method and (match := pattern.fullmatch(request.path)):
             request.groups = {key: value and unquote(value) for key, value in match.groupdict().items()}

@@ -30,7 +30,7 @@ def comment(number: int, text: str, author: str, created: str) -> dict[str, Any]
 
 
 def details(hub: HubServer, found: Repository, pull: Pull) -> dict[str, Any]:
-    """A pull request as its page shows it: with events, and the files that were changed on both sides."""
+    """A pull request with its events and the files changed on both sides."""
     texts = [(pull.author, pull.description), *pull.comments]
     events = [comment(number, text, author, pull.created) for number, (author, text) in enumerate(texts)]
     facts = listed(found, pull) | {"events": events, "diff": ""}
@@ -43,7 +43,7 @@ def details(hub: HubServer, found: Repository, pull: Pull) -> dict[str, Any]:
 
 
 def changes(found: Repository, pull: Pull) -> tuple[set[str], set[str]]:
-    """The files that the pull request has changed, and those that its branch has since it began."""
+    """The files that the pull request has changed, and those changed on its target branch since then."""
     head, base = found.refs[f"refs/pr/{pull.number}"], found.refs[pull.base]
     shared = {commit.oid for commit in base.history()}
     start = next(commit for commit in head.history() if commit.oid in shared)
@@ -95,7 +95,7 @@ def get_discussion(hub: HubServer, request: Request) -> Response:
 
 @route("POST", REPO + r"/discussions/(?P<number>\d+)/merge")
 def merge(hub: HubServer, request: Request) -> Response:
-    """Puts what the pull request changed on its branch, as one commit."""
+    """Apply the changes of the pull request to its target branch, as one commit."""
     with hub.store.lock:
         found = repository(hub, request, write=True)
         pull = discussion(found, request)

@@ -1,4 +1,4 @@
-"""What a Hub keeps: repositories with commits, branches, tags and pull requests, over contents named by their hash."""
+"""The storage of a Hub: repositories with commits, branches, tags and pull requests, and contents by their hash."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GITATTRIBUTES = "\n".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text" for 
 
 
 class Refused(Exception):
-    """A request that the Hub answers with an error: its status, the code and the message of the error headers."""
+    """An error response of the Hub: its status, and the code and message of the error headers."""
 
     def __init__(
         self, status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None, **body: object
@@ -27,18 +27,18 @@ class Refused(Exception):
 
 
 def git_hash(content: bytes) -> str:
-    """git's name of a blob: the SHA-1 of its header and its content."""
+    """The git id of a blob: the SHA-1 of its header and content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def pointer(sha256: str, size: int) -> bytes:
-    """The small file that git keeps in place of a file in LFS."""
+    """The pointer that git stores in place of a file in LFS."""
     return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a commit: the name of its blob (of its pointer, if it is in LFS), its size in bytes, its SHA-256."""
+    """A file of a commit: its blob id (of the pointer, if it is in LFS), its size in bytes and its SHA-256."""
 
     blob_id: str
     size: int
@@ -46,7 +46,7 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The name of the content."""
+        """The key of the content."""
         return self.sha256 or self.blob_id
 
     @property
@@ -56,7 +56,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Commit:
-    """A state of all files. Nothing in it ever changes."""
+    """An immutable state of all files."""
 
     oid: str
     parent: Commit | None
@@ -67,7 +67,7 @@ class Commit:
     files: dict[str, Entry]
 
     def history(self) -> list[Commit]:
-        """This commit and those before it, newest first."""
+        """This commit and its ancestors, newest first."""
         commits: list[Commit] = []
         commit: Commit | None = self
         while commit is not None:
@@ -101,23 +101,23 @@ class Repository:
     private: bool
     created: str
     sdk: str | None = None
-    gated: bool = False  # whose files only members of its namespace have, though all may know of it
+    gated: bool = False  # visible to all, but only members of its namespace can read the files
     refs: dict[str, Commit] = field(default_factory=dict)  # full names: refs/heads/main, refs/tags/v1, refs/pr/1
     commits: dict[str, Commit] = field(default_factory=dict)
     pulls: dict[int, Pull] = field(default_factory=dict)
-    lfs: set[str] = field(default_factory=set)  # SHA-256 of what was uploaded, committed or not
+    lfs: set[str] = field(default_factory=set)  # SHA-256 of uploaded files, committed or not
 
     @property
     def namespace(self) -> str:
         return self.id.split("/")[0]
 
     def branch(self, revision: str) -> str | None:
-        """The full name of the ref that a commit on `revision` moves, None if there is none."""
+        """The full name of the ref that a commit on `revision` moves, or None."""
         names = (f"refs/heads/{revision}", revision) if revision.startswith("refs/") else (f"refs/heads/{revision}",)
         return next((name for name in names if name in self.refs and not name.startswith("refs/tags/")), None)
 
     def at(self, revision: str) -> Commit:
-        """The commit that a branch, tag, ref or (abbreviated) commit id names."""
+        """The commit of a branch, tag, ref or (abbreviated) commit id."""
         for name in (f"refs/heads/{revision}", f"refs/tags/{revision}", revision):
             if name in self.refs:
                 return self.refs[name]
@@ -129,23 +129,23 @@ class Repository:
 
 
 class Store:
-    """All repositories. Every change is made whole under one lock or not at all."""
+    """All repositories; every change is atomic under one lock."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.contents: dict[str, bytes] = {}
         self.repositories: dict[tuple[str, str], Repository] = {}
-        self.parts: dict[tuple[str, int], bytes] = {}  # of multipart uploads under way
+        self.parts: dict[tuple[str, int], bytes] = {}  # of unfinished multipart uploads
         self._clock = datetime(2026, 1, 1, tzinfo=UTC)
 
     def now(self) -> str:
-        """A time later than every time before, as the Hub writes it."""
+        """A strictly increasing time in the Hub's format."""
         with self.lock:
             self._clock += timedelta(seconds=1)
             return self._clock.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
     def create(self, repo_id: str, repo_type: str, private: bool, sdk: str | None, author: str) -> Repository:
-        """A new repository, whose first commit tells which files are in LFS."""
+        """A new repository; its first commit defines which files are in LFS."""
         with self.lock:
             repository = Repository(repo_id, repo_type, private, self.now(), sdk)
             self.repositories[repo_type, repo_id] = repository
@@ -154,13 +154,13 @@ class Store:
             return repository
 
     def add(self, content: bytes) -> Entry:
-        """Keeps the content of a file that is not in LFS."""
+        """Store the content of a file that is not in LFS."""
         entry = Entry(git_hash(content), len(content))
         self.contents[entry.key] = content
         return entry
 
     def lfs_entry(self, repository: Repository, sha256: str) -> Entry:
-        """A file in LFS, whose content must have been uploaded to this repository."""
+        """The entry of a file in LFS; its content must have been uploaded to this repository."""
         if sha256 not in repository.lfs:
             raise Refused(400, "Your push was rejected because an LFS pointer pointed to a file that does not exist.")
         size = len(self.contents[sha256])
@@ -177,7 +177,7 @@ class Store:
         author: str,
         parent: Commit | None = None,
     ) -> Commit:
-        """Moves `ref` (a full name, new or not) to a commit on top of it, or of `parent`."""
+        """Move `ref` (a full name, new or not) to a new commit on top of it, or of `parent`."""
         with self.lock:
             before = parent or repository.refs.get(ref)
             files = dict(before.files) if before else {}
@@ -203,7 +203,7 @@ class Store:
         return self.contents[entry.key]
 
     def in_lfs(self, commit: Commit, path: str, size: int, sample: bytes) -> bool:
-        """Whether a file goes to LFS: by `.gitattributes`, and else if it is binary or above 10 MB."""
+        """Whether a file goes to LFS: by `.gitattributes`, or because it is binary or above 10 MB."""
         attributes = commit.files.get(".gitattributes")
         lines = self.content(attributes).decode().splitlines() if attributes else []
         patterns = [line.split()[0] for line in lines if "filter=lfs" in line]

@@ -1,4 +1,4 @@
-"""Model cards: their shape as a whole, their metadata, and what must never be in one."""
+"""Model cards: the complete text, the metadata, and data that must never be in a card."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tl_toolkit.hub.readme import MARKER, is_generated  # noqa: E402
 GOLDEN = Path(__file__).parent / "golden_card.md"
 
 
-def test_a_whole_card_has_the_shape_that_it_had(tmp_path: Path) -> None:
-    """Where a change is meant, write the new card: python tests/hub/test_card.py."""
+def test_a_card_equals_the_golden_card(tmp_path: Path) -> None:
+    """After an intended change, write the new golden card: python tests/hub/test_card.py."""
     card = model_card(make_run_folder(tmp_path / "bigru"), "anna/bigru", CardArguments(license="mit", language="en"))
     assert str(card) == GOLDEN.read_text(encoding="utf-8")
     assert is_generated(str(card)) and not is_generated("# My own card")
 
 
-def test_the_metadata_are_those_of_the_run_and_the_hub_takes_them(tmp_path: Path, hub: HubServer) -> None:
+def test_the_metadata_match_the_run_and_the_hub_accepts_them(tmp_path: Path, hub: HubServer) -> None:
     folder = make_run_folder(tmp_path / "bigru")
     card = model_card(folder, "anna/bigru", CardArguments(license="mit", language="en"))
     card.validate()
@@ -56,7 +56,7 @@ def test_the_metadata_are_those_of_the_run_and_the_hub_takes_them(tmp_path: Path
     assert (last.metric_name, last.dataset_split) == ("Loss (validation)", "train")
 
 
-def test_nothing_is_invented(tmp_path: Path) -> None:
+def test_unknown_facts_are_left_out(tmp_path: Path) -> None:
     record = make_record(cost={}, budget={}, history=[], hardware={}, versions={})
     record["dataset"] = {"name": "/home/anna/data/reviews", "config": None, "revision": None}
     record["arguments"] = {"dataset_name": "/home/anna/data/reviews"}
@@ -79,7 +79,7 @@ def test_a_model_without_a_record_is_described_by_its_configuration(tmp_path: Pa
     assert ModelCard(text).data.eval_results is None
 
 
-def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
+def test_names_are_escaped(tmp_path: Path) -> None:
     record = make_record(name="a|b\n# *c* <script>")
     record["task"]["labels"] = ["bad | worse", "<b>good</b>"]
     record["arguments"]["source_prefix"] = "```\n# no heading"
@@ -95,7 +95,7 @@ def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
     ("language", "asked", "found"),
     [("en,hi", {}, ["en", "hi"]), (None, {"source_lang": "de", "target_lang": "en_GB"}, ["de", "en"])],
 )
-def test_languages_are_told_or_asked_for(
+def test_languages_come_from_the_flag_or_the_run(
     tmp_path: Path, language: str | None, asked: dict[str, str], found: list[str]
 ) -> None:
     record = make_record()
@@ -132,7 +132,7 @@ def test_a_built_in_model_is_named_by_its_hub_id(tmp_path: Path) -> None:
     assert (merged.data.library_name, merged.data["base_model_relation"]) == ("transformers", "finetune")
 
 
-def test_a_name_that_might_be_a_folder_of_the_machine_is_no_hub_id(tmp_path: Path) -> None:
+def test_a_name_that_might_be_a_local_folder_is_not_a_hub_id(tmp_path: Path) -> None:
     record = make_record(strategy={"name": "full"})
     record["model"]["model_name_or_path"] = "outputs/wiki"
     assert model_card(make_run_folder(tmp_path / "one", record)).data.base_model is None
@@ -140,7 +140,7 @@ def test_a_name_that_might_be_a_folder_of_the_machine_is_no_hub_id(tmp_path: Pat
     assert model_card(make_run_folder(tmp_path / "two", record)).data.base_model == "outputs/wiki"
 
 
-def test_stages_before_the_run_are_told(tmp_path: Path) -> None:
+def test_earlier_training_stages_are_listed(tmp_path: Path) -> None:
     stage = make_record(name="wiki", strategy={"name": "scratch"})
     stage["task"] = {"name": "causal-language-modeling", "main_metric": "loss", "greater_is_better": False}
     stage["dataset"] |= {"name": "wikimedia/wikipedia", "tokens": {"train": 8_700_000}, "rows": {"train": 50_000}}
@@ -157,10 +157,10 @@ def test_the_limits_are_those_of_the_run(tmp_path: Path) -> None:
     record = make_record()
     del record["metrics"]["test"]
     assert "It was not evaluated on test rows." in str(model_card(make_run_folder(tmp_path / "one", record)))
-    # Of 13 rows, 7 are negative: 10 right answers are no more than chance may give.
+    # Of 13 rows, 7 are negative: 10 correct predictions are within the noise.
     text = str(model_card(make_run_folder(tmp_path / "two")))
-    assert "not better than answering the most frequent class" in text
-    assert "trained on 500 labelled texts" in text and "cut to 256 tokens" in text
+    assert "not significantly better than predicting the most frequent class" in text
+    assert "trained on 500 labelled texts" in text and "truncated to 256 tokens" in text
 
 
 def test_the_curve_is_drawn_from_the_history(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_the_curve_is_drawn_from_the_history(tmp_path: Path) -> None:
     assert files[CURVE].startswith(b"\x89PNG") and f"]({CURVE})" in files["README.md"].decode()
 
 
-def test_every_paper_that_is_named_is_there() -> None:
+def test_every_cited_paper_exists() -> None:
     configs = [
         {"model_type": "rnn", "cell_type": "rnn_tanh", "crf": True, "character_encoder": "cnn"},
         {"model_type": "rnn", "cell_type": "gru", "character_encoder": "rnn"},
@@ -197,16 +197,16 @@ def test_every_paper_that_is_named_is_there() -> None:
 @pytest.mark.parametrize(
     "bad", [{"license": "Apache 2"}, {"language": "english"}, {"base_model": "a/b/c"}, {"base_model": "../lm"}]
 )
-def test_what_the_hub_would_refuse_is_refused_first(bad: dict[str, str]) -> None:
+def test_values_that_the_hub_refuses_are_refused_early(bad: dict[str, str]) -> None:
     with pytest.raises(UserError, match=f"--{next(iter(bad))}"):
         CardArguments(**bad)
 
 
-def test_what_a_comparison_did_before_the_run_is_told(tmp_path: Path) -> None:
+def test_tuning_and_stages_of_a_comparison_are_listed(tmp_path: Path) -> None:
     tuning = {"trials": 5, "failed": 1, "seconds": 31.0, "chosen": {"learning_rate": 0.1}}
     record = make_record(tuning=tuning, stages=[{"name": "wiki_lm", "key": "0", "train_seconds": 1234.5}])
     text = str(model_card(make_run_folder(tmp_path / "run", record)))
-    assert "5 trials, of which 1 failed, judged on the validation rows in 31\u00a0s" in text
+    assert "5 trials, of which 1 failed, evaluated on the validation rows in 31\u00a0s" in text
     assert "- wiki\\_lm, 1,234 s\n" in text
 
 
@@ -215,11 +215,11 @@ def test_an_ensemble_is_described(tmp_path: Path) -> None:
     cost = {"parameters": {"total": 17, "trained": 0}, "steps": 0, "epochs": 0.0, "train_seconds": None}
     record = make_record(strategy={"name": "ensemble"}, members=members, history=[], cost=cost)
     text = str(model_card(make_run_folder(tmp_path / "run", record, model_type="awd_lstm", direction="both")))
-    assert "An AWD-LSTM of two directions that classifies texts, made of a classifier for each direction" in text
+    assert "An AWD-LSTM for both directions that classifies texts, an ensemble of a forward and a backward" in text
     assert "@inproceedings{howard2018," in text and "one seed" not in text and "/home" not in text
 
 
-def test_a_licence_that_is_not_known_is_asked_for(tmp_path: Path) -> None:
+def test_a_missing_licence_is_reported(tmp_path: Path) -> None:
     folder = make_run_folder(tmp_path / "run")
     assert len(hints(card_files(folder))) == 1 and "--license" in hints(card_files(folder))[0]
     assert hints(card_files(folder, arguments=CardArguments(license="mit"))) == []

@@ -1,4 +1,4 @@
-"""The comparison that a model comes from, in its card."""
+"""The section of a model card on the comparison that the model comes from."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def test_a_run_of_a_comparison_shows_its_table(tmp_path: Path) -> None:
     assert str(model_card(folder / "runs" / "run-0", "user/one")).count("**LSTM") == 1
 
 
-def test_a_copied_run_names_its_comparison(tmp_path: Path) -> None:
+def test_a_copied_run_needs_the_name_of_its_comparison(tmp_path: Path) -> None:
     folder = make_comparison(tmp_path / "comparison")
     alone = (folder / "runs" / "run-1").rename(tmp_path / "run-1")
-    assert "The comparison it comes from" not in str(model_card(alone))
+    assert "Comparison with other approaches" not in str(model_card(alone))
     assert TABLE in str(model_card(alone, arguments=CardArguments(comparison=str(folder))))
 
 
@@ -54,9 +54,9 @@ def test_a_published_comparison_is_linked_and_its_table_read(tmp_path: Path, hub
     assert "https://huggingface.co/datasets/user/gone" in absent and "| Training labels |" not in absent
 
 
-def test_what_is_no_comparison_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_comparison_is_refused(tmp_path: Path) -> None:
     folder = make_comparison(tmp_path / "comparison")
-    with pytest.raises(UserError, match="--comparison is"):
+    with pytest.raises(UserError, match="--comparison must be"):
         model_card(folder / "runs" / "run-0", arguments=CardArguments(comparison="no/such/folder"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="cannot be read"):

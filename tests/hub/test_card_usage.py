@@ -1,4 +1,4 @@
-"""The code of every kind of card, run as it stands against the Hub, where the toolkit cannot be imported."""
+"""The usage code of every type of card, executed against the Hub where the toolkit cannot be imported."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from tl_toolkit.hub.publishing import publish  # noqa: E402
 RUN = """
 import contextlib, io, json, sys
 sys.modules["tl_toolkit"] = None  # cannot be imported
-said = {}
+outputs = {}
 for name, code in json.load(open(sys.argv[1])).items():
-    with contextlib.redirect_stdout(io.StringIO()) as told:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
         exec(compile(code, name, "exec"), {"__name__": "__main__"})
-    said[name] = told.getvalue()
-print(json.dumps(said))
+    outputs[name] = output.getvalue()
+print(json.dumps(outputs))
 """
 WORDS = ["iron", "tin", "apple", "pear", "rhine", "rhone"]
 
 
 def texts(folder: Path) -> dict[str, Any]:
-    """Words of three classes; also the texts of a language model, and numbers to answer with."""
+    """Texts of words from three classes, also used for language models, with ratings for regression."""
     rng = np.random.default_rng(0)
     rows = [" ".join(rng.choice(WORDS, 7)) for _ in range(61)]
     labels = [["metal", "fruit", "river"][WORDS.index(row.split()[0]) // 2] for row in rows]
@@ -45,7 +45,7 @@ def texts(folder: Path) -> dict[str, Any]:
 
 
 def tags(folder: Path) -> dict[str, Any]:
-    """Sentences in which a name follows its title."""
+    """Sentences with names tagged."""
     words = [["a", "dr", "rex", "of", "leo"][: 2 + row % 4] for row in range(61)]
     entity = [["B-P" if word == "rex" else "O" for word in own] for own in words]
     pd.DataFrame({"tokens": words, "ner_tags": entity}).to_parquet(folder / "tags.parquet")
@@ -53,7 +53,7 @@ def tags(folder: Path) -> dict[str, Any]:
 
 
 def pairs(folder: Path) -> dict[str, Any]:
-    """Words and the same in upper case."""
+    """Words and their upper-case forms."""
     frame = pd.DataFrame({"source": WORDS * 11, "target": [word.upper() for word in WORDS] * 11})
     frame.to_csv(folder / "pairs.csv", index=False)
     return {"dataset_name": str(folder / "pairs.csv"), "task": "translation", "tokenizer_name": "char"}
@@ -102,7 +102,7 @@ COMMON |= {"load_best_model_at_end": False, "per_device_train_batch_size": 11}
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """A model of every task, and of transformers' own some that no run has trained."""
+    """A trained model of every task, and some untrained models of transformers."""
     from tl_toolkit.config.parsing import arguments_from
     from tl_toolkit.config.pretrain_arguments import pretrain_arguments_from
     from tl_toolkit.workflows import inference_cost as inference
@@ -167,7 +167,7 @@ def untrained(place: Path) -> dict[str, Path]:
 
 
 def number_of(folder: Path, text: str) -> float:
-    """What a regression answers, and no probability made of it."""
+    """The raw prediction of a regression model, not a probability."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -192,15 +192,16 @@ def test_the_code_of_every_card_runs_without_the_toolkit(
     (tmp_path / "codes.json").write_text(json.dumps(codes))
     environment = hub.environment(OMP_NUM_THREADS="1")
     command = [sys.executable, "-c", RUN, str(tmp_path / "codes.json")]
-    told = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=900)
-    assert told.returncode == 0, told.stderr[-3000:]
-    said = {name: text.strip() for name, text in json.loads(told.stdout.splitlines()[-1]).items()}
-    assert "label" in said["classifier"] and any(label in said["classifier"] for label in ("metal", "fruit", "river"))
-    assert any(label in said["adapter"] for label in ("metal", "fruit", "river"))
-    assert float(said["rater"]) == pytest.approx(number_of(models["rater"], "A text to rate."), abs=1e-5)
-    assert said["tagger"].count("('") == 5 and "sentence" in said["tagger"]
-    assert said["labeller"].count("'label'") == 3 and "LABEL_" in said["bert_tagger"]
-    assert said["forecaster"].startswith("tensor(") and said["forecaster"].count("[") == 1 + 1 + 5
-    assert said["writer"].startswith("The ")
-    assert "'token_str'" in said["gap_filler"]
-    assert set(said) == set(models)
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    output = {name: text.strip() for name, text in json.loads(done.stdout.splitlines()[-1]).items()}
+    classes = ("metal", "fruit", "river")
+    assert "label" in output["classifier"] and any(label in output["classifier"] for label in classes)
+    assert any(label in output["adapter"] for label in classes)
+    assert float(output["rater"]) == pytest.approx(number_of(models["rater"], "A text to rate."), abs=1e-5)
+    assert output["tagger"].count("('") == 5 and "sentence" in output["tagger"]
+    assert output["labeller"].count("'label'") == 3 and "LABEL_" in output["bert_tagger"]
+    assert output["forecaster"].startswith("tensor(") and output["forecaster"].count("[") == 1 + 1 + 5
+    assert output["writer"].startswith("The ")
+    assert "'token_str'" in output["gap_filler"]
+    assert set(output) == set(models)

@@ -1,4 +1,4 @@
-"""Folders and flags of a careless user, or of somebody who sent the folder: nothing more leaves than should."""
+"""Careless or malicious folders and flags publish no other files."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ def refusal(folder: Path, *include: str) -> str:
 
 
 @pytest.mark.parametrize("absolute", [True, False])
-def test_an_auto_map_leads_to_no_file_outside_the_folder(run_folder: Path, tmp_path: Path, absolute: bool) -> None:
+def test_an_auto_map_reaches_no_file_outside_the_folder(run_folder: Path, tmp_path: Path, absolute: bool) -> None:
     (tmp_path / "diary.py").write_text("secret = 1")
     place = str(tmp_path / "diary") if absolute else "sub/diary"
     change(run_folder / "config.json", model_type="foreign", auto_map={"AutoModel": f"{place}.Model"})
-    assert "no Python file beside config.json" in refusal(run_folder)
+    assert "not a Python file beside config.json" in refusal(run_folder)
 
 
-def test_a_pattern_leads_to_no_file_outside_the_folder(run_folder: Path, tmp_path: Path) -> None:
+def test_a_pattern_reaches_no_file_outside_the_folder(run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "diary.txt").write_text("secret")
     for pattern in ("../*.txt", str(tmp_path / "*.txt"), "../run/*"):
-        assert pattern in refusal(run_folder, pattern) and "within the folder" in refusal(run_folder, pattern)
+        assert pattern in refusal(run_folder, pattern) and "within the published folder" in refusal(run_folder, pattern)
 
 
 @pytest.mark.parametrize("name", ["vocab.txt", "modeling_rnn.py"])
-def test_a_link_leads_to_no_file_outside_the_folder(run_folder: Path, tmp_path: Path, name: str) -> None:
+def test_a_link_reaches_no_file_outside_the_folder(run_folder: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "diary.txt").write_text("secret")
     (run_folder / name).unlink(missing_ok=True)
     (run_folder / name).symlink_to(tmp_path / "diary.txt")
-    assert f"{name!r} in" in (said := refusal(run_folder)) and "leads out of the folder" in said
+    assert f"{name!r} in" in (message := refusal(run_folder)) and "leads out of the folder" in message
     (run_folder / name).unlink()
     (run_folder / "own.txt").write_text("x")
-    (run_folder / name).symlink_to(run_folder / "own.txt")  # one that stays within is no harm
+    (run_folder / name).symlink_to(run_folder / "own.txt")  # a link within the folder is allowed
     assert name in {file.path for file in model_contents(run_folder).files}
 
 
-def test_a_pickle_in_capital_letters_is_one(run_folder: Path) -> None:
+def test_a_pickle_with_an_upper_case_suffix_is_refused(run_folder: Path) -> None:
     (run_folder / "HEAD.PKL").write_bytes(b"x")
     assert "is a pickle" in refusal(run_folder, "*.PKL")
     assert model_contents(run_folder).left["HEAD.PKL"] == "is a pickle"
 
 
 @pytest.mark.parametrize("auto_map", ["modeling_x.Model", ["modeling_x.Model", None], {"AutoModel": 3}])
-def test_an_odd_auto_map_ends_in_a_message(run_folder: Path, auto_map: Any) -> None:
+def test_an_invalid_auto_map_is_reported(run_folder: Path, auto_map: Any) -> None:
     change(run_folder / "config.json", model_type="foreign", auto_map=auto_map)
     assert "names code" in refusal(run_folder)
 
@@ -70,21 +70,22 @@ def test_a_broken_tokenizer_configuration_is_named(run_folder: Path, content: st
 
 
 @pytest.mark.parametrize("flags", [("--commit_message", "for hf_" + "Ab1" * 8), ("--timeout", "nan")])
-def test_flags_that_would_say_too_much_or_wait_for_ever(flags: tuple[str, str]) -> None:
+def test_flags_with_a_token_or_an_endless_timeout_are_refused(flags: tuple[str, str]) -> None:
     with pytest.raises(UserError, match=flags[0]) as refused:
         parse_publish_arguments(["run", "--repo_id", "user/run", *flags])
     assert "Ab1Ab1" not in str(refused.value)
 
 
-def test_the_end_of_a_tag_is_no_path() -> None:
+def test_the_end_of_a_tag_is_not_a_path() -> None:
     assert clean_text("LSTM <i>new</i> +/-5 | 2") == "LSTM <i>new</i> +/-5 | 2"
     assert clean_text("</srv/anna/lm>, +/srv/anna/lm") == "<lm>, +lm"
 
 
 @pytest.mark.parametrize(
-    ("epochs", "said"), [(0.0457, "trained on 66 labelled texts, of which it saw 4.6%"), (2.0, "66 labelled texts.")]
+    ("epochs", "sentence"),
+    [(0.0457, "trained on 66 labelled texts, but saw only 4.6% of them"), (2.0, "66 labelled texts.")],
 )
-def test_a_card_claims_no_labels_that_the_training_never_saw(run_folder: Path, epochs: float, said: str) -> None:
+def test_a_card_claims_no_labels_that_training_never_saw(run_folder: Path, epochs: float, sentence: str) -> None:
     record = json.loads((run_folder / "result.json").read_text())
     change(run_folder / "result.json", cost=record["cost"] | {"epochs": epochs})
-    assert said in str(model_card(run_folder))
+    assert sentence in str(model_card(run_folder))

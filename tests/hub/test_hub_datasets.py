@@ -1,4 +1,4 @@
-"""Datasets by Hub id: revisions, configurations, private ones, streams, and what is left of them without a network."""
+"""Datasets by Hub id: revisions, configurations, private ones, streams, and offline use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from server import HubServer
 
 ROOT = Path(__file__).parents[2]
-# Several runs of recipes in one Python, each with what it printed and its exit code: importing takes seconds.
+# Run several recipes in one Python process, because importing takes seconds; print exit codes and standard errors.
 DRIVER = """
 import contextlib, io, json, os, runpy, sys
 
@@ -51,7 +51,7 @@ MODEL = ["--model_type", "rnn", "--config_overrides", "embedding_size=7,hidden_s
 
 
 def parquet(rows: int, seed: int) -> bytes:
-    """Texts of three classes that give their class away."""
+    """Texts of three classes with a class word in each text."""
     words = [["apple", "pear", "plum"], ["iron", "tin", "lead"], ["rhine", "elbe", "oder"]]
     texts = [f"the {words[row % 3][(row + seed) % 3]} {row}" for row in range(rows)]
     content = io.BytesIO()
@@ -61,7 +61,7 @@ def parquet(rows: int, seed: int) -> bytes:
 
 @pytest.fixture
 def commits(hub: HubServer) -> list[str]:
-    """The two commits of user/data, the first of which has the tag v1; user/secret is private."""
+    """The two commits of user/data, the first with the tag v1; user/secret is private."""
     api = HfApi(endpoint=hub.endpoint, token=hub.token)
     files = {"small/train": 60, "small/test": 30, "large/train-0": 45, "large/train-1": 45}
     first = [CommitOperationAdd("README.md", CARD.encode())]
@@ -86,7 +86,7 @@ def run_all(hub: HubServer, *runs: list[str], **environment: str) -> list[tuple[
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert hub.token not in done.stdout + done.stderr
-    return [(code, said) for code, said in json.loads(done.stdout.splitlines()[-1])]
+    return [(code, errors) for code, errors in json.loads(done.stdout.splitlines()[-1])]
 
 
 def test_revisions_configurations_and_private_datasets(hub: HubServer, commits: list[str], tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_revisions_configurations_and_private_datasets(hub: HubServer, commits: 
     assert sum(dataset("streamed")["rows"].values()) == 21
     assert hub.sent("GET", "/large/train-0.parquet") and not hub.sent("GET", "/large/train-1.parquet")
 
-    # Without a network each revision is the one that was asked for, though the cache's newest copy is another.
+    # Without a network each revision is the requested one, even if the newest copy in the cache is another.
     results = run_all(
         hub,
         finetune("old-offline", *old),

@@ -1,4 +1,4 @@
-"""A run's folder on the Hub: what is published, how often, and where."""
+"""Publishing the folder of a run: which files, how often, and where."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Publish = Callable[..., list[str]]
 
 @pytest.fixture
 def push(hub: Any, monkeypatch: pytest.MonkeyPatch) -> Publish:
-    """Publishes a folder with the user's token; what was said is returned."""
+    """Publishes a folder with the user's token and returns the printed lines."""
     monkeypatch.setenv("HF_TOKEN", hub.token)
 
     def call(folder: Path, *flags: str, repo_id: str = "user/sst2") -> list[str]:
-        said: list[str] = []
+        printed: list[str] = []
         request = parse_publish_arguments([str(folder), "--repo_id", repo_id, *flags])
-        publish(request, HfApi(endpoint=hub.endpoint, token=hub.token), said.append)
-        return said
+        publish(request, HfApi(endpoint=hub.endpoint, token=hub.token), printed.append)
+        return printed
 
     return call
 
@@ -46,7 +46,7 @@ def test_first_push_holds_model_code_card_and_record_and_nothing_else(
     assert published["model.safetensors"] == (run_folder / "model.safetensors").read_bytes()
     record = json.loads(published["result.json"])
     assert record["predictions"] == {} and record["metrics"]["test"]["accuracy"] == 0.5
-    assert len(hub.commits("user/sst2")) == 2  # the Hub's own, and one
+    assert len(hub.commits("user/sst2")) == 2  # the Hub's initial commit, and one
 
 
 def test_second_push_of_the_same_files_sends_nothing_and_makes_no_commit(
@@ -60,7 +60,7 @@ def test_second_push_of_the_same_files_sends_nothing_and_makes_no_commit(
     assert any("Nothing has changed" in line for line in said)
 
 
-def test_only_what_has_changed_is_sent(hub: Any, run_folder: Path, push: Publish) -> None:
+def test_only_changed_files_are_sent(hub: Any, run_folder: Path, push: Publish) -> None:
     push(run_folder)
     record = json.loads((run_folder / "result.json").read_text())
     record["metrics"]["test"]["accuracy"] = 0.75
@@ -93,7 +93,7 @@ def test_branch_private_message_and_a_name_without_a_user(hub: Any, run_folder: 
     assert HfApi(endpoint=hub.endpoint, token=hub.token).repo_info("user/sst2").private
 
 
-def test_private_is_not_promised_for_a_public_repository(hub: Any, run_folder: Path, push: Publish) -> None:
+def test_private_is_refused_for_a_public_repository(hub: Any, run_folder: Path, push: Publish) -> None:
     push(run_folder)
     with pytest.raises(UserError, match="exists and is public"):
         push(run_folder, "--private")
@@ -102,7 +102,7 @@ def test_private_is_not_promised_for_a_public_repository(hub: Any, run_folder: P
 def test_pull_request_is_opened_once_and_main_stays(hub: Any, run_folder: Path, push: Publish) -> None:
     other = HfApi(endpoint=hub.endpoint, token=hub.new_token("somebody"))
     other.create_repo("somebody/model")
-    with pytest.raises(UserError, match="no right to write there.*--create_pr"):
+    with pytest.raises(UserError, match="no write access there.*--create_pr"):
         push(run_folder, repo_id="somebody/model")
     said = push(run_folder, "--create_pr", repo_id="somebody/model")
     assert set(hub.files("somebody/model")) == {".gitattributes"}
@@ -111,11 +111,11 @@ def test_pull_request_is_opened_once_and_main_stays(hub: Any, run_folder: Path, 
     again = push(run_folder, "--create_pr", repo_id="somebody/model")
     assert "Nothing has changed" in again[-2] and again[-1].endswith("/discussions/1")
     assert len(list(other.get_repo_discussions("somebody/model"))) == 1
-    with pytest.raises(UserError, match="no such model repository"):
+    with pytest.raises(UserError, match="this model repository does not exist"):
         push(run_folder, "--create_pr", repo_id="user/nowhere")
 
 
-def test_what_is_asked_for_is_included_but_no_pickle(hub: Any, run_folder: Path, push: Publish) -> None:
+def test_requested_files_are_included_but_no_pickle(hub: Any, run_folder: Path, push: Publish) -> None:
     (run_folder / "weights.pth").write_bytes(b"pickle")
     with pytest.raises(UserError, match="is a pickle"):
         push(run_folder, "--include", "weights*")
@@ -126,7 +126,7 @@ def test_what_is_asked_for_is_included_but_no_pickle(hub: Any, run_folder: Path,
     assert json.loads(published["result.json"])["predictions"] == {"test": "predictions_test.parquet"}
 
 
-def test_a_readme_of_the_user_is_kept(hub: Any, run_folder: Path, push: Publish) -> None:
+def test_a_hand_written_readme_is_kept(hub: Any, run_folder: Path, push: Publish) -> None:
     (run_folder / "README.md").write_text("---\nlicense: mit\n---\n# Mine\n")
     push(run_folder)
     assert hub.files("user/sst2")["README.md"] == b"---\nlicense: mit\n---\n# Mine\n"
@@ -158,7 +158,7 @@ def test_code_of_a_family_is_completed_from_the_toolkit(hub: Any, run_folder: Pa
     assert auto_map["AutoModelForTokenClassification"] == "modeling_rnn.RnnForTokenClassification"
 
 
-def test_folders_that_are_no_finished_model_are_refused_before_anybody_is_asked(
+def test_folders_without_a_finished_model_are_refused_before_the_hub_is_contacted(
     hub: Any, run_folder: Path, push: Publish, tmp_path: Path
 ) -> None:
     def changed(name: str, change: Callable[[Path], object]) -> Path:
@@ -187,7 +187,7 @@ def test_folders_that_are_no_finished_model_are_refused_before_anybody_is_asked(
         "is not finished.*--resume_from_checkpoint": changed("e", unfinished),
         "no weights to publish": changed("f", lambda folder: (folder / "model.safetensors").unlink()),
         "is damaged": changed("g", lambda folder: _cut(folder / "model.safetensors")),
-        "the Hub takes none above 50 GB": changed("h", lambda folder: _stretch(folder / "model.safetensors")),
+        "the Hub accepts at most 50 GB": changed("h", lambda folder: _stretch(folder / "model.safetensors")),
     }
     for message, folder in refused.items():
         with pytest.raises(UserError, match=message):
@@ -197,7 +197,7 @@ def test_folders_that_are_no_finished_model_are_refused_before_anybody_is_asked(
 
 @pytest.mark.parametrize("repo_id", ["a/b/c", "user/-x", "user/x..y", "user/", "user/" + "x" * 97, "user/ä"])
 def test_invalid_names_are_refused(hub: Any, run_folder: Path, push: Publish, repo_id: str) -> None:
-    with pytest.raises(UserError, match="no name of a repository"):
+    with pytest.raises(UserError, match="not a repository name"):
         push(run_folder, repo_id=repo_id)
     assert not hub.requests
 
@@ -208,4 +208,4 @@ def _cut(path: Path) -> None:
 
 def _stretch(path: Path) -> None:
     with path.open("r+b") as file:
-        file.truncate(51 * 10**9)  # a hole: it takes no room
+        file.truncate(51 * 10**9)  # a sparse file, which takes no disk space

@@ -1,4 +1,4 @@
-"""A LoRA run publishes its adapter for a model that others have, or the two as one."""
+"""A LoRA run publishes its adapter for a base model on the Hub, or the merged model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def push(hub: HubServer) -> Callable[..., None]:
 
 @pytest.fixture
 def lora(hub: HubServer, push: Callable[..., None], run_folder: Path, tmp_path: Path) -> Path:
-    """The folder that a LoRA run leaves which started from a model on the Hub."""
+    """The folder of a LoRA run that started from a model on the Hub."""
     from tl_toolkit.config.arguments import StrategyArguments
     from tl_toolkit.models import RnnForSequenceClassification
     from tl_toolkit.strategies.lora import Lora
@@ -55,12 +55,12 @@ def lora(hub: HubServer, push: Callable[..., None], run_folder: Path, tmp_path: 
     return folder
 
 
-def answers(model: Any, tokenizer: Any) -> torch.Tensor:
+def predict(model: Any, tokenizer: Any) -> torch.Tensor:
     with torch.no_grad():
         return model.eval()(**tokenizer(TEXTS, padding=True, return_tensors="pt")).logits
 
 
-def test_adapter_and_merged_model_answer_alike(hub: HubServer, lora: Path, push: Callable[..., None]) -> None:
+def test_adapter_and_merged_model_predict_the_same(hub: HubServer, lora: Path, push: Callable[..., None]) -> None:
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -81,31 +81,31 @@ def test_adapter_and_merged_model_answer_alike(hub: HubServer, lora: Path, push:
     base = AutoModelForSequenceClassification.from_pretrained("user/base", id2label=labels)
     merged = AutoModelForSequenceClassification.from_pretrained("user/merged")
     tokenizer = AutoTokenizer.from_pretrained("user/adapter")
-    before = answers(base, tokenizer)
-    # peft asks the Hub that it knew when it was imported, so that it is given the files themselves.
+    before = predict(base, tokenizer)
+    # peft uses the Hub endpoint of its import time, so it needs a local folder here.
     adapter = HfApi(endpoint=hub.endpoint).snapshot_download("user/adapter")
-    adapted = answers(PeftModel.from_pretrained(base, adapter), tokenizer)
-    torch.testing.assert_close(adapted, answers(merged, tokenizer))
+    adapted = predict(PeftModel.from_pretrained(base, adapter), tokenizer)
+    torch.testing.assert_close(adapted, predict(merged, tokenizer))
     assert not torch.allclose(adapted, before)
 
 
-def test_adapter_of_a_model_of_this_machine_needs_a_name_or_a_merge(
+def test_adapter_of_a_local_model_needs_base_model_or_merge(
     hub: HubServer, lora: Path, push: Callable[..., None], tmp_path: Path
 ) -> None:
     assert json.loads((lora / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] is None
     record = json.loads((lora / "result.json").read_text())
     record["model"]["model_name_or_path"] = str(tmp_path / "base")
     (lora / "result.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="on this machine alone.*--base_model user/name.*--merge"):
+    with pytest.raises(UserError, match="only on this machine.*--base_model user/name.*--merge"):
         push(lora, "user/adapter")
-    with pytest.raises(UserError, match="there is no such model on the Hub"):
+    with pytest.raises(UserError, match="'user/nowhere', which is not on the Hub"):
         push(lora, "user/adapter", "--base_model", "user/nowhere")
     push(lora, "user/adapter", "--base_model", "user/base")
     config = json.loads(hub.files("user/adapter")["adapter_config.json"])
     assert config["base_model_name_or_path"] == "user/base"
 
 
-def test_adapter_takes_the_place_of_a_merged_model(hub: HubServer, lora: Path, push: Callable[..., None]) -> None:
+def test_adapter_replaces_a_merged_model(hub: HubServer, lora: Path, push: Callable[..., None]) -> None:
     push(lora, "user/model", "--merge")
     push(lora, "user/model")
     assert not {"model.safetensors", "config.json"} & set(hub.files("user/model"))

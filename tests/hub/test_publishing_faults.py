@@ -1,4 +1,4 @@
-"""Whatever the Hub and the way to it do: nothing is half published, nothing is lost, and it is said how to go on."""
+"""Failures of the Hub and the connection: nothing is half published or lost, and the error says how to resume."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tl_toolkit.hub.publishing import publish
 
 REPO = "user/sst2"
 COMMIT = r"/commit/main$"
-BEFORE = {".gitattributes"}  # what a new repository holds
+BEFORE = {".gitattributes"}  # the files of a new repository
 
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds between attempts, which no test waits."""
+    """The requested seconds between attempts; tests do not wait that long."""
     asked: list[float] = []
     really = time.sleep
 
@@ -37,7 +37,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def impatient() -> Iterator[None]:
-    """Half a second for every answer."""
+    """Set a timeout of half a second for every response."""
     from huggingface_hub.utils import set_client_factory
     from huggingface_hub.utils._http import default_client_factory
 
@@ -48,7 +48,7 @@ def impatient() -> Iterator[None]:
 
 @pytest.fixture
 def folder(run_folder: Path) -> Path:
-    (run_folder / "README.md").write_text("# Mine\n")  # nothing is drawn for a card
+    (run_folder / "README.md").write_text("# Mine\n")  # saves drawing the plot of a generated card
     return run_folder
 
 
@@ -80,7 +80,7 @@ def push(hub: Any, folder: Path, waits: list[float]) -> Callable[..., Any]:
         ("lost_response", {"path": COMMIT}),
     ],
 )
-def test_trouble_that_passes_is_waited_for_and_nothing_is_done_twice(
+def test_transient_failures_are_retried_and_nothing_is_done_twice(
     hub: Any, folder: Path, push: Callable[..., Any], impatient: None, kind: str, rule: dict[str, Any]
 ) -> None:
     fault = hub.fault(kind, seconds=2.0, **rule)
@@ -91,13 +91,13 @@ def test_trouble_that_passes_is_waited_for_and_nothing_is_done_twice(
     assert hub.files(REPO)["model.safetensors"] == (folder / "model.safetensors").read_bytes()
 
 
-def test_the_hub_says_how_long_to_wait(hub: Any, push: Callable[..., Any], waits: list[float]) -> None:
+def test_a_retry_after_of_the_hub_is_respected(hub: Any, push: Callable[..., Any], waits: list[float]) -> None:
     hub.fault("status", path=COMMIT, status=429, retry_after=37)
     push()
     assert 37 in waits
 
 
-def test_a_pull_request_whose_answer_was_lost_is_not_opened_again(hub: Any, push: Callable[..., Any]) -> None:
+def test_a_pull_request_with_a_lost_response_is_not_opened_again(hub: Any, push: Callable[..., Any]) -> None:
     HfApi(endpoint=hub.endpoint, token=hub.token).create_repo(REPO)
     hub.fault("lost_response", path=COMMIT)
     outcome = push("--create_pr")
@@ -106,44 +106,42 @@ def test_a_pull_request_whose_answer_was_lost_is_not_opened_again(hub: Any, push
 
 
 @pytest.mark.parametrize(
-    ("kind", "rule", "said"),
+    ("kind", "rule", "message"),
     [
-        ("status", {"method": "PUT", "status": 503}, "trouble of its own .status 503"),
-        ("cut", {"method": "PUT", "after_bytes": 1000}, "connection was cut"),
-        ("status", {"path": COMMIT, "status": 500}, "trouble of its own .status 500"),
-        ("status", {"path": COMMIT, "status": 429}, "asks for patience"),
-        ("hang", {"path": COMMIT, "seconds": 1.0}, "did not answer in time"),
+        ("status", {"method": "PUT", "status": 503}, "server error .status 503"),
+        ("cut", {"method": "PUT", "after_bytes": 1000}, "connection was lost"),
+        ("status", {"path": COMMIT, "status": 500}, "server error .status 500"),
+        ("status", {"path": COMMIT, "status": 429}, "limits the request rate"),
+        ("hang", {"path": COMMIT, "seconds": 1.0}, "did not respond in time"),
     ],
 )
-def test_trouble_that_stays_changes_nothing_and_the_same_command_goes_on(
+def test_permanent_failures_change_nothing_and_the_same_command_resumes(
     hub: Any,
     folder: Path,
     push: Callable[..., Any],
     impatient: None,
     kind: str,
     rule: dict[str, Any],
-    said: str,
+    message: str,
 ) -> None:
     api = HfApi(endpoint=hub.endpoint, token=hub.token)
     api.create_repo(REPO)
     api.upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id=REPO)
     before = hub.files(REPO)
     hub.fault(kind, times=None, **rule)
-    with pytest.raises(UserError, match=said) as failure:
+    with pytest.raises(UserError, match=message) as failure:
         push("--commit_message", "Two words")
-    assert failure.value.command == (
-        f"python recipes/publish.py {folder} --repo_id {REPO} --commit_message 'Two words'"
-    )
+    assert failure.value.command == (f"tl-toolkit publish {folder} --repo_id {REPO} --commit_message 'Two words'")
     assert "no revision was changed" in str(failure.value) and hub.files(REPO) == before
     hub.faults.clear()
     sent = len(hub.requests)
     push("--commit_message", "Two words")
     assert hub.commits(REPO)[0].title == "Two words" and len(hub.commits(REPO)) == 3
-    if rule.get("path") == COMMIT:  # the weights had arrived
+    if rule.get("path") == COMMIT:  # the weights were uploaded before the failure
         assert "PUT" not in {request.method for request in hub.requests[sent:]}
 
 
-def test_somebody_elses_commit_in_between_stays(
+def test_a_commit_of_somebody_else_during_the_upload_is_not_overwritten(
     hub: Any, folder: Path, push: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push()
@@ -156,51 +154,51 @@ def test_somebody_elses_commit_in_between_stays(
         self.upload_file(path_or_fileobj=b"theirs", path_in_repo="notes.md", repo_id=REPO)
 
     monkeypatch.setattr(HfApi, "preupload_lfs_files", and_somebody_else)
-    with pytest.raises(UserError, match="somebody else committed while the files were on their way"):
+    with pytest.raises(UserError, match="somebody else committed during the upload"):
         push()
     assert hub.files(REPO)["notes.md"] == b"theirs" and "generation_config.json" not in hub.files(REPO)
 
 
-def test_tokens_that_do_not_do(
+def test_bad_tokens_are_refused(
     hub: Any, folder: Path, push: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UserError, match="none is saved or in HF_TOKEN.*hf auth login"):
         publish(parse_publish_arguments([str(folder), "--repo_id", REPO]))
     unknown, old, reader = "hf_" + "0" * 34, hub.new_token(), hub.new_token(role="read")
     hub.expire(old)
-    for token, said in ((unknown, "does not accept the token"), (old, "expired"), (reader, "no right to write")):
-        with pytest.raises(UserError, match=said) as failure:
+    for token, message in ((unknown, "does not accept the token"), (old, "expired"), (reader, "no write access")):
+        with pytest.raises(UserError, match=message) as failure:
             push(token=token)
         assert token not in str(failure.value)
     assert not hub.sent("PUT") and not hub.sent("POST", "/commit/")
 
 
-def test_names_that_are_taken(hub: Any, push: Callable[..., Any]) -> None:
+def test_taken_names_are_refused(hub: Any, push: Callable[..., Any]) -> None:
     theirs = HfApi(endpoint=hub.endpoint, token=hub.new_token("somebody"))
     theirs.create_repo("somebody/public")
     theirs.create_repo("somebody/secret", private=True)
     for repo_id in ("somebody/public", "somebody/secret", "somebody/new"):
-        with pytest.raises(UserError, match=f"{repo_id}.* (no right to write there|name is taken)"):
+        with pytest.raises(UserError, match=f"{repo_id}.* (no write access there|name is taken)"):
             push(repo_id=repo_id)
     hub.fault("name_taken", times=None)
     with pytest.raises(UserError, match="the name is taken"):
         push(repo_id="user/new")
 
 
-def test_no_network_is_said_and_so_is_a_hub_that_is_switched_off(
+def test_a_missing_network_and_offline_mode_are_reported(
     hub: Any, folder: Path, push: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
 
     request = parse_publish_arguments([str(folder), "--repo_id", REPO])
-    with pytest.raises(UserError, match="cannot be reached from here"):
+    with pytest.raises(UserError, match="the Hub cannot be reached"):
         publish(request, HfApi(endpoint="http://127.0.0.1:9", token=hub.token))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
         push()
 
 
-def test_warnings_name_no_signed_address(
+def test_warnings_contain_no_signed_address(
     hub: Any, push: Callable[..., Any], impatient: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     hub.fault("status", method="PUT", status=503)

@@ -1,4 +1,4 @@
-"""`--push_to_hub`: a run publishes itself, and a Hub that fails takes nothing away from it."""
+"""`--push_to_hub`: a run publishes itself, and a failure of the Hub does not fail the run."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def titles(hub: HubServer, revision: str = "main") -> list[str]:
     return [commit.title for commit in hub.commits("user/fruit", revision=revision)]
 
 
-def test_every_checkpoint_and_the_end_are_commits_of_a_model_that_loads(
-    hub: HubServer, train: Callable[..., dict]
-) -> None:
+def test_every_checkpoint_and_the_final_model_are_commits_that_load(hub: HubServer, train: Callable[..., dict]) -> None:
     from transformers import AutoModelForSequenceClassification
 
     train(hub_strategy="all_checkpoints", hub_revision="v1")
@@ -45,7 +43,7 @@ def test_every_checkpoint_and_the_end_are_commits_of_a_model_that_loads(
     assert model.config.id2label == {0: "fruit", 1: "metal", 2: "river"}
 
 
-def test_a_hub_that_fails_at_the_end_leaves_a_completed_run_and_the_command(
+def test_a_hub_failure_at_the_end_leaves_a_completed_run_and_prints_the_command(
     hub: HubServer, train: Callable[..., dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.fault("status", path="/commit/main$", status=409, times=None)
@@ -53,25 +51,25 @@ def test_a_hub_that_fails_at_the_end_leaves_a_completed_run_and_the_command(
     assert record["status"] == "completed" and titles(hub) == ["initial commit"]
     assert json.loads((tmp_path / "fruit" / "result.json").read_text())["status"] == "completed"
     assert (tmp_path / "fruit" / "model.safetensors").is_file()
-    said = capsys.readouterr().err.splitlines()
+    printed = capsys.readouterr().err.splitlines()
     assert any(
-        line.startswith("warning: The run is finished, but not published. Publishing 'user/fruit'") for line in said
+        line.startswith("warning: The run is finished but not published. Publishing 'user/fruit'") for line in printed
     )
-    command = next(line.strip() for line in said if "recipes/publish.py" in line)
+    command = next(line.strip() for line in printed if line.strip().startswith("tl-toolkit publish "))
     request = parse_publish_arguments(command.split()[2:])
     assert request.folder == tmp_path / "fruit" and request.destination.repo_id == "fruit"
-    assert request.destination.private and hub.token not in "\n".join(said)
+    assert request.destination.private and hub.token not in "\n".join(printed)
     assert not list((tmp_path / "fruit").glob(".pushing-*"))
 
 
-def test_what_the_hub_refuses_ends_the_run_before_it_trains(
+def test_a_refusal_of_the_hub_ends_the_run_before_training(
     hub: HubServer, train: Callable[..., dict], tmp_path: Path
 ) -> None:
     refused = {
-        "no member of 'somebody'": {"hub_model_id": "somebody/fruit"},
-        "may only read": {"hub_token": hub.new_token(role="read")},
+        "not a member of 'somebody'": {"hub_model_id": "somebody/fruit"},
+        "is read-only": {"hub_token": hub.new_token(role="read")},
         "does not accept the token": {"hub_token": "hf_" + "0" * 34},
-        "no name of a repository": {"hub_model_id": "a/b/c"},
+        "not a repository name": {"hub_model_id": "a/b/c"},
     }
     for message, settings in refused.items():
         with pytest.raises(UserError, match=message):

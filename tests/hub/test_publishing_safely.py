@@ -1,4 +1,4 @@
-"""Nothing of this machine is published, no token is said, and nothing that was downloaded is run unasked."""
+"""Private data of this machine and tokens are never published, and downloaded code runs only if it is trusted."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def recipe(name: str, *flags: str, cwd: Path, env: dict[str, str]) -> subprocess
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=900)
 
 
-def test_a_run_that_publishes_itself_tells_nothing_of_the_machine(
+def test_a_run_that_publishes_itself_reveals_nothing_of_the_machine(
     hub: Any, dataset_folder: Path, tmp_path: Path
 ) -> None:
-    """Trained, saved, published and published again in a home folder of its own, with a token on the command line."""
+    """Train, save and publish twice in a separate home folder, with a token on the command line."""
     home = tmp_path / "home" / "wilhelmina"
     home.mkdir(parents=True)
     token = hub.new_token()
@@ -55,7 +55,7 @@ def test_a_run_that_publishes_itself_tells_nothing_of_the_machine(
     )
     assert failed.returncode == 2 and broken.hits == 1 and "the name is taken" in " ".join(failed.stderr.split())
     assert failed.stderr.splitlines()[-1].strip() == (
-        "python recipes/publish.py runs/fruit --repo_id user/other --include '*.parquet'"
+        "tl-toolkit publish runs/fruit --repo_id user/other --include '*.parquet'"
     )
 
     published = {f"{commit.oid}/{path}": entry for commit in commits for path, entry in commit.files.items()}
@@ -64,14 +64,14 @@ def test_a_run_that_publishes_itself_tells_nothing_of_the_machine(
     assert any(path.endswith("last-checkpoint/optimizer.pt") for path in content)
     assert any(path.endswith("last-checkpoint/modeling_rnn.py") for path in content)
     local = {str(path): path.read_bytes() for path in home.rglob("*") if path.is_file()}
-    said = {str(run.args): (run.stdout + run.stderr).encode() for run in (trained, failed)}
-    for name, data in {**content, **local, **said}.items():
+    printed = {str(run.args): (run.stdout + run.stderr).encode() for run in (trained, failed)}
+    for name, data in {**content, **local, **printed}.items():
         assert token.encode() not in data, name
     for name, data in content.items():
         assert b"wilhelmina" not in data and str(tmp_path).encode() not in data, name
 
 
-def test_the_record_loses_paths_and_keeps_what_was_learned(hub: Any, run_folder: Path) -> None:
+def test_the_published_record_has_no_paths_and_keeps_the_results(hub: Any, run_folder: Path) -> None:
     publish(
         parse_publish_arguments([str(run_folder), "--repo_id", "user/a"]),
         HfApi(endpoint=hub.endpoint, token=hub.token),
@@ -111,7 +111,7 @@ def test_names(text: str, cleaned: str) -> None:
     assert clean_name(text) == cleaned
 
 
-def test_words_of_data_and_fractions_are_no_paths() -> None:
+def test_labels_and_fractions_are_not_treated_as_paths() -> None:
     assert clean_text("90% and/or 3/4, e.g. a/b; see /home/anna/x.log: it") == "90% and/or 3/4, e.g. a/b; see x.log: it"
     assert clean_record({"task": {"labels": ["/m/01b", "~/x"]}}) == {"task": {"labels": ["/m/01b", "~/x"]}}
     unchanged = b'{"id2label": {"0": "/m/01b"}}'
@@ -122,12 +122,12 @@ def test_words_of_data_and_fractions_are_no_paths() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("README.md", "# Mine, by hf_" + "b" * 34, "would publish a token"),
-        ("chat_template.jinja", "{# /home/wilhelmina/templates #}", "would publish a folder of this machine"),
-        ("generation_config.json", '{"note": "C:\\\\Users\\\\wilhelmina\\\\x"}', "would publish a folder"),
+        ("README.md", "# Mine, by hf_" + "b" * 34, "contains a Hub token"),
+        ("chat_template.jinja", "{# /home/wilhelmina/templates #}", "contains a folder name of this machine"),
+        ("generation_config.json", '{"note": "C:\\\\Users\\\\wilhelmina\\\\x"}', "contains a folder name"),
     ],
 )
-def test_what_cannot_be_cleaned_is_refused(hub: Any, run_folder: Path, name: str, content: str, message: str) -> None:
+def test_uncleanable_private_data_is_refused(hub: Any, run_folder: Path, name: str, content: str, message: str) -> None:
     (run_folder / name).write_text(content)
     with pytest.raises(UserError, match=f"{name}.*{message}"):
         publish(
@@ -144,7 +144,7 @@ SIDE_EFFECT = "from pathlib import Path\nPath({!r}).write_text('ran')\n"
 def test_code_of_a_folder_is_never_run_for_a_family_of_the_toolkit(
     run_folder: Path, tmp_path: Path, trusted: bool
 ) -> None:
-    """Not even with --trust_remote_code: what is installed here knows the family."""
+    """Even with --trust_remote_code, because the installed toolkit has the family."""
     from tl_toolkit.config.arguments import ModelArguments
     from tl_toolkit.loading.model import load_trained, make_model
     from tl_toolkit.loading.tokenizer import load_tokenizer
@@ -161,7 +161,7 @@ def test_code_of_a_folder_is_never_run_for_a_family_of_the_toolkit(
     assert not ran.exists()
 
 
-def test_code_of_others_runs_only_when_it_is_trusted(run_folder: Path, tmp_path: Path) -> None:
+def test_code_of_other_models_runs_only_if_trusted(run_folder: Path, tmp_path: Path) -> None:
     from tl_toolkit.config.arguments import ModelArguments
     from tl_toolkit.loading.model import load_config
 

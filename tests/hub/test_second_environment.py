@@ -1,4 +1,4 @@
-"""What is published works in a Python that has transformers and torch, and no toolkit."""
+"""Published models work in a Python with transformers and torch but without the toolkit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def second_python(tmp_path: Path) -> list[str]:
-    """The start of a command: another environment, with every package of this one except the toolkit."""
+    """The command prefix of another environment with all packages of this one except the toolkit."""
     packages = tmp_path / "packages"
     packages.mkdir()
     for entry in Path(transformers.__file__).parents[1].iterdir():
@@ -31,7 +31,7 @@ def second_python(tmp_path: Path) -> list[str]:
 
 
 def labels_of(name: str, inputs: dict[str, list[Any]]) -> tuple[str, list[Any]]:
-    """A target for each of two rows, and the name of the argument."""
+    """The name of the target argument, and a target for each of two rows."""
     if name == "forecaster":
         return "future_values", [[[1.0, 2.0]] * 5, [[2.0, 1.0]] * 5]
     if name == "classifier":
@@ -42,12 +42,12 @@ def labels_of(name: str, inputs: dict[str, list[Any]]) -> tuple[str, list[Any]]:
 
 
 def heads_of(name: str, config: Any) -> list[str]:
-    """The heads that can be made from a folder; a forecaster reads numbers and the others of its family tokens."""
+    """The heads that can be loaded from a folder; a forecaster reads numbers, the other heads of its family tokens."""
     if name == "forecaster":
         return [HEADS[name]]
     impossible = {"AutoConfig", "AutoModelForTimeSeriesPrediction"}
     if getattr(config, "bidirectional", False):
-        impossible.add("AutoModelForCausalLM")  # it would have seen what it is to predict
+        impossible.add("AutoModelForCausalLM")  # the backward direction would see the tokens to predict
     return sorted(set(config.auto_classes) - impossible)
 
 
@@ -106,7 +106,7 @@ def test_every_family_works_without_the_toolkit(
                 result["ids"]
                 == transformers.AutoTokenizer.from_pretrained(folders[name])(jobs[name]["texts"])["input_ids"]
             )
-        # What was fine-tuned there is a whole repository of its own, for every head.
+        # The model fine-tuned there is a complete repository of its own, for every head.
         assert result["changed"] > 0 and result["same again"], name
         assert result["other head again"] in result["classes"].values()
         pushed = hub.files(f"user/{name}-again")
@@ -118,7 +118,7 @@ def test_every_family_works_without_the_toolkit(
 
 
 def check_pipelines(results: dict[str, Any], folders: dict[str, Path]) -> None:
-    """A pipeline there says what one says here."""
+    """Check that pipelines give the same predictions in both environments."""
     tasks = {"classifier": "text-classification", "tagger": "token-classification", "awd-lstm": "text-generation"}
     for name, task in {**tasks, "attention": "text-generation"}.items():
         options = {"max_new_tokens": 4, "do_sample": False} if task == "text-generation" else {}

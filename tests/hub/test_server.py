@@ -1,4 +1,4 @@
-"""The test Hub, asked by the real client for every part that other tests rely on."""
+"""The test Hub with the real client: every feature that other tests rely on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def api(hub: HubServer) -> HfApi:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with files that go to git, one that goes to LFS, and one in a subfolder."""
+    """A folder with files for git, a file for LFS and a file in a subfolder."""
     root = tmp_path / "folder"
     (root / "sub").mkdir(parents=True)
     (root / "README.md").write_text("---\nlicense: mit\ntags: [tiny]\n---\nA card.\n")
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_token_says_who_one_is(hub: HubServer, api: HfApi) -> None:
+def test_a_token_identifies_its_user(hub: HubServer, api: HfApi) -> None:
     assert api.whoami()["name"] == "user"
     with pytest.raises(HfHubHTTPError) as caught:
         HfApi(endpoint=hub.endpoint, token="hf_" + "0" * 34).whoami()
@@ -42,7 +42,7 @@ def test_a_token_says_who_one_is(hub: HubServer, api: HfApi) -> None:
 
 
 @pytest.mark.parametrize("repo_type", ["model", "dataset", "space"])
-def test_a_folder_comes_back_as_it_was_sent(hub: HubServer, api: HfApi, folder: Path, repo_type: str) -> None:
+def test_a_folder_is_downloaded_as_it_was_uploaded(hub: HubServer, api: HfApi, folder: Path, repo_type: str) -> None:
     if repo_type == "space":
         (folder / "README.md").write_text("---\nsdk: static\n---\n")
     created = api.create_repo("user/a", repo_type=repo_type, space_sdk="static" if repo_type == "space" else None)
@@ -85,12 +85,12 @@ def test_unchanged_files_are_not_sent_again(hub: HubServer, api: HfApi, folder: 
     assert len(hub.sent("PUT")) == len(hub.sent("POST", "/commit/")) == 1
 
 
-def test_a_name_is_given_once(hub: HubServer, api: HfApi) -> None:
+def test_names_are_unique(hub: HubServer, api: HfApi) -> None:
     api.create_repo("user/a")
     assert api.create_repo("user/a", exist_ok=True).repo_id == "user/a"
     with pytest.raises(HfHubHTTPError, match="already created this model repo"):
         api.create_repo("user/a")
-    api.create_repo("user/a", repo_type="dataset")  # another kind, another name
+    api.create_repo("user/a", repo_type="dataset")  # names are unique per type
     with pytest.raises(HfHubHTTPError, match="namespace") as caught:
         api.create_repo("somebody/a")
     assert caught.value.response.status_code == 403
@@ -111,7 +111,7 @@ def test_private_repositories_do_not_exist_for_others(hub: HubServer, api: HfApi
     assert not HfApi(endpoint=hub.endpoint, token=False).model_info("user/a").private
 
 
-def test_a_token_that_may_only_read(hub: HubServer, api: HfApi) -> None:
+def test_a_read_only_token(hub: HubServer, api: HfApi) -> None:
     api.create_repo("user/a", private=True)
     reader = HfApi(endpoint=hub.endpoint, token=hub.new_token(role="read"))
     assert reader.model_info("user/a").id == "user/a"
@@ -119,7 +119,7 @@ def test_a_token_that_may_only_read(hub: HubServer, api: HfApi) -> None:
         reader.upload_file(path_or_fileobj=b"", path_in_repo="a", repo_id="user/a")
 
 
-def test_what_is_not_there(hub: HubServer, api: HfApi, folder: Path) -> None:
+def test_missing_files_and_repositories(hub: HubServer, api: HfApi, folder: Path) -> None:
     with pytest.raises(RepositoryNotFoundError):
         api.model_info("user/none")
     api.create_repo("user/a")
@@ -134,7 +134,7 @@ def test_what_is_not_there(hub: HubServer, api: HfApi, folder: Path) -> None:
     assert not api.repo_exists("user/a")
 
 
-def test_a_commit_is_whole_or_nothing(hub: HubServer, api: HfApi) -> None:
+def test_a_commit_is_atomic(hub: HubServer, api: HfApi) -> None:
     api.create_repo("user/a")
     api.upload_file(path_or_fileobj=b"1", path_in_repo="one.txt", repo_id="user/a")
     before = hub.commits("user/a")
@@ -200,7 +200,7 @@ def test_pull_requests(hub: HubServer, api: HfApi) -> None:
     assert {each.num: each.status for each in api.get_repo_discussions("user/a")} == {1: "merged", 2: "closed"}
 
 
-def test_a_tree_in_pages(hub: HubServer, api: HfApi) -> None:
+def test_a_tree_listing_in_pages(hub: HubServer, api: HfApi) -> None:
     api.create_repo("user/a")
     names = [f"d{n}/f.txt" for n in range(7)]
     api.create_commit("user/a", [CommitOperationAdd(name, name.encode()) for name in names], commit_message="many")
@@ -228,7 +228,7 @@ def test_a_card_is_checked_before_anything_is_sent(hub: HubServer, api: HfApi) -
     assert not hub.sent("POST", "/preupload/")
 
 
-def test_a_part_of_a_file(hub: HubServer, api: HfApi, folder: Path) -> None:
+def test_a_range_of_a_file(hub: HubServer, api: HfApi, folder: Path) -> None:
     from huggingface_hub import HfFileSystem
 
     api.create_repo("user/a")
@@ -240,7 +240,7 @@ def test_a_part_of_a_file(hub: HubServer, api: HfApi, folder: Path) -> None:
     assert set(files.glob("user/a/**")) >= {f"user/a/{path}" for path in ("config.json", "sub", "sub/notes.txt")}
 
 
-def test_what_is_told_of_a_repository(hub: HubServer, api: HfApi, folder: Path) -> None:
+def test_the_information_on_a_repository(hub: HubServer, api: HfApi, folder: Path) -> None:
     api.create_repo("organisation/a", repo_type="space", space_sdk="gradio")
     assert api.space_info("organisation/a").sdk == "gradio"
     assert api.get_space_runtime("organisation/a").stage == "RUNNING"

@@ -1,4 +1,4 @@
-"""What the real client makes of each fault that the test Hub can have."""
+"""How the real client handles each fault of the test Hub."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def api(hub: HubServer) -> HfApi:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long the client waited between its attempts, in seconds; nobody really waits."""
+    """The client's waits between attempts in seconds; the tests do not really wait."""
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
     return waits
@@ -38,15 +38,15 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_it_comes_back_when_told_to(hub: HubServer, api: HfApi, folder: Path, waits: list[float]) -> None:
+def test_the_client_respects_retry_after(hub: HubServer, api: HfApi, folder: Path, waits: list[float]) -> None:
     fault = hub.fault("status", status=429, retry_after=7, path="/preupload/")
     api.upload_folder(repo_id="user/a", folder_path=folder)
-    assert fault.hits == 1 and waits == [8.0]  # the client waits a second more
+    assert fault.hits == 1 and waits == [8.0]  # the client adds a second
     assert hub.files("user/a")["model.safetensors"] == WEIGHTS
 
 
 @pytest.mark.parametrize("rule", [{"kind": "status", "status": 503}, {"kind": "cut", "after_bytes": 100_000}])
-def test_an_upload_is_tried_again(
+def test_an_upload_is_retried(
     hub: HubServer, api: HfApi, folder: Path, waits: list[float], rule: dict[str, object]
 ) -> None:
     fault = hub.fault(**rule, method="PUT", times=2)  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def test_an_upload_is_tried_again(
     assert received == ([100_000, 100_000, len(WEIGHTS)] if rule["kind"] == "cut" else [len(WEIGHTS)] * 3)
 
 
-def test_a_part_is_tried_again(hub: HubServer, api: HfApi, folder: Path, waits: list[float]) -> None:
+def test_a_part_of_an_upload_is_retried(hub: HubServer, api: HfApi, folder: Path, waits: list[float]) -> None:
     hub.part_size = 1_000_000
     hub.fault("cut", method="PUT", path="/2$", after_bytes=10)
     api.upload_folder(repo_id="user/a", folder_path=folder)
@@ -65,7 +65,7 @@ def test_a_part_is_tried_again(hub: HubServer, api: HfApi, folder: Path, waits: 
     assert hub.files("user/a")["model.safetensors"] == WEIGHTS
 
 
-def test_it_gives_up_in_the_end(hub: HubServer, api: HfApi, folder: Path, waits: list[float]) -> None:
+def test_an_upload_fails_after_six_attempts(hub: HubServer, api: HfApi, folder: Path, waits: list[float]) -> None:
     fault = hub.fault("status", status=500, method="PUT", times=None)
     with pytest.raises(RuntimeError, match="model.safetensors"):
         api.upload_folder(repo_id="user/a", folder_path=folder)
@@ -73,7 +73,7 @@ def test_it_gives_up_in_the_end(hub: HubServer, api: HfApi, folder: Path, waits:
 
 
 def test_a_commit_that_fails_after_the_upload(hub: HubServer, api: HfApi, folder: Path) -> None:
-    """The weights are kept for the next time, and nobody sees them before."""
+    """The weights stay in the storage for the next commit, and are not visible before it."""
     hub.fault("status", status=500, path="/commit/main$")
     with pytest.raises(HfHubHTTPError, match="500"):
         api.upload_folder(repo_id="user/a", folder_path=folder)
@@ -82,7 +82,7 @@ def test_a_commit_that_fails_after_the_upload(hub: HubServer, api: HfApi, folder
     assert hub.files("user/a")["model.safetensors"] == WEIGHTS and len(hub.sent("PUT")) == 1
 
 
-def test_a_commit_whose_answer_is_lost(hub: HubServer, api: HfApi, folder: Path) -> None:
+def test_a_commit_with_a_lost_response(hub: HubServer, api: HfApi, folder: Path) -> None:
     hub.fault("lost_response", path="/commit/main$")
     with pytest.raises(httpx2.RemoteProtocolError):
         api.upload_folder(repo_id="user/a", folder_path=folder)
@@ -91,7 +91,7 @@ def test_a_commit_whose_answer_is_lost(hub: HubServer, api: HfApi, folder: Path)
     assert [made.oid] == [each.oid for each in hub.commits("user/a")][:-1]
 
 
-def test_a_download_goes_on_where_it_was_cut(
+def test_a_download_resumes_where_it_was_cut(
     hub: HubServer,
     api: HfApi,
     folder: Path,
@@ -99,7 +99,7 @@ def test_a_download_goes_on_where_it_was_cut(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 50_000)  # what is kept of a torn answer is whole chunks
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 50_000)  # only whole chunks are resumed
     api.upload_folder(repo_id="user/a", folder_path=folder)
     fault = hub.fault("cut", method="GET", path="^/download/", after_bytes=300_000, times=2)
     path = api.hf_hub_download("user/a", "model.safetensors")
@@ -118,7 +118,7 @@ def test_an_expired_token(hub: HubServer, api: HfApi, folder: Path) -> None:
         api.whoami()
 
 
-def test_a_name_that_was_taken_meanwhile(hub: HubServer, api: HfApi) -> None:
+def test_a_name_that_somebody_else_has_just_taken(hub: HubServer, api: HfApi) -> None:
     hub.fault("name_taken")
     with pytest.raises(HfHubHTTPError) as caught:
         api.create_repo("user/b")
@@ -126,8 +126,8 @@ def test_a_name_that_was_taken_meanwhile(hub: HubServer, api: HfApi) -> None:
     api.create_repo("user/b")
 
 
-def test_a_hub_that_does_not_answer(hub: HubServer, api: HfApi, folder: Path) -> None:
-    """A download falls back to the cache. Uploads have no time-out of their own: the client's factory must set one."""
+def test_a_hub_that_does_not_respond(hub: HubServer, api: HfApi, folder: Path) -> None:
+    """A download falls back to the cache; uploads have no default timeout, so the client factory must set one."""
     api.upload_folder(repo_id="user/a", folder_path=folder)
     path = api.hf_hub_download("user/a", "config.json")
     fault = hub.fault("hang", method="HEAD", times=None)
@@ -141,6 +141,6 @@ def test_a_hub_that_does_not_answer(hub: HubServer, api: HfApi, folder: Path) ->
     assert hub.files("user/a")["config.json"] == b"{}"
 
 
-def test_a_fault_that_does_not_exist(hub: HubServer) -> None:
-    with pytest.raises(ValueError, match="there are hang, status"):
+def test_an_unknown_fault_is_refused(hub: HubServer) -> None:
+    with pytest.raises(ValueError, match="the faults are hang, status"):
         hub.fault("rain")

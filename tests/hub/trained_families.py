@@ -1,4 +1,4 @@
-"""One tiny run for each kind of model that the toolkit trains, and what its training side makes of some inputs."""
+"""A tiny run for each model family and task of the toolkit, and its outputs for some inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIGS = {
     "rnn_encoder_decoder": "embedding_size=11,hidden_size=13,attention=bahdanau,bidirectional_encoder=true",
     "rnn_image_captioner": "encoder_channels=[7,11],encoder_stride=4,embedding_size=11,hidden_size=13,attention=luong",
 }
-# The head that is trained; the others are made from the same folder.
+# The trained head; the others are loaded from the same folder.
 HEADS = {
     "classifier": "AutoModelForSequenceClassification",
     "tagger": "AutoModelForTokenClassification",
@@ -31,7 +31,7 @@ TEXTS = ["the old apple and some tin", "a very new river"]
 
 
 def train_all(folder: Path, texts: Path) -> dict[str, Path]:
-    """Run each kind for two steps; the model folders by name.
+    """Train each model for two steps; return the model folders by name.
 
     Args:
         texts: a folder with texts of three classes.
@@ -67,14 +67,14 @@ def train_all(folder: Path, texts: Path) -> dict[str, Path]:
 
 
 def tags(folder: Path) -> Path:
-    """Sentences in which a name follows its title."""
+    """Sentences with names after the title "dr" tagged."""
     sentences = [["dr", "rex", "of", "a", "king"], ["a", "king", "dr", "leo"], ["of", "a", "dr", "leo", "rex"]]
     labels = [["B-P" if before == "dr" else "O" for before in [None, *words[:-1]]] for words in sentences]
     return table(folder, {"tokens": sentences, "ner_tags": labels})
 
 
 def pairs(folder: Path) -> Path:
-    """Numbers in figures and in words."""
+    """Numbers in digits and in words."""
     return table(folder, {"source": ["12", "21", "221"], "target": ["one two", "two one", "two two one"]})
 
 
@@ -91,7 +91,7 @@ def pictures(folder: Path) -> Path:
 
 
 def series(folder: Path) -> Path:
-    """A season of seven days."""
+    """A daily series with a season of seven days."""
     folder.mkdir(parents=True)
     days = pd.date_range("2020-01-01", periods=143, freq="D")
     values = np.sin(2 * np.pi * np.arange(143) / 7) * 3 + 5
@@ -107,7 +107,7 @@ def table(folder: Path, columns: dict[str, list[Any]]) -> Path:
 
 
 def inputs_of(name: str, folder: Path) -> dict[str, list[Any]]:
-    """What the model is shown, as lists that travel as JSON."""
+    """Inputs of the model as lists, for JSON."""
     from transformers import AutoImageProcessor, AutoTokenizer
 
     if name == "forecaster":
@@ -123,7 +123,7 @@ def inputs_of(name: str, folder: Path) -> dict[str, list[Any]]:
 
 @torch.no_grad()
 def answers_of(model: Any, inputs: dict[str, Any]) -> dict[str, list[Any]]:
-    """What a model says to inputs: its first output, and what it writes where it can write."""
+    """The outputs of a model for inputs: its first output, and generated ids if it can generate."""
     model.eval()
     tensors = {key: torch.as_tensor(np.asarray(value)) for key, value in inputs.items()}
     tensors = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}

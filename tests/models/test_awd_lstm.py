@@ -1,4 +1,4 @@
-"""The AWD-LSTM: against a plain stack of torch's LSTMs, padding, windows, the state, directions, save and load."""
+"""The AWD-LSTM: comparison with a stack of torch's LSTMs, padding, windows, the state, directions, save and load."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ids(batch: int, time: int, seed: int = 1) -> Tensor:
 
 
 def padded(rows: list[Tensor], side: str, time: int) -> tuple[Tensor, Tensor]:
-    """Rows of different lengths as a batch whose padding is a real token's id, and its mask."""
+    """Rows of different lengths as a batch, padded with the id of a real token, and its mask."""
     batch, mask = torch.full((len(rows), time), 2), torch.zeros(len(rows), time, dtype=torch.long)
     for index, row in enumerate(rows):
         place = slice(0, len(row)) if side == "right" else slice(time - len(row), time)
@@ -41,7 +41,7 @@ def padded(rows: list[Tensor], side: str, time: int) -> tuple[Tensor, Tensor]:
 
 
 def plain_stack(model: nn.Module, inputs: Tensor) -> Tensor:
-    """The same network by torch's own modules: (batch, time) -> (batch, time, embedding_size)."""
+    """The same network with torch's own modules: (batch, time) -> (batch, time, embedding_size)."""
     body = model.get_submodule("awd_lstm.forward_body")
     hidden = nn.functional.embedding(inputs, body.embedding.weight)
     for layer in body.layers:
@@ -63,7 +63,7 @@ def test_layer_sizes_return_to_the_embeddings() -> None:
     assert sizes == [(EMBEDDING, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, EMBEDDING)]
 
 
-def test_state_dict_is_clean_and_trained_whole() -> None:
+def test_all_parameters_in_the_state_dict_are_trained() -> None:
     model = make(AwdLstmForCausalLM)
     before = set(model.state_dict())
     model.train()(ids(2, 11), labels=ids(2, 11)).loss.backward()
@@ -88,7 +88,7 @@ def test_classifier_head_by_hand() -> None:
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("max_backprop_tokens", [3, 100])
-def test_padding_and_batch_change_nothing(direction: str, side: str, max_backprop_tokens: int) -> None:
+def test_padding_and_batch_do_not_change_results(direction: str, side: str, max_backprop_tokens: int) -> None:
     model = make(AwdLstmForSequenceClassification, direction=direction, max_backprop_tokens=max_backprop_tokens).eval()
     rows = [ids(1, length, seed=length)[0] for length in (11, 2, 7, 1, 3)]
     inputs, mask = padded(rows, side, 13)
@@ -97,7 +97,7 @@ def test_padding_and_batch_change_nothing(direction: str, side: str, max_backpro
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
-def test_padding_changes_no_logit_of_a_language_model(direction: str) -> None:
+def test_padding_does_not_change_logits_of_a_language_model(direction: str) -> None:
     model = make(AwdLstmForCausalLM, direction=direction).eval()
     rows = [ids(1, length, seed=length)[0] for length in (7, 2, 5)]
     for side in ("left", "right"):
@@ -108,8 +108,8 @@ def test_padding_changes_no_logit_of_a_language_model(direction: str) -> None:
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
-def test_windows_read_what_one_piece_reads(direction: str) -> None:
-    """A text no longer than `max_backprop_tokens` has its whole gradient; a longer one that of its last tokens."""
+def test_reading_in_windows_equals_reading_at_once(direction: str) -> None:
+    """A text up to `max_backprop_tokens` long has its full gradient; a longer text only that of its last tokens."""
     whole = make(AwdLstmForSequenceClassification, direction=direction, **NO_DROPOUT, max_backprop_tokens=100).eval()
     short = make(AwdLstmForSequenceClassification, direction=direction, **NO_DROPOUT, max_backprop_tokens=5).eval()
     inputs = ids(2, 13)
@@ -124,7 +124,7 @@ def test_windows_read_what_one_piece_reads(direction: str) -> None:
     expected[slice(0, 5) if direction == "backward" else slice(8, 13)] = True
     assert torch.equal(reached, expected)
 
-    # The state in front of the last window is that of the whole text; what is pooled is the last window.
+    # The state before the last window comes from the whole text; only the last window is pooled.
     body = whole.awd_lstm.bodies()[0]
     hidden, _ = body(inputs)
     part = hidden[:, :5] if direction == "backward" else hidden[:, -5:]
@@ -133,7 +133,7 @@ def test_windows_read_what_one_piece_reads(direction: str) -> None:
     assert not torch.allclose(logits, short(read_last).logits)
 
 
-def test_state_carried_over_windows_is_one_reading() -> None:
+def test_state_carried_over_windows_equals_reading_at_once() -> None:
     model, inputs = make(AwdLstmForCausalLM).eval(), ids(3, 13)
     whole = model(inputs).logits
     cache, parts = None, []
@@ -158,20 +158,20 @@ def test_backward_reads_the_reversed_text() -> None:
 
 
 @pytest.mark.parametrize("problem_type", ["single_label_classification", "multi_label_classification", "regression"])
-def test_both_directions_average_their_answers(problem_type: str) -> None:
+def test_both_directions_average_their_predictions(problem_type: str) -> None:
     both = make(AwdLstmForSequenceClassification, direction="both", problem_type=problem_type).eval()
-    inputs, answers = ids(5, 7), []
+    inputs, member_logits = ids(5, 7), []
     for direction in ("forward", "backward"):
         member = make(AwdLstmForSequenceClassification, 1, direction=direction, problem_type=problem_type).eval()
         own = {name: value for name, value in both.state_dict().items() if f"{direction}_" in name}
         member.load_state_dict(own)
-        answers.append(member(inputs).logits)
+        member_logits.append(member(inputs).logits)
     probabilities = {
         "single_label_classification": lambda logits: logits.softmax(dim=-1),
         "multi_label_classification": torch.sigmoid,
         "regression": lambda logits: logits,
     }[problem_type]
-    mean = (probabilities(answers[0]) + probabilities(answers[1])) / 2
+    mean = (probabilities(member_logits[0]) + probabilities(member_logits[1])) / 2
     torch.testing.assert_close(probabilities(both(inputs).logits), mean)
 
 
@@ -212,12 +212,12 @@ def test_layer_groups_from_embedding_to_head() -> None:
     assert set(layer_groups(tied)[-1]) == {"awd_lstm.forward_body.embedding.weight", "lm_head.bias"}
 
 
-def test_combinations_that_cannot_be() -> None:
+def test_invalid_combinations_raise_an_error() -> None:
     with pytest.raises(ValueError, match="direction='forward' or 'backward'"):
         make(AwdLstmForCausalLM, direction="both")
     with pytest.raises(StrictDataclassClassValidationError, match="dropout_multiplier 3"):
         config(weight_dropout=0.5, dropout_multiplier=3)
-    with pytest.raises(ValueError, match="use_cache out"):
+    with pytest.raises(ValueError, match="do not pass inputs_embeds, past_key_values or use_cache"):
         make(AwdLstmModel, direction="both")(ids(2, 3), use_cache=True)
-    with pytest.raises(ValueError, match="predicts what comes before"):
+    with pytest.raises(ValueError, match="predicts the tokens before"):
         make(AwdLstmForCausalLM, direction="backward").generate(ids(1, 3), max_new_tokens=2)

@@ -38,12 +38,12 @@ def test_weight_drop_is_an_lstm_with_a_dropped_matrix() -> None:
     expected.square().sum().backward()
     torch.testing.assert_close(layer.weight_hh_l0.grad, plain.weight_hh_l0.grad * mask)
     torch.testing.assert_close(layer.weight_ih_l0.grad, plain.weight_ih_l0.grad)
-    whole, _ = layer.eval()(inputs)  # the dropped matrix is gone after the call
+    whole, _ = layer.eval()(inputs)  # the dropped matrix only exists during the call
     assert not torch.allclose(whole, outputs)
     assert torch.equal(whole, layer(inputs)[0])
 
 
-def test_weight_drop_in_packed_windows_too() -> None:
+def test_weight_drop_in_packed_windows() -> None:
     torch.manual_seed(0)
     layer, inputs = WeightDropLstm(5, 7, weight_dropout=0.4).train(), torch.randn(3, 11, 5)
     packed = nn.utils.rnn.pack_padded_sequence(inputs, torch.tensor([11, 4, 7]), True, enforce_sorted=False)
@@ -67,7 +67,7 @@ def test_weight_drop_acts_on_weights_that_peft_adapts() -> None:
         assert not torch.allclose(adapted(IDS).logits, without)
 
 
-def test_locked_dropout_has_one_mask_a_row() -> None:
+def test_locked_dropout_has_one_mask_per_row() -> None:
     torch.manual_seed(0)
     outputs = LockedDropout(0.4).train()(torch.ones(3, 11, 101))
     assert torch.equal(outputs, outputs[:, :1].expand_as(outputs))  # over time
@@ -84,7 +84,7 @@ def test_embedding_dropout_drops_words() -> None:
     torch.manual_seed(1)
     mask = nn.functional.dropout(torch.ones(997), 0.4)
     torch.testing.assert_close(vectors, nn.functional.embedding(words, body.embedding.weight * mask[:, None]))
-    assert torch.equal(vectors[0], vectors[1])  # everywhere in the window at once
+    assert torch.equal(vectors[0], vectors[1])  # dropped at all its positions in the window
     assert 0.35 < (mask == 0).float().mean() < 0.45
 
 
@@ -101,7 +101,7 @@ def test_each_dropout_is_scaled_and_off_in_evaluation() -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_ar_and_tar_by_hand(masked: bool) -> None:
-    """AR is of the outputs as the head reads them, dropout included; TAR is of those before the dropout."""
+    """AR applies to the outputs after dropout, as the head reads them; TAR to the outputs before dropout."""
     mask = torch.ones_like(IDS)
     if masked:
         mask[1, 7:] = 0
@@ -154,7 +154,7 @@ def test_loss_in_training_and_evaluation_is_cross_entropy() -> None:
     torch.testing.assert_close(outputs.loss, expected)
     trained = model.train()(IDS, labels=IDS)
     torch.testing.assert_close(trained.loss, expected)
-    assert trained.logits is None  # never all of them at once in training
+    assert trained.logits is None  # training never stores all of them at once
     torch.testing.assert_close(model(IDS, labels=IDS, skip_logits=False).logits, outputs.logits)
 
 
@@ -179,10 +179,10 @@ def test_chunked_cross_entropy_is_torchs(chunk_size: int, with_bias: bool) -> No
     (3 * expected).backward()
     torch.testing.assert_close(loss.double(), expected, atol=1e-5, rtol=1e-6)
     for grad, leaf in zip(grads, leaves, strict=True):
-        torch.testing.assert_close(grad, leaf.grad, atol=1e-5, rtol=1e-5)  # softmax is taken in float32
+        torch.testing.assert_close(grad, leaf.grad, atol=1e-5, rtol=1e-5)  # softmax is computed in float32
 
 
-def test_chunked_cross_entropy_asks_for_no_needless_gradient() -> None:
+def test_chunked_cross_entropy_only_computes_required_gradients() -> None:
     hidden, weight = torch.randn(3, 5, requires_grad=True), torch.randn(7, 5)
     chunked_cross_entropy(hidden, weight, None, torch.tensor([1, 2, 6])).backward()
     assert hidden.grad is not None and weight.grad is None

@@ -1,4 +1,4 @@
-"""Features from the characters of words, against torch's own modules."""
+"""Features from the characters of words, compared with torch's own modules."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_rnn_reads_both_ways_as_torch_does() -> None:
     assert (found[0, 1] == 0).all()
 
 
-def test_cnn_takes_the_maximum_over_the_word() -> None:
+def test_cnn_returns_the_maximum_over_the_word() -> None:
     features = CharacterFeatures(RnnConfig(**SETTINGS, character_encoder="cnn", character_kernel_size=3))
     word = torch.tensor([2, 5, 9, 3])
     vectors = features.embedding(word)
@@ -60,7 +60,7 @@ def test_cnn_takes_the_maximum_over_the_word() -> None:
 
 
 @pytest.mark.parametrize("encoder", ["rnn", "cnn"])
-def test_words_are_told_apart_by_their_characters(encoder: str, tmp_path: Path) -> None:
+def test_words_are_distinguished_by_their_characters(encoder: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = RnnForTokenClassification(RnnConfig(**SETTINGS, character_encoder=encoder, num_labels=3)).eval()
     ids, mask = torch.tensor([[4, 1, 1, 6]]), torch.ones(1, 4, dtype=torch.long)
@@ -68,18 +68,18 @@ def test_words_are_told_apart_by_their_characters(encoder: str, tmp_path: Path) 
     logits = model(ids, mask, character_ids=characters).logits
     swapped = model(ids, mask, character_ids=characters[:, [0, 2, 1, 3]]).logits
     assert (logits - swapped).abs().max() > 1e-4
-    # Padding on the left, and wider character tensors, change nothing.
+    # Left padding and wider character tensors do not change the results.
     left = torch.nn.functional.pad(ids, (2, 0)), torch.nn.functional.pad(mask, (2, 0))
     moved = model(*left, character_ids=torch.nn.functional.pad(characters, (0, 3, 2, 0))).logits
     torch.testing.assert_close(moved[:, 2:], logits)
-    # Without characters, every word is one without any.
+    # Without character ids, all words have no characters.
     torch.testing.assert_close(model(ids, mask).logits, model(ids, mask, character_ids=characters * 0).logits)
     model.save_pretrained(tmp_path)
     again = RnnForTokenClassification.from_pretrained(tmp_path)
     torch.testing.assert_close(again(ids, mask, character_ids=characters).logits, logits)
 
 
-def test_layer_groups_have_them_with_the_embedding() -> None:
+def test_layer_groups_contain_characters_with_the_embedding() -> None:
     model = RnnForTokenClassification(RnnConfig(**SETTINGS, character_encoder="rnn", crf=True))
     groups = model.layer_groups()
     assert groups[0] == ["rnn.embedding.", "rnn.characters."] and groups[-1] == ["classifier.", "crf."]
@@ -87,7 +87,7 @@ def test_layer_groups_have_them_with_the_embedding() -> None:
     assert all(sum(name.startswith(prefix) for group in groups for prefix in group) == 1 for name in names)
 
 
-def test_other_heads_take_no_characters() -> None:
+def test_other_heads_work_without_characters() -> None:
     model = RnnForCausalLM(RnnConfig(**{**SETTINGS, "bidirectional": False}, character_encoder="cnn")).eval()
     assert model.generate(torch.tensor([[3, 4]]), max_new_tokens=3).shape == (1, 5)
 
@@ -103,6 +103,6 @@ def test_other_heads_take_no_characters() -> None:
         ({"character_encoder": "cnn", "embedding_type": "one_hot"}, "one_hot"),
     ],
 )
-def test_settings_that_cannot_be(wrong: dict, message: str) -> None:
+def test_invalid_settings_raise_an_error(wrong: dict, message: str) -> None:
     with pytest.raises(Exception, match=message):
         RnnConfig(**{**SETTINGS, **wrong})

@@ -1,4 +1,4 @@
-"""The conditional random field against the enumeration of all tag sequences."""
+"""The conditional random field compared with the enumeration of all tag sequences."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_gradient_of_the_likelihood(emissions: Tensor) -> None:
     assert torch.autograd.gradcheck(likelihood, [tensor.detach().clone().requires_grad_() for tensor in inputs])
 
 
-def test_rows_without_anything_known() -> None:
+def test_rows_without_known_tags() -> None:
     crf = random_crf()
     emissions = torch.randn(2, 4, LABELS, dtype=torch.float64, requires_grad=True)
     mask = torch.tensor([[0, 0, 0, 0], [1, 1, 1, 0]])
@@ -107,7 +107,7 @@ def test_rows_without_anything_known() -> None:
 
 
 @pytest.mark.parametrize("label", [0, -1, LABELS])
-def test_labels_of_masked_positions_are_not_looked_at(label: int) -> None:
+def test_labels_of_masked_positions_are_ignored(label: int) -> None:
     gradients = []
     for masked in (IGNORED, label):
         crf, emissions = random_crf(), torch.ones(2, 4, LABELS, dtype=torch.float64)
@@ -121,7 +121,7 @@ def test_half_precision_is_computed_in_float32() -> None:
     crf, emissions = LinearChainCrf(LABELS), torch.randn(2, 300, LABELS)
     marginals, _ = crf(emissions.bfloat16())
     assert marginals.dtype == torch.float32
-    # With all transitions at zero the positions are independent.
+    # With zero transitions, the positions are independent.
     torch.testing.assert_close(marginals, emissions.bfloat16().float().log_softmax(-1), atol=1e-3, rtol=1e-4)
 
 
@@ -130,8 +130,8 @@ def test_mask_of_another_shape() -> None:
         LinearChainCrf(LABELS)(torch.zeros(2, 4, LABELS), torch.ones(2, 5))
 
 
-def test_path_and_marginals_differ() -> None:
-    """The most probable sequence is b b; a is the likeliest first tag, because its two continuations share one half."""
+def test_best_path_and_best_marginals_can_differ() -> None:
+    """The most probable sequence is b b; but the most probable first tag is a: its two continuations share one half."""
     crf = LinearChainCrf(2)
     scores = torch.tensor([[0.3, 0.3], [0.0, 0.4]]).log().clamp(min=-50)
     with torch.no_grad():

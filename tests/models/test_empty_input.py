@@ -1,4 +1,4 @@
-"""Texts of which a tokenizer makes no token, as one that adds no special tokens does of an empty one."""
+"""Texts without tokens, such as an empty text with a tokenizer that adds no special tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("family", SIZES)
-def test_an_empty_text_is_answered_alike_alone_and_beside_others(family: str, tmp_path: Path) -> None:
+def test_the_prediction_for_an_empty_text_does_not_depend_on_its_batch(family: str, tmp_path: Path) -> None:
     tokenizer = build_tokenizer("char", ["wine", "iron"], max_length=64)
     torch.manual_seed(0)
     config = AutoConfig.for_model(
@@ -28,7 +28,7 @@ def test_an_empty_text_is_answered_alike_alone_and_beside_others(family: str, tm
     model = AutoModelForSequenceClassification.from_config(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.1)  # biases, so that an empty text has an answer that could be missed
+            parameter.add_(0.1)  # biases, so that an empty text has non-zero outputs
         alone = model(**tokenizer([""], return_tensors="pt")).logits
         beside = model(**tokenizer(["", "wine"], padding=True, return_tensors="pt")).logits
     assert alone.shape == (1, 3) and alone.isfinite().all() and alone.abs().sum() > 0
@@ -37,8 +37,8 @@ def test_an_empty_text_is_answered_alike_alone_and_beside_others(family: str, tm
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     classify = pipeline("text-classification", model=str(tmp_path), top_k=None)
-    (said,) = classify([""])
+    (result,) = classify([""])
     expected = alone[0].softmax(-1)
-    assert {one["label"]: one["score"] for one in said} == pytest.approx(
+    assert {one["label"]: one["score"] for one in result} == pytest.approx(
         {config.id2label[index]: float(expected[index]) for index in range(3)}, abs=1e-6
     )

@@ -1,4 +1,4 @@
-"""Pooling against its definition, row by row."""
+"""Pooling compared with its definition, row by row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from tl_toolkit.models.pooling import AdditiveAttention, SequencePooling, first_real_position, last_real_position
 
 BATCH, TIME, SIZE = 5, 7, 6
-# Right padding, left padding, holes, a single token, everything.
+# Masks: right padding, left padding, gaps, a single token, all tokens.
 MASK = torch.tensor(
     [[1, 1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 1, 1, 1], [0, 1, 0, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0, 0], [1] * TIME]
 )

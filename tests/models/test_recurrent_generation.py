@@ -1,4 +1,4 @@
-"""Generation with a recurrent language model: with its state and without, padded and not."""
+"""Generation with a recurrent language model: with and without its state and padding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEW = 7
 
 
 def language_model(kind: str = "lstm", **fields: Any) -> RnnForCausalLM | AwdLstmForCausalLM:
-    """A model of one kind of cell, or an AWD-LSTM."""
+    """A model with one cell type, or an AWD-LSTM."""
     torch.manual_seed(2)
     sizes = {"vocab_size": VOCAB, "embedding_size": 11, "hidden_size": 13, "num_hidden_layers": 2}
     fields = {**sizes, "pad_token_id": PAD, "eos_token_id": EOS, **fields}
@@ -93,7 +93,7 @@ def test_wide_beam_finds_the_best_text(prompts: torch.Tensor) -> None:
         score, follower = (first[token] + second).max(-1)
         if score > best_score:
             best, best_score = [token, int(follower)], score
-    assert first[EOS] < best_score  # a text that ends at once is no better
+    assert first[EOS] < best_score  # a text that ends immediately is not better
     assert found[0, 5:].tolist() == best
 
 
@@ -115,7 +115,7 @@ def test_left_padding_equals_no_padding(
 
 
 @pytest.mark.parametrize("kind", ["lstm", "awd_lstm"])
-def test_going_on_from_a_returned_state(kind: str, prompts: torch.Tensor) -> None:
+def test_continuing_from_a_returned_state(kind: str, prompts: torch.Tensor) -> None:
     model = language_model(kind)
     model.generation_config.eos_token_id = None
     whole = generate(model, prompts)

@@ -1,4 +1,4 @@
-"""A saved folder loads in a Python without the toolkit, any head from any other head's folder."""
+"""A saved folder loads in a Python without the toolkit, with any head from any other head's folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tl_toolkit.models import (
     RnnForSequenceClassification,
 )
 
-# Runs where `import tl_toolkit` fails; prints what each head computes, and saves one of them again.
+# Runs in a Python where `import tl_toolkit` fails; prints the outputs of each head, and saves one head again.
 SCRIPT = """
 import json, sys
 
@@ -63,7 +63,7 @@ def test_loads_without_the_toolkit(config_class: type, language_model: type, cla
     torch.manual_seed(0)
     sizes = {"vocab_size": 11, "embedding_size": 5, "hidden_size": 7, "num_hidden_layers": 2, "num_labels": 3}
     models = [head(config_class(**sizes, eos_token_id=1)).eval() for head in (language_model, classifier)]
-    # A forecaster reads numbers: it cannot be made from the configuration of a network that reads tokens.
+    # A forecaster reads numbers: it cannot be built from the configuration of a network that reads tokens.
     others = ("AutoConfig", "AutoModelForTimeSeriesPrediction")
     heads = [name for name in config_class.auto_classes if name not in others]
     folders = [tmp_path / type(model).__name__ for model in models]
@@ -83,7 +83,7 @@ def test_loads_without_the_toolkit(config_class: type, language_model: type, cla
             assert found[auto_class][0] == config_class.auto_classes[auto_class].split(".")[1]
         torch.testing.assert_close(torch.tensor(found["AutoModel"][1]), model.base_model(ids, attention_mask=mask)[0])
         torch.testing.assert_close(torch.tensor(found[model._auto_class][1]), model(ids, attention_mask=mask)[0])
-        # What was loaded there and saved again carries the code as well, and loads here.
+        # A model that was loaded and saved again there includes the code, and loads here.
         again = Path(f"{folder}_again")
         for file in folder.glob("*.py"):
             assert (again / file.name).read_text() == file.read_text()
@@ -94,7 +94,7 @@ def test_loads_without_the_toolkit(config_class: type, language_model: type, cla
     assert result[str(folders[0])]["generated"] == generated.tolist()
 
 
-def test_files_that_travel_import_only_each_other(tmp_path: Path) -> None:
+def test_saved_files_only_import_each_other(tmp_path: Path) -> None:
     RnnForCausalLM(RnnConfig(vocab_size=11, embedding_size=5, hidden_size=7)).save_pretrained(tmp_path)
     carried = {path.stem for path in tmp_path.glob("*.py")}
     shared = {"character_features", "crf", "pooling", "rnn_cache", "rnn_generation"}

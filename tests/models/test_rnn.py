@@ -1,4 +1,4 @@
-"""The recurrent family: its numerics, padding, state and losses."""
+"""The recurrent family: numerics, padding, state and losses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def token_ids(time: int = TIME) -> torch.Tensor:
 
 
 def ragged_mask() -> torch.Tensor:
-    """Right padding, left padding, holes, a single token, everything."""
+    """Masks: right padding, left padding, gaps, a single token, all tokens."""
     mask = torch.ones(BATCH, TIME, dtype=torch.long)
     mask[0, 7:] = 0
     mask[1, :4] = 0
@@ -77,7 +77,7 @@ def unroll(cell_type: str, cell: nn.RNNBase, xs: list[torch.Tensor]) -> list[tor
 @pytest.mark.parametrize("cell_type", CELLS)
 @torch.no_grad()
 def test_equations_step_by_step(cell_type: str, direction: str, bidirectional: bool) -> None:
-    """Each text unrolled by hand over its real tokens alone, in float64."""
+    """Each text unrolled by hand over only its real tokens, in float64."""
     model = RnnModel(config(cell_type=cell_type, direction=direction, bidirectional=bidirectional)).double().eval()
     ids, mask = token_ids(), ragged_mask()
     outputs = model(ids, attention_mask=mask).last_hidden_state
@@ -173,8 +173,8 @@ def test_one_hot_equals_materialised_one_hot(cell_type: str, bidirectional: bool
 @pytest.mark.parametrize("pooling", ["last", "mean", "max", "concat", "attention"])
 @pytest.mark.parametrize("direction, bidirectional", [("forward", False), ("backward", False), ("forward", True)])
 @torch.no_grad()
-def test_padding_never_changes_a_text(pooling: str, direction: str, bidirectional: bool) -> None:
-    """Each text classified alone, without padding, gives the logits it gives in the padded batch."""
+def test_padding_does_not_change_logits(pooling: str, direction: str, bidirectional: bool) -> None:
+    """Each text has the same logits alone, without padding, and in a padded batch."""
     fields = config(pooling=pooling, direction=direction, bidirectional=bidirectional)
     model = RnnForSequenceClassification(fields).eval()
     ids, mask = token_ids(), ragged_mask()
@@ -191,7 +191,7 @@ def test_padding_never_changes_a_text(pooling: str, direction: str, bidirectiona
 
 
 @torch.no_grad()
-def test_row_without_tokens_is_no_error() -> None:
+def test_row_without_tokens_raises_no_error() -> None:
     mask = ragged_mask()
     mask[3] = 0
     for bidirectional in (False, True):
@@ -219,7 +219,7 @@ def test_attention_weights() -> None:
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @pytest.mark.parametrize("cell_type", CELLS)
 def test_two_windows_equal_one(cell_type: str, direction: str, masked: bool) -> None:
-    """Outputs and gradients: the state carries both over the border, padding inside either window or not."""
+    """Outputs and gradients: the state passes both between windows, with or without padding in them."""
     model = RnnModel(config(cell_type=cell_type, direction=direction)).double().train()
     ids, mask = token_ids(), ragged_mask() if masked else torch.ones(BATCH, TIME, dtype=torch.long)
     whole = model(ids, attention_mask=mask).last_hidden_state
@@ -273,7 +273,7 @@ def test_cache_operations() -> None:
 
 
 @torch.no_grad()
-def test_cache_is_returned_when_wanted() -> None:
+def test_cache_is_returned_if_requested() -> None:
     model, ids = RnnModel(config()), token_ids()
     assert model.eval()(ids).past_key_values is not None
     assert model.eval()(ids, use_cache=False).past_key_values is None
@@ -315,7 +315,7 @@ def test_losses() -> None:
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_language_model_loss(direction: str) -> None:
-    """Every token but the one without a neighbour is predicted once, from the side that the model reads from."""
+    """Every token with a neighbour is predicted once, from the side that the model reads."""
     model, ids = RnnForCausalLM(config(direction=direction)), token_ids()
     result = model(ids, labels=ids)
     if direction == "forward":
@@ -366,7 +366,7 @@ def test_autocast_on_cpu_stays_in_float32() -> None:
 # --- Errors -----------------------------------------------------------------------------------------------------------
 
 
-def test_bidirectional_language_model_is_refused() -> None:
+def test_bidirectional_language_model_raises_an_error() -> None:
     with pytest.raises(ValueError, match="bidirectional=False"):
         RnnForCausalLM(config(bidirectional=True))
 

@@ -1,4 +1,4 @@
-"""Attention scores and windows against the published equations, one number at a time."""
+"""Attention scores and windows compared with the published equations, number by number."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def seed() -> None:
 
 
 def ragged_mask() -> Tensor:
-    """Everything, a hole and padding on both sides, nothing."""
+    """Masks: all positions, a gap and padding on both sides, no position."""
     return torch.tensor([[1, 1, 1, 1, 1, 1, 1], [0, 1, 1, 0, 1, 1, 0], [0, 0, 0, 0, 0, 0, 0]])
 
 
@@ -74,7 +74,7 @@ def test_local_window_by_hand(score: str) -> None:
     """Luong et al. 2015, equations 9 and 10."""
     half_width = 2
     attention, memory_size = luong(score, "local_p", half_width)
-    attention.position_energy.weight.mul_(5)  # so that windows fall into different places
+    attention.position_energy.weight.mul_(5)  # so that windows are at different positions
     values, queries, mask = torch.randn(BATCH, SOURCE, memory_size), torch.randn(BATCH, TARGET, HIDDEN), ragged_mask()
     contexts, weights = attention(queries, attention.remember(values, mask))
     places = set()
@@ -99,7 +99,7 @@ def test_local_window_by_hand(score: str) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("window", ["global", "local_p"])
-def test_padding_in_the_memory_changes_nothing(window: str) -> None:
+def test_padding_in_the_memory_does_not_change_results(window: str) -> None:
     attention, _ = luong("general", window)
     values, queries = torch.randn(1, SOURCE, MEMORY), torch.randn(1, TARGET, HIDDEN)
     contexts, weights = attention(queries, attention.remember(values, None))
@@ -135,7 +135,7 @@ def test_rows_of_a_memory() -> None:
     assert memory._replace(mask=None).select(torch.tensor([1])).mask is None
 
 
-def test_dot_product_of_two_sizes_is_refused() -> None:
-    with pytest.raises(ValueError, match="'dot' needs a memory of hidden_size features, got 11 and 5"):
+def test_dot_product_of_two_sizes_raises_an_error() -> None:
+    with pytest.raises(ValueError, match="'dot' needs a memory of hidden_size=5 features, got 11"):
         make_attention("luong", "dot", "global", 1, HIDDEN, MEMORY)
     assert make_attention("none", "dot", "global", 1, HIDDEN, MEMORY) is None

@@ -1,4 +1,4 @@
-"""The recurrent decoder alone, in front of a memory of any kind: equations, loops, state and gradients."""
+"""The recurrent decoder alone, with any memory: equations, loops, state and gradients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def decoder(kind: str, cell_type: str = "lstm", num_layers: int = 2, **fields: A
 
 
 def data(cell_type: str = "lstm", num_layers: int = 2) -> dict[str, Any]:
-    """Inputs, a memory with padding and states to start from."""
+    """Inputs, a memory with padding, and initial states."""
     mask = torch.ones(BATCH, SOURCE)
     mask[0, 5:] = mask[1, :2] = mask[2, 3] = 0
     parts = 2 if cell_type == "lstm" else 1
@@ -119,8 +119,8 @@ def test_without_attention_is_torchs_module(cell_type: str) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("cell_type", list(CELLS))
 @pytest.mark.parametrize("kind", ["bahdanau", "feeding"])
-def test_loop_equals_fused_call_where_nothing_is_fed(kind: str, cell_type: str) -> None:
-    """With zero columns for what is fed, the loop does what the fused kernel does on the inputs alone."""
+def test_loop_equals_fused_call_with_zero_weights_for_fed_inputs(kind: str, cell_type: str) -> None:
+    """With zero weights for the fed inputs, the loop equals the fused kernel on the other inputs."""
     model, given = decoder(kind, cell_type), data(cell_type)
     first = model.layers[0].forward_cell
     first.weight_ih_l0[:, INPUT:] = 0
@@ -135,7 +135,7 @@ def test_loop_equals_fused_call_where_nothing_is_fed(kind: str, cell_type: str) 
 @torch.no_grad()
 @pytest.mark.parametrize("cell_type", ["lstm", "gru"])
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_piece_by_piece_equals_at_once(kind: str, cell_type: str) -> None:
+def test_decoding_in_pieces_equals_decoding_at_once(kind: str, cell_type: str) -> None:
     model, given = decoder(kind, cell_type), data(cell_type)
     whole = model(**given)
     cache, pieces = model.make_cache(), []
@@ -155,7 +155,7 @@ def test_masked_targets_are_skipped(kind: str, cell_type: str) -> None:
     mask = torch.tensor([[1, 1, 1, 1], [0, 1, 0, 1], [0, 0, 0, 0]]).bool()
     cache = model.make_cache()
     found = model(**given, order=TokenOrder(mask), cache=cache)
-    last = model(**given, cache=cache).outputs  # goes on from the state after each row's real tokens
+    last = model(**given, cache=cache).outputs  # continues from the state after each row's real tokens
     for row in range(BATCH):
         alone = {
             name: None if value is None else value[row : row + 1]
@@ -185,11 +185,11 @@ def test_gradients_equal_finite_differences(kind: str, cell_type: str) -> None:
         return torch.func.functional_call(model, dict(zip(names, weights, strict=True)), (inputs,), given).outputs
 
     arguments = [tensor.requires_grad_() for tensor in (inputs, memory, state)]
-    # A relu has no derivative at its kink, where these random numbers do not come near.
+    # ReLU has no derivative at 0, but these random numbers are not near 0.
     assert torch.autograd.gradcheck(run, (*arguments, *model.parameters()), fast_mode=True, atol=1e-6)
 
 
-def test_loop_linear_leaves_no_trace_of_other_backward_passes() -> None:
+def test_loop_linear_is_independent_of_other_backward_passes() -> None:
     weight, base = torch.randn(5, 3, requires_grad=True), torch.randn(4, 2, 5, requires_grad=True)
     inputs = [torch.randn(2, 3, requires_grad=True) for _ in range(4)]
     loop = LoopLinear(base, weight)
@@ -219,6 +219,6 @@ def test_bad_input() -> None:
     given = data()
     with pytest.raises(ValueError, match="needs a memory"):
         decoder("luong")(given["inputs_embeds"])
-    with pytest.raises(ValueError, match="4 rows of the target are no multiple of the memory's 3"):
+    with pytest.raises(ValueError, match="target's 4 rows are not a multiple of the memory's 3"):
         decoder("luong")(torch.randn(4, TARGET, INPUT), given["memory"])
     assert decoder("none")(given["inputs_embeds"]).attentions is None

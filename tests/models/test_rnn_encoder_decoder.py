@@ -1,4 +1,4 @@
-"""The recurrent encoder-decoder: its encoder and bridge, padding, losses, and training on its own predictions."""
+"""The recurrent encoder-decoder: encoder and bridge, padding, losses, and scheduled sampling."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def config(**fields: Any) -> RnnEncoderDecoderConfig:
 
 def model(kind: str = "none", **fields: Any) -> RnnEncoderDecoderForConditionalGeneration:
     made = RnnEncoderDecoderForConditionalGeneration(config(**{**KINDS[kind], **fields})).eval()
-    with torch.no_grad():  # start values are small: what is not used would hardly be seen
+    with torch.no_grad():  # initial values are small: unused weights would hardly be noticed
         for parameter in made.parameters():
             parameter.uniform_(-0.7, 0.7)
     return made
@@ -55,7 +55,7 @@ def labels(rows: int = 3, length: int = 5) -> Tensor:
 @torch.no_grad()
 @pytest.mark.parametrize("cell_type", list(CELLS))
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_padding_and_order_of_a_batch_change_nothing(kind: str, cell_type: str) -> None:
+def test_padding_and_order_of_a_batch_do_not_change_results(kind: str, cell_type: str) -> None:
     network = model(kind, cell_type=cell_type, num_encoder_layers=2, num_decoder_layers=2)
     sources, targets = [torch.randint(3, VOCAB, (1, length)) for length in (5, 3, 2)], labels()
     alone = [
@@ -80,7 +80,7 @@ def test_padding_and_order_of_a_batch_change_nothing(kind: str, cell_type: str) 
 
 
 @torch.no_grad()
-def test_source_without_tokens_is_no_error() -> None:
+def test_source_without_tokens_raises_no_error() -> None:
     for kind in KINDS:
         network = model(kind)
         logits = network(torch.full((1, 3), 5), torch.zeros(1, 3), decoder_input_ids=torch.tensor([[4, 5]])).logits
@@ -88,7 +88,7 @@ def test_source_without_tokens_is_no_error() -> None:
 
 
 @torch.no_grad()
-def test_a_token_sees_nothing_after_it() -> None:
+def test_a_token_does_not_see_later_tokens() -> None:
     for kind in KINDS:
         network, ids = model(kind), torch.randint(3, VOCAB, (1, 4))
         target = torch.randint(3, TARGET_VOCAB, (1, 6))
@@ -125,7 +125,7 @@ def test_bidirectional_encoder_is_torchs_module(masked: bool, cell_type: str) ->
 
 @torch.no_grad()
 def test_reversed_source_is_the_reversed_text() -> None:
-    """The encoder reads it from its end, and what it returns stands in reading order."""
+    """The encoder reads the source from its end, and returns its outputs in the original order."""
     reversing, network = model("reversed", attention="luong"), model(attention="luong")
     network.load_state_dict(reversing.state_dict())
     ids, target = torch.randint(3, VOCAB, (2, 6)), labels(2)
@@ -156,7 +156,7 @@ def test_bridge_between_depths(encoder_layers: int, decoder_layers: int, sources
 
 
 @torch.no_grad()
-def test_states_of_equal_shape_are_handed_over_as_they_are() -> None:
+def test_states_of_equal_shape_are_passed_on_unchanged() -> None:
     network = model(num_encoder_layers=2, num_decoder_layers=2)
     assert not list(network.model.bridge.parameters())
     encoded = network.get_encoder()(torch.randint(3, VOCAB, (2, 5)))
@@ -167,7 +167,7 @@ def test_states_of_equal_shape_are_handed_over_as_they_are() -> None:
 
 
 @torch.no_grad()
-def test_what_goes_in_may_be_vectors_or_encoded() -> None:
+def test_inputs_can_be_vectors_or_encoder_outputs() -> None:
     network, ids, target = model("feeding"), torch.randint(3, VOCAB, (2, 6)), labels(2)
     mask = torch.tensor([[1] * 6, [0, 1, 1, 0, 1, 1]])
     expected = network(ids, mask, labels=target, output_hidden_states=True)
@@ -238,11 +238,11 @@ def test_scheduled_sampling_from_teacher_forcing_to_its_own_predictions(kind: st
     assert not torch.allclose(forced, by_itself)
     network.config.scheduled_sampling = 1.0
     torch.testing.assert_close(network(ids, labels=target).loss, by_itself)
-    # Trainer takes the labels out where the loss is a function of its own, and leaves the decoder's inputs.
+    # With a separate loss function, Trainer removes the labels and keeps the decoder's inputs.
     logits = network(ids, decoder_input_ids=given).logits
     torch.testing.assert_close(functional.cross_entropy(logits.flatten(0, 1), target.flatten()), by_itself)
     network.eval()
-    torch.testing.assert_close(network(ids, labels=target).loss, forced)  # a loss of evaluation is teacher-forced
+    torch.testing.assert_close(network(ids, labels=target).loss, forced)  # the evaluation loss uses teacher forcing
 
     network.train()
     network.config.scheduled_sampling = 0.5
@@ -265,7 +265,7 @@ def test_bad_input() -> None:
         network(decoder_input_ids=ids)
     with pytest.raises(ValueError, match="attention_mask must be"):
         network(ids, torch.ones(1, 1), decoder_input_ids=ids)
-    with pytest.raises(ValueError, match=r"labels must be of the shape of the decoder inputs, \(1, 2\), got \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"labels must have the shape of the decoder inputs, \(1, 2\), got \(1, 3\)"):
         network.train()(ids, decoder_input_ids=ids, labels=torch.tensor([[4, 5, 6]]))
     network.config.decoder_start_token_id = None
     with pytest.raises(ValueError, match="decoder_start_token_id must be set"):

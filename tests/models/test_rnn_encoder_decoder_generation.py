@@ -1,4 +1,4 @@
-"""Generation with a recurrent encoder-decoder: with its state and without, single sentences and batches."""
+"""Generation with a recurrent encoder-decoder: with and without its state, single sentences and batches."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_cached_equals_uncached(kind: str, options: dict[str, Any], sources: Ten
 
     with mock.patch.object(network.model.decoder, "forward", watched):
         uncached = generate(network, sources, use_cache=False, **options)
-    assert lengths == list(range(1, len(lengths) + 1))  # each step reads the target anew from its beginning
+    assert lengths == list(range(1, len(lengths) + 1))  # each step reads the whole target again
     assert len(lengths) > 2 and torch.equal(cached, uncached)
     assert len({tuple(row.tolist()) for row in cached}) > 1
 
@@ -103,7 +103,7 @@ def test_greedy_by_hand(kind: str, sources: Tensor) -> None:
 
 @torch.no_grad()
 def test_wide_beam_finds_the_best_texts(sources: Tensor) -> None:
-    """A beam as wide as the vocabulary is exhaustive over two steps, and so are its n best."""
+    """A beam as wide as the vocabulary is exhaustive over two steps, including its n best texts."""
     network, row = model("feeding"), sources[:1]
     wide = {"num_beams": TARGET_VOCAB, "max_new_tokens": 2, "length_penalty": 0.0, "num_return_sequences": 3}
     found = generate(network, row, **wide)
@@ -133,8 +133,8 @@ def test_keys_are_projected_once_and_a_memory_is_never_repeated(kind: str, sourc
     assert remembered == [3]
 
 
-def test_sources_that_the_caller_has_repeated(sources: Tensor) -> None:
-    """What transformers would do by itself gives the same texts."""
+def test_sources_repeated_by_the_caller(sources: Tensor) -> None:
+    """Repeating the sources, the default of transformers, gives the same texts."""
     network = model("bahdanau")
     network.generation_config.eos_token_id = None
     expected = generate(network, sources, num_beams=3)
@@ -152,14 +152,14 @@ def _expand_everything(self: Any, expand_size: int = 1, input_ids: Any = None, *
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_going_on_from_a_returned_state(kind: str, sources: Tensor) -> None:
+def test_continuing_from_a_returned_state(kind: str, sources: Tensor) -> None:
     network = model(kind)
     network.generation_config.eos_token_id = None
     whole = generate(network, sources)
     half = generate(network, sources, max_new_tokens=3, return_dict_in_generate=True)
     assert isinstance(half.past_key_values, RnnDecoderCache)
     given = {"past_key_values": half.past_key_values, "decoder_input_ids": half.sequences}
-    given["decoder_attention_mask"] = torch.ones_like(half.sequences)  # by it generate knows what has been read
+    given["decoder_attention_mask"] = torch.ones_like(half.sequences)  # tells generate which tokens were read
     assert torch.equal(generate(network, sources, max_new_tokens=NEW - 3, **given), whole)
 
 
@@ -194,7 +194,7 @@ def test_rows_of_a_state(kind: str, sources: Tensor) -> None:
     assert cache.states is None and cache.memory is None
 
 
-def test_alignments_of_a_written_text(sources: Tensor) -> None:
+def test_alignments_of_a_generated_text(sources: Tensor) -> None:
     network = model("feeding")
     written = generate(network, sources, output_attentions=True, return_dict_in_generate=True)
     stepwise = torch.cat([step[0] for step in written.cross_attentions], dim=2)

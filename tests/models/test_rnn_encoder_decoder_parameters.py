@@ -1,4 +1,4 @@
-"""The recurrent encoder-decoder's parameters: start values, saving, tying, groups, adapters, and its configuration."""
+"""The recurrent encoder-decoder's parameters and configuration: initialisation, saving, tying, groups, adapters."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_resizing_one_vocabulary() -> None:
 
 # --- Loading elsewhere ------------------------------------------------------------------------------------------------
 
-# Runs where `import tl_toolkit` fails; prints what each head computes.
+# Runs in a Python where `import tl_toolkit` fails; prints the outputs of each head.
 SCRIPT = """
 import json, sys
 
@@ -188,7 +188,7 @@ def test_lora_on_linear_layers_and_recurrent_weights(variant: str, tmp_path: Pat
         optimizer.zero_grad()
         model(input_ids=IDS, attention_mask=MASK, labels=LABELS).loss.backward()
         optimizer.step()
-    # Each adapter is learned, those of the loop's weights too.
+    # Every adapter is trained, including those of the weights in the loop.
     assert all(p.grad is not None and p.grad.any() for p in model.parameters() if p.requires_grad)
     model.eval()
     adapted = logits(model)
@@ -209,12 +209,12 @@ def test_lora_on_linear_layers_and_recurrent_weights(variant: str, tmp_path: Pat
         ({"hidden_size": 0}, "hidden_size must be at least 1, got 0"),
         ({"decoder_vocab_size": 0}, "decoder_vocab_size must be at least 1, got 0"),
         ({"hidden_dropout": 1.0}, r"hidden_dropout is a probability and must be in \[0, 1\), got 1.0"),
-        ({"scheduled_sampling": 1.5}, r"scheduled_sampling is a probability in \[0, 1\], got 1.5"),
+        ({"scheduled_sampling": 1.5}, r"scheduled_sampling must be in \[0, 1\], got 1.5"),
         ({"reverse_source": True, "bidirectional_encoder": True}, "reads both ways"),
-        ({"input_feeding": True}, "input_feeding=True is for attention='luong', got attention='none'"),
+        ({"input_feeding": True}, "input_feeding=True needs attention='luong', got attention='none'"),
         (
             {"attention": "bahdanau", "attention_window": "local_p"},
-            "attention_window='local_p' is for attention='luong'",
+            "attention_window='local_p' needs attention='luong'",
         ),
         ({"attention": "luong", "attention_score": "dot", "bidirectional_encoder": True}, "twice as large"),
         ({"attention": "lung"}, "attention"),

@@ -1,4 +1,4 @@
-"""The captioner against its equations, and what it writes: with a cache and without, alone and in a batch."""
+"""The captioner compared with its equations, and its generation with and without cache, alone and in a batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIZES = {
     "bos_token_id": 2,
     "decoder_start_token_id": 2,
 }
-HEIGHT, WIDTH = 5, 3  # of the grid
+HEIGHT, WIDTH = 5, 3  # size of the grid
 KINDS = [
     {"attention": "bahdanau"},
     {"attention": "none", "cell_type": "gru"},
@@ -39,7 +39,7 @@ kinds = pytest.mark.parametrize("fields", KINDS, ids=["bahdanau", "none", "luong
 def captioner(large: bool = False, **fields: Any) -> RnnImageCaptionerForConditionalGeneration:
     torch.manual_seed(5)
     model = RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerConfig(**{**SIZES, **fields})).eval()
-    if large:  # the choices then differ from step to step, and from picture to picture
+    if large:  # with large weights, choices differ between steps and between images
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if "encoder" not in name:
@@ -60,7 +60,7 @@ def labels() -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_without_attention_the_picture_is_the_initial_state(pixels, labels):
+def test_without_attention_the_image_is_the_initial_state(pixels, labels):
     model = captioner(attention="none", cell_type="lstm", num_decoder_layers=1)
     body = model.captioner
     grid = body.encoder(pixels).last_hidden_state
@@ -96,7 +96,7 @@ def test_attention_is_over_the_grid(pixels, labels):
     assert [tuple(part.shape) for part in outputs.decoder_hidden_states] == [(3, 7, 11), (3, 7, 13)]
 
 
-def test_uneven_attention_costs_in_training_alone(pixels, labels):
+def test_uneven_attention_is_penalised_only_in_training(pixels, labels):
     model = captioner(doubly_stochastic_weight=0.7)
     plain = model(pixels, labels=labels, output_attentions=True)
     assert plain.attention_penalty is None
@@ -114,12 +114,12 @@ def test_uneven_attention_costs_in_training_alone(pixels, labels):
 
 
 @torch.no_grad()
-def test_positions_of_the_grid_are_places_in_the_picture():
-    """What is drawn somewhere changes that position, and none that is further away than three convolutions reach."""
+def test_positions_of_the_grid_match_positions_in_the_image():
+    """A changed pixel changes its position of the grid, and no position beyond the reach of three convolutions."""
     torch.manual_seed(1)
     encoder = ConvolutionalEncoder(1, [11, 13, 17], 4)
     for layer in encoder.layers:
-        layer.norm = nn.Identity()  # which sees the picture as a whole
+        layer.norm = nn.Identity()  # the norm reads the whole image
     blank = torch.zeros(1, 1, 43, 31)
     for row, column in ((1, 1), (1, 29), (41, 1), (22, 13)):
         drawn = blank.clone()
@@ -130,7 +130,7 @@ def test_positions_of_the_grid_are_places_in_the_picture():
         assert (down - row // 4).abs().max() <= 2 and (across - column // 4).abs().max() <= 2
 
 
-def test_a_picture_does_not_depend_on_those_beside_it(pixels):
+def test_an_image_does_not_depend_on_its_batch(pixels):
     encoder = ConvolutionalEncoder(1, [5, 7, 6], 4).train()
     torch.testing.assert_close(encoder(pixels)[1:2], encoder(pixels[1:2]))
 
@@ -153,7 +153,7 @@ def test_cached_equals_uncached(fields, options, pixels):
 
 @pytest.mark.parametrize("options", [{}, {"num_beams": 3}], ids=["greedy", "beam"])
 @kinds
-def test_a_batch_writes_what_single_pictures_do(fields, options, pixels):
+def test_a_batch_equals_single_images(fields, options, pixels):
     model = captioner(large=True, **fields)
     together = model.generate(pixels, max_new_tokens=7, **options)
     for row in range(3):
@@ -163,7 +163,7 @@ def test_a_batch_writes_what_single_pictures_do(fields, options, pixels):
 
 
 @torch.no_grad()
-def test_generation_hands_out_its_attention(pixels):
+def test_generation_returns_its_attention(pixels):
     model = captioner(large=True)
     encoded = model.get_encoder()(pixels)
     written = model.generate(
@@ -188,14 +188,14 @@ def test_body_and_masks(pixels):
     mask = torch.tensor([[0, 0, 1, 1, 1, 1, 1]] * 3)
     on_the_left = body(pixels, decoder_input_ids=padded, decoder_attention_mask=mask).last_hidden_state
     torch.testing.assert_close(on_the_left[:, 2:], plain)
-    with pytest.raises(ValueError, match="Give pixel_values"):
+    with pytest.raises(ValueError, match="Pass pixel_values or encoder_outputs"):
         body(decoder_input_ids=ids)
     with pytest.raises(ValueError, match=r"must be \(batch, 1, height, width\), got \(3, 3, 19, 11\)"):
         body(pixels.expand(-1, 3, -1, -1))
 
 
 @kinds
-def test_layer_groups_have_every_parameter_once(fields):
+def test_layer_groups_contain_every_parameter_once(fields):
     model = captioner(**fields, tie_word_embeddings=True)
     for own in (model, model.captioner):
         groups = own.layer_groups()
@@ -226,15 +226,15 @@ def test_tied_and_resized():
     [
         ({"encoder_stride": 16}, "encoder_stride must be one of 1, 2, 4, 8"),
         ({"image_size": [3, 5, 7]}, "a height and a width"),
-        ({"encoder_channels": []}, "encoder_channels are one number or more"),
+        ({"encoder_channels": []}, "encoder_channels must be one or more numbers"),
         ({"encoder_dropout": 1.0}, "encoder_dropout is a probability"),
         ({"attention": "none", "doubly_stochastic_weight": 1.0}, "0 with attention='none'"),
-        ({"input_feeding": True}, "input_feeding=True is for attention='luong'"),
-        ({"use_pretrained_backbone": True}, "needs the name of a backbone"),
+        ({"input_feeding": True}, "input_feeding=True needs attention='luong'"),
+        ({"use_pretrained_backbone": True}, "needs a backbone name"),
         ({"freeze_backbone": True}, "needs a backbone"),
         ({"bakbone": "x"}, "Did you mean 'backbone'"),
     ],
 )
-def test_what_a_configuration_refuses(fields, message):
+def test_invalid_configurations_raise_an_error(fields, message):
     with pytest.raises(Exception, match=message):
         RnnImageCaptionerConfig(**{**SIZES, **fields})

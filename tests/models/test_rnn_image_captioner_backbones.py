@@ -1,4 +1,4 @@
-"""Backbones of transformers in front of the captioner, and saved captioners: what loads, where, and with what."""
+"""Captioners with backbones of transformers, and loading of saved captioners."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def captioner(**fields: Any) -> RnnImageCaptionerForConditionalGeneration:
     ids=["resnet", "convnext", "vit", "clip"],
 )
 @torch.no_grad()
-def test_a_backbone_makes_the_grid(backbone, pixels, features, grid):
+def test_a_backbone_computes_the_grid(backbone, pixels, features, grid):
     sized = {} if hasattr(backbone, "patch_size") and pixels[1] == 24 else {"image_size": list(pixels[1:])}
     model = captioner(backbone_config=backbone, **sized)
     assert (model.config.num_channels, *model.config.image_height_and_width) == pixels
@@ -65,12 +65,12 @@ def test_a_backbone_makes_the_grid(backbone, pixels, features, grid):
     assert outputs.encoder_last_hidden_state.shape == (2, grid[0] * grid[1], features)
     assert outputs.cross_attentions[0].shape == (2, 1, 3, grid[0] * grid[1])
     assert model.grid_size(grid[0] * grid[1]) == grid
-    if type(backbone) is ViTConfig:  # the class token has no place in the grid
+    if type(backbone) is ViTConfig:  # the class token is not part of the grid
         tokens = model.captioner.encoder.network.model(batch).last_hidden_state
         assert torch.equal(outputs.encoder_last_hidden_state, tokens[:, 1:])
 
 
-def test_a_frozen_backbone_stays_as_it_is(tmp_path):
+def test_a_frozen_backbone_does_not_change(tmp_path):
     model = captioner(backbone_config=ResNetConfig(**RESNET), freeze_backbone=True)
     model.save_pretrained(tmp_path)
     for own in (model, RnnImageCaptionerForConditionalGeneration.from_pretrained(tmp_path)):
@@ -85,8 +85,8 @@ def test_a_frozen_backbone_stays_as_it_is(tmp_path):
     assert all(parameter.grad is not None for parameter in tuned.captioner.encoder.parameters())
 
 
-def test_pretrained_weights_are_taken_once(tmp_path):
-    """A new model starts from the backbone's weights; a saved one has its own and needs the backbone no more."""
+def test_pretrained_weights_are_only_loaded_into_a_new_model(tmp_path):
+    """A new model starts with the backbone's weights; a saved model has its own and no longer needs the backbone."""
     torch.manual_seed(9)
     source = ResNetBackbone(ResNetConfig(**RESNET))
     source.save_pretrained(tmp_path / "backbone")
@@ -101,7 +101,7 @@ def test_pretrained_weights_are_taken_once(tmp_path):
     assert not torch.equal(random.state_dict()[first], source.state_dict()[first])
 
     with torch.no_grad():
-        network.state_dict()[first].add_(1.0)  # as training would
+        network.state_dict()[first].add_(1.0)  # as training does
     model.save_pretrained(tmp_path / "captioner")
     shutil.rmtree(tmp_path / "backbone")
     loaded = AutoModelForImageTextToText.from_pretrained(tmp_path / "captioner")
@@ -109,8 +109,8 @@ def test_pretrained_weights_are_taken_once(tmp_path):
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
-def test_what_is_no_backbone():
-    with pytest.raises(ValueError, match="BertConfig is no configuration of a vision model"):
+def test_a_model_that_is_not_a_backbone_raises_an_error():
+    with pytest.raises(ValueError, match="BertConfig is not the configuration of a vision model"):
         captioner(backbone_config=BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=7))
 
 
@@ -123,7 +123,7 @@ def test_without_timm_the_package_is_named():
 
 
 @pytest.mark.skipif(not is_timm_available(), reason="timm is not installed")
-def test_a_backbone_of_timm(tmp_path):
+def test_a_timm_backbone(tmp_path):
     model = captioner(backbone="timm/resnet10t", image_size=[64, 32])
     batch = torch.rand(2, 3, 64, 32)
     assert model(batch, decoder_input_ids=torch.tensor([[2], [2]])).encoder_last_hidden_state.shape == (2, 2, 512)
@@ -132,7 +132,7 @@ def test_a_backbone_of_timm(tmp_path):
     torch.testing.assert_close(again(batch).logits, model(batch).logits)
 
 
-# Runs where `import tl_toolkit` fails.
+# Runs in a Python where `import tl_toolkit` fails.
 SCRIPT = """
 import json, sys
 

@@ -1,4 +1,4 @@
-"""The recurrent family's parameters and configuration: initialised, grouped, saved, loaded, and what is refused."""
+"""The recurrent family's parameters and configuration: initialisation, groups, saving, loading, and errors."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ VARIANTS = [
 @torch.no_grad()
 def test_round_trip_is_exact(head: Any, fields: dict[str, Any], tmp_path: Path) -> None:
     if head is RnnForCausalLM and fields.get("bidirectional"):
-        pytest.skip("not a causal language model, see test_bidirectional_language_model_is_refused")
+        pytest.skip("not a causal language model, see test_bidirectional_language_model_raises_an_error")
     model = head(config(**fields)).eval()
     model.save_pretrained(tmp_path)
     loaded, info = head.from_pretrained(tmp_path, output_loading_info=True)
@@ -103,7 +103,7 @@ def test_no_tensor_outside_parameters_and_buffers() -> None:
             assert not [name for name, value in vars(module).items() if isinstance(value, torch.Tensor)]
 
 
-def test_frozen_embeddings_stay() -> None:
+def test_frozen_embeddings_do_not_change() -> None:
     model = RnnForSequenceClassification(config(freeze_embeddings=True))
     vectors = torch.randn(VOCAB, EMBEDDING)
     with torch.no_grad():
@@ -169,7 +169,7 @@ def test_unknown_field_when_loading(tmp_path: Path) -> None:
         RnnModel.from_pretrained(tmp_path, hiden_size=3)
 
 
-def test_what_transformers_passes_is_no_unknown_field(tmp_path: Path) -> None:
+def test_arguments_of_transformers_are_not_unknown_fields(tmp_path: Path) -> None:
     model = RnnForSequenceClassification(config(problem_type="multi_label_classification", dtype="float32"))
     model.config.id2label = {0: "red", 1: "green", 2: "blue"}
     model.save_pretrained(tmp_path)

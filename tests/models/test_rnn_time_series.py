@@ -1,4 +1,4 @@
-"""Forecasting with the recurrent family: its numerics, scaling, missing values, and what a saved model keeps."""
+"""Forecasting with the recurrent family: numerics, scaling, missing values, and saving."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def series(steps: int = CONTEXT, features: int = FEATURES) -> Tensor:
 
 @torch.no_grad()
 def test_many_to_one_by_hand() -> None:
-    """An Elman network unrolled over scaled values; its last state times one matrix is the whole horizon."""
+    """An Elman network unrolled over scaled values; one matrix maps its last state to the whole horizon."""
     model = make(cell_type="rnn_tanh").double()
     past = series().double()
     cell = model.rnn.layers[0].forward_cell
@@ -60,7 +60,7 @@ def test_many_to_one_by_hand() -> None:
 
 @torch.no_grad()
 def test_many_to_many_by_hand() -> None:
-    """Each answer is the next input; the first is the last value that was seen; differences are from that value."""
+    """Each prediction is the next input; the first input is the last observed value, which differences refer to."""
     model = make(cell_type="rnn_tanh", forecast_type="many_to_many", subtract_last_value=True).double()
     past = series().double()
     scaled = model.scaling.scale(past)
@@ -110,7 +110,7 @@ def test_gradient_against_finite_differences(shape: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("cell_type", CELLS)
 def test_every_cell_uses_every_parameter(cell_type: str, shape: str, bidirectional: bool) -> None:
-    """There is no embedding table, and nothing else that takes no part."""
+    """There is no embedding table, and no other unused parameter."""
     model = make(cell_type=cell_type, forecast_type=shape, bidirectional=bidirectional, num_hidden_layers=2)
     outputs = model(series(), future_values=series(HORIZON), output_hidden_states=True)
     assert outputs.prediction_outputs.shape == (BATCH, HORIZON, FEATURES)
@@ -131,7 +131,7 @@ def test_a_shift_of_the_series_shifts_the_forecast() -> None:
 
 
 @torch.no_grad()
-def test_one_variable_needs_no_axis() -> None:
+def test_one_variable_needs_no_last_axis() -> None:
     model = make(num_input_features=1)
     past, future = series(features=1), series(HORIZON, 1)
     flat = model(past[..., 0], future_values=future[..., 0])
@@ -140,7 +140,7 @@ def test_one_variable_needs_no_axis() -> None:
 
 
 def test_parts_of_a_batch_add_up() -> None:
-    """With the number of targets of the whole batch, the losses of its parts sum to its loss."""
+    """With the number of targets of the whole batch, the losses of its parts add up to its loss."""
     model = make()
     past, future = series(), series(HORIZON)
     future[:2] = float("nan")
@@ -170,8 +170,8 @@ def test_missing_values_are_the_mean(shape: str) -> None:
 
 
 @torch.no_grad()
-def test_differences_are_from_the_last_value_observed() -> None:
-    """Where the end of a variable is missing, that is an earlier one, for this variable alone."""
+def test_differences_are_from_the_last_observed_value() -> None:
+    """If the end of a variable is missing, this is an earlier value, only for this variable."""
     model = make(subtract_last_value=True)
     past = series()
     past[:, -2:, 1] = float("nan")
@@ -179,14 +179,14 @@ def test_differences_are_from_the_last_value_observed() -> None:
     last = scaled[:, -1:].clone()
     last[..., 1] = scaled[:, -3:-2, 1]
     read = model.rnn(inputs_embeds=scaled - last).last_hidden_state[:, -1]
-    answers = model.head(read).view(BATCH, HORIZON, FEATURES) + last
-    torch.testing.assert_close(model(past).prediction_outputs, model.scaling.restore(answers))
+    forecast = model.head(read).view(BATCH, HORIZON, FEATURES) + last
+    torch.testing.assert_close(model(past).prediction_outputs, model.scaling.restore(forecast))
 
 
 @pytest.mark.parametrize("fields", [{}, {"bidirectional": True}, {"direction": "backward"}, {"pooling": "attention"}])
 @pytest.mark.parametrize("shape", SHAPES)
 @torch.no_grad()
-def test_padding_before_a_short_context_changes_nothing(shape: str, fields: dict[str, Any]) -> None:
+def test_padding_before_a_short_context_does_not_change_results(shape: str, fields: dict[str, Any]) -> None:
     model = make(forecast_type=shape, subtract_last_value=True, **fields)
     past = series()
     padded = torch.cat([torch.full((BATCH, 4, FEATURES), float("nan")), past], dim=1)
@@ -194,8 +194,8 @@ def test_padding_before_a_short_context_changes_nothing(shape: str, fields: dict
 
 
 @torch.no_grad()
-def test_a_gap_within_is_read() -> None:
-    """Steps at which nothing was observed take their time: leaving them out is another series."""
+def test_a_gap_in_the_context_is_read() -> None:
+    """Steps without observed values still count as time: without them, it is a different series."""
     model = make()
     past = series()
     gap = past.clone()
@@ -206,7 +206,7 @@ def test_a_gap_within_is_read() -> None:
 
 @torch.no_grad()
 def test_the_mask_can_be_an_input() -> None:
-    """The mean that was observed and the mean put in for nothing can be told apart."""
+    """The network can distinguish an observed mean from the mean that replaces a missing value."""
     past = series()
     past[:, 5, 1] = MEAN[1]
     observed = torch.ones_like(past)
@@ -216,7 +216,7 @@ def test_the_mask_can_be_an_input() -> None:
     assert not torch.allclose(sighted(past, observed).prediction_outputs, sighted(past).prediction_outputs)
 
 
-def test_targets_that_are_not_observed_count_nowhere() -> None:
+def test_missing_targets_do_not_count() -> None:
     model = make()
     past, future = series(), series(HORIZON)
     mask = torch.rand(BATCH, HORIZON, FEATURES) > 0.3
@@ -231,7 +231,7 @@ def test_targets_that_are_not_observed_count_nowhere() -> None:
 
 
 @torch.no_grad()
-def test_nothing_observed_at_all_is_finite() -> None:
+def test_a_window_without_observed_values_is_finite() -> None:
     for shape in SHAPES:
         model = make(forecast_type=shape, subtract_last_value=True)
         past = series()
@@ -248,7 +248,7 @@ def test_nothing_observed_at_all_is_finite() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @torch.no_grad()
 def test_round_trip_is_exact(shape: str, tmp_path: Path) -> None:
-    """The constants of scale come back with the weights, bit for bit."""
+    """The scaling constants are loaded with the weights, bit for bit."""
     model = make(forecast_type=shape, bidirectional=True)
     model.save_pretrained(tmp_path)
     loaded, report = RnnForTimeSeriesPrediction.from_pretrained(tmp_path, output_loading_info=True)
@@ -261,7 +261,7 @@ def test_round_trip_is_exact(shape: str, tmp_path: Path) -> None:
 
 
 def test_a_body_alone_gets_neutral_constants(tmp_path: Path) -> None:
-    """What is not in a checkpoint is initialised, never left as memory happened to be."""
+    """Values that are not in a checkpoint are initialised, never left as uninitialised memory."""
     make().rnn.save_pretrained(tmp_path)
     loaded = RnnForTimeSeriesPrediction.from_pretrained(tmp_path)
     assert loaded.scaling.mean.tolist() == [0.0] * FEATURES
@@ -308,22 +308,22 @@ def test_a_constant_variable_is_only_centred() -> None:
     [
         (lambda model: model(torch.zeros(BATCH, CONTEXT, FEATURES + 1)), "past_values must be"),
         (lambda model: model(torch.zeros(BATCH, CONTEXT)), "past_values must be"),
-        (lambda model: model(series(), past_observed_mask=torch.ones(BATCH, 2, FEATURES)), "must have its shape"),
-        (lambda model: model(series(), future_values=series(HORIZON + 1)), "8 steps; prediction_length=7"),
+        (lambda model: model(series(), past_observed_mask=torch.ones(BATCH, 2, FEATURES)), "must have the same shape"),
+        (lambda model: model(series(), future_values=series(HORIZON + 1)), "prediction_length=7 steps, got 8"),
         (lambda model: model.set_scaling([1.0], [1.0]), "3 finite numbers"),
         (lambda model: model.set_scaling([1.0] * 3, [1.0, -1.0, 1.0]), "must not be negative"),
-        (lambda model: model.rnn(torch.zeros(BATCH, CONTEXT, dtype=torch.long)), "give inputs_embeds"),
+        (lambda model: model.rnn(torch.zeros(BATCH, CONTEXT, dtype=torch.long)), "pass inputs_embeds"),
         (lambda model: RnnForTimeSeriesPrediction(RnnConfig(num_input_features=2)), "prediction_length"),
         (lambda model: RnnConfig(num_input_features=2, embedding_type="one_hot"), "no embedding table"),
         (lambda model: RnnConfig(prediction_length=0), "prediction_length must be at least 1"),
     ],
 )
-def test_errors_name_what_is_wrong(call: Any, message: str) -> None:
+def test_errors_describe_the_invalid_input(call: Any, message: str) -> None:
     with pytest.raises(Exception, match=message):
         call(make())
 
 
-def test_the_body_reads_numbers_alone() -> None:
+def test_the_body_only_reads_numbers() -> None:
     body = RnnModel(RnnConfig(num_input_features=FEATURES, hidden_size=HIDDEN))
     assert body(inputs_embeds=series()).last_hidden_state.shape == (BATCH, CONTEXT, HIDDEN)
     assert not any("embedding" in name for name, _ in body.named_parameters())

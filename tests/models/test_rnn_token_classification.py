@@ -53,14 +53,14 @@ def test_with_a_crf_logits_are_log_marginals() -> None:
     torch.testing.assert_close(result.logits[real].exp().sum(-1), torch.ones(int(real.sum())))
     torch.testing.assert_close(result.logits[real].softmax(-1), result.logits[real].exp())
     assert (result.predicted_tags[~real] == -100).all() and (result.predicted_tags[real] >= 0).all()
-    # Labels of masked positions are not looked at.
+    # Labels of masked positions are ignored.
     other = TAGS.masked_fill(~real, 1)
     torch.testing.assert_close(model(IDS, MASK, labels=other).loss, result.loss)
     assert model.train()(IDS, MASK, labels=TAGS).predicted_tags is None
 
 
 @pytest.mark.parametrize("crf", [False, True])
-def test_padding_and_batch_change_nothing(crf: bool) -> None:
+def test_padding_and_batch_do_not_change_results(crf: bool) -> None:
     model = make_model(crf, bidirectional=True)
     batch = model(IDS, MASK, labels=TAGS)
     alone = model(IDS[1:, :3], labels=TAGS[1:, :3])
@@ -90,8 +90,8 @@ def test_pipeline_gives_marginal_probabilities(tmp_path: Path) -> None:
     ]
 
 
-def test_a_crf_learns_what_single_positions_cannot_show() -> None:
-    """Tags alternate whatever the tokens are: only transitions can say so."""
+def test_a_crf_learns_transitions() -> None:
+    """Tags alternate independently of the tokens: only transitions can model this."""
     torch.manual_seed(0)
     model = make_model(True).train()
     optimizer = torch.optim.Adam(model.crf.parameters(), lr=0.3)

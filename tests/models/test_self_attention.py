@@ -1,4 +1,4 @@
-"""The numbers that a self-attention network computes."""
+"""The numerics of a self-attention network."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ POSITIONS = ["sinusoidal", "learned"]
 
 
 def config(**fields: Any) -> SelfAttentionConfig:
-    """A tiny configuration of distinct primes; dropout is on, so that a forgotten `eval` shows."""
+    """A tiny configuration with distinct prime sizes; dropout is on, so that a missing `eval` fails."""
     sizes = {"vocab_size": 31, "embedding_size": 13, "hidden_size": 22, "num_hidden_layers": 3}
     sizes |= {"num_attention_heads": 2, "intermediate_size": 17, "max_position_embeddings": 29}
     return SelfAttentionConfig(**{**sizes, **fields})
 
 
 def build(model_class: Any, implementation: str = "sdpa", **fields: Any) -> Any:
-    """A model in evaluation mode whose every parameter is random: zero biases would hide mistakes."""
+    """A model in evaluation mode with only random parameters: zero biases would hide mistakes."""
     torch.manual_seed(3)
     model = model_class._from_config(config(**fields), attn_implementation=implementation).eval()
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_attention_by_hand() -> None:
                 scores = [query[b, h, q].dot(key[b, h, k]).item() / math.sqrt(size) for k in range(keys)]
                 raised = [math.exp(scores[k]) if mask[b, 0, q, k] else 0.0 for k in range(keys)]
                 expected = torch.tensor([value_ / sum(raised) for value_ in raised], dtype=torch.float64)
-                # The softmax is taken in float32, whatever the inputs are.
+                # The softmax is computed in float32 for all input types.
                 torch.testing.assert_close(weights[b, h, q], expected, rtol=1e-6, atol=1e-7)
                 torch.testing.assert_close(output[b, q, h], expected @ value[b, h], rtol=1e-6, atol=1e-6)
 
@@ -106,7 +106,7 @@ def test_layer_equals_torch_encoder_layer(norm_position: str, activation: str) -
 
 @pytest.mark.parametrize("norm_position", ["pre", "post"])
 @pytest.mark.parametrize("position_embedding_type", POSITIONS)
-def test_model_is_its_parts(norm_position: str, position_embedding_type: str) -> None:
+def test_model_equals_its_layers_applied_in_order(norm_position: str, position_embedding_type: str) -> None:
     model = build(SelfAttentionModel, norm_position=norm_position, position_embedding_type=position_embedding_type)
     ids = tokens()
     embedded = model.embeddings.tokens.weight[ids] @ model.embeddings.projection.weight.T * math.sqrt(22)
@@ -155,13 +155,13 @@ def test_eager_equals_sdpa_and_gives_attentions(is_causal: bool, padded: bool) -
 @pytest.mark.parametrize("position_embedding_type", POSITIONS)
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
 @pytest.mark.parametrize("pooling", ["last", "attention"])
-def test_padding_anywhere_changes_nothing(
+def test_padding_anywhere_does_not_change_results(
     model_class: Any, position_embedding_type: str, implementation: str, pooling: str
 ) -> None:
     model = build(model_class, implementation, position_embedding_type=position_embedding_type, pooling=pooling)
     ids = tokens()
     expected = model(ids)[0]
-    places = torch.tensor(  # 7 real tokens among 11: padding right, left, on both sides, and in holes
+    places = torch.tensor(  # 7 real tokens of 11: padding right, left, on both sides, and in gaps
         [
             [0, 1, 2, 3, 4, 5, 6],
             [4, 5, 6, 7, 8, 9, 10],
@@ -180,7 +180,7 @@ def test_padding_anywhere_changes_nothing(
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
-def test_a_row_of_padding_alone_is_finite(is_causal: bool) -> None:
+def test_a_row_of_padding_is_finite(is_causal: bool) -> None:
     mask = torch.ones(5, 7, dtype=torch.long)
     mask[2] = 0
     for implementation in ("eager", "sdpa"):
@@ -202,7 +202,7 @@ def test_rows_do_not_see_each_other(model_class: Any) -> None:
 
 
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
-def test_the_future_changes_nothing(implementation: str) -> None:
+def test_future_tokens_do_not_change_results(implementation: str) -> None:
     model = build(SelfAttentionForCausalLM, implementation)
     ids, changed = tokens(), tokens()
     changed[:, 4:] = (changed[:, 4:] + 5) % 30 + 1
@@ -238,7 +238,7 @@ def test_a_text_is_pooled_over_its_real_tokens(pooling: str) -> None:
         torch.testing.assert_close(model.classifier(pooled), outputs.logits[row], rtol=1e-4, atol=1e-5)
 
 
-def test_inputs_embeds_stand_for_ids() -> None:
+def test_inputs_embeds_equal_input_ids() -> None:
     for model_class in HEADS:
         model = build(model_class)
         embedded = model.get_input_embeddings()(tokens())
@@ -249,7 +249,7 @@ def test_inputs_embeds_stand_for_ids() -> None:
         model()
 
 
-def test_learned_positions_end_and_sinusoids_do_not() -> None:
+def test_only_learned_positions_are_limited() -> None:
     long = tokens(time=37)
     assert build(SelfAttentionModel)(long)[0].isfinite().all()
     with pytest.raises(ValueError, match=r"37 tokens long.*at most 29"):
@@ -277,7 +277,7 @@ def test_classification_losses() -> None:
     torch.testing.assert_close(outputs.loss, (outputs.logits[:, 0] - values).square().mean())
 
 
-def test_token_losses_leave_out_what_is_ignored_and_divide_by_items() -> None:
+def test_token_losses_skip_ignored_labels_and_divide_by_items() -> None:
     model = build(SelfAttentionForTokenClassification, num_labels=3)
     labels = tokens() % 3
     labels[1, 4:] = labels[3, 2] = -100
@@ -305,7 +305,7 @@ def test_language_model_loss_predicts_the_next_token() -> None:
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("embedding_size", [13, 22])
 @pytest.mark.parametrize("model_class", [SelfAttentionModel, *HEADS])
-def test_layer_groups_part_the_parameters(model_class: Any, embedding_size: int, tied: bool) -> None:
+def test_layer_groups_partition_the_parameters(model_class: Any, embedding_size: int, tied: bool) -> None:
     model = model_class(
         config(embedding_size=embedding_size, tie_word_embeddings=tied, position_embedding_type="learned")
     )
@@ -348,17 +348,17 @@ def test_initialisation() -> None:
         ({"num_hidden_layers": "two"}, "num_hidden_layers"),
     ],
 )
-def test_bad_configurations_are_named(fields: dict[str, Any], message: str) -> None:
+def test_bad_configurations_raise_an_error(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(Exception, match=message):
         config(**fields)
 
 
-def test_an_unknown_activation_is_named() -> None:
+def test_an_unknown_activation_raises_an_error() -> None:
     with pytest.raises((KeyError, ValueError), match="relux"):
         SelfAttentionModel(config(hidden_act="relux"))
 
 
-def test_attributes_that_are_no_fields_are_not_saved(tmp_path: Any) -> None:
+def test_attributes_that_are_not_fields_are_not_saved(tmp_path: Any) -> None:
     changed = config()
     changed.batch_norm_eps = 1.0
     changed.save_pretrained(tmp_path)

@@ -1,4 +1,4 @@
-"""Generation with a causal self-attention model: every way of it against plain loops over the forward pass."""
+"""Generation with a causal self-attention model, compared with plain loops over the forward pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LENGTH = 6
 
 @pytest.fixture(params=["sinusoidal", "learned"])
 def model(request: pytest.FixtureRequest) -> SelfAttentionForCausalLM:
-    """A random model whose texts vary, and whose distributions are flat enough that beams leave the greedy path."""
+    """A random model with varying texts, and with flat enough distributions that beams leave the greedy path."""
     torch.manual_seed(6)
     config = SelfAttentionConfig(
         vocab_size=31,
@@ -43,7 +43,7 @@ def prompts() -> Tensor:
 
 
 def greedy_loop(model: Any, ids: Tensor) -> Tensor:
-    """The next token by the whole forward pass, again and again."""
+    """Greedy generation that repeats the whole forward pass for every token."""
     for _ in range(LENGTH):
         ids = torch.cat([ids, model(ids, use_cache=False).logits[:, -1].argmax(-1, keepdim=True)], dim=1)
     return ids
@@ -88,13 +88,13 @@ def test_sampling_follows_the_distribution(model: Any, use_cache: bool) -> None:
     second = first @ model(pairs).logits[:, -1].softmax(-1)
     for step, expected in enumerate([first, second]):
         frequencies = torch.bincount(output[:, 5 + step], minlength=31) / 1600
-        # Five standard deviations of a frequency, the largest of which is 0.5 / sqrt(1600).
+        # Five standard deviations of a frequency; one is at most 0.5 / sqrt(1600).
         assert (frequencies - expected).abs().max() < 0.0625
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
 @pytest.mark.parametrize("num_beams", [1, 3])
-def test_left_padding_changes_nothing(model: Any, use_cache: bool, num_beams: int) -> None:
+def test_left_padding_does_not_change_results(model: Any, use_cache: bool, num_beams: int) -> None:
     settings: dict[str, Any] = {"max_new_tokens": LENGTH, "num_beams": num_beams, "do_sample": False}
     lengths = [5, 3, 1]
     padded = torch.zeros(3, 5, dtype=torch.long)
@@ -125,14 +125,14 @@ def test_reading_in_pieces_equals_reading_at_once(model: Any, static: bool) -> N
     torch.testing.assert_close(torch.cat(pieces, dim=1)[real], at_once[real], rtol=1e-4, atol=1e-4)
 
 
-def test_a_cache_comes_back_only_where_it_was_asked_for(model: Any) -> None:
+def test_a_cache_is_only_returned_if_requested(model: Any) -> None:
     assert model(prompts(), use_cache=False).past_key_values is None
     assert isinstance(model(prompts(), use_cache=True).past_key_values, DynamicCache)
     assert "past_key_values" in model.config.keys_to_ignore_at_inference
 
 
 @pytest.mark.parametrize("logits_to_keep", [2, torch.tensor([1, 4])])
-def test_wanted_logits_alone(model: Any, logits_to_keep: Any) -> None:
+def test_only_requested_logits_are_computed(model: Any, logits_to_keep: Any) -> None:
     logits = model(prompts()).logits
     wanted = logits[:, -2:] if isinstance(logits_to_keep, int) else logits[:, logits_to_keep]
     torch.testing.assert_close(model(prompts(), logits_to_keep=logits_to_keep).logits, wanted)

@@ -34,8 +34,8 @@ AUTO = {
 CLASSES = list(AUTO)
 IDS = torch.tensor([[5, 7, 11, 13, 17]])
 
-# Run in a Python where the toolkit cannot be imported, on a folder with one saved folder per class: every Auto class
-# loads every folder, leaves the body's output beside it, and saves the model once more.
+# Runs in a Python that cannot import the toolkit, on a folder with one saved folder per class: every Auto class loads
+# every folder, saves the body's output next to it, and saves the model again.
 WITHOUT_TOOLKIT = """
 import pathlib, sys
 sys.modules["tl_toolkit"] = None
@@ -83,7 +83,7 @@ def test_round_trip_is_exact(model_class: Any, fields: dict[str, Any], tmp_path:
 
 
 @pytest.mark.parametrize("model_class", CLASSES)
-def test_fields_come_back(model_class: Any, tmp_path: Path) -> None:
+def test_fields_are_restored(model_class: Any, tmp_path: Path) -> None:
     build(model_class, norm_position="post", attention_dropout=0.3).save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(loaded, SelfAttentionConfig)
@@ -91,7 +91,7 @@ def test_fields_come_back(model_class: Any, tmp_path: Path) -> None:
     assert loaded.is_causal == (model_class is SelfAttentionForCausalLM)
 
 
-def test_a_classifier_takes_the_body_of_a_language_model(tmp_path: Path) -> None:
+def test_a_classifier_loads_the_body_of_a_language_model(tmp_path: Path) -> None:
     language_model = build(SelfAttentionForCausalLM)
     language_model.save_pretrained(tmp_path)
     classifier = AutoModelForSequenceClassification.from_pretrained(tmp_path, num_labels=3).eval()
@@ -104,7 +104,7 @@ def test_any_head_loads_from_any_folder_without_the_toolkit(tmp_path: Path, monk
     models = {model_class.__name__: build(model_class, position_embedding_type="learned") for model_class in CLASSES}
     for name, model in models.items():
         model.save_pretrained(tmp_path / name)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))  # where transformers keeps the code it loads
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))  # where transformers stores the code that it loads
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     auto_names = [auto_class.__name__ for auto_class in AUTO.values()]
     command = [sys.executable, "-c", WITHOUT_TOOLKIT, str(tmp_path), *auto_names]
@@ -116,7 +116,7 @@ def test_any_head_loads_from_any_folder_without_the_toolkit(tmp_path: Path, monk
         body = model if isinstance(model, SelfAttentionModel) else model.model
         for auto_name in auto_names:
             output = torch.load(tmp_path / f"{name}-{auto_name}.pt")
-            # A language model's head puts a causal mask on a bidirectional body.
+            # A language model's head adds a causal mask to a bidirectional body.
             if auto_name == "AutoModelForCausalLM" and not body.config.is_causal:
                 body.config.is_causal = True
                 expected = body(IDS)[0]

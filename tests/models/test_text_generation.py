@@ -1,4 +1,4 @@
-"""Language models of every family and tokenizer write through transformers, from the folder that a training left."""
+"""Text generation through transformers with every family and tokenizer, from the saved folder of a training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIZES = {
     "self_attention": "embedding_size=14,hidden_size=14,num_hidden_layers=2,num_attention_heads=2",
 }
 NEW = 9
-LENGTH = {"max_new_tokens": NEW, "min_new_tokens": 3}  # hardly trained, some models would end at once
+LENGTH = {"max_new_tokens": NEW, "min_new_tokens": 3}  # some barely trained models would stop immediately
 
 
 class Trained(NamedTuple):
@@ -67,25 +67,25 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Trained(folder / "out", kind, model.eval(), tokenizer)
 
 
-def test_known_text_is_read_and_written_without_a_change(trained: Trained) -> None:
-    """Words are put side by side with a space, characters and bytes as they came."""
+def test_known_text_is_encoded_and_decoded_unchanged(trained: Trained) -> None:
+    """Words are joined with a space, characters and bytes without one."""
     texts = [*TEXTS, *(["  two  spaces\n"] if trained.kind == "bpe" else [])]
     assert [trained.tokenizer.decode(trained.tokenizer(text)["input_ids"]) for text in texts] == texts
 
 
-def test_what_is_written_continues_the_text(trained: Trained) -> None:
+def test_generated_text_continues_the_input(trained: Trained) -> None:
     for prompt in PROMPTS:
         inputs = trained.tokenizer(prompt, return_tensors="pt")
         ids = trained.model.generate(**inputs, do_sample=False, **LENGTH)[0]
         whole = trained.tokenizer.decode(ids, skip_special_tokens=True)
         assert trained.write(prompt) == [whole]
         assert whole.startswith(prompt) and len(whole) > len(prompt)
-        if trained.kind == "word":  # a space after each word, also between the text and what was written
+        if trained.kind == "word":  # a space after each word, also between the text and its continuation
             assert whole[len(prompt)] == " " and len(whole.split(" ")) <= len(prompt.split()) + NEW
 
 
-def test_the_pipeline_writes_the_same(trained: Trained) -> None:
-    """It joins the text and what is written as they are: a text that is read word by word needs a space at its end."""
+def test_the_pipeline_generates_the_same_text(trained: Trained) -> None:
+    """It concatenates the text and the continuation: with a word tokenizer, the text must end with a space."""
     write = pipeline("text-generation", model=str(trained.folder), device="cpu")
     for prompt in PROMPTS:
         end = " " if trained.kind == "word" else ""
@@ -93,7 +93,7 @@ def test_the_pipeline_writes_the_same(trained: Trained) -> None:
         assert result["generated_text"] == trained.write(prompt)[0]
 
 
-def test_texts_side_by_side_are_written_as_each_alone(trained: Trained) -> None:
+def test_texts_in_a_batch_are_continued_as_single_texts(trained: Trained) -> None:
     write = pipeline("text-generation", model=str(trained.folder), device="cpu")
     write.tokenizer.padding_side = "left"
     for options in ({"do_sample": False}, {"num_beams": 3, "num_return_sequences": 2, "do_sample": False}):
@@ -101,7 +101,7 @@ def test_texts_side_by_side_are_written_as_each_alone(trained: Trained) -> None:
         assert together == [write(prompt, **LENGTH, **options) for prompt in PROMPTS]
 
 
-def test_samples_depend_on_the_seed_alone(trained: Trained) -> None:
+def test_samples_only_depend_on_the_seed(trained: Trained) -> None:
     options = {"do_sample": True, "temperature": 1.5, "num_return_sequences": 3, **LENGTH}
     first, again, other = (trained.write(PROMPTS[0], seed=seed, **options) for seed in (1, 1, 2))
     assert first == again != other
@@ -112,14 +112,14 @@ def test_samples_depend_on_the_seed_alone(trained: Trained) -> None:
     assert first == trained.tokenizer.batch_decode(ids, skip_special_tokens=True)
 
 
-def test_every_text_has_a_seed_of_its_own(trained: Trained) -> None:
+def test_every_text_has_its_own_seed(trained: Trained) -> None:
     options = {"do_sample": True, "temperature": 1.5, "use_cpu": True, **LENGTH}
     both = GenerateArguments(str(trained.folder), text=[PROMPTS[0]] * 2, seed=1, **options)
     alone = [trained.write(PROMPTS[0], seed=seed, do_sample=True, temperature=1.5)[0] for seed in (1, 2)]
     assert [result.generated for result in generate(both)] == alone
 
 
-def test_nothing_goes_on_as_a_new_text_does(trained: Trained) -> None:
+def test_an_empty_text_is_continued_as_a_new_text(trained: Trained) -> None:
     end = torch.tensor([[trained.tokenizer.eos_token_id]])
     ids = trained.model.generate(end, attention_mask=torch.ones_like(end), do_sample=False, **LENGTH)
     assert trained.write("") == [trained.tokenizer.decode(ids[0], skip_special_tokens=True)]

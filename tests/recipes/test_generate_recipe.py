@@ -1,4 +1,4 @@
-"""Writing as a user asks for it: from folders of all three kinds, with everything that may go wrong."""
+"""Text generation from model folders of all three kinds, and its errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SOURCES, TARGETS = ["the 3rd of march", "तीन मार्च"], ["01234567
 
 
 def drawn(model: Any, seed: int = 3) -> Any:
-    """Weights that are large enough for the choices to differ from step to step."""
+    """`model` with random weights that are large enough for different tokens at each step."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -47,7 +47,7 @@ def drawn(model: Any, seed: int = 3) -> Any:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A model folder of each kind, as the trainings leave them, and an image."""
+    """A model folder of each kind, as training writes them, and an image."""
     base = tmp_path_factory.mktemp("models")
     kinds = ("text", "short", "pairs", "blind", "captions", "labels")
     folders = {kind: base / kind for kind in kinds}
@@ -100,12 +100,12 @@ def test_texts_are_translated_one_by_one_with_their_probabilities(folders: dict[
     assert [result.input for result in found] == SOURCES
     assert found[0].log_probability != found[1].log_probability
     assert found == [write(folders["pairs"], "--text", t, "--max_new_tokens", "6", "--json")[0] for t in SOURCES]
-    assert set("".join(result.generated for result in found)) <= set("".join(TARGETS))  # the target's own vocabulary
+    assert set("".join(result.generated for result in found)) <= set("".join(TARGETS))  # the target vocabulary
     assert all(result.log_probability < 0 for result in found)
 
 
 def test_log_probability_is_that_of_beam_search(folders: dict[str, Path]) -> None:
-    """Without a length penalty beams are ranked by it; the best of a wide beam is no worse than the greedy result."""
+    """Without a length penalty it ranks the beams, and the best beam is no worse than the greedy result."""
     flags = ["--text", SOURCES[0], "--max_new_tokens", "4", "--json"]
     best = write(folders["pairs"], *flags, "--num_beams", "9", "--num_return_sequences", "5", "--length_penalty", "0")
     scores = [result.log_probability for result in best]
@@ -171,9 +171,9 @@ def test_images_are_described_and_the_attention_is_drawn_over_them(folders: dict
 def test_a_model_writes_no_further_than_its_positions(folders: dict[str, Path]) -> None:
     (found,) = write(folders["short"], "--text", "the cat", "--min_new_tokens", "6")
     assert len(found.generated.split()) == 8
-    with pytest.raises(UserError, match=r"has 8 positions, of which the text takes 2 and --max_new_tokens asks for 7"):
+    with pytest.raises(UserError, match="--max_new_tokens 7: it takes 2 of the model's 8 positions and leaves 6"):
         write(folders["short"], "--text", "the cat", "--max_new_tokens", "7")
-    with pytest.raises(UserError, match="takes 9: there are 0 left"):
+    with pytest.raises(UserError, match="takes 9 of the model's 8 positions and leaves 0"):
         write(folders["short"], "--text", "a " * 9)
 
 
@@ -183,29 +183,29 @@ TEXT = ("--text", "the cat")
 @pytest.mark.parametrize(
     ("kind", "flags", "message"),
     [
-        ("text", [*TEXT, "--temperature", "0.7"], "--temperature says how tokens are drawn.*add --do_sample"),
-        ("text", [*TEXT, "--do_sample", "--temperature", "0"], "--temperature is 0, where a number above 0"),
-        ("text", [*TEXT, "--do_sample", "--top_p", "1.5"], "--top_p is 1.5"),
-        ("text", [*TEXT, "--num_beams", "0"], "--num_beams is 0, where 1 or more"),
-        ("text", [*TEXT, "--min_new_tokens", "-3"], "--min_new_tokens is -3, where 0 or more"),
-        ("text", [*TEXT, "--repetition_penalty", "0"], "--repetition_penalty is 0, where a number above 0"),
-        ("text", [*TEXT, "--num_return_sequences", "3"], "more than there are beams"),
-        ("text", [*TEXT, "--length_penalty", "2"], "--length_penalty ranks the results of beam search"),
-        ("text", [*TEXT, "--attention_map", "a.png"], "the language model .* has none"),
-        ("pairs", [*TEXT, "--attention_target", "30-12"], "--attention_target is for models that translate, with"),
-        ("text", [*TEXT, "--source_prefix", "x"], "--source_prefix is for models that translate"),
-        ("text", ["--image", "a.png"], "reads texts and no images"),
-        ("text", [*TEXT, "--text_file", "b.txt"], "--text and --text_file were both given"),
-        ("text", [*TEXT, "--image", "b.png"], "--image and a text were both given"),
+        ("text", [*TEXT, "--temperature", "0.7"], "--temperature has an effect only with sampling: add --do_sample"),
+        ("text", [*TEXT, "--do_sample", "--temperature", "0"], "--temperature must be a number above 0, but is 0"),
+        ("text", [*TEXT, "--do_sample", "--top_p", "1.5"], "--top_p must be above 0 and at most 1, but is 1.5"),
+        ("text", [*TEXT, "--num_beams", "0"], "--num_beams must be 1 or more, but is 0"),
+        ("text", [*TEXT, "--min_new_tokens", "-3"], "--min_new_tokens must be 0 or more, but is -3"),
+        ("text", [*TEXT, "--repetition_penalty", "0"], "--repetition_penalty must be a number above 0, but is 0"),
+        ("text", [*TEXT, "--num_return_sequences", "3"], "--num_return_sequences is 3, but there are 1 beams"),
+        ("text", [*TEXT, "--length_penalty", "2"], "--length_penalty has an effect only with beam search"),
+        ("text", [*TEXT, "--attention_map", "a.png"], "--attention_map needs a model that .* is a language model"),
+        ("pairs", [*TEXT, "--attention_target", "30-12"], "--attention_target needs a translation model and"),
+        ("text", [*TEXT, "--source_prefix", "x"], "--source_prefix is for translation models only"),
+        ("text", ["--image", "a.png"], "reads texts, not images"),
+        ("text", [*TEXT, "--text_file", "b.txt"], "--text and --text_file are both given"),
+        ("text", [*TEXT, "--image", "b.png"], "--image and a text are both given"),
         ("text", ["--text_file", "nowhere.txt"], "'nowhere.txt' cannot be read"),
         ("text", [*TEXT, "--num_beam", "3"], "Unknown argument '--num_beam'.*Did you mean '--num_beams'"),
-        ("pairs", [*TEXT, *TEXT, "--attention_map", "a.png"], "draws one picture, and there are 2 inputs"),
+        ("pairs", [*TEXT, *TEXT, "--attention_map", "a.png"], "needs exactly one input, but there are 2"),
         ("pairs", [*TEXT, "--attention_map", "a.bmp"], "must end in '.png', '.svg'"),
         ("pairs", [*TEXT, "--attention_map", "a.png", "--attention_layer", "4"], "no layer 4"),
         ("blind", [*TEXT, "--attention_map", "a.png"], "has no attention over the source"),
-        ("captions", TEXT, "describes images: give --image"),
+        ("captions", TEXT, "describes images: specify --image"),
         ("captions", ["--image", __file__], "cannot be read: cannot identify image file"),
-        ("labels", TEXT, "is a RnnForSequenceClassification, which writes no text"),
+        ("labels", TEXT, "is a RnnForSequenceClassification, which does not generate text"),
     ],
 )
 def test_what_does_not_go_together_is_refused(
@@ -218,7 +218,7 @@ def test_what_does_not_go_together_is_refused(
 
 
 def test_a_model_is_needed() -> None:
-    with pytest.raises(UserError, match="needs --model_name_or_path"):
+    with pytest.raises(UserError, match="tl-toolkit generate needs a model"):
         parse_generate_arguments([*TEXT])
 
 
@@ -234,7 +234,7 @@ def test_the_recipe_reads_lines_and_prints_a_line_for_each(folders: dict[str, Pa
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["input"] for line in lines] == [SOURCES[0], SOURCES[0], SOURCES[1], SOURCES[1]]
-    assert "तीन" in done.stdout  # not as \u escapes
+    assert "तीन" in done.stdout  # without \u escapes
     plain = write(folders["pairs"], *flags[2:], "--num_return_sequences", "2", "--text", SOURCES[0])
     assert [line["generated"] for line in lines[:2]] == [result.generated for result in plain]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tl_toolkit.cli import run_recipe
+from tl_toolkit.cli import exit_cleanly
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,10 +21,10 @@ def stop(said: str = "") -> None:
     raise KeyboardInterrupt(said) if said else KeyboardInterrupt
 
 
-@pytest.mark.parametrize("said", ["", "3 of 7 runs are made."])
+@pytest.mark.parametrize("said", ["", "3 of 7 runs are done."])
 def test_one_line_says_how_to_go_on(capsys: pytest.CaptureFixture, said: str) -> None:
     with pytest.raises(SystemExit) as left:
-        run_recipe(lambda: stop(said), "The same command goes on.")
+        exit_cleanly(lambda: stop(said), "The same command goes on.")
     assert left.value.code == 130
     assert capsys.readouterr().err == "\nStopped. " + (f"{said} " if said else "") + "The same command goes on.\n"
 
@@ -32,7 +32,7 @@ def test_one_line_says_how_to_go_on(capsys: pytest.CaptureFixture, said: str) ->
 def test_the_first_process_alone_says_it(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     with pytest.raises(SystemExit) as left:
-        run_recipe(stop)
+        exit_cleanly(stop)
     assert left.value.code == 130
     assert capsys.readouterr().err == ""
 
@@ -70,7 +70,7 @@ def test_a_training_that_is_stopped_says_how_it_goes_on(dataset_folder: Path, tm
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
-    assert last == "Stopped. The same command with --resume_from_checkpoint goes on from the last checkpoint."
+    assert last == ("Stopped. Run the same command with --resume_from_checkpoint to resume from the last checkpoint.")
 
 
 def test_a_comparison_that_is_stopped_reports_what_it_has_made(dataset_folder: Path, tmp_path: Path) -> None:
@@ -87,9 +87,7 @@ def test_a_comparison_that_is_stopped_reports_what_it_has_made(dataset_folder: P
     done = interrupt(command, output, "results.jsonl")
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
-    assert done.stderr.strip().splitlines()[-1] == (
-        "Stopped. 1 of 2 runs are made. The same command goes on with the others."
-    )
+    assert done.stderr.strip().splitlines()[-1] == ("Stopped. 1 of 2 runs are done. Run the same command to resume.")
     assert "text: text" not in done.stdout  # a line a run is enough
     assert "short" in (output / "report.md").read_text()
     assert os.path.getsize(output / "report.html") > 1000

@@ -17,7 +17,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tl_toolkit.cli import run_recipe
+from tl_toolkit.cli import VERBS, exit_cleanly
 from tl_toolkit.comparison.planning.grid import make_grid
 from tl_toolkit.config.parsing import arguments_from
 from tl_toolkit.config.pretrain_arguments import pretrain_arguments_from
@@ -69,7 +69,7 @@ def test_a_defect_is_no_user_error() -> None:
         raise ZeroDivisionError("a defect")
 
     with pytest.raises(ZeroDivisionError):
-        run_recipe(main)
+        exit_cleanly(main)
 
 
 def test_a_full_disk_is_a_user_error(capsys: pytest.CaptureFixture) -> None:
@@ -80,18 +80,17 @@ def test_a_full_disk_is_a_user_error(capsys: pytest.CaptureFixture) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     with pytest.raises(SystemExit) as left:
-        run_recipe(main)
+        exit_cleanly(main)
     assert left.value.code == 2
     assert "disk is full" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("recipe", ["finetune.py", "predict.py", "compare.py", "ensemble.py"])
-def test_help_names_the_flags(recipe: str) -> None:
-    done = start(sys.executable, str(RECIPES / recipe), "--help")
-    assert done.returncode == 0
-    own = "--backward" if recipe == "ensemble.py" else "--model_name_or_path"
-    for flag in ("--dataset_name", own, "--max_length", "--config"):
-        assert flag in done.stdout
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_recipe_is_the_verb_of_the_command(verb: str) -> None:
+    by_recipe = start(sys.executable, str(RECIPES / f"{verb}.py"), "--help")
+    assert by_recipe.returncode == 0
+    assert by_recipe.stdout == start(sys.executable, "-m", "tl_toolkit", verb, "--help").stdout
+    assert by_recipe.stdout.startswith(f"usage: tl-toolkit {verb} ")
 
 
 @pytest.mark.parametrize("order", ["random", "group_by_length"])
@@ -135,6 +134,15 @@ def test_layers_unfrozen_late_are_averaged_over_two_processes(dataset_folder: Pa
         torch.testing.assert_close(two[name], weight, atol=1e-5, rtol=1e-4)
 
 
+def test_the_module_can_be_launched_on_two_processes(dataset_folder: Path, tmp_path: Path) -> None:
+    asked = ["finetune", str(dataset_folder), *RNN, "--num_train_epochs", "1", "--output_dir", str(tmp_path / "out")]
+    done = launch("two_cpu.yaml", "-m", "tl_toolkit", *asked)
+    assert done.returncode == 0, done.stderr[-2000:]
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert record["hardware"]["world_size"] == 2
+    assert done.stdout.count("The model and result.json are in") == 1
+
+
 def test_an_error_on_two_processes_is_printed_once_and_nobody_waits(tmp_path: Path) -> None:
     missing = ["--dataset_name", "./nowhere.csv", "--output_dir", str(tmp_path / "out")]
     done = launch("two_cpu.yaml", str(RECIPES / "finetune.py"), *RNN, *missing)
@@ -149,11 +157,11 @@ def test_the_first_process_speaks_however_late_it_meets_the_error(tmp_path: Path
     script.write_text(
         "import os, time\n"
         "from tl_toolkit.errors import UserError\n"
-        "from tl_toolkit.cli import run_recipe\n"
+        "from tl_toolkit.cli import VERBS, exit_cleanly\n"
         "def main():\n"
         f"    time.sleep(3 * (os.environ['RANK'] == '{slow_rank}'))\n"
         "    raise UserError('Nothing is right, says ' + os.environ['RANK'] + '.')\n"
-        "run_recipe(main)\n"
+        "exit_cleanly(main)\n"
     )
     done = launch("two_cpu.yaml", str(script))
     assert done.stderr.count("error: Nothing is right, says 0.") == 1
@@ -169,7 +177,7 @@ def test_what_only_another_process_meets_is_said_after_a_while(
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr("tl_toolkit.cli.PATIENCE_SECONDS", 0.01)
     with pytest.raises(SystemExit) as left:
-        run_recipe(main)
+        exit_cleanly(main)
     assert left.value.code == 2 and "error: This process alone" in capsys.readouterr().err
 
 

@@ -88,8 +88,8 @@ def test_a_resumed_run_continues_the_rates_and_is_recorded(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lr_ratio": 0.5}, "--lr_ratio is 0.5"),
-        ({"cut_fraction": 1.0}, "--cut_fraction is 1"),
+        ({"lr_ratio": 0.5}, "--lr_ratio must be 1 or more, but is 0.5"),
+        ({"cut_fraction": 1.0}, "--cut_fraction must be .* less than 1, but is 1"),
         ({"warmup_steps": 7}, "--warmup_steps"),
     ],
 )

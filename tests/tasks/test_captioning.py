@@ -1,4 +1,4 @@
-"""Pictures and captions: columns, rows, pixels, references, and a run that can be read again."""
+"""Images and captions: columns, rows, pixels, references, and a run whose model can be loaded."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ MODEL = "encoder_channels=[5,7],encoder_stride=4,embedding_size=11,hidden_size=1
 
 
 def grey(number: int, mode: str = "L") -> bytes:
-    """A picture of 13 x 11 pixels whose grey is its number."""
+    """An image of 13 x 11 pixels with its number as grey level."""
     buffer = io.BytesIO()
     Pillow.new("L", (13, 11), 7 * number).convert(mode).save(buffer, format="png")
     return buffer.getvalue()
 
 
 def folder(path: Path, several: bool = False, **rows: int) -> Path:
-    """A saved dataset with splits of so many rows; with `several`, row i has 1 + i % 3 captions."""
+    """A saved dataset with splits of these sizes; with `several`, row i has 1 + i % 3 captions."""
     caption = List(Value("string")) if several else Value("string")
     features = Features({"id": Value("int64"), "picture": Image(), "note": Value("string"), "caption": caption})
     splits = {}
@@ -61,7 +61,7 @@ def prepared(task, **arguments: Any):
 
 
 class Shifting:
-    """Stands for a model in a collator."""
+    """Replaces a model in a collator."""
 
     @staticmethod
     def prepare_decoder_input_ids_from_labels(labels: torch.Tensor) -> torch.Tensor:
@@ -94,14 +94,14 @@ def test_several_captions(tmp_path):
     task = task_of(folder(tmp_path / "data", several=True, train=37, validation=11, test=5))
     splits, processing = prepared(task)
     encoded = task.encode(splits, processing, None)
-    # Every caption of a training picture is learned from, and every picture is judged once.
+    # Every caption of a training image is an example, and every image is scored once.
     assert len(encoded["train"]) == sum(1 + i % 3 for i in range(37)) and len(encoded["test"]) == 5
     texts = processing.decode(_padded(encoded["train"]["labels"]))
     assert texts[:6] == ["train one", "train two", "train three", "train three", "train four", "train five"]
     assert encoded["train"]["image"][:6] == [0, 1, 1, 2, 2, 2]
     assert encoded["test"]["reference"][2] == ["test three", "test four", "test five"]
 
-    written = ["test one", "test three", "nothing", "test four", "test five"]  # row 1 has its second reference
+    written = ["test one", "test three", "nothing", "test four", "test five"]  # row 1 matches its second reference
     generated = _padded(processing.tokenizer(written)["input_ids"])
     labels = _padded(encoded["test"]["labels"])
     losses = np.arange(5.0)
@@ -128,7 +128,7 @@ def test_colour_and_transparency(tmp_path):
     splits, processing = prepared(task, config_overrides=f"{MODEL},num_channels=3,image_size=[5,3]")
     values = processing.pixel_values([task.read_image(place) for place in (0, 1, 2)])
     assert values.shape == (3, 3, 5, 3)
-    torch.testing.assert_close(values[0], torch.ones(3, 5, 3))  # what is transparent is white
+    torch.testing.assert_close(values[0], torch.ones(3, 5, 3))  # transparent pixels are white
     torch.testing.assert_close(values[1], values[2])
 
 
@@ -139,7 +139,7 @@ def test_sixteen_bits_are_scaled_to_eight():
     np.testing.assert_array_equal(np.asarray(in_channels(picture, 3))[0, :, 1], [0, 0, 1, 156, 255])
 
 
-def test_budgets_count_pictures(tmp_path):
+def test_budgets_count_images(tmp_path):
     task = task_of(folder(tmp_path / "data", several=True, train=37), label_budget=5)
     splits = task.prepare(1)
     assert {role: len(rows) for role, rows in splits.items()} == {"train": 5, "validation": 3, "test": 7}
@@ -154,7 +154,7 @@ def test_uneven_attention_is_added_to_the_loss():
     logits, labels = torch.randn(3, 4, 7), torch.tensor([[1, 2, 3, -100], [4, 5, -100, -100], [-100] * 4])
     plain = task.loss(0.0)(ModelOutput(logits=logits), labels, 11)
     outputs = ModelOutput(logits=logits, attention_penalty=torch.tensor([2.0, 3.0, 100.0]))
-    torch.testing.assert_close(task.loss(0.0)(outputs, labels, 11), plain + 5 / 11)  # a row without labels is none
+    torch.testing.assert_close(task.loss(0.0)(outputs, labels, 11), plain + 5 / 11)  # ignores a row without labels
     torch.testing.assert_close(task.loss(0.0)(outputs, labels), (plain * 11 + 5) / 5)
 
 
@@ -169,31 +169,31 @@ def test_uneven_attention_is_added_to_the_loss():
         ({"image": [grey(1)] * 8 + [None], "text": ["x"] * 9}, {}, "Row 8 of split 'train' has no .*column 'image'"),
     ],
 )
-def test_what_cannot_be_used(tmp_path, columns, arguments, message):
+def test_errors_for_unusable_columns(tmp_path, columns, arguments, message):
     pd.DataFrame(columns).to_parquet(tmp_path / "data.parquet")
     with pytest.raises(UserError, match=message):
         task_of(tmp_path / "data.parquet", **arguments).prepare(1)
 
 
-def test_a_broken_picture_is_named(tmp_path):
+def test_an_unreadable_image_is_reported(tmp_path):
     pd.DataFrame({"image": [b"no picture"] * 20, "text": ["x"] * 20}).to_parquet(tmp_path / "data.parquet")
     task = task_of(tmp_path / "data.parquet")
     splits = task.prepare(1)
-    with pytest.raises(UserError, match="A picture in column 'image' cannot be read"):
+    with pytest.raises(UserError, match="An image in column 'image' cannot be read"):
         task.read_image(splits["train"][0]["image"])
 
 
-def test_a_picture_that_is_not_there_is_named(tmp_path):
+def test_a_missing_image_is_reported(tmp_path):
     pd.DataFrame({"image": [grey(1), None, grey(2)]}).to_parquet(tmp_path / "data.parquet")
     task = task_of(tmp_path / "data.parquet")
     rows = task.prepare_for_prediction()
-    with pytest.raises(UserError, match="no picture in row 1 of column 'image'"):
+    with pytest.raises(UserError, match="Row 1 of column 'image' has no image"):
         task.read_image(rows["image"][1])
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
-    """Two epochs on a handful of the built-in pictures."""
+    """A run of two epochs on a few of the built-in images."""
     from tl_toolkit.config.parsing import arguments_from
     from tl_toolkit.workflows.finetune import finetune
 
@@ -208,7 +208,7 @@ def trained(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     return path, finetune(arguments_from(settings, "the test"))
 
 
-def test_a_run_leaves_what_loads(trained):
+def test_a_run_saves_a_loadable_model(trained):
     path, record = trained
     assert record["status"] == "completed" and record["task"]["name"] == "captioning"
     assert set(record["metrics"]["test"]) == {"loss", "bleu", "bleu_lowercase", "chrf", "exact_match"}
@@ -235,8 +235,8 @@ def test_predictions_of_the_saved_model_are_the_same(trained, tmp_path):
     assert every.loc[own["row"], "prediction"].tolist() == own["prediction"].tolist()
 
 
-def test_a_captioner_of_transformers(tmp_path):
-    """A `vision-encoder-decoder` is tuned by the same task, with its own image processor and tokenizer."""
+def test_a_transformers_captioner_can_be_trained(tmp_path):
+    """The task also fine-tunes a `vision-encoder-decoder`, with its own image processor and tokenizer."""
     from transformers import BertConfig, VisionEncoderDecoderConfig, VisionEncoderDecoderModel, ViTConfig
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
@@ -244,7 +244,7 @@ def test_a_captioner_of_transformers(tmp_path):
     from tl_toolkit.data.tokenizers import build_tokenizer
     from tl_toolkit.workflows.finetune import finetune
 
-    tokenizer = build_tokenizer("word", ["train one two three four five"] * 2)  # which does not end its texts itself
+    tokenizer = build_tokenizer("word", ["train one two three four five"] * 2)  # adds no end token itself
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 7}
     ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
     decoder = {**sizes, **ids, "vocab_size": len(tokenizer), "is_decoder": True, "add_cross_attention": True}
@@ -275,4 +275,4 @@ def test_real_pictures(test_data):
     batch = task.collator(processing, Shifting)([encoded[place] for place in range(3)])
     assert batch["pixel_values"].shape == (3, 3, 64, 64) and batch["pixel_values"].std() > 0.1
     known = processing.decode(_padded(task.encode(splits, processing, None)["train"]["labels"]))
-    assert known == [own[0] for own in splits["train"]["captions"]]  # byte-level pieces write what they read
+    assert known == [own[0] for own in splits["train"]["captions"]]  # byte-level pieces decode unchanged

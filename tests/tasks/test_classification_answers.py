@@ -1,4 +1,4 @@
-"""Classification from logits to answers: metrics, predictions, and the tasks of trained models."""
+"""Classification from logits to predictions: metrics, predictions, and the tasks of trained models."""
 
 from __future__ import annotations
 
@@ -81,9 +81,7 @@ def test_prediction_maps_labels_by_name(tmp_path, csv):
     assert task.config_arguments()["num_labels"] == 3
     assert isinstance(task, TextClassification)
     csv(tmp_path / "rows.csv", 7, labels=("pos", "negative"))
-    with pytest.raises(
-        UserError, match="labels that are not known here: 'negative'; known are 'neg', 'neutral', 'pos'"
-    ):
+    with pytest.raises(UserError, match="unknown labels: 'negative'; the known labels are 'neg', 'neutral', 'pos'"):
         task.prepare_for_prediction()
 
 
@@ -92,9 +90,9 @@ def test_prediction_without_labels(tmp_path, folder):
     task = TextClassification.for_model(DataArguments(dataset_name=str(tmp_path / "lines.txt")), config())
     rows = task.prepare_for_prediction()
     assert rows.column_names == ["row", "text"]
-    answers = task.predictions(np.array([[0, 0, 7], [0, 5, 0]]), rows)
-    assert list(answers.columns) == ["row", "text", "prediction", "prediction_name", "scores"]
-    assert answers["prediction_name"].tolist() == ["pos", "neutral"]
+    predictions = task.predictions(np.array([[0, 0, 7], [0, 5, 0]]), rows)
+    assert list(predictions.columns) == ["row", "text", "prediction", "prediction_name", "scores"]
+    assert predictions["prediction_name"].tolist() == ["pos", "neutral"]
     tokenizer = build_tokenizer("word", ["one two"], min_frequency=1)
     assert "labels" not in task.encode(DatasetDict({"rows": rows}), tokenizer, None)["rows"].column_names
     path = folder(tmp_path / "d", train=[0, 1], test=[-1, -1])
@@ -113,18 +111,18 @@ def test_prediction_with_an_empty_label_column(tmp_path, named):
         assert task_for_model(arguments, config(labels)).prepare_for_prediction().column_names == ["row", "text"]
 
 
-def test_a_column_that_is_only_guessed_to_be_the_label_stops_no_prediction(tmp_path, caplog):
+def test_a_guessed_label_column_does_not_prevent_prediction(tmp_path, caplog):
     (tmp_path / "d.csv").write_text("text,year\na,1999\nb,2001\n")
     task = task_for_model(DataArguments(dataset_name=str(tmp_path / "d.csv")), config())
     with caplog.at_level(logging.WARNING):
         assert task.prepare_for_prediction().column_names == ["row", "text"]
-    assert "'year' holds no labels of this model" in caplog.text
+    assert "'year' does not contain labels of this model" in caplog.text
     task.arguments.label_column = "year"
-    with pytest.raises(UserError, match="not known here: '1999', '2001'"):
+    with pytest.raises(UserError, match="unknown labels: '1999', '2001'"):
         task.prepare_for_prediction()
 
 
-def test_the_kind_of_model_settles_the_task(tmp_path, csv):
+def test_the_model_determines_the_task(tmp_path, csv):
     arguments = DataArguments(dataset_name="x")
     assert isinstance(task_for_model(arguments, config(["score"])), Regression)
     assert isinstance(task_for_model(arguments, config(NAMES)), TextClassification)
@@ -133,6 +131,6 @@ def test_the_kind_of_model_settles_the_task(tmp_path, csv):
     csv(tmp_path / "rows.csv", 7)
     multi.arguments.dataset_name = str(tmp_path / "rows.csv")
     with pytest.raises(
-        UserError, match="model is for multi_label_classification and the label column 'label' for single"
+        UserError, match="model is for multi_label_classification, but the label column 'label' is for single"
     ):
         multi.prepare_for_prediction()

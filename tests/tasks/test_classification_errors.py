@@ -1,4 +1,4 @@
-"""Data that cannot be classified, or is probably not what was meant."""
+"""Errors and warnings for data that cannot be used for classification, or is probably wrong."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ GOOD = [{"text": f"t{i}", "label": i % 2} for i in range(40)]
         ([{"text": "t", "label": None, "x": 1}] * 9, {"label_column": "label"}, "'label' is empty"),
         ([{"text": f"t{i}", "label": "x"} for i in range(9)], {}, "Every row has the label 'x'.*two classes"),
         ([{"text": f"t{i}", "label": i} for i in range(99)], {}, "99 different values in 99 rows"),
-        ([{"text": "t", "label": 0.5}] * 9, {"label_column": "label"}, "holds the number 0.5.*--task regression"),
-        ([{"text": "t", "a": 1, "b": 2}] * 9, {"label_column": "a,b"}, "Row 0 of column 'b' .* holds 2: several"),
+        ([{"text": "t", "label": 0.5}] * 9, {"label_column": "label"}, "contains the number 0.5.*--task regression"),
+        ([{"text": "t", "a": 1, "b": 2}] * 9, {"label_column": "a,b"}, "Row 0 of column 'b' .* is 2: with several"),
         (GOOD, {"label_budget": 41}, "budget of 41 labels .* has 29"),
-        (GOOD, {"label_budget": 0}, "--label_budget is 0"),
-        (GOOD, {"validation_budget": -1}, "--validation_budget is -1"),
-        (GOOD, {"validation_fraction": 1.5}, "--validation_fraction is 1.5"),
+        (GOOD, {"label_budget": 0}, "--label_budget must be 1 row or more, but is 0"),
+        (GOOD, {"validation_budget": -1}, "--validation_budget must be 1 row or more, but is -1"),
+        (GOOD, {"validation_fraction": 1.5}, "--validation_fraction must be between 0 and 1, but is 1.5"),
         (GOOD, {"test_split_name": "test"}, "no split 'test' .--test_split_name"),
-        (GOOD, {"test_split_name": "train"}, "'train' is named for train and test"),
+        (GOOD, {"test_split_name": "train"}, "'train' is used for train and test"),
         (GOOD, {"task": "classification"}, "no task 'classification'.*Did you mean 'text-classification'"),
         (GOOD[:2], {}, "1 row cannot be divided"),
     ],
 )
-def test_bad_data_is_refused(tmp_path, rows, arguments, message, task_of):
+def test_bad_data_raises_an_error(tmp_path, rows, arguments, message, task_of):
     with pytest.raises(UserError, match=message):
         task_of(jsonl(tmp_path / "d.jsonl", rows), **arguments).prepare(1)
 
@@ -80,8 +80,8 @@ def test_empty_and_unlabelled_splits(tmp_path, task_of, csv, folder):
 def test_warnings(tmp_path, caplog, task_of, csv, folder):
     with caplog.at_level(logging.WARNING):
         task_of(folder(tmp_path / "one", train=[1] * 40, test=[0, 1])).prepare(1)
-    assert "of one class, 'pos'" in caplog.text
+    assert "have the same class, 'pos'" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         task_of(csv(tmp_path / "few.csv", 40), label_budget=2).prepare(1)
-    assert "1 of 3 classes have no training row" in caplog.text
+    assert "1 of 3 classes have no training rows" in caplog.text

@@ -1,4 +1,4 @@
-"""Forecasting: windows and splits without leaks, baselines by hand, and whole runs."""
+"""Forecasting: windows and splits without leaks, baselines by hand, and complete runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LENGTHS = {"context_length": CONTEXT, "prediction_length": HORIZON}
 
 
 def frame(steps: int = STEPS, seed: int = 0) -> pd.DataFrame:
-    """Daily values of two variables with a week in them."""
+    """Daily values of two variables with a weekly season."""
     rng = np.random.default_rng(seed)
     day = np.arange(steps)
     load = 50 + 10 * np.sin(2 * np.pi * day / 7) + rng.normal(size=steps)
@@ -46,7 +46,7 @@ def prepared(path: Path, **arguments: Any) -> tuple[Forecasting, Any]:
 # --- Windows and splits -----------------------------------------------------------------------------------------------
 
 
-def test_parts_follow_each_other_and_targets_stay_in_theirs(tmp_path: Path) -> None:
+def test_parts_are_consecutive_and_contain_their_targets(tmp_path: Path) -> None:
     task, splits = prepared(write(tmp_path, frame()), validation_fraction=0.25)
     test_begins = STEPS - round(0.2 * STEPS)
     validation_begins = test_begins - round(0.25 * test_begins)
@@ -74,8 +74,8 @@ def _model(task: Forecasting) -> Any:
     return AutoModelForTimeSeriesPrediction.from_config(RnnConfig(hidden_size=7, **sizes))
 
 
-def test_nothing_of_training_knows_of_the_other_parts(tmp_path: Path) -> None:
-    """Other values behind the training part change no constant, no window and no value of it."""
+def test_training_does_not_depend_on_the_other_parts(tmp_path: Path) -> None:
+    """Other values after the training part do not change its constants, windows or values."""
     data = frame()
     changed = data.copy()
     behind = STEPS - round(0.2 * STEPS) - round(0.1 * (STEPS - round(0.2 * STEPS)))
@@ -94,7 +94,7 @@ def test_nothing_of_training_knows_of_the_other_parts(tmp_path: Path) -> None:
     assert processing.standard_deviation == pytest.approx(data[["load", "wind"]][:behind].std(ddof=0).tolist())
 
 
-def test_a_budget_takes_the_last_windows_and_sees_no_more(tmp_path: Path) -> None:
+def test_a_budget_keeps_the_last_windows_and_uses_no_earlier_values(tmp_path: Path) -> None:
     path = write(tmp_path, frame())
     _, whole = prepared(path)
     task, splits = prepared(path, label_budget=23, validation_budget=3, test_budget=4)
@@ -123,7 +123,7 @@ def test_splits_of_the_dataset_are_kept(tmp_path: Path) -> None:
     )
 
 
-def test_cuts() -> None:
+def test_cut_by_time() -> None:
     assert cut_by_time({"train": 0}, 100, 0.25) == {"train": (0, 60), "validation": (60, 80), "test": (80, 100)}
     assert cut_by_time({"train": 0, "test": 70}, 100, 0.1) == {
         "train": (0, 63),
@@ -132,10 +132,10 @@ def test_cuts() -> None:
     }
 
 
-def test_windows_without_anything_observed_are_left_out() -> None:
+def test_windows_without_observed_values_are_left_out() -> None:
     values = np.ones((23, 1))
     values[5:12] = np.nan
-    # A window needs one of the 3 values before its position and one of the 2 from it on.
+    # A window needs one of the 3 values before its position and one of the 2 values from its position.
     assert window_starts(values, 3, 23, 3, 2).tolist() == [3, 4, *[start for start in range(13, 22)]]
 
 
@@ -157,7 +157,7 @@ def test_baselines_by_hand(tmp_path: Path) -> None:
     task, splits = prepared(write(tmp_path, frame()), value_columns="load")
     values = task.series.values
     starts = np.asarray(splits["test"]["row"])
-    naive, seasonal = task._without_a_model(starts)
+    naive, seasonal = task._baselines(starts)
     for place, start in enumerate(starts):
         for step in range(HORIZON):
             assert naive[place, step, 0] == values[start - 1, 0]
@@ -179,7 +179,7 @@ def test_baselines_by_hand(tmp_path: Path) -> None:
     assert found["smape"] == pytest.approx((4 / (np.abs(truth) + np.abs(forecast))).mean())
 
 
-def test_several_variables_are_judged_one_by_one(tmp_path: Path) -> None:
+def test_several_variables_are_also_scored_separately(tmp_path: Path) -> None:
     task, splits = prepared(write(tmp_path, frame()))
     truth = WindowCollator(task.series.values, CONTEXT, HORIZON).targets(np.asarray(splits["test"]["row"]))
     found = task.metrics(truth + np.array([1.0, -30.0]), truth, splits["test"])
@@ -189,11 +189,11 @@ def test_several_variables_are_judged_one_by_one(tmp_path: Path) -> None:
     assert found["mae"] == pytest.approx(1.0) and "mae_wind" not in found
 
 
-def test_seasonal_naive_goes_back_further_where_a_season_is_missing() -> None:
+def test_seasonal_naive_uses_an_earlier_season_if_one_is_missing() -> None:
     past = np.arange(11.0)[None, :, None]
     observed = np.ones_like(past, dtype=bool)
     assert forecasts.seasonal_naive(past, observed, 5, 3)[0, :, 0].tolist() == [8, 9, 10, 8, 9]
-    observed[0, 9] = False  # the season before has it at 6
+    observed[0, 9] = False  # the previous season has this value at 6
     assert forecasts.seasonal_naive(past, observed, 5, 3)[0, :, 0].tolist() == [8, 6, 10, 8, 6]
     assert forecasts.seasonal_naive(past, observed, 2, 13)[0, :, 0].tolist() == [10, 10]
     observed[:] = False
@@ -205,7 +205,7 @@ def test_a_constant_variable_has_no_scaled_error() -> None:
     assert forecasts.mase(truth + 1, truth, forecasts.seasonal_error(np.ones((9, 1)), 1)) is None
     season = (
         np.tile([0.1, 0.7, 0.2], 11)[:, None] * (1 + 1e-16 * np.arange(33)[:, None]) + 0.3
-    )  # equal but for rounding
+    )  # equal except for rounding
     assert forecasts.seasonal_error(season, 3) == 0
     assert forecasts.smape(np.zeros(3), np.zeros(3)) == 0
 
@@ -236,20 +236,20 @@ def test_a_run_and_a_forecast_beyond_the_end(finetune: Callable[..., dict], tmp_
     argv = ["--model_name_or_path", str(output), "--dataset_name", str(path), "--use_cpu", "--disable_tqdm", "true"]
     metrics = predict(parse_predict_arguments([*argv, "--output_dir", str(tmp_path / "all")]))
     assert metrics["mae"] > 0 and json.loads((tmp_path / "all" / "metrics.json").read_text())["metrics"] == metrics
-    answers = pd.read_parquet(tmp_path / "all" / "predictions.parquet")
-    assert answers["row"].tolist() == [*range(CONTEXT, STEPS - HORIZON + 1), STEPS]
-    assert answers["time"].iloc[-1] == pd.Timestamp("2020-01-01") + pd.Timedelta(days=STEPS)
-    assert np.isfinite(np.stack(answers["prediction"].iloc[-1])).all()
-    assert all(value is None or np.isnan(value) for value in np.concatenate(list(answers["label"].iloc[-1])))
+    predictions = pd.read_parquet(tmp_path / "all" / "predictions.parquet")
+    assert predictions["row"].tolist() == [*range(CONTEXT, STEPS - HORIZON + 1), STEPS]
+    assert predictions["time"].iloc[-1] == pd.Timestamp("2020-01-01") + pd.Timedelta(days=STEPS)
+    assert np.isfinite(np.stack(predictions["prediction"].iloc[-1])).all()
+    assert all(value is None or np.isnan(value) for value in np.concatenate(list(predictions["label"].iloc[-1])))
 
-    # A series too short for a whole context, with another column beside: nothing to compare with, one forecast.
+    # A series shorter than the context, with an additional column: one forecast, and no targets to compare with.
     short = write(tmp_path / "short", frame(9, seed=1).assign(other=1.0))
     argv[3] = str(short)
     assert predict(parse_predict_arguments([*argv, "--output_dir", str(tmp_path / "short_out")])) == {}
     assert pd.read_parquet(tmp_path / "short_out" / "predictions.parquet")["row"].tolist() == [9]
 
 
-def test_a_report_has_no_table_of_wrong_series(tmp_path: Path) -> None:
+def test_a_report_has_no_table_of_wrong_predictions_for_series(tmp_path: Path) -> None:
     from types import SimpleNamespace
 
     from tl_toolkit.evaluation.predictions import PredictionReader
@@ -261,7 +261,7 @@ def test_a_report_has_no_table_of_wrong_series(tmp_path: Path) -> None:
 
 
 def test_accumulated_batches_are_one_batch(finetune: Callable[..., dict], tmp_path: Path) -> None:
-    """The loss counts observed values over the whole batch: parts of different size change nothing."""
+    """The loss divides by the observed values of the whole batch: parts of different sizes do not change it."""
     data = frame()
     data.loc[30:75, "wind"] = np.nan
     settings = {"task": "forecasting", "dataset_name": str(write(tmp_path / "series", data)), **LENGTHS, **RNN}
@@ -271,7 +271,7 @@ def test_accumulated_batches_are_one_batch(finetune: Callable[..., dict], tmp_pa
     assert parts["metrics"]["test"]["loss"] == pytest.approx(whole["metrics"]["test"]["loss"], rel=1e-4)
 
 
-def test_a_blank_row_counts_nowhere(tmp_path: Path) -> None:
+def test_a_blank_row_does_not_change_the_loss(tmp_path: Path) -> None:
     task, splits = prepared(write(tmp_path, frame()))
     encoded = task.encode(splits, task.processing, None)["train"]
     collate = task.collator(task.processing, _model(task))
@@ -288,43 +288,43 @@ def test_a_blank_row_counts_nowhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"context_length": 190}, "train part of the series has .* hold no window of 190 steps"),
-        ({"prediction_length": 40}, "validation part .* time steps, which hold no window of 40 steps to forecast"),
-        ({"prediction_length": 0}, "--prediction_length is 0"),
-        ({"seasonality": -7}, "--seasonality is -7"),
-        ({"label_budget": 1000}, "--label_budget is 1,000, and the train part has"),
+        ({"context_length": 190}, "train part of the series has .* too few for a window of 190 past steps"),
+        ({"prediction_length": 40}, "validation part .* time steps, too few for a window of 40 steps to forecast"),
+        ({"prediction_length": 0}, "--prediction_length must be 1 time step or more, but is 0"),
+        ({"seasonality": -7}, "--seasonality must be 1 time step or more, but is -7"),
+        ({"label_budget": 1000}, "--label_budget is 1,000, but the train part has"),
         ({"label_budget": 0}, "--label_budget is 0"),
         ({"value_columns": "load,wimd"}, "Did you mean 'wind'"),
         ({"time_column": "day"}, "no column 'day'"),
     ],
 )
-def test_errors_say_what_would_do(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+def test_errors_suggest_a_remedy(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         prepared(write(tmp_path, frame()), **arguments)
 
 
-def test_a_variable_that_begins_too_late(tmp_path: Path) -> None:
+def test_a_variable_without_training_values_raises_an_error(tmp_path: Path) -> None:
     data = frame()
     data.loc[:180, "wind"] = np.nan
-    with pytest.raises(UserError, match="'wind' has no value in the training windows"):
+    with pytest.raises(UserError, match="'wind' has no values in the training windows"):
         prepared(write(tmp_path, data))
 
 
-def test_a_model_of_other_variables_or_lengths(tmp_path: Path) -> None:
+def test_a_model_with_other_variables_or_lengths_raises_an_error(tmp_path: Path) -> None:
     path = write(tmp_path, frame())
     task, _ = prepared(path)
     other, _ = prepared(path, value_columns="wind")
     longer, _ = prepared(path, prediction_length=7)
     task.adapt(_model(task), task.processing)
-    with pytest.raises(UserError, match=r"5 time steps of 2 variables, and 5 steps of 1 are asked for \(wind\)"):
+    with pytest.raises(UserError, match=r"5 time steps of 2 variables, but 5 steps of 1 \(wind\) are requested"):
         other.adapt(_model(task), other.processing)
-    with pytest.raises(UserError, match="and 7 steps of 2 are asked for .* say --prediction_length 5"):
+    with pytest.raises(UserError, match="but 7 steps of 2 .* are requested.* set --prediction_length 5"):
         longer.adapt(_model(task), longer.processing)
 
 
-def test_a_model_of_another_kind(tmp_path: Path) -> None:
+def test_a_model_without_series_settings_raises_an_error(tmp_path: Path) -> None:
     task = Forecasting(DataArguments(task="forecasting"))
-    with pytest.raises(UserError, match="without a readable series_config.json"):
+    with pytest.raises(UserError, match="has no readable series_config.json"):
         task.load_processing(ModelArguments(model_name_or_path=str(tmp_path)))
     config = RnnForTimeSeriesPrediction.config_class(num_input_features=1, prediction_length=7)
     with pytest.raises(UserError, match="--prediction_length is 9, but the model forecasts 7"):

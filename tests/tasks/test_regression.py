@@ -1,4 +1,4 @@
-"""Regression: the number is found, kept at full precision, and judged by correlation and error."""
+"""Regression: numbers are found, keep full precision, and are scored by correlation and error."""
 
 from __future__ import annotations
 
@@ -62,25 +62,25 @@ def test_from_numbers_to_predictions(tmp_path):
     [
         ([0.5] * 20 + [None], "Row 20 of column 'score' .* has no label"),
         ([0.5] * 20 + [float("inf")], "Row 20 of column 'score' .* is infinite"),
-        (["high", "low"] * 9, "Row 0 of column 'score' .* holds 'high', which is no number .18 of 18 rows hold none"),
+        (["high", "low"] * 9, "Row 0 of column 'score' .* contains 'high', .* not a number .*18 of 18 rows are not"),
     ],
 )
-def test_numbers_that_are_none(tmp_path, scores, message):
+def test_values_that_are_not_finite_numbers(tmp_path, scores, message):
     with pytest.raises(UserError, match=message):
         task_of(jsonl(tmp_path / "d.jsonl", scores)).prepare(1)
 
 
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("value", ["nan", "N/A", "abc", "1,5", "-"])
-def test_a_number_that_is_none_is_named_with_its_row(tmp_path, value, named):
+def test_a_string_that_is_not_a_number_is_reported_with_its_row(tmp_path, value, named):
     lines = [f't{i},{i / 7},{i},"{value if i == 13 else i / 3}"' for i in range(29)]
     (tmp_path / "d.csv").write_text("\n".join(["text,price,year,score" if named else "text,id,year,score", *lines]))
     arguments = {"label_column": "score"} if named else {}
-    with pytest.raises(UserError, match=f"Row 13 of column 'score' .* holds '{value}', .*1 of 29 rows.*3 or -0.5"):
+    with pytest.raises(UserError, match=f"Row 13 of column 'score' .* contains '{value}', .*3 or -0.5 .1 of 29 rows"):
         task_of(tmp_path / "d.csv", **arguments).prepare(1)
 
 
-def test_strings_are_read_as_the_numbers_they_spell(tmp_path):
+def test_strings_are_parsed_as_numbers(tmp_path):
     scores = [i / 7 for i in range(31)]
     data = task_of(jsonl(tmp_path / "d.jsonl", [f" {score} " for score in scores])).prepare(1)
     assert all(row["label"] == scores[row["row"]] for split in data.values() for row in split)
@@ -89,13 +89,13 @@ def test_strings_are_read_as_the_numbers_they_spell(tmp_path):
         task_of(path).prepare(1)
 
 
-def test_constant_labels_are_warned_of(tmp_path, caplog):
+def test_constant_labels_cause_a_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         task_of(jsonl(tmp_path / "d.jsonl", [0.5] * 40)).prepare(1)
-    assert "have the number 0.5" in caplog.text
+    assert "have the same number, 0.5" in caplog.text
 
 
-def test_withheld_test_labels_move_the_validation_split(tmp_path):
+def test_without_test_labels_the_validation_split_becomes_the_test_split(tmp_path):
     for name, scores in (("train", [i / 3 for i in range(50)]), ("validation", [1.0, 2.5]), ("test", [-1.0] * 5)):
         jsonl(tmp_path / f"{name}.jsonl", scores)
     task = task_of(tmp_path)
@@ -103,10 +103,10 @@ def test_withheld_test_labels_move_the_validation_split(tmp_path):
     assert task.record()["dataset"]["test_from"] == "validation"
 
 
-def test_a_model_with_several_outputs_is_no_regressor():
+def test_a_model_with_several_outputs_cannot_do_regression():
     from transformers import BertConfig
 
-    with pytest.raises(UserError, match="one output; this one has 3"):
+    with pytest.raises(UserError, match="one output; this model has 3"):
         Regression.for_model(DataArguments(dataset_name="x"), BertConfig(num_labels=3))
 
 

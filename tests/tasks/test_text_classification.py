@@ -1,4 +1,4 @@
-"""Classification from files to model inputs: rows, labels, cuts, budgets, tokens."""
+"""Classification from files to model inputs: rows, labels, splits, budgets, tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tl_toolkit.errors import UserError
 NAMES = ["neg", "pos"]
 
 
-def test_one_file_gives_three_disjoint_splits_and_a_record(tmp_path, task_of, csv):
+def test_one_file_is_split_into_three_disjoint_parts_and_recorded(tmp_path, task_of, csv):
     task = task_of(csv(tmp_path / "rows.csv"), label_budget=17, validation_budget=11)
     data = task.prepare(seed=1)
     record = task.record()
@@ -51,7 +51,7 @@ def test_one_file_gives_three_disjoint_splits_and_a_record(tmp_path, task_of, cs
     }  # fmt: skip
 
 
-def test_test_rows_stay_while_seeds_change_the_others(tmp_path, task_of, csv):
+def test_only_training_and_validation_rows_depend_on_the_seed(tmp_path, task_of, csv):
     path = csv(tmp_path / "rows.csv")
     first, second, again = (task_of(path, label_budget=29, test_budget=23).prepare(seed) for seed in (1, 2, 1))
     assert first["test"]["row"][:] == second["test"]["row"][:] and len(first["test"]) == 23
@@ -62,7 +62,7 @@ def test_test_rows_stay_while_seeds_change_the_others(tmp_path, task_of, csv):
     assert set(first["train"]["row"]) < set(larger["train"]["row"])
 
 
-def test_splits_of_the_dataset_are_used_under_their_usual_names(tmp_path, task_of, folder):
+def test_splits_of_the_dataset_are_found_by_common_names(tmp_path, task_of, folder):
     path = folder(tmp_path / "d", train=[0, 1] * 11, dev=[0, 1] * 3, test=[1, 0] * 2, unsupervised=[-1] * 5)
     task = task_of(path)
     data = task.prepare(1)
@@ -75,7 +75,7 @@ def test_splits_of_the_dataset_are_used_under_their_usual_names(tmp_path, task_o
     assert task.labels == NAMES
 
 
-def test_validation_is_cut_from_train_never_from_test(tmp_path, task_of, folder):
+def test_validation_rows_come_from_train_and_never_from_test(tmp_path, task_of, folder):
     task = task_of(folder(tmp_path / "d", train=[0, 1] * 50, test=[1, 0] * 7))
     data = task.prepare(1)
     assert {role: len(split) for role, split in data.items()} == {"train": 90, "validation": 10, "test": 14}
@@ -85,7 +85,7 @@ def test_validation_is_cut_from_train_never_from_test(tmp_path, task_of, folder)
 
 
 @pytest.mark.parametrize("splits", [{"test": [-1] * 9}, {}], ids=["withheld", "absent"])
-def test_without_test_labels_the_validation_split_is_reported(tmp_path, splits, task_of, folder):
+def test_without_test_labels_the_validation_split_is_the_test_split(tmp_path, splits, task_of, folder):
     task = task_of(folder(tmp_path / "d", train=[0, 1] * 50, validation=[1, 0] * 7, **splits))
     data = task.prepare(1)
     assert {role: len(split) for role, split in data.items()} == {"train": 90, "validation": 10, "test": 14}
@@ -96,7 +96,7 @@ def test_without_test_labels_the_validation_split_is_reported(tmp_path, splits, 
     )
 
 
-def test_a_validation_split_named_by_the_user_stays_one(tmp_path, task_of, folder):
+def test_a_validation_split_named_by_the_user_is_not_used_for_test(tmp_path, task_of, folder):
     path = folder(tmp_path / "d", train=[0, 1] * 50, validation=[1, 0] * 7)
     task = task_of(path, validation_split_name="validation")
     data = task.prepare(1)
@@ -123,7 +123,7 @@ def test_rows_marked_as_unlabelled_are_left_out(tmp_path, caplog, task_of, folde
         (["10", "9"], ["9", "10"]),
     ],
 )
-def test_classes_get_names_in_the_order_of_their_type(tmp_path, values, names, task_of):
+def test_class_names_are_sorted_by_their_type(tmp_path, values, names, task_of):
     Dataset.from_dict({"text": ["x"] * 60, "label": values * (60 // len(values))}).to_parquet(tmp_path / "d.parquet")
     task = task_of(tmp_path / "d.parquet", label_column="label")
     data = task.prepare(1)
@@ -200,7 +200,7 @@ def test_sentence_pairs(tmp_path, task_of):
     ]  # fmt: skip
 
 
-def test_tokenize_cuts_measures_and_never_leaves_a_row_empty(tmp_path, task_of):
+def test_tokenize_truncates_measures_and_never_returns_empty_rows(tmp_path, task_of):
     texts = ["one two three four five", "", "  ", "two"] * 10
     Dataset.from_dict({"text": texts, "label": [0, 1] * 20}).to_parquet(tmp_path / "d.parquet")
     task = task_of(tmp_path / "d.parquet")
@@ -253,7 +253,7 @@ def test_collator_pads_to_a_multiple_of_eight_on_a_gpu(tmp_path, monkeypatch, on
 
 
 def test_class_ids_with_their_names_in_another_column(tmp_path, task_of):
-    """As SetFit/sst2 has them, in files of these names: the ids are the label, and no text is taken for another."""
+    """As in SetFit/sst2, with the same file names: the ids are the label, and names are not a second text."""
     for seed, (split, rows) in enumerate({"train": 23, "dev": 7, "test": 11}.items()):
         ids = np.random.default_rng(seed).permutation(np.arange(rows) % 2)
         lines = [

@@ -1,4 +1,4 @@
-"""Token classification: columns, words that become several tokens or none, and how answers are judged."""
+"""Token classification: columns, words with several tokens or none, and scores."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def jsonl(path: Path, rows: list[dict]) -> Path:
 
 
 def sentences(rows: int, seed: int = 0) -> list[dict]:
-    """Where somebody went, in IOB2."""
+    """Sentences about somebody's destination, with IOB2 tags."""
     rng = np.random.default_rng(seed)
     made = []
     for _ in range(rows):
@@ -98,14 +98,14 @@ def test_declared_classes_and_other_names(tmp_path: Path) -> None:
         ({"tokens": ["a"], "tags": ["X"]}, {"text_column": "tags", "label_column": "tags"}, "both name 'tags'"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, row: dict, arguments: dict, message: str) -> None:
+def test_errors_describe_the_problem(tmp_path: Path, row: dict, arguments: dict, message: str) -> None:
     good = {"tokens": ["a", "b", "c"], "tags": ["X", "Y", "X"], "note": "n"}
     path = jsonl(tmp_path / "d.jsonl", [good] * 5 + [{**row, "note": "n"}] + [good] * 5)
     with pytest.raises(UserError, match=f"(?s){message}"):
         task_of(path, **arguments).prepare(1)
 
 
-def test_columns_that_are_not_clear(tmp_path: Path) -> None:
+def test_ambiguous_columns_raise_an_error(tmp_path: Path) -> None:
     plain = jsonl(tmp_path / "plain.jsonl", [{"text": "a b", "label": "X"}] * 11)
     with pytest.raises(UserError, match="word column cannot be determined: no column holds a list of strings"):
         task_of(plain).prepare(1)
@@ -119,7 +119,7 @@ def test_columns_that_are_not_clear(tmp_path: Path) -> None:
 
 
 def pieces_tokenizer():
-    """A tokenizer of sub-words with special tokens around a text."""
+    """A subword tokenizer with special tokens around a text."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -135,7 +135,7 @@ def pieces_tokenizer():
     )
 
 
-def test_words_and_pieces() -> None:
+def test_words_with_several_tokens_or_none() -> None:
     tokenizer = pieces_tokenizer()
     given = [["Bern", "to", "New York", " ", "Oslo"], [], ["Bern", "Bern"]]
     one, none, short = encode_words(given, tokenizer, None)
@@ -158,7 +158,7 @@ class NoCharacters:
     config = None
 
 
-def test_labels_stand_at_first_pieces_and_cut_words_are_wrong(tmp_path: Path, caplog) -> None:
+def test_labels_are_at_first_pieces_and_truncated_words_count_as_wrong(tmp_path: Path, caplog) -> None:
     rows = [
         {"tokens": ["Bern", "to", "Oslo"], "tags": ["B-x", "O", "B-y"]},
         {"tokens": ["to", "New", "York", "to"], "tags": ["O", "B-x", "I-x", "O"]},
@@ -171,14 +171,14 @@ def test_labels_stand_at_first_pieces_and_cut_words_are_wrong(tmp_path: Path, ca
         encoded = task.encode(DatasetDict({"test": test}), pieces_tokenizer(), 6)["test"]
     with pytest.raises(UserError, match="must be 3 or more, but is 2: the tokenizer adds 2 special tokens"):
         task.encode(DatasetDict({"test": test}), pieces_tokenizer(), 2)
-    assert "1 words of 'test'" in caplog.text and "cut off" in caplog.text
+    assert "1 words of split 'test'" in caplog.text and "truncated" in caplog.text
     bern, york = encoded
     names = {name: index for index, name in enumerate(task.labels)}
     assert bern["labels"] == [-100, names["B-x"], -100, -100, names["O"], -100] and bern["places"] == [1, 4]
     assert york["labels"] == [-100, names["O"], names["B-x"], names["I-x"], names["O"], -100]
     batch = task.collator(pieces_tokenizer(), NoCharacters)([encoded[0], encoded[1]])
     assert batch["labels"].shape == batch["input_ids"].shape == batch["attention_mask"].shape == (2, 6)
-    # All of what is left is right: 6 of 7 words, and 2 of 3 entities.
+    # All remaining words are correct: 6 of 7 words, and 2 of 3 entities.
     logits = torch.nn.functional.one_hot(batch["labels"].clamp(min=0), len(names)).float() * 9
     answers = task.answers(TokenClassifierOutput(logits=logits), batch["labels"])
     metrics = task.metrics(tuple(part.numpy() for part in answers), batch["labels"].numpy(), encoded)
@@ -202,14 +202,14 @@ def settings(folder: Path, output: Path, **more: object) -> dict:
 @pytest.mark.parametrize("head", ["softmax", "crf"])
 def test_a_run_and_its_predictions(names_folder: Path, tmp_path: Path, head: str) -> None:
     overrides = "embedding_size=11,hidden_size=13,bidirectional=true,character_encoder=rnn,character_feature_size=6"
-    asked = {"model_type": "rnn", "config_overrides": f"{overrides},crf={head == 'crf'}"}
-    result = finetune(arguments_from(settings(names_folder, tmp_path / "out", **asked), "the test"))
+    requested = {"model_type": "rnn", "config_overrides": f"{overrides},crf={head == 'crf'}"}
+    result = finetune(arguments_from(settings(names_folder, tmp_path / "out", **requested), "the test"))
     assert result["metrics"]["test"]["f1"] > 0.9 and result["metrics"]["test"]["accuracy"] > 0.95
     saved = json.loads((tmp_path / "out" / "config.json").read_text())
     assert set(saved["character_vocabulary"]) >= set("Bernwty.") and saved["architectures"] == [
         "RnnForTokenClassification"
     ]
-    # From the folder alone, with and without tags, and with words that training had not.
+    # From the folder alone, with and without tags, and with words that are not in the training data.
     flags = ["--model_name_or_path", str(tmp_path / "out"), "--use_cpu", "true", "--disable_tqdm", "true"]
     again = ["--dataset_name", str(names_folder), "--output_dir", str(tmp_path / "again")]
     assert predict(parse_predict_arguments([*flags, *again])) == pytest.approx(result["metrics"]["test"], rel=1e-4)
@@ -225,39 +225,41 @@ def test_a_run_and_its_predictions(names_folder: Path, tmp_path: Path, head: str
 
 
 def test_another_model_predicts_a_tag_for_each_word(names_folder: Path, tmp_path: Path) -> None:
-    asked = {
+    requested = {
         "model_type": "bert", "tokenizer_name": "bpe", "tokenizer_vocab_size": 280, "learning_rate": 0.003,
         "config_overrides": "hidden_size=16,num_hidden_layers=1,num_attention_heads=2,intermediate_size=32",
     }  # fmt: skip
-    result = finetune(arguments_from(settings(names_folder, tmp_path / "out", **asked), "the test"))
+    result = finetune(arguments_from(settings(names_folder, tmp_path / "out", **requested), "the test"))
     assert result["metrics"]["test"]["accuracy"] > 0.9
     frame = pd.read_parquet(tmp_path / "out" / result["predictions"]["test"])
     assert [len(row) for row in frame["prediction"]] == [len(row) for row in frame["words"]]
 
 
 def test_accumulation_changes_nothing(names_folder: Path, tmp_path: Path) -> None:
-    """The CRF's own loss is divided by the labels of the whole batch, however it is split."""
-    asked = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=11,crf=true"}
+    """The CRF's own loss is divided by the number of labels of the whole batch, however it is split."""
+    requested = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=11,crf=true"}
     losses = []
     for size, steps in ((12, 1), (4, 3)):
         split = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps, "num_train_epochs": 1}
         output = tmp_path / f"out{steps}"
-        losses.append(finetune(arguments_from(settings(names_folder, output, **asked, **split), "the test"))["metrics"])
+        losses.append(
+            finetune(arguments_from(settings(names_folder, output, **requested, **split), "the test"))["metrics"]
+        )
     assert losses[0]["test"]["loss"] == pytest.approx(losses[1]["test"]["loss"], rel=1e-4)
     assert losses[0]["validation"]["loss"] == pytest.approx(losses[1]["validation"]["loss"], rel=1e-4)
 
 
 def test_a_crf_has_no_smoothed_loss(names_folder: Path, tmp_path: Path) -> None:
-    asked = {"model_type": "rnn", "config_overrides": "crf=true", "label_smoothing_factor": 0.1}
-    with pytest.raises(UserError, match="label_smoothing_factor is 0.1, and a model with a conditional random field"):
-        finetune(arguments_from(settings(names_folder, tmp_path / "out", **asked), "the test"))
+    requested = {"model_type": "rnn", "config_overrides": "crf=true", "label_smoothing_factor": 0.1}
+    with pytest.raises(UserError, match="label_smoothing_factor is 0.1, but a model with a conditional random field"):
+        finetune(arguments_from(settings(names_folder, tmp_path / "out", **requested), "the test"))
 
 
-def test_unseen_tags_and_unknown_ones(names_folder: Path, tmp_path: Path, caplog) -> None:
+def test_tags_without_training_words_and_unknown_tags(names_folder: Path, tmp_path: Path, caplog) -> None:
     pd.DataFrame([{"tokens": ["a"], "ner_tags": ["B-thing"]}]).to_parquet(names_folder / "test.parquet")
     with caplog.at_level(logging.WARNING):
         task_of(names_folder).prepare(1)
-    assert "1 of 4 tags are at no training word (the first is 'B-thing')" in caplog.text
+    assert "1 of 4 tags have no training words (the first is 'B-thing')" in caplog.text
     task = task_of(names_folder)
     task.labels = ["O", "B-place", "B-person"]
     with pytest.raises(UserError, match="'B-thing'"):

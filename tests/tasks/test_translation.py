@@ -30,7 +30,7 @@ def task_of(path, **arguments):
     return make_task(DataArguments(task="translation", dataset_name=str(path), **arguments))
 
 
-def test_pairs_are_read_cut_and_described(tmp_path):
+def test_pairs_are_read_split_and_recorded(tmp_path):
     task = task_of(folder(tmp_path / "data"), source_lang="de", target_lang="en", label_budget=11, test_budget=5)
     splits = task.prepare(3)
     assert {name: len(split) for name, split in splits.items()} == {"train": 11, "validation": 18, "test": 5}
@@ -55,7 +55,7 @@ def test_languages_within_one_column(tmp_path):
 
 
 @pytest.mark.parametrize("nothing", [None, {"de": "ein Hund", "en": None}])
-def test_a_row_without_an_entry_is_named(tmp_path, nothing):
+def test_a_row_without_a_translation_is_reported(tmp_path, nothing):
     rows = [{"translation": {"de": german, "en": english}} for german, english in PAIRS]
     DatasetDict({"train": Dataset.from_list([*rows, {"translation": nothing}])}).save_to_disk(tmp_path / "data")
     with pytest.raises(UserError, match="Row 3 of split 'train' has no text in column '(de|en)'"):
@@ -63,7 +63,7 @@ def test_a_row_without_an_entry_is_named(tmp_path, nothing):
 
 
 @pytest.mark.parametrize("other", [3, ["a dog"]])
-def test_a_column_called_translation_may_be_anything(tmp_path, other):
+def test_a_column_called_translation_can_have_any_type(tmp_path, other):
     rows = [{"de": german, "en": english, "translation": other} for german, english in PAIRS * 4]
     DatasetDict({"train": Dataset.from_list(rows)}).save_to_disk(tmp_path / "data")
     assert len(task_of(tmp_path / "data", source_lang="de", target_lang="en").prepare(0)["train"]) > 0
@@ -71,13 +71,13 @@ def test_a_column_called_translation_may_be_anything(tmp_path, other):
         task_of(tmp_path / "data", source_lang="de", target_lang="hi").prepare(0)
 
 
-def test_conventional_names_need_no_flag(tmp_path):
+def test_common_column_names_need_no_flag(tmp_path):
     splits = task_of(folder(tmp_path / "data", names=("target", "source"))).prepare(0)
     assert splits["train"][0]["target"] == "ein Hund"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "messages"),
     [
         ({}, ["source and target columns cannot be determined", "--source_lang", "'de' (string)"]),
         ({"source_lang": "de"}, ["cannot be determined"]),
@@ -86,15 +86,15 @@ def test_conventional_names_need_no_flag(tmp_path):
         ({"source_column": "number", "target_column": "en"}, ["'number' (--source_column) is int64, not a string"]),
     ],
 )
-def test_what_is_wrong_with_columns_is_said(tmp_path, arguments, said):
+def test_errors_describe_problems_with_columns(tmp_path, arguments, messages):
     frame = pd.DataFrame(PAIRS * 3, columns=["de", "en"]).assign(number=range(9))
     frame.to_parquet(tmp_path / "rows.parquet")
     with pytest.raises(UserError) as raised:
         task_of(tmp_path / "rows.parquet", **arguments).prepare(0)
-    assert all(part in str(raised.value) for part in said), raised.value
+    assert all(part in str(raised.value) for part in messages), raised.value
 
 
-def test_a_missing_text_is_named(tmp_path):
+def test_a_missing_text_is_reported(tmp_path):
     frame = pd.DataFrame([*PAIRS, ("noch ein Hund", None)], columns=["de", "en"])
     frame.to_parquet(tmp_path / "rows.parquet")
     with pytest.raises(UserError, match="Row 3 of split 'train' has no text in column 'en'"):
@@ -107,7 +107,7 @@ def processing_of(task, splits, **arguments):
 
 
 @pytest.mark.parametrize(("kind", "shared"), [("bpe", True), ("word", False), ("char", False), ("word", True)])
-def test_targets_end_and_come_back_as_they_were(tmp_path, kind, shared):
+def test_targets_have_an_end_token_and_decode_unchanged(tmp_path, kind, shared):
     task = task_of(folder(tmp_path / "data", HINDI, ("hi", "en")), source_lang="en", target_lang="hi")
     splits = task.prepare(0)
     processing = processing_of(
@@ -141,7 +141,7 @@ def test_targets_end_and_come_back_as_they_were(tmp_path, kind, shared):
     assert task.encode(splits, loaded, 64)["test"]["labels"] == encoded["labels"]
 
 
-def test_cutting_keeps_the_end_and_the_reference(tmp_path):
+def test_truncation_keeps_the_end_token_and_the_reference(tmp_path):
     task = task_of(folder(tmp_path / "data"), source_lang="de", target_lang="en", source_prefix="nun: ")
     splits = task.prepare(0)
     processing = processing_of(task, splits)
@@ -157,7 +157,7 @@ def test_labels_are_padded_behind_their_ends(tmp_path):
     task = task_of(folder(tmp_path / "data"), source_lang="de", target_lang="en")
     splits = task.prepare(0)
     left = processing_of(task, splits).tokenizer
-    left.padding_side = "left"  # as a tokenizer of a language model has it
+    left.padding_side = "left"  # as in tokenizers of language models
     processing = PairProcessing(left, left)
     rows = task.encode(splits, processing, None)["test"].select_columns(["input_ids", "attention_mask", "labels"])
     batch = task.collator(processing, None)([rows[row] for row in range(5)])
@@ -170,27 +170,27 @@ def test_an_architecture_with_one_vocabulary_shares_it(tmp_path):
     assert processing_of(task, splits, model_type="bart", tokenizer_name="word").is_shared
     with pytest.raises(UserError, match="'bart' has one vocabulary"):
         processing_of(task, splits, model_type="bart", tokenizer_name="word", shared_vocabulary=False)
-    with pytest.raises(UserError, match="tokens for its begin and end"):
+    with pytest.raises(UserError, match="need a begin token and an end token"):
         processing_of(task, splits, tokenizer_name="fastai")
 
 
-def test_a_given_tokenizer_has_to_end_texts(tmp_path):
-    """Of a new model's targets: nothing else would tell it where to stop."""
+def test_a_requested_tokenizer_must_end_texts(tmp_path):
+    """A new model can only learn from the end token where to stop."""
     splits = (task := task_of(folder(tmp_path / "data"), source_lang="de", target_lang="en")).prepare(0)
     endless = build_tokenizer("word", splits["train"]["target"], min_frequency=1)
     endless.save_pretrained(tmp_path / "endless")
     with_end(endless).save_pretrained(tmp_path / "ending")
-    with pytest.raises(UserError, match="endless' .* does not end a text"):
+    with pytest.raises(UserError, match="endless' .* does not end texts"):
         processing_of(task, splits, tokenizer_name=str(tmp_path / "endless"))
     given = processing_of(task, splits, tokenizer_name=str(tmp_path / "ending"))
     assert given.encode_targets(["a dog"], None)[0][-1] == given.target_tokenizer.eos_token_id
 
 
-def test_with_end_is_for_tokenizers_that_have_one():
+def test_with_end_needs_an_end_token():
     class NoEnd:
         eos_token = bos_token = None
 
-    with pytest.raises(UserError, match="begin and end"):
+    with pytest.raises(UserError, match="a begin token and an end token"):
         with_end(NoEnd())
 
 

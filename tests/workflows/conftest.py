@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def pretrain(dataset_folder: Path, tmp_path: Path) -> Callable[..., dict]:
-    """Trains a small language model in this process: `pretrain(output, **settings)` returns the result record."""
+    """Train a small language model in this process: `pretrain(output, **settings)` returns the result record."""
     from tl_toolkit.config.pretrain_arguments import pretrain_arguments_from
     from tl_toolkit.workflows.pretrain import pretrain as run
 

@@ -1,4 +1,4 @@
-"""A forward and a backward classifier as one model."""
+"""The ensemble of a forward and a backward classifier."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Train = Callable[..., str]
 
 @pytest.fixture
 def member(finetune: Callable[..., dict], tmp_path: Path) -> Train:
-    """Trains a small classifier that reads in `direction`, and returns its folder."""
+    """Train a small classifier that reads in `direction`, and return its folder."""
 
     def call(direction: str, output: str | None = None, sizes: str = SIZES, **settings: Any) -> str:
         output = output or direction
@@ -63,8 +63,8 @@ def test_the_ensemble_averages_the_probabilities_of_its_members(
     saved = pd.read_parquet(both / "predictions_test.parquet")
     assert saved["text"].tolist() == texts
     np.testing.assert_allclose(np.stack(saved["scores"]), np.mean(alone, axis=0), atol=1e-6)
-    answers = pipeline("text-classification", model=str(both), device="cpu")(texts, top_k=None)
-    by_name = [{answer["label"]: answer["score"] for answer in row} for row in answers]
+    predicted = pipeline("text-classification", model=str(both), device="cpu")(texts, top_k=None)
+    by_name = [{one["label"]: one["score"] for one in row} for row in predicted]
     names = ["fruit", "metal", "river"]
     np.testing.assert_allclose([[row[name] for name in names] for row in by_name], np.mean(alone, axis=0), atol=1e-6)
 
@@ -72,7 +72,7 @@ def test_the_ensemble_averages_the_probabilities_of_its_members(
     assert record["metrics"]["test"]["accuracy"] == pytest.approx((saved["label"] == saved["prediction"]).mean())
     for described, folder in zip(record["members"], (forward, backward), strict=True):
         own = json.loads((Path(folder) / "result.json").read_text())
-        for split in ("validation", "test"):  # the same rows as those of the member's own run
+        for split in ("validation", "test"):  # the rows of the member's own run
             assert described["metrics"][split] == pytest.approx(own["metrics"][split], abs=1e-6)
         assert described["train_seconds"] == own["cost"]["train_seconds"]
     assert record["budget"]["train_labels"] == 41 and record["seed"] == 3
@@ -82,7 +82,7 @@ def test_the_ensemble_averages_the_probabilities_of_its_members(
     assert header[-3:] == ["forward", "backward", "ensemble"]
 
 
-def test_weights_are_the_members(member: Train, tmp_path: Path) -> None:
+def test_the_ensemble_contains_the_weights_of_its_members(member: Train, tmp_path: Path) -> None:
     forward, backward = member("forward"), member("backward")
     join(tmp_path, forward, backward)
     joined, *members = (
@@ -93,7 +93,7 @@ def test_weights_are_the_members(member: Train, tmp_path: Path) -> None:
     assert all(torch.equal(joined[name], weight) for own in members for name, weight in own.items())
 
 
-def test_flags_beat_the_record_of_the_forward_member(member: Train, dataset_folder: Path, tmp_path: Path) -> None:
+def test_flags_override_the_record_of_the_forward_member(member: Train, dataset_folder: Path) -> None:
     forward, backward = member("forward"), member("backward")
     where = ["--forward", forward, "--backward", backward]
     data = parse_ensemble_arguments(where).data
@@ -102,7 +102,7 @@ def test_flags_beat_the_record_of_the_forward_member(member: Train, dataset_fold
     assert (data.dataset_name, data.label_budget) == ("other", None)
 
 
-def test_members_that_saw_other_rows_are_told_of(
+def test_members_trained_on_other_rows_cause_a_warning(
     member: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     forward, backward = member("forward", seed=3), member("backward", seed=5)
@@ -158,6 +158,6 @@ def test_other_labels_in_the_dataset_are_refused(member: Train, dataset_folder: 
         join(tmp_path, forward, backward, "--dataset_name", str(other), "--label_budget", "none")
 
 
-def test_an_ensemble_has_no_learning_rate_to_find(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="trains nothing.*--find_lr"):
+def test_find_lr_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--find_lr does not apply to ensemble, which trains nothing"):
         parse_ensemble_arguments(["--forward", str(tmp_path), "--backward", str(tmp_path), "--find_lr"])

@@ -1,4 +1,4 @@
-"""What stopped a run is said as plainly from another process as from this one."""
+"""Errors of data loader processes become the same paragraph as errors of this process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Unreadable(Dataset):
         return 3
 
     def __getitem__(self, row: int) -> int:
-        raise UserError(f'The picture {row} cannot be read: say "UserError: no".')
+        raise UserError(f'The image {row} cannot be read: "UserError: no".')
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_mistake_that_a_reading_process_meets_is_one_paragraph(workers: int) -> None:
+def test_an_error_in_a_loader_process_is_one_paragraph(workers: int) -> None:
     with pytest.raises(UserError) as caught:
         next(iter(DataLoader(Unreadable(), num_workers=workers)))
-    assert str(explained(caught.value)) == 'The picture 0 cannot be read: say "UserError: no".'
+    assert str(explained(caught.value)) == 'The image 0 cannot be read: "UserError: no".'

@@ -35,7 +35,7 @@ SCRATCH = {
 
 @pytest.fixture
 def bert_checkpoint(tmp_path: Path, dataset_folder: Path) -> Path:
-    """A tiny BERT without a trained head, in half precision as much of the Hub is, with its tokenizer."""
+    """A tiny BERT without a trained head, in half precision like many Hub checkpoints, with its tokenizer."""
     texts = pd.read_parquet(dataset_folder / "train.parquet")["text"]
     tokenizer: PreTrainedTokenizerFast = build_tokenizer("word", texts, max_length=64)
     torch.manual_seed(0)
@@ -55,7 +55,7 @@ def bert_checkpoint(tmp_path: Path, dataset_folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("model_type", SCRATCH)
-def test_a_run_leaves_a_model_its_predictions_and_a_record(
+def test_a_run_writes_a_model_predictions_and_a_record(
     finetune: Finetune, tmp_path: Path, dataset_folder: Path, model_type: str
 ) -> None:
     record = finetune(model_type=model_type, config_overrides=SCRATCH[model_type], label_budget=30, learning_rate=0.01)
@@ -73,7 +73,7 @@ def test_a_run_leaves_a_model_its_predictions_and_a_record(
     predictions = pd.read_parquet(tmp_path / "out" / "predictions_test.parquet")
     texts = pd.read_parquet(dataset_folder / "test.parquet")
     assert predictions["text"].tolist() == texts["text"].tolist()
-    with torch.no_grad():  # one text at a time: neither padding nor the order of the rows has changed an answer
+    with torch.no_grad():  # one text at a time: padding and row order did not change a prediction
         logits = [model(**tokenizer(text, return_tensors="pt")).logits[0] for text in texts["text"]]
     np.testing.assert_allclose(np.stack(predictions["scores"]), torch.stack(logits).softmax(-1), atol=1e-5)
     accuracy = (predictions["prediction"] == predictions["label"]).mean()
@@ -82,29 +82,29 @@ def test_a_run_leaves_a_model_its_predictions_and_a_record(
     assert record["metrics"]["test"]["loss"] == pytest.approx(loss, abs=1e-5)
 
 
-def test_a_model_learns_what_can_be_learned(finetune: Finetune, tiny_rnn: dict) -> None:
+def test_a_model_learns_an_easy_task(finetune: Finetune, tiny_rnn: dict) -> None:
     record = finetune(**tiny_rnn, num_train_epochs=15, learning_rate=0.02)
     assert record["metrics"]["test"]["accuracy"] > 0.9
 
 
-def test_the_best_evaluation_is_kept(finetune: Finetune, tiny_rnn: dict) -> None:
+def test_the_best_model_is_kept(finetune: Finetune, tiny_rnn: dict) -> None:
     record = finetune(**tiny_rnn, num_train_epochs=6, learning_rate=0.02)
     evaluations = [entry["eval_accuracy"] for entry in record["history"] if "eval_accuracy" in entry]
     assert len(evaluations) == 6
     assert record["metrics"]["validation"]["accuracy"] == max(evaluations)
 
 
-def test_similar_lengths_are_batched(finetune: Finetune, tiny_rnn: dict) -> None:
+def test_batches_of_similar_lengths(finetune: Finetune, tiny_rnn: dict) -> None:
     settings = {**tiny_rnn, "num_train_epochs": 15, "learning_rate": 0.02, "per_device_train_batch_size": 6}
     record = finetune(**settings, train_sampling_strategy="group_by_length")
     assert record["metrics"]["test"]["accuracy"] > 0.9
 
 
-def test_early_stopping_and_least_steps(finetune: Finetune, tiny_rnn: dict) -> None:
+def test_early_stopping_and_min_train_steps(finetune: Finetune, tiny_rnn: dict) -> None:
     record = finetune(**tiny_rnn, num_train_epochs=50, early_stopping_patience=2, learning_rate=0.0001)
     assert record["cost"]["epochs"] < 50
     record = finetune("more", **tiny_rnn, num_train_epochs=1, min_train_steps=20)
-    assert record["cost"]["steps"] == 24  # six updates an epoch, in whole epochs
+    assert record["cost"]["steps"] == 24  # whole epochs of six updates
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
@@ -131,7 +131,7 @@ def test_gradient_accumulation_trains_the_same_model(
             ]
         frame.to_parquet(path)
     name = {"multi-label": "text-classification"}.get(task, task)
-    # 66 rows in batches of 16: the last one has two rows, and is split unevenly over its parts
+    # 66 rows in batches of 16: the last batch has two rows, split unevenly over the accumulation steps
     common = {**tiny_rnn, "task": name, "optim": "sgd", "learning_rate": 0.5, "load_best_model_at_end": False}
     finetune("whole", **common, per_device_train_batch_size=16)
     finetune("parts", **common, per_device_train_batch_size=4, gradient_accumulation_steps=4)
@@ -154,7 +154,7 @@ def test_full_trains_every_weight_in_float32(finetune: Finetune, tmp_path: Path,
     finetune(model_name_or_path=str(bert_checkpoint), load_best_model_at_end=False, learning_rate=0.01)
     before, after = (load_file(f / "model.safetensors") for f in (bert_checkpoint, tmp_path / "out"))
     assert {weight.dtype for weight in after.values()} == {torch.float32}
-    assert after["classifier.weight"].shape == (3, 12)  # a head for this dataset's labels
+    assert after["classifier.weight"].shape == (3, 12)  # a new head for the labels of this dataset
     unchanged = [name for name in after if name in before and torch.equal(after[name], before[name].float())]
     assert unchanged == []
 
@@ -232,7 +232,7 @@ def test_bad_input_is_named_and_leaves_nothing(
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_an_architecture_without_the_head_is_named_without_a_list_of_all_others(finetune: Finetune) -> None:
+def test_the_error_for_an_architecture_without_the_head_is_short(finetune: Finetune) -> None:
     with pytest.raises(UserError, match="ViTConfig.*no head for AutoModelForSequenceClassification") as caught:
         finetune(model_type="vit", config_overrides="hidden_size=12,num_hidden_layers=1,num_attention_heads=2")
     assert len(str(caught.value)) < 300
@@ -254,16 +254,16 @@ def test_a_checkpoint_of_another_architecture_is_refused(
         finetune("second", **other, resume_from_checkpoint=str(checkpoint))
 
 
-def test_an_output_folder_is_not_overwritten_unasked(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
+def test_an_unfinished_run_is_not_overwritten_by_default(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
     finetune(**tiny_rnn)
-    (tmp_path / "out" / "result.json").unlink()  # as if it had been killed
+    (tmp_path / "out" / "result.json").unlink()  # as after a kill
     with pytest.raises(UserError, match="--resume_from_checkpoint.*--overwrite_output_dir"):
         finetune(**tiny_rnn)
     assert finetune(**tiny_rnn, overwrite_output_dir=True)["status"] == "completed"
-    assert finetune(**tiny_rnn)["status"] == "completed"  # a finished run may be made again
+    assert finetune(**tiny_rnn)["status"] == "completed"  # a finished run may be rerun
 
 
-def test_weights_that_are_no_earlier_run_are_kept(finetune: Finetune, bert_checkpoint: Path) -> None:
+def test_weights_from_elsewhere_are_kept(finetune: Finetune, bert_checkpoint: Path) -> None:
     weights = (bert_checkpoint / "model.safetensors").read_bytes()
     for place in (bert_checkpoint, bert_checkpoint.parent):
         with pytest.raises(UserError, match="is in its own --output_dir"):
@@ -273,7 +273,7 @@ def test_weights_that_are_no_earlier_run_are_kept(finetune: Finetune, bert_check
     assert (bert_checkpoint / "model.safetensors").read_bytes() == weights
 
 
-def test_a_mistake_costs_no_finished_run(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
+def test_an_error_does_not_delete_a_finished_run(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
     finetune(**tiny_rnn)
     (tmp_path / "out" / "notes.txt").write_text("mine")
     before = {path.name for path in (tmp_path / "out").iterdir()}
@@ -286,7 +286,7 @@ def test_a_mistake_costs_no_finished_run(finetune: Finetune, tmp_path: Path, tin
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
 
 
-def test_nothing_saved_holds_a_token_or_a_pickle(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
+def test_saved_files_contain_no_token_and_no_pickle(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
     finetune(**tiny_rnn, hub_token="hf_secret_secret")
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert any(path.name == "optimizer.pt" for path in files)
@@ -314,7 +314,7 @@ def test_a_test_split_without_labels_is_not_used(finetune: Finetune, dataset_fol
     assert (record["dataset"]["test_from"], record["dataset"]["validation_from"]) == ("validation", "train")
 
 
-def test_a_run_killed_in_its_first_save_starts_anew(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
+def test_a_run_killed_in_its_first_save_restarts(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
     torn = tmp_path / "out" / "checkpoint-6"
     torn.mkdir(parents=True)
     (torn / "model.safetensors").write_bytes(b"half of it")
@@ -322,7 +322,7 @@ def test_a_run_killed_in_its_first_save_starts_anew(finetune: Finetune, tmp_path
 
 
 @pytest.mark.parametrize("settings", [{"report_to": "nowhere"}, {"metric_for_best_model": "acuracy"}])
-def test_what_trainer_refuses_is_one_paragraph(finetune: Finetune, tiny_rnn: dict, settings: dict) -> None:
+def test_an_error_of_the_trainer_is_one_paragraph(finetune: Finetune, tiny_rnn: dict, settings: dict) -> None:
     with pytest.raises(UserError, match=next(iter(settings.values()))):
         finetune(**tiny_rnn, **settings)
 
@@ -333,8 +333,8 @@ def test_a_model_with_offset_positions_reads_its_longest_text(finetune: Finetune
     assert record["status"] == "completed"
 
 
-def test_a_resumed_run_is_the_uninterrupted_run(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
-    """With dropout, in the middle of an epoch, and past a checkpoint that was torn by the kill."""
+def test_a_resumed_run_equals_the_uninterrupted_run(finetune: Finetune, tmp_path: Path, tiny_rnn: dict) -> None:
+    """With dropout, from the middle of an epoch, with the last checkpoint incomplete after a kill."""
     settings = {
         "model_type": "rnn",
         "config_overrides": tiny_rnn["config_overrides"] + ",classifier_dropout=0.3",
@@ -350,7 +350,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(finetune: Finetune, tmp_path: Pa
     finetune("resumed", **settings)
     for name in ("result.json", "model.safetensors"):
         (tmp_path / "resumed" / name).unlink()
-    for step in (12, 16):  # killed while checkpoint-12 was being written: 12 is torn and the later ones are not there
+    for step in (12, 16):  # as after a kill in the save of checkpoint-12: it is incomplete, later ones are missing
         folder = tmp_path / "resumed" / f"checkpoint-{step}"
         for file in folder.iterdir():
             if step == 16 or file.name in ("trainer_state.json", "scheduler.pt"):
@@ -365,12 +365,12 @@ def test_a_resumed_run_is_the_uninterrupted_run(finetune: Finetune, tmp_path: Pa
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_the_arguments_of_a_record_make_the_same_run(finetune: Finetune, tiny_rnn: dict) -> None:
-    """They are those that were given, and what became of them with so few rows stands beside them."""
+def test_the_arguments_of_a_record_repeat_the_run(finetune: Finetune, tiny_rnn: dict) -> None:
+    """They are the given arguments; the values that the run derived from them are in `resolved`."""
     record = finetune(**tiny_rnn, num_train_epochs=1, min_train_steps=25, label_budget=13, seed=5)
     given = record["arguments"]
     assert (given["num_train_epochs"], given["min_train_steps"]) == (1, 25) and "learning_rate" not in given
-    assert record["resolved"] == {"learning_rate": 1e-3, "num_train_epochs": 13}  # two updates an epoch
+    assert record["resolved"] == {"learning_rate": 1e-3, "num_train_epochs": 13}  # epochs of two updates
     again = finetune("again", **given)
     assert again["arguments"] == given and again["resolved"] == record["resolved"]
     assert again["metrics"] == record["metrics"]

@@ -31,14 +31,14 @@ def settings_of(model_type: str, more: str = "", **settings: object) -> dict:
 
 
 def token_ids(folder: Path, split: str, dataset_folder: Path) -> list[int]:
-    """The stream of a split, by hand."""
+    """The token ids of a split, each text followed by the end token."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     texts = pd.read_parquet(dataset_folder / f"{split}.parquet")["text"]
     return [token for text in texts for token in [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]]
 
 
 def check_documents(record: dict, folder: Path, dataset_folder: Path, each: list[float]) -> None:
-    """That the saved rows are the documents of the test split, with the sum of the losses of their tokens."""
+    """Check that the saved rows are the test documents with the sums of their token losses in `each`."""
     assert record["predictions"] == {"test": "predictions_test.parquet"}
     rows = pd.read_parquet(folder / "predictions_test.parquet")
     texts = pd.read_parquet(dataset_folder / "test.parquet")["text"]
@@ -52,7 +52,7 @@ def check_documents(record: dict, folder: Path, dataset_folder: Path, each: list
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @pytest.mark.parametrize("model_type", ["rnn", "awd_lstm"])
-def test_what_a_recurrent_model_scores_is_one_long_forward(
+def test_a_recurrent_model_is_scored_as_in_one_long_forward_pass(
     pretrain: Pretrain,
     tmp_path: Path,
     dataset_folder: Path,
@@ -60,7 +60,7 @@ def test_what_a_recurrent_model_scores_is_one_long_forward(
     model_type: str,
     direction: str,
 ) -> None:
-    """The state is carried from window to window, and every token of the test texts is counted once."""
+    """The state is carried from window to window, and every test token counts once."""
     monkeypatch.setattr("tl_toolkit.training.language_model_trainer._MOST_LOGITS", 1000)  # windows of a few tokens
     record = pretrain(**settings_of(model_type, f",direction={direction}"), per_device_eval_batch_size=1)
     assert record == json.loads((tmp_path / "out" / "result.json").read_text())
@@ -71,7 +71,7 @@ def test_what_a_recurrent_model_scores_is_one_long_forward(
     if direction == "forward":
         inputs, targets = [eos, *ids[:-1]], ids
     else:
-        inputs, targets = [*ids[1:], eos], ids  # in reading order: the token before each position
+        inputs, targets = [*ids[1:], eos], ids  # in reading order, the token before each position
     with torch.no_grad():
         logits = model(torch.tensor([inputs])).logits[0]
     loss = torch.nn.functional.cross_entropy(logits, torch.tensor(targets)).item()
@@ -90,7 +90,7 @@ def test_what_a_recurrent_model_scores_is_one_long_forward(
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "self_attention"])
-def test_what_other_models_score_is_the_mean_over_blocks(
+def test_other_models_are_scored_by_the_mean_over_blocks(
     pretrain: Pretrain, tmp_path: Path, dataset_folder: Path, model_type: str
 ) -> None:
     record = pretrain(**settings_of(model_type), block_size=14, per_device_eval_batch_size=5)
@@ -108,7 +108,7 @@ def test_what_other_models_score_is_the_mean_over_blocks(
 
 
 @pytest.mark.parametrize("model_type", ["rnn", "awd_lstm", "gpt2"])
-def test_a_model_learns_what_can_be_learned(pretrain: Pretrain, dataset_folder: Path, model_type: str) -> None:
+def test_a_model_learns_an_easy_text(pretrain: Pretrain, dataset_folder: Path, model_type: str) -> None:
     for path in dataset_folder.glob("*.parquet"):
         pd.DataFrame({"text": ["red green blue black white"] * 31}).to_parquet(path)
     more = ",dropout_multiplier=0" if model_type == "awd_lstm" else ""
@@ -126,17 +126,17 @@ def test_an_encoder_fills_in_masked_tokens(pretrain: Pretrain, tmp_path: Path, d
     assert set(record["metrics"]["test"]) == {"loss", "perplexity", "unknown_share"}
     rows = pd.read_parquet(tmp_path / "out" / "predictions_test.parquet")
     assert rows["loss_sum"].sum() / rows["tokens"].sum() == pytest.approx(record["metrics"]["test"]["loss"], abs=1e-5)
-    assert 0 < rows["tokens"].sum() < 0.5 * record["dataset"]["tokens"]["test"]  # those that were masked
+    assert 0 < rows["tokens"].sum() < 0.5 * record["dataset"]["tokens"]["test"]  # the masked tokens
     assert type(AutoModelForMaskedLM.from_pretrained(tmp_path / "out")).__name__ == "BertForMaskedLM"
     again = pretrain("again", model_name_or_path=str(tmp_path / "out"), evaluate_only=True, block_size=17, seed=7)
     for split, metrics in record["metrics"].items():
-        assert again["metrics"][split] == pytest.approx(metrics)  # the same tokens are masked, whatever the seed
+        assert again["metrics"][split] == pytest.approx(metrics)  # the masked tokens do not depend on the seed
     causal = pretrain("causal", **settings, task="causal-lm")
     assert causal["model"]["class"] == "BertLMHeadModel"
-    assert AutoModelForCausalLM.from_pretrained(tmp_path / "causal").config.is_decoder  # it does not see ahead
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "causal").config.is_decoder  # it does not see later tokens
 
 
-def test_adaptation_starts_from_the_folder_of_a_training(pretrain: Pretrain, tmp_path: Path) -> None:
+def test_training_continues_from_a_model_folder(pretrain: Pretrain, tmp_path: Path) -> None:
     first = pretrain("first", **settings_of("awd_lstm"))
     second = pretrain("second", model_name_or_path=str(tmp_path / "first"), learning_rate=1e-9, weight_decay=0)
     assert second["strategy"]["name"] == "full"
@@ -146,7 +146,7 @@ def test_adaptation_starts_from_the_folder_of_a_training(pretrain: Pretrain, tmp
     assert only["cost"]["steps"] == 0 and not list((tmp_path / "only").glob("*.safetensors"))
 
 
-def test_words_that_are_known_keep_their_embeddings(pretrain: Pretrain, tmp_path: Path, dataset_folder: Path) -> None:
+def test_known_words_keep_their_embeddings(pretrain: Pretrain, tmp_path: Path, dataset_folder: Path) -> None:
     pretrain("first", **settings_of("awd_lstm"))
     for path in dataset_folder.glob("*.parquet"):
         pd.DataFrame({"text": ["the old canal of iron and steel"] * 17}).to_parquet(path)
@@ -185,21 +185,21 @@ def test_validation_and_test_texts_are_never_trained_on(pretrain: Pretrain, data
     rows = record["dataset"]["rows"]
     assert rows["validation"] == 22 and rows["train"] + rows["validation"] == 86  # 66 and 20
     assert record["dataset"]["validation_from"] == "train"
-    with pytest.raises(UserError, match="'test' is named for train and test"):
+    with pytest.raises(UserError, match="'test' is used for train and test"):
         pretrain("other", **settings_of("rnn"), train_split_name="train,test")
     (dataset_folder / "README.md").unlink()
     (dataset_folder / "test.parquet").unlink()
     assert set(pretrain("third", **settings_of("rnn"))["metrics"]) == {"validation"}
 
 
-def test_the_texts_may_be_limited_and_shuffled(pretrain: Pretrain, tmp_path: Path, dataset_folder: Path) -> None:
+def test_texts_can_be_limited_and_shuffled(pretrain: Pretrain, tmp_path: Path, dataset_folder: Path) -> None:
     limits = {"max_train_tokens": 101, "max_eval_tokens": 50}
     record = pretrain(**settings_of("rnn"), **limits)
     tokens = record["dataset"]["tokens"]
     assert tokens["train"] == 101 and 50 <= tokens["test"] < 62 and tokens["validation"] >= 50
     words = {*" ".join(pd.read_parquet(dataset_folder / "train.parquet")["text"][:20]).split()}
     learned = set(AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab())
-    assert len(learned - words) == 4  # the special tokens: no word of a text that is not trained on
+    assert len(learned - words) == 4  # the special tokens: no words of texts outside the training limit
     shuffled = pretrain("shuffled", **settings_of("rnn"), **limits, shuffle_documents=True)
     assert shuffled["metrics"] != record["metrics"]
     again = pretrain("again", **settings_of("rnn"), **limits, shuffle_documents=True)
@@ -207,9 +207,7 @@ def test_the_texts_may_be_limited_and_shuffled(pretrain: Pretrain, tmp_path: Pat
 
 
 @pytest.mark.parametrize("model_type", ["rnn", "gpt2"])
-def test_gradient_accumulation_trains_what_larger_batches_train(
-    pretrain: Pretrain, tmp_path: Path, model_type: str
-) -> None:
+def test_gradient_accumulation_equals_larger_batches(pretrain: Pretrain, tmp_path: Path, model_type: str) -> None:
     more = ",resid_pdrop=0,embd_pdrop=0,attn_pdrop=0" if model_type == "gpt2" else ""
     common = settings_of(model_type, more, optim="sgd", learning_rate=0.5, load_best_model_at_end=False, block_size=9)
     pretrain("whole", **common, per_device_train_batch_size=6)
@@ -222,7 +220,7 @@ def test_gradient_accumulation_trains_what_larger_batches_train(
 def test_an_update_is_plain_sgd_scaled_to_its_window(
     pretrain: Pretrain, tmp_path: Path, dataset_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Truncated back-propagation through time by hand: carried states, mean loss, rates by window length."""
+    """Equals truncated back-propagation through time: carried states, mean loss, rates by window length."""
     from tl_toolkit.data.streams import window_lengths
 
     settings = settings_of("rnn", optim="sgd", load_best_model_at_end=False, max_grad_norm=0, weight_decay=0)
@@ -251,7 +249,7 @@ def test_an_update_is_plain_sgd_scaled_to_its_window(
 
 
 @pytest.mark.parametrize("model_type", ["awd_lstm", "gpt2"])
-def test_training_does_not_notice_evaluations(pretrain: Pretrain, tmp_path: Path, model_type: str) -> None:
+def test_evaluations_do_not_change_training(pretrain: Pretrain, tmp_path: Path, model_type: str) -> None:
     common = settings_of(model_type, load_best_model_at_end=False, learning_rate=0.01, block_size=9)
     pretrain("often", **common, eval_strategy="steps", eval_steps=2)
     pretrain("never", **common, eval_strategy="no")

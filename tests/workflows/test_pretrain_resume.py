@@ -1,4 +1,4 @@
-"""A language-model training that was stopped goes on as if it had not been, and so does one that was killed."""
+"""Language-model training resumes after a stop or a kill exactly as if it had not been interrupted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tl_toolkit.workflows import lifecycle
 
 Pretrain = Callable[..., dict]
 ROOT = Path(__file__).parents[2]
-# All dropouts and regularisers on, so that generators of random numbers have to be restored as well as the state.
+# Dropout and regularisers stay on, so that the test covers random generators as well as the state.
 AWD_LSTM = {"model_type": "awd_lstm", "config_overrides": "embedding_size=7,hidden_size=13,num_hidden_layers=2"}
 GPT2 = {"model_type": "gpt2", "config_overrides": "n_embd=8,n_layer=1,n_head=2", "block_size": 9}
 STEPS = {
@@ -37,7 +37,7 @@ STEPS = {
 
 
 class Stop(Exception):
-    """What ends a training in the middle of an epoch."""
+    """Ends a training in the middle of an epoch."""
 
 
 class StopAt(TrainerCallback):
@@ -54,7 +54,7 @@ def history(record: dict) -> list[dict]:
 
 
 @pytest.mark.parametrize("kind", ["awd_lstm", "backward", "accumulated", "nt_asgd", "gpt2"])
-def test_a_resumed_run_is_the_uninterrupted_run(
+def test_a_resumed_run_equals_the_uninterrupted_run(
     pretrain: Pretrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     settings = {**(GPT2 if kind == "gpt2" else AWD_LSTM), **STEPS}
@@ -66,7 +66,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(
         settings |= {"optim": "nt_asgd", "nt_asgd_interval": 1, "learning_rate": 20.0}
     whole = pretrain("whole", **settings)
     per_epoch = whole["cost"]["steps"] // 2
-    stop = per_epoch + 6  # behind a checkpoint in the middle of the second epoch
+    stop = per_epoch + 6  # after a checkpoint in the middle of the second epoch
     assert (stop - stop % 4) % per_epoch != 0
     usual = lifecycle.callbacks
     with monkeypatch.context() as patch:
@@ -100,7 +100,7 @@ def test_the_state_in_a_checkpoint_is_used_and_checked(pretrain: Pretrain, tmp_p
             for tensor in tensors:
                 tensor.neg_()
     torch.save(saved, state)
-    assert history(resumed()) != history(whole)  # with another state it is another run
+    assert history(resumed()) != history(whole)  # another state leads to another run
     state.write_bytes(content)
     with pytest.raises(UserError, match="window_length is 11, but this run's is 12"):
         resumed(window_length=12)
@@ -121,7 +121,7 @@ def test_a_checkpoint_needs_the_states_of_all_processes(pretrain: Pretrain, tmp_
     assert not is_complete(checkpoint)
 
 
-def test_a_run_killed_with_kill_9_ends_as_the_uninterrupted_one(dataset_folder: Path, tmp_path: Path) -> None:
+def test_a_run_killed_with_kill_9_resumes_to_the_same_result(dataset_folder: Path, tmp_path: Path) -> None:
     command = [
         sys.executable, str(ROOT / "recipes" / "pretrain.py"), "--dataset_name", str(dataset_folder), "--use_cpu",
         "--model_type", "awd_lstm", "--config_overrides", AWD_LSTM["config_overrides"], "--disable_tqdm",

@@ -1,4 +1,4 @@
-"""Progress bars: none while a run loads and saves, and as they were afterwards."""
+"""Progress bars are hidden while a run loads and saves, and restored afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bars() -> Iterator[None]:
 
 @pytest.mark.parametrize("of_the_hub", [True, False])
 @pytest.mark.parametrize("of_transformers", [True, False])
-def test_bars_are_as_they_were(of_transformers: bool, of_the_hub: bool) -> None:
+def test_bars_are_restored(of_transformers: bool, of_the_hub: bool) -> None:
     (logging.enable_progress_bar if of_transformers else logging.disable_progress_bar)()
     (enable_progress_bars if of_the_hub else disable_progress_bars)()
     with pytest.raises(KeyError), without_progress_bars():
@@ -32,7 +32,7 @@ def test_bars_are_as_they_were(of_transformers: bool, of_the_hub: bool) -> None:
     assert found == (of_transformers, of_the_hub)
 
 
-def test_a_run_gives_the_bars_back(finetune: Callable[..., dict], tiny_rnn: dict) -> None:
+def test_a_run_restores_the_bars(finetune: Callable[..., dict], tiny_rnn: dict) -> None:
     logging.enable_progress_bar()
     finetune(**tiny_rnn, num_train_epochs=1)
     assert logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""The line that says what a run has found in its data."""
+"""The printed line about the data of a run."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_columns_classes_and_rows(
     assert f"{expected} · 1,432 training, 48 validation (from train), 120 test rows\n" in line
 
 
-def test_one_process_speaks_and_none_where_only_errors_are_wanted(capsys: pytest.CaptureFixture) -> None:
+def test_only_the_first_process_prints_and_none_with_log_level_error(capsys: pytest.CaptureFixture) -> None:
     print_data(record(["bad", "good"]), args(rank=1))
     print_data(record(["bad", "good"]), args(log_level="error"))
     assert capsys.readouterr().out == ""
 
 
-def test_a_run_says_what_it_reads_before_it_trains(
+def test_a_run_describes_its_data_before_training(
     finetune: Callable[..., dict], tiny_rnn: dict, capsys: pytest.CaptureFixture
 ) -> None:
     finetune(**tiny_rnn, num_train_epochs=1, label_budget=12)
@@ -51,7 +51,7 @@ def test_a_run_says_what_it_reads_before_it_trains(
     assert capsys.readouterr().out.splitlines()[0] == line
 
 
-def test_a_language_model_says_what_it_reads(pretrain: Callable[..., dict], capsys: pytest.CaptureFixture) -> None:
+def test_a_language_model_run_describes_its_texts(pretrain: Callable[..., dict], capsys: pytest.CaptureFixture) -> None:
     sizes = "embedding_size=5,hidden_size=7,num_hidden_layers=1"
     trained = pretrain(model_type="rnn", config_overrides=sizes, num_train_epochs=1)
     tokens = trained["dataset"]["tokens"]

@@ -27,7 +27,7 @@ MODELS = {
 
 @pytest.fixture
 def numbers_folder(tmp_path: Path) -> Path:
-    """Numbers in figures and in words: 97 training, 17 validation and 23 test rows."""
+    """Numbers in digits and in words: 97 training, 17 validation and 23 test rows."""
     folder = tmp_path / "numbers"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -48,18 +48,18 @@ def settings(numbers_folder: Path, model_type: str = "rnn_encoder_decoder", **mo
 
 
 @pytest.mark.parametrize("model_type", MODELS)
-def test_a_run_leaves_a_model_that_writes_the_same(
+def test_the_saved_model_repeats_the_predictions(
     finetune: Finetune, tmp_path: Path, numbers_folder: Path, model_type: str
 ) -> None:
     record = finetune(**settings(numbers_folder, model_type, generation_num_beams=3))
     assert record == json.loads((tmp_path / "out" / "result.json").read_text())
     assert record["task"]["name"] == "translation" and "tok:13a" in record["signatures"]["bleu"]
-    answers = pd.read_parquet(tmp_path / "out" / "predictions_test.parquet")
+    saved = pd.read_parquet(tmp_path / "out" / "predictions_test.parquet")
     test = pd.read_parquet(numbers_folder / "test.parquet")
-    assert answers["source"].tolist() == test["source"].tolist()
-    assert answers["reference"].tolist() == test["target"].tolist()
-    assert record["samples"] == answers.head(10).to_dict("records")
-    scores = text_scores(answers["prediction"].tolist(), test["target"].tolist())
+    assert saved["source"].tolist() == test["source"].tolist()
+    assert saved["reference"].tolist() == test["target"].tolist()
+    assert record["samples"] == saved.head(10).to_dict("records")
+    scores = text_scores(saved["prediction"].tolist(), test["target"].tolist())
     assert record["metrics"]["test"] == pytest.approx({**scores, "loss": record["metrics"]["test"]["loss"]})
 
     model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out").eval()
@@ -76,30 +76,30 @@ def test_a_run_leaves_a_model_that_writes_the_same(
         with torch.no_grad():
             loss += model(**inputs, labels=labels).loss.item() * labels.numel()
         tokens += labels.numel()
-        if row < 5:  # one text at a time: neither padding nor the order of the rows has changed what is written
+        if row < 5:  # one text at a time: padding and row order did not change the output
             written = tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True)
-            assert written == answers["prediction"][row]
+            assert written == saved["prediction"][row]
     assert record["metrics"]["test"]["loss"] == pytest.approx(loss / tokens, rel=1e-4)
 
 
 def test_separate_vocabularies_and_prediction(finetune: Finetune, tmp_path: Path, numbers_folder: Path) -> None:
     given = settings(numbers_folder, tokenizer_name="char", num_train_epochs=12, learning_rate=0.02)
     record = finetune(**given, validation_budget=11)
-    assert record["metrics"]["test"]["chrf"] > 20  # it has learned to write digits' names
+    assert record["metrics"]["test"]["chrf"] > 20  # it has learned the names of digits
     model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")
     assert (model.config.vocab_size, model.config.decoder_vocab_size) == (14, 4 + len({*"".join(DIGITS), " "}))
     command = ["--model_name_or_path", str(tmp_path / "out"), "--use_cpu", "--disable_tqdm", "--output_dir"]
-    metrics = predict(parse_predict_arguments([*command, str(tmp_path / "p"), "--dataset_name", str(numbers_folder)]))
-    assert metrics == pytest.approx(record["metrics"]["test"])
+    found = predict(parse_predict_arguments([*command, str(tmp_path / "p"), "--dataset_name", str(numbers_folder)]))
+    assert found.metrics == pytest.approx(record["metrics"]["test"])
     new = tmp_path / "new.txt"
     new.write_text("12\n345\n")
-    assert predict(parse_predict_arguments([*command, str(tmp_path / "q"), "--dataset_name", str(new)])) == {}
-    answers = pd.read_parquet(tmp_path / "q" / "predictions.parquet")
-    assert answers["source"].tolist() == ["12", "345"] and set(answers.columns) == {"row", "source", "prediction"}
+    assert predict(parse_predict_arguments([*command, str(tmp_path / "q"), "--dataset_name", str(new)])).metrics == {}
+    saved = pd.read_parquet(tmp_path / "q" / "predictions.parquet")
+    assert saved["source"].tolist() == ["12", "345"] and set(saved.columns) == {"row", "source", "prediction"}
 
 
 @pytest.mark.parametrize(("model_type", "kind"), [("rnn_encoder_decoder", "word"), ("bart", "bpe")])
-def test_a_trained_folder_is_trained_on(
+def test_training_continues_from_a_model_folder(
     finetune: Finetune, tmp_path: Path, numbers_folder: Path, model_type: str, kind: str
 ) -> None:
     given = settings(numbers_folder, model_type, tokenizer_name=kind)
@@ -114,7 +114,9 @@ def test_a_trained_folder_is_trained_on(
     assert (tmp_path / "second" / "target_tokenizer").is_dir() == (kind == "word")
 
 
-def test_validation_is_greedy_and_the_report_is_not(finetune: Finetune, numbers_folder: Path, monkeypatch) -> None:
+def test_validation_in_training_is_greedy_and_the_report_is_not(
+    finetune: Finetune, numbers_folder: Path, monkeypatch
+) -> None:
     from tl_toolkit.models import RnnEncoderDecoderForConditionalGeneration as Model
 
     beams = []
@@ -126,17 +128,15 @@ def test_validation_is_greedy_and_the_report_is_not(finetune: Finetune, numbers_
 
     monkeypatch.setattr(Model, "generate", watched)
     finetune(**settings(numbers_folder, num_train_epochs=2, generation_num_beams=2, per_device_eval_batch_size=64))
-    assert beams[:4] == [1, 1, 2, 2]  # two epochs; then validation and test
-    assert set(beams[4:]) == {2}  # the time of an answer is that of the answers reported
+    assert beams[:4] == [1, 1, 2, 2]  # two epochs, then validation and test
+    assert set(beams[4:]) == {2}  # the inference cost is measured with the reported beams
 
 
-def test_a_folder_that_is_used_again_keeps_no_tokenizer_of_targets(
-    finetune: Finetune, tmp_path: Path, numbers_folder: Path
-) -> None:
+def test_a_reused_folder_keeps_no_target_tokenizer(finetune: Finetune, tmp_path: Path, numbers_folder: Path) -> None:
     finetune(**settings(numbers_folder, tokenizer_name="char"))
     assert (tmp_path / "out" / "target_tokenizer").is_dir()
     record = finetune(**settings(numbers_folder))
     assert not (tmp_path / "out" / "target_tokenizer").exists()
     command = ["--model_name_or_path", str(tmp_path / "out"), "--use_cpu", "--disable_tqdm", "--output_dir"]
-    metrics = predict(parse_predict_arguments([*command, str(tmp_path / "p"), "--dataset_name", str(numbers_folder)]))
-    assert metrics == pytest.approx(record["metrics"]["test"])
+    found = predict(parse_predict_arguments([*command, str(tmp_path / "p"), "--dataset_name", str(numbers_folder)]))
+    assert found.metrics == pytest.approx(record["metrics"]["test"])

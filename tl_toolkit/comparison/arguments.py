@@ -1,52 +1,53 @@
-"""What `compare.py` understands: a grid file, and every flag of a run, which then counts for all entries."""
+"""The arguments of `compare`: a grid file, and every flag of a run, which then holds for all entries."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..config.arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments
 from ..config.fields import flag
-from ..config.parsing import make_parser, read_yaml
+from ..config.help import Help
+from ..config.parsing import Given, command_line, make_parser, read_yaml, unknown_argument
 from ..config.pretrain_arguments import LanguageModelArguments
-from ..errors import UserError, nearest
+from ..config.shipped import find_config
+from ..errors import UserError
 from .planning.grid import Grid, make_grid
+
+FOR_ANY_DATASET = "compare.yaml"
+"""The shipped grid that a dataset is compared by if no other is named."""
+_GRID_ALONE = ("entries", "datasets", "stages", "tuning")  # keys of a grid file that are not flags
 
 
 @dataclass
 class CompareArguments:
-    """The comparison as a whole."""
+    """Comparison"""
 
-    title: str | None = flag("The report's heading.")
-    label_budgets: list[str] | None = flag("Instead of the grid's label budgets: numbers, and all.")
-    token_budgets: list[str] | None = flag("For language models: instead of the grid's token budgets.")
-    seeds: list[int] | None = flag("Instead of the grid's seeds.")
-    stage_datasets: list[str] | None = flag(
-        "NAME=DATASET for each stage that reads another dataset than the grid says: wiki=PATH."
-    )
-    grid_datasets: list[str] | None = flag(
-        "NAME=DATASET for each of the grid's datasets that lies elsewhere than the grid says."
-    )
-    dry_run: bool = flag("Train nothing: list the runs, and what they will cost, from the records.", False)
+    title: str | None = flag("Title of the report.")
+    label_budgets: list[str] | None = flag("Numbers of training labels, and all. They replace the grid's.")
+    token_budgets: list[str] | None = flag("Language models: numbers of training tokens. They replace the grid's.")
+    seeds: list[int] | None = flag("Random seeds. They replace the grid's.")
+    stage_datasets: list[str] | None = flag("NAME=DATASET for each stage whose dataset is not the grid's: wiki=PATH.")
+    grid_datasets: list[str] | None = flag("NAME=DATASET for each of the grid's datasets that is found elsewhere.")
+    dry_run: bool = flag("List the runs and estimate their cost from the records, without training.", False)
     from_results: list[str] | None = flag(
-        "Train nothing: report what is recorded in these folders, of comparisons or of single runs, merged into "
-        "--output_dir if it is given."
+        "Report the runs recorded in these folders, without training. They hold comparisons or single runs, which are "
+        "merged into --output_dir if that is given."
     )
-    report_texts: bool = flag("Quote rows of the dataset in the report; without, they are numbered only.", True)
-    keep_models: bool = flag("Keep each run's model folder, not its record alone.", True)
-    retry_failed: bool = flag("Repeat runs that are recorded as failed.", False)
-    parallel_runs: int = flag("Make so many runs at once, which share this machine's processor threads and GPUs.", 1)
+    report_texts: bool = flag("Quote rows of the dataset in the report. If off, rows are only numbered.", True)
+    keep_models: bool = flag("Keep the model folder of each run, not only its record.", True)
+    retry_failed: bool = flag("Rerun failed runs.", False)
+    parallel_runs: int = flag("Train N runs at once. They share the processor threads and GPUs.", 1)
     executor: Literal["workers", "ray"] = flag(
-        "Where runs are made: in worker processes on this machine, or on a Ray cluster.",
+        "Where runs are trained. In worker processes on this machine, or on a Ray cluster.",
         "workers",
     )
     ray_address: str | None = flag(
-        "The Ray cluster: an address, or auto; without one, Ray is started here for the comparison."
+        "The address of the Ray cluster, or auto. Without it, Ray is started on this machine."
     )
 
 
@@ -64,7 +65,7 @@ class ParsedComparison(NamedTuple):
 
 
 class FromResults(NamedTuple):
-    """A report of what is recorded in `folders`; see `merging.report_from_results`."""
+    """A report of the runs recorded in `folders`; see `merging.report_from_results`."""
 
     folders: list[str]
     output_dir: str | None = None
@@ -72,46 +73,51 @@ class FromResults(NamedTuple):
     report_texts: bool = True
 
 
-def parse_compare_arguments(
-    argv: Sequence[str] | None = None, description: str | None = None
-) -> ParsedComparison | FromResults:
-    """The comparison that a command line asks for.
+def parse_compare_arguments(given: Given = None, help: Help = Help("compare")) -> ParsedComparison | FromResults:
+    """The comparison that was asked for. As a mapping, `given` may also have the keys of a grid file.
 
     Raises:
-        UserError: no grid file, an unknown flag or key, less than one run at once, or more than one process.
+        UserError: no grid and no dataset, an unknown flag or key, less than one run at once, or more than one process.
     """
     kinds = (CompareArguments, DataArguments, ModelArguments, StrategyArguments, LanguageModelArguments, RunArguments)
-    parser = make_parser(description, kinds, "The grid as a YAML file")
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if {"-h", "--help"} & set(argv):
-        parser.parse_args(["--help"])
+    parser = make_parser(help, kinds)
+    grid = {}
+    if isinstance(given, Mapping):
+        grid = {key: given[key] for key in _GRID_ALONE if given.get(key) is not None}
+        given = {key: value for key, value in given.items() if key not in _GRID_ALONE}
+    argv = command_line(parser, given)
+    parser.parse_known_args(argv)  # shows the help, with defaults, if that was asked for
     for action in parser._actions:  # only what was given is kept, so that the grid's own values are not overridden
         action.default = argparse.SUPPRESS
     namespace, unknown = parser.parse_known_args(argv)
     if unknown:
-        flags = [option for action in parser._actions for option in action.option_strings]
-        raise UserError(f"Unknown argument {unknown[0]!r}.{nearest(unknown[0], flags)} See --help for all of them.")
-    given = vars(namespace)
-    if (folders := given.pop("from_results", None)) is not None:
-        if other := next((name for name in given if name not in ("output_dir", "title", "report_texts")), None):
+        raise unknown_argument(parser, unknown[0])
+    flags = vars(namespace)
+    if (folders := flags.pop("from_results", None)) is not None:
+        if other := next((name for name in flags if name not in ("output_dir", "title", "report_texts")), None):
             raise UserError(
-                "--from_results reports what is recorded and makes no run: beside it there can be --output_dir, "
-                f"--title and --no_report_texts, not --{other}."
+                f"--from_results reports recorded runs and trains none, so --{other} does not apply. Beside it there "
+                "can be --output_dir, --title and --no_report_texts."
             )
-        return FromResults(folders, **given)
-    config = given.pop("config", None)
-    if config is None:
-        raise UserError("compare.py needs --config GRID.yaml, such as recipes/configs/demo.yaml.")
+        return FromResults(folders, **flags)
+    config = flags.pop("config", None)
+    if config is None and "entries" not in grid:
+        if "dataset_name" not in flags:
+            raise UserError(
+                "tl-toolkit compare needs a dataset, such as reviews.csv, or --config GRID.yaml, such as demo.yaml."
+            )
+        config = FOR_ANY_DATASET
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(
-            f"compare.py was launched on {os.environ['WORLD_SIZE']} processes, but makes its runs in one. Start it "
-            "with python, or with accelerate launch --num_processes 1."
+            f"tl-toolkit compare was launched on {os.environ['WORLD_SIZE']} processes, but runs in one. Start it "
+            "without accelerate launch, or with --num_processes 1. --parallel_runs trains several runs at once."
         )
-    content = read_yaml(Path(config))
-    places = (given.pop("output_dir", None), content.pop("output_dir", None), "outputs/comparison")
-    how = {name: given.pop(name) for name in ParsedComparison._field_defaults if name in given}
+    where = "the grid" if config is None else str(config)
+    content = {**(read_yaml(find_config(config)) if config is not None else {}), **grid}
+    places = (flags.pop("output_dir", None), content.pop("output_dir", None), "outputs/comparison")
+    how = {name: flags.pop(name) for name in ParsedComparison._field_defaults if name in flags}
     if how.get("executor") != "ray" and how.get("ray_address") is not None:
         raise UserError("--ray_address is for --executor ray: give both, or neither.")
     if how.get("parallel_runs", 1) < 1:
-        raise UserError(f"--parallel_runs is {how['parallel_runs']}, where a whole number of 1 or more is expected.")
-    return ParsedComparison(make_grid(content, given, str(config)), Path(next(filter(None, places))), **how)
+        raise UserError(f"--parallel_runs must be a whole number of 1 or more, but is {how['parallel_runs']}.")
+    return ParsedComparison(make_grid(content, flags, where), Path(next(filter(None, places))), **how)

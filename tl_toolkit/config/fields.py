@@ -1,4 +1,4 @@
-"""The fields of argument dataclasses: how a flag is declared, what its value may be, and which were given."""
+"""Helpers for argument dataclasses: declare a flag, check values, and find values that are not the default."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ..errors import UserError
 
 
 def flag(text: str, default: Any = None, **metadata: Any) -> Any:
-    """A field of a dataclass of arguments, with its help text, and what else `HfArgumentParser` knows."""
+    """A field of an argument dataclass, with its help text and other metadata of `HfArgumentParser`."""
     return dataclasses.field(default=default, metadata={"help": text, **metadata})
 
 
 def require(
     arguments: Any, names: Iterable[str], holds: Callable[[Any], bool], expected: str, otherwise: str = ""
 ) -> None:
-    """Refuse values that do not hold; None is left alone, since it means that nothing was asked for.
+    """Refuse values for which `holds` is false; None means not given and is skipped.
 
     Raises:
-        UserError: names the flag, the value, and what was expected.
+        UserError: names the flag, its value, and what it must be.
     """
     for name in names:
         value = getattr(arguments, name)
         if value is not None and not holds(value):
             shown = f"{value:g}" if isinstance(value, float) else value
-            raise UserError(f"--{name} is {shown}, where {expected} is expected{otherwise}.")
+            raise UserError(f"--{name} must be {expected}, but is {shown}{otherwise}.")
 
 
 def differing(arguments: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`--config_overrides key=value,key=value`, typed by the annotations of the configuration they change."""
+"""`--config_overrides key=value,key=value`, typed by the annotations of the configuration class."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _COMMA_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])(?![^{]*\})")
 
 
 def parse_overrides(text: str | None, config_class: type[PreTrainedConfig]) -> dict[str, Any]:
-    """The overrides in `text`, each value of the type that `config_class` declares for its key.
+    """The overrides in `text`, with values of the types that `config_class` declares.
 
     Raises:
-        UserError: an unknown key, or a value that is not of the key's type.
+        UserError: an unknown key, or a value of the wrong type.
     """
     overrides: dict[str, Any] = {}
     if not text:
@@ -41,10 +41,10 @@ def parse_overrides(text: str | None, config_class: type[PreTrainedConfig]) -> d
 
 
 def override_texts(text: str) -> dict[str, str]:
-    """The values in `key=value,key=value` as they were written; of a key that stands twice, the last.
+    """The values in `key=value,key=value` as text. The last value of a repeated key counts.
 
     Raises:
-        UserError: a part that is no `key=value`.
+        UserError: a part does not look like `key=value`.
     """
     values: dict[str, str] = {}
     for part in _COMMA_OUTSIDE_BRACKETS.split(text):
@@ -56,14 +56,14 @@ def override_texts(text: str) -> dict[str, str]:
 
 
 def _annotations(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
-    """The annotated fields a user may set: those of the class and its parents, less what transformers manages."""
+    """The types of the fields that a user may set, by name, without those that the toolkit or transformers sets."""
     import torch
 
-    hints = typing.get_type_hints(config_class, localns={"torch": torch})  # transformers imports it for checkers only
+    hints = typing.get_type_hints(config_class, localns={"torch": torch})  # imported for type checkers only
     managed = {"transformers_version", "architectures", "auto_map", "dtype", "model_type"}
-    managed |= {"id2label", "label2id", "num_labels", "problem_type"}  # the task's to say
-    managed |= {"num_input_features", "prediction_length", "context_length"}  # the series'
-    managed |= {"vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"}  # the tokenizer's
+    managed |= {"id2label", "label2id", "num_labels", "problem_type"}  # set by the task
+    managed |= {"num_input_features", "prediction_length", "context_length"}  # set by the series
+    managed |= {"vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"}  # set by the tokenizer
     return {f.name: hints[f.name] for f in dataclasses.fields(config_class) if f.init and f.name not in managed}
 
 
@@ -98,7 +98,7 @@ def _typed(key: str, text: str, hint: Any, config_class: type) -> Any:
         elif isinstance(kind, type) and isinstance(value, kind):
             return value
     accepted = " or ".join(map(_describe, _alternatives(hint)))
-    raise UserError(f"--config_overrides gives {key}={text!r}, but {config_class.__name__}.{key} takes {accepted}.")
+    raise UserError(f"{config_class.__name__}.{key} in --config_overrides must be {accepted}, but is {text!r}.")
 
 
 def _describe(hint: Any) -> str:
@@ -108,7 +108,7 @@ def _describe(hint: Any) -> str:
 
 
 def _alternatives(hint: Any) -> list[Any]:
-    """The members of a union, the most particular first: none, booleans and integers before floats before text."""
+    """The members of a union (or `hint` alone), the most specific first: none, bool, int, float, others, str."""
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     members = list(typing.get_args(hint)) if union else [hint]
     order = {type(None): 0, bool: 1, int: 2, float: 3, str: 5}

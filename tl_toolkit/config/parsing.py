@@ -1,4 +1,4 @@
-"""One configuration language: a YAML file and flags, read through the same types, into the argument dataclasses."""
+"""Reads YAML files, flags and Python arguments into the same typed dataclasses."""
 
 from __future__ import annotations
 
@@ -6,47 +6,38 @@ import dataclasses
 import json
 import re
 import sys
-from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import yaml
-from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
 from ..errors import UserError, nearest
 from .arguments import Arguments, DataArguments, ModelArguments, RunArguments, StrategyArguments
+from .help import Help, VerbParser
+from .shipped import find_config, nearest_config
 
 _DATACLASSES = (DataArguments, ModelArguments, StrategyArguments, RunArguments)
+_COMMA_SEPARATED = ("label_column", "config_overrides")  # a list in YAML, one value as a flag
+_REPEATED = ("_ExtendAction", "_AppendAction")  # argparse's actions for flags that may be repeated
 
-
-_COMMA_SEPARATED = ("label_column", "config_overrides")  # lists in YAML that are one value as a flag
-
-
-class _HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
-    """Shows a recipe's description line by line, and the default of every flag."""
-
-
-class _Parser(HfArgumentParser):
-    """transformers' parser, which reports to the caller instead of leaving the process."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message[0].upper()}{message[1:]}. See --help.")
+Given = Sequence[str] | Mapping[str, Any] | None
+"""The arguments of a user: a command line (None for that of the process), or a mapping of names to values."""
 
 
 class _TextLoader(yaml.SafeLoader):
-    """YAML whose scalars are text, but for null, true and false as YAML 1.2 spells them, and plain whole numbers."""
+    """YAML with scalars as text, except null, true, false (as in YAML 1.2) and plain integers."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys differ, where PyYAML would take the last value of a key and drop the others."""
+        """A mapping without repeated keys, of which PyYAML would silently drop all but the last."""
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for place, (key, _) in enumerate(node.value):
             if key.value in names[:place]:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                    None, None, f"the key {key.value!r} is repeated", key.start_mark
                 )
         return super().construct_mapping(node, deep)
 
@@ -59,96 +50,90 @@ for _tag, _pattern, _first in (
     _TextLoader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), [c if c != "\0" else "" for c in _first])
 
 
-def make_parser(
-    description: str | None, dataclass_types: Iterable[type] = _DATACLASSES, config_help: str = "A YAML file"
-) -> HfArgumentParser:
-    """The parser of a recipe: a flag for every field of `dataclass_types`, and `--config` for a file of them."""
-    parser = _Parser(
-        dataclass_types,
-        description=description,
-        allow_abbrev=False,
-        formatter_class=_HelpFormatter,
-        usage="%(prog)s [--config FILE.yaml] [--flag value ...]",  # all flags would fill a screen
-    )
-    parser.add_argument("--config", default=None, help=f"{config_help} with the same keys as the flags; flags win.")
-    optional = {
-        name for kind in dataclass_types for name, hint in get_type_hints(kind).items() if type(None) in get_args(hint)
-    }
+def make_parser(help: Help = Help(), kinds: Iterable[type] = _DATACLASSES) -> VerbParser:
+    """The parser of a verb: a flag for each field of the dataclasses `kinds`, and `--config` for a YAML file."""
+    kinds = list(kinds)
+    parser = VerbParser(kinds, help)
+    optional = {name for kind in kinds for name, hint in get_type_hints(kind).items() if type(None) in get_args(hint)}
     for action in parser._actions:
-        if action.dest == "resume_from_checkpoint":  # alone it means: from the last complete checkpoint
+        if action.dest == "resume_from_checkpoint":  # without a value: the last complete checkpoint
             action.nargs, action.const = "?", "true"
-        if action.default is None and action.type is string_to_bool:  # a switch that also knows "not said"
+        if action.default is None and action.type is string_to_bool:  # a boolean flag that may also be None
             action.nargs, action.const = "?", True
         if action.dest in optional - {"report_to"} and action.type is not None and action.nargs in (None, "?"):
-            action.type = _or_none(action.type)  # so that a flag can undo what the YAML file says
-    _set_apart_inherited(parser)
+            action.type = _or_none(action.type)  # so that a flag can undo a setting of the YAML file
     return parser
 
 
-def _set_apart_inherited(parser: HfArgumentParser) -> None:
-    """Show what transformers' TrainingArguments have and the toolkit leaves as it is in a group of its own, last."""
-    own = {"output_dir", "seed", *RunArguments.__annotations__}
-    inherited = {field.name for field in dataclasses.fields(RunArguments)} - own
-    group = parser.add_argument_group("options of transformers' TrainingArguments")
-    shown = parser._optionals._group_actions
-    group._group_actions += [action for action in shown if action.dest in inherited]
-    shown[:] = [action for action in shown if action.dest not in inherited]
-
-
-def parse_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> Arguments:
-    """Arguments of one run from the command line `argv` (by default that of the process).
+def parse_arguments(given: Given = None, help: Help = Help("finetune")) -> Arguments:
+    """The arguments of `finetune`.
 
     Raises:
         UserError: an unknown flag or key, or a value of the wrong type.
     """
-    return Arguments(*read_arguments(_DATACLASSES, argv, description))
+    return Arguments(*read_arguments(_DATACLASSES, given, help))
 
 
-def read_arguments(
-    kinds: Sequence[type], argv: Sequence[str] | None, description: str | None, **defaults: Any
-) -> list[Any]:
-    """An object of each of `kinds` from a command line and the file that `--config` names there.
+def read_arguments(kinds: Sequence[type], given: Given, help: Help, **defaults: Any) -> list[Any]:
+    """One object of each dataclass in `kinds`, from `given` and from the YAML file that its `config` names.
 
     Args:
-        defaults: of flags, instead of those of their fields.
+        defaults: defaults of flags that replace those of the fields.
 
     Raises:
         UserError: an unknown flag or key, or a value of the wrong type.
     """
-    parser = make_parser(description, kinds)
+    parser = make_parser(help, kinds)
     parser.set_defaults(**defaults)
-    return into_dataclasses(parser, settings_and_flags(parser, argv), kinds)
+    return into_dataclasses(parser, settings_and_flags(parser, given), kinds)
 
 
-def settings_and_flags(parser: HfArgumentParser, argv: Sequence[str] | None) -> list[str]:
-    """The settings of the file that `--config` names in `argv`, as flags, and behind them `argv`, which wins."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+def settings_and_flags(parser: VerbParser, given: Given) -> list[str]:
+    """The settings of the `--config` file as flags, followed by `given`, which overrides them."""
+    argv = command_line(parser, given)
     known, _ = parser.parse_known_args(argv)
-    settings = read_yaml(Path(known.config)) if known.config else {}
+    settings = read_yaml(find_config(known.config)) if known.config else {}
     return as_flags(settings, parser, where=known.config) + argv
 
 
-def arguments_from(settings: Mapping[str, Any], where: str) -> Arguments:
-    """Arguments of one run from a mapping such as a grid's entry, checked and typed as flags are.
+def command_line(parser: VerbParser, given: Given) -> list[str]:
+    """`given` as flags. The first argument may be the value of the verb's main flag, without a flag."""
+    if isinstance(given, Mapping):
+        config = [] if given.get("config") is None else [f"--config={given['config']}"]
+        settings = {key: value for key, value in given.items() if key != "config"}
+        for key in [key for key, value in settings.items() if value is None and parser.get_default(key) is not None]:
+            settings[key] = "none"  # None in Python sets None, whereas null in YAML keeps the default
+        return config + as_flags(settings, parser, f"the arguments of {parser.help.verb}()")
+    argv, main = list(sys.argv[1:] if given is None else given), parser.help.main_flag
+    if main is None or not argv or argv[0].startswith("-"):
+        return argv
+    if twice := next((text for text in argv[1:] if text.split("=")[0] == f"--{main}"), None):
+        raise UserError(f"Leave out {argv[0]!r} or {twice}: the first argument is the value of --{main}.")
+    return [f"--{main}={argv[0]}", *argv[1:]]
 
-    `where` names the source of the settings in error messages.
+
+def arguments_from(settings: Mapping[str, Any], where: str) -> Arguments:
+    """The arguments of one run from a mapping, such as an entry of a grid, with the checks and types of flags.
+
+    `where` names the source of the settings in errors.
     """
-    parser = make_parser(None)
+    parser = make_parser()
     return Arguments(*into_dataclasses(parser, as_flags(settings, parser, where), _DATACLASSES))
 
 
-def known_keys(parser: HfArgumentParser) -> set[str]:
-    """The keys a YAML file may have."""
-    return {action.dest for action in parser._actions} - {"help", "config"}
+def known_keys(parser: VerbParser) -> set[str]:
+    """The keys allowed in a YAML file."""
+    return {action.dest for action in parser._actions} - {"help", "help_all", "config"}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     try:
-        # Scalars stay text, so that "no" is no boolean and 1e-3 no string; null is told apart below.
+        # Scalars stay text: PyYAML would read "no" as a boolean. The flags' types convert them.
         settings = yaml.load(path.read_text(encoding="utf-8"), _TextLoader)
     except OSError as error:
-        raise UserError(f"The configuration file {str(path)!r} cannot be read: {error.strerror}.") from error
+        shipped = nearest_config(path) if isinstance(error, FileNotFoundError) else ""
+        raise UserError(f"The configuration file {str(path)!r} cannot be read: {error.strerror}.{shipped}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         problem = " ".join(str(error).split())
         raise UserError(f"The configuration file {str(path)!r} is not valid YAML: {problem}.") from error
@@ -156,59 +141,67 @@ def read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(settings, dict):
         raise UserError(
-            f"The configuration file {str(path)!r} holds a {type(settings).__name__}; it must be a mapping of keys, "
+            f"The configuration file {str(path)!r} contains a {type(settings).__name__}; it must be a mapping of keys, "
             "such as 'model_type: rnn'."
         )
     return settings
 
 
-def as_flags(settings: Mapping[str, Any], parser: HfArgumentParser, where: str | None) -> list[str]:
-    """Settings as the flags that say the same, so that PyYAML's own idea of a value's type never counts.
+def as_flags(settings: Mapping[str, Any], parser: VerbParser, where: str | None) -> list[str]:
+    """Settings as flags, so that the types of the flags count instead of those of PyYAML. None keeps the default.
 
-    A value of null leaves the default.
+    `where` names the source of the settings in the error for an unknown key.
     """
     known = known_keys(parser)
+    repeated = {action.dest for action in parser._actions if type(action).__name__ in _REPEATED}
     flags: list[str] = []
     for key, value in settings.items():
         if key not in known:
-            raise UserError(f"Unknown key {key!r} in {where}.{nearest(str(key), known)} See --help for all keys.")
+            raise UserError(f"Unknown key {key!r} in {where}.{nearest(str(key), known)} {parser.where_flags_are}")
         if value is None:
             continue
         if isinstance(value, dict):
             text = _mapping_as_text(value) if key == "config_overrides" else json.dumps(value)
             flags.append(f"--{key}={text}")
-        elif isinstance(value, list) and key in _COMMA_SEPARATED:
+        elif isinstance(value, (list, tuple)) and key in _COMMA_SEPARATED:
             flags.append(f"--{key}={','.join(map(_as_text, value))}")
-        elif isinstance(value, list):
+        elif isinstance(value, (list, tuple)) and key in repeated:
+            flags += [f"--{key}={_as_text(item)}" for item in value]
+        elif isinstance(value, (list, tuple)):
             flags += [f"--{key}", *map(_as_text, value)]
         else:
             flags.append(f"--{key}={_as_text(value)}")
     return flags
 
 
-def into_dataclasses(parser: HfArgumentParser, flags: list[str], kinds: Sequence[type]) -> list[Any]:
-    """`flags` as one object of each of `kinds`.
+def into_dataclasses(parser: VerbParser, flags: list[str], kinds: Sequence[type]) -> list[Any]:
+    """One object of each dataclass in `kinds` from `flags`.
 
     Raises:
-        UserError: an unknown flag, or a value that a class refuses.
+        UserError: an unknown flag, or a value that a dataclass refuses.
     """
     namespace, unknown = parser.parse_known_args(flags)
     if unknown:
-        flag = unknown[0].split("=")[0]
-        names = [option for action in parser._actions for option in action.option_strings]
-        raise UserError(f"Unknown argument {flag!r}.{nearest(flag, names)} See --help for all of them.")
+        raise unknown_argument(parser, unknown[0])
     values = vars(namespace)
     try:
         return [kind(**{f.name: values[f.name] for f in dataclasses.fields(kind) if f.init}) for kind in kinds]
-    except (ValueError, TypeError, OSError, ImportError) as error:  # what the classes themselves refuse
+    except (ValueError, TypeError, OSError, ImportError) as error:  # raised by the dataclasses themselves
         raise UserError(f"The arguments cannot be used: {' '.join(str(error).split())}") from error
+
+
+def unknown_argument(parser: VerbParser, argument: str) -> UserError:
+    """The error for an argument that the verb does not have."""
+    flag = argument.split("=")[0]
+    names = [option for action in parser._actions for option in action.option_strings]
+    return UserError(f"Unknown argument {flag!r}.{nearest(flag, names)} {parser.where_flags_are}")
 
 
 def _or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         return None if text.lower() in ("none", "null") else kind(text)
 
-    parse.__name__ = getattr(kind, "__name__", str(kind))  # argparse names it in its error
+    parse.__name__ = getattr(kind, "__name__", str(kind))  # for argparse's errors
     return parse
 
 

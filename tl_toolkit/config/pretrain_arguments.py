@@ -1,72 +1,70 @@
-"""What a user can ask of language-model training, and how it is read."""
+"""The arguments of language-model training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import UserError, listing, nearest
 from .arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments
 from .fields import flag, require
-from .parsing import as_flags, into_dataclasses, make_parser, settings_and_flags
-
-if TYPE_CHECKING:
-    from transformers import HfArgumentParser
+from .help import Help, VerbParser
+from .parsing import Given, as_flags, into_dataclasses, make_parser, settings_and_flags
 
 KINDS = ("causal-lm", "masked-lm")
-_OF_LABELLED_ROWS = {
-    "label_budget": "--max_train_tokens limits what is learned from",
-    "validation_budget": "--max_eval_tokens limits what is evaluated on",
-    "test_budget": "--max_eval_tokens limits what is evaluated on",
-    "max_length": "--window_length or --block_size says how much is read at a time",
-    "text_pair_column": "name one --text_column",
+_LABELLED_ROWS_ONLY = {
+    "label_budget": "use --max_train_tokens",
+    "validation_budget": "use --max_eval_tokens",
+    "test_budget": "use --max_eval_tokens",
+    "max_length": "use --window_length or --block_size",
+    "text_pair_column": "use a single --text_column",
 }
 
-_OF_OTHER_TRAINERS = {
-    "label_smoothing_factor": "would make a loss that is no perplexity any more",
-    "ignore_data_skip": "would go on with other text than the carried state comes from",
-    "auto_find_batch_size": "would change the lanes that a text is cut into",
+_UNSUPPORTED = {
+    "label_smoothing_factor": "makes the loss unusable for perplexity",
+    "ignore_data_skip": "resumes with text that does not match the carried state",
+    "auto_find_batch_size": "changes the number of lanes during training",
 }
 
 
 @dataclass
 class LanguageModelArguments:
-    """How text is read."""
+    """Language model"""
 
     window_length: int = flag(
-        "Recurrent models: tokens between two cuts of the gradient; the state is carried across them.",
+        "Recurrent models: tokens between two cuts of the gradient. The state is carried across them.",
         70,
     )
     random_window_lengths: bool = flag(
-        "Recurrent models: draw window lengths around --window_length, and scale the learning rate of an update to "
-        "its window (Merity et al. 2017).",
+        "Recurrent models: draw window lengths around --window_length. The learning rate of an update is scaled to its "
+        "window (Merity et al. 2017).",
         True,
     )
-    block_size: int = flag("Other models: tokens read at a time; the model's own limit is kept as well.", 256)
-    mlm_probability: float = flag("masked-lm: the part of the tokens to fill in.", 0.15)
+    block_size: int = flag("Other models: tokens read at a time. The model's own limit applies as well.", 256)
+    mlm_probability: float = flag("masked-lm: the fraction of tokens to fill in.", 0.15)
     separator: str | None = flag(
-        "The token behind each text; by default the tokenizer's end-of-text or separator token."
+        "The token after each text. By default the tokenizer's end-of-text or separator token."
     )
     shuffle_documents: bool = flag(
-        "Put the training texts into an order drawn by the seed: for datasets sorted by class or topic; not where a "
-        "text goes on in the next row.",
+        "Shuffle the training texts by the seed. Use it for datasets sorted by class or topic, not if a text continues "
+        "in the next row.",
         False,
     )
-    max_train_tokens: int | None = flag("Train on the first so many tokens of the training texts.")
+    max_train_tokens: int | None = flag("Train on the first N tokens of the training texts.")
     max_eval_tokens: int | None = flag(
-        "Evaluate on the first texts of a split that have so many tokens together, the last whole."
+        "Evaluate on the first texts of a split that together have N tokens. The last text is kept whole."
     )
-    evaluate_only: bool = flag("Train nothing: evaluate --model_name_or_path on the dataset.", False)
+    evaluate_only: bool = flag("Evaluate --model_name_or_path on the dataset without training.", False)
 
     def __post_init__(self) -> None:
         counts = ["window_length", "block_size", "max_train_tokens", "max_eval_tokens"]
         require(self, counts, lambda value: value >= 1, "1 or more")
-        require(self, ["mlm_probability"], lambda value: 0 < value < 1, "a part of 1")
+        require(self, ["mlm_probability"], lambda value: 0 < value < 1, "between 0 and 1")
 
 
 class PretrainArguments(NamedTuple):
-    """Everything that was asked of one language-model training."""
+    """All arguments of one language-model training."""
 
     data: DataArguments
     model: ModelArguments
@@ -78,56 +76,56 @@ class PretrainArguments(NamedTuple):
 _DATACLASSES = (DataArguments, ModelArguments, StrategyArguments, LanguageModelArguments, RunArguments)
 
 
-def parse_pretrain_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> PretrainArguments:
-    """The arguments of `pretrain.py` from the command line `argv` (by default that of the process).
+def parse_pretrain_arguments(given: Given = None, help: Help = Help("pretrain")) -> PretrainArguments:
+    """The arguments of `pretrain`.
 
     Raises:
-        UserError: an unknown flag or key, a value of the wrong type, or one that language models have no use for.
+        UserError: an unknown flag or key, a value of the wrong type, or a flag that does not apply to language models.
     """
-    parser = _parser(description)
-    return _checked(into_dataclasses(parser, settings_and_flags(parser, argv), _DATACLASSES))
+    parser = _parser(help)
+    return _checked(into_dataclasses(parser, settings_and_flags(parser, given), _DATACLASSES))
 
 
 def pretrain_arguments_from(settings: Mapping[str, Any], where: str) -> PretrainArguments:
-    """The arguments of one language-model training from a mapping, checked and typed as flags are.
+    """The arguments of one language-model training from a mapping, with the checks and types of flags.
 
-    `where` names the source of the settings in error messages.
+    `where` names the source of the settings in errors.
     """
-    parser = _parser(None)
+    parser = _parser()
     return _checked(into_dataclasses(parser, as_flags(settings, parser, where), _DATACLASSES))
 
 
-def _parser(description: str | None) -> HfArgumentParser:
-    parser = make_parser(description, _DATACLASSES)
-    # An evaluation batch is as many lanes of a stream, each of which starts without a state: few, then.
+def _parser(help: Help = Help("pretrain")) -> VerbParser:
+    parser = make_parser(help, _DATACLASSES)
+    # Each evaluation row is a lane of the stream that starts without a state, so a small batch is more exact.
     parser.set_defaults(task=None, max_length=None, per_device_eval_batch_size=32)
     help_texts = {
-        "task": "causal-lm or masked-lm; by default masked-lm for encoders (bert) and causal-lm for all others.",
-        "train_split_name": "The split to train on, by default 'train'; several are separated by commas.",
-        "test_split_name": "The split to report, by default 'test', where there is one.",
-        "per_device_train_batch_size": "Training batch size on each device; for recurrent models, the number of lanes.",
+        "task": "causal-lm or masked-lm. By default masked-lm for encoders (bert) and causal-lm for all others.",
+        "train_split_name": "The split to train on. By default 'train'; several are separated by commas.",
+        "test_split_name": "The split to report. By default 'test', if there is one.",
+        "per_device_train_batch_size": "Training batch size on each device. For recurrent models, the number of lanes.",
     }
     for action in parser._actions:
         action.help = help_texts.get(action.dest, action.help)
     for action in list(parser._actions):
-        if action.dest in _OF_LABELLED_ROWS:
-            action.help = f"Not for language models: {_OF_LABELLED_ROWS[action.dest]}."
+        if action.dest in _LABELLED_ROWS_ONLY:
+            action.help = f"Not for language models: {_LABELLED_ROWS_ONLY[action.dest]}."
     return parser
 
 
 def _checked(groups: list[Any]) -> PretrainArguments:
     arguments = PretrainArguments(*groups)
-    for name, instead in _OF_LABELLED_ROWS.items():
+    for name, instead in _LABELLED_ROWS_ONLY.items():
         if getattr(arguments.data, name) is not None:
-            raise UserError(f"--{name} has no meaning for language models, which learn from text alone: {instead}.")
+            raise UserError(f"--{name} does not apply to language models: {instead}.")
     if arguments.data.task is not None and arguments.data.task not in KINDS:
         raise UserError(
             f"There is no language-model task {arguments.data.task!r}; the tasks are {listing(KINDS)}."
             f"{nearest(arguments.data.task, KINDS)}"
         )
-    for name, trouble in _OF_OTHER_TRAINERS.items():
+    for name, trouble in _UNSUPPORTED.items():
         if getattr(arguments.run, name):
-            raise UserError(f"--{name} {trouble}: leave it out.")
+            raise UserError(f"Leave out --{name}: with language models it {trouble}.")
     if arguments.language_model.evaluate_only and arguments.model.model_name_or_path is None:
         raise UserError("--evaluate_only needs --model_name_or_path, a language model to evaluate.")
     return arguments

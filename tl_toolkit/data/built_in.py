@@ -74,10 +74,22 @@ def built_folder(dataset: str, made_of: Any, code: Sequence[str], write: Callabl
     Raises:
         UserError: the cache folder cannot be used.
     """
+    key = fingerprint([made_of, [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in (*code, __file__)]])
+    return cached_folder(dataset, key, write)
+
+
+def cached_folder(kind: str, key: str, write: Callable[[Path], None]) -> Path:
+    """Return the cache folder `kind/key`; if it is absent, one process writes it atomically while others wait.
+
+    Args:
+        write: writes the files into an empty folder.
+
+    Raises:
+        UserError: the cache folder cannot be used.
+    """
     from filelock import FileLock
 
-    key = fingerprint([made_of, [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in (*code, __file__)]])
-    parent = cache_folder() / dataset
+    parent = cache_folder() / kind
     folder = parent / key
     if folder.is_dir():
         return folder
@@ -91,8 +103,8 @@ def built_folder(dataset: str, made_of: Any, code: Sequence[str], write: Callabl
                 _fill(folder, write)
     except OSError as error:
         raise UserError(
-            f"The dataset 'builtin:{dataset}' cannot be written to the cache folder {parent}: "
-            f"{error.strerror or error}. The environment variable TL_TOOLKIT_CACHE names another folder."
+            f"The cache folder {str(parent)!r} cannot be written: {error.strerror or error}. Set the environment "
+            "variable TL_TOOLKIT_CACHE to another folder."
         ) from error
     return folder
 
@@ -101,7 +113,7 @@ def _fill(folder: Path, write: Callable[[Path], None]) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", suffix=".tmp", dir=folder.parent))
     try:
         write(temporary)
-        for file in temporary.iterdir():
+        for file in filter(Path.is_file, temporary.rglob("*")):
             with open(file, "rb") as stream, contextlib.suppress(OSError):
                 os.fsync(stream.fileno())
         os.replace(temporary, folder)

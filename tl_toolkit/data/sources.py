@@ -163,15 +163,23 @@ def _load_with_datasets(name: str, path: str, config: str | None, revision: str 
 
 @contextlib.contextmanager
 def _loading(name: str, path: str, config: str | None, revision: str | None) -> Iterator[None]:
-    """What goes wrong while a dataset is loaded is a `UserError`, and no progress bars flicker by."""
+    """Within this context, raise errors as `UserError` and hide the progress bars of `datasets`."""
+    with without_progress_bars():
+        try:
+            yield
+        except Exception as error:  # datasets and its file readers raise many different types
+            raise UserError(_reason(error, name, path, config, revision)) from error
+
+
+@contextlib.contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Within this context, hide the progress bars of `datasets`."""
     from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     disabled = are_progress_bars_disabled()
     disable_progress_bars()
     try:
         yield
-    except Exception as error:  # datasets wraps what goes wrong in many types, and readers of file formats add theirs
-        raise UserError(_reason(error, name, path, config, revision)) from error
     finally:
         if not disabled:
             enable_progress_bars()

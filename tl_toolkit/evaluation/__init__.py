@@ -1,1 +1,1 @@
-"""What records and predictions say; read by cards, reports and decisions."""
+"""Evaluation of records and predictions for cards, reports and decisions."""

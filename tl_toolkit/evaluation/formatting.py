@@ -1,4 +1,4 @@
-"""Numbers and names as a reader wants them: scores in per cent, parameters in millions, times in sensible units."""
+"""Format numbers and names for readers: scores in per cent, parameters in millions, times in suitable units."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LABELS, TOKENS = "labels", "tokens"
 MISSING = "–"
 MINUS = "−"
 SPACE = "\u00a0"
-"""Keeps a number and its unit on one line."""
+"""A no-break space between a number and its unit."""
 
 PERCENT_METRICS = {"accuracy", "macro_f1", "micro_f1", "weighted_f1", "f1", "precision", "recall", "exact_match"}
 MOST_TEXT = 600
-"""Characters of a text of the dataset that are shown."""
+"""The maximum number of characters shown of a text."""
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
@@ -38,27 +38,27 @@ METRIC_NAMES = {
 
 
 def metric_name(metric: str) -> str:
-    """A metric as it is called within a sentence."""
+    """The name of a metric within a sentence."""
     return METRIC_NAMES.get(metric, metric.replace("_", " "))
 
 
 def metric_heading(metric: str) -> str:
-    """A metric as a column heading, with its unit."""
+    """The column heading of a metric, with its unit."""
     return capital(metric_axis(metric))
 
 
 def metric_axis(metric: str) -> str:
-    """A metric with its unit, not capitalised: `accuracy, %`."""
+    """The name of a metric with its unit, not capitalised: `accuracy, %`."""
     return metric_name(metric) + (", %" if metric in PERCENT_METRICS else "")
 
 
 def capital(text: str) -> str:
-    """The text with its first letter in upper case and the others as they are."""
+    """The text with its first letter in upper case and the rest unchanged."""
     return text[:1].upper() + text[1:]
 
 
 def plain_score(value: float, metric: str) -> str:
-    """A metric's number without its unit: per cent with one decimal, or three decimals, or three digits."""
+    """A metric value without its unit: per cent with one decimal, or three decimals, or four significant digits."""
     if not math.isfinite(value):
         return "undefined"
     if metric in PERCENT_METRICS:
@@ -67,7 +67,7 @@ def plain_score(value: float, metric: str) -> str:
 
 
 def score(value: float, metric: str) -> str:
-    """A metric's number with its unit."""
+    """A metric value with its unit."""
     return plain_score(value, metric) + (f"{SPACE}%" if metric in PERCENT_METRICS else "")
 
 
@@ -86,12 +86,12 @@ def signed_gap(value: float, metric: str) -> str:
 
 
 def interval(bounds: Interval | None, metric: str) -> str:
-    """`1.2 to 3.4` in the metric's unit."""
+    """An interval as `1.2 to 3.4`, in the metric's unit."""
     return MISSING if bounds is None else f"{plain_score(bounds.low, metric)} to {plain_score(bounds.high, metric)}"
 
 
 def spread(value: Spread | None, metric: str) -> str:
-    """`45.1 ± 0.6`, or the number alone when there is a single run."""
+    """A spread as `45.1 ± 0.6`, or only the mean for a single run."""
     if value is None:
         return MISSING
     text = plain_score(value.mean, metric)
@@ -99,12 +99,12 @@ def spread(value: Spread | None, metric: str) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number with thousands separated: `12,000`."""
+    """A whole number with thousands separators: `12,000`."""
     return MISSING if value is None else f"{round(value):,}"
 
 
 def span(numbers: Iterable[int | None], missing: str = MISSING) -> str:
-    """The known numbers from the least to the most: `100`, or `100 to 500`."""
+    """The range of the known numbers: `100`, or `100 to 500`."""
     known = {number for number in numbers if number is not None}
     if not known:
         return missing
@@ -112,7 +112,7 @@ def span(numbers: Iterable[int | None], missing: str = MISSING) -> str:
 
 
 def parameters(value: float | None) -> str:
-    """`22.7M`, `310k`, `84`."""
+    """A parameter count in three digits: `22.7M`, `310k`, `84`."""
     if value is None:
         return MISSING
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
@@ -122,7 +122,7 @@ def parameters(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration in the unit that a person would use."""
+    """A duration in seconds, minutes or hours, with its unit."""
     if value is None:
         return MISSING
     for unit, size, upto in (("s", 1.0, 120.0), ("min", 60.0, 7200.0), ("h", 3600.0, math.inf)):
@@ -133,7 +133,7 @@ def seconds(value: float | None) -> str:
 
 
 def plain_seconds(value: float | None) -> str:
-    """Seconds for a table column: one decimal below 100."""
+    """Seconds for a table column, with one decimal below 100."""
     if value is None:
         return MISSING
     return f"{value:,.1f}" if value < 99.95 else f"{value:,.0f}"
@@ -159,7 +159,7 @@ def memory(value: float | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """A p-value in two digits, and not below what anybody should claim."""
+    """A p-value in two or three decimals, or `<0.001`."""
     if p is None:
         return MISSING
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
@@ -171,29 +171,29 @@ def effect(value: float) -> str:
 
 
 def per_cent(value: Spread | None) -> str:
-    """A share as a whole number of per cent, without its unit."""
+    """A fraction as a whole percentage, without its unit."""
     return MISSING if value is None else f"{100 * value.mean:.0f}"
 
 
 def significant(value: float, digits: int = 2) -> str:
-    """A rough number, rounded to so many digits: 1,284 becomes `1,300`."""
+    """A number rounded to `digits` significant digits: 1,284 becomes `1,300`."""
     magnitude = 10 ** max(0, math.floor(math.log10(value)) + 1 - digits)
     return f"{round(value / magnitude) * magnitude:,}"
 
 
 def times(ratio: float) -> str:
-    """`14 times`, `1.6 times`, `twice`."""
+    """A ratio as `14 times`, `1.6 times` or `twice`."""
     number = f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}".removesuffix(".0")
     return "twice" if number == "2" else f"{significant(ratio) if ratio >= 100 else number} times"
 
 
 def joined(parts: Sequence[str], last: str = "and") -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """The parts as `a`, `a and b` or `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}"
 
 
 def budget(value: float, train_labels: int | None) -> str:
-    """A label budget: `100`, or `all 6,920` without one, or `500 (412 found)` when the dataset has fewer rows."""
+    """A label budget: `100`, `all 6,920` without a limit, or `500 (412 found)` if the dataset has fewer rows."""
     found = "" if train_labels is None else count(train_labels)
     if math.isinf(value):
         return f"all {found}".strip()
@@ -205,15 +205,15 @@ _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]"
 
 
 def visible(value: Any) -> Any:
-    """A text without characters that no page may hold (null bytes, half surrogates): each becomes U+FFFD.
+    """A text with each character that is invalid in pages (null bytes, lone surrogates) replaced by U+FFFD.
 
-    Anything but a plain text is returned as it is.
+    Other values, including subclasses of str, are returned unchanged.
     """
     return _UNSEEN.sub("\ufffd", value) if type(value) is str else value
 
 
 def shortened(text: str, most: int) -> str:
-    """The text, cut after `most` characters, with how many are missing."""
+    """The text, cut after `most` characters, with the number of missing characters."""
     return text if len(text) <= most else f"{text[:most].rstrip()} … ({count(len(text) - most)} more characters)"
 
 
@@ -224,7 +224,7 @@ def _signed(text: str) -> str:
 
 
 def markdown_text(value: Any) -> Any:
-    """A value as text that Markdown leaves alone: no markup, no table cell cut in two, on one line."""
+    """A string escaped for Markdown, on one line, without markup or cell separators; other values unchanged."""
     if not isinstance(value, str):
         return value
     return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", re.sub(r"\s*[\r\n]+\s*", " ", visible(value)))
@@ -236,15 +236,15 @@ Text = TypeVar("Text", bound=str)
 
 
 def unit_of(results: Sequence[Result]) -> str:
-    """What the budgets of a panel's runs count: "labels" or "tokens"."""
-    told = next((result for result in results if result.section("budget")), None)
-    return TOKENS if told is not None and told.section("budget").get("train_tokens") else LABELS
+    """The unit of the budgets of a panel's runs: "labels" or "tokens"."""
+    known = next((result for result in results if result.section("budget")), None)
+    return TOKENS if known is not None and known.section("budget").get("train_tokens") else LABELS
 
 
 def in_unit(text: Text, unit: str) -> Text:
-    """A panel of a report, written for labels, in the unit that its budgets count; commands are left as they are.
+    """A panel of a report in the unit of its budgets; code blocks are unchanged.
 
-    All sentences, tables and pictures speak of labels, which they count for every other task.
+    All sentences, tables and figures are written for labels, the unit of all tasks except language modelling.
     """
     if unit == LABELS:
         return text

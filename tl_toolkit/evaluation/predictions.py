@@ -1,4 +1,4 @@
-"""The per-row predictions that runs leave behind: reading them, counting confusions."""
+"""Read the per-row predictions of runs, and count confusions."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _LABELLED = ("single_label_classification", "multi_label_classification", "regre
 
 
 class PredictionReader:
-    """Reads the predictions of runs below a comparison's folder, each file's labels once.
+    """Reads the predictions of runs below a comparison's folder, and the labels of each file only once.
 
-    A missing or unreadable file, or one without labels, is None: a comparison is reported while it runs.
+    A missing or unreadable file, or one without labels, gives None, because reports are written while runs go on.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self._read: dict[str, Predictions | None] = {}
         self.shared: dict[str, Any] = {}
-        """What is computed of the predictions once for all who ask, by its name."""
+        """Shared results computed from the predictions, by name."""
 
     def labels(self, result: Result) -> Predictions | None:
         """Labels and predictions of the run's test rows."""
@@ -59,7 +59,7 @@ class PredictionReader:
         return column(table, "scores")
 
     def columns(self, result: Result, wanted: Sequence[str]) -> pa.Table | None:
-        """Those of the wanted columns that the run's test predictions have, whatever its task, sorted by `row`."""
+        """The wanted columns that the run's test predictions have, for any task, sorted by `row`."""
         import pyarrow.parquet as pq
 
         name = result.section("predictions").get("test")
@@ -68,7 +68,7 @@ class PredictionReader:
         try:
             file = pq.ParquetFile(self.folder / result.folder / name)
             table = file.read(columns=[name for name in wanted if name in file.schema_arrow.names])
-        except (OSError, ValueError):  # pyarrow's errors for a file that is missing, cut short or no parquet
+        except (OSError, ValueError):  # pyarrow: a missing or truncated file, or not parquet
             return None
         if not table.num_rows or "row" not in table.column_names:
             return None
@@ -76,9 +76,9 @@ class PredictionReader:
         return table if (np.diff(row) >= 0).all() else table.take(np.argsort(row, kind="stable"))
 
     def labelled(self, result: Result, wanted: Sequence[str]) -> pa.Table | None:
-        """The same of a run whose answers are class ids, label sets or numbers; None of any other."""
+        """As `columns`, but only for runs that predict class ids, label sets or numbers; None for others."""
         kind = result.section("task").get("problem_type", _LABELLED[0])
-        if kind not in _LABELLED:  # there is no table of mistakes for texts, pictures or series
+        if kind not in _LABELLED:  # texts, images and series have no table of mistakes
             return None
         table = self.columns(result, wanted)
         return table if table is not None and {"label", "prediction"} <= set(table.column_names) else None
@@ -98,7 +98,7 @@ def label_counts(runs: Sequence[Predictions]) -> np.ndarray:
 
 
 def column(table: pa.Table, name: str) -> np.ndarray:
-    """A column as (n,), or as (n, k) when its cells are lists of one length."""
+    """A column as (n,), or as (n, k) if its cells are lists of equal length."""
     import pyarrow as pa
 
     found = table.column(name).combine_chunks()
@@ -108,7 +108,7 @@ def column(table: pa.Table, name: str) -> np.ndarray:
 
 
 def answer_in_words(value: Any, names: list[str] | None) -> str:
-    """A label or a prediction as a reader knows it: a class name, the names of a label set, or a number."""
+    """A label or prediction in words: a class name, the names of a label set, or a number."""
     if isinstance(value, list):
         chosen = [class_name(index, names) for index, on in enumerate(value) if on]
         return ", ".join(chosen) if chosen else "no label"
@@ -118,5 +118,5 @@ def answer_in_words(value: Any, names: list[str] | None) -> str:
 
 
 def class_name(index: int, names: list[str] | None) -> str:
-    """The name of a class id, also where the record has none."""
+    """The name of a class id, or `class N` if the record has no names."""
     return names[index] if names is not None and 0 <= index < len(names) else f"class {index}"

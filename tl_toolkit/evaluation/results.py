@@ -1,4 +1,4 @@
-"""The result records of a comparison: one JSON object a line in `results.jsonl`, one line a run."""
+"""Read the result records of a comparison: `results.jsonl` has one JSON object per line and run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 UNKNOWN = "unknown"
 ALL_LABELS = math.inf
-"""The label budget of a run that had no budget: it sorts after every number."""
+"""The label budget of a run without a limit; it sorts after every number."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One run of one entry. `folder` is relative to the comparison's folder; `record` is the record as it was read."""
+    """One run of an entry; `folder` is relative to the comparison's folder, `record` is the parsed record."""
 
     entry: str
     folder: str
@@ -31,47 +31,47 @@ class Result:
 
     @property
     def completed(self) -> bool:
-        """Whether the run ended with test metrics that can be compared."""
+        """Whether the run completed with test metrics."""
         return self.record.get("status") == "completed" and bool(self.metrics("test"))
 
     @property
     def strategy(self) -> str:
-        """The name of the strategy, `"scratch"` where nothing was transferred, `UNKNOWN` when the run failed early."""
+        """The name of the strategy: `"scratch"` without transfer, `UNKNOWN` if the run failed early."""
         return str(self.section("strategy").get("name", UNKNOWN))
 
     @property
     def transfer(self) -> bool:
-        """Whether knowledge was moved into the model before it saw the labels."""
+        """Whether the model was pre-trained before it saw the labels."""
         return self.strategy != "scratch"
 
     @property
     def budget(self) -> float:
-        """The labels, or for language models the tokens, asked for; `ALL_LABELS` where all were."""
+        """The requested number of labels, or of tokens for language models; `ALL_LABELS` without a limit."""
         asked = self.section("budget").get("label_budget") or self.section("budget").get("token_budget")
         return ALL_LABELS if asked is None else float(asked)
 
     @property
     def seed(self) -> int | None:
-        """The seed of the run; None when it failed before one was known."""
+        """The seed of the run; None if it failed before the seed was known."""
         return self.record.get("seed")
 
     def section(self, name: str) -> Mapping[str, Any]:
-        """A part of the record, empty when the run failed before it was known."""
+        """A section of the record; empty if the run failed before it was known."""
         return self.record.get(name) or {}
 
     def metrics(self, split: str) -> Mapping[str, float]:
-        """Plain metric names to numbers for a split; empty when there are none."""
+        """Metric values of a split by metric name; empty without any."""
         return self.section("metrics").get(split) or {}
 
     @property
     def dataset(self) -> str:
-        """What the run's dataset is called: by the grid where it has several, otherwise by its record."""
+        """The name of the run's dataset: from the grid if it has several datasets, otherwise from the record."""
         named = self.record.get("grid_dataset") or self.section("dataset").get("name")
         return short_name(str(named or self.section("arguments").get("dataset_name") or UNKNOWN))
 
     @property
     def pretrain_seconds(self) -> float | None:
-        """What the stages before the run took, all together; None for a run that has none, or when one is unknown."""
+        """The total time of earlier stages in seconds; None without stages, or if a time is unknown."""
         seconds = [stage.get("train_seconds") for stage in self.record.get("stages") or ()]
         return sum(seconds) if seconds and None not in seconds else None
 
@@ -82,32 +82,32 @@ class Result:
 
 
 def short_name(name: str) -> str:
-    """A Hub id or a plain name as it is; of a local file or folder the last part, since a report tells no places."""
+    """Return a Hub id or plain name unchanged, and a local path as its last part, because reports hide local paths."""
     local = name.startswith(("/", "./", "../", "~", "\\")) or (name.count("/") > 1 and "://" not in name)
     return (Path(name).name or name) if local else name
 
 
 def folder_name(entry: str) -> str:
-    """The name of an entry as part of a folder's, or of a file's."""
+    """The name of an entry in a form for folder and file names."""
     return re.sub(r"[^\w.-]+", "_", entry)
 
 
 def read_results(path: Path) -> list[Result]:
     """The runs in a `results.jsonl`, in the order of their first appearance.
 
-    A run that was repeated (same dataset, entry, label budget and seed) counts once, with its latest record. A last
-    line without its line end is a record that is just being written, and is left for the next time.
+    A repeated run (same dataset, entry, label budget and seed) counts once, with its latest record. A last line without
+    a line end is a record that is still being written, and is ignored.
 
     Raises:
-        UserError: no such file, or a line that is not a result record of this schema version.
+        UserError: the file does not exist, or a line is not a result record of this schema version.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"The result records {str(path)!r} cannot be read ({error}); a comparison's folder is expected, "
-            "which holds a results.jsonl as compare.py writes it."
+            f"The result records {str(path)!r} cannot be read ({error}). Name the folder of a comparison, with the "
+            "results.jsonl that tl-toolkit compare writes."
         ) from error
     whole = text[: text.rfind("\n") + 1]
     results: dict[tuple[str, str, float, int | None], Result] = {}
@@ -117,15 +117,15 @@ def read_results(path: Path) -> list[Result]:
             try:
                 result = as_result(json.loads(line), where)
             except json.JSONDecodeError as error:
-                raise UserError(f"{where} is not JSON ({error}); one result record is expected.") from error
+                raise UserError(f"{where} is not JSON ({error}). Each line must be one result record.") from error
             results[(result.dataset, result.entry, result.budget, result.seed)] = result
     return list(results.values())
 
 
 def panels(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """The runs by dataset, in the order of first appearance: what is compared is compared within one of them.
+    """The runs by dataset, in the order of first appearance; runs are compared only within a dataset.
 
-    A run that failed before it knew the name of its dataset goes to those that were given the same one.
+    A run that failed before its dataset was loaded is grouped with the runs of the same `dataset_name`.
     """
     called = {
         result.section("arguments").get("dataset_name"): result.dataset
@@ -144,17 +144,17 @@ def panels(results: Sequence[Result]) -> dict[str, list[Result]]:
 
 
 def as_result(record: Any, where: str) -> Result:
-    """A run from its record: of a comparison, or of finetune.py or pretrain.py alone, which has a name and no entry.
+    """A run from its record: of a comparison, or of a single finetune or pretrain run, with a name but no entry.
 
     Raises:
-        UserError: it is no result record, or one of another schema version. `where` says where it was found.
+        UserError: it is not a result record, or has another schema version; `where` is its place for the message.
     """
     named = isinstance(record, dict) and (record.get("entry") or record.get("name"))
     if not named:
-        raise UserError(f"{where} is no result record: a mapping with the key 'entry' or 'name' is expected.")
+        raise UserError(f"{where} is not a result record: it must be a mapping with the key 'entry' or 'name'.")
     if record.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
-            f"{where} has schema_version {record.get('schema_version')!r}; this version of the toolkit reads "
+            f"{where} has schema_version {record.get('schema_version')!r}, but this version of the toolkit reads "
             f"{SCHEMA_VERSION}."
         )
     return Result(entry=str(named), folder=str(record.get("folder", ".")), record=record)
@@ -164,14 +164,14 @@ TEXT_COLUMNS = ("dataset", "fingerprint", "entry", "model", "strategy", "failure
     "device", "device_name", "toolkit_version", "python_version", "torch_version", "transformers_version",
     "key", "folder",
 )  # fmt: skip
-"""The columns of `table` that are texts; `transfer` and `completed` are true or false, and all others numbers."""
+"""The text columns of `table`; `transfer` and `completed` are boolean, and all others numbers."""
 
 
 def table(results: Sequence[Result]) -> pd.DataFrame:
-    """One row a run, failed ones included, indexed by the position in `results`: the columns of `results.csv`.
+    """One row per run, including failed ones, indexed by the position in `results`: the columns of `results.csv`.
 
-    What they mean is told in docs/comparison.md. `budget` is infinite for all labels; there is a column
-    `<split>.<metric>` for each metric that a run has. What a run does not know is NaN, or None for a text.
+    docs/comparison.md describes the columns. `budget` is infinite for all labels; each metric has a column
+    `<split>.<metric>`. Unknown values are NaN, or None in text columns.
     """
     import pandas as pd
 

@@ -1,1 +1,1 @@
-"""Publishing on the Hugging Face Hub: model cards, models, comparisons and Spaces."""
+"""Publish model cards, models, comparisons and Spaces on the Hugging Face Hub."""

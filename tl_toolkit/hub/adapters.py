@@ -1,4 +1,4 @@
-"""What a LoRA run publishes: the adapter alone, in the form that peft reads, for the model that it belongs to."""
+"""Publish the adapter of a LoRA run in the format of peft, without its base model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def has_adapter(folder: Path) -> bool:
-    """Whether `folder` is that of a LoRA run."""
+    """Whether `folder` is the folder of a LoRA run."""
     return (folder / ADAPTER / _FILES[0]).is_file()
 
 
 def is_for_everybody(folder: Path) -> bool:
-    """Whether the adapter of `folder` belongs to a model that is on the Hub, as far as is known."""
+    """Whether the base model of the adapter in `folder` is known to be on the Hub."""
     try:
         return has_adapter(folder) and bool(base_of(folder, None))
     except UserError:
@@ -33,13 +33,13 @@ def is_for_everybody(folder: Path) -> bool:
 
 
 def adapter_contents(folder: Path, base_model: str, revision: str | None, include: Sequence[str] = ()) -> Contents:
-    """The adapter of a LoRA run, with the tokenizer, and without the merged weights beside it.
+    """The adapter of a LoRA run with its tokenizer, but without the merged weights.
 
-    The configuration of the model stays at home: transformers takes a repository that has one for a whole model.
+    The model's config.json is not published, because transformers treats a repository with one as a complete model.
 
     Args:
         base_model: the Hub id of the model that was adapted.
-        revision: its commit, where it is known.
+        revision: its commit, if known.
 
     Raises:
         UserError: the adapter is damaged.
@@ -47,10 +47,10 @@ def adapter_contents(folder: Path, base_model: str, revision: str | None, includ
     config = check_model_folder(folder)
     weights = folder / ADAPTER / _FILES[1]
     if not weights.is_file() or not is_whole_safetensors(weights):
-        raise UserError(f"The adapter {str(weights)!r} is missing or damaged.")
+        raise UserError(f"The adapter {str(weights)!r} is missing or damaged. Run the training again.")
     settings: dict[str, Any] = json.loads((folder / ADAPTER / _FILES[0]).read_text(encoding="utf-8"))
-    # auto_mapping names the Python module of the class that was adapted, which is found where the toolkit is installed
-    # alone; peft needs it for nothing but AutoPeftModel.
+    # auto_mapping names the Python module of the adapted class, which exists only where the toolkit is installed; peft
+    # needs it only for AutoPeftModel.
     settings |= {"base_model_name_or_path": base_model, "revision": revision, "auto_mapping": None}
     files = [HubFile(_FILES[0], as_json(settings), f"for {base_model}"), HubFile(_FILES[1], weights)]
     kept = [path for path in matching(folder, PROCESSING) if path.name not in (CONFIG, "generation_config.json")]
@@ -59,18 +59,18 @@ def adapter_contents(folder: Path, base_model: str, revision: str | None, includ
 
 
 def base_of(folder: Path, base_model: str | None) -> tuple[str, str | None]:
-    """The Hub id of the model that the adapter belongs to, and its commit if that is known.
+    """The Hub id of the adapter's base model, and its commit if known.
 
-    `base_model` is what the user says it is. A model that is not on the Hub, as far as is known, is a UserError.
+    `base_model` is the id that the user specified, if any. UserError if the model is not known to be on the Hub.
     """
     record = read_record(folder) or {}
-    asked = (record.get("model") or {}).get("model_name_or_path")
+    base = (record.get("model") or {}).get("model_name_or_path")
     origin = provenance(record, CardArguments(base_model=base_model))
-    # A base that was itself trained from a model of the Hub is not that model.
+    # A base that was itself trained from a model on the Hub is a different model.
     if origin.base_model is not None and (base_model or not origin.stages):
         return origin.base_model, origin.base_revision
     raise UserError(
-        f"The adapter in {str(folder)!r} belongs to {str(asked)!r}, which is on this machine alone as far as is known, "
-        "and an adapter is of no use without its model. Publish that model first and name it by --base_model "
-        "user/name, or publish the two as one with --merge."
+        f"The adapter in {str(folder)!r} belongs to {str(base)!r}, which seems to be only on this machine, and an "
+        "adapter is useless without its model. Publish that model first and name it with --base_model user/name, or "
+        "publish both as one model with --merge."
     )

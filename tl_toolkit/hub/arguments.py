@@ -1,103 +1,99 @@
-"""What can be asked of `publish.py`."""
+"""The arguments of `publish`, for a model folder."""
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
+from typing import Any
 
 from ..config.fields import flag
-from ..errors import TOKEN, UserError, nearest
+from ..config.help import Help
+from ..config.parsing import Given, command_line, make_parser, read_arguments
+from ..errors import TOKEN, UserError
 from .destination import HUB_ID, REPO_TYPES, Destination
 
 
 @dataclass
 class PublishArguments:
-    """What is published, and where."""
+    """Folder and repository"""
 
-    folder: str = field(metadata={"help": "The folder of a run (finetune.py, pretrain.py, ensemble.py, convert.py) …"})
-    repo_id: str | None = flag("user/name or organisation/name; a name alone is one of the user whose token is used.")
-    repo_type: str = flag("What kind of repository: model, dataset or space.", "model", choices=REPO_TYPES)
-    private: bool = flag("Only its owner sees the repository. One that exists has to be private.", False)
-    revision: str | None = flag(
-        "A branch instead of main, made where it is absent; or refs/pr/N, an open pull request."
-    )
-    create_pr: bool = flag("Propose the files as a pull request instead of committing them.", False)
-    dry_run: bool = flag("List every file with its size and stop; needs no token and no network.", False)
-    merge: bool = flag("Of a LoRA run: publish the whole model with the adapter merged, not the adapter alone.", False)
+    folder: str = field(metadata={"help": "A folder that finetune, pretrain, ensemble, convert or compare wrote."})
+    repo_id: str | None = flag("user/name or organisation/name. A name alone belongs to the owner of the token.")
+    repo_type: str = flag("The kind of repository.", "model", choices=REPO_TYPES)
+    private: bool = flag("Make the repository private. An existing one must be private.", False)
+    revision: str | None = flag("A branch instead of main. It is created if absent; refs/pr/N is an open pull request.")
+    create_pr: bool = flag("Open a pull request instead of committing.", False)
+    dry_run: bool = flag("List every file with its size, and send nothing. It needs no token and no network.", False)
+    merge: bool = flag("LoRA: publish the model with the adapter merged, not the adapter alone.", False)
     include: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "Also publish files that match this pattern, such as 'predictions_*.parquet', which holds texts of "
-            "the dataset; may be said several times.",
+            "help": "Also publish files that match PATTERN. Can be repeated; 'predictions_*.parquet' holds texts of "
+            "the dataset.",
+            "action": "extend",
             "metavar": "PATTERN",
         },
     )
-    commit_message: str | None = flag("By default 'Publish' and the name of the run.")
-    timeout: float = flag("Seconds that the Hub has to begin an answer, or to take some of a file.", 60.0)
+    commit_message: str | None = flag("Commit message. By default 'Publish' and the name of the run.")
+    timeout: float = flag("Seconds to wait for the Hub to respond, or to take a part of a file.", 60.0)
 
     def __post_init__(self) -> None:
         if self.repo_id is None and not self.dry_run:
-            raise UserError("Nothing says where to: name a repository by --repo_id user/name, or say --dry_run.")
+            raise UserError("Give the repository by --repo_id user/name, or use --dry_run.")
         if TOKEN.search(self.commit_message or ""):
-            raise UserError("--commit_message holds a token of the Hub, and everybody reads it. Leave the token out.")
+            raise UserError("--commit_message contains a token of the Hub, which everybody could read. Remove it.")
         if not 0 < self.timeout < float("inf"):
-            raise UserError(f"--timeout is {self.timeout:g}, where a number of seconds above 0 is expected.")
+            raise UserError(f"--timeout must be a number of seconds above 0, but is {self.timeout:g}.")
 
 
 @dataclass
 class CardArguments:
-    """What to say in the card beside what the run itself knows."""
+    """Model card"""
 
     license: str | None = flag(
-        "The licence of what is published, as the Hub writes it (apache-2.0, mit, cc-by-4.0, other, …); by default "
-        "that of the model that was fine-tuned, as far as its card tells one."
+        "Licence, as the Hub writes it. apache-2.0, mit, cc-by-4.0, other, …; by default that in the card of the model "
+        "that was fine-tuned."
     )
     language: str | None = flag(
-        "Codes of languages (en, de, hi, …), separated by commas; by default those that translation was asked for, or "
-        "that the card of the dataset names."
+        "Language codes, separated by commas: en, de, hi, …. By default those of the translation task, or those in the "
+        "card of the dataset."
     )
-    base_model: str | None = flag(
-        "The Hub id of the model that this one was made from, where the run does not know it."
-    )
+    base_model: str | None = flag("The Hub id of the base model. By default that of the run.")
     comparison: str | None = flag(
-        "The comparison that the model comes from: its folder, or the Hub id of the dataset repository that it was "
-        "published as; by default the folder that compare.py made the run in."
+        "The comparison that the model is from. Its folder, or the Hub id of its dataset repository; by default the "
+        "folder of the comparison that trained the model."
     )
 
     def __post_init__(self) -> None:
         if self.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", self.license):
             raise UserError(
-                f"--license is {self.license!r}, where an identifier of the Hub's is expected: apache-2.0, mit, "
-                "cc-by-4.0, openrail, other, …, in lower case."
+                f"--license must be an identifier of the Hub in lower case (apache-2.0, mit, cc-by-4.0, openrail, "
+                f"other, …), but is {self.license!r}."
             )
         for code in self.languages:
             if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]+)*|code|multilingual", code):
                 raise UserError(
-                    f"--language has {code!r}, where codes of languages of two or three letters are expected, "
-                    "separated by commas: en,hi."
+                    f"--language must be language codes of two or three letters, separated by commas (en,hi), but has "
+                    f"{code!r}."
                 )
         if self.base_model is not None and not HUB_ID.fullmatch(self.base_model):
-            raise UserError(f"--base_model is {self.base_model!r}, where a Hub id is expected, such as user/name.")
+            raise UserError(f"--base_model must be a Hub id, such as user/name, but is {self.base_model!r}.")
 
     @property
     def languages(self) -> list[str]:
-        """The codes that were given."""
+        """The given language codes."""
         return [code.strip() for code in (self.language or "").split(",") if code.strip()]
 
 
 @dataclass(frozen=True)
 class PublishRequest:
-    """Everything that was asked of `publish.py`.
+    """All arguments of `publish`.
 
     Attributes:
-        command: the command line itself, for whoever has to go on with it.
+        command: the command line, which error messages repeat so that it can be rerun.
     """
 
     publish: PublishArguments
@@ -121,57 +117,20 @@ class PublishRequest:
         )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message[0].upper()}{message[1:]}. See --help.")
-
-
-def parse_publish_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> PublishRequest:
-    """The request of a command line, by default that of the process; errors of `parse_flags`."""
-    (publish, card), command = parse_flags((PublishArguments, CardArguments), argv, description)
+def parse_publish_arguments(given: Given = None, help: Help = Help("publish", main_flag="folder")) -> PublishRequest:
+    """The arguments of `publish` for a model folder; errors as of `parse_publication`."""
+    (publish, card), command = parse_publication((PublishArguments, CardArguments), given, help)
     return PublishRequest(publish, card, command)
 
 
-def parse_flags(
-    kinds: Sequence[Any], argv: Sequence[str] | None = None, description: str | None = None
-) -> tuple[list[Any], str]:
-    """An instance of each of the dataclasses `kinds`, and the command line itself.
+def parse_publication(kinds: Sequence[type], given: Given, help: Help) -> tuple[list[Any], str]:
+    """An object of each of `kinds`, and the command that asks for the same.
 
     Raises:
         UserError: an unknown flag, a value of the wrong type, or no folder.
     """
-    parser = _Parser(
-        description=description,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s FOLDER --repo_id user/name [--flag value ...]",
-    )
-    for kind in kinds:
-        _add(parser, kind)
-    argv = list(sys.argv[1:] if argv is None else argv)
-    namespace, unknown = parser.parse_known_args(argv)
-    if unknown:
-        flag = unknown[0].split("=")[0]
-        known = [option for action in parser._actions for option in action.option_strings]
-        raise UserError(f"Unknown argument {flag!r}.{nearest(flag, known)} See --help for all of them.")
-    values = vars(namespace)
-    made = [kind(**{own.name: values[own.name] for own in dataclasses.fields(kind)}) for kind in kinds]
-    return made, shlex.join(["python", "recipes/publish.py", *argv])
-
-
-def _add(parser: argparse.ArgumentParser, kind: Any) -> None:
-    """A flag for every field of a dataclass; one without a default is the positional argument."""
-    hints = get_type_hints(kind)
-    group = parser.add_argument_group(kind.__doc__.strip().rstrip("."))
-    for own in dataclasses.fields(kind):
-        name, text = f"--{own.name}", own.metadata["help"].replace("%", "%%")
-        if own.default is dataclasses.MISSING and own.default_factory is dataclasses.MISSING:
-            parser.add_argument(own.name, metavar="FOLDER", help=text)
-        elif hints[own.name] is bool:
-            group.add_argument(name, action="store_true", help=text)
-        elif own.default_factory is list:
-            group.add_argument(name, action="append", default=[], metavar=own.metadata["metavar"], help=text)
-        else:
-            convert, choices = float if hints[own.name] is float else str, own.metadata.get("choices")
-            text += "" if own.default is None else f" (default: {own.default})"
-            group.add_argument(name, type=convert, default=own.default, choices=choices, help=text)
+    parser = make_parser(help, kinds)
+    flags = command_line(parser, given)
+    if flags and flags[0].startswith("--folder="):  # printed as it is usually typed
+        flags = [flags[0].removeprefix("--folder="), *flags[1:]]
+    return read_arguments(kinds, given, help), shlex.join(["tl-toolkit", "publish", *flags])

@@ -1,4 +1,4 @@
-"""The model card of a run: metadata for the Hub, and for a reader what the model is, how it came about, its limits."""
+"""The model card of a run: metadata for the Hub, and a description of the model, its training and its limits."""
 
 from __future__ import annotations
 
@@ -37,19 +37,20 @@ def model_card(
     adapter: bool = False,
     api: HfApi | None = None,
 ) -> ModelCard:
-    """The card of the model in `folder`, from its result record and the files beside it; nothing is written.
+    """The card of the model in `folder`, from its result record and the files beside it; no file is written.
 
-    Without a record, as of a converted model, it says what the configuration tells. It shows `learning_curve.png` where
-    the record has one to draw, see `card_files`. How it reads is in `templates/model_card.md.jinja`.
+    Without a record, for example for a converted model, the card describes the configuration. It shows
+    `learning_curve.png` if the record has a history to draw, see `card_files`. The text is in
+    `templates/model_card.md.jinja`.
 
     Args:
-        repo_id: where the model is published, and is loaded from in the code of the card; by default the folder itself.
-        arguments: licence, languages and what else no record knows.
-        adapter: what is published is the adapter of a LoRA run alone.
-        api: where the cards of the base model and the dataset are read; None for what is in the cache.
+        repo_id: the repository in the usage code of the card; by default the folder itself.
+        arguments: licence, languages and other facts that records lack.
+        adapter: whether only the adapter of a LoRA run is published.
+        api: the Hub client that reads the cards of the base model and the dataset; None to read only the cache.
 
     Raises:
-        UserError: `config.json` cannot be read, or the comparison that is named.
+        UserError: `config.json` or the named comparison cannot be read.
     """
     from huggingface_hub import ModelCard
 
@@ -97,7 +98,7 @@ def card_files(
     adapter: bool = False,
     api: HfApi | None = None,
 ) -> list[HubFile]:
-    """The card as README.md, and the learning curve that it shows where the run has one; arguments of `model_card`."""
+    """The card as README.md, and its learning curve if the run has one; for the arguments see `model_card`."""
     files = [HubFile(CARD, str(model_card(folder, repo_id, arguments, adapter=adapter, api=api)).encode())]
     if (curve := learning_curve(read_record(Path(folder)) or {})) is not None:
         with tempfile.TemporaryDirectory() as place:
@@ -108,11 +109,11 @@ def card_files(
 
 
 def hints(files: Sequence[HubFile]) -> list[str]:
-    """What a card that was written here leaves open, for whoever publishes it."""
+    """Remarks for the publisher on facts that a generated card lacks."""
     text = next((file.read().decode("utf-8", "replace") for file in files if file.path == CARD), "")
     if not is_generated(text) or re.search(r"^license: ", text.split(MARKER)[0], flags=re.MULTILINE):
         return []
-    return ["The card names no licence, since none is known: say one by --license, such as apache-2.0 or cc-by-4.0."]
+    return ["The card has no licence, because none is known. Add one with --license, such as apache-2.0 or cc-by-4.0."]
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -120,13 +121,13 @@ def _config(folder: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"The folder {str(folder)!r} has no readable config.json, so it has no model to describe."
+            f"The folder {str(folder)!r} has no readable config.json, so there is no model to describe."
         ) from error
     return config
 
 
 def _usage(folder: Path, name: str, known: dict[str, Any]) -> str:
-    """Code that loads the model `name` and has it answer once; what it prints is the answer."""
+    """Code that loads the model `name` and prints one prediction."""
     labels = sorted((known["config"].get("id2label") or {}).items(), key=lambda pair: int(pair[0]))
     return render(
         TEMPLATES / "usage.py.jinja",
@@ -141,7 +142,7 @@ def _usage(folder: Path, name: str, known: dict[str, Any]) -> str:
 
 
 def _settings(record: dict[str, Any]) -> str:
-    """Every argument that had another value than its default, as YAML, without folders of this machine."""
+    """All arguments that differ from their defaults, as YAML, without folders of this machine."""
     import yaml
 
     arguments = clean_record(dict(record.get("arguments") or {}))
@@ -149,7 +150,7 @@ def _settings(record: dict[str, Any]) -> str:
 
 
 def _max_tokens(folder: Path) -> int | None:
-    """The length at which the saved tokenizer cuts."""
+    """The length in tokens to which the saved tokenizer truncates; None without a limit."""
     try:
         length = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("model_max_length")
     except (OSError, ValueError):

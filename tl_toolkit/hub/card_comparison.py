@@ -1,4 +1,4 @@
-"""The comparison that a model comes from: where it is, and its table of scores."""
+"""The comparison that a model comes from: its address and its score table."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ RESULTS = "results.jsonl"
 
 @dataclass(frozen=True)
 class CardComparison:
-    """What a card tells of a comparison.
+    """The facts on a comparison in a card.
 
     Attributes:
-        link: where it was published; None where it is not known to be.
+        link: its address on the Hub; None if it is not known to be published.
         metric: the heading of the scores.
         budgets: headings of the columns.
-        rows: for each entry its name, whether it is this model's, and its score at each budget.
-        seeds: the fewest and the most of a score; one number where all have as many.
+        rows: the name of each entry, whether this model is one of its runs, and its score at each budget.
+        seeds: the minimum and maximum number of seeds per score; one number if they are equal.
     """
 
     link: str | None
@@ -44,43 +44,43 @@ class CardComparison:
     seeds: Sequence[int]
 
 
-def find_comparison(folder: Path, asked: str | None, api: HfApi | None = None) -> CardComparison | None:
-    """The comparison of a run: the one that is named, or the one in whose `runs/` the folder lies; None without one.
+def find_comparison(folder: Path, name: str | None, api: HfApi | None = None) -> CardComparison | None:
+    """The comparison of a run: the named one, or the one with the folder in its `runs/`; None without one.
 
     Raises:
-        UserError: what is named is neither the folder of a comparison nor a Hub id, or its records cannot be read.
+        UserError: the name is neither the folder of a comparison nor a Hub id, or the records cannot be read.
     """
     own = read_record(folder) or {}
     beside = _around(folder, own)
-    if asked is None:
+    if name is None:
         return None if beside is None else _describe(beside / RESULTS, folder, own, None)
-    named = Path(asked).expanduser()
+    named = Path(name).expanduser()
     if named.is_dir():
         return _describe(named / RESULTS, folder, own, None)
-    if not HUB_ID.fullmatch(asked) or "/" not in asked:
+    if not HUB_ID.fullmatch(name) or "/" not in name:
         raise UserError(
-            f"--comparison is {asked!r}, where the folder of a comparison (with a {RESULTS}) or the Hub id of the "
-            "dataset repository that it was published as is expected: user/name."
+            f"--comparison must be the folder of a comparison (with a {RESULTS}) or the Hub id of its published "
+            f"dataset repository (user/name), but is {name!r}."
         )
-    link = f"https://huggingface.co/datasets/{asked}"
+    link = f"https://huggingface.co/datasets/{name}"
     records = beside / RESULTS if beside is not None else None
     if records is None and api is not None:
         try:
-            records = Path(api.hf_hub_download(asked, RESULTS, repo_type="dataset"))
-        except Exception as error:  # noqa: BLE001  not there yet, private, offline, …: then it is linked alone
-            logger.debug("The records of %s were not read: %s", asked, type(error).__name__)
+            records = Path(api.hf_hub_download(name, RESULTS, repo_type="dataset"))
+        except Exception as error:  # noqa: BLE001  not published yet, private, offline, …: the card has only the link
+            logger.debug("The records of %s were not read: %s", name, type(error).__name__)
     return CardComparison(link, "", [], [], []) if records is None else _describe(records, folder, own, link)
 
 
 def _around(folder: Path, own: Record) -> Path | None:
-    """The folder of the comparison that this run lies in, as its record says; None for a run of its own."""
+    """The folder of the comparison that contains this run, according to its record; None for a single run."""
     place, parts = folder.resolve(), Path(str(own.get("folder") or f"runs/{folder.name}")).parts
     around = place.parents[min(len(parts), len(place.parents)) - 1]
     return around if place.parts[-len(parts) :] == parts and (around / RESULTS).is_file() else None
 
 
 def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardComparison | None:
-    """The table of the runs on the data of this run; of those on the first dataset where it is not among them."""
+    """The score table for the dataset of this run, or for the first dataset if no run used it."""
     datasets = list(panels(read_results(path)).values())
     every = [run for runs in datasets for run in runs]
     if own.get("folder"):

@@ -1,4 +1,4 @@
-"""What a model card shows of a run in numbers: its results, its baselines, its classes and its size."""
+"""The numbers in a model card: results, baselines, scores per class and model size."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Record = Mapping[str, Any]
 
 _MOST_VARIABLES = 20
 _WEAK = 0.5
-"""The F1 below which a class is named as told badly."""
+"""The F1 below which the card lists a class as weak."""
 
-# Fields of configurations that say how large a model is, as a reader would call them.
+# Configuration fields that describe the size of a model, with their names in the card.
 _SIZES = {
     "vocab_size": "Vocabulary",
-    "decoder_vocab_size": "Vocabulary of what is written",
+    "decoder_vocab_size": "Output vocabulary",
     "embedding_size": "Embeddings",
     "hidden_size": "Hidden size",
     "n_embd": "Hidden size",
@@ -39,26 +39,26 @@ _SIZES = {
     "num_attention_heads": "Attention heads",
     "n_head": "Attention heads",
     "n_heads": "Attention heads",
-    "context_length": "Steps it sees",
-    "prediction_length": "Steps it forecasts",
+    "context_length": "Input steps",
+    "prediction_length": "Forecast steps",
     "num_input_features": "Variables",
-    "image_size": "Picture size",
+    "image_size": "Image size",
 }
 _TOKENS = ("vocab_size", "embedding_size")
 _SERIES = ("context_length", "prediction_length", "num_input_features")
 
 
 class Evaluation:
-    """The run as a comparison of one entry, whose ways of judging are used: its baselines and its classes.
+    """The run evaluated as a comparison with a single entry: baselines and scores per class.
 
     Attributes:
-        class_unit: what is counted of a class: "test rows", "words" or "entities".
-        classes: the worst told first; empty for tasks without classes, or without predictions.
-        weak: those of them that are told badly.
-        absent: names of classes that the test rows say nothing of.
+        class_unit: the unit of the class counts: "test rows", "words" or "entities".
+        classes: scores per class, lowest F1 first; empty for tasks without classes, or without predictions.
+        weak: the classes with a low F1.
+        absent: names of the classes that are not in the test rows.
 
     Args:
-        folder: where its predictions lie; without them there is neither a constant answer nor classes.
+        folder: the folder with the predictions; without them there are no constant baselines and no classes.
     """
 
     def __init__(self, record: Record, folder: Path) -> None:
@@ -78,18 +78,18 @@ class Evaluation:
         self.absent = [own.name for own in every if not own.support]
 
     def beaten(self) -> bool | None:
-        """Whether the model is better than every baseline on the test rows, beyond their noise; None without one."""
+        """Whether the model beats every baseline on the test rows by more than the noise; None without a baseline."""
         if self.cell is None or not self.baselines or self.goal.metric not in self.cell.test:
             return None
-        told = [own for own in self.baselines if self.goal.metric in own.test]
-        return all(own.beaten_by(self.cell, self.goal, self.reader) for own in told) if told else None
+        scored = [own for own in self.baselines if self.goal.metric in own.test]
+        return all(own.beaten_by(self.cell, self.goal, self.reader) for own in scored) if scored else None
 
 
 def result_rows(record: Record, evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
-    """The table of results: its headings, and a row for each metric, the one that selects first."""
+    """The results table: headings, and a row for each metric, with the main metric first."""
     metrics = record.get("metrics") or {}
     splits = [split for split in ("test", "validation") if metrics.get(split)]
-    # The forecasts without a model, which records have too, have columns of their own.
+    # Naive forecasts, which are also in records, have their own columns.
     shown = dict.fromkeys(name for split in splits for name in metrics[split])
     names = [name for name in shown if name in METRICS or name.startswith("mae_") or name == "unknown_share"]
     parts = [name for name in names if name.startswith("mae_")]
@@ -105,9 +105,9 @@ def result_rows(record: Record, evaluation: Evaluation) -> tuple[list[str], list
 
 
 def _metric_heading(name: str) -> str:
-    """A metric as the heading of a row, with its unit."""
+    """The row heading of a metric, with its unit."""
     if name == "unknown_share":
-        return "Unknown tokens, part of all"
+        return "Fraction of unknown tokens"
     if name not in METRICS:
         return f"Mean absolute error of {name.removeprefix('mae_')}"
     return METRICS[name][1] + (", %" if name in show.PERCENT_METRICS else "")
@@ -115,7 +115,7 @@ def _metric_heading(name: str) -> str:
 
 def _baseline_heading(baseline: Baseline) -> str:
     names = ", ".join(show.shortened(name, 40) for name in baseline.names)
-    return names.capitalize() if not baseline.answers else f"Always answering {names}"
+    return names.capitalize() if not baseline.answers else f"Always predicting {names}"
 
 
 def _score(value: Any, metric: str) -> str:
@@ -123,7 +123,7 @@ def _score(value: Any, metric: str) -> str:
 
 
 def sizes(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What its configuration says of its size, as (name, value)."""
+    """The model's size fields from its configuration, as (name, value)."""
     found: dict[str, str] = {}
     left_out: Sequence[str] = _TOKENS if config.get("num_input_features") else _SERIES
     for field, name in _SIZES.items():

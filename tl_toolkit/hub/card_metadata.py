@@ -1,4 +1,4 @@
-"""The metadata of a model card: what the Hub reads to list, filter and link a model, and what it calls a task."""
+"""The metadata of a model card, which the Hub uses to list, filter and link models, and the Hub's task names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 TAG = "tl-toolkit"
 
-# The identifiers of https://hf.co/metrics where there is one, and what the figure is called.
+# The identifier from https://hf.co/metrics, if there is one, and the display name.
 METRICS = {
     "accuracy": ("accuracy", "Accuracy"),
     "macro_f1": ("f1", "Macro-F1"),
@@ -40,13 +40,13 @@ _AVERAGES = {"macro_f1": "macro", "micro_f1": "micro"}
 
 
 class CardTask(NamedTuple):
-    """A task of the toolkit as a card has it.
+    """A task of the toolkit, as cards describe it.
 
     Attributes:
-        kind: the toolkit's name of it.
-        pipeline_tag: the Hub's, as in https://huggingface.co/tasks; None where it has none that fits.
-        name: in words.
-        does: what a model of it does, as the end of a sentence about it.
+        kind: the toolkit's name of the task.
+        pipeline_tag: the Hub's name, from https://huggingface.co/tasks; None if none fits.
+        name: the display name.
+        does: what a model does, as the end of the sentence "A model that …".
         auto_class: the Auto class of transformers.
     """
 
@@ -63,17 +63,17 @@ _TASKS = (
         "AutoModelForSequenceClassification",
     ),
     CardTask(
-        "regression", "text-classification", "Text regression", "answers a text with a number",
+        "regression", "text-classification", "Text regression", "predicts a number for a text",
         "AutoModelForSequenceClassification",
     ),
     CardTask(
-        "token-classification", "token-classification", "Token classification", "gives every word of a sentence a tag",
+        "token-classification", "token-classification", "Token classification", "tags every word of a sentence",
         "AutoModelForTokenClassification",
     ),
     CardTask(
-        "translation", "translation", "Translation", "rewrites one text as another", "AutoModelForSeq2SeqLM"
+        "translation", "translation", "Translation", "maps one text to another", "AutoModelForSeq2SeqLM"
     ),
-    CardTask("captioning", "image-to-text", "Image captioning", "captions pictures", "AutoModelForImageTextToText"),
+    CardTask("captioning", "image-to-text", "Image captioning", "captions images", "AutoModelForImageTextToText"),
     CardTask(
         "forecasting", "time-series-forecasting", "Time series forecasting", "forecasts a series",
         "AutoModelForTimeSeriesPrediction",
@@ -81,7 +81,7 @@ _TASKS = (
     CardTask(
         "causal-language-modeling", "text-generation", "Text generation", "continues texts", "AutoModelForCausalLM"
     ),
-    CardTask("masked-language-modeling", "fill-mask", "Fill-mask", "fills gaps in texts", "AutoModelForMaskedLM"),
+    CardTask("masked-language-modeling", "fill-mask", "Fill-mask", "fills masked tokens", "AutoModelForMaskedLM"),
 )  # fmt: skip
 CARD_TASKS = {task.kind: task for task in _TASKS}
 
@@ -98,7 +98,7 @@ _HEADS = {
 
 
 def card_task(record: Mapping[str, Any], config: Mapping[str, Any]) -> CardTask | None:
-    """The task of a run; without a record that of the head in `config.json`; None for a head that is for no task."""
+    """The task of a run, or without a record that of the head in `config.json`; None if neither names a known task."""
     named = (record.get("task") or {}).get("name")
     if named in CARD_TASKS:
         return CARD_TASKS[named]
@@ -120,10 +120,7 @@ def card_data(
     name: str,
     adapter: bool,
 ) -> ModelCardData:
-    """The metadata of a run's model, whose results stand under `name` in `model-index`.
-
-    What is not known is left out, so that nothing is invented.
-    """
+    """The metadata of a run's model, with its results under `name` in `model-index`; unknown facts are left out."""
     from huggingface_hub import ModelCardData
 
     results, codes = _eval_results(record, task), list(origin.languages)
@@ -150,7 +147,7 @@ def card_data(
 
 
 def _eval_results(record: Mapping[str, Any], task: CardTask | None) -> list[EvalResult]:
-    """The metrics of each evaluated split, the test split first, each with the data that it was measured on."""
+    """The metrics of each evaluated split with their data, the test split first."""
     from huggingface_hub import EvalResult
 
     if task is None or task.pipeline_tag is None:
@@ -186,7 +183,7 @@ def _eval_results(record: Mapping[str, Any], task: CardTask | None) -> list[Eval
 
 
 def dataset_name(record: Mapping[str, Any]) -> str:
-    """What the data of a run is called; of a local path the last part alone, since the rest is this machine's."""
+    """The name of a run's dataset; for a local path only the last part, because the rest is private."""
     name = str((record.get("dataset") or {}).get("name") or "unknown")
     if hub_dataset(record) or name.startswith("builtin:"):
         return name

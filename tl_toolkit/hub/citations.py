@@ -1,4 +1,4 @@
-"""The papers behind a model: its architecture, how it was trained, and the checkpoint that it started from."""
+"""The papers behind a model: its architecture, its training method and its initial checkpoint."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _FAMILIES = {
     "bart": ["lewis2020"],
     "marian": ["junczysdowmunt2018"],
 }
-"""Architectures whose papers do not depend on their settings, by model type."""
+"""The papers of architectures without paper-dependent settings, by model type."""
 _ULMFIT = ("discriminative", "gradual_unfreezing")
 
 
 @cache
 def papers() -> dict[str, str]:
-    """BibTeX entries by their key, as they stand in `templates/papers.bib`."""
+    """BibTeX entries of `templates/papers.bib` by key."""
     text = (Path(__file__).parent / "templates" / "papers.bib").read_text(encoding="utf-8")
     entries = [entry.strip() for entry in text.split("\n\n") if entry.strip()]
     return {key[1]: entry for entry in entries if (key := re.match(r"@\w+\{(\w+),", entry))}
 
 
 def citations(record: Mapping[str, Any], config: Mapping[str, Any], base_model: str | None) -> list[str]:
-    """The keys of the papers behind a model, architecture first. Of architectures not known here there is none."""
+    """The keys of the papers behind a model, architecture first; unknown architectures have none."""
     strategy, family = (record.get("strategy") or {}).get("name"), config.get("model_type")
     keys, base = _of_architecture(config), (base_model or "").lower()
     if "minilm" in base:

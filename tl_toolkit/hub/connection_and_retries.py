@@ -1,4 +1,4 @@
-"""The way to the Hub: who asks, how long an answer may take, and how often one is asked again."""
+"""Connect to the Hub: token, timeouts and retries."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ATTEMPTS = 6  # as often as huggingface_hub itself tries those requests that it does repeat
-_LONGEST_WAIT = 8.0  # seconds between two attempts, where the Hub does not ask for more
+ATTEMPTS = 6  # the number of attempts of huggingface_hub for the requests that it repeats itself
+_LONGEST_WAIT = 8.0  # seconds between two attempts, unless the Hub requests more
 
 logger = logging.getLogger(__name__)
 
 
 def connect(timeout: float, token: str | None = None) -> HfApi:
-    """The Hub that HF_ENDPOINT names, by default with the token of HF_TOKEN or of `hf auth login`.
+    """A client of the Hub at HF_ENDPOINT, by default with the token of HF_TOKEN or of `hf auth login`.
 
-    huggingface_hub itself waits for ever; here every answer has `timeout` seconds to begin. HubError without a token.
+    Every response must start within `timeout` seconds; huggingface_hub has no limit. HubError without a token.
     """
     from huggingface_hub import HfApi, get_token
 
     if token is None and get_token() is None:
-        raise HubError(f"Publishing needs a token of the Hub, and none is saved or in HF_TOKEN. {LOGIN}.")
+        raise HubError(f"Publishing needs a Hub token, but none is saved or in HF_TOKEN. {LOGIN}.")
     set_timeout(timeout)
     return HfApi(token=token)
 
 
 def set_timeout(seconds: float) -> None:
-    """Give every request of huggingface_hub in this process an end, and keep signed addresses out of its warnings."""
+    """Set a timeout for all huggingface_hub requests of this process, and remove signed addresses from its warnings."""
     import httpx2
     from huggingface_hub.utils import set_client_factory
     from huggingface_hub.utils._http import default_client_factory
@@ -53,7 +53,7 @@ def set_timeout(seconds: float) -> None:
 
 
 class _Quieter(logging.Filter):
-    """Addresses that are warned about lose their query, where storage has its signatures, and any token."""
+    """Remove tokens and the queries of addresses, which contain storage signatures, from log messages."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg = without_tokens(re.sub(r"(https?://[^\s?]+)\?\S+", r"\1", record.getMessage()))
@@ -64,10 +64,10 @@ class _Quieter(logging.Filter):
 def retrying(
     request: Callable[[], T], what: str, command: str = "", *, sending: bool = False, attempts: int = ATTEMPTS
 ) -> T:
-    """What `request` returns, asked again after a growing wait where that can help; a Retry-After is heeded.
+    """The result of `request`, retried with increasing waits where that can help; a Retry-After is respected.
 
-    For requests that huggingface_hub makes once only; each has to be one that may be made twice. A failure for good is
-    a HubError, made by `explain`.
+    For requests that huggingface_hub does not retry itself; `request` must be safe to repeat. A permanent failure
+    raises the HubError of `explain`.
     """
     attempt = 0
     while True:
@@ -81,6 +81,6 @@ def retrying(
                 raise explain(error, what, command, sending=sending) from error
             seconds = retry_after(error) or min(_LONGEST_WAIT, 2.0 ** (attempt - 1))
             status = status_of(error)
-            trouble = f"The Hub answered with status {status}" if status else f"No answer ({type(error).__name__})"
+            trouble = f"The Hub returned status {status}" if status else f"No response ({type(error).__name__})"
             logger.warning("%s. Trying again in %g s.", trouble, seconds)
             time.sleep(seconds)

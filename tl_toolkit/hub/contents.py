@@ -1,4 +1,4 @@
-"""What of a run's folder is published: a model for everybody, and nothing of the machine that made it."""
+"""Select the files of a run folder that are published: the model, but nothing private to the machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..records.record import RESULT_NAME, read_record
 from .cleaning import clean_record, clean_settings
 from .destination import HubFile
 
-LARGEST = 50 * 10**9  # bytes; the Hub takes no larger file
+LARGEST = 50 * 10**9  # bytes; the Hub accepts no larger file
 CARD = "README.md"
 CONFIG = "config.json"
 
@@ -37,26 +37,26 @@ _TOKENS = (
     *("*.spm", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "target_vocab.json"),
 )
 PROCESSING = (*_SETTINGS, *_TOKENS, *(f"{TARGET_FOLDER}/{name}" for name in (*_SETTINGS, *_TOKENS)))
-"""Patterns of the configuration, and of what makes inputs of texts, images and series."""
+"""Patterns of the configuration files and the processors of texts, images and series."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.joblib", "*.h5", "*.msgpack", "*.npz")
 _REASONS = {
-    "predictions*.parquet": "has texts of the dataset",
-    "attention.json": "has texts of the dataset",
+    "predictions*.parquet": "contains texts of the dataset",
+    "attention.json": "contains texts of the dataset",
     "*.png": "may show the dataset",
-    "checkpoint-*": "is for going on with the training",
-    "*.log": "tells of this machine",
+    "checkpoint-*": "only needed to resume training",
+    "*.log": "may describe this machine",
     "metrics.json": "belongs to predictions",
 }
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What is published, and what stays.
+    """The files that are published and those that are left out.
 
     Attributes:
-        files: as they will stand in the repository.
+        files: the files of the repository.
         left: paths in the folder that are not published, each with the reason.
-        record: the result record as it is published; None for a folder that no run of the toolkit left.
+        record: the result record as published; None for a folder without one.
     """
 
     files: list[HubFile]
@@ -65,13 +65,13 @@ class Contents:
 
 
 def model_contents(folder: Path, include: Sequence[str] = ()) -> Contents:
-    """The model in `folder`: weights, configuration, tokenizer, code, and the record of its run; without a card.
+    """The model in `folder`: weights, configuration, tokenizer, code and run record, but no card.
 
     Args:
-        include: patterns of further files, such as `predictions_*.parquet`.
+        include: patterns of additional files, such as `predictions_*.parquet`.
 
     Raises:
-        UserError: the folder holds no finished model in safetensors, or something that the Hub does not take.
+        UserError: the folder has no finished model in safetensors, or a file that the Hub does not accept.
     """
     config = check_model_folder(folder)
     _check_weights(folder)
@@ -81,11 +81,11 @@ def model_contents(folder: Path, include: Sequence[str] = ()) -> Contents:
 
 
 def finished(folder: Path, files: list[HubFile], include: Sequence[str]) -> Contents:
-    """The files of a model together with what was asked for beside them and the cleaned record of the run."""
+    """The files of a model, the additional files of `include`, and the cleaned run record."""
     own = {file.path for file in files}
     for name, path in included(folder, include).items():
         if name not in (*own, RESULT_NAME):
-            files.append(HubFile(name, path, "asked for"))
+            files.append(HubFile(name, path, "by --include"))
     record = read_record(folder)
     if record is not None:
         record = _published_record(record, {file.path for file in files})
@@ -94,27 +94,27 @@ def finished(folder: Path, files: list[HubFile], include: Sequence[str]) -> Cont
     for file in files:
         if file.size > LARGEST:
             raise UserError(
-                f"The file {file.path!r} has {file.size / 1e9:.1f} GB, and the Hub takes none above "
-                f"{LARGEST / 1e9:.0f} GB. Save the model in parts: model.save_pretrained(folder, max_shard_size='5GB')."
+                f"The file {file.path!r} has {file.size / 1e9:.1f} GB, but the Hub accepts at most {LARGEST / 1e9:.0f} "
+                "GB. Save the model in shards: model.save_pretrained(folder, max_shard_size='5GB')."
             )
     return Contents(files, dict(_left(folder, {file.path for file in files})), record)
 
 
 def included(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
-    """The files that --include asks for by their names in `folder`; UserError for a pickle among them."""
+    """The files that match --include, by their paths relative to `folder`; UserError for a pickle."""
     files = {path.relative_to(folder).as_posix(): path for path in matching(folder, patterns)}
     if pickle := next((name for name, path in files.items() if is_pickle(path.name)), None):
-        raise UserError(f"--include asks for {pickle!r}, which is a pickle: loading one can run anything.")
+        raise UserError(f"--include matches {pickle!r}, which is a pickle and can run any code. Exclude it.")
     return files
 
 
 def _published_record(record: Mapping[str, Any], published: set[str]) -> dict[str, Any]:
-    """A result record without what it says of the machine, and without files that are not published with it."""
+    """A result record without details of this machine and without references to unpublished files."""
     cleaned = clean_record(record)
     named = record.get("predictions") or {}
     cleaned["predictions"] = {split: name for split, name in named.items() if name in published}
     if not cleaned["predictions"]:
-        cleaned.pop("samples", None)  # texts of the dataset, too
+        cleaned.pop("samples", None)  # also contains texts of the dataset
     if cleaned.get("attention") not in published:
         cleaned["attention"] = None
     cleaned.pop("folder", None)
@@ -122,61 +122,62 @@ def _published_record(record: Mapping[str, Any], published: set[str]) -> dict[st
 
 
 def check_model_folder(folder: Path) -> dict[str, Any]:
-    """The configuration of the model in `folder`; UserError without one, or for a run that did not finish."""
+    """The configuration of the model in `folder`; UserError if it is missing or the run did not finish."""
     name = str(folder)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        raise UserError(f"The folder {name!r} {what}.{nearest_sibling(folder)} Give the folder that holds config.json.")
+        raise UserError(f"The folder {name!r} {what}.{nearest_sibling(folder)} Name the folder with config.json.")
     record = read_record(folder)
     if record is not None and record.get("status") != "completed":
         raise UserError(
             f"The run in {name!r} did not finish ({record.get('error') or 'no reason is recorded'}), so there is no "
-            "model to publish. Run it again, with --resume_from_checkpoint where it left checkpoints."
+            "model to publish. Run it again, with --resume_from_checkpoint if it has checkpoints."
         )
     if record is None and checkpoints(folder):
         raise UserError(
-            f"The run in {name!r} is not finished: there are checkpoints and no result.json. Go on with the command "
-            "that started it and --resume_from_checkpoint, or give the folder of a checkpoint to publish that."
+            f"The run in {name!r} is not finished: it has checkpoints but no result.json. Repeat its command with "
+            "--resume_from_checkpoint, or name the folder of a checkpoint to publish that checkpoint."
         )
     try:
         config = _settings_in(folder / CONFIG)
     except OSError as error:
         report = (folder / "results.jsonl").exists()
-        hint = " It is a comparison: say --repo_type dataset or --repo_type space." if report else ""
-        raise UserError(f"The folder {name!r} has no readable config.json, so it is no model folder.{hint}") from error
+        hint = " It is a comparison: add --repo_type dataset or --repo_type space." if report else ""
+        text = f"The folder {name!r} has no readable config.json, so it is not a model folder.{hint}"
+        raise UserError(text) from error
     if "model_type" not in config:
-        raise UserError(f"The config.json in {name!r} names no model_type, so nothing could load the model.")
+        raise UserError(f"The config.json in {name!r} has no model_type, so the model cannot be loaded.")
     return config
 
 
 def _check_weights(folder: Path) -> None:
-    """UserError unless the weights are there, whole, and in safetensors."""
+    """UserError unless the weights are complete, undamaged safetensors."""
     found = list(matching(folder, WEIGHTS[:2]))
     if not found:
         if pickled := sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern)):
             raise UserError(
-                f"The weights in {str(folder)!r} are pickled ({pickled[0]}), and loading a pickle can run anything, so "
-                "they are not published. Save them as safetensors where you trust them: "
+                f"The weights in {str(folder)!r} are pickled ({pickled[0]}) and are not published, because loading a "
+                "pickle can run any code. If you trust them, save them as safetensors: "
                 "model.save_pretrained(folder), with transformers 5."
             )
-        raise UserError(f"The folder {str(folder)!r} has no model.safetensors: there are no weights to publish.")
+        raise UserError(f"The folder {str(folder)!r} has no model.safetensors, so there are no weights to publish.")
     index = folder / WEIGHTS[2]
     if index.is_file():
         parts = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         if missing := [part for part in parts if not (folder / part).is_file()]:
             raise UserError(
-                f"The weights in {str(folder)!r} are not complete: {missing[0]} is missing, one of {len(parts)} parts."
+                f"The weights in {str(folder)!r} are incomplete: {missing[0]}, one of {len(parts)} files, is missing."
             )
     for path in found:
         if path.stat().st_size <= LARGEST and not is_whole_safetensors(path):
-            raise UserError(f"The file {str(path)!r} is damaged: its size is not what its header says.")
+            raise UserError(f"The file {str(path)!r} is damaged: its size does not match its header. Save it again.")
 
 
 def _code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
-    """The files behind `auto_map`, with all that they import of each other.
+    """The Python files named in `auto_map`, with all relative imports.
 
-    A family of the toolkit has its `auto_map` completed in place, so that every head of it can be loaded, and code that
-    the folder lacks comes from the toolkit.
+    For a model family of the toolkit, `auto_map` is completed in place so that every head can be loaded, and files
+    missing from the folder are taken from the toolkit.
     """
     import tl_toolkit.models as models
 
@@ -192,9 +193,9 @@ def _code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
         name = f"{waiting.pop()}.py"
         if name in files:
             continue
-        if Path(name).name != name or "\\" in name:  # a path, which could lead to any file of this machine
+        if Path(name).name != name or "\\" in name:  # a path could point to any file of this machine
             raise UserError(
-                f"The auto_map in {str(folder)!r} names code in {name!r}, which is no Python file beside config.json."
+                f"The auto_map in {str(folder)!r} names {name!r}, which is not a Python file beside config.json."
             )
         path = folder / name
         if path.is_file():
@@ -203,8 +204,8 @@ def _code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
             path = Path(models.__file__).parent / name
         if not path.is_file():
             raise UserError(
-                f"The config.json in {str(folder)!r} names code that is not there, {name!r}, so the model could not be "
-                "loaded elsewhere."
+                f"The config.json in {str(folder)!r} names code in {name!r}, which is missing. The published model "
+                "could not be loaded without it. Copy the file into the folder."
             )
         files[name] = HubFile(name, path)
         text = path.read_text(encoding="utf-8")
@@ -213,7 +214,7 @@ def _code_files(folder: Path, config: dict[str, Any]) -> list[HubFile]:
 
 
 def carries_code(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether a folder is loaded through code of its own."""
+    """Whether loading the model runs code from its folder."""
     return bool(config.get("auto_map")) and any(folder.glob("modeling_*.py"))
 
 
@@ -223,12 +224,12 @@ def _settings_in(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{str(path)!r} is not valid JSON: {error}.") from error
     if not isinstance(settings, dict):
-        raise UserError(f"{str(path)!r} holds no settings: a JSON object is expected.")
+        raise UserError(f"{str(path)!r} must contain a JSON object.")
     return settings
 
 
 def auto_map_references(settings: Mapping[str, Any]) -> list[str]:
-    """`file.Class` of every entry of `auto_map`; a tokenizer has two, and an old one nothing but these."""
+    """`file.Class` of every entry of `auto_map`; tokenizers have a pair, and old ones have just the pair, no dict."""
     auto_map = settings.get("auto_map")
     entries = auto_map.values() if isinstance(auto_map, dict) else [auto_map]
     values = [one for value in entries for one in (value if isinstance(value, list | tuple) else [value])]
@@ -236,19 +237,19 @@ def auto_map_references(settings: Mapping[str, Any]) -> list[str]:
 
 
 def as_json(content: Any, indent: int = 2) -> bytes:
-    """JSON as the toolkit and transformers write it."""
+    """JSON in the format of the toolkit and transformers."""
     return (json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def is_obsolete(path: str) -> bool:
-    """Whether a file in a repository would be taken for a part of the model that is published over it."""
+    """Whether a file left in a repository would be mistaken for part of the new model."""
     names = (*WEIGHTS, "adapter_model.*", "adapter_config.json", "pytorch_model*", *_SETTINGS, *_TOKENS)
     name = path.removeprefix(f"{TARGET_FOLDER}/")
     return "/" not in name and any(fnmatch(name, pattern) for pattern in names)
 
 
 def model_file(path: Path, folder: Path, config: dict[str, Any]) -> HubFile:
-    """A file of a model as it is published: settings lose what they say of this machine."""
+    """A file of a model as published: settings without details of this machine."""
     name = path.relative_to(folder).as_posix()
     if path.name not in _SETTINGS:
         return HubFile(name, path)
@@ -259,18 +260,18 @@ def model_file(path: Path, folder: Path, config: dict[str, Any]) -> HubFile:
 
 
 def is_pickle(name: str) -> bool:
-    """Whether a file is of a kind that is pickled, by its name in large or small letters."""
+    """Whether a file name has the suffix of a pickle, ignoring case."""
     return any(fnmatch(name.lower(), pattern) for pattern in _PICKLES)
 
 
 def matching(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
-    """The files of `folder` that one of the patterns stands for, each once; UserError for one that leads out of it."""
+    """The files of `folder` that match a pattern, each once; UserError for a pattern that leads out of the folder."""
     seen = set()
     for pattern in patterns:
         if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
             raise UserError(
-                f"--include is {pattern!r}, where a pattern within the folder that is published is expected, such as "
-                "'predictions_*.parquet'."
+                "--include must be a pattern within the published folder, such as 'predictions_*.parquet', but is "
+                f"{pattern!r}."
             )
         for path in sorted(folder.glob(pattern)):
             if path.is_file() and path not in seen:
@@ -280,20 +281,20 @@ def matching(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
 
 
 def _check_within(folder: Path, path: Path) -> None:
-    """UserError for a file of `folder` that is a link to something elsewhere, which nobody asked to publish."""
+    """UserError for a file of `folder` that is a link to a file elsewhere."""
     if not path.resolve().is_relative_to(folder.resolve()):
         raise UserError(
-            f"{path.relative_to(folder).as_posix()!r} in {str(folder)!r} is a link that leads out of the folder. Put "
-            "the file itself there, if it is to be published."
+            f"{path.relative_to(folder).as_posix()!r} in {str(folder)!r} is a link that leads out of the folder. To "
+            "publish the file, copy it into the folder."
         )
 
 
 def _left(folder: Path, published: set[str]) -> Iterator[tuple[str, str]]:
-    """What stays, folders as one."""
+    """The unpublished files and folders, each with the reason; a folder is one entry."""
     for path in sorted(folder.iterdir()):
         name = path.name
         inside = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
         if {one.relative_to(folder).as_posix() for one in inside} <= {*published, CARD}:
             continue
-        reason = next((why for pattern, why in _REASONS.items() if fnmatch(name, pattern)), "is no part of a model")
+        reason = next((why for pattern, why in _REASONS.items() if fnmatch(name, pattern)), "is not part of a model")
         yield name, "is a pickle" if is_pickle(name) else reason

@@ -1,4 +1,4 @@
-"""The learning curve of a run as a picture: losses, and the metric that selects, over the updates."""
+"""Plot the learning curve of a run: losses and the main metric over the updates."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Points = list[tuple[float, float]]
 
 
 class Curve(NamedTuple):
-    """What a run's history tells, as (update, value) in the order of the updates.
+    """The history of a run, as (update, value) pairs in the order of the updates.
 
     Attributes:
-        training: the loss while training, each value a mean over the updates since the one before.
+        training: the training loss, each value a mean over the updates since the previous value.
         validation: the loss on the validation rows.
-        metric: the metric that selects, on the validation rows; empty where that is the loss.
+        metric: the main metric on the validation rows; empty if it is the loss.
         metric_name: its name in records.
     """
 
@@ -32,7 +32,7 @@ class Curve(NamedTuple):
 
 
 def learning_curve(record: Mapping[str, Any]) -> Curve | None:
-    """The curve of a run; None where its history has nothing to draw a line through."""
+    """The curve of a run; None if its history has fewer than two points."""
     history: Sequence[Mapping[str, Any]] = record.get("history") or ()
     main = str((record.get("task") or {}).get("main_metric") or "loss")
     metric = [] if main == "loss" else _points(history, f"eval_{main}")
@@ -41,7 +41,7 @@ def learning_curve(record: Mapping[str, Any]) -> Curve | None:
 
 
 def draw_learning_curve(curve: Curve, path: Path) -> None:
-    """Write the picture, PNG or SVG by the suffix of `path`."""
+    """Write the plot as PNG or SVG, by the suffix of `path`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -80,8 +80,8 @@ def _line(axes: Axes, points: Points, colour: str, label: str, dashes: Any) -> N
 
 
 def _points(history: Sequence[Mapping[str, Any]], name: str) -> Points:
-    """(update, value) of each entry that has this value, finite ones alone."""
-    found: dict[float, float] = {}  # an evaluation after a resumption comes twice: the later one counts
+    """(update, value) of each entry that has a finite value of this name."""
+    found: dict[float, float] = {}  # a resumed run repeats evaluations: keep the later one
     for entry in history:
         step, value = entry.get("step"), entry.get(name)
         if isinstance(step, (int, float)) and isinstance(value, (int, float)) and math.isfinite(value):

@@ -1,4 +1,4 @@
-"""Where on the Hub something is published, and what stands there afterwards."""
+"""The repository on the Hub to publish to, and the files in it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 REPO_TYPES = ("model", "dataset", "space")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-"""The form of a repository's name on the Hub: `user/name`, or `name` alone for some of the oldest."""
+"""The form of a repository name on the Hub: `user/name`, or only `name` for some of the oldest."""
 
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file as it will stand in a repository.
+    """A file in a repository.
 
     Args:
-        path: its place there, with forward slashes.
-        content: a file of this machine, sent as it is, or the bytes themselves.
-        note: what a listing says about it beside its size.
+        path: its path there, with forward slashes.
+        content: a local file, sent unchanged, or the bytes themselves.
+        note: a remark for listings.
     """
 
     path: str
@@ -33,7 +33,7 @@ class HubFile:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
     def read(self) -> bytes:
@@ -47,17 +47,17 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Destination:
-    """A repository, and how it is written to.
+    """A repository, and how to write to it.
 
     Args:
-        repo_id: "user/name"; without a user, the one whose token is used.
-        private: None leaves a repository as it is, and makes a new one as its owner's settings say.
-        revision: a branch, made from `main` where it is absent; or `refs/pr/N`.
+        repo_id: "user/name"; without a user, the owner of the token.
+        private: None leaves an existing repository unchanged and follows the owner's settings for a new one.
+        revision: a branch, created from `main` if missing; or `refs/pr/N`.
         create_pr: propose the files as a pull request instead of committing them.
         space_sdk: "static" or "gradio", for a new Space.
 
     Raises:
-        UserError: a name that the Hub does not allow, or two ways of writing at once.
+        UserError: the Hub does not allow the name, or `create_pr` and a `revision` are both set.
     """
 
     repo_id: str
@@ -71,24 +71,24 @@ class Destination:
         from huggingface_hub.utils import HFValidationError, validate_repo_id
 
         if self.repo_type not in REPO_TYPES:
-            raise UserError(f"--repo_type is {self.repo_type!r}, where one of {', '.join(REPO_TYPES)} is expected.")
+            raise UserError(f"--repo_type must be one of {', '.join(REPO_TYPES)}, but is {self.repo_type!r}.")
         try:
             validate_repo_id(self.repo_id)
         except HFValidationError as error:
             raise UserError(
-                f"--repo_id {self.repo_id!r} is no name of a repository on the Hub: 'user/name' or "
-                "'organisation/name' is expected, each part of letters, digits, '-', '_' and '.', neither at its start "
-                "or end nor two in a row, 96 characters at most."
+                f"--repo_id {self.repo_id!r} is not a repository name on the Hub. It must be 'user/name' or "
+                "'organisation/name', at most 96 characters of letters, digits, '-', '_' and '.'. '-' and '.' may not "
+                "be at the start or end of a part or twice in a row."
             ) from error
         if self.create_pr and self.revision not in (None, "main"):
             raise UserError(
-                f"--create_pr proposes a change to 'main', and --revision names {self.revision!r}: give one of the "
-                "two. To add to an open pull request, name it: --revision refs/pr/N, without --create_pr."
+                f"--create_pr proposes a change to 'main', but --revision is {self.revision!r}. Use only one of the "
+                "two. To add to an open pull request, use --revision refs/pr/N without --create_pr."
             )
 
     @property
     def branch(self) -> str:
-        """The revision that is compared with, and committed to or proposed for."""
+        """The revision to compare with, and to commit to or propose for."""
         return self.revision or "main"
 
     def url(self, endpoint: str, repo_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Where a model comes from: the model it started from, the data of all its trainings, their licence and languages."""
+"""The origin of a model: its initial model, the data of all its training stages, licence and languages."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ logger = logging.getLogger(__name__)
 Record = Mapping[str, Any]
 
 BUILT_IN_LANGUAGES = {"dates": ["en", "hi"], "digits": ["en"], "pydocs": ["en"], "pytokens": ["code"]}
-"""What the built-in datasets of texts are written in."""
+"""The languages of the built-in text datasets."""
 _MOST_STAGES = 8
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is known of a model's origin; what is not known is empty.
+    """The known origin of a model; unknown fields are empty.
 
     Attributes:
-        base_model: the Hub id of the checkpoint that the first training started from.
+        base_model: the Hub id of the checkpoint that the first training stage started from.
         base_revision: its commit.
-        base_is_local: it started from a model that is on no Hub, as far as is known.
-        stages: records of the trainings before this one, the latest first.
-        datasets: Hub ids of all that it was trained on.
-        languages: codes.
-        license: that of the base model, unless one was given.
+        base_is_local: whether training started from a model that is not known to be on the Hub.
+        stages: records of earlier training stages, latest first.
+        datasets: Hub ids of all training datasets.
+        languages: language codes.
+        license: the specified licence, or that of the base model.
     """
 
     base_model: str | None
@@ -50,13 +50,13 @@ class Provenance:
 
 
 def provenance(record: Record, arguments: CardArguments, api: HfApi | None = None) -> Provenance:
-    """Follow a run back to the checkpoint it started from.
+    """Trace a run back to its initial checkpoint.
 
-    Folders of earlier trainings are followed as far as they are still there. A name counts as a Hub id where the
-    record has its commit or the Hub's cache its files, since a folder of this machine may look like one.
+    Folders of earlier training stages are followed as long as they exist. A name counts as a Hub id only if the record
+    has its commit or the Hub cache has its files, because a local folder may look like a Hub id.
 
     Args:
-        api: where the cards of base models and datasets are read; None for what is in the cache.
+        api: the Hub client that reads the cards of base models and datasets; None to read only the cache.
     """
     stages: list[Record] = []
     name, revision = _start(record)
@@ -81,16 +81,16 @@ def provenance(record: Record, arguments: CardArguments, api: HfApi | None = Non
 
 
 def hub_dataset(record: Record) -> str | None:
-    """The Hub id of the data of a run; None for data of another place, or where the record does not tell its commit."""
+    """The Hub id of a run's dataset; None if it is not from the Hub or the record lacks its commit."""
     dataset = record.get("dataset") or {}
     name = str(dataset.get("name") or "")
     return name if dataset.get("revision") and HUB_ID.fullmatch(name) else None
 
 
 def _start(record: Record) -> tuple[str | None, str | None]:
-    """What the run started from, as it was named, and its commit."""
+    """The name of the model that the run started from, and its commit."""
     members = record.get("members")
-    if members:  # an ensemble: of two classifiers that were trained alike
+    if members:  # an ensemble of two classifiers with the same training
         record = _own_record(str(members[0].get("model_name_or_path"))) or {}
     model = record.get("model") or {}
     return model.get("model_name_or_path"), model.get("revision")
@@ -102,7 +102,7 @@ def _own_record(name: str) -> Record | None:
 
 
 def _base(name: str | None, revision: str | None, api: HfApi | None) -> tuple[str | None, Record]:
-    """The Hub id of a checkpoint and the metadata of its card, as far as they are known."""
+    """The Hub id of a checkpoint and the metadata of its card, if known."""
     from huggingface_hub import try_to_load_from_cache
 
     if name is None:
@@ -110,7 +110,7 @@ def _base(name: str | None, revision: str | None, api: HfApi | None) -> tuple[st
     if name in BUILTIN_MODELS:
         try:
             return BUILTIN_MODELS[name].source, _folder_card(builtin_model_path(name))
-        except UserError:  # the package is gone since
+        except UserError:  # the package was uninstalled
             return BUILTIN_MODELS[name].source, {}
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -121,10 +121,10 @@ def _base(name: str | None, revision: str | None, api: HfApi | None) -> tuple[st
 
 
 def _languages(record: Record, api: HfApi | None) -> list[str]:
-    """Those that were asked for, or that the card of the dataset names."""
+    """The languages in the arguments, or those in the card of the dataset."""
     arguments, dataset = record.get("arguments") or {}, record.get("dataset") or {}
-    asked = [arguments.get("source_lang"), arguments.get("target_lang")]
-    if codes := [code for lang in asked if lang and len(code := str(lang).replace("-", "_").split("_")[0]) in (2, 3)]:
+    langs = [arguments.get("source_lang"), arguments.get("target_lang")]
+    if codes := [code for lang in langs if lang and len(code := str(lang).replace("-", "_").split("_")[0]) in (2, 3)]:
         return list(dict.fromkeys(codes))
     name = str(dataset.get("name") or "")
     if name.startswith("builtin:"):
@@ -138,17 +138,17 @@ def _languages(record: Record, api: HfApi | None) -> list[str]:
 
 
 def _folder_card(folder: Path) -> Record:
-    """The metadata of a README.md, empty where there is none that can be read."""
+    """The metadata of a README.md; empty if it cannot be read."""
     from huggingface_hub import metadata_load
 
     try:
         return metadata_load(folder / "README.md") or {}
-    except Exception:  # noqa: BLE001  no file, no YAML, or a card that somebody else got wrong
+    except Exception:  # noqa: BLE001  no file, no YAML, or somebody else's invalid card
         return {}
 
 
 def _hub_card(name: str, repo_type: str, revision: str | None, api: HfApi | None) -> Record:
-    """The metadata of a card on the Hub, empty where it cannot be had: a card is written without it as well."""
+    """The metadata of a card on the Hub; empty if it cannot be read, because it is optional."""
     from huggingface_hub import HfApi
 
     try:

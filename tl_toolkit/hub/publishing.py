@@ -1,4 +1,4 @@
-"""One publication: the folder of a run becomes a repository on the Hub."""
+"""Publish the folder of a run as a repository on the Hub."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class Publication(NamedTuple):
-    """A kind of thing that is published.
+    """The steps that publish one type of folder, such as a model or a report.
 
     Attributes:
-        check: raises UserError for a folder that is none; asked before the Hub is.
-        contents: the files; the arguments are the request, the repository, and the Hub (None for a listing).
-        is_obsolete: whether a file in the repository belongs to the publication before, and not to this one.
+        check: raises UserError for a folder of another type; called before the Hub is contacted.
+        contents: returns the files; the arguments are the request, the repository, and the Hub (None for a listing).
+        is_obsolete: whether a file in the repository belongs only to the previous publication.
     """
 
     check: Callable[[Path], object]
@@ -36,15 +36,15 @@ class Publication(NamedTuple):
 
 
 def publish(request: PublishRequest, api: HfApi | None = None, say: Callable[[str], None] = print) -> Outcome | None:
-    """Publish the model that was asked for; with `dry_run` only list it, and return None.
+    """Publish the requested model; with `dry_run` only list its files and return None.
 
     Args:
-        api: the Hub; by default that of HF_ENDPOINT, with the token of HF_TOKEN or of `hf auth login`.
-        say: called with what there is to read.
+        api: the Hub client; by default for HF_ENDPOINT, with the token of HF_TOKEN or of `hf auth login`.
+        say: called with each line of output.
 
     Raises:
-        UserError: the folder holds nothing that can be published, or something private.
-        HubError: the Hub does not take it; it stands as it was.
+        UserError: the folder has nothing to publish, or contains private data.
+        HubError: the Hub refuses the upload; the repository is unchanged.
     """
     return publish_as(Publication(check_model_folder, _gather, is_obsolete), request, api, say)
 
@@ -52,16 +52,16 @@ def publish(request: PublishRequest, api: HfApi | None = None, say: Callable[[st
 def publish_as(
     kind: Publication, request: PublishRequest, api: HfApi | None, say: Callable[[str], None]
 ) -> Outcome | None:
-    """Publish a folder as a thing of this kind; see `publish`."""
-    asked, destination = request.publish, request.destination
-    if asked.dry_run:
+    """Publish a folder with the steps of `kind`; see `publish`."""
+    arguments, destination = request.publish, request.destination
+    if arguments.dry_run:
         contents = kind.contents(request, destination.repo_id, None)
         check_private(contents.files)
         for line in [*hints(contents.files), *_listing(contents, request)]:
             say(line)
         return None
     kind.check(request.folder)
-    api = connect(asked.timeout) if api is None else api
+    api = connect(arguments.timeout) if api is None else api
     destination = replace(destination, repo_id=full_name(api, destination, request.command))
     contents = kind.contents(request, destination.repo_id, api)
     check_private(contents.files)
@@ -69,7 +69,7 @@ def publish_as(
     for line in [f"{len(contents.files)} files, {total}, for {destination.repo_id}", *hints(contents.files)]:
         say(line)
     name = (contents.record or {}).get("name") or request.folder.resolve().name
-    message = asked.commit_message or f"Publish {name}"
+    message = arguments.commit_message or f"Publish {name}"
     outcome = upload(api, contents.files, destination, message, obsolete=kind.is_obsolete, command=request.command)
     for line in _report(outcome):
         say(line)
@@ -77,7 +77,7 @@ def publish_as(
 
 
 def _listing(contents: Contents, request: PublishRequest) -> list[str]:
-    """What a dry run says: every file with its size, what stays, and what would be done."""
+    """The output of a dry run: every file with its size, the files left out, and the planned commit."""
     destination = request.destination
     width = max(len(file.path) for file in contents.files)
     lines = [f"{file.path:{width}}  {_bytes(file.size):>9}  {file.note}".rstrip() for file in contents.files]
@@ -90,32 +90,32 @@ def _listing(contents: Contents, request: PublishRequest) -> list[str]:
         *lines,
         "",
         f"{len(contents.files)} files, {total}, would be {how} {destination.branch} of {kind} {destination.repo_type} "
-        f"{destination.repo_id}, but for those that are there already. Nothing was sent.",
+        f"{destination.repo_id}, except those that it already has. Nothing was sent.",
     ]
 
 
 def _report(outcome: Outcome) -> list[str]:
-    """What was done, in a few lines."""
+    """A summary of the upload in a few lines."""
     if outcome.commit is None:
-        there = len(outcome.unchanged)
-        return [f"Nothing has changed: all {there} files are there already, and no commit was made.", outcome.url]
-    lines = [f"{len(outcome.sent)} files are new or have changed, {len(outcome.unchanged)} were there already."]
+        count = len(outcome.unchanged)
+        return [f"Nothing has changed: all {count} files are already published. No commit was made.", outcome.url]
+    lines = [f"{len(outcome.sent)} files are new or changed, {len(outcome.unchanged)} were already published."]
     if outcome.removed:
-        lines.append(f"Removed, since they belonged to the model before: {', '.join(outcome.removed)}.")
+        lines.append(f"Removed because they belong to the previous model: {', '.join(outcome.removed)}.")
     return [*lines, f"Commit {outcome.commit[:12]}", outcome.url]
 
 
 def _gather(request: PublishRequest, repo_id: str, api: HfApi | None) -> Contents:
-    """The model or the adapter in a folder, card included; an adapter only where its model is on the Hub."""
-    asked, folder = request.publish, request.folder
-    adapter = has_adapter(folder) and not asked.merge
+    """The files of the model or adapter in a folder, with its card; an adapter needs its base model on the Hub."""
+    arguments, folder = request.publish, request.folder
+    adapter = has_adapter(folder) and not arguments.merge
     if adapter:
         base, revision = base_of(folder, request.card.base_model)
-        contents = adapter_contents(folder, base, revision, asked.include)
+        contents = adapter_contents(folder, base, revision, arguments.include)
         if api is not None:
             _check_base(api, base, request)
     else:
-        contents = model_contents(folder, asked.include)
+        contents = model_contents(folder, arguments.include)
     own = own_readme(folder)
     contents.files.extend([own] if own else card_files(folder, repo_id, request.card, adapter=adapter, api=api))
     contents.files.sort(key=lambda file: file.path)
@@ -126,14 +126,14 @@ def _check_base(api: HfApi, base: str, request: PublishRequest) -> None:
     what = f"Looking for the base model {base!r} failed"
     if not retrying(lambda: api.repo_exists(base), what, request.command):
         raise HubError(
-            f"The adapter in {str(request.folder)!r} belongs to {base!r}, and there is no such model on the Hub, or "
-            "the token may not see it. Publish that model first and name it by --base_model user/name, or publish the "
-            "two as one with --merge."
+            f"The adapter in {str(request.folder)!r} belongs to {base!r}, which is not on the Hub or is hidden from "
+            "this token. Publish that model first and name it with --base_model user/name, or publish both as one "
+            "model with --merge."
         )
 
 
 def _bytes(size: float) -> str:
-    """A size for reading: 812 B, 6.2 kB, 90.9 MB."""
+    """A size in readable units: 812 B, 6.2 kB, 90.9 MB."""
     for unit in ("B", "kB", "MB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

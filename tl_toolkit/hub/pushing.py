@@ -1,4 +1,4 @@
-"""`--push_to_hub`: a run that publishes itself, at its end and, if asked for, at every save."""
+"""`--push_to_hub`: publish a run at its end and, if requested, at every save."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TIMEOUT = 60.0  # seconds that the Hub has to begin an answer
+_TIMEOUT = 60.0  # seconds until the Hub must start its response
 _STAGING = ".pushing-"
-_TENSORS = (".pt", ".pth")  # states of optimisers and generators, which are no text
-_NEVER = ("training_args.bin", "README.md")  # a pickle of all arguments; peft's empty form of a card
+_TENSORS = (".pt", ".pth")  # states of optimisers and generators, not text
+_NEVER = ("training_args.bin", "README.md")  # a pickle of all arguments; peft's empty card template
 
 
 class HubPushes:
-    """The repository of a run, opened before it trains, so that a HubError costs no training."""
+    """The repository of a run, opened before training so that a HubError wastes no training time."""
 
     def __init__(self, args: RunArguments) -> None:
         self.args = args
         self.api = connect(_TIMEOUT, token=args.hub_token)
-        for left in Path(args.output_dir).glob(f"{_STAGING}*"):  # by a run that was killed
+        for left in Path(args.output_dir).glob(f"{_STAGING}*"):  # left by a killed run
             shutil.rmtree(left, ignore_errors=True)
         destination = _request(args).destination
         self.destination = replace(destination, repo_id=open_repository(self.api, destination))
 
     @property
     def repo_id(self) -> str:
-        """With the user's name."""
+        """The full repository name, with the user."""
         return self.destination.repo_id
 
     def start(self, checkpoint: Path, step: int) -> list[Any]:
-        """Publish a checkpoint beside the training; the futures that end when that is done.
+        """Publish a checkpoint in the background; return the futures that end with it.
 
-        The files are linked to a folder of their own first, since Trainer deletes old checkpoints when it saves.
+        The files are first linked into a staging folder, because Trainer deletes old checkpoints when it saves.
         """
         staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.args.output_dir))
         never = shutil.ignore_patterns(*_NEVER)
@@ -62,57 +62,58 @@ class HubPushes:
         return [self.api.run_as_future(self._push, staging, checkpoint.name, step)]
 
     def model(self, folder: Path, message: str) -> Outcome:
-        """Publish the model that was saved in `folder`, without a card or a record."""
+        """Publish the model saved in `folder`, without a card or a record."""
         return self._upload(_model(folder), message)
 
     def _upload(self, files: list[HubFile], message: str) -> Outcome:
         check_private([file for file in files if not file.path.endswith(_TENSORS)])
-        # A record in the repository says something of a model that is no longer there.
+        # A record in the repository describes the model that this upload replaces.
         return upload(
             self.api, files, self.destination, message, obsolete=lambda path: path == RESULT_NAME or is_obsolete(path)
         )
 
     def _push(self, staging: Path, name: str, step: int) -> None:
-        """In a thread of its own; a Hub that fails is waited for at the next save, and the training goes on."""
+        """Upload a staged checkpoint in its own thread; on failure training continues and the next save retries."""
         try:
             files = _model(staging) + _state(staging, str(getattr(self.args.hub_strategy, "value", "")), name)
             if files:
                 self._upload(files, f"Training in progress, step {step}")
-        except Exception as error:  # noqa: BLE001  whatever it is, the training is worth more
+        except Exception as error:  # noqa: BLE001  no upload error may stop the training
             logger.warning("The checkpoint of step %d was not published. %s", step, without_tokens(str(error)))
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
 
 def publish_finished(args: RunArguments) -> None:
-    """Publish the folder of a finished run, if that was asked for.
+    """Publish the folder of a finished run if `push_to_hub` is set.
 
-    A Hub that fails takes nothing away from the run: what went wrong is printed, and the command that publishes it.
+    A failure on the Hub does not fail the run: the error is printed with the command that publishes the folder.
     """
     if not args.push_to_hub or args.process_index != 0:
         return
     try:
         publish(_request(args), connect(_TIMEOUT, token=args.hub_token))
-    except Exception as error:  # noqa: BLE001  the model is there, whatever became of publishing it
-        said = without_tokens(" ".join(str(error).split()))
+    except Exception as error:  # noqa: BLE001  the model is saved even if publishing fails
+        reason = without_tokens(" ".join(str(error).split()))
         command = _request(args).command
-        print(f"\nwarning: The run is finished, but not published. {said}\n    {command}", file=sys.stderr, flush=True)
+        print(f"\nwarning: The run is finished but not published. {reason}\n    {command}", file=sys.stderr, flush=True)
 
 
 def _request(args: RunArguments) -> PublishRequest:
-    """What `publish.py` would be asked to do the same."""
+    """The request of the `tl-toolkit publish` command that publishes this run."""
     folder = Path(args.output_dir)
-    asked = PublishArguments(
+    arguments = PublishArguments(
         folder=str(folder),
         repo_id=args.hub_model_id or folder.resolve().name,
         private=bool(args.hub_private_repo),
         revision=args.hub_revision,
         merge=has_adapter(folder) and not is_for_everybody(folder),
     )
-    flags = ["--repo_id", str(asked.repo_id)]
-    flags += ["--private"] * asked.private + ["--revision", str(asked.revision)] * (asked.revision is not None)
-    flags += ["--merge"] * asked.merge
-    return PublishRequest(asked, CardArguments(), shlex.join(["python", "recipes/publish.py", asked.folder, *flags]))
+    flags = ["--repo_id", str(arguments.repo_id)]
+    flags += ["--private"] * arguments.private
+    flags += [] if arguments.revision is None else ["--revision", arguments.revision]
+    flags += ["--merge"] * arguments.merge
+    return PublishRequest(arguments, CardArguments(), shlex.join(["tl-toolkit", "publish", arguments.folder, *flags]))
 
 
 def _link(source: str, target: str) -> None:
@@ -123,12 +124,12 @@ def _link(source: str, target: str) -> None:
 
 
 def _model(folder: Path) -> list[HubFile]:
-    """The model of a checkpoint as it is published; of an adapter nothing, before its base is known to be there."""
+    """The published files of a checkpoint's model; none for an adapter, whose base model may not be on the Hub yet."""
     return model_contents(folder).files if (folder / "config.json").is_file() else []
 
 
 def _state(folder: Path, strategy: str, name: str) -> list[HubFile]:
-    """All that a run goes on from, in a folder of the repository, for the strategies that keep it there."""
+    """All files needed to resume, under a folder of the repository, for the strategies that publish them."""
     place = {"checkpoint": "last-checkpoint", "all_checkpoints": name}.get(strategy)
     files: list[HubFile] = []
     for path in sorted(path for path in folder.rglob("*") if place and path.is_file()):

@@ -1,4 +1,4 @@
-"""Files onto the Hub: what has changed, in one commit, or nothing at all."""
+"""Upload changed files to the Hub in a single commit."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a push.
+    """The result of a push.
 
     Attributes:
-        repo_id: with the user's name.
-        url: of the repository, or of the pull request.
-        commit: its hash; None where nothing had changed, so that nothing was committed.
-        removed: files of the revision before that would have been taken for a part of this one.
+        repo_id: full name, with the user.
+        url: address of the repository, or of the pull request.
+        commit: its hash; None if nothing had changed and nothing was committed.
+        removed: files of the previous revision that would be mistaken for part of this one.
     """
 
     repo_id: str
@@ -45,18 +45,18 @@ def upload(
     obsolete: Callable[[str], bool] = lambda path: False,
     command: str = "",
 ) -> Outcome:
-    """Commit `files` to the repository, which is made where it does not exist.
+    """Commit `files` to the repository, which is created if it does not exist.
 
-    Large files are sent first; then a single commit, on the revision that was compared with, makes all of them visible
-    at once. Whatever fails before leaves the revision as it was. What the Hub has already is not sent again, and
-    nothing is committed where nothing has changed.
+    Large files are sent first; then a single commit, on top of the revision that was compared, makes all files visible
+    at once. A failure before the commit leaves the revision unchanged. Files that the Hub already has are not sent
+    again, and nothing is committed if nothing has changed.
 
     Args:
-        obsolete: whether a file of the repository that is not among `files` has to go.
-        command: what to say goes on after a failure.
+        obsolete: whether to remove a file of the repository that is not in `files`.
+        command: the command line that resumes after a failure, for error messages.
 
     Raises:
-        HubError: see `failures.explain`; also where a repository that exists is not as private as was asked for.
+        HubError: see `failures.explain`; also if `private` is set and the existing repository is public.
     """
     push = _Push(api, full_name(api, destination, command), destination, command, files, obsolete, message)
     paths = {file.path for file in files}
@@ -72,31 +72,31 @@ def upload(
 
 
 def open_repository(api: HfApi, destination: Destination) -> str:
-    """Make the repository and the branch where they are absent, and see that they may be written to; the full name."""
+    """Create the repository and the branch if missing, check that the token can write there; return the full name."""
     push = _Push(api, full_name(api, destination), destination)
     user = api.whoami(cache=True)
     if ((user.get("auth") or {}).get("accessToken") or {}).get("role") == "read":
-        raise HubError(f"{push.what}: the token may only read. {LOGIN}.")
+        raise HubError(f"{push.what}: the token is read-only. {LOGIN}.")
     owner = push.repo_id.partition("/")[0]
     if owner not in {user["name"], *(one.get("name") for one in user.get("orgs") or ())}:
         raise HubError(
-            f"{push.what}: the token is of {user['name']!r}, who is no member of {owner!r}. Name a repository of your "
-            "own."
+            f"{push.what}: the token belongs to {user['name']!r}, who is not a member of {owner!r}. Choose a "
+            "repository that you own."
         )
     push.head()
     return push.repo_id
 
 
 def full_name(api: HfApi, destination: Destination, command: str = "") -> str:
-    """`repo_id` with its user; HubError for a token that is not accepted."""
-    # Asked in any case: it is here that a bad token shows.
+    """The `repo_id` with its user; HubError if the Hub does not accept the token."""
+    # Always contact the Hub, because this request detects a bad token.
     user = retrying(lambda: api.whoami(cache=True), "The token could not be checked", command)
     return destination.repo_id if "/" in destination.repo_id else f"{user['name']}/{destination.repo_id}"
 
 
 @dataclass(frozen=True)
 class _Push:
-    """One attempt to publish in one repository; arguments of `upload`."""
+    """One attempt to publish to one repository; for the fields see `upload`."""
 
     api: HfApi
     repo_id: str
@@ -119,12 +119,12 @@ class _Push:
         return self.destination.repo_type
 
     def head(self) -> str:
-        """The commit that the new one follows; the repository and the branch are made where they are not there."""
+        """The parent of the new commit; the repository and the branch are created if missing."""
         found = self._info(None) or self._create()
         if self.destination.private and not found.private:
             raise HubError(
-                f"{self.what}: it exists and is public, and --private does not change that. Make it private in its "
-                "settings, or choose another --repo_id. Nothing was sent."
+                f"{self.what}: the repository exists and is public, and --private does not change that. Make it "
+                "private in its settings, or choose another --repo_id. Nothing was sent."
             )
         branch = self.destination.branch
         if branch == "main":
@@ -132,29 +132,29 @@ class _Push:
         there = self._info(branch)
         if there is None:
             if branch.startswith("refs/"):
-                raise HubError(f"{self.what}: it has no {branch!r}. Pull requests are opened by --create_pr.")
+                raise HubError(f"{self.what}: the repository has no {branch!r}. Open a pull request with --create_pr.")
             self._ask(lambda: self.api.create_branch(self.repo_id, branch=branch, repo_type=self.kind, exist_ok=True))
             there = self._info(branch)
         return str(there.sha)
 
     def difference(self, revision: str | None = None) -> tuple[list[HubFile], list[str]]:
-        """The files that the revision does not have in this form, and the paths that have to go from it."""
+        """The files that are new or different in the revision, and the paths to remove from it."""
         there = self._tree(revision or self.destination.revision)
         paths = {file.path for file in self.files}
         changed = [file for file in self.files if not _same(file, there.get(file.path))]
         return changed, sorted(path for path in there if path not in paths and self.obsolete(path))
 
     def proposal(self, *, same: bool) -> Any:
-        """The open pull request with this message, if there is one; with `same` only one that proposes just this."""
-        asked: dict[str, Any] = {"discussion_type": "pull_request", "discussion_status": "open"}
-        found = self._ask(lambda: list(self.api.get_repo_discussions(self.repo_id, repo_type=self.kind, **asked)))
+        """The open pull request with this message, or None; with `same` only one that proposes exactly these files."""
+        requested: dict[str, Any] = {"discussion_type": "pull_request", "discussion_status": "open"}
+        found = self._ask(lambda: list(self.api.get_repo_discussions(self.repo_id, repo_type=self.kind, **requested)))
         for one in found:
             if one.title == self.message and (not same or self.difference(f"refs/pr/{one.num}") == ([], [])):
                 return one
         return None
 
     def commit(self, changed: Sequence[HubFile], removed: Sequence[str], head: str) -> tuple[str, str]:
-        """Send what is large, then commit all of it on `head`: the hash, and the address to look at."""
+        """Send the large files, then commit everything on top of `head`; return the hash and the address."""
         from huggingface_hub import CommitOperationDelete
 
         additions = [file.addition() for file in changed]
@@ -174,7 +174,7 @@ class _Push:
                     **where,
                 )
             except Exception as error:
-                # What the Hub did although its answer was lost is found by looking, and is not done twice.
+                # The Hub may have committed although its response was lost: look before trying again.
                 if self.destination.create_pr:
                     if is_transient(error) and (found := self.proposal(same=False)) is not None:
                         return str(self._info(f"refs/pr/{found.num}").sha), str(found.url)
@@ -190,8 +190,8 @@ class _Push:
     def _create(self) -> Any:
         if self.destination.create_pr:
             raise HubError(
-                f"{self.what}: there is no such {self.kind} repository, or the token may not see it, so that nothing "
-                "can be proposed by --create_pr. Without it, a repository of your own is made."
+                f"{self.what}: this {self.kind} repository does not exist or is hidden from the token, so --create_pr "
+                "has nothing to propose to. Leave out --create_pr to create a repository of your own."
             )
         sdk, private = self.destination.space_sdk, self.destination.private
 
@@ -199,27 +199,28 @@ class _Push:
             try:
                 self.api.create_repo(self.repo_id, repo_type=self.kind, private=private, space_sdk=sdk)
             except Exception as error:
-                # Of two attempts the first may have been carried out although its answer was lost.
+                # 409: an earlier attempt may have succeeded although its response was lost.
                 if status_of(error) != 409:
                     raise
 
         self._ask(create)
         found = self._info(None)
-        if found is None:  # "it exists", says the Hub of what it does not show
+        if found is None:  # the Hub reports that it exists, but does not show it
             raise HubError(
-                f"{self.what}: the name is taken, by a repository that the token may not see. Choose another --repo_id."
+                f"{self.what}: the name is taken by a repository that is hidden from the token. Choose another "
+                "--repo_id."
             )
         return found
 
     def _info(self, revision: str | None) -> Any:
-        """What the Hub tells of the repository, or of a revision of it; None where there is no such thing."""
+        """The Hub's information on the repository or a revision of it; None if it does not exist."""
         from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
         def info() -> Any:
             try:
                 return self.api.repo_info(self.repo_id, repo_type=self.kind, revision=revision)
             except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-                if status_of(error) == 401:  # the token, not the repository, is what is wrong
+                if status_of(error) == 401:  # a bad token, not a missing repository
                     raise
                 return None
 
@@ -243,7 +244,7 @@ class _Push:
 
 
 def _same(file: HubFile, there: Any) -> bool:
-    """Whether the repository has this very content, told by the hashes that the Hub keeps of it."""
+    """Whether the repository has exactly this content, by the hashes that the Hub stores."""
     from huggingface_hub.utils.sha import git_hash
 
     if there is None or there.size != file.size:

@@ -1,6 +1,6 @@
 """The model families, registered with transformers' Auto classes.
 
-Registration lives here and not in the files of a family: those travel to the Hub with a saved model, where the Auto
+Registration is here and not in the files of a family: `save_pretrained` copies those into saved models, where the Auto
 classes find them through `auto_map`. Model classes are imported when they are first used.
 """
 

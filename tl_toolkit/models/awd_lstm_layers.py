@@ -1,4 +1,4 @@
-"""The parts of an AWD-LSTM: an LSTM with dropped recurrent weights, locked dropout, a body, a head, an ensemble."""
+"""The modules of an AWD-LSTM: an LSTM with DropConnect, locked dropout, the body, the head, and the ensemble."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .rnn_layers import run_cached, run_stack, token_order
 class WeightDropLstm(nn.LSTM):
     """One LSTM layer with DropConnect on its hidden-to-hidden matrix (Merity et al. 2017, section 2).
 
-    One mask for a whole window, so that the fused kernel runs as ever. The dropped copy exists during the call alone:
-    parameters and state dict are those of `nn.LSTM`.
+    One mask is used for a whole window, so the fused kernel still applies. The dropped copy of the weights exists only
+    during the call: parameters and state dict are those of `nn.LSTM`.
 
     Args:
         input_size, hidden_size: features in and out.
-        weight_dropout: probability.
+        weight_dropout: probability of dropping a weight.
     """
 
     def __init__(self, input_size: int, hidden_size: int, weight_dropout: float) -> None:
         super().__init__(input_size, hidden_size, batch_first=True)
         self.weight_dropout = weight_dropout
 
-    def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - the name that torch gives it
+    def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - torch's name
         if not self.training or self.weight_dropout == 0:
             return super().forward(input, hx)
         self._update_flat_weights()
@@ -42,8 +42,7 @@ class WeightDropLstm(nn.LSTM):
             self._flat_weights, self.is_dropping = stored, False
 
     def _init_flat_weights(self) -> None:
-        # torch makes the list that it hands to the kernel anew within a call when a weight is computed rather than
-        # stored, as those that peft adapts are.
+        # If a weight is computed rather than stored, as with peft adapters, torch rebuilds this list within a call.
         super()._init_flat_weights()
         if getattr(self, "is_dropping", False):
             self._flat_weights = self._with_dropped(self._flat_weights)
@@ -55,14 +54,14 @@ class WeightDropLstm(nn.LSTM):
 
 
 class LockedDropout(nn.Module):
-    """Dropout with one mask for all time steps of a window (Gal and Ghahramani 2016, "variational" dropout)."""
+    """Dropout with one mask for all time steps of a window ("variational" dropout, Gal and Ghahramani 2016)."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """(batch, time, size) -> the same."""
+        """(batch, time, size) -> the same shape."""
         if not self.training or self.p == 0:
             return hidden_states
         batch, _, size = hidden_states.shape
@@ -73,7 +72,7 @@ class AwdLstmBody(nn.Module):
     """Embeddings and a stack of LSTM layers that read in one direction.
 
     Args:
-        config: of the model.
+        config: configuration of the model.
         direction: `forward` or `backward`.
     """
 
@@ -99,8 +98,8 @@ class AwdLstmBody(nn.Module):
         """Read a window; arguments as in `AwdLstmModel`.
 
         Returns:
-            The last layer's output (batch, time, embedding_size) in reading order, without dropout, and with
-            `output_hidden_states` the embeddings and every layer's output.
+            The last layer's output (batch, time, embedding_size) in the original order, without dropout; with
+            `output_hidden_states` also the embeddings and every layer's output.
         """
         order = token_order(
             input_ids if input_ids is not None else inputs_embeds, attention_mask, self.direction == "backward"
@@ -116,8 +115,8 @@ class AwdLstmBody(nn.Module):
     def embed(self, input_ids: Tensor) -> Tensor:
         """(batch, time) -> (batch, time, embedding_size), with whole words dropped in training.
 
-        Dropping rows of the embedding matrix (Merity et al. 2017, section 4.3) is the same as scaling the vectors that
-        were looked up by their rows' masks, and spares a copy of the matrix.
+        Dropping rows of the embedding matrix (Merity et al. 2017, section 4.3) is equivalent to scaling the looked-up
+        vectors by the masks of their rows, which avoids a copy of the matrix.
         """
         vectors = self.embedding(input_ids)
         if not self.training or self.embedding_dropout == 0:
@@ -127,7 +126,7 @@ class AwdLstmBody(nn.Module):
 
 
 class PoolingClassificationHead(nn.Module):
-    """Concat pooling and two batch-normed linear blocks (Howard and Ruder 2018, section 3.3).
+    """Concat pooling and two linear blocks with batch norm (Howard and Ruder 2018, section 3.3).
 
     `h_c = [h_T, meanpool(H), maxpool(H)]`, then twice: batch norm, dropout, linear, with a ReLU between the two.
     """
@@ -150,23 +149,23 @@ class PoolingClassificationHead(nn.Module):
 
 
 def _normalise(norm: nn.BatchNorm1d, inputs: Tensor) -> Tensor:
-    """Batch norm; a batch of one row, which has no variance, is normalised by the running statistics in training."""
+    """Batch norm; in training, a batch of one row has no variance and is normalised by the running statistics."""
     if not norm.training or inputs.shape[0] > 1:
         return norm(inputs)
     return functional.batch_norm(inputs, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
 
-def average_logits(answers: list[Tensor], problem_type: str | None, num_labels: int) -> Tensor:
-    """Logits whose probabilities are the means of those that `answers`, each (batch, num_labels), stand for.
+def average_logits(member_logits: list[Tensor], problem_type: str | None, num_labels: int) -> Tensor:
+    """Logits of the mean probabilities of several members, from their logits, each (batch, num_labels).
 
-    For one label per text these are log-probabilities; for several, log-odds. Numbers (regression) are averaged.
+    The result is log-probabilities for one label per text, and log-odds for several. Regression outputs are averaged.
     """
-    if len(answers) == 1:
-        return answers[0]
-    stacked = torch.stack(answers)  # (members, batch, num_labels)
+    if len(member_logits) == 1:
+        return member_logits[0]
+    stacked = torch.stack(member_logits)  # (members, batch, num_labels)
     if problem_type == "regression" or (problem_type is None and num_labels == 1):
         return stacked.mean(dim=0)
     if problem_type == "multi_label_classification":
-        # The members' number cancels in the quotient of the two means.
+        # The number of members cancels in the quotient of the two means.
         return functional.logsigmoid(stacked).logsumexp(dim=0) - functional.logsigmoid(-stacked).logsumexp(dim=0)
-    return stacked.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(answers))
+    return stacked.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(member_logits))

@@ -1,4 +1,4 @@
-"""What the characters of a word say about it: features beside the word's own vector."""
+"""Features of the characters of a word, which are appended to the word's embedding vector."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PADDING, UNKNOWN = 0, 1
 
 
 class CharacterFeatures(nn.Module):
-    """A vector of `character_feature_size` for every word, from its characters.
+    """A vector of `character_feature_size` features for every word, from its characters.
 
-    `character_encoder="rnn"`: the last states of an LSTM that reads the word forwards and of one that reads it
-    backwards (Lample et al. 2016, section 4.1). `"cnn"`: the maximum over the word of a convolution over
-    `character_kernel_size` characters (Ma and Hovy 2016, section 2.1).
+    `character_encoder="rnn"`: the last states of a bidirectional LSTM over the word (Lample et al. 2016, section 4.1).
+    `"cnn"`: the maximum over the word of a convolution over `character_kernel_size` characters (Ma and Hovy 2016,
+    section 2.1).
     """
 
     def __init__(self, config: RnnConfig) -> None:
@@ -32,10 +32,10 @@ class CharacterFeatures(nn.Module):
             self.pooling = SequencePooling(sizes[1], "max")
 
     def forward(self, character_ids: Tensor) -> Tensor:
-        """Character ids (batch, time, characters), 0 behind the last of each word -> (batch, time, features).
+        """Character ids (batch, time, characters), padded with 0 at the end of each word -> (batch, time, features).
 
-        Id 1 is an unknown character, and 2 the first of the configuration's `character_vocabulary`. A word without
-        characters gives zeros.
+        Id 1 is an unknown character, and id 2 the first one of the configuration's `character_vocabulary`. The features
+        of a word without characters are zeros.
         """
         batch, time, characters = character_ids.shape
         ids = character_ids.reshape(batch * time, characters)
@@ -44,7 +44,7 @@ class CharacterFeatures(nn.Module):
         if isinstance(self.encoder, RnnLayer):
             hidden_states = self.encoder(vectors, TokenOrder(mask))
         else:
-            # Zeros behind the word: what the convolution adds at the ends, however wide the batch is.
+            # Zeros after the word equal the convolution's padding, so the result does not depend on the batch width.
             vectors = vectors.masked_fill(~mask[..., None], 0)
             hidden_states = self.encoder(vectors.transpose(1, 2)).transpose(1, 2)
         features, _ = self.pooling(hidden_states, mask)
@@ -60,7 +60,7 @@ def character_ids_of(words: list[str], vocabulary: str) -> list[list[int]]:
 def pad_characters(rows: list[list[list[int]]], time: int, padding_side: str = "right") -> Tensor:
     """Character ids of the words of each row as one tensor (rows, time, characters).
 
-    A row shorter than `time` gets empty words on the side `padding_side`; there is at least one column of characters.
+    A row shorter than `time` is padded with empty words on `padding_side`; there is at least one column of characters.
     """
     characters = max((len(word) for row in rows for word in row), default=1) or 1
     ids = torch.full((len(rows), time, characters), PADDING)

@@ -1,4 +1,4 @@
-"""Cross-entropy of a linear output layer, without ever holding the logits of all tokens."""
+"""Cross-entropy of a linear output layer that never stores the logits of all tokens at once."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def chunked_cross_entropy(
 ) -> Tensor:
     """Summed cross-entropy of `hidden_states @ weight.T + bias`, in float32.
 
-    Equal to `torch.nn.functional.cross_entropy(..., reduction="sum")` in value and gradients, but the memory is that of
-    one chunk of logits: the gradients of a chunk are computed while its logits are there.
+    Equal to `torch.nn.functional.cross_entropy(..., reduction="sum")` in value and gradients, but needs only the memory
+    of one chunk of logits: the gradients of a chunk are computed together with its logits.
 
     Args:
         hidden_states: (tokens, size).
         weight: (vocab_size, size).
         bias: (vocab_size,).
-        targets: (tokens,) token ids, -100 where there is nothing to learn.
-        chunk_size: tokens at once; by default as many as make about eight million logits.
+        targets: (tokens,) token ids, -100 for tokens to ignore.
+        chunk_size: tokens per chunk; by default as many as give about eight million logits.
     """
     if chunk_size is None:
         chunk_size = max(1, _LOGITS_AT_ONCE // weight.shape[0])
@@ -46,12 +46,12 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             hidden, target = hidden_states[chunk], targets[chunk]
             counts = (target != IGNORED)[:, None]
             index = target.clamp(min=0)[:, None]
-            # (chunk, vocab_size); a product in half precision is continued in float32
+            # (chunk, vocab_size); converted to float32 after a product in half precision
             logits = torch.nn.functional.linear(hidden, weight, bias).float()
             log_normaliser = logits.logsumexp(dim=1, keepdim=True)
             loss += ((log_normaliser - logits.gather(1, index)) * counts).sum()
             if any(wanted):
-                # d loss / d logits = softmax - one-hot of the target, in the memory of the logits
+                # d loss / d logits = softmax - one-hot target; reuses the memory of the logits
                 error = logits.sub_(log_normaliser).exp_()
                 error.scatter_add_(1, index, torch.full_like(index, -1, dtype=error.dtype))
                 error = error.mul_(counts).to(hidden.dtype)

@@ -11,32 +11,33 @@ _DROPOUTS = ("input_dropout", "hidden_dropout", "output_dropout", "embedding_dro
 
 @strict
 class AwdLstmConfig(StrictConfig):
-    r"""Everything that shapes an AWD-LSTM (Merity et al. 2017). Sizes count units, dropouts are probabilities.
+    r"""Configuration of an AWD-LSTM (Merity et al. 2017). Sizes are numbers of units, dropouts are probabilities.
 
-    The sizes and dropouts are those of fastai's pre-trained language model. ULMFiT's classifiers usually drop more:
-    input_dropout 0.4, hidden_dropout 0.3, output_dropout 0.4, embedding_dropout 0.05, weight_dropout 0.5.
+    The sizes and dropouts are those of fastai's pre-trained language model. ULMFiT's classifiers usually have higher
+    dropouts: input_dropout 0.4, hidden_dropout 0.3, output_dropout 0.4, embedding_dropout 0.05, weight_dropout 0.5.
 
     Args:
-        embedding_size: size of the embedding vectors, and of what the last layer returns.
-        hidden_size: size of the state of every layer but the last.
+        embedding_size: size of the embedding vectors and of the last layer's output.
+        hidden_size: size of the state of every layer except the last.
         num_hidden_layers: number of stacked LSTM layers.
         direction: `forward`; `backward` to read each text from its end; or `both`, an ensemble of two bodies and two
-            heads, one for each direction, whose probabilities are averaged. Outputs come back in reading order.
+            heads, one per direction, whose probabilities are averaged. Outputs are returned in the original order.
         input_dropout: locked dropout on the embedding vectors. (Locked: one mask for all time steps of a window, Gal
             and Ghahramani 2016.)
         hidden_dropout: locked dropout between layers.
-        output_dropout: locked dropout on what the language-modelling head reads; dropout on what a classifier pools.
-        embedding_dropout: whole words are dropped, everywhere in a window at once.
-        weight_dropout: DropConnect on the hidden-to-hidden matrices, one mask a window (Wan et al. 2013).
-        dropout_multiplier: all five above are multiplied by it.
+        output_dropout: locked dropout on the input of the language-modelling head; dropout on a classifier's pooled
+            vector.
+        embedding_dropout: drops whole words, at all their positions in a window.
+        weight_dropout: DropConnect on the hidden-to-hidden matrices, one mask per window (Wan et al. 2013).
+        dropout_multiplier: factor for the five dropouts above.
         classifier_hidden_size: units of the classifier's hidden layer.
         classifier_dropout: dropout on these units.
         activation_regularization: alpha of AR, which keeps the language model's outputs small.
-        temporal_activation_regularization: beta of TAR, which keeps them from changing fast (Merity et al. 2017,
+        temporal_activation_regularization: beta of TAR, which keeps outputs from changing fast (Merity et al. 2017,
             section 5).
         tie_word_embeddings: the language-modelling head uses the embedding matrix.
-        max_backprop_tokens: a classifier pools, and has a gradient through, so many of the tokens that it reads last;
-            what stands before them is read in windows without one, and reaches the result as the state alone.
+        max_backprop_tokens: a classifier pools, and computes gradients for, this many of the tokens that it reads last;
+            earlier tokens are read in windows without gradients and only affect the state.
     """
 
     model_type = "awd_lstm"
@@ -67,7 +68,7 @@ class AwdLstmConfig(StrictConfig):
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """The directions that have a body of their own."""
+        """The directions of the bodies."""
         return ("forward", "backward") if self.direction == "both" else (self.direction,)
 
     def dropout(self, name: str) -> float:
@@ -75,7 +76,7 @@ class AwdLstmConfig(StrictConfig):
         return getattr(self, f"{name}_dropout") * self.dropout_multiplier
 
     def layer_sizes(self) -> list[tuple[int, int]]:
-        """Features in and out of each layer: from the embeddings, through the hidden size, and back to theirs."""
+        """Input and output size of each layer: the first input and the last output have the embedding size."""
         sizes = [self.embedding_size, *[self.hidden_size] * (self.num_hidden_layers - 1), self.embedding_size]
         return list(zip(sizes[:-1], sizes[1:], strict=True))
 

@@ -9,7 +9,7 @@ from .strict_config import StrictConfig
 
 @strict
 class RnnConfig(StrictConfig):
-    r"""Everything that shapes a recurrent network. Sizes count units, dropouts are probabilities.
+    r"""Configuration of a recurrent network. Sizes are numbers of units, dropouts are probabilities.
 
     Args:
         embedding_size: size of the embedding vectors. Not used with `embedding_type="one_hot"`.
@@ -18,33 +18,33 @@ class RnnConfig(StrictConfig):
         cell_type: `lstm` (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000), `gru` (Cho et
             al. 2014), `rnn_tanh` or `rnn_relu` (Elman 1990). The equations are those of `torch.nn.LSTM`, `GRU`, `RNN`.
         bidirectional: read every layer's input in both directions and concatenate (Schuster and Paliwal 1997).
-        direction: `forward`, or `backward` to read each text from its end; outputs come back in reading order. A
-            bidirectional network reads both ways already and takes `forward` only.
+        direction: `forward`, or `backward` to read each text from its end; outputs are returned in the original order.
+            A bidirectional network already reads both ways and only accepts `forward`.
         pooling: how a text becomes one vector before the sequence head (see `SequencePooling`).
-        embedding_type: `learned` vectors, or `one_hot`: the network sees one indicator per token id.
-        freeze_embeddings: keep the embedding vectors as they are, e.g. when they are copied from GloVe.
+        embedding_type: `learned` vectors, or `one_hot` vectors with one indicator per token id.
+        freeze_embeddings: do not train the embedding vectors, for example if they come from GloVe.
         embedding_dropout: dropout on the embedding vectors.
         hidden_dropout: dropout between recurrent layers.
-        classifier_dropout: dropout before the head, whichever it is.
-        crf: token classification scores the tags of a sentence together (see `LinearChainCrf`).
-        character_encoder: features of each word's characters beside its embedding vector: `none`, `rnn` or `cnn` (see
-            `CharacterFeatures`).
-        character_vocabulary: the characters that are known, each once; ids count from 2.
-        character_embedding_size: size of the vectors of characters.
-        character_feature_size: features per word; with `rnn` half of them from each direction.
-        character_kernel_size: characters that a filter of `cnn` sees, an odd number.
+        classifier_dropout: dropout before the head of any type.
+        crf: token classification scores the tags of a sentence jointly (see `LinearChainCrf`).
+        character_encoder: appends features of each word's characters to its embedding vector: `none`, `rnn` or `cnn`
+            (see `CharacterFeatures`).
+        character_vocabulary: the known characters, each once; ids start at 2.
+        character_embedding_size: size of the character vectors.
+        character_feature_size: features per word; with `rnn`, each direction computes half of them.
+        character_kernel_size: width of a `cnn` filter in characters, an odd number.
         tie_word_embeddings: the language-modelling head uses the embedding matrix (Press and Wolf 2017); needs
             `embedding_size == hidden_size`.
         lm_head_bias: the language-modelling head adds a bias to every token's logit.
-        num_input_features: the network reads vectors of this many numbers (`inputs_embeds`) in place of token ids, such
+        num_input_features: the network reads vectors of this many numbers (`inputs_embeds`) instead of token ids, such
             as the variables of a series, and has no embedding table.
-        observed_mask_as_input: beside each number the forecasting head shows the network whether it was observed.
-        prediction_length: how many steps the forecasting head predicts.
-        context_length: how many past steps it was trained on; it reads any number of them.
-        forecast_type: `many_to_one`, the whole horizon at once from what was read; or `many_to_many`, step by step.
+        observed_mask_as_input: the forecasting head also passes to the network whether each number was observed.
+        prediction_length: number of steps that the forecasting head predicts.
+        context_length: number of past steps in training; the network can read any number of steps.
+        forecast_type: `many_to_one`, the whole horizon at once from one vector; or `many_to_many`, step by step.
         forecast_loss: `mse` or `mae`, of the scaled values.
-        subtract_last_value: read and predict differences from the last value observed (NLinear, Zeng et al. 2023), so
-            that a series may leave the range of its training part.
+        subtract_last_value: read and predict differences from the last observed value (NLinear, Zeng et al. 2023), so
+            that forecasts can leave the range of the training data.
     """
 
     model_type = "rnn"
@@ -93,8 +93,8 @@ class RnnConfig(StrictConfig):
 
     @property
     def input_size(self) -> int:
-        """Numbers per token that the first layer reads, where they are neither looked up nor one-hot."""
-        if self.num_input_features is None:  # a word's vector, and behind it what its characters say
+        """Features per token that the first layer reads, except with one-hot embeddings."""
+        if self.num_input_features is None:  # a word's vector followed by its character features
             return self.embedding_size + (self.character_feature_size if self.character_encoder != "none" else 0)
         return 2 * self.num_input_features if self.observed_mask_as_input else self.num_input_features
 
@@ -106,27 +106,25 @@ class RnnConfig(StrictConfig):
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if self.character_encoder == "rnn" and self.character_feature_size % 2:
             raise ValueError(
-                f"character_encoder='rnn' takes half of character_feature_size from each direction: it must be even, "
-                f"got {self.character_feature_size}."
+                f"character_feature_size must be even with character_encoder='rnn', because each direction computes "
+                f"half of it, got {self.character_feature_size}."
             )
         if self.character_encoder == "cnn" and self.character_kernel_size % 2 == 0:
             raise ValueError(f"character_kernel_size must be odd, got {self.character_kernel_size}.")
         if not self.character_vocabulary or len(set(self.character_vocabulary)) != len(self.character_vocabulary):
             raise ValueError(
-                f"character_encoder={self.character_encoder!r} needs the characters that it knows, each once, in "
-                f"character_vocabulary, got {self.character_vocabulary[:40]!r}."
+                f"character_encoder={self.character_encoder!r} needs its characters in character_vocabulary, each "
+                f"exactly once, got {self.character_vocabulary[:40]!r}."
             )
         if self.embedding_type == "one_hot" or self.num_input_features is not None:
             raise ValueError(
-                "character_encoder stands beside vectors of words, which embedding_type='one_hot' and "
-                "num_input_features have not: it must be 'none' with them."
+                "character_encoder must be 'none' with embedding_type='one_hot' or num_input_features: these have no "
+                "word vectors to append character features to."
             )
 
     def validate_combinations(self) -> None:
         if self.bidirectional and self.direction == "backward":
-            raise ValueError(
-                "direction='backward' is for bidirectional=False: a bidirectional network reads both ways."
-            )
+            raise ValueError("direction='backward' needs bidirectional=False: a bidirectional network reads both ways.")
         if self.tie_word_embeddings and self.embedding_size != self.hidden_size:
             raise ValueError(
                 f"tie_word_embeddings=True needs embedding_size == hidden_size, got {self.embedding_size} and "
@@ -134,12 +132,12 @@ class RnnConfig(StrictConfig):
             )
         if self.embedding_type == "one_hot" and (self.tie_word_embeddings or self.freeze_embeddings):
             raise ValueError(
-                "embedding_type='one_hot' has no embedding vectors: tie_word_embeddings and freeze_embeddings must be "
-                "False with it."
+                "tie_word_embeddings and freeze_embeddings must be False with embedding_type='one_hot', which has no "
+                "embedding vectors."
             )
         has_table = self.embedding_type == "one_hot" or self.tie_word_embeddings or self.freeze_embeddings
         if self.num_input_features is not None and has_table:
             raise ValueError(
-                "num_input_features is for networks that read numbers and have no embedding table: embedding_type must "
-                "be 'learned', tie_word_embeddings and freeze_embeddings False with it."
+                "With num_input_features, embedding_type must be 'learned', and tie_word_embeddings and "
+                "freeze_embeddings must be False: a network that reads numbers has no embedding table."
             )

@@ -1,4 +1,4 @@
-"""What the configurations of all families with a recurrent decoder have in common."""
+"""The base configuration of all families with a recurrent decoder."""
 
 from typing import ClassVar, Literal
 
@@ -6,7 +6,7 @@ from .strict_config import StrictConfig
 
 
 class RnnDecoderConfig(StrictConfig):
-    r"""Everything that shapes a recurrent decoder, whatever it is put in front of.
+    r"""Configuration of a recurrent decoder, independent of the encoder.
 
     Args:
         embedding_size: size of the embedding vectors.
@@ -15,14 +15,14 @@ class RnnDecoderConfig(StrictConfig):
         cell_type: `lstm`, `gru`, `rnn_tanh` or `rnn_relu`, as in the family `rnn`.
         attention: `none`, `bahdanau` or `luong`.
         attention_score: how `luong` compares states (Luong et al. 2015, section 3.1): `dot`, `general` or `concat`.
-        input_feeding: `luong` hands the attentional vector to the next step (section 3.3). Without it the decoder
+        input_feeding: `luong` passes the attentional vector to the next step (section 3.3). Without it, the decoder
             runs as one fused call over a known target.
         embedding_dropout: dropout on the embedding vectors.
         hidden_dropout: dropout between recurrent layers.
         classifier_dropout: dropout before the output layer.
-        tie_word_embeddings: the output layer uses the embedding matrix of what is written (Press and Wolf 2017). Where
-            `embedding_size` is not `hidden_size`, a linear map stands between.
-        pad_token_id: also stands in for -100 where labels become decoder inputs.
+        tie_word_embeddings: the output layer uses the embedding matrix of the target (Press and Wolf 2017), after a
+            linear map if `embedding_size` differs from `hidden_size`.
+        pad_token_id: also replaces -100 in labels that become decoder inputs.
         decoder_start_token_id: the decoder's first input.
     """
 
@@ -44,4 +44,4 @@ class RnnDecoderConfig(StrictConfig):
 
     def validate_feeding(self) -> None:
         if self.input_feeding and self.attention != "luong":
-            raise ValueError(f"input_feeding=True is for attention='luong', got attention={self.attention!r}.")
+            raise ValueError(f"input_feeding=True needs attention='luong', got attention={self.attention!r}.")

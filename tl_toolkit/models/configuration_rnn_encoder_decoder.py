@@ -10,25 +10,25 @@ from .configuration_rnn_decoder import RnnDecoderConfig
 
 @strict
 class RnnEncoderDecoderConfig(RnnDecoderConfig):
-    r"""Everything that shapes a recurrent encoder-decoder. Sizes count units, dropouts are probabilities.
+    r"""Configuration of a recurrent encoder-decoder. Sizes are numbers of units, dropouts are probabilities.
 
     Args:
-        vocab_size: number of token ids of the source, and of the target where `decoder_vocab_size` is None.
-        decoder_vocab_size: number of token ids of the target; None for one vocabulary for both sides.
+        vocab_size: number of token ids of the source, and of the target if `decoder_vocab_size` is None.
+        decoder_vocab_size: number of token ids of the target; None if both sides share one vocabulary.
         share_embeddings: with one vocabulary, both sides also share one embedding table.
         num_encoder_layers: number of stacked recurrent layers of the encoder.
         bidirectional_encoder: read the source in both directions and concatenate (Bahdanau et al. 2015, section 3.2).
-        reverse_source: read the source from its end (Sutskever et al. 2014, section 3.3). Everything comes back in
-            reading order. A bidirectional encoder reads both ways already.
-        attention: `none`: the last state of the encoder is all that the decoder sees of the source (Sutskever et al.
-            2014); `bahdanau`: it is attended to from the previous state, before each step; `luong`: from the current
-            state, after each step.
-        attention_score: of `luong`; `dot` needs an encoder in one direction, with states as large as the decoder's.
-        attention_window: `luong` looks at the whole source (`global`) or at a window around a predicted position
+        reverse_source: read the source from its end (Sutskever et al. 2014, section 3.3). Outputs are returned in the
+            original order. A bidirectional encoder already reads both ways.
+        attention: `none`: the decoder gets only the last state of the encoder (Sutskever et al. 2014); `bahdanau`: it
+            attends to the source with its previous state, before each step; `luong`: with its current state, after
+            each step.
+        attention_score: score of `luong`; `dot` needs a unidirectional encoder with states as large as the decoder's.
+        attention_window: `luong` attends to the whole source (`global`) or to a window around a predicted position
             (`local_p`, section 3.2).
         attention_window_size: half-width D of that window in tokens.
-        scheduled_sampling: in training, the probability with which a decoder input is the model's own last prediction
-            in place of the right token (Bengio et al. 2015); 0 is teacher forcing.
+        scheduled_sampling: in training, the probability that a decoder input is the model's own last prediction instead
+            of the correct token (Bengio et al. 2015); 0 is teacher forcing.
     """
 
     model_type = "rnn_encoder_decoder"
@@ -52,7 +52,7 @@ class RnnEncoderDecoderConfig(RnnDecoderConfig):
 
     @property
     def target_vocab_size(self) -> int:
-        """Number of token ids of the target."""
+        """The number of token ids of the target."""
         return self.vocab_size if self.decoder_vocab_size is None else self.decoder_vocab_size
 
     @property
@@ -62,11 +62,11 @@ class RnnEncoderDecoderConfig(RnnDecoderConfig):
 
     @property
     def has_one_embedding(self) -> bool:
-        """Whether both sides use one embedding table."""
+        """Whether both sides share one embedding table."""
         return self.decoder_vocab_size is None and self.share_embeddings
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Any:
-        """The configuration itself; for the decoder of two vocabularies a copy whose `vocab_size` is the target's."""
+        """The configuration itself; for the decoder, with two vocabularies, a copy with the target's `vocab_size`."""
         if not decoder or encoder or self.decoder_vocab_size is None:
             return self
         config = copy.deepcopy(self)
@@ -75,20 +75,19 @@ class RnnEncoderDecoderConfig(RnnDecoderConfig):
 
     def validate_sampling(self) -> None:
         if not 0 <= self.scheduled_sampling <= 1:
-            raise ValueError(f"scheduled_sampling is a probability in [0, 1], got {self.scheduled_sampling}.")
+            raise ValueError(f"scheduled_sampling must be in [0, 1], got {self.scheduled_sampling}.")
 
     def validate_combinations(self) -> None:
         if self.bidirectional_encoder and self.reverse_source:
             raise ValueError(
-                "reverse_source=True is for bidirectional_encoder=False: a bidirectional encoder reads both ways."
+                "reverse_source=True needs bidirectional_encoder=False: a bidirectional encoder reads both ways."
             )
         if self.attention_window != "global" and self.attention != "luong":
             raise ValueError(
-                f"attention_window={self.attention_window!r} is for attention='luong', got "
-                f"attention={self.attention!r}."
+                f"attention_window={self.attention_window!r} needs attention='luong', got attention={self.attention!r}."
             )
         if self.attention == "luong" and self.attention_score == "dot" and self.bidirectional_encoder:
             raise ValueError(
-                "attention_score='dot' needs states of one size on both sides, and those of a bidirectional encoder "
-                "are twice as large: use 'general' or 'concat'."
+                "attention_score='dot' needs encoder and decoder states of the same size, but those of a bidirectional "
+                "encoder are twice as large: use 'general' or 'concat'."
             )

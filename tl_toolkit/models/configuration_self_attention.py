@@ -9,32 +9,32 @@ from .strict_config import StrictConfig
 
 @strict
 class SelfAttentionConfig(StrictConfig):
-    """What a `SelfAttentionModel` looks like.
+    """Configuration of a `SelfAttentionModel`.
 
     Args:
-        embedding_size: size of a token's embedding. Where it differs from `hidden_size`, a linear map stands between
-            the two, and another before a language model's output (Lan et al. 2020, "ALBERT", section 3.1).
+        embedding_size: size of a token's embedding. If it differs from `hidden_size`, a linear map connects the two,
+            and another one precedes a language model's output (Lan et al. 2020, "ALBERT", section 3.1).
         hidden_size: size of every layer's input and output; a multiple of `num_attention_heads`.
         num_hidden_layers: number of layers.
         num_attention_heads: number of attention heads per layer.
         intermediate_size: inner size of the feed-forward network, four times `hidden_size` in the original paper.
         hidden_act: activation between the two feed-forward maps, any name of `transformers.activations.ACT2FN`.
         position_embedding_type: `sinusoidal` (fixed, any length) or `learned` (up to `max_position_embeddings`).
-        max_position_embeddings: longest text in tokens; a hard limit for learned positions only.
+        max_position_embeddings: maximum text length in tokens; a hard limit for learned positions only.
         norm_position: `pre`, layer norm before each sublayer and one after the last (Xiong et al. 2020, table 1), or
             `post`, after each residual sum, as in the original paper.
         embedding_dropout: dropout on the sum of token and position embeddings.
         hidden_dropout: dropout on the output of each sublayer, before it is added to the residual.
         attention_dropout: dropout on attention weights.
         classifier_dropout: dropout before a classification head.
-        pooling: how a text's vectors become one for sequence classification (`pooling.SequencePooling`).
-        is_causal: whether a token sees only itself and what is before it. Always true in a `SelfAttentionForCausalLM`,
-            whose saved folder says so: a classifier loaded from it keeps the mask that its body was trained with.
+        pooling: how a text becomes one vector for sequence classification (`pooling.SequencePooling`).
+        is_causal: whether a token only sees itself and earlier tokens. Always true in a `SelfAttentionForCausalLM` and
+            saved with it, so a classifier loaded from it keeps the mask that its body was trained with.
         layer_norm_eps: epsilon of layer norm.
-        initializer_range: standard deviation of the normal distribution that embeddings and heads start from; the
-            maps inside the layers start from Glorot and Bengio's uniform distribution.
-        tie_word_embeddings: whether a language model's output map is the embedding matrix.
-        pad_token_id: id of the padding token, whose embedding is zero and stays so.
+        initializer_range: standard deviation of the normal distribution that initialises embeddings; linear maps are
+            initialised with Glorot and Bengio's uniform distribution.
+        tie_word_embeddings: whether a language model's output layer uses the embedding matrix.
+        pad_token_id: id of the padding token, whose embedding is always zero.
     """
 
     model_type = "self_attention"
@@ -69,9 +69,9 @@ class SelfAttentionConfig(StrictConfig):
     tie_word_embeddings: bool = True
 
     def validate_architecture(self) -> None:
-        """Run by `strict` after construction. Raises ValueError where fields do not fit together."""
+        """Check the fields together; `strict` calls this after construction. Raises ValueError if they do not fit."""
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size must be a multiple of num_attention_heads, so that each head has a whole number of "
-                f"features; {self.hidden_size} is no multiple of {self.num_attention_heads}."
+                f"features, got {self.hidden_size} and {self.num_attention_heads}."
             )

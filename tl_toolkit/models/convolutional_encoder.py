@@ -1,4 +1,4 @@
-"""A small convolutional network that turns a picture into a grid of feature vectors."""
+"""A small convolutional network that turns an image into a grid of feature vectors."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 class ConvolutionalEncoder(nn.Module):
     """3x3 convolutions, each followed by group normalisation and ReLU; the first ones halve the grid by max pooling.
 
-    Groups are normalised rather than batches (Wu and He 2018): a picture's features then depend neither on the pictures
-    beside it nor on how a batch is split over processes. Two more input channels hold the coordinates of each pixel
-    (Liu et al. 2018, "CoordConv"), because a convolution cannot tell left from right by itself.
+    Group normalisation (Wu and He 2018) makes the features of an image independent of the other images in the batch
+    and of how a batch is split over processes. Two additional input channels contain the coordinates of each pixel (Liu
+    et al. 2018, "CoordConv"), because convolutions alone do not know positions.
 
     Args:
-        num_channels: of the picture, 1 for greyscale.
-        channels: features of each layer, one number a layer.
-        stride: pixels, down and across, that become one position of the grid: a power of two.
+        num_channels: channels of the image, 1 for greyscale.
+        channels: number of features of each layer.
+        stride: height and width in pixels of one grid position: a power of two.
     """
 
     def __init__(self, num_channels: int, channels: list[int], stride: int) -> None:
@@ -38,13 +38,13 @@ class ConvolutionalEncoder(nn.Module):
 
 
 class ConvolutionalLayer(nn.Module):
-    """One convolution with what follows it."""
+    """A convolution, optional max pooling, group normalisation and ReLU."""
 
     def __init__(self, inputs: int, outputs: int, halve: bool) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)  # the norm has a bias
         self.norm = nn.GroupNorm(number_of_groups(outputs), outputs)
-        # Whatever is left over at the right and lower edge is a position as well.
+        # With ceil_mode, leftover pixels at the right and lower edges also become a position.
         self.pooling = nn.MaxPool2d(2, ceil_mode=True) if halve else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:

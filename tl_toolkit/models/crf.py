@@ -1,4 +1,4 @@
-"""A linear-chain conditional random field: the tags of a sentence are scored together, neighbours included."""
+"""A linear-chain conditional random field, which scores the tags of a sentence jointly."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class LinearChainCrf(nn.Module):
     """Tag sequences y of a sentence with emission scores e (Lafferty et al. 2001; Lample et al. 2016, section 2.2).
 
     `s(y) = start[y_1] + sum_t e_t[y_t] + sum_t transitions[y_t, y_(t+1)] + end[y_n]` (Lample's equation 1), and
-    `p(y) = exp s(y) / Z` with the sum Z of `exp s` over all sequences. Masked positions are skipped, wherever they
-    stand: the tags on both sides of a hole are neighbours. Everything is computed in logarithms, in float32 or better.
-    With all transitions at zero, where they start, the positions are independent and p is a product of softmaxes.
+    `p(y) = exp s(y) / Z` with the sum Z of `exp s` over all sequences. Masked positions are skipped wherever they are:
+    the tags on both sides of a gap are neighbours. All computations are in log space, in float32 or higher precision.
+    Transitions are initialised to zero; then positions are independent and p is a product of softmaxes.
     """
 
     def __init__(self, num_labels: int) -> None:
@@ -28,28 +28,28 @@ class LinearChainCrf(nn.Module):
     def forward(
         self, emissions: Tensor, mask: Tensor | None = None, labels: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Posterior marginals, and the log-likelihood of given tags.
+        """Posterior marginals, and the log-likelihood of the labels.
 
-        One loop over time runs the forward recursion, the backward recursion (the same one over the flipped sentence
-        with transposed transitions) and that of the given tags as one batch.
+        One loop over time computes three recursions as one batch: forward, backward (the same recursion over the
+        flipped sentence with transposed transitions), and the one constrained to the labels.
 
         Args:
             emissions: (batch, time, num_labels).
-            mask: (batch, time), true or 1 for real positions; None where all are.
-            labels: (batch, time) tags; -100 where a tag is not known. Those positions stay in the chain and are summed
-                over (Tsuboi et al. 2008, "Training conditional random fields using incomplete annotations", equation
-                5): the likelihood is that of the tags that are known. Labels of masked positions are not looked at.
+            mask: (batch, time), true or 1 for real positions; None if all are real.
+            labels: (batch, time) tags; -100 for unknown tags. These positions stay in the chain and are summed over
+                (Tsuboi et al. 2008, "Training conditional random fields using incomplete annotations", equation 5):
+                the result is the likelihood of the known tags. Labels of masked positions are ignored.
 
         Returns:
-            `log p(y_t)` at every position (batch, time, num_labels), zeros at masked ones, and the log-likelihood of
-            each sentence (batch,), 0 for one without any known tag; None without labels.
+            `log p(y_t)` at every position (batch, time, num_labels), zeros at masked positions; and the log-likelihood
+            of each sentence (batch,), 0 for a sentence without known tags, or None without labels.
         """
         order, scores = self._prepare(emissions, mask)
         start, transitions, end = self._transitions(scores.dtype)
         directions = [scores, order.flip(scores)]
         starts, ends, steps = [start, end], [end, start], [transitions, transitions.T]
         if labels is not None:
-            # A row without real positions begins with a masked one, whose label may be no tag at all.
+            # A row without real positions begins with a masked one, whose label may be invalid.
             tags = order.compact(labels.masked_fill(~order.mask, IGNORED))[..., None]  # (batch, time, 1)
             every = torch.arange(scores.shape[-1], device=scores.device)
             directions.append(scores.masked_fill((tags != IGNORED) & (tags != every), -torch.inf))
@@ -67,7 +67,7 @@ class LinearChainCrf(nn.Module):
         log_sums = torch.logsumexp(state + torch.stack(ends)[:, None], dim=-1)  # (runs, batch)
 
         forwards, backwards = torch.stack([state[0] for state in states], 1), torch.stack([s[1] for s in states], 1)
-        # Both recursions have counted the emission of the position itself.
+        # Both recursions include the emission of the position itself.
         marginals = forwards + order.flip(backwards) - scores - log_sums[0, :, None, None]
         likelihood = None
         if labels is not None:
@@ -78,8 +78,8 @@ class LinearChainCrf(nn.Module):
     def decode(self, emissions: Tensor, mask: Tensor | None = None) -> Tensor:
         """The most probable tag sequence of each sentence (Viterbi 1967).
 
-        Its tags need not be those of the greatest marginals: those are each the most probable one at its position,
-        and as a sequence may even be one that never occurs.
+        It can differ from the tags with the greatest marginals: these are the most probable at each single position,
+        but may form an impossible sequence.
 
         Returns:
             Tags (batch, time), -100 at masked positions; arguments as in `forward`.
@@ -88,7 +88,7 @@ class LinearChainCrf(nn.Module):
         start, transitions, end = self._transitions(scores.dtype)
         is_real = order.compact(order.mask)[:, :, None]  # (batch, time, 1)
         stay = torch.arange(scores.shape[-1], device=scores.device)
-        best = scores[:, 0] + start  # (batch, labels): score of the best sequence that ends in a tag
+        best = scores[:, 0] + start  # (batch, labels): score of the best sequence that ends with each tag
         origins = []
         for time in range(1, scores.shape[1]):
             score, origin = (best[:, :, None] + transitions).max(dim=1)
@@ -108,7 +108,7 @@ class LinearChainCrf(nn.Module):
 
     @staticmethod
     def _prepare(emissions: Tensor, mask: Tensor | None) -> tuple[TokenOrder, Tensor]:
-        """The order that puts real positions first, and the emissions in it."""
+        """The order that puts real positions first, and the emissions in this order."""
         if mask is None:
             mask = torch.ones(emissions.shape[:2], dtype=torch.bool, device=emissions.device)
         if mask.shape != emissions.shape[:2]:

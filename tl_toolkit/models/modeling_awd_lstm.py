@@ -1,4 +1,4 @@
-"""The AWD-LSTM as a language model and as a classifier: what ULMFiT transfers from the one to the other."""
+"""The AWD-LSTM as a language model and as a classifier, the two models of ULMFiT."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .rnn_pretrained import RecurrentPreTrainedModel
 
 
 class AwdLstmPreTrainedModel(RecurrentPreTrainedModel):
-    """What all heads of the family share: the configuration, the initialisation and the layer groups."""
+    """Base class of the family: configuration, initialisation and layer groups."""
 
     config: AwdLstmConfig
     config_class = AwdLstmConfig
@@ -30,7 +30,7 @@ class AwdLstmPreTrainedModel(RecurrentPreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """As elsewhere, but recurrent layers uniform in 1/sqrt(hidden size) (Merity et al. 2017, section 5)."""
+        """As in the base class, but LSTMs are uniform in ±1/sqrt(hidden size) (Merity et al. 2017, section 5)."""
         if isinstance(module, nn.LSTM):
             bound = module.hidden_size**-0.5
             for parameter in module.parameters(recurse=False):
@@ -44,13 +44,13 @@ class AwdLstmPreTrainedModel(RecurrentPreTrainedModel):
             super()._init_weights(module)
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """The embeddings; with `direction="both"` those of the forward body."""
+        """The embeddings; with `direction="both"`, those of the forward body."""
         return self.get_submodule(f"{self._body_prefix}{self.config.directions[0]}_body").embedding
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the embeddings of a model of one direction."""
+        """Replace the embeddings of a model with one direction."""
         if self.config.direction == "both":
-            raise ValueError("A model with direction='both' has two sets of embeddings; change its two members.")
+            raise ValueError("A model with direction='both' has two sets of embeddings: set those of its two bodies.")
         self.get_submodule(f"{self._body_prefix}{self.config.direction}_body").embedding = value
 
     def layer_groups(self) -> list[list[str]]:
@@ -91,27 +91,27 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
         Args:
             input_ids: (batch, time), or `inputs_embeds` (batch, time, embedding_size) in its place.
             attention_mask: (batch, time) or, with a state, (batch, past + time): 1 for real tokens. Masked positions
-                are skipped wherever they stand, and come back as zeros.
-            past_key_values: the state to start from; it is replaced by the state after these tokens. With
-                `direction="backward"` the window read next is the one that stands before this one in the text.
-            use_cache: return the state. Default: the configuration's, in evaluation mode, where there is one direction.
-            output_hidden_states: return the vectors under and after each layer.
+                are skipped wherever they are, and their outputs are zeros.
+            past_key_values: the initial state; it is replaced by the state after these tokens. With
+                `direction="backward"`, the next window to read is the one before this window in the text.
+            use_cache: return the state. Default: the configuration's value, in evaluation mode, with one direction.
+            output_hidden_states: return the embeddings and every layer's output.
 
         Returns:
-            `last_hidden_state` (batch, time, embedding_size) in reading order, without dropout; `hidden_states` with
-            the embeddings and the output of every layer; `past_key_values`. With `direction="both"` the features of
-            the two directions stand side by side, and there is no state.
+            `last_hidden_state` (batch, time, embedding_size) in the original order, without dropout; `hidden_states`
+            with the embeddings and the output of every layer; `past_key_values`. With `direction="both"`, the features
+            of the two directions are concatenated, and there is no state.
 
         Raises:
-            ValueError: both or neither of `input_ids` and `inputs_embeds`; a mask of another length; with
-                `direction="both"` a state or `inputs_embeds`, of which each body would need its own.
+            ValueError: both or neither of `input_ids` and `inputs_embeds`; a mask of the wrong length; with
+                `direction="both"`, a state or `inputs_embeds`, because each body would need its own.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+            raise ValueError("Pass exactly one of input_ids and inputs_embeds.")
         if self.config.direction == "both" and (inputs_embeds is not None or past_key_values is not None or use_cache):
             raise ValueError(
-                "A model with direction='both' reads input_ids as a whole: its bodies have embeddings and states of "
-                "their own. Leave inputs_embeds, past_key_values and use_cache out."
+                "A model with direction='both' reads complete input_ids, because each of its bodies has its own "
+                "embeddings and states: do not pass inputs_embeds, past_key_values or use_cache."
             )
         cache = self._cache(past_key_values, use_cache, self.config.direction != "both")
         if output_hidden_states is None:
@@ -130,15 +130,15 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
 
 
 class AwdLstmForCausalLM(AwdLstmPreTrainedModel, RecurrentGenerationMixin):
-    """Language model: the next token from all before it; with `direction="backward"` the previous from all after it."""
+    """Language model: predicts the next token from all before it, or backward, the previous from all after it."""
 
     _auto_class = "AutoModelForCausalLM"
 
     def __init__(self, config: AwdLstmConfig) -> None:
         if config.direction == "both":
             raise ValueError(
-                "AwdLstmForCausalLM needs direction='forward' or 'backward': the two predict different tokens, so that "
-                "there is nothing to average. Train one model of each direction."
+                "AwdLstmForCausalLM needs direction='forward' or 'backward': the two directions predict different "
+                "tokens, which cannot be averaged. Train one model per direction."
             )
         super().__init__(config)
         self.awd_lstm = AwdLstmModel(config)
@@ -166,15 +166,14 @@ class AwdLstmForCausalLM(AwdLstmPreTrainedModel, RecurrentGenerationMixin):
         """Score the next token at every position; arguments as in `AwdLstmModel`.
 
         Args:
-            labels: (batch, time), usually the input ids themselves, -100 where there is nothing to learn; they are
-                shifted here. `shift_labels`, already shifted, take precedence.
-            logits_to_keep: compute the logits of the last so many positions only (0: all), or of these positions.
-            skip_logits: return no logits beside a loss, which is then computed without ever holding all of them.
-                Default: in training mode.
-            num_items_in_batch: the loss is a sum over tokens divided by this number; by default by that of the tokens.
+            labels: (batch, time), usually the input ids, -100 for positions to ignore; they are shifted here. Labels
+                that are already shifted can be passed as `shift_labels`, which take precedence.
+            logits_to_keep: compute only the logits of this many last positions (0: all), or of these positions.
+            skip_logits: with a loss, return no logits and never store all of them at once. Default: in training mode.
+            num_items_in_batch: divisor of the loss summed over tokens; by default the number of tokens.
 
         Returns:
-            `loss`, in training mode with AR and TAR in it; `logits` (batch, time, vocab_size); `past_key_values`;
+            `loss`, in training mode including AR and TAR; `logits` (batch, time, vocab_size); `past_key_values`;
             `hidden_states`.
         """
         outputs = self.awd_lstm(
@@ -203,7 +202,7 @@ class AwdLstmForCausalLM(AwdLstmPreTrainedModel, RecurrentGenerationMixin):
         )
 
     def _shift(self, labels: Tensor | None) -> Tensor | None:
-        """The label that each position is to predict: that of the next one, backwards that of the one before."""
+        """The label to predict at each position: that of the next token, or backward, that of the previous token."""
         if labels is None:
             return None
         if self.config.direction == "backward":
@@ -226,7 +225,7 @@ class AwdLstmForCausalLM(AwdLstmPreTrainedModel, RecurrentGenerationMixin):
         loss = chunked_cross_entropy(flat, head.weight, head.bias, targets.reshape(-1)) / items
         if not self.training:
             return loss
-        # Means over a part of the batch count as much as its tokens, so that the parts add up to the whole.
+        # Weight the mean over a part of the batch by its number of tokens, so that the parts add up to the whole.
         return loss + self._activation_regularization(raw, hidden_states, attention_mask) * (count / items)
 
     def _activation_regularization(self, raw: Tensor, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -250,17 +249,17 @@ def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
-    """ULMFiT's classifier: one label, several labels or numbers per text, as `config.problem_type` says.
+    """ULMFiT's classifier: one label, several labels or numbers per text, according to `config.problem_type`.
 
-    Texts of any length are read. Of the tokens that are read last, `config.max_backprop_tokens` are pooled and have a
-    gradient; those before them are read in windows of that size, and reach the result as the state alone (BPT3C,
-    Howard and Ruder 2018, section 3.3). With `direction="both"` two classifiers answer, and their probabilities (for
-    regression: their numbers) are averaged.
+    Texts can have any length. The last `config.max_backprop_tokens` tokens in reading direction are pooled and have
+    gradients; earlier tokens are read in windows of that size and only affect the state (BPT3C, Howard and Ruder 2018,
+    section 3.3). With `direction="both"`, the probabilities of two classifiers (for regression: their outputs) are
+    averaged.
     """
 
     _auto_class = "AutoModelForSequenceClassification"
-    # Under gradient accumulation Trainer would hand in the number of labels, which the losses for several labels and
-    # for numbers do not use; without it, Trainer averages over the accumulated batches for all three.
+    # With gradient accumulation, Trainer would pass the number of labels, which the losses for several labels and for
+    # numbers ignore; without it, Trainer averages over the accumulated batches for all three losses.
     accepts_loss_kwargs = False
 
     def __init__(self, config: AwdLstmConfig) -> None:
@@ -284,8 +283,8 @@ class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
         """Classify texts; arguments as in `AwdLstmModel`.
 
         Args:
-            labels: (batch,) class ids, -100 to leave a row out; (batch, num_labels) of 0.0 and 1.0 for several
-                labels; (batch,) or (batch, num_labels) numbers for regression.
+            labels: (batch,) class ids, -100 to ignore a row; (batch, num_labels) of 0.0 and 1.0 for several labels;
+                (batch,) or (batch, num_labels) numbers for regression.
 
         Returns:
             `loss`, `logits` (batch, num_labels), and `hidden_states` of the window that was read last.
@@ -294,14 +293,14 @@ class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
             output_hidden_states = self.config.output_hidden_states
         input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
         inputs = input_ids if input_ids is not None else inputs_embeds
-        answers, collected = [], []
+        member_logits, collected = [], []
         for body in self.awd_lstm.bodies():
             window, mask, cache = self._read_up_to_last_window(body, inputs, attention_mask)
             ids, vectors = (window, None) if input_ids is not None else (None, window)
             last, hidden_states = body(ids, mask, cache, vectors, output_hidden_states)
-            answers.append(self.get_submodule(f"{body.direction}_head")(last, mask))
+            member_logits.append(self.get_submodule(f"{body.direction}_head")(last, mask))
             collected.append(hidden_states)
-        logits = average_logits(answers, self.config.problem_type, self.num_labels)
+        logits = average_logits(member_logits, self.config.problem_type, self.num_labels)
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
@@ -316,9 +315,9 @@ class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
     def _read_up_to_last_window(
         self, body: AwdLstmBody, inputs: Tensor, attention_mask: Tensor | None
     ) -> tuple[Tensor, Tensor | None, RnnCache | None]:
-        """The window that is read last, its mask, and the state in front of it.
+        """The window that is read last, its mask, and the state before it.
 
-        Windows are counted from the end of each row's own reading, so that padding moves none of their borders.
+        Windows are counted from the token that is read last in each row, so padding does not move their boundaries.
         """
         size, time = self.config.max_backprop_tokens, inputs.shape[1]
         if time <= size:
@@ -326,12 +325,12 @@ class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
         mask = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
         mask = mask if attention_mask is None else attention_mask.bool()
         backward = body.direction == "backward"
-        # What is read last goes to the edge of the batch: to the left when reading backwards, else to the right.
+        # Move the tokens that are read last to the edge of the batch: left when reading backwards, else right.
         order = (~mask if backward else mask).int().argsort(dim=1, stable=True)
         rows = torch.arange(len(inputs), device=inputs.device)[:, None]
         inputs, mask = inputs[rows, order], mask[rows, order]
         cache = RnnCache(self.config.num_hidden_layers, states_per_layer=2)
-        borders = range(size * ((time - 1) // size), -1, -size)  # distances from the edge, the farthest first
+        borders = range(size * ((time - 1) // size), -1, -size)  # distances from the edge, farthest first
         for near in borders:
             far = min(near + size, time)
             window = slice(near, far) if backward else slice(time - far, time - near)

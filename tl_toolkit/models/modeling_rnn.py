@@ -1,7 +1,7 @@
-"""Recurrent networks with a head on top: text classification and language models here, and by name the whole family.
+"""Recurrent networks with a head: text classifiers and language models, and the names of the whole family.
 
-Each head's file builds on `rnn_model.py`. This one imports them all, and is the one that a saved model names: a folder
-carries what it imports, so that any head loads what another one saved.
+Each head's file builds on `rnn_model.py`. Saved models refer to this file, which imports all heads: a model folder
+contains all imported files, so any head can load a folder that another head saved.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .rnn_model import RnnModel, RnnPreTrainedModel
 
 
 class RnnForSequenceClassification(RnnPreTrainedModel):
-    """One label, several labels or numbers per text, as `config.problem_type` says (transformers' convention)."""
+    """One label, several labels or numbers per text, according to `config.problem_type` (transformers' convention)."""
 
     _auto_class = "AutoModelForSequenceClassification"
-    # Under gradient accumulation Trainer would hand in the number of labels, which the losses for several labels and
-    # for numbers do not use; without it, Trainer averages over the accumulated batches for all three.
+    # With gradient accumulation, Trainer would pass the number of labels, which the losses for several labels and for
+    # numbers ignore; without it, Trainer averages over the accumulated batches for all three losses.
     accepts_loss_kwargs = False
 
     def __init__(self, config: RnnConfig) -> None:
@@ -53,12 +53,12 @@ class RnnForSequenceClassification(RnnPreTrainedModel):
         """Classify texts; arguments as in `RnnModel`.
 
         Args:
-            labels: (batch,) class ids, -100 to leave a row out; (batch, num_labels) of 0.0 and 1.0 for several
-                labels; (batch,) or (batch, num_labels) numbers for regression.
+            labels: (batch,) class ids, -100 to ignore a row; (batch, num_labels) of 0.0 and 1.0 for several labels;
+                (batch,) or (batch, num_labels) numbers for regression.
             output_attentions: return the weights of attention pooling.
 
         Returns:
-            `loss`, `logits` (batch, num_labels), `hidden_states`, and with `pooling="attention"` `attentions`: one
+            `loss`, `logits` (batch, num_labels), `hidden_states`, and with `pooling="attention"` also `attentions`: one
             tensor (batch, time) that sums to 1 over the real tokens of each row and is 0 elsewhere.
         """
         input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
@@ -85,10 +85,10 @@ class RnnForSequenceClassification(RnnPreTrainedModel):
 
 
 class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
-    """Language model: the next token from all before it (Mikolov et al. 2010).
+    """Language model: predicts the next token from all tokens before it (Mikolov et al. 2010).
 
-    With `direction="backward"` it is the previous token from all after it; the logits at a position then score the
-    token before it, and the loss pairs them so.
+    With `direction="backward"` it predicts the previous token from all tokens after it: the logits at a position score
+    the token before it, and the loss uses the labels accordingly.
     """
 
     _auto_class = "AutoModelForCausalLM"
@@ -97,8 +97,8 @@ class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
     def __init__(self, config: RnnConfig) -> None:
         if config.bidirectional:
             raise ValueError(
-                "RnnForCausalLM needs bidirectional=False: a network that has read the text from its end has seen the "
-                "token it is to predict."
+                "RnnForCausalLM needs bidirectional=False: a network that also reads from the end of the text sees the "
+                "token that it predicts."
             )
         super().__init__(config)
         self.rnn = RnnModel(config)
@@ -122,9 +122,9 @@ class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
         """Score the next token at every position; arguments as in `RnnModel`.
 
         Args:
-            labels: (batch, time), usually the input ids themselves, -100 where there is nothing to learn; they are
-                shifted here. `shift_labels`, already shifted, take precedence.
-            logits_to_keep: compute the logits of the last so many positions only (0: all), or of these positions.
+            labels: (batch, time), usually the input ids, -100 for positions to ignore; they are shifted here. Labels
+                that are already shifted can be passed as `shift_labels`, which take precedence.
+            logits_to_keep: compute only the logits of this many last positions (0: all), or of these positions.
 
         Returns:
             `loss`, `logits` (batch, time, vocab_size), `past_key_values`, `hidden_states`.
@@ -149,7 +149,7 @@ class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
         )
 
 
-# `save_pretrained` copies the file of a class's module, and all that it imports.
+# `save_pretrained` copies the file of a class's `__module__`, and all files that it imports.
 for _model in (RnnModel, RnnForTokenClassification, RnnForTimeSeriesPrediction):
     _model.__module__ = __name__
 

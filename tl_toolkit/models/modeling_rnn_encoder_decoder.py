@@ -1,4 +1,4 @@
-"""Recurrent encoder-decoders: one network reads a source, another writes a target, with attention or without."""
+"""Recurrent encoder-decoders with or without attention."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .rnn_pretrained import RecurrentPreTrainedModel
 
 
 class RnnEncoderDecoderPreTrainedModel(RecurrentPreTrainedModel):
-    """What all heads of the family share: the configuration, the initialisation and the layer groups."""
+    """Base class of the family: configuration, initialisation and layer groups."""
 
     config: RnnEncoderDecoderConfig
     config_class = RnnEncoderDecoderConfig
@@ -28,7 +28,7 @@ class RnnEncoderDecoderPreTrainedModel(RecurrentPreTrainedModel):
     _no_split_modules: ClassVar[list[str]] = ["RnnEncoder", "RnnDecoder"]
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
-        """As in transformers, for one vocabulary; with two it would not be clear which one is meant."""
+        """As in transformers, if both sides share one embedding table; with two, it is unclear which to resize."""
         if new_num_tokens is not None and not self.config.has_one_embedding:
             raise ValueError(
                 "resize_token_embeddings needs one embedding table for both sides (decoder_vocab_size=None and "
@@ -45,7 +45,7 @@ class RnnEncoderDecoderPreTrainedModel(RecurrentPreTrainedModel):
             embeddings.append(f"{prefix}decoder_embedding.")
         encoder = [[f"{prefix}encoder.layers.{index}."] for index in range(self.config.num_encoder_layers)]
         decoder = [[f"{prefix}decoder.layers.{index}."] for index in range(self.config.num_decoder_layers)]
-        # The bridge and the attention belong to the layers that they feed.
+        # The bridge and the attention belong to the groups of the layers that read their outputs.
         decoder[0] += [f"{prefix}bridge."] if self.base_model.bridge.projections else []
         decoder[0] += [f"{prefix}decoder.attention."] if self.config.attention == "bahdanau" else []
         last = decoder[-1]
@@ -60,7 +60,7 @@ class RnnEncoderDecoderPreTrainedModel(RecurrentPreTrainedModel):
 
 
 class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel, DecodingMixin):
-    """An encoder, a bridge and a decoder; what comes out is what an output layer reads."""
+    """An encoder, a bridge and a decoder, without the output layer."""
 
     _auto_class = "AutoModel"
 
@@ -88,7 +88,7 @@ class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel, DecodingMixin):
         self.encoder.embedding = value
 
     def get_decoder_embeddings(self) -> nn.Embedding:
-        """The table of the target: the source's own where they share one."""
+        """The embedding table of the target, which can be the same as the source's."""
         return self.encoder.embedding if self.decoder_embedding is None else self.decoder_embedding
 
     @can_return_tuple
@@ -110,27 +110,27 @@ class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel, DecodingMixin):
         """Read a batch of sources and run the decoder over their targets.
 
         Args:
-            input_ids: (batch, source), or `inputs_embeds` (batch, source, embedding_size) or `encoder_outputs` in its
-                place.
-            attention_mask: (batch, source), 1 for real tokens. Masked positions are skipped wherever they stand.
+            input_ids: (batch, source); alternatively `inputs_embeds` (batch, source, embedding_size) or
+                `encoder_outputs`.
+            attention_mask: (batch, source), 1 for real tokens. Masked positions are skipped wherever they are.
             decoder_input_ids: (rows, target), the target shifted right, or `decoder_inputs_embeds`. `rows` is `batch`,
-                or a multiple of it with `encoder_outputs`: the beams of a sentence share its source.
+                or with `encoder_outputs` a multiple of it: the beams of a sentence share its source.
             decoder_attention_mask: (rows, target) or, with a state, (rows, past + target). Masked positions are skipped
-                and come back as zeros; padding after the target needs no mask.
-            encoder_outputs: what `get_encoder()` returned for these sources.
-            past_key_values: the state to go on from; it is replaced by the state after these tokens.
-            use_cache: return the state. Default: the configuration's, in evaluation mode.
+                and their outputs are zeros; padding after the target needs no mask.
+            encoder_outputs: the output of `get_encoder()` for these sources.
+            past_key_values: the state to continue from; it is replaced by the state after these tokens.
+            use_cache: return the state. Default: the configuration's value, in evaluation mode.
 
         Returns:
             `last_hidden_state` (rows, target, hidden_size); `cross_attentions`, one tensor (rows, 1, target, source) in
-            the source's reading order and 0 at padding (None with `attention="none"`); `past_key_values`; the hidden
+            the source's original order and 0 at padding (None with `attention="none"`); `past_key_values`; the hidden
             states of both sides.
 
         Raises:
-            ValueError: not exactly one of the ways to give a source, or a target; a mask of another length.
+            ValueError: not exactly one form of the source, or of the target; a mask of the wrong length.
         """
         if (decoder_input_ids is None) == (decoder_inputs_embeds is None):
-            raise ValueError("Give exactly one of decoder_input_ids and decoder_inputs_embeds.")
+            raise ValueError("Pass exactly one of decoder_input_ids and decoder_inputs_embeds.")
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         if encoder_outputs is None:
@@ -157,7 +157,7 @@ class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel, DecodingMixin):
 
 
 class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel, RecurrentSeq2SeqGenerationMixin):
-    """The next token of the target from the source and all tokens before it."""
+    """Predicts the next token of the target from the source and all target tokens before it."""
 
     _auto_class = "AutoModelForSeq2SeqLM"
 
@@ -191,22 +191,22 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         """Score the target's tokens; arguments as in `RnnEncoderDecoderModel`.
 
         Args:
-            labels: (batch, target), -100 where there is nothing to learn. Without decoder inputs they are shifted right
-                behind `decoder_start_token_id` and become those.
-            logits_to_keep: compute the logits of the last so many positions only (0: all), or of these positions.
-            skip_logits: return no logits beside a loss, which is then computed from the positions with a label alone,
-                and without ever holding all logits. Default: in training mode.
+            labels: (batch, target), -100 for positions to ignore. Without decoder inputs, the labels shifted right
+                after `decoder_start_token_id` become the decoder inputs.
+            logits_to_keep: compute only the logits of this many last positions (0: all), or of these positions.
+            skip_logits: with a loss, return no logits: the loss only uses positions with a label, and never stores all
+                logits at once. Default: in training mode.
 
         Returns:
             `loss`: the mean cross-entropy, or with `num_items_in_batch` the sum divided by it; `logits` (rows, target,
-            vocabulary of the target); the rest as `RnnEncoderDecoderModel`.
+            target vocabulary); the other outputs as in `RnnEncoderDecoderModel`.
         """
         if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         source = {"input_ids": input_ids, "attention_mask": attention_mask, "inputs_embeds": inputs_embeds}
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        # Not only with labels: whoever computes the loss from the logits, as Trainer may, keeps them. Without a state,
-        # because with one the inputs are a continuation, such as those that are being chosen.
+        # Also without labels, because the caller (such as Trainer) may compute the loss from the logits. Not with a
+        # state, because then the inputs continue a target, as in `_scheduled_inputs`.
         is_whole_target = decoder_input_ids is not None and decoder_input_ids.shape[1] > 1 and past_key_values is None
         if self.training and self.config.scheduled_sampling and is_whole_target:
             decoder_input_ids = self._scheduled_inputs(
@@ -224,7 +224,7 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         )
         if skip_logits is None:
             skip_logits = self.training and labels is not None
-        # An output layer that an adapter has wrapped is more than its matrix.
+        # An output layer wrapped by an adapter computes more than a product with its matrix.
         skip_logits = skip_logits and type(self.lm_head) is nn.Linear
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = None if skip_logits else self.lm_head(self.read_out(outputs.last_hidden_state[:, kept]))
@@ -232,7 +232,7 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         if labels is not None and skip_logits:
             loss = self._loss(outputs.last_hidden_state, labels, kwargs.get("num_items_in_batch"))
         elif labels is not None:
-            # The labels stand where the logits stand: they must not be shifted again.
+            # The labels are already aligned with the logits and must not be shifted again.
             kwargs["shift_labels"] = labels
             vocab_size = self.config.target_vocab_size
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=vocab_size, **kwargs)
@@ -247,10 +247,10 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         )
 
     def _loss(self, hidden_states: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
-        """The loss of `forward` without its logits."""
+        """The loss of `forward`, computed without all logits."""
         if labels.shape != hidden_states.shape[:2]:
             raise ValueError(
-                f"labels must be of the shape of the decoder inputs, {tuple(hidden_states.shape[:2])}, got "
+                f"labels must have the shape of the decoder inputs, {tuple(hidden_states.shape[:2])}, got "
                 f"{tuple(labels.shape)}."
             )
         labels = labels.to(hidden_states.device).flatten()
@@ -270,10 +270,10 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         decoder_input_ids: Tensor,
         decoder_attention_mask: Tensor | None,
     ) -> Tensor:
-        """Decoder inputs of which each but the first is, with the configured probability, the last prediction.
+        """Replace each decoder input except the first, with the configured probability, by the last prediction.
 
-        Bengio et al. 2015, "Scheduled Sampling", section 2.4, with the most probable token as the prediction. As there,
-        no gradient flows through the choice, so that it is made first and the loss computed from the inputs chosen.
+        Bengio et al. 2015, "Scheduled Sampling", section 2.4, with the most probable token as the prediction. As in the
+        paper, no gradient flows through the choice, so inputs are chosen first and the loss is computed from them.
         """
         if encoder_outputs is None:
             encoder_outputs = self.model.encoder(**source)

@@ -1,8 +1,8 @@
-"""Captions from pictures: an image encoder and a recurrent decoder, with attention to the image grid or without.
+"""Image captioning: an image encoder and a recurrent decoder, with or without attention to the image grid.
 
-Without attention the decoder knows the picture from its initial state alone: the network of Vinyals et al. 2015 ("Show
-and tell"), with the image vector as the initial state where they have it as the first input (Tanti et al. 2018 compare
-the two). With attention it is that of Xu et al. 2015 ("Show, attend and tell"), with soft attention.
+Without attention, the image only determines the decoder's initial state: the network of Vinyals et al. 2015 ("Show and
+tell"), which passes the image vector as the first input instead (Tanti et al. 2018 compare the two). With attention,
+this is the network of Xu et al. 2015 ("Show, attend and tell") with soft attention.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .vision_backbone import VisionBackbone
 
 
 class ImageEncoder(nn.Module):
-    """From pixels to the grid of features that captions are written from."""
+    """Encodes pixels as the grid of features that the decoder reads."""
 
     main_input_name = "pixel_values"
 
@@ -55,7 +55,7 @@ class ImageEncoder(nn.Module):
 
 
 class RnnImageCaptionerPreTrainedModel(RecurrentPreTrainedModel):
-    """What body and head share: the configuration, the initialisation, the frozen backbone and the layer groups."""
+    """Base class of body and head: configuration, initialisation, the frozen backbone and layer groups."""
 
     config: RnnImageCaptionerConfig
     config_class = RnnImageCaptionerConfig
@@ -67,7 +67,7 @@ class RnnImageCaptionerPreTrainedModel(RecurrentPreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """As elsewhere, and convolutions normal for ReLU (He et al. 2015); a backbone has its own start values."""
+        """As in the base class, but convolutions are normal for ReLU (He et al. 2015); a backbone has its own."""
         if isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, nonlinearity="relu")
         elif isinstance(module, nn.GroupNorm):
@@ -81,7 +81,7 @@ class RnnImageCaptionerPreTrainedModel(RecurrentPreTrainedModel):
             self.base_model.encoder.network.requires_grad_(False)
 
     def get_encoder(self, modality: str | None = None) -> nn.Module:
-        """The image encoder, whatever is asked for: there is no other."""
+        """The image encoder, the only encoder for every `modality`."""
         return self.base_model.encoder
 
     def get_decoder(self) -> nn.Module:
@@ -89,7 +89,7 @@ class RnnImageCaptionerPreTrainedModel(RecurrentPreTrainedModel):
         return self.base_model.decoder
 
     def grid_size(self, positions: int) -> tuple[int, int]:
-        """Height and width of the image grid that has so many positions: of all, those most like the picture's."""
+        """Height and width of an image grid with this many positions, with the aspect ratio closest to the image's."""
         height, width = self.config.image_height_and_width
         heights = (number for number in range(1, positions + 1) if positions % number == 0)
         found = min(heights, key=lambda number: abs(math.log(number * number / positions * width / height)))
@@ -101,7 +101,7 @@ class RnnImageCaptionerPreTrainedModel(RecurrentPreTrainedModel):
         layers = [[f"{prefix}decoder.layers.{index}."] for index in range(self.config.num_decoder_layers)]
         layers[0] += [f"{prefix}initial_state."]
         if self.base_model.decoder.attention is not None:
-            # Where attention is read: by the first layer, or by what follows the last one.
+            # Attention belongs to the group that reads its output: the first layer, or the read-out after the last.
             reader = layers[0] if self.config.attention == "bahdanau" else layers[-1]
             if any(True for _ in self.base_model.decoder.attention.parameters()):  # a dot product has none
                 reader.append(f"{prefix}decoder.attention.")
@@ -123,7 +123,7 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel, DecodingMixin):
         states = config.num_decoder_layers * self.decoder.states_per_layer
         self.initial_state = nn.Linear(self.encoder.output_size, states * config.hidden_size)
         self.post_init()
-        is_new = self.embedding.weight.device.type != "meta"  # a saved model is built there, and brings its weights
+        is_new = self.embedding.weight.device.type != "meta"  # a saved model is built on "meta" and loads its weights
         if config.use_pretrained_backbone and is_new:
             self.encoder.network.load_pretrained(config.backbone)
 
@@ -152,34 +152,34 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel, DecodingMixin):
         output_hidden_states: bool | None = None,
         **kwargs: Any,
     ) -> Seq2SeqModelOutput:
-        """Encode pictures and decode captions, or go on with captions.
+        """Encode images and decode captions, or continue captions.
 
         Args:
-            pixel_values: (batch, num_channels, height, width), or `encoder_outputs` in their place.
+            pixel_values: (batch, num_channels, height, width), or `encoder_outputs` instead.
             decoder_input_ids: (batch, target), or `decoder_inputs_embeds` (batch, target, embedding_size); by default
                 the start token.
             decoder_attention_mask: (batch, target) or, with a state, (batch, past + target): 1 for real tokens.
-            encoder_outputs: what `get_encoder()` returned, or a tuple that begins with its grid.
-            past_key_values: the decoder's state to go on from; it is replaced by the state after these tokens.
-            use_cache: return the state. Default: the configuration's, in evaluation mode.
+            encoder_outputs: the output of `get_encoder()`, or a tuple that begins with its grid.
+            past_key_values: the decoder's state to continue from; it is replaced by the state after these tokens.
+            use_cache: return the state. Default: the configuration's value, in evaluation mode.
             output_attentions: return the attention to the grid.
 
         Returns:
             `last_hidden_state` (batch, target, hidden_size); `cross_attentions`: a tuple of one tensor (batch, 1,
-            target, positions) that sums to 1 over the positions of the grid, row by row (`grid_size` tells its height
+            target, positions) that sums to 1 over the positions of the grid, row by row (`grid_size` returns its height
             and width); `encoder_last_hidden_state` (batch, positions, features); `decoder_hidden_states`: the
             embeddings and the output of every layer; `past_key_values`.
 
         Raises:
-            ValueError: no picture, or two kinds of decoder inputs.
+            ValueError: no image, or two forms of decoder inputs.
         """
         if encoder_outputs is None:
             if pixel_values is None:
-                raise ValueError("Give pixel_values, or encoder_outputs in their place.")
+                raise ValueError("Pass pixel_values or encoder_outputs.")
             encoder_outputs = self.encoder(pixel_values)
         grid = encoder_outputs[0]
         if decoder_input_ids is not None and decoder_inputs_embeds is not None:
-            raise ValueError("Give one of decoder_input_ids and decoder_inputs_embeds, not both.")
+            raise ValueError("Pass one of decoder_input_ids and decoder_inputs_embeds, not both.")
         if decoder_inputs_embeds is None:
             if decoder_input_ids is None:
                 decoder_input_ids = self._start_tokens(grid)
@@ -198,24 +198,24 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel, DecodingMixin):
 
     def _start_tokens(self, grid: Tensor) -> Tensor:
         if self.config.decoder_start_token_id is None:
-            raise ValueError("Without decoder_input_ids the configuration has to say decoder_start_token_id.")
+            raise ValueError("Without decoder_input_ids, the configuration must set decoder_start_token_id.")
         return grid.new_full((grid.shape[0], 1), self.config.decoder_start_token_id, dtype=torch.long)
 
 
 @dataclass
 class RnnImageCaptionerOutput(Seq2SeqLMOutput):
-    """transformers' output of a decoder that writes, and what uneven attention costs.
+    """transformers' `Seq2SeqLMOutput` plus the penalty for uneven attention.
 
     Attributes:
-        attention_penalty: (batch,), in training with `doubly_stochastic_weight`, which it includes: what each caption
-            adds to the summed loss.
+        attention_penalty: (batch,), in training with `doubly_stochastic_weight`: the term that each caption adds to the
+            summed loss, already multiplied by the weight.
     """
 
     attention_penalty: Tensor | None = None
 
 
 class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel, RecurrentSeq2SeqGenerationMixin):
-    """The next token of a caption from the picture and all tokens before it."""
+    """Predicts the next token of a caption from the image and all tokens before it."""
 
     _auto_class = "AutoModelForImageTextToText"
     _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "captioner.embedding.weight"}
@@ -246,15 +246,15 @@ class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel
         """Score the tokens of captions; arguments as in `RnnImageCaptionerModel`.
 
         Args:
-            labels: (batch, target), -100 where there is nothing to learn. Without decoder inputs they are shifted right
-                behind `decoder_start_token_id` and become those.
-            logits_to_keep: compute the logits of the last so many positions only (0: all), or of these positions.
-            num_items_in_batch: what summed losses are divided by; by default the number of labels that count.
+            labels: (batch, target), -100 for positions to ignore. Without decoder inputs, the labels shifted right
+                after `decoder_start_token_id` become the decoder inputs.
+            logits_to_keep: compute only the logits of this many last positions (0: all), or of these positions.
+            num_items_in_batch: divisor of the summed loss; by default the number of labels that are not -100.
 
         Returns:
             `loss`: the mean cross-entropy, in training with `attention_penalty`; `logits` (batch, target, vocab_size);
-            `attention_penalty` over the tokens that have a label, or without labels over those that are not masked; the
-            rest as `RnnImageCaptionerModel`.
+            `attention_penalty` over the tokens with a label, or without labels over the unmasked tokens; the other
+            outputs as in `RnnImageCaptionerModel`.
         """
         if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
@@ -302,7 +302,7 @@ def uneven_attention(weights: Tensor, counted: Tensor | None) -> Tensor:
     """
     received = (weights if counted is None else weights * counted[:, :, None]).sum(dim=1)  # (batch, positions)
     penalty = (1 - received).square().sum(dim=1)
-    return penalty if counted is None else penalty * counted.any(dim=1)  # nothing was to be written: nothing to look at
+    return penalty if counted is None else penalty * counted.any(dim=1)  # no penalty for a caption without tokens
 
 
 __all__ = ["RnnImageCaptionerForConditionalGeneration", "RnnImageCaptionerModel", "RnnImageCaptionerPreTrainedModel"]

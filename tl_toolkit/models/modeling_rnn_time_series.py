@@ -20,12 +20,12 @@ from .rnn_model import RnnModel, RnnPreTrainedModel
 
 @dataclass
 class TimeSeriesPredictionOutput(ModelOutput):
-    """What a forecast returns; the names are those of transformers' time-series models.
+    """Output of a forecasting model; the names are those of transformers' time-series models.
 
     Attributes:
-        loss: in scaled units, where there are `future_values`.
+        loss: in scaled units, with `future_values`.
         prediction_outputs: (batch, prediction_length, num_input_features), in the units of the data.
-        hidden_states: with `output_hidden_states`, what the network read and the output of each layer.
+        hidden_states: with `output_hidden_states`, the network's inputs and the output of each layer.
         attentions: with `output_attentions` and `pooling="attention"`, one tensor (batch, context).
     """
 
@@ -36,10 +36,10 @@ class TimeSeriesPredictionOutput(ModelOutput):
 
 
 class SeriesScaling(nn.Module):
-    """Between the units of the data and multiples of each variable's standard deviation from its mean.
+    """Converts between the units of the data and standardised values (mean 0, standard deviation 1) per variable.
 
-    The constants are buffers: they are saved with the weights, which mean nothing without them. They start as 0 and 1,
-    which changes nothing.
+    The constants are buffers: they are saved with the weights, which are only valid with them. They are initialised to
+    0 and 1, which leave values unchanged.
     """
 
     mean: Tensor
@@ -58,11 +58,11 @@ class SeriesScaling(nn.Module):
 
 
 class SeriesDecoder(nn.Module):
-    """Writes a sequence of any length value by value, each of its answers being the next input.
+    """Predicts a sequence of any length value by value; each prediction is the next input.
 
-    The initial states are `tanh(V c)` of a summary c of what was read, as in Cho et al. 2014 (appendix A.1.2); an
-    LSTM's cell starts at 0. The network is trained as it is used: it reads its own answers in training too, never the
-    true values, and the gradient goes through all steps.
+    The initial states are `tanh(V c)` of a summary c of the context, as in Cho et al. 2014 (appendix A.1.2); an LSTM's
+    cell state starts at 0. Training matches use: the network also reads its own predictions in training, never the true
+    values, and the gradient flows through all steps.
     """
 
     def __init__(self, config: RnnConfig, summary_size: int) -> None:
@@ -103,13 +103,13 @@ class SeriesDecoder(nn.Module):
 class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
     """Point forecasts of `prediction_length` values of `num_input_features` variables.
 
-    The network reads numbers, so there is neither an embedding nor a tokenizer. How it answers is
-    `config.forecast_type`: `many_to_one` pools what was read into one vector and predicts the whole horizon from it at
-    once (direct multi-step forecasting); `many_to_many` writes it step by step (`SeriesDecoder`).
+    The network reads numbers, so it has no embedding and no tokenizer. `config.forecast_type` selects the output:
+    `many_to_one` pools the context into one vector and predicts the whole horizon from it at once (direct multi-step
+    forecasting); `many_to_many` predicts it step by step (`SeriesDecoder`).
 
-    Values come in and go out in the units of the data; between, they are scaled by constants of the training data
-    (`set_scaling`). Values that are not observed are replaced by the mean. Positions before the first observed value of
-    a row are padding and are not read, so that short and long contexts can share a batch.
+    Inputs and outputs are in the units of the data; internally they are scaled by constants of the training data
+    (`set_scaling`). Missing values are replaced by the mean. Positions before the first observed value of a row are
+    padding and are not read, so short and long contexts can share a batch.
     """
 
     _auto_class = "AutoModelForTimeSeriesPrediction"
@@ -119,9 +119,8 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
     def __init__(self, config: RnnConfig) -> None:
         if config.num_input_features is None or config.prediction_length is None:
             raise ValueError(
-                "RnnForTimeSeriesPrediction needs num_input_features (how many variables there are) and "
-                f"prediction_length (how many steps to predict), got {config.num_input_features} and "
-                f"{config.prediction_length}."
+                "RnnForTimeSeriesPrediction needs num_input_features (the number of variables) and prediction_length "
+                f"(the number of steps to predict), got {config.num_input_features} and {config.prediction_length}."
             )
         super().__init__(config)
         self.num_features: int = config.num_input_features
@@ -146,12 +145,12 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
 
     @torch.no_grad()
     def set_scaling(self, mean: Sequence[float], standard_deviation: Sequence[float]) -> None:
-        """Take the scaling constants of the training data, one a variable; they are saved with the model.
+        """Set the scaling constants of the training data, one per variable; they are saved with the model.
 
-        A variable that never changes has no standard deviation to divide by, and is only centred.
+        A constant variable, with standard deviation 0, is only centred.
 
         Raises:
-            ValueError: not one finite number a variable, or a negative standard deviation.
+            ValueError: not one finite number per variable, or a negative standard deviation.
         """
         means, deviations = (torch.as_tensor(list(numbers)).double() for numbers in (mean, standard_deviation))
         for name, numbers in {"mean": means, "standard_deviation": deviations}.items():
@@ -178,27 +177,27 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
 
         Args:
             past_values: (batch, context, num_input_features), or (batch, context) for one variable, oldest first, in
-                the units of the data. The context may have any length. NaN is missing.
-            past_observed_mask: of the same shape, 0 where a value is missing whatever stands there.
+                the units of the data. The context can have any length. NaN means missing.
+            past_observed_mask: the same shape, 0 for missing values, whatever their value.
             future_values: (batch, prediction_length, num_input_features), or without the last axis for one variable:
-                the values to learn. NaN is left out of the loss.
-            future_observed_mask: of the same shape, 0 where a value is to be left out of the loss.
+                the targets. The loss ignores NaN.
+            future_observed_mask: the same shape, 0 for values that the loss ignores.
             output_attentions: return the weights of attention pooling.
-            output_hidden_states: return the vectors under and after each layer.
-            num_items_in_batch: what the summed loss is divided by, where the batch is part of a larger one; by default
-                the number of observed future values.
+            output_hidden_states: return the network's inputs and the output of each layer.
+            num_items_in_batch: divisor of the summed loss if the batch is part of a larger one; by default the number
+                of observed future values.
 
         Returns:
             See `TimeSeriesPredictionOutput`. The loss is the mean squared or absolute error (`config.forecast_loss`) of
-            the scaled values, so that every variable counts alike whatever its unit; predictions are in the units of
+            the scaled values, so all variables have equal weight whatever their units; predictions are in the units of
             the data.
 
         Raises:
-            ValueError: another number of variables or of future values than the configuration's.
+            ValueError: the number of variables or of future values differs from the configuration.
         """
         past, observed = self._scaled("past_values", past_values, past_observed_mask)
         is_real = observed.any(dim=-1).cumsum(dim=1) > 0  # (batch, context), false before the first observed value
-        # Without padding there is no order to keep, but to ask a GPU for that would be to wait for it.
+        # Without padding no mask is needed, but checking this on a GPU would wait for the device.
         attention_mask = None if is_real.device.type == "cpu" and bool(is_real.all()) else is_real
         last = _last_observed(past, observed)  # (batch, 1, features)
         reference = last if self.config.subtract_last_value else torch.zeros_like(last)
@@ -213,10 +212,10 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
         )
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
         if self.config.forecast_type == "many_to_many":
-            answers = self.decoder(pooled, (last - reference).squeeze(1), self.prediction_length)
+            forecast = self.decoder(pooled, (last - reference).squeeze(1), self.prediction_length)
         else:
-            answers = self.head(self.dropout(pooled)).unflatten(-1, (self.prediction_length, self.num_features))
-        predicted = answers + reference  # (batch, prediction_length, features), scaled
+            forecast = self.head(self.dropout(pooled)).unflatten(-1, (self.prediction_length, self.num_features))
+        predicted = forecast + reference  # (batch, prediction_length, features), scaled
         loss = None
         if future_values is not None:
             loss = self._loss(predicted, future_values, future_observed_mask, num_items_in_batch)
@@ -230,7 +229,7 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
         )
 
     def _scaled(self, name: str, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Scaled values with 0, the mean, where there is none, and which are observed; (batch, time, features)."""
+        """Scaled values, with 0 (the mean) for missing ones, and the observed mask: both (batch, time, features)."""
         given = tuple(values.shape)
         values = values.unsqueeze(-1) if values.dim() == 2 else values
         if values.dim() != 3 or values.shape[-1] != self.num_features:
@@ -241,7 +240,7 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
         if mask is not None:
             mask = mask.unsqueeze(-1) if mask.dim() == 2 else mask
             if mask.shape != values.shape:
-                raise ValueError(f"The mask of {name} must have its shape {given}, got {tuple(mask.shape)}.")
+                raise ValueError(f"The mask of {name} must have the same shape {given}, got {tuple(mask.shape)}.")
             observed = observed & mask.bool()
         values = values.to(self.scaling.mean.dtype).masked_fill(~observed, 0.0)
         return self.scaling.scale(values).masked_fill(~observed, 0.0), observed
@@ -251,8 +250,10 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
     ) -> Tensor:
         targets, observed = self._scaled("future_values", future_values, mask)
         if targets.shape[1] != self.prediction_length:
-            raise ValueError(f"future_values has {targets.shape[1]} steps; prediction_length={self.prediction_length}.")
-        # A half-precision sum over a batch would lose what the optimiser needs.
+            raise ValueError(
+                f"future_values must have prediction_length={self.prediction_length} steps, got {targets.shape[1]}."
+            )
+        # A half-precision sum over a batch would be too inaccurate for the optimiser.
         exact = torch.promote_types(predicted.dtype, torch.float32)
         errors = predicted.to(exact) - targets.to(exact)
         errors = errors.abs() if self.config.forecast_loss == "mae" else errors.square()
@@ -261,7 +262,7 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
 
 
 def _last_observed(values: Tensor, observed: Tensor) -> Tensor:
-    """The last observed value of each variable, or the first where none is: (batch, time, size) -> (batch, 1, size)."""
+    """The last observed value of each variable, or its first if none: (batch, time, size) -> (batch, 1, size)."""
     positions = torch.arange(values.shape[1], device=values.device)[:, None]
     return values.gather(1, (positions * observed).amax(dim=1, keepdim=True))
 

@@ -1,4 +1,4 @@
-"""A recurrent network that labels every token, with or without a conditional random field on top."""
+"""A recurrent network that labels every token, with or without a conditional random field (CRF)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .rnn_model import RnnModel, RnnPreTrainedModel
 
 @dataclass
 class RnnTokenClassifierOutput(ModelOutput):
-    """What `RnnForTokenClassification` returns.
+    """Output of `RnnForTokenClassification`.
 
     Attributes:
-        loss: the negative log-likelihood of all sentences over the number of labels that count.
-        logits: (batch, time, num_labels). With a CRF the logarithms of the posterior marginals `p(y_t | x)`, so that
-            their softmax is these probabilities, and zeros at masked positions.
-        predicted_tags: (batch, time), -100 at masked positions: with a CRF the most probable sequence (in evaluation
-            mode only, as training has no use for it), without one the most probable tag of each position.
-        log_likelihood: (batch,), of the labels of each sentence, when there are any.
+        loss: the negative log-likelihood of all sentences divided by the number of labels that are not ignored.
+        logits: (batch, time, num_labels). With a CRF, the logarithms of the posterior marginals `p(y_t | x)`, whose
+            softmax gives these probabilities; zeros at masked positions.
+        predicted_tags: (batch, time), -100 at masked positions: with a CRF, the most probable sequence (only in
+            evaluation mode, because training does not need it); without one, the most probable tag per position.
+        log_likelihood: (batch,), the log-likelihood of each sentence's labels, if there are labels.
         hidden_states: as in `RnnModel`.
     """
 
@@ -37,8 +37,8 @@ class RnnTokenClassifierOutput(ModelOutput):
 class RnnForTokenClassification(RnnPreTrainedModel):
     """One label per token: a softmax at each position, or a CRF over the sentence (`config.crf`).
 
-    With bidirectional LSTMs these are the BiLSTM and the BiLSTM-CRF of Huang et al. 2015, and with
-    `character_encoder="rnn"` or `"cnn"` those of Lample et al. 2016 and of Ma and Hovy 2016.
+    With bidirectional LSTMs, these are the BiLSTM and the BiLSTM-CRF of Huang et al. 2015, and with
+    `character_encoder="rnn"` or `"cnn"` the models of Lample et al. 2016 and of Ma and Hovy 2016.
     """
 
     _auto_class = "AutoModelForTokenClassification"
@@ -67,9 +67,9 @@ class RnnForTokenClassification(RnnPreTrainedModel):
         """Label tokens; arguments as in `RnnModel`.
 
         Args:
-            labels: (batch, time), -100 where there is nothing to learn. A CRF sums over the tags of such positions
-                (see `LinearChainCrf`), and does not look at the labels of masked ones.
-            num_items_in_batch: what the loss is divided by; by default the number of labels that count.
+            labels: (batch, time), -100 for positions to ignore. A CRF sums over the tags of such positions (see
+                `LinearChainCrf`), and ignores the labels of masked positions.
+            num_items_in_batch: divisor of the summed loss; by default the number of labels that are not ignored.
         """
         outputs = self.rnn(
             input_ids,
@@ -91,7 +91,7 @@ class RnnForTokenClassification(RnnPreTrainedModel):
                 predicted_tags = predicted_tags.masked_fill(attention_mask == 0, IGNORED)
             if labels is not None:
                 losses = nn.functional.cross_entropy(logits.transpose(1, 2).float(), labels, reduction="none")
-                log_likelihood = -losses.sum(dim=1)  # cross_entropy gives 0 where there is no label
+                log_likelihood = -losses.sum(dim=1)  # cross_entropy returns 0 for ignored labels
         loss = None
         if log_likelihood is not None and labels is not None:
             if num_items_in_batch is None:

@@ -1,10 +1,10 @@
 """Self-attention networks: an encoder without recurrence, and its classification and language-model heads.
 
-Vaswani et al. 2017, "Attention Is All You Need" (arXiv:1706.03762), the encoder half, with a causal mask for language
-modelling. Pre-norm layers after Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture".
+The encoder of Vaswani et al. 2017, "Attention Is All You Need" (arXiv:1706.03762), with a causal mask for language
+modelling. Pre-norm layers follow Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture".
 """
 
-# No postponed annotations here: tools read from those of `forward` which keywords a model takes.
+# No postponed annotations here: tools read the annotations of `forward` to find the keywords of a model.
 import copy
 
 import torch
@@ -36,7 +36,7 @@ from .self_attention_layers import (
 
 
 class SelfAttentionPreTrainedModel(PreTrainedModel):
-    """What all models of the family share: initialisation, layer groups, and what transformers may do with them."""
+    """Base class of the family: initialisation, layer groups, and the features of transformers that it supports."""
 
     config_class = SelfAttentionConfig
     base_model_prefix = "model"
@@ -67,8 +67,8 @@ class SelfAttentionPreTrainedModel(PreTrainedModel):
     def layer_groups(self) -> list[list[str]]:
         """Prefixes of parameter names, one list per group, from the embeddings to the head.
 
-        Every parameter's name begins with exactly one of them. A head whose only parameter is tied to the embeddings
-        forms no group.
+        Every parameter name begins with exactly one of the prefixes. A head whose only parameter is tied to the
+        embeddings has no group.
         """
         body = "" if isinstance(self, SelfAttentionModel) else f"{self.base_model_prefix}."
         groups = [[f"{body}embeddings."]]
@@ -115,25 +115,25 @@ class SelfAttentionModel(SelfAttentionPreTrainedModel):
         """Encode a batch of texts.
 
         Args:
-            input_ids: (batch, time); or instead
+            input_ids: (batch, time); alternatively
             inputs_embeds: (batch, time, embedding_size), before scaling and positions.
-            attention_mask: (batch, past + time), 1 for real tokens; anything else stands for padding, which no token
-                sees and which takes no position, wherever it is. None: all are real. A mask of four dimensions is
-                used as it is.
-            position_ids: (batch, time), from 0; by default, how many real tokens stand before each token.
+            attention_mask: (batch, past + time), 1 for real tokens, other values for padding, which no token attends to
+                and which does not count as a position. None: all tokens are real. A mask with four dimensions is used
+                unchanged.
+            position_ids: (batch, time), from 0; by default, the number of real tokens before each token.
             past_key_values: keys and values of earlier tokens, which a causal model extends in place.
-            use_cache: whether a causal model makes and returns them.
+            use_cache: whether a causal model creates and returns them.
 
         Returns:
-            `last_hidden_state` (batch, time, hidden_size), `past_key_values`; with `output_hidden_states` the input of
-            the first layer and the output of every layer, the last one after the final norm; with `output_attentions`
+            `last_hidden_state` (batch, time, hidden_size), `past_key_values`; with `output_hidden_states`, the input of
+            the first layer and the output of every layer, the last one after the final norm; with `output_attentions`,
             the weights (batch, heads, time, past + time) of every layer.
 
         Raises:
             ValueError: not exactly one of `input_ids` and `inputs_embeds`, or more tokens than learned positions.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+            raise ValueError("Pass exactly one of input_ids and inputs_embeds.")
         if inputs_embeds is None:
             inputs_embeds = self.embeddings.tokens(input_ids)
         if use_cache and past_key_values is None and self.config.is_causal:
@@ -158,8 +158,8 @@ class SelfAttentionModel(SelfAttentionPreTrainedModel):
         time = inputs_embeds.shape[1]
         if self.embeddings.positions is not None and past + time > self.config.max_position_embeddings:
             raise ValueError(
-                f"The input is {past + time} tokens long, and the model has learned positions for at most "
-                f"{self.config.max_position_embeddings} (max_position_embeddings). Truncate it."
+                f"The input is {past + time} tokens long, but the model has learned positions for at most "
+                f"{self.config.max_position_embeddings} tokens (max_position_embeddings). Truncate it."
             )
         if attention_mask is not None and attention_mask.ndim == 2:
             return position_ids_from_mask(attention_mask.to(inputs_embeds.device), time)
@@ -167,12 +167,12 @@ class SelfAttentionModel(SelfAttentionPreTrainedModel):
 
 
 class SelfAttentionForSequenceClassification(SelfAttentionPreTrainedModel):
-    """One label, several labels or numbers for a text, as `config.problem_type` says (transformers' convention)."""
+    """One label, several labels or numbers per text, according to `config.problem_type` (transformers' convention)."""
 
     _auto_class = "AutoModelForSequenceClassification"  # makes `save_pretrained` copy the code
 
-    # The losses for several labels and for numbers are means over a batch whatever `num_items_in_batch` says, so
-    # Trainer is told to average over accumulated batches itself.
+    # The losses for several labels and for numbers are means over a batch and ignore `num_items_in_batch`, so Trainer
+    # must average over accumulated batches itself.
     accepts_loss_kwargs = False
 
     def __init__(self, config: SelfAttentionConfig) -> None:
@@ -197,7 +197,7 @@ class SelfAttentionForSequenceClassification(SelfAttentionPreTrainedModel):
 
         labels: (batch,) class ids, (batch, num_labels) zeros and ones, or numbers in either shape; -100 is ignored.
 
-        Returns `loss` where there are labels, and `logits` (batch, num_labels).
+        Returns `loss` (with labels) and `logits` (batch, num_labels).
         """
         input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
         outputs = self.model(input_ids, attention_mask, position_ids, None, inputs_embeds, use_cache=False, **kwargs)
@@ -212,7 +212,7 @@ class SelfAttentionForSequenceClassification(SelfAttentionPreTrainedModel):
 
 
 class SelfAttentionForTokenClassification(SelfAttentionPreTrainedModel):
-    """A label for every token."""
+    """One label per token."""
 
     _auto_class = "AutoModelForTokenClassification"  # makes `save_pretrained` copy the code
 
@@ -233,9 +233,9 @@ class SelfAttentionForTokenClassification(SelfAttentionPreTrainedModel):
         labels: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> TokenClassifierOutput:
-        """Arguments as in `SelfAttentionModel.forward`, and labels (batch, time), of which -100 is ignored.
+        """Arguments as in `SelfAttentionModel.forward`, and labels (batch, time), where -100 is ignored.
 
-        Returns `loss` where there are labels, and `logits` (batch, time, num_labels).
+        Returns `loss` (with labels) and `logits` (batch, time, num_labels).
         """
         outputs = self.model(input_ids, attention_mask, position_ids, None, inputs_embeds, use_cache=False, **kwargs)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
@@ -246,7 +246,7 @@ class SelfAttentionForTokenClassification(SelfAttentionPreTrainedModel):
 
 
 class SelfAttentionForCausalLM(SelfAttentionPreTrainedModel, GenerationMixin):
-    """A language model: the next token's logits at every position, from itself and what is before it."""
+    """Language model: predicts the next token at every position from this token and all earlier tokens."""
 
     _auto_class = "AutoModelForCausalLM"  # makes `save_pretrained` copy the code
 
@@ -277,11 +277,11 @@ class SelfAttentionForCausalLM(SelfAttentionPreTrainedModel, GenerationMixin):
     ) -> CausalLMOutputWithPast:
         """Arguments as in `SelfAttentionModel.forward`, and
 
-        labels: (batch, time), the input ids themselves: they are shifted here; -100 is ignored.
-        shift_labels: instead, beside `labels`, targets that are shifted already.
-        logits_to_keep: the number of last positions, or the indices of positions, whose logits are wanted; 0 for all.
+        labels: (batch, time), usually the input ids: they are shifted here; -100 is ignored.
+        shift_labels: targets that are already shifted; used instead of `labels`, which must also be passed.
+        logits_to_keep: compute only the logits of this many last positions (0: all), or of these positions.
 
-        Returns `loss` where there are labels, `logits` (batch, time or fewer, vocab_size), `past_key_values`.
+        Returns `loss` (with labels), `logits` (batch, time or fewer, vocab_size), `past_key_values`.
         """
         outputs = self.model(
             input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, use_cache=use_cache, **kwargs

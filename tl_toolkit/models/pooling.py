@@ -1,4 +1,4 @@
-"""From one vector per token to one vector per text, which may have no token."""
+"""Pool one vector per token to one vector per text; texts may be empty."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SummaryPosition = Literal["last", "first", "both"]
 def not_empty(
     input_ids: Tensor | None, attention_mask: Tensor | None, pad_token_id: int | None
 ) -> tuple[Tensor | None, Tensor | None]:
-    """A batch of texts without a single token, (batch, 0), as one position of padding, (batch, 1), which nobody reads.
+    """Turn a batch of empty texts, (batch, 0), into one position of padding, (batch, 1), which is masked.
 
-    Every other batch is returned as it is. An empty text beside longer ones is padding alone as well, so that its
-    answer does not depend on its batch.
+    All other batches are returned unchanged. In a batch with longer texts, an empty text also consists of padding only,
+    so its prediction does not depend on its batch.
     """
     if input_ids is None or input_ids.shape[1] > 0:
         return input_ids, attention_mask
-    # A tokenizer's empty tensor is one of floating-point numbers.
+    # The dtype is set explicitly because a tokenizer's empty tensor has a floating-point type.
     padding = torch.full((len(input_ids), 1), pad_token_id or 0, dtype=torch.long, device=input_ids.device)
     return padding, torch.zeros_like(padding)
 
@@ -44,11 +44,11 @@ def vector_at(hidden_states: Tensor, position: Tensor) -> Tensor:
 
 
 class AdditiveAttention(nn.Module):
-    """Weighted mean whose weights are learned from the vectors themselves.
+    """A mean with weights that are computed from the vectors themselves.
 
     `u_t = tanh(W h_t + b)`, `a = softmax(v . u_t)`, `s = sum_t a_t h_t`: equations 5 to 7 of Yang et al. 2016,
-    "Hierarchical Attention Networks for Document Classification", which is the additive score of Bahdanau et al. 2015
-    (appendix A.1.2) with a learned vector in place of the decoder's state.
+    "Hierarchical Attention Networks for Document Classification". This is the additive score of Bahdanau et al. 2015
+    (appendix A.1.2) with a learned vector instead of the decoder's state.
     """
 
     def __init__(self, hidden_size: int) -> None:
@@ -63,24 +63,25 @@ class AdditiveAttention(nn.Module):
         """
         scores = self.context(torch.tanh(self.projection(hidden_states))).squeeze(-1)  # (batch, time)
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-        # The product only matters for a row without any real token, which softmax would spread evenly over padding.
+        # The product only matters for a row without real tokens, where softmax gives equal weights to the padding.
         weights = scores.softmax(dim=-1) * mask
         pooled = torch.bmm(weights.unsqueeze(1), hidden_states).squeeze(1)
         return pooled, weights
 
 
 class SequencePooling(nn.Module):
-    """Pools the real positions of a sequence; padding, wherever it stands, has no influence.
+    """Pools the real positions of a sequence; padding has no influence, wherever it is.
 
     Args:
-        hidden_size: size of the vectors that are pooled.
-        pooling: `last`, the vector where the network has read the whole text; `mean` or `max` over time; `concat`,
-            the three one after another (Howard and Ruder 2018, section 3.3); or `attention` (`AdditiveAttention`).
-        summary: where the network has read the whole text: at the `last` real position, at the `first` (it read
-            backwards), or at `both`: the first half of the vector at the last position and the second half at the
+        hidden_size: size of the vectors to pool.
+        pooling: `last`, the vector at the position where the network has read the whole text; `mean` or `max` over
+            time; `concat`, these three concatenated (Howard and Ruder 2018, section 3.3); or `attention`
+            (`AdditiveAttention`).
+        summary: the position where the network has read the whole text: the `last` real position, the `first` (if it
+            reads backwards), or `both`: the first half of the vector at the last position and the second half at the
             first (a bidirectional network).
 
-    A row whose mask is empty is pooled to zeros by `mean`, `max` and `attention`.
+    `mean`, `max` and `attention` pool a row without real positions to zeros.
     """
 
     def __init__(self, hidden_size: int, pooling: PoolingKind, summary: SummaryPosition = "last") -> None:

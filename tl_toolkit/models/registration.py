@@ -1,4 +1,4 @@
-"""Makes a family known to transformers' Auto classes without importing its models before one is needed."""
+"""Register a family with transformers' Auto classes without importing its models before they are needed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .strict_config import StrictConfig
 
 
 class LazyModelClass:
-    """Stands for a model class in the tables of the Auto classes until something is asked of it.
+    """A placeholder for a model class in the tables of the Auto classes, which imports the class on first use.
 
     Importing a model imports most of transformers, which takes seconds; a program that only prints its help should
-    not wait for that.
+    not have to wait for that.
     """
 
     def __init__(self, module: str, name: str, config_class: type[StrictConfig]) -> None:
         self.__module__ = module
         self.__name__ = self.__qualname__ = name
-        self.config_class = config_class  # looked at when registering
+        self.config_class = config_class  # read by the Auto classes' `register`
 
     def load(self) -> type:
         """The class itself."""
@@ -46,9 +46,9 @@ class LazyModelClass:
 
 
 def register(config_class: type[StrictConfig]) -> dict[str, LazyModelClass]:
-    """Register a configuration and, under each Auto class that its `auto_classes` names, a model of the family.
+    """Register a configuration and, for each Auto class in its `auto_classes`, a model of the family.
 
-    Returns the models by their names.
+    Returns the models by name.
     """
     AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
     package = config_class.__module__.rpartition(".")[0]

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 
 class AttentionMemory(NamedTuple):
-    """What is attended to, with all that can be computed of it once per sentence.
+    """The memory to attend to, with the values that are computed once per sentence.
 
     Attributes:
-        values: (batch, source, memory_size), of which contexts are weighted sums.
-        keys: (batch, source, key_size), what states are compared with.
-        mask: boolean (batch, source), true for what may be attended to; None for everything.
+        values: (batch, source, memory_size); contexts are weighted sums of them.
+        keys: (batch, source, key_size), to compare with the decoder's states.
+        mask: boolean (batch, source), true for visible positions; None if all are visible.
     """
 
     values: Tensor
@@ -32,10 +32,10 @@ class AttentionMemory(NamedTuple):
 
 
 class RnnAttention(nn.Module, ABC):
-    """What all scores share: contexts `c_t = sum_s a_t(s) m_s` with `a_t = softmax_s(score(h_t, m_s))`."""
+    """Base class of all scores: contexts `c_t = sum_s a_t(s) m_s` with `a_t = softmax_s(score(h_t, m_s))`."""
 
     def remember(self, values: Tensor, mask: Tensor | None) -> AttentionMemory:
-        """Prepare a memory (batch, source, memory_size) with a mask (batch, source) of ones for what may be seen."""
+        """Prepare a memory (batch, source, memory_size) with a mask (batch, source), 1 for visible positions."""
         return AttentionMemory(values, self.keys(values), None if mask is None else mask.bool())
 
     @abstractmethod
@@ -50,13 +50,13 @@ class RnnAttention(nn.Module, ABC):
         """Attend from every query.
 
         Args:
-            queries: (rows, target, hidden_size). There may be several rows for one row of the memory, next to each
-                other: the beams of a sentence.
+            queries: (rows, target, hidden_size). Each row of the memory can have several consecutive rows: the beams
+                of a sentence.
             memory: from `remember`.
 
         Returns:
-            Contexts (rows, target, memory_size) and weights (rows, target, source); those of a query sum to 1 over what
-            the mask lets it see, and are exactly 0 elsewhere.
+            Contexts (rows, target, memory_size) and weights (rows, target, source). The weights of a query sum to 1
+            over the visible positions, and are exactly 0 elsewhere.
         """
         rows, target, _ = queries.shape
         grouped = queries.reshape(memory.values.shape[0], -1, queries.shape[2])
@@ -66,7 +66,7 @@ class RnnAttention(nn.Module, ABC):
 
 
 class ScoredAttention(RnnAttention):
-    """Attention to the whole memory by a score of each query with each key."""
+    """Attention to the whole memory, with a score for each pair of query and key."""
 
     @abstractmethod
     def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
@@ -79,8 +79,8 @@ class ScoredAttention(RnnAttention):
 class AdditiveScore(ScoredAttention):
     """`score(h, m) = v . tanh(W h + U m)`.
 
-    With the decoder's previous state it is the alignment model of Bahdanau et al. 2015 (appendix A.1.2), with the
-    current one the score `concat` of Luong et al. 2015 (equation 8), whose matrix is [W; U] here.
+    With the decoder's previous state, this is the alignment model of Bahdanau et al. 2015 (appendix A.1.2); with the
+    current state, it is the score `concat` of Luong et al. 2015 (equation 8), whose matrix is [W; U] here.
     """
 
     def __init__(self, hidden_size: int, memory_size: int) -> None:
@@ -121,12 +121,12 @@ class GeneralScore(DotScore):
 class LocalWindow(RnnAttention):
     """Attention in a window around a predicted position (local-p, Luong et al. 2015, section 3.2).
 
-    `p_t = S sigmoid(v . tanh(W h_t))` (equation 9) in a source of S real tokens, whose positions count from 0. The
-    weights are `softmax` of the score over `|s - p_t| <= D`, times `exp(-(s - p_t)^2 / (2 sigma^2))` with
-    `sigma = D / 2` (equation 10): they do not sum to 1.
+    `p_t = S sigmoid(v . tanh(W h_t))` (equation 9) in a source of S real tokens, with positions from 0. The weights are
+    the `softmax` of the score over `|s - p_t| <= D`, times `exp(-(s - p_t)^2 / (2 sigma^2))` with `sigma = D / 2`
+    (equation 10), so they do not sum to 1.
 
     Args:
-        score: how states are compared.
+        score: the score of queries and keys.
         hidden_size: size of a query.
         half_width: D, in tokens.
     """
@@ -156,7 +156,7 @@ class LocalWindow(RnnAttention):
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
-    """Softmax over the last dimension where `mask` is true, exactly 0 elsewhere, also where nothing is true."""
+    """Softmax over the last dimension where `mask` is true; exactly 0 elsewhere, even if no entry is true."""
     if mask is None:
         return scores.softmax(dim=-1)
     scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
@@ -166,10 +166,10 @@ def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
 def make_attention(
     attention: str, score: str, window: str, half_width: int, hidden_size: int, memory_size: int
 ) -> RnnAttention | None:
-    """The attention that a configuration names: `attention`, `attention_score`, `attention_window` and its size.
+    """Create the attention from the configuration's `attention`, `attention_score`, `attention_window` and its size.
 
     Raises:
-        ValueError: a dot product between states of two sizes.
+        ValueError: a dot product between states of different sizes.
     """
     if attention == "none":
         return None
@@ -177,9 +177,9 @@ def make_attention(
         return AdditiveScore(hidden_size, memory_size)
     if score == "dot" and hidden_size != memory_size:
         raise ValueError(
-            f"attention_score='dot' needs a memory of hidden_size features, got {memory_size} and {hidden_size}: use "
+            f"attention_score='dot' needs a memory of hidden_size={hidden_size} features, got {memory_size}: use "
             "'general' or 'concat'."
         )
-    made = {"dot": DotScore, "general": GeneralScore, "concat": AdditiveScore}[score]
-    compared = made() if score == "dot" else made(hidden_size, memory_size)
-    return LocalWindow(compared, hidden_size, half_width) if window == "local_p" else compared
+    score_class = {"dot": DotScore, "general": GeneralScore, "concat": AdditiveScore}[score]
+    scored = score_class() if score == "dot" else score_class(hidden_size, memory_size)
+    return LocalWindow(scored, hidden_size, half_width) if window == "local_p" else scored

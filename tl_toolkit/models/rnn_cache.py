@@ -1,6 +1,6 @@
-"""The recurrent state as a transformers `Cache`, so that generation can carry, reorder and repeat it.
+"""The recurrent state as a transformers `Cache`, so that generation can store, reorder and repeat it.
 
-Beam search reorders the states of its beams here, and leaves the memory of a decoder where it is.
+Beam search only reorders the states of its beams and does not move the memory of a decoder.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
 
 
 class RnnCacheLayer(LinearAttentionCacheLayerMixin):
-    """State of one recurrent layer: `recurrent_states[0]` is h, and `recurrent_states[1]` is c for an LSTM.
+    """State of one recurrent layer: `recurrent_states[0]` is h, and for an LSTM `recurrent_states[1]` is c.
 
-    Both are (batch, hidden_size). States are assigned, never written into, so that a gradient can flow through
+    Both are (batch, hidden_size). States are replaced, never modified in place, so that gradients can flow through
     several windows of a text that share one cache.
     """
 
@@ -53,7 +53,7 @@ class RnnCacheLayer(LinearAttentionCacheLayerMixin):
         return recurrent_states
 
     def update(self, state: tuple[Tensor, ...], num_tokens: int) -> None:
-        """Replace the state by the one after `num_tokens` more positions."""
+        """Replace the state by the state after `num_tokens` more positions."""
         for index, tensor in enumerate(state):
             self.update_recurrent_state(tensor, index)
         self.seen_tokens += num_tokens
@@ -63,7 +63,7 @@ class RnnCacheLayer(LinearAttentionCacheLayerMixin):
 
     def crop(self, tokens_to_remove: int) -> None:
         if tokens_to_remove != 0:
-            raise RuntimeError("A recurrent state cannot be taken back by tokens: the past is not kept.")
+            raise RuntimeError("A recurrent state cannot be cropped: earlier states are not stored.")
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         self.batch_select_indices(beam_idx)
@@ -77,13 +77,13 @@ class RnnCacheLayer(LinearAttentionCacheLayerMixin):
             self.update(tuple(tensor.index_select(0, indices.to(tensor.device)) for tensor in self.state), 0)
 
     def detach(self) -> None:
-        """Cut the gradient: truncated back-propagation through time (Williams and Peng 1990)."""
+        """Stop gradients: truncated back-propagation through time (Williams and Peng 1990)."""
         if self.state is not None:
             self.update(tuple(tensor.detach() for tensor in self.state), 0)
 
 
 class RnnCache(Cache):
-    """The states of all layers of a recurrent network, between one window of text and the next.
+    """The states of all layers of a recurrent network between two windows of a text.
 
     Args:
         num_layers: number of recurrent layers.
@@ -94,7 +94,7 @@ class RnnCache(Cache):
         super().__init__(layers=[RnnCacheLayer(states_per_layer) for _ in range(num_layers)])
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Number of positions read so far, padding included."""
+        """The number of positions read so far, including padding."""
         return self.layers[layer_idx].seen_tokens
 
     def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
@@ -102,11 +102,11 @@ class RnnCache(Cache):
 
     @property
     def batch_size(self) -> int:
-        """Rows of the stored state, -1 while there is none."""
+        """The number of rows of the stored state, -1 without a state."""
         return self.layers[0].batch_size
 
     def detach(self) -> RnnCache:
-        """Cut the gradient between windows, in place; returns the cache itself."""
+        """Stop gradients between windows, in place; returns the cache itself."""
         for layer in self.layers:
             layer.detach()
         return self
@@ -115,13 +115,13 @@ class RnnCache(Cache):
 class RnnDecoderCache(RnnCache):
     """Recurrent states, the attentional vector with input feeding, and the memory with its projected keys.
 
-    The memory has one row for each sentence, the states have one for each beam, and the beams of a sentence stand next
-    to each other. Beam search thus projects no key twice and moves no memory.
+    The memory has one row per sentence, the states have one row per beam, and the beams of a sentence are consecutive.
+    Beam search therefore projects each key once and never moves the memory.
 
     Args:
         num_layers: number of recurrent layers.
         states_per_layer: 2 for an LSTM (h and c), 1 otherwise.
-        input_feeding: keep the attentional vector, as a layer of its own after the others.
+        input_feeding: store the attentional vector as an additional layer after the others.
     """
 
     def __init__(self, num_layers: int, states_per_layer: int, input_feeding: bool) -> None:
@@ -129,7 +129,7 @@ class RnnDecoderCache(RnnCache):
         self.num_recurrent_layers = num_layers
         if input_feeding:
             self.layers.append(RnnCacheLayer(1))
-        self.memory: Any = None  # an `AttentionMemory`, once there is one
+        self.memory: Any = None  # an `AttentionMemory` after the first call
 
     @property
     def states(self) -> list[tuple[Tensor, ...]] | None:
@@ -140,18 +140,18 @@ class RnnDecoderCache(RnnCache):
 
     @property
     def attentional_vector(self) -> Tensor | None:
-        """Of the last step (batch, hidden_size), where there is input feeding."""
+        """The attentional vector of the last step (batch, hidden_size), with input feeding."""
         if len(self.layers) == self.num_recurrent_layers or self.layers[-1].state is None:
             return None
         return self.layers[-1].state[0]
 
     @property
     def beams(self) -> int:
-        """Rows of the states for each row of the memory."""
+        """The number of state rows per row of the memory."""
         return 1 if self.memory is None else self.batch_size // self.memory.values.shape[0]
 
     def update_all(self, states: list[tuple[Tensor, ...]], attentional_vector: Tensor | None, num_tokens: int) -> None:
-        """Replace everything by what it is after `num_tokens` more positions."""
+        """Replace all states by those after `num_tokens` more positions."""
         vector = [] if attentional_vector is None else [(attentional_vector,)]
         for layer, state in zip(self.layers, [*states, *vector], strict=True):
             layer.update(state, num_tokens)
@@ -161,13 +161,13 @@ class RnnDecoderCache(RnnCache):
         self.memory = None
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Take these rows; where a sentence has several, each must stay with its sentence, as beam search does it."""
+        """Select these rows; with several rows per sentence, each must stay with its sentence, as in beam search."""
         if self.memory is not None and self.beams == 1:
             self.memory = self.memory.select(beam_idx)
         super().reorder_cache(beam_idx)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        for layer in self.layers:  # the memory serves the new rows as it is
+        for layer in self.layers:  # the new rows share the memory, which does not change
             layer.batch_repeat_interleave(repeats)
 
     def batch_select_indices(self, indices: Tensor) -> None:

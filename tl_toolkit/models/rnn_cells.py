@@ -1,4 +1,4 @@
-"""One step of torch's recurrent cells, for decoders whose next input depends on their last output."""
+"""Single steps of torch's recurrent cells, for decoders whose next input depends on their last output."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Result = TypeVar("Result")
 
 
 class LoopLinear:
-    """`base_t + sum_k x_tk W_k^T` at one position after another, with weight gradients that are made at once.
+    """Computes `base_t + sum_k x_tk W_k^T` position by position, and the weight gradients in one product each.
 
-    What autograd would do, it would do at every position: a small product for the gradient of each matrix, and a sum
-    over all its entries. The gradient of `base_t` is that of the result, so that all of them together with all inputs
-    are one product for each matrix after the loop. Those are first derivatives: a second one would be wrong.
+    Autograd would compute, at every position, a small product for the gradient of each matrix and add it to the sum.
+    The gradient of `base_t` equals that of the result, so after the loop, one product per matrix of all these gradients
+    with all inputs is enough. Only first derivatives are supported: second derivatives would be wrong.
 
     Args:
-        base: (time, rows, size), what is known of the results before the loop.
+        base: (time, rows, size), the terms that are known before the loop.
         weights: matrices (size, features).
     """
 
@@ -36,7 +36,7 @@ class LoopLinear:
         self.matrices = [weight.detach().t() for weight in weights]
 
     def __call__(self, position: int, *inputs: Tensor) -> Tensor:
-        """(rows, features) for each matrix -> (rows, size)."""
+        """Inputs (rows, features), one per matrix -> (rows, size)."""
         if self.is_learning:
             self.inputs.append(tuple(tensor.detach() for tensor in inputs))
         result = self.base[position]
@@ -46,7 +46,7 @@ class LoopLinear:
 
 
 class _WeightGradients(torch.autograd.Function):
-    """Hands `base` on, and on the way back makes the gradients of `LoopLinear`'s matrices."""
+    """Returns `base` in the forward pass; computes the gradients of `LoopLinear`'s matrices in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, base: Tensor, inputs: list[tuple[Tensor, ...]], *weights: Tensor) -> Tensor:
@@ -69,13 +69,13 @@ class _WeightGradients(torch.autograd.Function):
 
 
 class OpenCell(nn.RNNBase):
-    """A recurrent module that takes a function in place of inputs, and calls it with itself.
+    """A recurrent module that accepts a function instead of inputs, and calls it with itself.
 
-    What adapters make of the weights is there during the module's own call alone, which they wrap. A loop that reads
-    the weights has to run within it.
+    Adapters wrap the module's call and only replace the weights during it, so a loop that reads the weights must run
+    within the call.
     """
 
-    def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - the name that torch gives it
+    def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - torch's name
         return input(self) if callable(input) else super().forward(input, hx)
 
 
@@ -100,7 +100,7 @@ OPEN_CELLS: dict[str, Any] = {
 
 
 class OpenLayer(nn.Module):
-    """One recurrent layer in one direction whose cell can be opened; parameters are named as those of `RnnLayer`."""
+    """One recurrent layer in one direction with an `OpenCell`; parameters are named as in `RnnLayer`."""
 
     def __init__(self, cell_type: str, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class OpenLayer(nn.Module):
 
 
 def within(layers: Sequence[nn.Module], action: Callable[[list[nn.RNNBase]], Result]) -> Result:
-    """Call `action` with the cells of these layers, within the calls of all of them."""
+    """Call `action` with the cells of these layers, within the calls of all cells."""
     if not layers:
         return action([])
     first: Any = layers[0].forward_cell
@@ -117,7 +117,7 @@ def within(layers: Sequence[nn.Module], action: Callable[[list[nn.RNNBase]], Res
 
 
 def known_gates(cell: nn.RNNBase, inputs: Tensor) -> Tensor:
-    """The part of the gates that is known before the loop: of the first columns of the input matrix, and the biases.
+    """The terms of the gates that are known before the loop: from the first input columns and the biases.
 
     (time, batch, features) -> (time, batch, gates x hidden_size).
     """
@@ -126,21 +126,21 @@ def known_gates(cell: nn.RNNBase, inputs: Tensor) -> Tensor:
 
 
 def known_bias(cell: nn.RNNBase) -> Tensor:
-    """What is added to the gates at every step: (gates x hidden_size,)."""
+    """The bias of the gates at every step: (gates x hidden_size,)."""
     bias: Any = cell.bias_ih_l0
-    # A GRU's other bias is multiplied by the reset gate.
+    # The reset gate multiplies a GRU's other bias.
     return bias if isinstance(cell, nn.GRU) else bias + cell.bias_hh_l0
 
 
 class CellSteps:
-    """Steps of one recurrent layer, whose inputs beside the known ones come up one position after another.
+    """Steps of one recurrent layer whose remaining inputs become known position by position.
 
     The equations are those of `torch.nn.LSTM`, `GRU` and `RNN`.
 
     Args:
         cell: the layer.
-        gates: (time, rows, gates x hidden_size) from `known_gates`, or what `known_bias` gives, expanded to that.
-        num_known: so many columns of the input matrix have been dealt with there.
+        gates: (time, rows, gates x hidden_size) from `known_gates`, or `known_bias` expanded to this shape.
+        num_known: number of columns of the input matrix that `gates` already includes.
     """
 
     def __init__(self, cell: nn.RNNBase, gates: Tensor, num_known: int) -> None:

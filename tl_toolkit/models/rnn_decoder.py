@@ -1,4 +1,4 @@
-"""A recurrent decoder in front of any memory: the states of a text encoder, the grid of an image, or none."""
+"""A recurrent decoder with any memory: the states of a text encoder, the grid of an image, or none."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .rnn_layers import AS_IT_STANDS, AsItStands, State, run_to_end, token_order
 
 
 class RnnDecoderOutput(NamedTuple):
-    """What a decoder returns.
+    """Output of a decoder.
 
     Attributes:
-        outputs: (batch, target, hidden_size), what the output layer reads.
+        outputs: (batch, target, hidden_size), the input of the output layer.
         attentions: (batch, target, source), None without attention.
-        hidden_states: the inputs and the output of every layer, where asked for.
+        hidden_states: the inputs and the output of every layer, if requested.
     """
 
     outputs: Tensor
@@ -31,18 +31,18 @@ class RnnDecoderOutput(NamedTuple):
 
 
 class RnnDecoder(nn.Module):
-    """Recurrent layers with attention to a memory, from input vectors to what an output layer reads.
+    """Recurrent layers with attention to a memory, from input vectors to the input of an output layer.
 
-    `attention="none"` (Sutskever et al. 2014): the outputs are the top layer's states; the memory is not looked at.
+    `attention="none"` (Sutskever et al. 2014): the outputs are the top layer's states; the memory is not used.
 
     `attention="bahdanau"` (Bahdanau et al. 2015, appendix A): `e_ts = v . tanh(W s_{t-1} + U m_s)`, `c_t = sum_s
     softmax(e_t)_s m_s`, `s_t = f(s_{t-1}, [y_{t-1}; c_t])`, and a read-out layer over state, context and input,
-    `tanh(W_o [s_t; c_t; y_{t-1}])`, where the paper has a maxout layer. Of several layers the first one attends, as in
-    Wu et al. 2016 (section 3): those above it run as fused calls over the whole target.
+    `tanh(W_o [s_t; c_t; y_{t-1}])`, instead of the paper's maxout layer. Of several layers, only the first one attends,
+    as in Wu et al. 2016 (section 3): the layers above run as fused calls over the whole target.
 
     `attention="luong"` (Luong et al. 2015, section 3): `c_t` from the top layer's current state, and the attentional
-    vector `tanh(W_c [c_t; h_t])` (equation 5) as the output. With `input_feeding` the vector of the step before is
-    concatenated to the input (section 3.3), which makes it a loop over the target; without it everything is fused.
+    vector `tanh(W_c [c_t; h_t])` (equation 5) as the output. With `input_feeding`, the vector of the previous step is
+    concatenated to the input (section 3.3), which needs a loop over the target; without it, all calls are fused.
 
     Args:
         input_size: features of an input vector.
@@ -102,20 +102,20 @@ class RnnDecoder(nn.Module):
         order: AsItStands = AS_IT_STANDS,
         output_hidden_states: bool = False,
     ) -> RnnDecoderOutput:
-        """Run over a whole target, or go on from a state.
+        """Run over a whole target, or continue from a state.
 
         Args:
             inputs_embeds: (rows, target, input_size).
             memory: (batch, source, memory_size), where `rows` is `batch` or a multiple of it: the beams of a sentence
-                share its memory. Not looked at where the cache has one already.
-            memory_mask: (batch, source), ones for what may be attended to; None for everything.
-            initial_states: for every layer `(h,)` or `(h, c)` of (batch, hidden_size); None for zeros. Not looked at
-                where the cache has states already.
-            cache: from `make_cache` or the call before; it receives the state after the last real token.
-            order: where the real tokens of the target stand.
+                share its memory. Ignored if the cache already has a memory.
+            memory_mask: (batch, source), 1 for visible positions; None if all are visible.
+            initial_states: for every layer `(h,)` or `(h, c)` of (batch, hidden_size); None for zeros. Ignored if the
+                cache already has states.
+            cache: from `make_cache` or the previous call; it receives the state after the last real token.
+            order: positions of the real tokens of the target.
 
         Raises:
-            ValueError: attention without a memory; rows that are no multiple of the memory's.
+            ValueError: attention without a memory; a number of rows that is not a multiple of the memory's.
         """
         rows = inputs_embeds.shape[0]
         states, vector = (cache.states, cache.attentional_vector) if cache is not None else (None, None)
@@ -123,10 +123,10 @@ class RnnDecoder(nn.Module):
             states = self._spread(initial_states, inputs_embeds)
         attended = self._remember(memory, memory_mask, cache)
         if attended is not None and rows % attended.values.shape[0]:
-            raise ValueError(f"{rows} rows of the target are no multiple of the memory's {attended.values.shape[0]}.")
+            raise ValueError(f"The target's {rows} rows are not a multiple of the memory's {attended.values.shape[0]}.")
 
         inputs = order.compact(inputs_embeds)
-        keeps = order if cache is not None else AS_IT_STANDS  # without a cache nobody asks for the state before padding
+        keeps = order if cache is not None else AS_IT_STANDS  # only a cache needs the state before padding
         if self.input_feeding:
             vector = inputs.new_zeros(rows, self.hidden_size) if vector is None else vector
             started = (inputs, attended, states, vector, keeps)
@@ -155,7 +155,7 @@ class RnnDecoder(nn.Module):
         return RnnDecoderOutput(order.restore(outputs), weights, hidden_states)
 
     def _spread(self, initial_states: list[State] | None, inputs: Tensor) -> list[State]:
-        """The states to start from, for every row of the inputs."""
+        """The initial states of every row of the inputs."""
         rows = inputs.shape[0]
         if initial_states is None:
             zeros = inputs.new_zeros(rows, self.hidden_size)
@@ -173,7 +173,7 @@ class RnnDecoder(nn.Module):
         if cache is not None and cache.memory is not None:
             return cache.memory
         if memory is None:
-            raise ValueError("A decoder with attention needs a memory to attend to.")
+            raise ValueError("A decoder with attention needs a memory.")
         attended = self.attention.remember(memory, mask)
         if cache is not None:
             cache.memory = attended
@@ -182,7 +182,7 @@ class RnnDecoder(nn.Module):
     def _run_fused(
         self, hidden: Tensor, states: list[State], order: AsItStands, first: int = 0
     ) -> tuple[list[Tensor], list[State]]:
-        """Outputs and last states of the layers from `first` on, each over the whole target at once."""
+        """Outputs and last states of the layers from `first`, each as one call over the whole target."""
         outputs, new_states = [], []
         for index, layer in enumerate(self.layers[first:], start=first):
             hidden = self.hidden_dropout(hidden) if index else hidden
@@ -194,7 +194,7 @@ class RnnDecoder(nn.Module):
     def _attend_and_step(
         self, cell: nn.RNNBase, inputs: Tensor, memory: AttentionMemory, state: State, order: AsItStands
     ) -> tuple[Tensor, Tensor, Tensor, State]:
-        """The first layer with Bahdanau's attention: states, contexts and weights of all positions, and the state."""
+        """The first layer with Bahdanau's attention: states, contexts and weights of all positions, and last state."""
         step = CellSteps(cell, known_gates(cell, inputs.transpose(0, 1)), inputs.shape[2])
         hidden, contexts, weights = [], [], []
         for position in range(inputs.shape[1]):
@@ -215,7 +215,7 @@ class RnnDecoder(nn.Module):
         vector: Tensor,
         order: AsItStands,
     ) -> tuple[Tensor, Tensor, list[Tensor], list[State], Tensor]:
-        """All layers with input feeding: vectors, weights, the layers' outputs, and the states."""
+        """All layers with input feeding: vectors, weights, layer outputs, last states and the last vector."""
         rows, target, known_size = inputs.shape
         steps = [CellSteps(cells[0], known_gates(cells[0], inputs.transpose(0, 1)), known_size)]
         steps += [CellSteps(cell, known_bias(cell).expand(target, rows, -1), 0) for cell in cells[1:]]
@@ -241,16 +241,16 @@ class RnnDecoder(nn.Module):
         return torch.stack(vectors, dim=1), torch.cat(weights, dim=1), layer_outputs, states, vector
 
     def _combine_in_loop(self, target: int, rows: int, values: Tensor) -> Callable[[int, Tensor, Tensor], Tensor]:
-        """`W_c [c_t; h_t]` of Luong's equation 5, one position after another."""
+        """`W_c [c_t; h_t]` of Luong's equation 5, as a function for one position at a time."""
         readout: Any = self.readout
-        if type(readout) is not nn.Linear:  # one that an adapter has wrapped is more than its matrix
+        if type(readout) is not nn.Linear:  # a layer wrapped by an adapter computes more than a matrix product
             return lambda position, context, hidden: readout(torch.cat([context, hidden], dim=1))
         parts = readout.weight.split([values.shape[2], self.hidden_size], dim=1)
         return LoopLinear(values.new_zeros(1).expand(target, rows, self.hidden_size), *parts)
 
 
 def decoder_arguments(config: Any, input_size: int, memory_size: int) -> dict[str, Any]:
-    """The arguments of a decoder from those fields of `RnnEncoderDecoderConfig` that a configuration has."""
+    """The arguments of `RnnDecoder` from the fields that a configuration has."""
     names = ("hidden_size", "cell_type", "attention", "attention_score", "attention_window", "attention_window_size")
     fields = {
         name: getattr(config, name) for name in (*names, "input_feeding", "hidden_dropout") if hasattr(config, name)
@@ -259,7 +259,7 @@ def decoder_arguments(config: Any, input_size: int, memory_size: int) -> dict[st
 
 
 class DecodingMixin:
-    """What the body of a model with a decoder does after its encoder."""
+    """The decoding of a model body, after its encoder."""
 
     config: Any
     training: bool
@@ -278,12 +278,12 @@ class DecodingMixin:
         output_attentions: bool | None,
         output_hidden_states: bool | None,
     ) -> Seq2SeqModelOutput:
-        """Run the decoder over a target, or go on from a state, by the configuration where nothing is said.
+        """Run the decoder over a target, or continue from a state; None selects the configuration's value.
 
         Args:
             inputs_embeds, attention_mask: (rows, target, embedding_size) and (rows, target), of the target.
-            memory, memory_mask: (batch, source, memory_size) and (batch, source), what the encoder made of the source.
-            first_states: makes the states to start from.
+            memory, memory_mask: (batch, source, memory_size) and (batch, source), the encoder's output.
+            first_states: computes the initial states.
             cache, use_cache, output_attentions, output_hidden_states: as in `forward`.
         """
         if use_cache is None:

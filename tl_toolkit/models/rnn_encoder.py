@@ -1,4 +1,4 @@
-"""The recurrent encoder of a source text, and the bridge from its last states to a decoder's first ones."""
+"""The recurrent encoder of a source text, and the bridge from its last states to a decoder's initial states."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .rnn_layers import AsItStands, RnnLayer, State, TokenOrder, run_cell, run_s
 
 @dataclass
 class RnnEncoderOutput(ModelOutput):
-    """What an encoder returns; `generate` can repeat and select rows of every tensor in it.
+    """Output of an encoder; `generate` can repeat and select rows of every tensor in it.
 
     Attributes:
-        last_hidden_state: (batch, source, encoder_output_size) in reading order, zeros at masked positions.
-        final_state: (batch, layers, states, encoder_output_size), the states after the last token that was read; of
-            an LSTM h and c, of a bidirectional layer both directions' side by side.
-        hidden_states: the embeddings and the output of every layer, where asked for.
+        last_hidden_state: (batch, source, encoder_output_size) in the original order, zeros at masked positions.
+        final_state: (batch, layers, states, encoder_output_size), the states after the last token that is read: h and c
+            of an LSTM; both directions of a bidirectional layer, concatenated.
+        hidden_states: the embeddings and the output of every layer, if requested.
     """
 
     last_hidden_state: Tensor | None = None
@@ -63,10 +63,10 @@ class RnnEncoder(nn.Module):
         """Read a batch of sources; arguments as in `RnnEncoderDecoderModel`.
 
         Raises:
-            ValueError: both or neither of `input_ids` and `inputs_embeds`; a mask of another length.
+            ValueError: both or neither of `input_ids` and `inputs_embeds`; a mask of the wrong length.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds (or encoder_outputs in their place).")
+            raise ValueError("Pass exactly one of input_ids and inputs_embeds (or encoder_outputs instead).")
         order = token_order(
             input_ids if input_ids is not None else inputs_embeds, attention_mask, reverse=self.reverse_source
         )
@@ -90,7 +90,7 @@ class RnnEncoder(nn.Module):
 
 
 def read(layer: RnnLayer, inputs: Tensor, order: AsItStands) -> tuple[Tensor, State]:
-    """Outputs of a layer over (batch, time, features) with real tokens first, and the state after the last of them."""
+    """Outputs of a layer over (batch, time, features) with real tokens first, and the state after the last one."""
     outputs, state = read_one_way(layer.forward_cell, inputs, order, layer.has_cell_state)
     if layer.backward_cell is None:
         return outputs, state
@@ -102,9 +102,9 @@ def read(layer: RnnLayer, inputs: Tensor, order: AsItStands) -> tuple[Tensor, St
 
 
 def read_one_way(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, has_cell_state: bool) -> tuple[Tensor, State]:
-    """As `read`, in the direction in which the inputs stand."""
+    """As `read`, for one direction, in the order of the inputs."""
     if has_cell_state or not isinstance(order, TokenOrder):
-        # Only packed sequences give the second state after each row's last real token.
+        # Only packed sequences return an LSTM's cell state after each row's last real token.
         return run_to_end(cell, inputs, order, None)
     outputs, _ = run_cell(cell, inputs)
     last = vector_at(outputs, (order.lengths - 1).clamp(min=0))
@@ -112,17 +112,17 @@ def read_one_way(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, has_cell_s
 
 
 class StateBridge(nn.Module):
-    """From the encoder's last states to the decoder's first ones.
+    """Maps the encoder's last states to the decoder's initial states.
 
-    Decoder layer l starts from encoder layer `l + max(0, encoder layers - decoder layers)`, or the last one where there
-    is none so high: layers are matched from the top if the encoder is the deeper one, from the bottom otherwise. With
-    equal depths and one direction the states are handed over as they are (Sutskever et al. 2014). Otherwise each layer
-    has a map of its own, `h = tanh(W [h_forward; h_backward] + b)` (Bahdanau et al. 2015, appendix A.2.2, where it
-    reads the backward state alone), and for an LSTM `c = W' [c_forward; c_backward] + b'`, which needs no bounds.
+    Decoder layer l starts from encoder layer `l + max(0, encoder layers - decoder layers)`, or from the last one if
+    this does not exist: layers are matched from the top if the encoder is deeper, from the bottom otherwise. With equal
+    depths and one direction, the states are passed on unchanged (Sutskever et al. 2014). Otherwise each layer has its
+    own map, `h = tanh(W [h_forward; h_backward] + b)` (Bahdanau et al. 2015, appendix A.2.2, where it only reads the
+    backward state), and for an LSTM `c = W' [c_forward; c_backward] + b'`, which is not bounded.
 
     Args:
         encoder_layers, decoder_layers: numbers of layers.
-        input_size, hidden_size: of an encoder's and a decoder's state.
+        input_size, hidden_size: sizes of the encoder's and the decoder's states.
         states_per_layer: 2 for an LSTM, 1 otherwise.
     """
 

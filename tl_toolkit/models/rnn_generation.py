@@ -1,4 +1,4 @@
-"""What makes tokens of states: generation by a recurrent language model, and by a recurrent decoder."""
+"""Generation with a recurrent language model or a recurrent decoder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers import GenerationMixin
 
 
 class RecurrentGenerationMixin(GenerationMixin):
-    """Generation from a recurrent state, which the model makes itself and hands on as `past_key_values`."""
+    """Generation from a recurrent state, which the model creates itself and returns as `past_key_values`."""
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
@@ -19,10 +19,10 @@ class RecurrentGenerationMixin(GenerationMixin):
     def prepare_inputs_for_generation(
         self, input_ids: Any, attention_mask: Any = None, inputs_embeds: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
-        # The names are in the signature because generation looks there for what the model can use.
+        # Generation reads this signature to find the arguments that the model accepts.
         if self.config.direction == "backward":
             raise ValueError(
-                "generate() appends to a text; a model with direction='backward' predicts what comes before."
+                "generate() appends tokens, but a model with direction='backward' predicts the tokens before a text."
             )
         return super().prepare_inputs_for_generation(
             input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
@@ -30,7 +30,7 @@ class RecurrentGenerationMixin(GenerationMixin):
 
 
 class RecurrentSeq2SeqGenerationMixin(GenerationMixin):
-    """Output layer and targets of a recurrent decoder, and generation by it, with a state that it makes itself."""
+    """Output layer, decoder inputs and generation of a recurrent decoder, which creates its state itself."""
 
     config: Any
 
@@ -39,7 +39,7 @@ class RecurrentSeq2SeqGenerationMixin(GenerationMixin):
         return False  # generation must not start from a cache of keys and values
 
     def add_output_layer(self, vocab_size: int) -> None:
-        """Dropout and a linear map to logits, behind one to the embeddings' size where their matrix is that map."""
+        """Add dropout and a linear map to logits, and with tied embeddings of another size a projection before it."""
         config = self.config
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.projection = None
@@ -49,22 +49,22 @@ class RecurrentSeq2SeqGenerationMixin(GenerationMixin):
         self.lm_head = nn.Linear(head_size, vocab_size)
 
     def read_out(self, hidden_states: Tensor) -> Tensor:
-        """What the output layer reads: (…, hidden_size) -> (…, features of the output layer)."""
+        """The input of the output layer: (…, hidden_size) -> (…, features of the output layer)."""
         hidden_states = self.dropout(hidden_states)
         return hidden_states if self.projection is None else self.projection(hidden_states)
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
-        """Labels shifted right behind `decoder_start_token_id`, with `pad_token_id` for -100: (batch, target)."""
+        """Labels shifted right after `decoder_start_token_id`, with `pad_token_id` for -100: (batch, target)."""
         start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
         if start is None:
-            raise ValueError("decoder_start_token_id must be set for labels to become decoder inputs, got None.")
+            raise ValueError("decoder_start_token_id must be set to make decoder inputs from labels, got None.")
         shifted = torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1]], dim=1)
         return shifted.masked_fill(shifted == -100, start if pad is None else pad)
 
     def _expand_inputs_for_generation(
         self, expand_size: int = 1, is_encoder_decoder: bool = False, input_ids: Any = None, **model_kwargs: Any
     ) -> tuple[Any, dict[str, Any]]:
-        # The beams of a sentence share its memory (see RnnDecoderCache): what belongs to the source stays as it is.
+        # The beams of a sentence share its memory (see RnnDecoderCache), so arguments of the source are not expanded.
         ours = ("encoder_outputs", "attention_mask")
         shared: dict[str, Any] = {name: model_kwargs.pop(name) for name in ours if name in model_kwargs}
         input_ids, model_kwargs = super()._expand_inputs_for_generation(

@@ -1,4 +1,4 @@
-"""Recurrent layers over real tokens only, with torch's fused kernels and no lengths on the CPU."""
+"""Recurrent layers that skip padding, with torch's fused kernels and without lengths on the CPU."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ CELLS = {
     "rnn_tanh": partial(nn.RNN, nonlinearity="tanh"),
     "rnn_relu": partial(nn.RNN, nonlinearity="relu"),
 }
-# Rows of a cell's weights and biases come in as many blocks of hidden_size: i, f, g, o for an LSTM; r, z, n for a GRU.
+# Rows of weights and biases consist of this many blocks of hidden_size: i, f, g, o for an LSTM; r, z, n for a GRU.
 NUM_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
 def take_positions(tensor: Tensor, positions: Tensor) -> Tensor:
-    """Pick `positions` (batch, time) along the time axis of (batch, time) or (batch, time, size).
+    """Select `positions` (batch, time) along the time axis of (batch, time) or (batch, time, size).
 
-    A position equal to the length of the axis picks zeros, in tensors of three dimensions.
+    In tensors with three dimensions, a position equal to the length of the axis selects zeros.
     """
     if tensor.dim() == 2:
         return tensor.gather(1, positions)
-    # Picking whole rows of one matrix is several times faster on a CPU, above all backwards, than `gather`.
+    # On a CPU, selecting whole rows of a matrix is several times faster than `gather`, especially in the backward pass.
     batch, time, size = tensor.shape
     rows = positions + torch.arange(batch, device=tensor.device)[:, None] * time
     rows = rows.where(positions < time, batch * time)
@@ -41,11 +41,11 @@ def take_positions(tensor: Tensor, positions: Tensor) -> Tensor:
 
 
 class AsItStands:
-    """The order of a window whose positions are all real and are read from the first to the last: nothing moves."""
+    """The order of a window of real tokens that is read from the first to the last: no token is moved."""
 
     @property
     def lengths_on_cpu(self) -> Tensor | None:
-        """Lengths for packed sequences, where rows end at different places."""
+        """Lengths for packed sequences, if rows have different lengths."""
         return None
 
     def compact(self, tensor: Tensor) -> Tensor:
@@ -65,10 +65,10 @@ AS_IT_STANDS = AsItStands()
 
 
 class TokenOrder(AsItStands):
-    """Moves the real tokens of each row to its front, and back.
+    """Moves the real tokens of each row to the front, and back.
 
-    With the real tokens first, whatever follows them cannot influence them in a network that reads from left to
-    right, wherever the padding stood. Everything is index arithmetic on the device.
+    In a network that reads from left to right, padding after the real tokens cannot influence them, so the original
+    position of padding does not matter. All computations are index arithmetic on the device.
 
     Args:
         mask: boolean (batch, time), true for real tokens.
@@ -79,7 +79,7 @@ class TokenOrder(AsItStands):
         self.mask = mask
         self.lengths = mask.sum(dim=1)  # (batch,)
         position = torch.arange(mask.shape[1], device=mask.device)
-        # Reverses the first `length` positions of a row; the modulus makes it a permutation of the rest as well.
+        # Reverses the first `length` positions of a row; the modulus also permutes the remaining ones.
         self.reversed_positions = (self.lengths[:, None] - 1 - position) % mask.shape[1]  # (batch, time)
         real_first = (~mask).int().argsort(dim=1, stable=True)
         self.order = take_positions(real_first, self.reversed_positions) if reverse else real_first
@@ -87,15 +87,15 @@ class TokenOrder(AsItStands):
 
     @cached_property
     def lengths_on_cpu(self) -> Tensor | None:
-        """Lengths for packed sequences, which allow no empty row; None for one position. Waits for the device."""
+        """Lengths for packed sequences, which do not allow empty rows; None for one position. Waits for the device."""
         return self.lengths.clamp(min=1).cpu() if self.mask.shape[1] > 1 else None
 
     def compact(self, tensor: Tensor) -> Tensor:
-        """From reading order to real tokens first: (batch, time) or (batch, time, size)."""
+        """From the original order to real tokens first: (batch, time) or (batch, time, size)."""
         return take_positions(tensor, self.order)
 
     def restore(self, tensor: Tensor) -> Tensor:
-        """From real tokens first to reading order, with zeros at masked positions: (batch, time, size)."""
+        """From real tokens first to the original order, with zeros at masked positions: (batch, time, size)."""
         return take_positions(tensor, self.inverse)
 
     def flip(self, tensor: Tensor) -> Tensor:
@@ -103,9 +103,9 @@ class TokenOrder(AsItStands):
         return take_positions(tensor, self.reversed_positions)
 
     def keep_ended(self, new: State, old: State | None, position: int = 0) -> State:
-        """The new states (batch, hidden_size), except that rows with no real token at `position` keep their old one.
+        """The new states (batch, hidden_size), but the old states in rows without a real token at `position`.
 
-        `position` counts real tokens: at 0 the rows are meant that have none at all. No old state is one of zeros.
+        `position` counts real tokens: at 0, only rows without real tokens keep their states. None as `old` means zeros.
         """
         if old is None:
             old = tuple(torch.zeros_like(tensor) for tensor in new)
@@ -122,7 +122,7 @@ def token_order(inputs: Tensor, attention_mask: Tensor | None, reverse: bool) ->
         reverse: read the real tokens from the last to the first.
 
     Raises:
-        ValueError: a mask of another length.
+        ValueError: a mask of the wrong length.
     """
     if attention_mask is None:
         if not reverse:
@@ -134,23 +134,23 @@ def token_order(inputs: Tensor, attention_mask: Tensor | None, reverse: bool) ->
             f"attention_mask must be (batch, time) with at least the {time} positions of the input, got "
             f"{tuple(attention_mask.shape)}."
         )
-    # Generation hands in the mask of everything so far; the past is in the state already.
+    # Generation passes the mask of all tokens so far; the state already contains the earlier ones.
     return TokenOrder(attention_mask[:, -time:].bool(), reverse=reverse)
 
 
 class RnnLayer(nn.Module):
     """One recurrent layer in one direction or two.
 
-    Each direction is a module of its own: the second reads the flipped sequence, which costs what a fused
-    bidirectional kernel costs and, unlike it, needs no packed sequences when there is padding.
+    Each direction is a separate module: the second reads the flipped sequence, which costs the same as a fused
+    bidirectional kernel but needs no packed sequences with padding.
 
     Args:
         cell_type: a key of `CELLS`.
         input_size: features per token that each direction reads.
-        hidden_size: features per token and direction that go out.
+        hidden_size: output features per token and direction.
         bidirectional: whether there is a second direction.
-        is_looked_up: the inputs are products with the input matrices already (of one-hot vectors), first those of the
-            first direction, then those of the second. `weight_ih_l0` is to be an identity then, and stay so.
+        is_looked_up: the inputs are already products of one-hot vectors with the input matrices, first those of the
+            first direction, then those of the second. `weight_ih_l0` must then be an identity and remain one.
     """
 
     def __init__(
@@ -162,13 +162,13 @@ class RnnLayer(nn.Module):
         self.forward_cell = CELLS[cell_type](input_size, hidden_size, batch_first=True)
         self.backward_cell = CELLS[cell_type](input_size, hidden_size, batch_first=True) if bidirectional else None
         for cell in self.children():
-            cell.has_identity_input = is_looked_up  # for the initialisation, which sees one module at a time
+            cell.has_identity_input = is_looked_up  # for the initialisation, which handles one module at a time
 
     def forward(self, inputs: Tensor, order: AsItStands, cache: RnnCacheLayer | None = None) -> Tensor:
         """(batch, time, features) with real tokens first -> (batch, time, hidden_size x directions).
 
-        `cache` supplies the state before the first token and receives the one after each row's last real token; a
-        bidirectional layer has none.
+        `cache` supplies the state before the first token and receives the state after each row's last real token; a
+        bidirectional layer does not use it.
         """
         if self.backward_cell is None:
             return run_cached(self.forward_cell, inputs, order, cache)
@@ -186,23 +186,23 @@ def run_stack(
     collects: bool,
     run: Callable[[int, Any, Tensor], Tensor],
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run layers one on top of another, with dropout between them.
+    """Run a stack of layers, with dropout between them.
 
     Args:
         layers: from the lowest to the highest.
         hidden_states: (batch, time, features), real tokens first.
-        order: how to put them back.
-        dropout: what stands between two layers.
-        collects: also return what lies under and between the layers.
+        order: restores the original order.
+        dropout: the module between two layers.
+        collects: also return the inputs and the output of every layer.
         run: called with a layer's index, the layer and its inputs.
 
     Returns:
-        The last output in reading order; with `collects` the inputs and the output of every layer, as well.
+        The last output in the original order; with `collects`, also the inputs and the output of every layer.
     """
     collected: tuple[Tensor, ...] = ()
     for index, layer in enumerate(layers):
         if collects:
-            # What is returned is also what the layer reads, so that its gradient can be asked for.
+            # The layer reads the returned tensor itself, so that users can compute its gradient.
             collected += (order.restore(hidden_states),)
             hidden_states = order.compact(collected[-1])
         if index > 0:
@@ -213,7 +213,7 @@ def run_stack(
 
 
 def run_cached(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, cache: RnnCacheLayer | None) -> Tensor:
-    """Run one direction over real-first inputs, from the cached state and back into it."""
+    """Run one direction over inputs with real tokens first, and read and update the cached state."""
     if cache is None:
         return run_cell(cell, inputs)[0]
     outputs, state = run_to_end(cell, inputs, order, cache.state)
@@ -222,8 +222,8 @@ def run_cached(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, cache: RnnCa
 
 
 def run_to_end(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, state: State | None) -> tuple[Tensor, State]:
-    """Outputs of one direction over real-first inputs, and the state after each row's last real token."""
-    # Only that state needs the lengths: fused kernels return no state from within.
+    """Outputs of one direction over inputs with real tokens first, and the state after each row's last real token."""
+    # Only this state needs the lengths: fused kernels do not return intermediate states.
     outputs, new_state = run_cell(cell, inputs, state, order.lengths_on_cpu)
     return outputs, order.keep_ended(new_state, state)
 
@@ -231,10 +231,10 @@ def run_to_end(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, state: State
 def run_cell(
     cell: nn.RNNBase, inputs: Tensor, state: State | None = None, lengths: Tensor | None = None
 ) -> tuple[Tensor, State]:
-    """Run a torch recurrent module over (batch, time, features), up to `lengths` (batch,) on the CPU where given.
+    """Run a torch recurrent module over (batch, time, features), up to `lengths` (batch,) on the CPU if passed.
 
-    States go in and come out as tuples of (batch, hidden_size). Autocast is left on a CPU: not every CPU has the fused
-    kernels in half precision, and those without fail with "could not create a primitive".
+    States are tuples of (batch, hidden_size). Autocast is disabled on a CPU: some CPUs do not have the fused kernels in
+    half precision, and fail with "could not create a primitive".
     """
     autocast_on_cpu = inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     with torch.autocast("cpu", enabled=False) if autocast_on_cpu else nullcontext():

@@ -1,4 +1,4 @@
-"""The body of the recurrent networks, and what all their heads share."""
+"""The body of the recurrent networks, and the base class of their heads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .rnn_pretrained import RecurrentPreTrainedModel
 
 
 class RnnPreTrainedModel(RecurrentPreTrainedModel):
-    """What all heads of the family share: the configuration, the initialisation and the layer groups."""
+    """Base class of the family: configuration, initialisation and layer groups."""
 
     config: RnnConfig
     config_class = RnnConfig
@@ -30,12 +30,12 @@ class RnnPreTrainedModel(RecurrentPreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """The transitions of a CRF zero; with one-hot inputs the embeddings as the input matrices that they are."""
+        """Zeros for CRF transitions; with one-hot inputs, embeddings are initialised as input matrices."""
         if isinstance(module, LinearChainCrf):
             for parameter in module.parameters(recurse=False):
                 init.zeros_(parameter)
         elif isinstance(module, nn.Embedding) and self.config.embedding_type == "one_hot":
-            # These rows are columns of the first layer's input matrices: one Xavier-uniform block per gate.
+            # These rows are columns of the first layer's input matrices: initialise one Xavier block per gate.
             if not getattr(module.weight, "_is_hf_initialized", False):
                 for gate in module.weight.split(self.config.hidden_size, dim=1):
                     init.xavier_uniform_(gate)
@@ -43,7 +43,7 @@ class RnnPreTrainedModel(RecurrentPreTrainedModel):
             super()._init_weights(module)
 
     def _freeze(self) -> None:
-        """Fix what the configuration fixes: given embeddings, and the identity matrices of one-hot inputs."""
+        """Freeze embeddings with `freeze_embeddings`, and the identity matrices of one-hot inputs."""
         if self.config.freeze_embeddings:
             self.get_input_embeddings().weight.requires_grad_(False)
         for module in self.modules():
@@ -63,8 +63,8 @@ class RnnPreTrainedModel(RecurrentPreTrainedModel):
 class RnnModel(RnnPreTrainedModel):
     """Embeddings and a stack of recurrent layers.
 
-    A one-hot vector times the input matrix W is a column of W. With `embedding_type="one_hot"` the embedding table
-    therefore holds the first layer's input matrices themselves, transposed (vocab_size, directions x gates x
+    The product of a one-hot vector and the input matrix W is a column of W. With `embedding_type="one_hot"`, the
+    embedding table therefore contains the first layer's transposed input matrices (vocab_size, directions x gates x
     hidden_size), and that layer's `weight_ih_l0` is a fixed identity: one-hot vectors are never materialised.
     """
 
@@ -110,34 +110,34 @@ class RnnModel(RnnPreTrainedModel):
         """Read a batch of texts, or the next window of each.
 
         Args:
-            input_ids: (batch, time), or `inputs_embeds` (batch, time, embedding_size) in its place; with
+            input_ids: (batch, time), or `inputs_embeds` (batch, time, embedding_size) instead; with
                 `num_input_features` always the latter, (batch, time, config.input_size).
             attention_mask: (batch, time) or, with a state, (batch, past + time): 1 for real tokens. Masked positions
-                are skipped wherever they stand, and come back as zeros.
-            past_key_values: the state to start from; it is replaced by the state after these tokens. With
-                `direction="backward"` the window read next is the one that stands before this one in the text.
-            use_cache: return the state. Default: the configuration's, in evaluation mode, where there is one direction.
-            output_hidden_states: return the vectors under and after each layer.
-            character_ids: (batch, time, characters), the words' characters for `character_encoder` (see
-                `CharacterFeatures`); without them every word has none, and zeros for its features.
+                are skipped wherever they are, and their outputs are zeros.
+            past_key_values: the initial state; it is replaced by the state after these tokens. With
+                `direction="backward"`, the next window to read is the one before this window in the text.
+            use_cache: return the state. Default: the configuration's value, in evaluation mode, with one direction.
+            output_hidden_states: return the inputs and the output of every layer.
+            character_ids: (batch, time, characters), the characters of the words for `character_encoder` (see
+                `CharacterFeatures`); without them, the character features of all words are zeros.
 
         Returns:
-            `last_hidden_state` (batch, time, output_size) in reading order; `hidden_states` with the embeddings
+            `last_hidden_state` (batch, time, output_size) in the original order; `hidden_states` with the embeddings
             (batch, time, input_size) and the output of every layer; `past_key_values`.
 
         Raises:
-            ValueError: both or neither of `input_ids` and `inputs_embeds`; a mask of another length; a state with a
+            ValueError: both or neither of `input_ids` and `inputs_embeds`; a mask of the wrong length; a state with a
                 bidirectional network.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+            raise ValueError("Pass exactly one of input_ids and inputs_embeds.")
         if input_ids is not None and self.embedding is None:
-            raise ValueError("A network with num_input_features reads numbers: give inputs_embeds, not input_ids.")
+            raise ValueError("A network with num_input_features reads numbers: pass inputs_embeds, not input_ids.")
         is_one_way = not self.config.bidirectional
         if not is_one_way and (past_key_values is not None or use_cache):
             raise ValueError(
-                "A network with bidirectional=True has no state to carry from one window to the next (its second "
-                "direction starts at the end of the text): leave past_key_values and use_cache out."
+                "A network with bidirectional=True has no state to carry from window to window, because its second "
+                "direction starts at the end of the text: do not pass past_key_values or use_cache."
             )
         cache = self._cache(past_key_values, use_cache, is_one_way, 2 if self.config.cell_type == "lstm" else 1)
         order = token_order(

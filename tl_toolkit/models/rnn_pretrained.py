@@ -1,4 +1,4 @@
-"""What the models of all recurrent families share: start values, what stays frozen, and names of layer groups."""
+"""The base class of all recurrent families: initialisation, frozen parameters, and names of layer groups."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .rnn_cache import RnnCache
 
 
 class RecurrentPreTrainedModel(PreTrainedModel):
-    """Base of the models of each recurrent family."""
+    """Base class of the models of all recurrent families."""
 
     _is_stateful = True
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Start values by role.
+        """Initialise a module by its type.
 
-        Recurrent layers by `initialize_recurrent`; embeddings uniform; other matrices Xavier-uniform (Glorot and Bengio
-        2010), their biases zero.
+        Recurrent layers use `initialize_recurrent`; embeddings are uniform; other matrices are Xavier-uniform (Glorot
+        and Bengio 2010) with zero biases.
         """
         if isinstance(module, nn.RNNBase):
             initialize_recurrent(module)
@@ -39,19 +39,19 @@ class RecurrentPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers; loading makes every parameter trainable, so that the fixed ones are fixed again."""
+        """As in transformers; loading makes all parameters trainable, so frozen ones are frozen again."""
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded  # a tuple with output_loading_info=True
         model._freeze()
         return loaded
 
     def _freeze(self) -> None:
-        """Fix what the configuration fixes."""
+        """Freeze parameters according to the configuration."""
 
     def _cache(
         self, past_key_values: RnnCache | None, use_cache: bool | None, has_state: bool, states_per_layer: int = 2
     ) -> RnnCache | None:
-        """The cache to read from and write to; None when no state comes in or goes out."""
+        """The cache to read from and write to; None without an input or output state."""
         if past_key_values is not None:
             return past_key_values
         if use_cache is None:
@@ -60,11 +60,11 @@ class RecurrentPreTrainedModel(PreTrainedModel):
 
     @property
     def _body_prefix(self) -> str:
-        """What the names of the body's parameters begin with."""
+        """The prefix of the names of the body's parameters."""
         return "" if self.base_model is self else f"{self.base_model_prefix}."
 
     def _head_group(self) -> list[list[str]]:
-        """The layer group of the head, or none in a body."""
+        """The layer group of the head; empty for a body."""
         if self.base_model is self:
             return []
         heads = [name for name, module in self.named_children() if any(True for _ in module.parameters())]
@@ -72,14 +72,14 @@ class RecurrentPreTrainedModel(PreTrainedModel):
 
 
 def initialize_recurrent(cell: nn.RNNBase) -> None:
-    """Start values by role, except for weights that were loaded.
+    """Initialise a recurrent module by parameter type, except for loaded weights.
 
-    Input matrices are Xavier-uniform per gate (Glorot and Bengio 2010); recurrent matrices orthogonal per gate (Saxe et
-    al. 2014); biases zero, except that an LSTM's forget gate starts at 1 so that the cell remembers (Jozefowicz et al.
-    2015, section 2.2). torch adds two biases: the 1 is in `bias_ih` alone.
+    Input matrices are Xavier-uniform per gate (Glorot and Bengio 2010); recurrent matrices are orthogonal per gate
+    (Saxe et al. 2014); biases are zero, except that an LSTM's forget gate starts at 1, so that the cell remembers
+    (Jozefowicz et al. 2015, section 2.2). torch adds two biases: only `bias_ih` contains the 1.
     """
     for name, parameter in cell.named_parameters(recurse=False):
-        # The blocks below are new tensors without the mark that keeps loaded weights as they are.
+        # The blocks below are new tensors without the flag that protects loaded weights.
         if getattr(parameter, "_is_hf_initialized", False):
             continue
         if name.startswith("weight_ih") and cell.has_identity_input:

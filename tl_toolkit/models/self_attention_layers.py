@@ -1,4 +1,4 @@
-"""The parts of a self-attention network, after Vaswani et al. 2017, "Attention Is All You Need"."""
+"""The modules of a self-attention network (Vaswani et al. 2017, "Attention Is All You Need")."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def eager_attention(
     """Scaled dot-product attention, `softmax(Q K^T / sqrt(d_k)) V`: equation 1 of Vaswani et al. 2017.
 
     Args:
-        module: the attention layer, asked only whether it is training.
+        module: the attention layer, used only to check for training mode.
         query: (batch, heads, queries, head size).
         key, value: (batch, heads, keys, head size).
-        attention_mask: (batch or 1, 1, queries, keys), either boolean with True where a query may look, or added to
-            the scores; None lets every query see every key, or with `is_causal` those up to its own place.
-        scaling: what the products are multiplied by, `1 / sqrt(d_k)`.
+        attention_mask: (batch or 1, 1, queries, keys), either boolean with True for visible keys, or added to the
+            scores; None makes all keys visible, or with `is_causal` the keys up to the query's own position.
+        scaling: factor of the products, `1 / sqrt(d_k)`.
         dropout: probability of dropping a weight.
 
     Returns:
@@ -75,7 +75,7 @@ class MultiHeadAttention(nn.Module):
         past_key_values: Cache | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """(batch, time, hidden_size) -> the same shape, and the weights where the implementation gives them."""
+        """(batch, time, hidden_size) -> the same shape, and the weights if the implementation returns them."""
         batch, time, _ = hidden_states.shape
         by_head = (batch, time, -1, self.head_size)
         query = self.query(hidden_states).view(by_head).transpose(1, 2)  # (batch, heads, time, head_size)
@@ -85,7 +85,7 @@ class MultiHeadAttention(nn.Module):
             key, value = past_key_values.update(key, value, self.layer_idx)
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         if kwargs.get("output_attentions") and self.config._attn_implementation == "sdpa":
-            attend = eager_attention  # torch's fused function computes no weights to return
+            attend = eager_attention  # torch's fused function does not return weights
         dropout = self.config.attention_dropout if self.training else 0.0
         scaling = self.head_size**-0.5
         attended, weights = attend(
@@ -95,7 +95,7 @@ class MultiHeadAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """The same two maps at every position, `f(x W_1 + b_1) W_2 + b_2`: equation 2 of Vaswani et al. 2017."""
+    """Two linear maps at every position, `f(x W_1 + b_1) W_2 + b_2`: equation 2 of Vaswani et al. 2017."""
 
     def __init__(self, config: SelfAttentionConfig) -> None:
         super().__init__()
@@ -168,11 +168,11 @@ class SelfAttentionEmbeddings(nn.Module):
 
 
 def position_ids_from_mask(attention_mask: Tensor, length: int) -> Tensor:
-    """Positions that count real tokens only, so that padding, wherever it stands, moves nothing.
+    """Positions that only count real tokens, so padding does not shift them, wherever it is.
 
     Args:
         attention_mask: (batch, past + length), 1 for real tokens.
-        length: number of tokens at the end of the mask whose positions are wanted.
+        length: number of tokens at the end of the mask to return positions for.
 
     Returns:
         (batch, length), from 0. A padding token gets the position of the real token before it, or 0.
@@ -183,8 +183,8 @@ def position_ids_from_mask(attention_mask: Tensor, length: int) -> Tensor:
 def sinusoidal_positions(position_ids: Tensor, size: int) -> Tensor:
     """Fixed position vectors: `PE(p, 2i) = sin(p / 10000^(2i/d))`, `PE(p, 2i+1) = cos(p / 10000^(2i/d))`.
 
-    Vaswani et al. 2017, "Attention Is All You Need", section 3.5. Computed when asked for, at any length, in float32:
-    a table among the model's buffers would have to be filled again after every load.
+    Vaswani et al. 2017, "Attention Is All You Need", section 3.5. They are computed on each call, for any length, in
+    float32: a table in the model's buffers would have to be filled again after every load.
 
     Args:
         position_ids: (batch, time), from 0.

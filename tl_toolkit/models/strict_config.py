@@ -1,4 +1,4 @@
-"""A configuration that accepts its own fields, and nothing else."""
+"""A configuration that only accepts its own fields."""
 
 from dataclasses import fields
 from difflib import get_close_matches
@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
 
-# Names that transformers itself writes into a saved config.json or hands to a configuration beside its fields. They
-# carry the state of a loaded checkpoint rather than the architecture, so they are no field of any family.
+# Names that transformers itself writes into a saved config.json or passes to a configuration. They describe the state
+# of a loaded checkpoint, not the architecture, so they are not fields of any family.
 _BOOKKEEPING = frozenset(
     {
         "attn_implementation",
@@ -26,32 +26,32 @@ _BOOKKEEPING = frozenset(
         "transformers_weights",
     }
 )
-# What `from_pretrained` takes to find and read the file, and leaves among the arguments it passes on.
+# Arguments for finding and reading the file, which `from_pretrained` also passes on.
 _LOADING = frozenset({"_from_auto", "_from_pipeline", "adapter_kwargs", "code_revision", "gguf_file", "_commit_hash"})
 
 
 class StrictConfig(PreTrainedConfig):
-    """Base of every family's configuration: unknown names are errors, and the code travels with a saved model.
+    """Base class of every family's configuration: unknown names are errors, and the code is saved with a model.
 
-    `PreTrainedConfig` keeps whatever keyword it does not know as an attribute, so that a misspelt field silently
-    leaves its default in place. Here only annotated fields and transformers' own bookkeeping are accepted. Types are
-    checked by `huggingface_hub.dataclasses.strict`, with which every subclass is decorated (the annotations must be
-    real types for that: no `from __future__ import annotations` in a configuration file).
+    `PreTrainedConfig` stores unknown keywords as attributes, so a misspelt field silently keeps its default. This class
+    only accepts annotated fields and transformers' own bookkeeping. Types are checked by
+    `huggingface_hub.dataclasses.strict`, which decorates every subclass (this needs real types as annotations: no
+    `from __future__ import annotations` in a configuration file).
 
-    The fields below are those of every family; its own docstring says what else there is. Sizes count units, dropouts
-    are probabilities.
+    All families have the fields below; their docstrings describe the others. Sizes are numbers of units, dropouts are
+    probabilities.
 
     Args:
         vocab_size: number of token ids.
-        initializer_range: embeddings start uniform in [-initializer_range, initializer_range].
+        initializer_range: embeddings are initialised uniformly in [-initializer_range, initializer_range].
         use_cache: return the state after a window (`past_key_values`) in evaluation mode.
-        pad_token_id, bos_token_id, eos_token_id: ids of the special tokens. Padding is told by `attention_mask`
-            alone, never by the id.
+        pad_token_id, bos_token_id, eos_token_id: ids of the special tokens. Only `attention_mask` identifies padding,
+            never the id.
 
     Class attributes:
-        sizes: the fields that must be at least 1 where they are given.
-        auto_classes: what `auto_map` becomes on every instance, {Auto class: "file.Class"}, for all heads of the
-            family, so that a folder saved by one head can be loaded by any other with `trust_remote_code=True`.
+        sizes: the fields that must be at least 1 if they are set.
+        auto_classes: `auto_map` of every instance, {Auto class: "file.Class"}, with all heads of the family, so a
+            folder saved by one head can be loaded by any other with `trust_remote_code=True`.
     """
 
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
@@ -71,7 +71,7 @@ class StrictConfig(PreTrainedConfig):
         model_type = kwargs.get("model_type", self.model_type)
         if model_type != self.model_type:
             raise ValueError(f"{type(self).__name__} is for model_type {self.model_type!r}, not {model_type!r}.")
-        # Entries of a folder on the Hub name their repository ("user/name--file.Class") and therefore win.
+        # Entries loaded from the Hub name their repository ("user/name--file.Class") and take precedence.
         kwargs["auto_map"] = {**self.auto_classes, **(kwargs.get("auto_map") or {})}
         super().__post_init__(**kwargs)
 
@@ -87,12 +87,12 @@ class StrictConfig(PreTrainedConfig):
 
     @classmethod
     def known_names(cls) -> set[str]:
-        """The names of all fields, with those that transformers maps onto them (`attribute_map`)."""
+        """The names of all fields, and the aliases that transformers maps to them (`attribute_map`)."""
         return {field.name for field in fields(cls)} | set(cls.attribute_map)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As in transformers, except that a keyword that nothing uses is an error rather than dropped."""
+        """As in transformers, except that an unused keyword raises an error instead of being dropped."""
         return_unused_kwargs = kwargs.pop("return_unused_kwargs", False)
         config, unused = super().from_dict(config_dict, return_unused_kwargs=True, **kwargs)
         if return_unused_kwargs:
@@ -101,15 +101,15 @@ class StrictConfig(PreTrainedConfig):
         return config
 
     def update(self, config_dict: dict[str, Any]) -> None:
-        """Set several fields at once; a name that is none is an error."""
+        """Set several fields at once; an unknown name raises an error."""
         self._reject_unknown(config_dict)
         super().update(config_dict)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields and bookkeeping.
 
-        Other attributes that were set on an instance are left out, because no load would accept them. They are no error
-        when saving: transformers' own model tests set the epsilon of every kind of norm on every configuration.
+        Other attributes of an instance are left out, because loading would reject them. They do not raise an error when
+        saving, because transformers' own model tests set the epsilon of every type of norm on every configuration.
         """
         kept = self.known_names() | _BOOKKEEPING
         every = super().to_dict()

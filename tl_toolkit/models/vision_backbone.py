@@ -1,4 +1,4 @@
-"""Any vision model of transformers as what turns a picture into a grid of feature vectors."""
+"""Any vision model of transformers as an encoder from images to a grid of feature vectors."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class VisionBackbone(nn.Module):
 
     Args:
         config: the backbone's own configuration; the model is built with random weights.
-        frozen: its weights and the running means of its norms stay as they are.
+        frozen: do not update its weights or the running statistics of its norms.
 
     Raises:
-        ValueError: no vision model has this configuration, or a package that it needs is not installed.
+        ValueError: the configuration is not of a vision model, or a package that it needs is not installed.
     """
 
     def __init__(self, config: PreTrainedConfig, frozen: bool) -> None:
@@ -37,7 +37,7 @@ class VisionBackbone(nn.Module):
         self.output_size = self.model.channels[-1] if self.is_backbone else features_of(config)
 
     def load_pretrained(self, name: str) -> None:
-        """Replace the random weights by those of a checkpoint: a Hub id or a folder; "timm/NAME" is a model of timm."""
+        """Replace the random weights by those of a checkpoint: a Hub id or a folder; "timm/NAME" is a timm model."""
         if type(self.model).__name__ == "TimmBackbone":
             source = type(self.model).from_pretrained(name.removeprefix("timm/"), config=self.model.config)
         else:
@@ -60,7 +60,7 @@ class VisionBackbone(nn.Module):
         features = outputs.feature_maps[-1] if self.is_backbone else outputs.last_hidden_state
         if features.dim() == 4:
             return features.flatten(2).transpose(1, 2)
-        # A class token, and whatever else stands before the patches, has no place in the grid.
+        # The class token and any other tokens before the patches are not part of the grid.
         patch = getattr(self.model.config, "patch_size", 1)
         down, across = (patch, patch) if isinstance(patch, int) else patch
         patches = (pixel_values.shape[-2] // down) * (pixel_values.shape[-1] // across)
@@ -68,16 +68,16 @@ class VisionBackbone(nn.Module):
 
 
 def features_of(config: PreTrainedConfig) -> int:
-    """Features per position of a vision model that is no backbone.
+    """Features per position of a vision model that is not a transformers backbone.
 
     Raises:
-        ValueError: its configuration names no such number.
+        ValueError: its configuration does not contain this number.
     """
     sizes = getattr(config, "hidden_sizes", None)
     size = sizes[-1] if sizes else getattr(config, "hidden_size", None)
     if size is None or not hasattr(config, "num_channels"):
         raise ValueError(
-            f"{type(config).__name__} is no configuration of a vision model with a grid of features: take one such as "
+            f"{type(config).__name__} is not the configuration of a vision model with a feature grid: use one such as "
             "resnet, convnext, swin, dinov2 or vit."
         )
     return size

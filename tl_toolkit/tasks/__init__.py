@@ -1,4 +1,4 @@
-"""What is learned: one file per task."""
+"""The tasks, one file each."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def make_task(arguments: DataArguments) -> Task:
 
 
 def task_for_model(arguments: DataArguments, config: PretrainedConfig) -> Task:
-    """The task that a trained model was trained for, told from its configuration; `--task` is not looked at."""
+    """The task that a model was trained for, from its configuration; `--task` is ignored."""
     architecture = next(iter(config.architectures or ()), "")
     if architecture.endswith("ForTimeSeriesPrediction"):
         return Forecasting.for_model(arguments, config)

@@ -1,4 +1,4 @@
-"""What a run asks of every task, whatever its rows are: texts, tagged words, pairs of sentences, images or series."""
+"""The interface of every task, whatever its rows are: texts, tagged words, pairs of sentences, images or series."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What evaluation gathers: one array, or several, with a line for each row.
+# The gathered outputs of an evaluation: one array or several, each with one entry per row.
 Answers = Any
 
 
 class Task(ABC):
-    """What is learned from a dataset: its rows, how they become model inputs, the kind of head, how answers are judged.
+    """A task on a dataset: its rows, the model inputs made from them, the type of head, and the metrics.
 
-    Call `prepare` (or `prepare_for_prediction`) first; everything else describes what it found. A "processing" is
-    whatever turns rows into inputs: a tokenizer, two of them, an image processor with one, constants of scale. It has
-    `save_pretrained`, and is saved with the model.
+    Call `prepare` (or `prepare_for_prediction`) first; all other methods describe the prepared data. A "processing" is
+    the processor that turns rows into inputs: a tokenizer, two tokenizers, a tokenizer and an image processor, or
+    scaling constants. It has `save_pretrained` and is saved with the model.
 
     Class attributes:
-        auto_class: the Auto class of transformers that makes the model.
-        generates: answers are what `generate` writes; the generated ids are gathered behind those of `answers`.
-        label_name: the argument of the model that takes the targets.
-        collated_columns: columns that the collator reads, beside those that are arguments of the model.
+        auto_class: the Auto class of transformers that builds the model.
+        generates: predictions come from `generate`; the generated ids are gathered after the outputs of `answers`.
+        label_name: the model argument that takes the targets.
+        collated_columns: columns that the collator reads in addition to the model's arguments.
     """
 
     name: ClassVar[str]
@@ -63,17 +63,17 @@ class Task(ABC):
 
     @abstractmethod
     def prepare(self, seed: int) -> DatasetDict:
-        """Load, check, cut and budget the data.
+        """Load and check the data, split it, and apply the budgets.
 
         Returns:
-            "train", "validation" and "test", each with `row` (its index in the source's split) and what the task keeps.
+            "train", "validation" and "test", each with `row` (the index in the source split) and the task's columns.
 
         Raises:
-            UserError: whatever is wrong with the source, columns, values, splits or budgets.
+            UserError: the source, columns, values, splits or budgets are not valid.
         """
 
     def record(self) -> dict[str, Any]:
-        """The parts "dataset", "task" and "budget" of the result record, after `prepare`."""
+        """The sections "dataset", "task" and "budget" of the result record, after `prepare`."""
         if not self._record:
             raise RuntimeError("Task.record() describes prepared data: call prepare() first")
         return self._record
@@ -82,14 +82,14 @@ class Task(ABC):
         self, source: Source, columns: Mapping[str, Any], rows: Mapping[str, int], origins: Mapping[str, str], *,
         constant_answer: Any = None, **more: Any,
     ) -> dict[str, Any]:  # fmt: skip
-        """What `record` returns.
+        """The value of `record`.
 
         Args:
-            columns: the names of the columns by their roles.
-            rows: how many rows each of "train", "validation" and "test" has.
-            origins: the role whose split the rows of "validation" and of "test" come from.
-            constant_answer: the best that can be said without reading, where that makes sense.
-            more: what else there is to say of the task.
+            columns: column names by role.
+            rows: the number of rows of "train", "validation" and "test".
+            origins: the role of the split that the "validation" and "test" rows come from.
+            constant_answer: the best constant prediction, for tasks that have one.
+            more: further fields of the section "task".
         """
         return {
             "dataset": {
@@ -118,20 +118,21 @@ class Task(ABC):
 
     @classmethod
     def for_model(cls, arguments: DataArguments, config: PreTrainedConfig) -> Self:
-        """The task of a trained model, with what its configuration says of it."""
+        """The task of a trained model, with the settings from its configuration."""
         task = cls(arguments)
         task._adopt(config)
         return task
 
-    def _adopt(self, config: PreTrainedConfig) -> None:  # noqa: B027  most tasks have nothing to learn from it
-        """Take from a trained model's configuration what the task needs: its classes, for one."""
+    def _adopt(self, config: PreTrainedConfig) -> None:  # noqa: B027  most tasks need nothing from it
+        """Copy the task's settings, such as the classes, from a trained model's configuration."""
 
     @abstractmethod
-    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
-        """The rows of one split, with their targets where the dataset has them.
+    def prepare_for_prediction(self, split: str | None = None, source: Source | None = None) -> Dataset:
+        """The rows of one split, with targets if the dataset has them.
 
         Args:
-            split: a name, or a usual synonym of it; by default the test split, or the only one there is.
+            split: the split's name or a common synonym; by default the test split, or the only split.
+            source: rows that are already loaded; by default those of the dataset that the arguments name.
 
         Raises:
             UserError: as `prepare`.
@@ -147,33 +148,33 @@ class Task(ABC):
             role = next((role for role, synonyms in SYNONYMS.items() if split in synonyms), None)
             found = find_split(names, role) if role is not None else None
         if found is None:
-            asked = "no test split" if split is None else f"no split {split!r}"
-            raise UserError(f"The dataset {source.record['name']!r} has {asked}; its splits are {listing(names)}.")
+            missing = "no test split" if split is None else f"no split {split!r}"
+            raise UserError(f"The dataset {source.record['name']!r} has {missing}; its splits are {listing(names)}.")
         return found
 
     # From rows to model inputs
 
     @abstractmethod
     def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> Any:
-        """What turns rows into inputs of the model that is asked for, made from the training rows where need be."""
+        """Create the processing for the requested model, from the training rows if necessary."""
 
     @abstractmethod
     def load_processing(self, arguments: ModelArguments) -> Any:
-        """The same as it was saved with a trained model."""
+        """Load the processing that was saved with a trained model."""
 
     def tokenizer(self, processing: Any) -> PreTrainedTokenizerBase | None:
-        """The tokenizer of the model's inputs within a processing; None where there are no tokens."""
+        """The tokenizer of the model's inputs in a processing; None if inputs are not tokens."""
         return processing
 
     @abstractmethod
     def config_arguments(self, processing: Any) -> dict[str, Any]:
-        """What a model's configuration has to be told: classes and problem type, vocabularies, sizes of inputs.
+        """Arguments for a model's configuration: classes and problem type, vocabularies, input sizes.
 
-        Of these an architecture is told what its configuration has fields for.
+        Each architecture gets only those that its configuration has fields for.
         """
 
     def _class_arguments(self) -> dict[str, Any]:
-        """The classes by id and by name, as configurations have them."""
+        """The configuration fields for the classes: their number, and names by id and ids by name."""
         assert self.labels is not None
         return {
             "num_labels": len(self.labels),
@@ -181,79 +182,79 @@ class Task(ABC):
             "label2id": {name: index for index, name in enumerate(self.labels)},
         }
 
-    def adapt(self, model: Any, processing: Any) -> None:  # noqa: B027  most models have nothing of the kind
-        """Give a model what is neither in its configuration nor learned, such as constants of scale."""
+    def adapt(self, model: Any, processing: Any) -> None:  # noqa: B027  most models need nothing more
+        """Set values of a model that are neither in its configuration nor trained, such as scaling constants."""
 
     @abstractmethod
     def encode(self, dataset: DatasetDict, processing: Any, max_length: int | None) -> DatasetDict:
-        """Model inputs of every split, `length` (by which rows are grouped), and `label_name` where there are targets.
+        """Model inputs of every split, `length` (used to group rows), and `label_name` if there are targets.
 
         Args:
-            max_length: the most tokens of a text; None for no limit.
+            max_length: maximum number of tokens per text; None for no limit.
         """
 
     @abstractmethod
     def collator(self, processing: Any, model: Any) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
-        """Makes a padded batch of encoded rows."""
+        """A function that builds a padded batch from encoded rows."""
 
     # The loss
 
     def loss(self, label_smoothing: float) -> Callable[..., Tensor] | None:
-        """From `outputs, labels, num_items_in_batch` to the loss of a batch; None for the model's own.
+        """A function of `outputs, labels, num_items_in_batch` that returns the loss of a batch; None: the model's own.
 
-        A loss that is its own does not smooth labels.
+        The model's own loss does not support label smoothing.
         """
         if label_smoothing:
             raise UserError(
-                f"--label_smoothing_factor is {label_smoothing:g}, and --task {self.name} has no smoothed loss: leave "
-                "it out."
+                f"--label_smoothing_factor is {label_smoothing:g}, but --task {self.name} does not support label "
+                "smoothing: remove it."
             )
         return None
 
     def counted(self, batch: dict[str, Any]) -> Tensor:
-        """The targets of a batch with -100 at those that no loss counts: their number is what losses are divided by."""
+        """The targets of a batch, with -100 where the loss ignores them; losses are divided by the number of others."""
         return batch[self.label_name]
 
     def blank(self, row: dict[str, Any]) -> dict[str, Any]:
-        """An encoded row without a target that counts, to fill the last batch of several processes."""
+        """An encoded row whose targets the loss ignores, to fill the last batch across several processes."""
         return {**row, self.label_name: _ignored(row[self.label_name])}
 
-    # Answers
+    # Predictions
 
     @abstractmethod
     def answers(self, outputs: ModelOutput, labels: Tensor | None) -> Any:
-        """What is gathered of a batch to judge it: a tensor, or a tuple of them, with a line for each row."""
+        """The outputs of a batch that metrics need: a tensor or a tuple of tensors, with one entry per row."""
 
     @abstractmethod
     def metrics(self, answers: Answers, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
         """The loss and all metrics over the rows of a split.
 
         Args:
-            answers: what `answers` returned (with `generates`, and the generated ids behind it), gathered; what differs
-                in length from batch to batch is filled with -100.
-            labels: the targets, filled likewise.
-            rows: the encoded rows in the same order, with all columns that `encode` left in them, such as references
-                that the model itself never sees. Tasks that need none can do without.
+            answers: the gathered results of `answers` (with `generates`, followed by the generated ids); dimensions
+                that differ between batches are padded with -100.
+            labels: the targets, padded in the same way.
+            rows: the encoded rows in the same order, with all columns from `encode`, including those that the model
+                does not read, such as references. Optional for tasks that do not need them.
         """
 
     @abstractmethod
     def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
-        """A line for each row of `split`, as `prepare` or `prepare_for_prediction` returned it; `row` comes first."""
+        """One line per row of `split`, which `prepare` or `prepare_for_prediction` returned; `row` comes first."""
 
     def draw(self, answers: Answers, split: Dataset, folder: Path) -> None:  # noqa: B027  most tasks have none
-        """Leave pictures of the answers in a folder, named in `PICTURES` of `records/output_dir.py`."""
+        """Save figures of the predictions in a folder, under names from `PICTURES` of `records/output_dir.py`."""
 
     def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
-        """More to say in the result record: how answers were judged, and a few of those for the test split."""
+        """Further fields of the result record: how predictions were scored, and some of those on the test split."""
         return {}
 
 
 class RowTask(Task):
-    """A task whose examples are rows of a dataset, each by itself, so that they can be held out and budgeted at random.
+    """A task whose examples are independent rows of a dataset, so rows can be held out and budgeted at random.
 
     Class attributes:
-        target: what a row is labelled with, in words.
-        is_stratified: whether encoded targets are labels as `strata` takes them; otherwise all rows count as alike.
+        target: the noun for a row's target in messages.
+        is_stratified: encoded targets are labels in the form of `strata`; otherwise all rows are in one stratum.
     """
 
     target: ClassVar[str] = "a label"
@@ -262,45 +263,45 @@ class RowTask(Task):
 
     @abstractmethod
     def _find_columns(self, features: Any, required: bool = True) -> Any:
-        """The roles of the columns; unless `required`, there may be none for targets."""
+        """The roles of the columns; without `required`, the target column may be missing."""
 
     @abstractmethod
     def _roles(self) -> dict[str, str | None]:
-        """The names of the columns by their roles, as the result record has them."""
+        """Column names by role, as in the result record."""
 
     @abstractmethod
     def _read_inputs(self, split: Dataset, name: str) -> Any:
-        """What `_rows` takes inputs out of, checked."""
+        """The checked inputs of a split, in the form that `_rows` takes."""
 
     @abstractmethod
     def _read_targets(self, split: Dataset, name: str, inputs: Any) -> tuple[Any, np.ndarray]:
-        """The targets of a split as they stand there, and which rows have one (rows,)."""
+        """The targets of a split, not encoded yet, and a mask (rows,) of the rows that have one."""
 
     @abstractmethod
     def _rows(self, inputs: Any, targets: Any, rows: np.ndarray) -> Dataset:
-        """Rows of a split by their numbers, `row` first; `targets` is None where there are none."""
+        """Select rows of a split by index, `row` first; `targets` is None if there are none."""
 
     def _has_targets(self, role: str, split: Dataset) -> bool:
-        """Whether a split may play a role: the authors of some keep the targets of a test split to themselves."""
+        """Whether a split can be used for a role: some datasets withhold the targets of the test split."""
         return True
 
     def _learn(self, targets: list[Any]) -> None:  # noqa: B027  most tasks have no classes
-        """Settle the classes from the targets of all splits in use."""
+        """Determine the classes from the targets of all splits in use."""
 
     def _encode(self, targets: Any, name: str) -> Any:
-        """Targets as `_rows` takes them, once the classes are settled."""
+        """Targets in the form that `_rows` takes; needs the classes from `_learn`."""
         return targets
 
     def _training_facts(self, targets: Any, rows: np.ndarray) -> dict[str, Any]:
-        """Check the targets of the training rows; returns what else `_describe` is told."""
+        """Check the targets of the training rows; returns further arguments of `_describe`."""
         return {}
 
     def prepare(self, seed: int) -> DatasetDict:
         """As in `Task`.
 
-        Without a validation split, rows of the training split are held out by the run's seed. Without a test split
-        that has targets, the validation split becomes the test split; without that either, rows of the training split
-        are held out, the same for every seed.
+        Without a validation split, rows of the training split are held out with the run's seed. Without a test split
+        that has targets, the validation split becomes the test split; without either, rows of the training split are
+        held out, the same rows for every seed.
         """
         from datasets import DatasetDict
 
@@ -310,19 +311,19 @@ class RowTask(Task):
         inputs, read, labelled = {}, {}, {}
         for role, name in list(splits.items()):
             split = source.dataset[name]
-            is_meant = role == "train" or getattr(self.arguments, f"{role}_split_name") is not None
-            if is_meant or self._has_targets(role, split):
+            is_requested = role == "train" or getattr(self.arguments, f"{role}_split_name") is not None
+            if is_requested or self._has_targets(role, split):
                 own = self._read_inputs(split, name)
                 targets, has_target = self._read_targets(split, name, own)
                 if has_target.any():
                     inputs[name], read[name], labelled[name] = own, targets, has_target
                     if not has_target.all():
                         logger.warning(
-                            "%d of %d rows of split %r have no label and are left out.",
+                            "%d of %d rows of split %r have no label and are not used.",
                             (~has_target).sum(), len(has_target), name,
                         )  # fmt: skip
                     continue
-                if is_meant:
+                if is_requested:
                     column = self._roles()["label"]
                     raise UserError(f"No row of the {role} split {name!r} has {self.target} in column {column!r}.")
             del splits[role]
@@ -340,9 +341,9 @@ class RowTask(Task):
             {role: self._rows(inputs[part.split], encoded[part.split], part.rows) for role, part in parts.items()}
         )
 
-    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
+    def prepare_for_prediction(self, split: str | None = None, source: Source | None = None) -> Dataset:
         """As in `Task`."""
-        source = load_source(self.arguments)
+        source = source or load_source(self.arguments)
         name = self._prediction_split(source, split)
         rows = source.dataset[name]
         self.columns = self._find_columns(rows.features, required=False)
@@ -350,28 +351,28 @@ class RowTask(Task):
         return self._rows(inputs, self._known_targets(rows, name, inputs), np.arange(len(rows)))
 
     def _known_targets(self, split: Dataset, name: str, inputs: Any) -> Any:
-        """The encoded targets of a split if every row has one, else None: then there are no metrics."""
+        """The encoded targets of a split if every row has one, else None (no metrics are computed)."""
         if self._roles()["label"] is None:
             return None
         targets, has_target = self._read_targets(split, name, inputs)
         if has_target.all():
             return self._encode(targets, name)
         if has_target.any():
-            logger.warning("Not all rows of split %r have %s: no metrics are computed.", name, self.target)
+            logger.warning("Some rows of split %r do not have %s: no metrics are computed.", name, self.target)
         return None
 
 
 def classes_of(config: PreTrainedConfig) -> list[str]:
-    """The names of a trained model's classes in the order of their ids, which transformers read as integers again."""
+    """The class names of a trained model in the order of their ids, which transformers loads as integers."""
     return [str(name) for _, name in sorted((config.id2label or {}).items())]
 
 
 def _ignored(labels: Any) -> Any:
-    """Labels of the same shape and type, all of them -100."""
+    """Labels of the same shape and type, all -100."""
     return [_ignored(label) for label in labels] if isinstance(labels, list) else type(labels)(-100)
 
 
-def check_rows(answers: int, rows: int) -> None:
-    """Every row has its answer, or something is wrong with how they were gathered."""
-    if answers != rows:
-        raise ValueError(f"there are {answers} predictions for {rows} rows")
+def check_rows(predictions: int, rows: int) -> None:
+    """Check that every row has a prediction; a ValueError means that they were not gathered correctly."""
+    if predictions != rows:
+        raise ValueError(f"there are {predictions} predictions for {rows} rows")

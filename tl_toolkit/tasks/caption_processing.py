@@ -1,4 +1,4 @@
-"""An image processor and a tokenizer: what turns pictures and captions into what a captioner reads and writes."""
+"""The image processor and the tokenizer of a captioner, which encode images and captions and decode its output."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
     from ..config.arguments import ModelArguments
 
 _KIND = "bpe"
-_LARGEST = 64  # pixels of the longer side, where nobody says how large pictures are to be
-_MIDDLE = 0.5  # of the mean and the deviation that pictures are normalised by: from [0, 1] to [-1, 1]
+_LARGEST = 64  # pixels of the longer side, if no image size is set
+_MIDDLE = 0.5  # mean and standard deviation for normalisation: maps [0, 1] to [-1, 1]
 
 
 @dataclass(frozen=True)
 class CaptionProcessing:
-    """A folder that it was saved to is one for `AutoImageProcessor` and for `AutoTokenizer`."""
+    """An image processor and a tokenizer; `AutoImageProcessor` and `AutoTokenizer` load them from a saved folder."""
 
     image_processor: BaseImageProcessor
     tokenizer: PreTrainedTokenizerBase
 
     def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
-        """`preprocessor_config.json` and the files of the tokenizer."""
+        """Write `preprocessor_config.json` and the tokenizer's files."""
         self.image_processor.save_pretrained(folder, **kwargs)
         self.tokenizer.save_pretrained(folder, **kwargs)
 
     @property
     def num_channels(self) -> int:
-        """Of the pictures that come out: 1 for greyscale."""
+        """The number of channels of processed images: 1 for greyscale."""
         mean = getattr(self.image_processor, "image_mean", None)
         return 3 if mean is None else len(mean)
 
     def config_arguments(self) -> dict[str, Any]:
-        """The size of the pictures, where there is one for all, and the token that the decoder starts from."""
+        """The image size, if it is fixed, the number of channels, and the decoder's start token."""
         size = _height_and_width(self.image_processor)
         begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         return {
@@ -56,12 +56,12 @@ class CaptionProcessing:
         }
 
     def pixel_values(self, images: Sequence[Image]) -> Tensor:
-        """Resized and normalised: (batch, num_channels, height, width)."""
+        """Resize and normalise images: (batch, num_channels, height, width)."""
         of_one_mode = [in_channels(image, self.num_channels) for image in images]
         return self.image_processor(of_one_mode, return_tensors="pt")["pixel_values"]
 
     def encode(self, captions: Sequence[str], max_length: int | None) -> list[list[int]]:
-        """Ids of each caption, the end of the text behind them, cut to `max_length`."""
+        """Ids of each caption followed by the end-of-text token, truncated to `max_length`."""
         end = self.tokenizer.eos_token_id
         cut = truncation(self.tokenizer, max_length)
         limit = cut.get("max_length")
@@ -69,18 +69,18 @@ class CaptionProcessing:
         return [own if own and own[-1] == end else [*own[: None if limit is None else limit - 1], end] for own in ids]
 
     def decode(self, generated: np.ndarray) -> list[str]:
-        """Texts of generated ids (rows, time), filled with -100; without special tokens."""
+        """Texts of generated ids (rows, time), padded with -100; without special tokens."""
         return decode_generated(self.tokenizer, generated)
 
 
 def in_channels(image: Image, num_channels: int) -> Image:
-    """A picture in colour or in grey; what is transparent becomes white."""
+    """Convert an image to colour or greyscale; transparent pixels become white."""
     from PIL import Image as Pillow
 
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Pillow.alpha_composite(Pillow.new("RGBA", image.size, "white"), image)
-    if image.mode.startswith("I;16"):  # which Pillow would not scale to 8 bits, but clip to white
+    if image.mode.startswith("I;16"):  # Pillow would clip these to white instead of scaling to 8 bits
         image = Pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image.convert("L" if num_channels == 1 else "RGB")
 
@@ -88,14 +88,14 @@ def in_channels(image: Image, num_channels: int) -> Image:
 def make_caption_processing(
     arguments: ModelArguments, captions: Iterable[str], example: Image, max_length: int | None
 ) -> CaptionProcessing:
-    """The checkpoint's own processing; for a new model one that learns its vocabulary from the captions.
+    """The checkpoint's own processing; for a new model, one with a vocabulary built from the captions.
 
-    A new model's pictures have the size and the channels that its configuration is given (`image_size`, `num_channels`)
-    or that its backbone has, else those of the data. They are normalised as the backbone's image processor does it.
+    A new model's images have the size and channels of its configuration (`image_size`, `num_channels`) or of its
+    backbone, else those of the data. A backbone's own image processor also determines the normalisation.
 
     Args:
-        captions: of the training pictures.
-        example: a training picture.
+        captions: captions of the training images.
+        example: a training image.
     """
     from ..loading.tokenizer import make_tokenizer
 
@@ -131,7 +131,7 @@ def _new_image_processor(arguments: ModelArguments, example: Image) -> BaseImage
 
 
 def _processor_of(backbone: str) -> BaseImageProcessor | None:
-    """The image processor that is kept with a backbone, if one is, and if it makes pictures of one size."""
+    """The image processor saved with a backbone, if there is one and its output size is fixed."""
     from transformers import AutoImageProcessor
 
     try:
@@ -151,7 +151,7 @@ def load_caption_processing(arguments: ModelArguments) -> CaptionProcessing:
     """The image processor and the tokenizer of a checkpoint.
 
     Raises:
-        UserError: one of them cannot be found, or the tokenizer has no token for the end of a text.
+        UserError: one of them cannot be found, or the tokenizer has no end-of-text token.
     """
     from transformers import AutoImageProcessor
 
@@ -163,12 +163,12 @@ def load_caption_processing(arguments: ModelArguments) -> CaptionProcessing:
             location_of(name),
             revision=arguments.model_revision,
             trust_remote_code=arguments.trust_remote_code,
-            backend="pil",  # one that needs no torchvision, and resizes alike wherever the model is used
+            backend="pil",  # needs no torchvision, and resizes identically wherever the model is used
         ),
         f"the image processor of {name!r} (--model_name_or_path)",
         name,
     )
     tokenizer = load_tokenizer(arguments)
     if tokenizer.eos_token_id is None:
-        raise UserError(f"The tokenizer of {name!r} has no token for the end of a text, which a caption needs.")
+        raise UserError(f"The tokenizer of {name!r} has no end-of-text token, which captions need.")
     return CaptionProcessing(image_processor, tokenizer)

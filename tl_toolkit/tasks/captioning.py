@@ -1,4 +1,4 @@
-"""What a picture shows, in words."""
+"""Captioning: a text that describes an image."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 class Captioning(GenerationTask):
-    """A caption for each picture, judged by BLEU, chrF and exact matches with its references.
+    """A caption for each image, scored by BLEU, chrF and exact matches with its references.
 
-    What selects is chrF: captions are short, and BLEU is 0 where no text has four words.
+    chrF is the main metric: captions are short, and BLEU is 0 if no text has four words.
 
-    Rows have the columns `row`, `image` and, except where there are only pictures, `captions` (a list). A picture with
-    several captions is learned from with each of them in turn; its loss in evaluations is that of the first, and what
-    is written is held against all.
+    Rows have the columns `row`, `image` and, unless there are only images, `captions` (a list). An image with several
+    captions is one training example per caption; evaluations compute its loss on the first caption, and compare the
+    generated text with all of them.
 
-    Rows name their picture by its place in `images`, where the pictures stay as the files that they came as: pixels
-    are made batch by batch, by the collator, and never for a dataset as a whole.
+    Rows refer to their image by its index in `images`, which keeps the images as encoded files: the collator decodes
+    pixels batch by batch, never a whole dataset.
     """
 
     name = "captioning"
@@ -61,7 +61,7 @@ class Captioning(GenerationTask):
         return self.columns.caption in split.column_names and any(split[self.columns.caption])
 
     def _read_inputs(self, split: Dataset, name: str) -> int:
-        """Put the pictures of a split behind those in `images`; returns the place of the first."""
+        """Append the images of a split to `images`; returns the index of the first."""
         from datasets import Image, concatenate_datasets
 
         column, start = self.columns.image, len(self.images)
@@ -77,7 +77,7 @@ class Captioning(GenerationTask):
         captions = [[text] if isinstance(text, str) else list(text) for text in split[column]]
         for row, own in enumerate(captions):
             if not own or not all(own):
-                raise UserError(f"Row {row} of split {name!r} has no caption, or an empty one, in column {column!r}.")
+                raise UserError(f"Row {row} of split {name!r} has no caption or an empty one in column {column!r}.")
         return captions, np.full(len(captions), True)
 
     def _known_targets(self, split: Dataset, name: str, inputs: int) -> list[list[str]] | None:
@@ -94,7 +94,7 @@ class Captioning(GenerationTask):
     # From rows to model inputs
 
     def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> CaptionProcessing:
-        """An image processor and a tokenizer, see `caption_processing`."""
+        """Create an image processor and a tokenizer, see `caption_processing`."""
         train = splits["train"]
         texts = [text for own in train["captions"] for text in own]
         example = self.read_image(train[0]["image"])
@@ -106,9 +106,9 @@ class Captioning(GenerationTask):
         return self.processing
 
     def encode(self, dataset: DatasetDict, processing: CaptionProcessing, max_length: int | None) -> DatasetDict:
-        """`image` and `length`, and where there are captions `labels` and `reference`.
+        """`image` and `length`, and with captions also `labels` and `reference`.
 
-        The rows of "train" are captions, those of every other split pictures.
+        "train" has one row per caption, all other splits one row per image.
         """
         import pyarrow as pa
         from datasets import Dataset, DatasetDict
@@ -128,32 +128,32 @@ class Captioning(GenerationTask):
         return DatasetDict(encoded)
 
     def collator(self, processing: CaptionProcessing, model: Any) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
-        """Reads the pictures of a batch, pads labels, and makes the decoder's inputs as the model would from labels."""
+        """A collator that reads images, pads labels, and builds decoder inputs from labels as the model does."""
         return CaptionCollator(self.read_image, processing, model.prepare_decoder_input_ids_from_labels)
 
     def read_image(self, place: int) -> Image:
-        """The picture at a place in `images`.
+        """The image at an index of `images`.
 
         Raises:
-            UserError: it cannot be read.
+            UserError: the image cannot be read.
         """
         from datasets import Image
 
         kept = self.images[place][self.columns.image]
         if kept is None:
-            raise UserError(f"There is no picture in row {place} of column {self.columns.image!r}: remove the row.")
+            raise UserError(f"Row {place} of column {self.columns.image!r} has no image: remove the row.")
         try:
             return Image().decode_example(kept)
-        except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises of broken files
+        except (OSError, ValueError, SyntaxError) as error:  # the exceptions of Pillow for broken files
             raise UserError(
-                f"A picture in column {self.columns.image!r} cannot be read ({kept.get('path') or f'number {place}'}): "
+                f"An image in column {self.columns.image!r} cannot be read ({kept.get('path') or f'number {place}'}): "
                 f"{_in_words(error)}"
             ) from error
 
-    # Loss and answers
+    # Loss and predictions
 
     def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
-        """As in `GenerationTask`, and what a model asks for uneven attention (`attention_penalty`, a row a caption)."""
+        """As in `GenerationTask`, plus a model's penalty for uneven attention (`attention_penalty`, per caption)."""
         of_tokens = super().loss(label_smoothing)
 
         def compute(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
@@ -168,7 +168,7 @@ class Captioning(GenerationTask):
         return compute
 
     def _shown(self, split: Dataset) -> dict[str, Any]:
-        """The column `reference` where there is one, of lists where a picture has several."""
+        """The column `reference`, if there are captions: texts, or lists if an image has several."""
         if "captions" not in split.column_names:
             return {}
         captions = split["captions"][:]
@@ -178,14 +178,14 @@ class Captioning(GenerationTask):
 
 @dataclass(frozen=True)
 class CaptionCollator:
-    """Makes a batch of encoded rows; `shift` is the model's own way from labels to decoder inputs."""
+    """Builds a batch from encoded rows; `shift` is the model's own function from labels to decoder inputs."""
 
     read_image: Callable[[int], Image]
     processing: CaptionProcessing
     shift: Callable[[Tensor], Tensor]
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """`pixel_values`, and where rows have labels those, `decoder_input_ids` and `decoder_attention_mask`."""
+        """`pixel_values`, and if rows have labels, `labels`, `decoder_input_ids` and `decoder_attention_mask`."""
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
@@ -202,9 +202,9 @@ class CaptionCollator:
 
 
 def _in_words(error: Exception) -> str:
-    """What Pillow says of a picture, without the address of an object in memory."""
+    """Pillow's error message about an image, without the memory address of an object."""
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return "it is in no format of pictures that is known."
+        return "its file format is not supported."
     return " ".join(str(error).split())[:200]

@@ -1,4 +1,4 @@
-"""What comes next in a series: the next values of one or several variables from their past."""
+"""Forecasting: the next values of one or several variables of a series from their past."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..data.series import Series, read_series
-from ..data.sources import load_source
+from ..data.sources import Source, load_source
 from ..errors import UserError
 from ..figures.forecast import draw_forecast
 from ..metrics import forecasts
@@ -31,11 +31,11 @@ _DEFAULT_LENGTH = 24
 
 
 class Forecasting(Task):
-    """Forecasts of the `prediction_length` values that follow `context_length` known ones, for each variable.
+    """Forecasts of the `prediction_length` values that follow `context_length` known values, for each variable.
 
-    A row is a window of a series: it is named by the position of its first target. The targets of a window lie in its
-    part of the series altogether; what the model sees of a window may reach back into the part before, as it could in
-    use. Everything is judged in the units of the data, beside the naive and the seasonal-naive forecast.
+    A row is a window of a series, identified by the position of its first target. All targets of a window lie in its
+    part of the series; its context may reach back into the previous part, as in real use. Metrics are in the units of
+    the data, next to those of the naive and the seasonal-naive forecast.
     """
 
     name = "forecasting"
@@ -54,12 +54,12 @@ class Forecasting(Task):
     # Rows
 
     def prepare(self, seed: int) -> DatasetDict:
-        """Read, sort and check the series, and part its windows by time: training first, then validation, then test.
+        """Read, sort and check the series, and split its windows by time: training first, then validation, then test.
 
-        Splits of the dataset are taken as they are, if they follow each other in time. Otherwise the last fifth of the
-        series is the test part, and the last `validation_fraction` of the rest the validation part; neither depends on
-        the seed. A label budget keeps the last windows of the training part, as if the series had begun later: what is
-        before them is not looked at, for the constants of scale neither.
+        Splits of the dataset are used as they are; they must follow each other in time. A missing test part is the last
+        fifth of the training split, a missing validation part the last `validation_fraction` of the rest; neither
+        depends on the seed. A label budget keeps the last windows of the training part, as if the series had started
+        later: earlier values are not used, not even for the scaling constants.
         """
         from datasets import DatasetDict
 
@@ -78,15 +78,15 @@ class Forecasting(Task):
         windows = {}
         for role in ROLES:
             begin, end = parts[role]
-            # Training windows have their context in the part, too.
+            # The context of training windows must also lie in their part.
             earliest = begin + self.context_length if role == "train" else max(begin, self.context_length)
             starts = window_starts(self.series.values, earliest, end, self.context_length, self.prediction_length)
             if len(starts) == 0:
-                seen = f"{self.context_length} steps to see (--context_length) and " if role == "train" else ""
+                seen = f"{self.context_length} past steps (--context_length) and " if role == "train" else ""
                 raise UserError(
-                    f"The {role} part of the series has {end - begin} time steps, which hold no window of {seen}"
-                    f"{self.prediction_length} steps to forecast (--prediction_length). Shorten the lengths, or give "
-                    "a longer series."
+                    f"The {role} part of the series has {end - begin} time steps, too few for a window of {seen}"
+                    f"{self.prediction_length} steps to forecast (--prediction_length). Reduce these lengths, or use a "
+                    "longer series."
                 )
             windows[role] = within_budget(starts, role, self.arguments)
         first, last = windows["train"][0] - self.context_length, windows["train"][-1] + self.prediction_length
@@ -97,15 +97,15 @@ class Forecasting(Task):
             prediction_length=self.prediction_length,
             seasonality=self.seasonality,
         )
-        made = self.processing
+        processing = self.processing
         self._record = self._describe(
             source,
-            {"time": made.time_column, "values": ", ".join(made.names)},
+            {"time": processing.time_column, "values": ", ".join(processing.names)},
             {role: len(starts) for role, starts in windows.items()},
             {role: role if role in ordered else "train" for role in ROLES},
-            context_length=made.context_length,
-            prediction_length=made.prediction_length,
-            seasonality=made.seasonality,
+            context_length=processing.context_length,
+            prediction_length=processing.prediction_length,
+            seasonality=processing.seasonality,
             step=self.series.step,
             steps=len(self.series.values),
         )
@@ -116,15 +116,15 @@ class Forecasting(Task):
         return self.arguments.time_column, [name.strip() for name in named.split(",")] if named else None
 
     def _settle_lengths(self) -> None:
-        """Take season and lengths from the arguments, or from the time step of the series."""
-        asked = self.arguments
+        """Set the seasonality and lengths from the arguments, or from the time step of the series."""
+        arguments = self.arguments
         for flag in ("seasonality", "context_length", "prediction_length"):
-            if (value := getattr(asked, flag)) is not None and value < 1:
-                raise UserError(f"--{flag} is {value}, where a number of time steps from 1 on is expected.")
-        self.seasonality = asked.seasonality or self.series.seasonality
+            if (value := getattr(arguments, flag)) is not None and value < 1:
+                raise UserError(f"--{flag} must be 1 time step or more, but is {value}.")
+        self.seasonality = arguments.seasonality or self.series.seasonality
         season = self.seasonality if self.seasonality > 1 else None
-        self.prediction_length = asked.prediction_length or season or _DEFAULT_LENGTH
-        self.context_length = asked.context_length or _DEFAULT_CONTEXT_SEASONS * (season or _DEFAULT_LENGTH)
+        self.prediction_length = arguments.prediction_length or season or _DEFAULT_LENGTH
+        self.context_length = arguments.context_length or _DEFAULT_CONTEXT_SEASONS * (season or _DEFAULT_LENGTH)
 
     def _rows(self, starts: np.ndarray) -> Dataset:
         import pyarrow as pa
@@ -133,7 +133,7 @@ class Forecasting(Task):
         return Dataset(pa.table({"row": pa.array(starts.astype(np.int64)), "time": pa.array(self._times(starts))}))
 
     def _times(self, starts: np.ndarray) -> np.ndarray:
-        """The time of each position, and of the one behind the last."""
+        """The times of positions; the position after the last step is allowed."""
         return np.append(self.series.times, self.series.next_time)[starts]
 
     # Prediction with a trained model
@@ -142,35 +142,35 @@ class Forecasting(Task):
         if self.arguments.prediction_length not in (None, config.prediction_length):
             raise UserError(
                 f"--prediction_length is {self.arguments.prediction_length}, but the model forecasts "
-                f"{config.prediction_length} time steps: leave it out."
+                f"{config.prediction_length} time steps: remove it."
             )
 
-    def prepare_for_prediction(self, split: str | None = None) -> Dataset:
-        """The windows of one split: every one whose targets are known, and the one that begins behind its end.
+    def prepare_for_prediction(self, split: str | None = None, source: Source | None = None) -> Dataset:
+        """The windows of one split: all windows with known targets, and the window that starts after its end.
 
-        Columns are those the model was trained on, whatever others there are.
+        Uses the columns that the model was trained on and ignores others.
         """
-        source = load_source(self.arguments)
+        source = source or load_source(self.arguments)
         rows = source.dataset[self._prediction_split(source, split)]
-        made = self.processing
+        processing = self.processing
         time, values = self._columns()
-        time = time or (made.time_column if made.time_column in rows.column_names else None)
-        self.series = read_series([rows], time, values or made.names)
-        if len(self.series.names) != len(made.names):
+        time = time or (processing.time_column if processing.time_column in rows.column_names else None)
+        self.series = read_series([rows], time, values or processing.names)
+        if len(self.series.names) != len(processing.names):
             raise UserError(
-                f"The model forecasts {len(made.names)} variables ({', '.join(made.names)}), and --value_columns names "
-                f"{len(self.series.names)}."
+                f"The model forecasts {len(processing.names)} variables ({', '.join(processing.names)}), but "
+                f"--value_columns names {len(self.series.names)}."
             )
         steps = len(self.series.values)
-        context = self.context_length = self.arguments.context_length or made.context_length
-        known = window_starts(self.series.values, min(context, steps), steps, context, made.prediction_length)
+        context = self.context_length = self.arguments.context_length or processing.context_length
+        known = window_starts(self.series.values, min(context, steps), steps, context, processing.prediction_length)
         self.has_targets = len(known) > 0
         return self._rows(np.append(known, steps))
 
     # From rows to model inputs
 
     def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> SeriesProcessing:
-        """Constants of scale, of the training windows alone, and what else a later forecast has to know."""
+        """Scaling constants of the training windows, and the other settings that later forecasts need."""
         return self.processing
 
     def load_processing(self, arguments: ModelArguments) -> SeriesProcessing:
@@ -180,7 +180,7 @@ class Forecasting(Task):
         return self.processing
 
     def tokenizer(self, processing: Any) -> None:
-        """There is none: a series is made of numbers already."""
+        """None: a series consists of numbers."""
 
     def config_arguments(self, processing: SeriesProcessing) -> dict[str, Any]:
         return {
@@ -190,27 +190,27 @@ class Forecasting(Task):
         }
 
     def adapt(self, model: Any, processing: SeriesProcessing) -> None:
-        """Give the model the constants of scale of this training part; it keeps them as buffers.
+        """Set the model's scaling constants, which it stores as buffers, to those of this training part.
 
         Raises:
-            UserError: a model that keeps none, or of another number of variables or time steps.
+            UserError: the model stores no scaling constants, or has another number of variables or time steps.
         """
         if not hasattr(model, "set_scaling"):
             raise UserError(
-                f"--task forecasting trains models that keep constants of scale, such as --model_type rnn; "
-                f"{type(model).__name__} is none of them."
+                f"--task forecasting needs a model that stores scaling constants, such as --model_type rnn; "
+                f"{type(model).__name__} does not."
             )
         variables, steps = model.config.num_input_features, model.config.prediction_length
         if (variables, steps) != (len(processing.names), processing.prediction_length):
             raise UserError(
-                f"The model forecasts {steps} time steps of {variables} variables, and {processing.prediction_length} "
-                f"steps of {len(processing.names)} are asked for ({', '.join(processing.names)}): name as many by "
-                f"--value_columns, and say --prediction_length {steps}."
+                f"The model forecasts {steps} time steps of {variables} variables, but {processing.prediction_length} "
+                f"steps of {len(processing.names)} ({', '.join(processing.names)}) are requested: name {variables} "
+                f"columns with --value_columns, and set --prediction_length {steps}."
             )
         model.set_scaling(processing.mean, processing.standard_deviation)
 
     def encode(self, dataset: DatasetDict, processing: Any, max_length: int | None) -> DatasetDict:
-        """The windows by their positions: their values are cut out of the series when a batch is made."""
+        """The windows by position; the collator cuts their values out of the series."""
         from datasets import DatasetDict
 
         return DatasetDict(
@@ -230,29 +230,29 @@ class Forecasting(Task):
         return batch[self.label_name].isnan().long() * -100
 
     def blank(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A window of which nothing was observed."""
+        """A window without observed values."""
         return {**row, "row": WindowCollator.NOWHERE}
 
-    # Answers
+    # Predictions
 
     def answers(self, outputs: ModelOutput, labels: Tensor | None) -> Tensor:
         """The forecast, (windows, steps, variables)."""
         return outputs.prediction_outputs
 
     def metrics(self, answers: Answers, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
-        """Errors over all observed values, and for several variables the mean absolute error of each.
+        """Errors over all observed values, and with several variables the mean absolute error of each.
 
-        `loss` is that of the model, in scaled units; everything else is in those of the data. `mae`, `rmse`, `smape`
-        and `mase` stand beside those of the naive and the seasonal-naive forecast, which may look at a season before
-        the window at least, however short the context of the model is.
+        `loss` is the model's, in scaled units; all other metrics are in the units of the data. `mae`, `rmse`, `smape`
+        and `mase` are also computed for the naive and the seasonal-naive forecast, which can use at least one season
+        before the window even if the model's context is shorter.
         """
         assert rows is not None
-        made = self.processing
+        processing = self.processing
         forecast, truth = np.asarray(answers, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-        naive, seasonal = self._without_a_model(np.asarray(rows["row"]))
-        scaled = (forecast - truth) / made.divisor
+        naive, seasonal = self._baselines(np.asarray(rows["row"]))
+        scaled = (forecast - truth) / processing.divisor
         result = {"loss": float(np.nanmean(np.abs(scaled) if self._loss == "mae" else np.square(scaled)))}
-        scale = np.asarray(made.seasonal_error, dtype=np.float64)
+        scale = np.asarray(processing.seasonal_error, dtype=np.float64)
         for prefix, other in {"": forecast, "naive_": naive, "seasonal_naive_": seasonal}.items():
             result[f"{prefix}mae"] = forecasts.mae(other, truth)
             result[f"{prefix}rmse"] = forecasts.mse(other, truth) ** 0.5
@@ -260,22 +260,22 @@ class Forecasting(Task):
             if (mase := forecasts.mase(other, truth, scale)) is not None:
                 result[f"{prefix}mase"] = mase
         result["mse"] = forecasts.mse(forecast, truth)
-        if len(made.names) > 1:
-            each = zip(made.names, np.moveaxis(forecast, -1, 0), np.moveaxis(truth, -1, 0), strict=True)
+        if len(processing.names) > 1:
+            each = zip(processing.names, np.moveaxis(forecast, -1, 0), np.moveaxis(truth, -1, 0), strict=True)
             result |= {f"mae_{name}": forecasts.mae(*own) for name, *own in each if not np.isnan(own[1]).all()}
         return result
 
-    def _without_a_model(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _baselines(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The naive and the seasonal-naive forecast of windows."""
-        made = self.processing
-        seen = max(self.context_length, 2 * made.seasonality)
-        past = WindowCollator(self.series.values, seen, made.prediction_length).past(starts)
+        processing = self.processing
+        seen = max(self.context_length, 2 * processing.seasonality)
+        past = WindowCollator(self.series.values, seen, processing.prediction_length).past(starts)
         observed = ~np.isnan(past)
-        naive = np.repeat(forecasts.last_value(past, observed)[:, None], made.prediction_length, axis=1)
-        return naive, forecasts.seasonal_naive(past, observed, made.prediction_length, made.seasonality)
+        naive = np.repeat(forecasts.last_value(past, observed)[:, None], processing.prediction_length, axis=1)
+        return naive, forecasts.seasonal_naive(past, observed, processing.prediction_length, processing.seasonality)
 
     def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
-        """A line a window: `row` and `time` of its first target, `label` (None where not observed) and `prediction`.
+        """One line per window: `row` and `time` of its first target, `label` (None if not observed) and `prediction`.
 
         The last two are lists over time steps; with several variables, lists of lists, in the order of the columns.
         """
@@ -292,11 +292,11 @@ class Forecasting(Task):
         return pd.DataFrame({**columns, "label": labels, "prediction": forecast.tolist()})
 
     def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
-        """What `mase` divides by: for each variable its `seasonal_error`, None where there is none."""
+        """The divisor of `mase`: the `seasonal_error` of each variable, None if it is not defined."""
         return {"seasonal_error": list(self.processing.seasonal_error)}
 
     def draw(self, answers: Answers, split: Dataset, folder: Path) -> None:
-        """Leave a picture of one forecast with what came before and what came instead, `forecast.png`."""
+        """Draw one forecast with its context and the true values, `forecast.png`."""
         place = len(split) // 2
         start = int(split["row"][place])
         shown = slice(max(start - self.context_length, 0), start + self.prediction_length)
@@ -304,7 +304,7 @@ class Forecasting(Task):
             self.series.times[shown],
             self.series.values[shown],
             np.asarray(answers[place]),
-            self._without_a_model(np.asarray([start]))[1][0],
+            self._baselines(np.asarray([start]))[1][0],
             names=self.processing.names,
             path=folder / "forecast.png",
         )

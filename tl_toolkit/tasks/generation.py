@@ -1,4 +1,4 @@
-"""What tasks share whose answers are written token by token: the loss of the tokens and the scores of the texts."""
+"""The common part of tasks that generate texts token by token: the loss of tokens and the scores of texts."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from ..config.arguments import RunArguments
 
 _SAMPLES = 10
-# Beams cost several times as much, and which epoch was best hardly depends on them.
+# Beam search costs several times as much, and hardly changes which epoch is the best.
 GREEDY = {"num_beams": 1, "do_sample": False}
 
 
 class GenerationTask(RowTask):
-    """Texts that a model writes, judged by BLEU, chrF and exact matches.
+    """Generated texts, scored by BLEU, chrF and exact matches.
 
-    Encoded rows have the column `reference` with one text, or several, beside their `labels`; a frame of predictions
-    has the columns `reference` and `prediction`. Their processing decodes, and knows what a configuration is told.
+    Encoded rows have the column `reference` with one or several texts in addition to `labels`; a frame of predictions
+    has the columns `reference` and `prediction`. The processing has `decode` and `config_arguments`.
     """
 
     generates: ClassVar[bool] = True
@@ -37,23 +37,23 @@ class GenerationTask(RowTask):
     processing: Any
 
     def prepare(self, seed: int) -> DatasetDict:
-        """As in `Task`. Every row counts as one label; budgets and held-out rows are drawn at random."""
+        """As in `Task`. Each row counts as one label; budgeted and held-out rows are drawn at random."""
         check_installed()
         return super().prepare(seed)
 
     def tokenizer(self, processing: Any) -> PreTrainedTokenizerBase:
-        """That of the sources, where there are sources."""
+        """The tokenizer of the source texts; for captions, the only tokenizer."""
         return processing.tokenizer
 
     def config_arguments(self, processing: Any) -> dict[str, Any]:
         return processing.config_arguments()
 
     def decode(self, generated: np.ndarray) -> list[str]:
-        """The texts of generated ids (rows, time), filled with -100 behind their ends."""
+        """The texts of generated ids (rows, time), padded with -100 at the end."""
         return self.processing.decode(generated)
 
     def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
-        """Cross-entropy of the target tokens, as a mean over a whole batch."""
+        """The mean cross-entropy of the target tokens over a whole batch."""
         from .losses import token_mean_loss
 
         return token_mean_loss(label_smoothing)
@@ -62,11 +62,11 @@ class GenerationTask(RowTask):
         """The summed loss of each row (rows,), under teacher forcing."""
         from .losses import row_losses
 
-        assert labels is not None  # without targets nothing but generated ids is gathered
+        assert labels is not None  # without targets, only generated ids are gathered
         return row_losses(outputs["logits"], labels)
 
     def metrics(self, answers: Answers, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
-        """The loss per target token, and the scores of what was written, see `metrics.generation.text_scores`."""
+        """The loss per target token, and the scores of the generated texts (`metrics.generation.text_scores`)."""
         assert rows is not None
         losses, generated = answers
         loss = float(np.sum(losses, dtype=np.float64) / (labels != -100).sum())
@@ -74,10 +74,10 @@ class GenerationTask(RowTask):
 
     @abstractmethod
     def _shown(self, split: Dataset) -> dict[str, Any]:
-        """The columns of a frame of predictions between `row` and `prediction`."""
+        """The columns between `row` and `prediction` of a frame of predictions."""
 
     def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
-        """Columns `row`, what a task shows beside the answer, such as `reference`, and `prediction`."""
+        """Columns `row`, the task's own columns such as `reference`, and `prediction`."""
         import pandas as pd
 
         written = self.decode(generated_ids(answers))
@@ -85,7 +85,7 @@ class GenerationTask(RowTask):
         return pd.DataFrame({"row": split["row"][:], **self._shown(split), "prediction": written})
 
     def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
-        """The signatures of the scores, and the first rows with what was written for them."""
+        """The signatures of the scores, and the predictions of the first rows."""
         frame = self.predictions(answers, split)
         return {
             "signatures": signatures(frame["prediction"].tolist(), frame["reference"].tolist()),
@@ -94,16 +94,16 @@ class GenerationTask(RowTask):
 
 
 def generated_ids(answers: Answers) -> np.ndarray:
-    """The generated ids among gathered answers: the last of several, or all that there is."""
+    """The generated ids among gathered answers: the last element of a tuple, or the array itself."""
     return answers[-1] if isinstance(answers, tuple) else answers
 
 
 def settle_generation(model: PreTrainedModel, args: RunArguments, rows: Dataset) -> None:
-    """Put what was asked for into the `generation_config` of `model`, with which it is saved.
+    """Write the generation arguments into the `generation_config` of `model`, which is saved with it.
 
-    transformers count the start token as one of an answer, users do not. Where no length was asked for, answers may
-    have as many tokens as the longest target in `rows`: a model that has not yet learned to stop would otherwise write
-    up to the limit of the library.
+    transformers counts the start token as part of the output, users do not. Without a requested length, outputs may
+    have as many tokens as the longest target in `rows`: otherwise a model that has not yet learned to stop would
+    generate up to the limit of transformers.
     """
     settings: dict[str, Any] = {
         "num_beams": args.generation_num_beams,

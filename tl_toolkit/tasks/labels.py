@@ -1,4 +1,4 @@
-"""Labels as a dataset has them, read into arrays: class names whatever their type, lists of them, or numbers."""
+"""Read the labels of a dataset into arrays: class names of any type, lists of class names, or numbers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class NamedLabels:
     """Labels of a split by name.
 
     Attributes:
-        codes: index into `names` of each value, -1 where there is none; `[values]`.
-        names: class names in the order that their type gives them.
-        rows: for lists of labels, the row each value belongs to, `[values]`; None for one label a row.
-        labelled: whether a row has its label, `[rows]`.
-        declared: whether the dataset itself names the classes (ClassLabel), in an order to keep.
+        codes: index into `names` of each value, -1 if missing; `[values]`.
+        names: class names, in the declared order or sorted by value.
+        rows: for lists of labels, the row of each value, `[values]`; None for one label per row.
+        labelled: whether each row has a label, `[rows]`.
+        declared: whether the dataset declares the classes (ClassLabel), in an order to keep.
     """
 
     codes: np.ndarray
@@ -41,14 +41,14 @@ def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
     """Read a column of classes, or of lists of classes.
 
     Raises:
-        UserError: an id outside the declared classes, a number that is no whole one, a missing label between others.
+        UserError: an id outside the declared classes, a number that is not whole, some labels missing.
     """
     feature = split.features[column]
     array = arrow_column(split, column)
     where = f"column {column!r} of split {split_name!r}"
     if not is_list(feature):
         codes, names, declared = _factorise(array, feature, where, rows=None)
-        if names == ["-1"]:  # how withheld labels are written where classes are plain integers
+        if names == ["-1"]:  # datasets with integer classes mark withheld labels this way
             codes, names = np.full(len(codes), UNLABELLED), []
         labelled = codes != UNLABELLED
         if not declared and labelled.any() and not labelled.all():
@@ -59,7 +59,7 @@ def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
     values, rows = pc.list_flatten(array), pc.list_parent_indices(array).to_numpy()
     codes, names, declared = _factorise(values, inner(feature), where, rows)
     if (codes == UNLABELLED).any():
-        raise UserError(f"Row {rows[codes == UNLABELLED][0]} of {where} has a list with a missing label in it.")
+        raise UserError(f"Row {rows[codes == UNLABELLED][0]} of {where} has a missing label in its list.")
     if width := _multi_hot_width(array, values):
         positions = np.concatenate([np.arange(width)] * int(len(array) - array.null_count))
         kept = values.to_numpy(zero_copy_only=False).astype(float) == 1
@@ -69,7 +69,7 @@ def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
 
 
 def read_tags(split: Dataset, column: str, split_name: str) -> NamedLabels:
-    """Read a column of lists with a class for each of their places, such as the tags of words.
+    """Read a column of lists with one class per element, such as the tags of words.
 
     Raises:
         UserError: an id outside the declared classes, or a missing tag in a list.
@@ -80,12 +80,12 @@ def read_tags(split: Dataset, column: str, split_name: str) -> NamedLabels:
     values, rows = pc.list_flatten(array), pc.list_parent_indices(array).to_numpy()
     codes, names, declared = _factorise(values, inner(split.features[column]), where, rows)
     if (codes == UNLABELLED).any():
-        raise UserError(f"Row {rows[codes == UNLABELLED][0]} of {where} has a list with a missing tag in it.")
+        raise UserError(f"Row {rows[codes == UNLABELLED][0]} of {where} has a missing tag in its list.")
     return NamedLabels(codes, names, rows, ~array.is_null().to_numpy(zero_copy_only=False), declared)
 
 
 def _multi_hot_width(array: Any, values: Any) -> int:
-    """The common length of lists that are 0/1 indicators of every class rather than class ids; 0 where they are not."""
+    """The common length of lists that hold 0/1 indicators of every class, not class ids; 0 for other lists."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -97,27 +97,27 @@ def _multi_hot_width(array: Any, values: Any) -> int:
 
 
 def read_indicators(split: Dataset, columns: Sequence[str], split_name: str) -> NamedLabels:
-    """Read several binary columns as one multi-label column; a row with -1 or nothing in them is unlabelled."""
+    """Read several binary columns as one multi-label column; a row with -1 or a missing value is unlabelled."""
     matrix = np.stack([read_numbers(split, column, split_name)[0] for column in columns], axis=1)
     labelled = np.isfinite(matrix).all(axis=1) & (matrix != UNLABELLED).all(axis=1)
     wrong = labelled[:, None] & ~np.isin(matrix, (0, 1))
     if wrong.any():
         row, index = np.argwhere(wrong)[0]
         raise UserError(
-            f"Row {row} of column {columns[index]!r} of split {split_name!r} holds {matrix[row, index]:g}: several "
-            f"label columns are 0/1 indicators, one of each class."
+            f"Row {row} of column {columns[index]!r} of split {split_name!r} is {matrix[row, index]:g}: with several "
+            f"label columns, each must hold 0/1 indicators of one class."
         )
     rows, codes = np.nonzero((matrix == 1) & labelled[:, None])
     return NamedLabels(codes, list(columns), rows, labelled, declared=True)
 
 
 def read_numbers(split: Dataset, column: str, split_name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read a column of numbers: float64 `[rows]`, and which rows have one; all -1 means that they are withheld.
+    """Read a column of numbers: float64 `[rows]`, and which rows have one; if all are -1, labels are withheld.
 
-    Strings are read as the numbers that they spell.
+    Strings are parsed as numbers.
 
     Raises:
-        UserError: a string that is no number, an infinite number, or a missing one between others.
+        UserError: a string that is not a number, an infinite number, or some numbers missing.
     """
     import pyarrow as pa
 
@@ -129,9 +129,7 @@ def read_numbers(split: Dataset, column: str, split_name: str) -> tuple[np.ndarr
     numbers = array.to_numpy(zero_copy_only=False).astype(np.float64)
     labelled = ~np.isnan(numbers)
     if np.isinf(numbers).any():
-        raise UserError(
-            f"Row {np.flatnonzero(np.isinf(numbers))[0]} of {where} is infinite: finite numbers are expected."
-        )
+        raise UserError(f"Row {np.flatnonzero(np.isinf(numbers))[0]} of {where} is infinite: numbers must be finite.")
     if labelled.any() and not labelled.all():
         _missing(where, labelled)
     if len(numbers) and (numbers == UNLABELLED).all():
@@ -140,7 +138,7 @@ def read_numbers(split: Dataset, column: str, split_name: str) -> tuple[np.ndarr
 
 
 def class_names(labels: Sequence[NamedLabels]) -> list[str]:
-    """All class names of some splits in one order: as declared, whole numbers by value, strings by character."""
+    """All class names of several splits in one order: as declared, else whole numbers by value, then strings."""
     declared = [split.names for split in labels if split.declared]
     if declared:
         if any(sorted(names) != sorted(declared[0]) for names in declared):
@@ -157,13 +155,13 @@ def encode(labels: NamedLabels, classes: Sequence[str], where: str) -> np.ndarra
     """Class ids by name: int64 `[rows]` with -1 for unlabelled rows, or 0/1 int8 `[rows, classes]` for lists.
 
     Raises:
-        UserError: a label that is none of `classes`.
+        UserError: a label that is not in `classes`.
     """
     ids = {name: index for index, name in enumerate(classes)}
     used = np.unique(labels.codes[labels.codes != UNLABELLED])
     if unknown := [labels.names[code] for code in used if labels.names[code] not in ids]:
         raise UserError(
-            f"{where} has labels that are not known here: {listing(unknown)}; known are {listing(classes)}."
+            f"{where} has unknown labels: {listing(unknown)}; the known labels are {listing(classes)}."
             f"{nearest(unknown[0], classes)}"
         )
     lookup = np.array([*(ids.get(name, UNLABELLED) for name in labels.names), UNLABELLED], dtype=np.int64)
@@ -176,7 +174,7 @@ def encode(labels: NamedLabels, classes: Sequence[str], where: str) -> np.ndarra
 
 
 def _factorise(array: Any, feature: Any, where: str, rows: np.ndarray | None) -> tuple[np.ndarray, list[str], bool]:
-    """Codes into class names (-1 for nothing), the names, and whether the feature declares them."""
+    """Indices into class names (-1 if missing), the names, and whether the feature declares them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -209,8 +207,8 @@ def _whole_numbers(array: Any, where: str) -> Any:
     if fractional.any() or np.isinf(numbers).any():
         place = int(np.flatnonzero(fractional | np.isinf(numbers))[0])
         raise UserError(
-            f"The {where} holds the number {numbers[place]:g}, which is not a class. To learn numbers use --task "
-            f"regression, or name another column by --label_column."
+            f"The {where} contains the number {numbers[place]:g}, which is not a class. To predict numbers, use --task "
+            f"regression, or name another column with --label_column."
         )
     return pa.array(np.nan_to_num(numbers).astype(np.int64), mask=np.isnan(numbers))
 
@@ -224,9 +222,9 @@ def _spelt_numbers(array: Any, where: str) -> Any:
     wrong = np.flatnonzero(np.isnan(numbers) & strings.notna().to_numpy())
     if len(wrong):
         raise UserError(
-            f"Row {wrong[0]} of {where} holds {strings[wrong[0]]!r}, which is no number ({len(wrong):,} of "
-            f"{len(strings):,} rows hold none): numbers such as 3 or -0.5 are expected. Mend or remove these rows, or "
-            f"name another column by --label_column."
+            f"Row {wrong[0]} of {where} contains {strings[wrong[0]]!r}, which is not a number such as 3 or -0.5 "
+            f"({len(wrong):,} of {len(strings):,} rows are not numbers). Correct or remove these rows, or name "
+            f"another column with --label_column."
         )
     return pa.array(numbers, from_pandas=True)
 
@@ -249,6 +247,6 @@ def _is_whole(name: str) -> bool:
 def _missing(where: str, labelled: np.ndarray) -> None:
     absent = np.flatnonzero(~labelled)
     raise UserError(
-        f"Row {absent[0]} of {where} has no label ({len(absent):,} of {len(labelled):,} rows have none). Fill or "
-        f"remove these rows, or keep unlabelled rows in a split of their own."
+        f"Row {absent[0]} of {where} has no label ({len(absent):,} of {len(labelled):,} rows have none). Label or "
+        f"remove these rows, or put unlabelled rows in a separate split."
     )

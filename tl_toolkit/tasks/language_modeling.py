@@ -1,4 +1,4 @@
-"""Language modelling: which texts are learned from, held out and reported."""
+"""Language modelling: the texts for training, validation and test."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _EVALUATED = ("validation", "test")
 
 
 class LanguageModeling:
-    """Texts to learn a language from; labels are not looked at.
+    """Texts for language modelling; labels are ignored.
 
-    Several splits may be trained on. Those for validation and test are only ever evaluated on.
+    Training may use several splits. The validation and test splits are only used for evaluation.
 
     Args:
         kind: "causal-lm" or "masked-lm".
@@ -36,25 +36,25 @@ class LanguageModeling:
     def __init__(self, arguments: DataArguments, kind: str) -> None:
         self.arguments, self.kind = arguments, kind
         self.name, self.auto_class = NAMES[kind], AUTO_CLASSES[kind]
-        # Of the same order as the loss where tokens are the same, and it means the same where they are not.
+        # Ranks models with the same tokens as the loss does, and is also comparable between tokenizers.
         self.main_metric = "bits_per_byte" if kind == CAUSAL else "loss"
         self._record: dict[str, Any] = {}
 
     def prepare(self, seed: int, *, evaluate_only: bool = False, shuffle: bool = False) -> DatasetDict:
         """Load and check the texts.
 
-        Without a validation split, a part of the training texts is held out by the seed; without a test split there is
-        none.
+        Without a validation split, some training texts are held out with the seed. Without a test split, there is no
+        test part.
 
         Args:
-            evaluate_only: nothing is trained: no texts to learn from, and only what there is to evaluate on.
-            shuffle: put the training texts into an order drawn by the seed.
+            evaluate_only: load no training texts, only the validation and test splits that exist.
+            shuffle: shuffle the training texts with the seed.
 
         Returns:
-            "train" and "validation", and "test" where there is one, each with `text`.
+            "train" and "validation", and "test" if it exists, each with `text`.
 
         Raises:
-            UserError: whatever is wrong with the source, columns, texts or splits.
+            UserError: the source, columns, texts or splits are not valid.
         """
         from datasets import DatasetDict
 
@@ -78,8 +78,8 @@ class LanguageModeling:
         if "validation" not in texts and not evaluate_only:
             if len(texts["train"]) < 2:
                 raise UserError(
-                    f"The dataset {self.arguments.dataset_name!r} has one text and no validation split, so that none "
-                    "can be held out to evaluate on. Name one by --validation_split_name."
+                    f"The dataset {self.arguments.dataset_name!r} has one text and no validation split, so no text can "
+                    "be held out for evaluation. Name a split with --validation_split_name."
                 )
             fraction = self.arguments.validation_fraction
             kept, held = hold_out(np.zeros(len(texts["train"]), np.int64), fraction, seed)
@@ -93,25 +93,25 @@ class LanguageModeling:
     def _training_splits(self, names: list[str]) -> list[str]:
         named = self.arguments.train_split_name
         whole = named is None or named in names
-        asked = [named] if whole else [part.strip() for part in str(named).split(",") if part.strip()]
-        found = dict.fromkeys(find_split(names, "train", part) for part in asked)
+        requested = [named] if whole else [part.strip() for part in str(named).split(",") if part.strip()]
+        found = dict.fromkeys(find_split(names, "train", part) for part in requested)
         splits = [name for name in found if name is not None]
         if not splits:
             raise UserError(
-                f"The dataset {self.arguments.dataset_name!r} has no split to train on; name one or several of "
-                f"{listing(names)} by --train_split_name, separated by commas."
+                f"The dataset {self.arguments.dataset_name!r} has no split to train on; name one or more of "
+                f"{listing(names)} with --train_split_name, separated by commas."
             )
         return splits
 
     def _check_apart(self, roles: dict[str, list[str]], names: list[str]) -> None:
         if not roles:
             raise UserError(
-                f"The dataset {self.arguments.dataset_name!r} has no validation and no test split to evaluate on; name "
-                f"one of {listing(names)} by --test_split_name."
+                f"The dataset {self.arguments.dataset_name!r} has no validation or test split to evaluate on; name one "
+                f"of {listing(names)} with --test_split_name."
             )
         for name in names:
             if len(twice := [role for role, splits in roles.items() if name in splits]) > 1:
-                raise UserError(f"The split {name!r} is named for {' and '.join(twice)}: each needs texts of its own.")
+                raise UserError(f"The split {name!r} is used for {' and '.join(twice)}: each needs its own texts.")
 
     def _texts(self, source: Source, splits: list[str]) -> Dataset:
         import pyarrow as pa
@@ -144,5 +144,5 @@ class LanguageModeling:
         }
 
     def record(self) -> dict[str, Any]:
-        """The parts "dataset", "task" and "budget" of the result record, after `prepare`. Texts cost no label."""
+        """The sections "dataset", "task" and "budget" of the result record, after `prepare`. Texts need no labels."""
         return self._record

@@ -1,4 +1,4 @@
-"""The loss of each problem type as a mean over a whole batch, however that batch is split."""
+"""The loss of each problem type as a mean over a whole batch, independent of how the batch is split."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch.nn import functional
 
 
 def summed_loss(logits: Tensor, labels: Tensor, problem_type: str, label_smoothing: float = 0.0) -> Tensor:
-    """Loss summed over the labels that count; those that are -100 do not.
+    """The loss summed over the labels; labels of -100 are ignored.
 
     Args:
         logits: (rows, labels), for regression (rows, 1).
         labels: class ids (rows,) for `single_label_classification`, 0 or 1 (rows, labels) for
             `multi_label_classification`, numbers (rows,) for `regression`.
     """
-    logits = logits.float()  # a half-precision sum over a batch would lose what the optimiser needs
+    logits = logits.float()  # a half-precision sum over a batch would be too inaccurate for the optimiser
     if problem_type == "single_label_classification":
         return functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=label_smoothing)
     labels = labels.float()
@@ -32,10 +32,10 @@ def summed_loss(logits: Tensor, labels: Tensor, problem_type: str, label_smoothi
 
 
 def batch_mean_loss(problem_type: str, label_smoothing: float = 0.0) -> Callable[..., Tensor]:
-    """A `compute_loss_func` for Trainer that divides by the labels of the whole batch.
+    """A `compute_loss_func` for Trainer that divides by the number of labels of the whole batch.
 
-    Under gradient accumulation and on several processes Trainer hands over the number of labels in the batch as a
-    whole. Means over its parts, averaged, would be another number whenever the parts differ in size.
+    With gradient accumulation or several processes, Trainer passes the number of labels in the whole batch. The
+    average of the means over its parts would be a different number if the parts differ in size.
     """
 
     def compute(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
@@ -52,7 +52,7 @@ def mean_loss(logits: Any, labels: Any, problem_type: str) -> float:
 
 
 def token_mean_loss(label_smoothing: float = 0.0) -> Callable[..., Tensor]:
-    """As `batch_mean_loss`, of a label for each token: logits (rows, time, labels), labels (rows, time)."""
+    """As `batch_mean_loss`, with one label per token: logits (rows, time, labels), labels (rows, time)."""
 
     def compute(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
         logits = outputs["logits"].flatten(0, 1).float()

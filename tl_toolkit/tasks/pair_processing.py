@@ -1,4 +1,4 @@
-"""The tokenizers of a pair of texts: one for both, or one for each, and what a model has to know of them."""
+"""The tokenizers of a pair of texts: one for both or one for each, and the settings that a model needs from them."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ _KIND = "bpe"
 
 @dataclass(frozen=True)
 class PairProcessing:
-    """The tokenizer of the sources and that of the targets, which may be the same."""
+    """The tokenizers of the sources and of the targets, which may be the same object."""
 
     tokenizer: PreTrainedTokenizerBase
     target_tokenizer: PreTrainedTokenizerBase
 
     def __post_init__(self) -> None:
-        # The collator pads labels as the tokenizer pads, and a decoder has to begin with its start token.
+        # The collator pads labels on the tokenizer's padding side, and a decoder must begin with its start token.
         self.tokenizer.padding_side = self.target_tokenizer.padding_side = "right"
 
     @property
     def is_shared(self) -> bool:
-        """Whether both texts have one vocabulary."""
+        """Whether source and target share one vocabulary."""
         return self.target_tokenizer is self.tokenizer
 
     def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
-        """The tokenizer of the sources in `folder`; where there is another, that of the targets in a folder in it."""
+        """Save the source tokenizer in `folder`, and a separate target tokenizer in a subfolder."""
         self.tokenizer.save_pretrained(folder, **kwargs)
         if not self.is_shared:
             self.target_tokenizer.save_pretrained(Path(folder) / TARGET_FOLDER, **kwargs)
 
     def encode_targets(self, texts: Sequence[str], max_length: int | None) -> list[list[int]]:
-        """Target ids of each text, the end of the text among them, cut to `max_length`."""
+        """Target ids of each text including the end-of-text token, truncated to `max_length`."""
         cut = truncation(self.target_tokenizer, max_length)
         return self.target_tokenizer(text_target=list(texts), **cut)["input_ids"]
 
     def decode(self, generated: np.ndarray) -> list[str]:
-        """Texts of generated ids (rows, time), filled with -100; without special tokens."""
+        """Texts of generated ids (rows, time), padded with -100; without special tokens."""
         return decode_generated(self.target_tokenizer, generated)
 
     def config_arguments(self) -> dict[str, Any]:
-        """Vocabularies and the ids of special tokens, by the names that architectures have for them.
+        """Vocabulary sizes and special token ids, under the field names of the architectures.
 
-        A decoder starts from the begin token, as in Sutskever et al. (2014) from the end token where there is none, or
-        from the padding token.
+        A decoder starts from the begin token; without one, from the end token (Sutskever et al. 2014) or the padding
+        token.
         """
         target = self.target_tokenizer
         starts = (target.bos_token_id, target.eos_token_id, target.pad_token_id)
@@ -66,22 +66,22 @@ class PairProcessing:
         return {
             **sizes,
             "decoder_start_token_id": next((token for token in starts if token is not None), None),
-            "forced_eos_token_id": target.eos_token_id,  # which BART and Marian take from other vocabularies
+            "forced_eos_token_id": target.eos_token_id,  # the defaults of BART and Marian are ids of other vocabularies
         }
 
 
 def make_pair_processing(
     arguments: ModelArguments, sources: Iterable[str], targets: Iterable[str], max_length: int | None
 ) -> PairProcessing:
-    """The checkpoint's tokenizers, another pre-trained one, or new ones learned from the texts.
+    """The checkpoint's tokenizers, another pre-trained one, or new ones trained on the texts.
 
-    A new one is byte-level BPE unless another kind is named. Its vocabulary is shared by both texts where that is asked
-    for, where the architecture cannot do otherwise, and for BPE, whose pieces names and numbers have in common; words
-    and characters of two languages get a vocabulary each.
+    A new tokenizer is byte-level BPE unless another type is named. Source and target share its vocabulary if that is
+    requested, if the architecture requires it, and for BPE, because both languages use the same pieces for names and
+    numbers; words and characters of two languages get separate vocabularies.
 
     Raises:
-        UserError: as `make_tokenizer`; a kind without an end-of-text token, or for a new model a tokenizer that does
-            not end texts; separate vocabularies for an architecture with one.
+        UserError: as `make_tokenizer`; a tokenizer type without an end-of-text token, or for a new model a tokenizer
+            that does not end texts; separate vocabularies for an architecture with only one.
     """
     from ..loading.model import load_config
     from ..loading.tokenizer import make_tokenizer
@@ -96,8 +96,8 @@ def make_pair_processing(
     shared = arguments.shared_vocabulary
     if shared is False and not can_part:
         raise UserError(
-            f"--shared_vocabulary is false, and the architecture {arguments.model_type!r} has one vocabulary for source"
-            " and target: leave it out, or choose one with two, such as rnn_encoder_decoder or marian."
+            f"--shared_vocabulary is false, but the architecture {arguments.model_type!r} has one vocabulary for source"
+            " and target: remove it, or use a --model_type with two, such as rnn_encoder_decoder or marian."
         )
     if shared is None:
         shared = kind == "bpe" or not can_part
@@ -105,7 +105,7 @@ def make_pair_processing(
     if shared:
         both = with_end(make_tokenizer(settings, lambda: [*sources, *targets], max_length))
         return PairProcessing(both, both)
-    alone = replace(settings, vectors=None)  # given vectors are those of the source's words
+    alone = replace(settings, vectors=None)  # --vectors are for the words of the source
     return PairProcessing(
         with_end(make_tokenizer(settings, lambda: sources, max_length)),
         with_end(make_tokenizer(alone, lambda: targets, max_length)),
@@ -113,18 +113,18 @@ def make_pair_processing(
 
 
 def _check_end(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    """See that targets end with an end token: a new model can learn where to stop from nothing else."""
+    """Check that targets end with an end token: a new model can only learn from it where to stop."""
     end = tokenizer.eos_token_id
     if end is None or tokenizer(text_target="a")["input_ids"][-1:] != [end]:
         raise UserError(
-            f"The tokenizer {name!r} (--tokenizer_name) does not end a text with an end-of-text token, so that a model "
-            "would never learn to stop: choose that of an encoder-decoder (marian, bart, t5, one of your own), or bpe, "
-            "word, whitespace or char, which are learned from the training texts."
+            f"The tokenizer {name!r} (--tokenizer_name) does not end texts with an end-of-text token, so a model would "
+            "never learn to stop: use that of an encoder-decoder (marian, bart, t5, your own), or bpe, word, "
+            "whitespace or char, which are trained on the training texts."
         )
 
 
 def load_pair_processing(arguments: ModelArguments) -> PairProcessing:
-    """The tokenizers of a checkpoint, or the one that is named: the target's own where the folder has one."""
+    """The tokenizers of a checkpoint or of `--tokenizer_name`, including a separate target tokenizer if saved."""
     from transformers import AutoTokenizer
 
     from ..loading.tokenizer import load_tokenizer
@@ -138,19 +138,19 @@ def load_pair_processing(arguments: ModelArguments) -> PairProcessing:
             location, subfolder=TARGET_FOLDER, revision=arguments.model_revision,
             trust_remote_code=arguments.trust_remote_code,
         )  # fmt: skip
-    except (OSError, ValueError):  # a repository on the Hub with one tokenizer, which can only be found out by asking
+    except (OSError, ValueError):  # a Hub repository with one tokenizer, which only this request can show
         target = tokenizer
     return PairProcessing(tokenizer, target)
 
 
 def with_end(tokenizer: Any) -> PreTrainedTokenizerBase:
-    """`tokenizer`, which from now on ends every text with its end-of-text token; `UserError` if it has none."""
+    """Make `tokenizer` end every text with its end-of-text token, in place; `UserError` if it has none."""
     from tokenizers.processors import TemplateProcessing
 
     if tokenizer.eos_token is None or tokenizer.bos_token is None:
         raise UserError(
-            "A text that is to be written needs tokens for its begin and end, which this kind of tokenizer "
-            "(--tokenizer_name) does not have: choose bpe, word, whitespace or char."
+            "Generated texts need a begin token and an end token, which this tokenizer (--tokenizer_name) does not "
+            "have: use bpe, word, whitespace or char."
         )
     end = tokenizer.eos_token
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(

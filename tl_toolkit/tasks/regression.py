@@ -1,4 +1,4 @@
-"""Which number a text carries: a rating, a similarity."""
+"""Regression: a number for a text, such as a rating or a similarity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Regression(TextTask):
-    """One number for a text or a pair of texts, learned by squared error and judged by correlation and error."""
+    """One number for a text or a pair of texts, trained with squared error and scored by correlation and error."""
 
     name = "regression"
     problem_type = "regression"
@@ -30,12 +30,12 @@ class Regression(TextTask):
     def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
         if np.ptp(labels) == 0:
             logger.warning(
-                "All %d training rows have the number %g: there is nothing to learn.", len(labels), labels[0]
+                "All %d training rows have the same number, %g: there is nothing to learn.", len(labels), labels[0]
             )
 
     def _adopt(self, config: PretrainedConfig) -> None:
         if config.num_labels != 1:
-            raise UserError(f"--task regression needs a model with one output; this one has {config.num_labels}.")
+            raise UserError(f"--task regression needs a model with one output; this model has {config.num_labels}.")
 
     def config_arguments(self, processing: Any = None) -> dict[str, Any]:
         """One output, named after the column it predicts."""
@@ -55,5 +55,5 @@ class Regression(TextTask):
     def _predict(self, logits: np.ndarray) -> np.ndarray:
         return np.asarray(logits, dtype=np.float64).reshape(-1)
 
-    def _answers(self, logits: np.ndarray) -> dict[str, Any]:
+    def _prediction_columns(self, logits: np.ndarray) -> dict[str, Any]:
         return {"prediction": self._predict(logits)}

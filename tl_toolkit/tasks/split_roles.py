@@ -1,4 +1,4 @@
-"""Which rows of which split train, select and report."""
+"""The splits and rows for training, validation and test."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from ..config.arguments import DataArguments
 
 ROLES = ("train", "validation", "test")
-# Reported rows are the same for every seed; only training and validation rows vary with the run's seed.
+# Test rows are the same for every seed; only training and validation rows vary with the run's seed.
 _TEST_SEED = 0
 _TEST_FRACTION = 0.2
 
 
 @dataclass(frozen=True)
 class Part:
-    """The rows that play one role.
+    """The rows of one role.
 
     Attributes:
-        split: name of the split of the source that they come from.
-        rows: their indices in that split, int64.
-        origin: the role whose split that is: "validation" rows may come from "train".
+        split: name of the source split of the rows.
+        rows: indices in that split, int64.
+        origin: the role of that split: "validation" rows may come from "train".
     """
 
     split: str
@@ -36,17 +36,17 @@ class Part:
 
 
 def named_splits(names: list[str], arguments: DataArguments) -> dict[str, str]:
-    """The split of each role that has one: as the arguments name it, or by its usual names."""
+    """The split of each role that has one: the split named in the arguments, or one with a common name."""
     found = {role: find_split(names, role, getattr(arguments, f"{role}_split_name")) for role in ROLES}
     if found["train"] is None:
         raise UserError(
-            f"The dataset {arguments.dataset_name!r} has no split to train on; name one of {listing(names)} by "
+            f"The dataset {arguments.dataset_name!r} has no split to train on; name one of {listing(names)} with "
             f"--train_split_name."
         )
     splits = {role: name for role, name in found.items() if name is not None}
     for name in splits.values():
         if len(roles := [role for role in splits if splits[role] == name]) > 1:
-            raise UserError(f"The split {name!r} is named for {' and '.join(roles)}: each needs rows of its own.")
+            raise UserError(f"The split {name!r} is used for {' and '.join(roles)}: each needs its own rows.")
     return splits
 
 
@@ -54,17 +54,17 @@ def assign_parts(
     splits: Mapping[str, str], labels: Mapping[str, np.ndarray], labelled: Mapping[str, np.ndarray],
     arguments: DataArguments, seed: int,
 ) -> dict[str, Part]:  # fmt: skip
-    """Give every role its rows, cutting them from the training split where no split is meant for them.
+    """Assign rows to every role, holding out rows of the training split for roles without a split.
 
-    Without a test split, the validation split is reported, unless it was named for selection; then, as without a
-    validation split, rows of the training split are held out.
+    Without a test split, the validation split becomes the test split, unless `validation_split_name` names it. Then
+    each role that still has no rows gets held-out rows of the training split.
 
     Args:
-        splits: the labelled split of each role that has one, "train" among them.
-        labels: labels of each split as `strata` takes them.
-        labelled: the indices of the rows of each split that have a label.
-        arguments: their `validation_fraction` and `validation_split_name`.
-        seed: of the validation rows; test rows do not depend on it.
+        splits: the labelled split of each role that has one, including "train".
+        labels: labels of each split in the form of `strata`.
+        labelled: indices of the labelled rows of each split.
+        arguments: uses `validation_fraction` and `validation_split_name`.
+        seed: seed of the validation rows; test rows do not depend on it.
     """
     parts = {role: Part(name, labelled[name], role) for role, name in splits.items()}
     if "test" not in parts and "validation" in parts and not arguments.validation_split_name:
@@ -81,13 +81,13 @@ def assign_parts(
 def within_budgets(
     parts: Mapping[str, Part], labels: Mapping[str, np.ndarray], arguments: DataArguments, seed: int
 ) -> dict[str, Part]:
-    """Keep the rows that the budgets allow. The training budget is met exactly; the others are upper limits."""
+    """Keep the rows that the budgets allow. The training budget is exact; the others are upper limits."""
     kept = dict(parts)
     for role, flag in zip(ROLES, ("label_budget", "validation_budget", "test_budget"), strict=True):
         if (budget := getattr(arguments, flag)) is None:
             continue
         if budget < 1:
-            raise UserError(f"--{flag} is {budget}, where a number of rows from 1 on is expected.")
+            raise UserError(f"--{flag} must be 1 row or more, but is {budget}.")
         part = parts[role]
         if role != "train":
             budget = min(budget, len(part.rows))

@@ -1,4 +1,4 @@
-"""What tasks on labelled texts share: from named data to checked, cut, budgeted and tokenised splits."""
+"""The common part of tasks on labelled texts: checked, budgeted and tokenised splits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SHOWN_CHARACTERS = 400
-# How labels are kept in predictions.
+# The types of labels in predictions.
 _LABEL_TYPES = {
     "single_label_classification": np.int64,
     "multi_label_classification": np.int8,
@@ -38,7 +38,7 @@ _LABEL_TYPES = {
 class TextTask(RowTask):
     """A label or a number for each text, or pair of texts.
 
-    Rows have the columns `row`, `text`, maybe `text_pair`, and `label`: a class id, 0/1 of each class, or a number.
+    Rows have the columns `row`, `text`, optionally `text_pair`, and `label`: a class id, 0/1 per class, or a number.
     """
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
@@ -46,18 +46,18 @@ class TextTask(RowTask):
     columns: Columns
     problem_type: str
 
-    # What a kind of task has to say
+    # Methods of each task
 
     @abstractmethod
     def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
-        """Say what is legal, and probably not meant."""
+        """Warn of labels that are valid but probably not intended."""
 
     @abstractmethod
     def _scores(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Metrics over all rows of a split, from logits `[rows, num_labels]` and labels as `encode` has them."""
+        """Metrics over all rows of a split, from logits `[rows, num_labels]` and labels in the form of `encode`."""
 
     @abstractmethod
-    def _answers(self, logits: np.ndarray) -> dict[str, Any]:
+    def _prediction_columns(self, logits: np.ndarray) -> dict[str, Any]:
         """Columns `prediction` and `scores` from logits."""
 
     # Rows
@@ -99,11 +99,11 @@ class TextTask(RowTask):
         try:
             return super()._known_targets(split, name, inputs)
         except UserError:
-            # A column that was only guessed to be the label, by being the last one left, may well be something else.
+            # A column that was guessed to be the label, as the only one left, may contain something else.
             label = self.columns.label
             if self.arguments.label_column is not None or not isinstance(label, str) or is_label_name(label):
                 raise
-            logger.warning("Column %r holds no labels of this model: no metrics are computed.", label)
+            logger.warning("Column %r does not contain labels of this model: no metrics are computed.", label)
             return None
 
     def _rows(self, inputs: Dataset, targets: np.ndarray | None, rows: np.ndarray) -> Dataset:
@@ -114,13 +114,13 @@ class TextTask(RowTask):
         for role in ("text", "text_pair"):
             if (column := getattr(self.columns, role)) is not None:
                 texts = inputs.select_columns([column]).with_format("arrow")[:].column(0)
-                # Offsets of 64 bits: taking rows out of more than 2 GB of text overflows those of 32.
+                # 64-bit offsets: with more than 2 GB of text, selecting rows would overflow 32-bit offsets.
                 columns[role] = texts.cast(pa.large_string()).take(pa.array(rows))
         if targets is not None:
             columns["label"] = _label_array(targets[rows])
         return Dataset(pa.table(columns))
 
-    # From splits to model inputs, and from model outputs to answers
+    # From splits to model inputs, and from model outputs to predictions
 
     def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> PreTrainedTokenizerBase:
         from ..loading.tokenizer import make_tokenizer
@@ -133,26 +133,26 @@ class TextTask(RowTask):
         return load_tokenizer(arguments)
 
     def encode(self, dataset: DatasetDict, processing: PreTrainedTokenizerBase, max_length: int | None) -> DatasetDict:
-        """Token ids of every split: what the tokenizer makes, `length`, and `labels` where the split has `label`.
+        """Tokenised splits: the tokenizer's outputs, `length`, and `labels` if the split has `label`.
 
-        Texts are cut to `max_length` tokens, and to the tokenizer's own limit.
+        Texts are truncated to `max_length` tokens, and to the tokenizer's own limit.
         """
         import pyarrow as pa
         from datasets import Dataset, DatasetDict
 
-        # As the loss takes them: class ids are integers, everything else is float32.
-        kinds = {"single_label_classification": pa.int64(), "multi_label_classification": pa.list_(pa.float32())}
-        kind = kinds.get(self.problem_type, pa.float32())
+        # The types that the loss expects: int64 class ids, float32 for all others.
+        types = {"single_label_classification": pa.int64(), "multi_label_classification": pa.list_(pa.float32())}
+        label_type = types.get(self.problem_type, pa.float32())
         encoded = {}
         for name, split in dataset.items():
             columns = encode_texts(split, processing, max_length)
             if "label" in split.column_names:
-                columns["labels"] = split.with_format("arrow")[:]["label"].cast(kind)
+                columns["labels"] = split.with_format("arrow")[:]["label"].cast(label_type)
             encoded[name] = Dataset(pa.table(columns))
         return DatasetDict(encoded)
 
     def collator(self, processing: PreTrainedTokenizerBase, model: Any = None) -> DataCollatorWithPadding:
-        """Pads a batch to its longest row; on a GPU, whose kernels like it, to a multiple of 8 if the limit allows."""
+        """Pads a batch to its longest row; on a GPU, to a multiple of 8 for speed if the length limit allows."""
         from transformers import DataCollatorWithPadding
 
         return DataCollatorWithPadding(processing, pad_to_multiple_of=padding_multiple(processing))
@@ -166,16 +166,16 @@ class TextTask(RowTask):
         return outputs["logits"]
 
     def metrics(self, answers: np.ndarray, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
-        """The loss, and what the kind of problem is judged by, from logits `[rows, num_labels]`."""
+        """The loss and the metrics of the problem type, from logits `[rows, num_labels]`."""
         from .losses import mean_loss
 
         return {"loss": mean_loss(answers, labels, self.problem_type), **self._scores(answers, labels)}
 
     def predictions(self, answers: np.ndarray, split: Dataset) -> pd.DataFrame:
-        """One line a row: `row`, `text` (its beginning), `text_pair`, `label`, `prediction`, `scores`.
+        """One line per row: `row`, `text` (its beginning), `text_pair`, `label`, `prediction`, `scores`.
 
-        Where there are classes, `label_name` and `prediction_name` stand behind the ids; for a multi-label problem they
-        are lists of the names of those that apply.
+        With classes, `label_name` and `prediction_name` follow the ids; for a multi-label problem they are lists of the
+        names of the classes that apply.
         """
         import pandas as pd
 
@@ -188,12 +188,12 @@ class TextTask(RowTask):
             labels = np.asarray(split["label"], dtype=_LABEL_TYPES[self.problem_type])
             columns["label"] = list(labels) if labels.ndim == 2 else labels
             columns |= self._named("label", labels)
-        found = self._answers(np.asarray(answers))
+        found = self._prediction_columns(np.asarray(answers))
         named = self._named("prediction", np.asarray(list(found["prediction"])))
         return pd.DataFrame({**columns, "prediction": found["prediction"], **named, **found})
 
     def _named(self, column: str, ids: np.ndarray) -> dict[str, list[Any]]:
-        """The classes of a column by name: a name for each id, or a list of names for each row of 0 and 1."""
+        """The class names of a column: one name per id, or a list of names per row of 0/1 indicators."""
         if self.labels is None:
             return {}
         if ids.ndim == 2:

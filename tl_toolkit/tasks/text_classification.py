@@ -1,4 +1,4 @@
-"""Which class a text belongs to, or which classes."""
+"""Text classification: the class or classes of a text."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 MULTI_LABEL = "multi_label_classification"
-# Distinct values of an undeclared label column beyond which they are taken for ids, numbers or texts.
+# An undeclared label column with more distinct values probably contains ids, numbers or texts.
 _FEW_CLASSES = 50
 
 
 class TextClassification(TextTask):
-    """Single-label classification of texts or pairs of texts, or multi-label where the labels are lists.
+    """Single-label classification of texts or pairs of texts, or multi-label if the labels are lists.
 
-    Judged by accuracy (for multi-label: of whole label sets) and macro F1 over all classes, multi-label also by
-    micro F1, which is then the main metric: with many labels whole sets are seldom right at first.
+    Scored by accuracy (for multi-label: of whole label sets) and macro F1 over all classes. Multi-label also has micro
+    F1, which is then the main metric: with many labels, whole sets are rarely correct early in training.
     """
 
     name = "text-classification"
@@ -43,8 +43,8 @@ class TextClassification(TextTask):
             self.problem_type = columns.problem_type or self.problem_type
         elif columns.label is not None and columns.problem_type != self.problem_type:
             raise UserError(
-                f"The model is for {self.problem_type} and the label column {columns.label!r} for "
-                f"{columns.problem_type}: name another column by --label_column."
+                f"The model is for {self.problem_type}, but the label column {columns.label!r} is for "
+                f"{columns.problem_type}: name another column with --label_column."
             )
         return columns
 
@@ -61,13 +61,13 @@ class TextClassification(TextTask):
         if not declared and len(self.labels) > max(_FEW_CLASSES, rows // 2):
             raise UserError(
                 f"The label column {self._label_name()!r} has {len(self.labels):,} different values in {rows:,} rows: "
-                f"they look like ids, numbers or texts, not like classes. Name another by --label_column, or learn "
-                f"numbers by --task regression."
+                f"they look like ids, numbers or texts, not classes. Name another column with --label_column, or use "
+                f"--task regression to predict numbers."
             )
         if len(self.labels) < 2 and self.problem_type != MULTI_LABEL:
             raise UserError(
                 f"Every row has the label {self.labels[0]!r} in column {self._label_name()!r}: a classifier needs at "
-                f"least two classes. Name another column by --label_column."
+                f"least two classes. Name another column with --label_column."
             )
 
     def _encode(self, targets: NamedLabels, name: str) -> np.ndarray:
@@ -77,12 +77,12 @@ class TextClassification(TextTask):
         counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(self.labels))
         if labels.ndim == 1 and (counts > 0).sum() == 1:
             logger.warning(
-                "All %d training rows are of one class, %r: there is nothing to tell apart.",
+                "All %d training rows have the same class, %r: there is nothing to learn.",
                 len(labels), self.labels[int(counts.argmax())],
             )  # fmt: skip
         elif (counts == 0).any():
             logger.warning(
-                "%d of %d classes have no training row (the first is %r): they cannot be learned.",
+                "%d of %d classes have no training rows (the first is %r): they cannot be learned.",
                 (counts == 0).sum(), len(self.labels), self.labels[int(counts.argmin())],
             )  # fmt: skip
 
@@ -102,10 +102,10 @@ class TextClassification(TextTask):
         return {"accuracy": scores.accuracy(predicted, labels), **own}
 
     def _predict(self, logits: np.ndarray) -> np.ndarray:
-        """Class ids `[rows]`, or 0/1 `[rows, classes]` at probability one half."""
+        """Class ids `[rows]`, or 0/1 `[rows, classes]` with a threshold of 0.5 on the probability."""
         return (logits > 0).astype(np.int8) if self.problem_type == MULTI_LABEL else logits.argmax(axis=1)
 
-    def _answers(self, logits: np.ndarray) -> dict[str, Any]:
+    def _prediction_columns(self, logits: np.ndarray) -> dict[str, Any]:
         predicted = self._predict(logits)
         logits = logits.astype(np.float64)
         if self.problem_type == MULTI_LABEL:

@@ -1,4 +1,4 @@
-"""What each word of a sentence is: parts of speech, names, or any other tag, one for every word."""
+"""Token classification: one tag for each word of a sentence, such as parts of speech or names."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BATCH = 1000
-# What a word that was cut off is answered: a tag that none is.
-_CUT_OFF = -1
+# The prediction for a truncated word, which is not a valid tag.
+_TRUNCATED = -1
 
 
 class TokenClassification(RowTask):
-    """A tag for each word of a sentence, judged by accuracy and, where tags mark entities, by precision, recall and F1.
+    """A tag for each word of a sentence, scored by accuracy and, if tags mark entities, by precision, recall and F1.
 
-    Rows have the columns `row`, `words` and, except where there is only something to predict, `tags` (class ids). Every
-    model is judged on the same words: of those that become several tokens the first one's answer counts, and those that
-    were cut off count as wrong.
+    Rows have the columns `row`, `words` and, unless they are only for prediction, `tags` (class ids). Every model is
+    scored on the same words: for a word of several tokens, the prediction for the first token counts, and truncated
+    words count as wrong.
     """
 
     name = "token-classification"
@@ -95,12 +95,12 @@ class TokenClassification(RowTask):
     def _training_facts(self, targets: list[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
         tags = [targets[row] for row in rows]
         if not sum(map(len, tags)):
-            raise UserError(f"No training row has a word in column {self.columns.text!r}.")
+            raise UserError(f"No training row has any words in column {self.columns.text!r}.")
         self.scheme = tag_scheme(self.labels, ([self.labels[index] for index in own] for own in tags))
         seen = set(np.concatenate(tags).tolist())
         if unseen := [label for index, label in enumerate(self.labels) if index not in seen]:
             logger.warning(
-                "%d of %d tags are at no training word (the first is %r): they cannot be learned.",
+                "%d of %d tags have no training words (the first is %r): they cannot be learned.",
                 len(unseen), len(self.labels), unseen[0],
             )  # fmt: skip
         return {"constant_answer": constant_answer(np.concatenate(tags)), "tag_scheme": self.scheme}
@@ -120,7 +120,7 @@ class TokenClassification(RowTask):
         self._see_config(config)
 
     def _see_config(self, config: PreTrainedConfig, overrides: Any = ()) -> None:
-        """What of the model decides about inputs and loss: characters, and whether it has a CRF."""
+        """Store the model settings that affect inputs and loss: characters and a CRF."""
         of = {**config.to_dict(), **dict(overrides)}
         self._has_crf = bool(of.get("crf"))
         self._has_characters = of.get("character_encoder", "none") != "none"
@@ -128,7 +128,7 @@ class TokenClassification(RowTask):
     # From rows to model inputs
 
     def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> PreTrainedTokenizerBase:
-        """The tokenizer: for a model from scratch one of the given words (`whitespace`), unless another is named."""
+        """The tokenizer; for a model from scratch one of whole words (`whitespace`), unless another is named."""
         from ..loading.model import load_config
         from ..loading.tokenizer import make_tokenizer
 
@@ -147,28 +147,28 @@ class TokenClassification(RowTask):
         return reading_words(load_tokenizer(arguments))
 
     def config_arguments(self, processing: PreTrainedTokenizerBase) -> dict[str, Any]:
-        """The tags by id and by name, and the characters of the training words where the model reads them."""
+        """The tags by id and by name, and the characters of the training words if the model reads characters."""
         characters = {"character_vocabulary": self._character_vocabulary} if self._character_vocabulary else {}
         return {**self._class_arguments(), **characters}
 
     def encode(self, dataset: DatasetDict, processing: PreTrainedTokenizerBase, max_length: int | None) -> DatasetDict:
-        """Token ids of every split, cut to `max_length`, and what is needed to judge the words.
+        """Token ids of every split, truncated to `max_length`, and the columns that are needed to score words.
 
-        Columns: what the tokenizer makes, `length`, `places` (the first token of each word that was not cut off), with
-        tags `labels` (of each token: the tag of the word that begins there, or -100) and `tags` (of each word, those
-        cut off too), and for models that read characters `pieces` (of each token: the word that begins there).
+        Columns: the tokenizer's outputs, `length`, `places` (the first token of each word that was not truncated); with
+        tags, `labels` (per token: the tag of the word that starts there, or -100) and `tags` (per word, including
+        truncated words); for models that read characters, `pieces` (per token: the word that starts there).
         """
         from datasets import DatasetDict
 
-        longest_input(processing, max_length)  # refuses one that leaves no room for a word
+        longest_input(processing, max_length)  # raises an error if max_length leaves no room for a word
         self._processing, self._max_length = processing, max_length
         encoded = DatasetDict({name: self._encode_split(split) for name, split in dataset.items()})
         for name, split in dataset.items():
             cut = sum(map(len, split["words"])) - sum(map(len, encoded[name]["places"]))
             if cut:
                 logger.warning(
-                    "%d words of %r are behind token %s of their sentence: they are cut off and count as wrong "
-                    "(--max_length).", cut, name, max_length,
+                    "%d words of split %r are beyond token %s of their sentence (--max_length): they are truncated and "
+                    "count as wrong.", cut, name, max_length,
                 )  # fmt: skip
         return encoded
 
@@ -196,28 +196,28 @@ class TokenClassification(RowTask):
         return Dataset(pa.table(arrays))
 
     def collator(self, processing: PreTrainedTokenizerBase, model: Any) -> WordCollator:
-        """Pads tokens, labels and characters."""
+        """A collator that pads tokens, labels and characters."""
         vocabulary = getattr(model.config, "character_vocabulary", "") if self._has_characters else ""
         return WordCollator(processing, vocabulary)
 
-    # Loss and answers
+    # Loss and predictions
 
     def loss(self, label_smoothing: float) -> Callable[..., Tensor] | None:
-        """The cross-entropy of the labelled tokens; a CRF has its own loss, which smooths no labels."""
+        """The cross-entropy of the labelled tokens; a CRF has its own loss, without label smoothing."""
         from .losses import token_mean_loss
 
         if self._has_crf and label_smoothing:
             raise UserError(
-                f"--label_smoothing_factor is {label_smoothing:g}, and a model with a conditional random field "
-                "(crf=true in --config_overrides) scores whole sequences of tags, which cannot be smoothed: leave one "
-                "of the two out."
+                f"--label_smoothing_factor is {label_smoothing:g}, but a model with a conditional random field "
+                "(crf=true in --config_overrides) scores whole tag sequences, whose labels cannot be smoothed: remove "
+                "one of the two."
             )
         return None if self._has_crf else token_mean_loss(label_smoothing)
 
     def answers(self, outputs: ModelOutput, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """The predicted tag of each token (rows, time), and the summed loss of each row (rows,), 0 without labels.
 
-        Of a model that says so itself (`predicted_tags`, `log_likelihood`), of others from the logits.
+        Both come from the model's `predicted_tags` and `log_likelihood` if it has them, else from the logits.
         """
         from .losses import row_losses
 
@@ -229,10 +229,10 @@ class TokenClassification(RowTask):
         return tags, row_losses(logits, labels) if own is None else -own
 
     def metrics(self, answers: Answers, labels: np.ndarray, rows: Dataset | None = None) -> dict[str, float]:
-        """The loss of a label, accuracy over all words, and the scores of entities."""
+        """The mean loss per label, accuracy over all words, and the entity scores."""
         assert rows is not None
         tags, losses = answers
-        predicted = _words_answers(tags, rows["places"], map(len, rows["tags"]))
+        predicted = _word_predictions(tags, rows["places"], map(len, rows["tags"]))
         expected = [np.asarray(own) for own in rows["tags"]]
         right = sum(int((own == true).sum()) for own, true in zip(predicted, expected, strict=True))
         result = {
@@ -244,10 +244,10 @@ class TokenClassification(RowTask):
         return result
 
     def _named(self, ids: np.ndarray) -> list[str | None]:
-        return [self.labels[index] if index != _CUT_OFF else None for index in ids]
+        return [self.labels[index] if index != _TRUNCATED else None for index in ids]
 
     def predictions(self, answers: Answers, split: Dataset) -> pd.DataFrame:
-        """`row`, `words`, `label` where there are tags, and `prediction`: names of tags, None for what was cut off."""
+        """`row`, `words`, `label` if there are tags, and `prediction`: names of tags, None for truncated words."""
         import pandas as pd
 
         tags, _ = answers
@@ -260,7 +260,7 @@ class TokenClassification(RowTask):
             for start in range(0, len(split), _BATCH)
             for one in encode_words(split[start : start + _BATCH]["words"], self._processing, self._max_length)
         ]
-        predicted = _words_answers(tags, places, map(len, split["words"]))
+        predicted = _word_predictions(tags, places, map(len, split["words"]))
         return pd.DataFrame({**columns, "prediction": [self._named(own) for own in predicted]})
 
 
@@ -272,18 +272,18 @@ def _characters(sentences: Iterable[list[str]], min_frequency: int) -> str:
 
 
 def _at(places: list[int], values: list[Any], length: int, elsewhere: Any) -> list[Any]:
-    """A list of `length` with the first values at `places`."""
+    """A list of `length` with the first values at `places` and `elsewhere` at other positions."""
     row = [elsewhere] * length
-    for place, value in zip(places, values, strict=False):  # there are more values where words were cut off
+    for place, value in zip(places, values, strict=False):  # truncated words leave extra values
         row[place] = value
     return row
 
 
-def _words_answers(tags: np.ndarray, places: Iterable[list[int]], lengths: Iterable[int]) -> list[np.ndarray]:
-    """The answer for each word of each row, from those for its tokens."""
-    answers = []
+def _word_predictions(tags: np.ndarray, places: Iterable[list[int]], lengths: Iterable[int]) -> list[np.ndarray]:
+    """The prediction for each word of each row, from those for its tokens."""
+    predictions = []
     for row, own, length in zip(tags, places, lengths, strict=True):
-        answer = np.full(length, _CUT_OFF)
-        answer[: len(own)] = row[own]
-        answers.append(answer)
-    return answers
+        prediction = np.full(length, _TRUNCATED)
+        prediction[: len(own)] = row[own]
+        predictions.append(prediction)
+    return predictions

@@ -1,4 +1,4 @@
-"""What a text becomes: translation, and everything else that rewrites one text as another."""
+"""Translation, and all other tasks that rewrite one text as another."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Translation(GenerationTask):
-    """One text from another, by any encoder–decoder, judged by BLEU, chrF and exact matches of what it writes.
+    """One text from another by any encoder–decoder, scored by BLEU, chrF and exact matches of the generated text.
 
-    Rows have the columns `row`, `source` and, except where there is only something to translate, `target`.
+    Rows have the columns `row`, `source` and, unless they are only for prediction, `target`.
     """
 
     name = "translation"
@@ -48,13 +48,13 @@ class Translation(GenerationTask):
         else:
             check_texts(split, name, (), (columns.within,))
         texts = columns.read(split)
-        for role, own in texts.items():  # within structures a text may be missing, too
+        for role, own in texts.items():  # texts can also be missing within nested structures
             column = str(self._roles()[role])
             check_texts(Dataset.from_dict({column: own}), name, [column])
         return Dataset.from_dict(texts)
 
     def _read_targets(self, split: Dataset, name: str, inputs: Dataset) -> tuple[None, np.ndarray]:
-        return None, np.full(len(inputs), True)  # they are read, and checked, with the sources
+        return None, np.full(len(inputs), True)  # `_read_inputs` already reads and checks the targets
 
     def _known_targets(self, split: Dataset, name: str, inputs: Dataset) -> None:
         return None
@@ -70,7 +70,7 @@ class Translation(GenerationTask):
     # From rows to model inputs
 
     def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> PairProcessing:
-        """One tokenizer for both texts, or one for each, see `pair_processing`."""
+        """Create one tokenizer for both texts, or one for each, see `pair_processing`."""
         pairs = splits["train"]
         self.processing = make_pair_processing(arguments, pairs["source"], pairs["target"], self.arguments.max_length)
         return self.processing
@@ -80,7 +80,7 @@ class Translation(GenerationTask):
         return self.processing
 
     def encode(self, dataset: DatasetDict, processing: PairProcessing, max_length: int | None) -> DatasetDict:
-        """Token ids of the sources, `labels` and `reference` where there are targets, and `length` of the source."""
+        """Token ids and `length` of the sources, and `labels` and `reference` if there are targets."""
         import pyarrow as pa
         from datasets import Dataset, DatasetDict
 
@@ -97,14 +97,14 @@ class Translation(GenerationTask):
         return DatasetDict(encoded)
 
     def collator(self, processing: PairProcessing, model: Any) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
-        """Pads sources and labels, and makes the decoder's inputs as the model itself would from labels."""
+        """A collator that pads sources and labels, and builds decoder inputs from labels as the model does."""
         from transformers import DataCollatorForSeq2Seq
 
         return DataCollatorForSeq2Seq(processing.tokenizer, model=model, label_pad_token_id=-100)
 
-    # Answers
+    # Predictions
 
     def _shown(self, split: Dataset) -> dict[str, Any]:
-        """Columns `source`, and `reference` where there is one."""
+        """The columns `source` and, if there are targets, `reference`."""
         references = {"reference": split["target"]} if "target" in split.column_names else {}
         return {"source": split["source"], **references}

@@ -1,4 +1,4 @@
-"""Windows of a series: which there are in each part, their constants of scale, and how they become a batch."""
+"""Windows of a series: the windows of each part, scaling constants, and the collator."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _TEST_FRACTION = 0.2
 
 
 def cut_by_time(starts: Mapping[str, int], steps: int, validation_fraction: float) -> dict[str, tuple[int, int]]:
-    """The first step of each part and the one behind its last; parts without a split are cut from the end of training.
+    """The half-open range of steps of each part; parts without a split are cut from the end of the training split.
 
     Args:
-        starts: where the split of each role that has one begins, training first.
-        steps: of the whole series.
-        validation_fraction: of what is left for training and validation.
+        starts: the first step of each role that has a split, training first.
+        steps: number of steps of the whole series.
+        validation_fraction: the fraction of the training split, without the test part, that becomes validation.
     """
     begins = list(starts.values())
     bounds = dict(zip(starts, zip(begins, [*begins[1:], steps], strict=True), strict=True))
@@ -41,9 +41,9 @@ def cut_by_time(starts: Mapping[str, int], steps: int, validation_fraction: floa
 
 
 def window_starts(values: np.ndarray, earliest: int, end: int, context: int, prediction: int) -> np.ndarray:
-    """The positions of first targets from `earliest` on whose targets end before `end`.
+    """The positions of first targets, from `earliest`, of all windows whose targets end before `end`.
 
-    Windows are left out that have no observed value to see or none to forecast.
+    Windows without an observed value in the context or in the targets are left out.
     """
     observed = np.concatenate([[0], np.cumsum((~np.isnan(values)).any(axis=1))])
     starts = np.arange(earliest, end - prediction + 1)
@@ -55,8 +55,8 @@ def window_starts(values: np.ndarray, earliest: int, end: int, context: int, pre
 def within_budget(starts: np.ndarray, role: str, arguments: DataArguments) -> np.ndarray:
     """The windows that a budget allows.
 
-    Of training windows the last ones, so that larger budgets contain smaller ones and the values before them stay
-    unseen; of the others, which a budget limits only, as many at equal distances.
+    For training, the last windows, so that larger budgets contain smaller ones and earlier values stay unused. For
+    validation and test, at most that many windows at equal distances.
     """
     flag = {"train": "label_budget", "validation": "validation_budget", "test": "test_budget"}[role]
     budget = getattr(arguments, flag)
@@ -64,8 +64,8 @@ def within_budget(starts: np.ndarray, role: str, arguments: DataArguments) -> np
         return starts
     if budget < 1 or (role == "train" and budget > len(starts)):
         raise UserError(
-            f"--{flag} is {budget:,}, and the {role} part has {len(starts):,} windows: give a number from 1 to "
-            f"{len(starts):,}, or leave it out to use them all."
+            f"--{flag} is {budget:,}, but the {role} part has {len(starts):,} windows: set it from 1 to "
+            f"{len(starts):,}, or remove it to use all windows."
         )
     if role == "train":
         return starts[-budget:]
@@ -75,13 +75,13 @@ def within_budget(starts: np.ndarray, role: str, arguments: DataArguments) -> np
 
 @dataclass(frozen=True)
 class SeriesProcessing:
-    """What a forecast has to know beside the weights; saved with the model as `series_config.json`.
+    """The settings that a forecast needs in addition to the weights; saved with the model as `series_config.json`.
 
     Attributes:
         names, time_column: columns of the data.
         context_length, prediction_length, seasonality: in time steps.
-        mean, standard_deviation: of each variable in the training windows, which the model has as buffers, too.
-        seasonal_error: the scale of `mase`, from the same values; None for a variable that has none.
+        mean, standard_deviation: of each variable in the training windows; the model also stores them as buffers.
+        seasonal_error: the scale of `mase` of each variable, from the same values; None if it is not defined.
     """
 
     names: tuple[str, ...]
@@ -97,12 +97,12 @@ class SeriesProcessing:
 
     @classmethod
     def of(cls, series: Series, seen: slice, *, seasonality: int, **lengths: int) -> Self:
-        """The constants of the steps `seen`; `UserError` if nothing was observed of a variable in them."""
+        """The constants of the steps `seen`; `UserError` if a variable has no observed values in them."""
         values = series.values[seen]
         if (empty := np.isnan(values).all(axis=0)).any():
             raise UserError(
-                f"The column {series.names[int(empty.argmax())]!r} has no value in the training windows, so that there "
-                "is nothing to learn of it: leave it out of --value_columns."
+                f"The column {series.names[int(empty.argmax())]!r} has no values in the training windows, so there is "
+                "nothing to learn: leave it out of --value_columns."
             )
         errors = seasonal_error(values, seasonality)
         return cls(
@@ -117,7 +117,7 @@ class SeriesProcessing:
 
     @property
     def divisor(self) -> np.ndarray:
-        """What scaled values are multiples of: the standard deviation, 1 where a variable never changes."""
+        """The divisor of scaled values: the standard deviation, or 1 for a constant variable."""
         return np.asarray([deviation or 1.0 for deviation in self.standard_deviation])
 
     def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
@@ -125,7 +125,7 @@ class SeriesProcessing:
 
     @classmethod
     def from_pretrained(cls, name: str, revision: str | None = None) -> Self:
-        """Read it from a model folder, or a repository on the Hub."""
+        """Load the settings from a model folder or a Hub repository."""
         from transformers.utils import cached_file
 
         try:
@@ -135,33 +135,33 @@ class SeriesProcessing:
             return cls(**fields)
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
-                f"The model {name!r} comes without a readable {cls.FILE}, which finetune.py leaves beside the weights "
-                "of a forecasting model: names of columns and lengths are not known."
+                f"The model {name!r} has no readable {cls.FILE}, which `tl-toolkit finetune` saves with the weights of "
+                "a forecasting model: the column names and lengths are unknown."
             ) from error
 
 
 class WindowCollator:
-    """Cuts windows out of a series and makes them a batch.
+    """Cuts windows out of a series and builds batches from them.
 
     Args:
-        values: (steps, variables), NaN where nothing was observed.
-        context: steps before the first target of a window; there are NaN before the first step of the series.
-        prediction: steps from the first target on; there are NaN behind the last step of the series.
-        with_targets: whether batches have `future_values`; there are none to compare with in the future alone.
+        values: (steps, variables), NaN if not observed.
+        context: number of steps before the first target; steps before the series are NaN.
+        prediction: number of target steps; steps after the series are NaN.
+        with_targets: whether batches have `future_values`; False if no targets are known.
     """
 
     NOWHERE = -1
-    """The position of a window of which nothing was observed."""
+    """The position of a window without observed values."""
 
     def __init__(self, values: np.ndarray, context: int, prediction: int, with_targets: bool = True) -> None:
         steps, variables = values.shape
         self.context, self.prediction, self.with_targets = context, prediction, with_targets
         nothing = np.full((context + prediction, variables), np.nan)
         self.padded = np.concatenate([nothing[:context], values, nothing[:prediction], nothing])
-        self.nowhere = context + steps + prediction  # where the window of nothing but NaN begins
+        self.nowhere = context + steps + prediction  # the start of a window of NaN only
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """`past_values` (with 0 for what is not observed), `past_observed_mask` and `future_values` (with NaN)."""
+        """`past_values` (0 if not observed), `past_observed_mask` and `future_values` (NaN if not observed)."""
         import torch
 
         starts = np.asarray([row["row"] for row in rows], dtype=np.int64)
@@ -180,5 +180,5 @@ class WindowCollator:
         return self._cut(starts, self.context, self.prediction)
 
     def _cut(self, starts: np.ndarray, offset: int, length: int) -> np.ndarray:
-        first = np.where(starts == self.NOWHERE, self.nowhere, starts) + offset  # the padding moves all by `context`
+        first = np.where(starts == self.NOWHERE, self.nowhere, starts) + offset  # padding shifts all by `context`
         return self.padded[first[:, None] + np.arange(length)]

@@ -1,4 +1,4 @@
-"""Sentences whose words are given, each with a tag: how they are read, tokenised and put into batches."""
+"""Read, tokenise and batch sentences that are split into words, with one tag per word."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IGNORED = -100
 
 
 def read_words(split: Dataset, split_name: str, column: str) -> Any:
-    """The words of every row, an Arrow array of lists of strings, none of them missing."""
+    """The words of every row, an Arrow array of lists of strings without missing values."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -32,7 +32,7 @@ def read_words(split: Dataset, split_name: str, column: str) -> Any:
     lists = arrow_column(split, column).cast(pa.large_list(pa.large_string()))
     if lists.null_count:
         row = lists.is_null().index(True).as_py()
-        raise UserError(f"Row {row} of column {column!r} in split {split_name!r} has no words: fill or remove it.")
+        raise UserError(f"Row {row} of column {column!r} in split {split_name!r} has no words: add words or remove it.")
     words = pc.list_flatten(lists)
     if words.null_count:
         row = pc.list_parent_indices(lists)[words.is_null().index(True).as_py()].as_py()
@@ -41,7 +41,7 @@ def read_words(split: Dataset, split_name: str, column: str) -> Any:
 
 
 def read_word_tags(split: Dataset, split_name: str, columns: WordColumns, words: Any) -> NamedLabels:
-    """The tags of every row, exactly one for each of its words."""
+    """The tags of every row, exactly one per word."""
     import pyarrow.compute as pc
 
     assert columns.label is not None
@@ -54,7 +54,7 @@ def read_word_tags(split: Dataset, split_name: str, columns: WordColumns, words:
         row = int(wrong[0])
         raise UserError(
             f"Row {row} of split {split_name!r} has {expected[row]} words in column {columns.text!r} and {found[row]} "
-            f"tags in column {columns.label!r}: one tag for each word is expected."
+            f"tags in column {columns.label!r}: every word needs exactly one tag."
         )
     return tags
 
@@ -68,12 +68,11 @@ def tag_ids(tags: NamedLabels, classes: list[str], where: str) -> list[np.ndarra
 
 
 class EncodedWords(NamedTuple):
-    """One sentence as a model reads it.
+    """A tokenised sentence.
 
     Attributes:
-        inputs: what the tokenizer makes, each as long as the sentence has tokens.
-        places: the token at which each word begins; words that were cut off have none, so that it may be shorter than
-            the sentence.
+        inputs: the tokenizer's outputs, each with one element per token.
+        places: the index of the first token of each word; shorter than the sentence if words were truncated.
     """
 
     inputs: dict[str, list[int]]
@@ -81,25 +80,25 @@ class EncodedWords(NamedTuple):
 
 
 def as_read(word: str) -> str:
-    """A word as it is looked up: composed characters (NFC), so that one spelling has one form."""
+    """A word in the form for look-ups: composed characters (NFC), so that each spelling has one form."""
     return unicodedata.normalize("NFC", word)
 
 
 def encode_words(
     sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, max_length: int | None
 ) -> list[EncodedWords]:
-    """Tokenise sentences whose words are given, and cut them to `max_length` tokens.
+    """Tokenise sentences that are split into words, and truncate them to `max_length` tokens.
 
-    A word of which the tokenizer makes nothing (white space, control characters) is read as the unknown token, and so
-    is a sentence without a word.
+    A word without tokens (white space, control characters) becomes the unknown token, and so does a sentence without
+    words.
 
     Raises:
-        UserError: a tokenizer that cannot say which token belongs to which word.
+        UserError: the tokenizer does not map tokens to words.
     """
     if not tokenizer.is_fast:
         raise UserError(
-            f"The tokenizer {type(tokenizer).__name__} does not tell which tokens a word becomes: "
-            "--task token-classification needs a fast one, which most checkpoints have."
+            f"The tokenizer {type(tokenizer).__name__} does not map tokens to words: --task token-classification needs "
+            "a fast tokenizer, which most checkpoints have."
         )
     unknown = tokenizer.unk_token
     words = [[as_read(word) for word in sentence] for sentence in sentences]
@@ -115,7 +114,7 @@ def encode_words(
     results = []
     for row, sentence in enumerate(sentences):
         places = _beginnings(encoded, row)
-        # Behind the first word that is not there all were cut off.
+        # All words from the first missing one were truncated.
         kept = next((place for place in range(len(sentence)) if place not in places), len(sentence))
         inputs = {name: list(values[row]) for name, values in encoded.items()}
         results.append(EncodedWords(inputs, [places[place] for place in range(kept)]))
@@ -123,10 +122,10 @@ def encode_words(
 
 
 def reading_words(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The tokenizer, set to read every given word as one within a text.
+    """Set the tokenizer to read every word as a separate word within a text; returns it.
 
-    Byte-level ones (RoBERTa, GPT-2) have the space before a word in its first piece, and would read given words as if
-    they were glued to what stands before.
+    Byte-level tokenizers (RoBERTa, GPT-2) include the space before a word in its first piece, and would otherwise read
+    words as if no space separated them.
     """
     splitter = getattr(getattr(tokenizer, "backend_tokenizer", None), "pre_tokenizer", None)
     if splitter is not None and hasattr(splitter, "add_prefix_space"):
@@ -140,7 +139,7 @@ def _tokenize(words: list[list[str]], tokenizer: PreTrainedTokenizerBase, max_le
 
 
 def _beginnings(encoded: BatchEncoding, row: int) -> dict[int, int]:
-    """The first token of each word of a row that has any."""
+    """The index of the first token of each word of a row that has tokens."""
     places: dict[int, int] = {}
     for place, word in enumerate(encoded.word_ids(row)):
         if word is not None:
@@ -149,11 +148,11 @@ def _beginnings(encoded: BatchEncoding, row: int) -> dict[int, int]:
 
 
 class WordCollator:
-    """Pads rows of `TokenClassification.encode` on the right; on a GPU, whose kernels like it, to a multiple of 8.
+    """Pads rows of `TokenClassification.encode` on the right; on a GPU, to a multiple of 8 for speed.
 
     Args:
-        tokenizer: what pads the inputs.
-        character_vocabulary: that of a model that reads characters; empty for others.
+        tokenizer: pads the inputs.
+        character_vocabulary: the vocabulary of a model that reads characters; empty for others.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, character_vocabulary: str = "") -> None:
@@ -170,7 +169,7 @@ class WordCollator:
 
         names = [name for name in self.tokenizer.model_input_names if name in rows[0]]
         inputs = [{name: row[name] for name in names} for row in rows]
-        # On the right whatever the tokenizer's habit: gathered answers then stand where the words are.
+        # Always on the right, so that token positions in gathered predictions match `places`.
         batch = pad_without_fast_tokenizer_warning(
             self.tokenizer, inputs, padding_side="right", pad_to_multiple_of=self.multiple, return_tensors="pt"
         )

@@ -1,1 +1,1 @@
-"""One file per verb, and the lifecycle that every training verb shares."""
+"""One module per verb, and the run lifecycle that the training verbs share."""

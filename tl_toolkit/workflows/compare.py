@@ -1,9 +1,10 @@
-"""`compare`: every run of a grid, and the report of what they say."""
+"""`compare`: train the runs of a grid, and write the report."""
 
 from __future__ import annotations
 
 import functools
 import sys
+from pathlib import Path
 from typing import Any
 
 from ..comparison.arguments import FromResults, ParsedComparison
@@ -20,25 +21,24 @@ from .pretrain import pretrain
 
 
 def train(arguments: Arguments | PretrainArguments) -> dict[str, Any]:
-    """The record of one run of a comparison, of whichever kind its arguments are."""
+    """Train one run of a comparison, a language model or another task, and return its record."""
     return pretrain(arguments) if isinstance(arguments, PretrainArguments) else finetune(arguments)
 
 
-def compare(arguments: ParsedComparison | FromResults) -> None:
-    """Make the runs that are missing, write the report, and print its verdict.
+def compare(arguments: ParsedComparison | FromResults) -> Path | None:
+    """Train the missing runs, write the report, and return the path of its page; None after a dry run.
 
     Raises:
-        UserError: something in the grid cannot be used, and nothing was trained; or every run has failed.
-        KeyboardInterrupt: it was stopped; the message says how many runs are made. The report is written all the same.
+        UserError: the grid cannot be used and nothing was trained, or every run has failed.
+        KeyboardInterrupt: the comparison was stopped. The report is written; the message counts the finished runs.
     """
     if isinstance(arguments, FromResults):
-        print(f"The report: {report_from_results(*arguments).resolve()}")
-        return
+        return report_from_results(*arguments)
     grid, output_dir = arguments.grid, arguments.output_dir
     at_once = arguments.parallel_runs
     if arguments.dry_run:
         print(plan(grid, output_dir, retry_failed=arguments.retry_failed, at_once=at_once))
-        return
+        return None
     check_data(grid, output_dir)
     print(f"{len(grid.runs)} runs of {len(grid.entries)} entries; results go to {output_dir}", flush=True)
     report = functools.partial(write_report, output_dir, grid.title, arguments.report_texts)
@@ -54,14 +54,13 @@ def compare(arguments: ParsedComparison | FromResults) -> None:
                 report=report,
             )
         except KeyboardInterrupt:
-            made = count_results(output_dir)
-            raise KeyboardInterrupt(f"{made} of {len(grid.runs)} runs are made.") from None
-        finally:  # also when it was interrupted: what has been compared so far is worth reading
+            done = count_results(output_dir)
+            raise KeyboardInterrupt(f"{done} of {len(grid.runs)} runs are done.") from None
+        finally:  # also after an interrupt, for the runs so far
             if (output_dir / "results.jsonl").exists():
                 page = report()
-    print(f"\n{(output_dir / 'report.md').read_text(encoding='utf-8').split('##')[0].strip()}\n")
-    if failed:
-        print(f"{failed} runs failed; the report names them. --retry_failed repeats them.")
-    print(f"The report: {page.resolve()}")
     if failed == len(grid.runs):
-        raise UserError("Every run of the comparison failed; the report says why.")
+        raise UserError(f"All runs of the comparison failed. The report shows the errors: {page.resolve()}")
+    if failed:
+        print(f"{failed} runs failed; the report names them. Rerun them with --retry_failed.")
+    return page

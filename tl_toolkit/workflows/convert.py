@@ -1,14 +1,14 @@
-"""A conversion from beginning to end: read, convert, write a folder."""
+"""`convert`: convert weights of fastai or Flair to a model folder, or a model folder to fastai."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..config.fields import flag
-from ..config.parsing import read_arguments
+from ..config.help import Help
+from ..config.parsing import Given, read_arguments
 from ..converters.fastai import convert_fastai, read_fastai, to_fastai
 from ..converters.flair import convert_flair, read_flair
 from ..converters.safe_pickle import read_vocabulary, write_plain_pickle
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 @dataclass
 class ConvertArguments:
-    """What to convert, and where to."""
+    """Conversion"""
 
-    output_dir: str = field(metadata={"help": "The folder to write; it must not hold a model yet."})
+    output_dir: str = field(metadata={"help": "The folder to write. It must not contain a model."})
     source: Literal["fastai", "flair"] | None = flag("The library whose weights become a model of the toolkit.")
     target: Literal["fastai"] | None = flag("The library for which a model of the toolkit is written.")
-    weights: str | None = flag("With --source: the file of weights, for flair also a folder with one.")
+    weights: str | None = flag("With --source: the file of weights. For flair, also its folder.")
     vocab: str | None = flag(
-        "With --source: tokens by id, a pickled or JSON list of strings. Flair's own file has them."
+        "With --source: tokens by id, a pickled or JSON list of strings. Flair's weights contain them."
     )
     direction: Literal["forward", "backward"] | None = flag(
-        "With --source: how the model reads. By default what Flair's file says, forward for fastai."
+        "With --source: the reading direction. By default as in Flair's file, and forward for fastai."
     )
     model_name_or_path: str | None = flag("With --target: the model folder to convert.")
 
     def __post_init__(self) -> None:
         if (self.source is None) == (self.target is None):
-            raise ValueError("give one of --source (fastai or flair) and --target (fastai).")
+            raise ValueError("give either --source (fastai or flair) or --target (fastai).")
         needed = {"fastai": ("weights", "vocab"), "flair": ("weights",), None: ("model_name_or_path",)}[self.source]
         missing = [f"--{name}" for name in needed if getattr(self, name) is None]
         if missing:
@@ -47,20 +47,20 @@ class ConvertArguments:
             raise ValueError(f"{what} needs {' and '.join(missing)}.")
 
 
-def parse_convert_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> ConvertArguments:
-    """The arguments of `convert.py` from a command line.
+def parse_convert_arguments(given: Given = None, help: Help = Help("convert")) -> ConvertArguments:
+    """The arguments of `convert`.
 
     Raises:
-        UserError: an unknown flag or key, a value of the wrong type, or something missing.
+        UserError: an unknown flag or key, a value of the wrong type, or a missing flag.
     """
-    return read_arguments((ConvertArguments,), argv, description)[0]
+    return read_arguments((ConvertArguments,), given, help)[0]
 
 
 def convert(arguments: ConvertArguments) -> list[Path]:
-    """Convert, and return the files that were written.
+    """Convert the weights, and return the files written.
 
     Raises:
-        UserError: files that cannot be read, hold more than tensors and plain values, or do not go together.
+        UserError: a file cannot be read, contains more than tensors and plain values, or does not fit the others.
     """
     output_dir = Path(arguments.output_dir)
     sources = [arguments.weights, arguments.vocab, arguments.model_name_or_path]
@@ -85,10 +85,10 @@ def _convert(arguments: ConvertArguments, output_dir: Path) -> list[Path]:
 
 
 def from_fastai(weights: Path, vocab: Path, direction: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """fastai's model and vocabulary as a model of the toolkit and its tokenizer.
+    """A model of the toolkit and its tokenizer, from fastai's weights and vocabulary.
 
     Raises:
-        UserError: files that cannot be read, or do not go together.
+        UserError: a file cannot be read, or the two do not fit together.
     """
     vocabulary = read_vocabulary(vocab)
     tokenizer = fastai_tokenizer(vocabulary.tokens)
@@ -96,14 +96,14 @@ def from_fastai(weights: Path, vocab: Path, direction: str) -> tuple[PreTrainedM
     model = convert_fastai(read_fastai(weights), direction, special_ids, vocabulary.labels)
     if model.config.vocab_size != len(vocabulary.tokens):
         raise UserError(
-            f"The weights {str(weights)!r} are of {model.config.vocab_size} tokens and the vocabulary {str(vocab)!r} "
-            f"has {len(vocabulary.tokens)}: they do not belong together."
+            f"The weights {str(weights)!r} have {model.config.vocab_size} tokens, but the vocabulary {str(vocab)!r} "
+            f"has {len(vocabulary.tokens)}. Specify the --vocab that was saved with these weights."
         )
     return model, tokenizer
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, output_dir: Path) -> list[Path]:
-    """Write model, code and tokenizer as one folder that `from_pretrained` loads."""
+    """Write the model, its code and the tokenizer to a folder that `from_pretrained` loads."""
     with staged(output_dir) as staging:
         model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
@@ -132,7 +132,7 @@ def _write_for_fastai(name: str, output_dir: Path) -> list[Path]:
 
 
 def _sharing_tied(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors, on the CPU; one that occurs under several names is saved once."""
+    """The tensors of `state` on the CPU. A tensor with several names is saved once."""
     copies = {id(tensor): tensor.detach().cpu().contiguous() for tensor in state.values()}
     return {name: copies[id(tensor)] for name, tensor in state.items()}
 
@@ -145,26 +145,26 @@ def _load(name: str) -> PreTrainedModel:
     from .. import models
 
     if not Path(name).expanduser().is_dir():
-        raise UserError(f"There is no model folder {name!r} (--model_name_or_path).")
+        raise UserError(f"--model_name_or_path {name!r} is not a folder. Specify a model folder.")
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"The folder {name!r} (--model_name_or_path) holds no model: {error}") from error
+        raise UserError(f"--model_name_or_path {name!r} is not a model folder: {error}") from error
     architecture = (config.architectures or ["AwdLstmModel"])[0]
     if config.model_type != "awd_lstm":
         raise UserError(
-            f"fastai has no counterpart of {architecture} ({config.model_type}) in {name!r}: only awd_lstm models are "
-            "converted to it."
+            f"The model in {name!r} is a {architecture} ({config.model_type}), which fastai lacks. Only awd_lstm "
+            "models can be converted to fastai."
         )
     model_class = getattr(models, architecture, None) or getattr(transformers, architecture)
     return model_class.from_pretrained(name, dtype=torch.float32, use_safetensors=True)
 
 
 def _fastai_order(tokenizer: PreTrainedTokenizerFast, vocab_size: int) -> tuple[list[str], list[int]]:
-    """fastai's vocabulary, and for each of its ids ours.
+    """fastai's vocabulary, and the toolkit's id for each of its ids.
 
-    fastai takes 0 for unknown words and 1 for padding, whatever stands there: ours are moved to these places, under
-    fastai's names. Rows of the weights that no token has are filled up.
+    fastai uses id 0 for unknown words and 1 for padding, so the special tokens move there under fastai's names. Rows of
+    the weights without a token get a placeholder.
     """
     tokens = fastai_vocabulary(tokenizer)
     renamed = {tokenizer.unk_token: UNK, tokenizer.pad_token: PAD, tokenizer.bos_token: BOS}

@@ -1,6 +1,6 @@
-"""`ensemble`: a classifier that reads forwards and one that reads backwards, joined into one model.
+"""`ensemble`: join a forward and a backward classifier into one model that averages their predictions.
 
-Howard and Ruder (2018), section 3: the two are trained each on its own, and their predictions averaged.
+Howard and Ruder (2018), section 3. The two members are trained independently.
 """
 
 from __future__ import annotations
@@ -8,16 +8,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..config.arguments import DataArguments, ModelArguments, RunArguments
 from ..config.fields import flag
-from ..config.parsing import as_flags, into_dataclasses, make_parser, settings_and_flags
+from ..config.help import Help
+from ..config.parsing import Given, as_flags, into_dataclasses, make_parser, settings_and_flags
 from ..errors import UserError, listing
 from ..hub.pushing import HubPushes
 from ..loading.model import load_config, load_trained, shortest
@@ -37,18 +36,16 @@ logger = logging.getLogger(__name__)
 
 FAMILY = "awd_lstm"
 _DIRECTIONS = ("forward", "backward")
-# What decides the shapes of the weights, how they are used, and what the answers mean.
 _SIZES = ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "classifier_hidden_size")
-_ALIKE = (*_SIZES, "max_backprop_tokens", "problem_type")
-
-
-_OF_THE_DATASET = ("dataset_config_name", "dataset_revision", "stream_rows")
-# The task and the length of texts are told from the members themselves.
-_TAKEN = ({f.name for f in dataclasses.fields(DataArguments)} | {"seed"}) - {"task", "max_length"}
+# Configuration fields in which both members must agree: weight shapes, how they are used, the meaning of predictions.
+_SHARED = (*_SIZES, "max_backprop_tokens", "problem_type")
+_DATASET_FLAGS = ("dataset_config_name", "dataset_revision", "stream_rows")
+# Flags that default to the forward member's record. Task and length come from the members' models and tokenizers.
+_RECORDED = ({f.name for f in dataclasses.fields(DataArguments)} | {"seed"}) - {"task", "max_length"}
 
 
 class Member(NamedTuple):
-    """A classifier of one direction, and where it came from."""
+    """A classifier of one direction, and the folder or Hub id it came from."""
 
     name: str
     model: PreTrainedModel
@@ -57,14 +54,14 @@ class Member(NamedTuple):
 
 @dataclass
 class EnsembleArguments:
-    """The two members: output folders of finetune.py, or Hub ids."""
+    """Members: output folders of finetune, or Hub ids"""
 
     forward: str | None = flag("The awd_lstm classifier with direction=forward.")
     backward: str | None = flag("The awd_lstm classifier with direction=backward.")
 
 
 class EnsembleRequest(NamedTuple):
-    """Everything that was asked of an ensemble."""
+    """All arguments of an ensemble."""
 
     ensemble: EnsembleArguments
     data: DataArguments
@@ -74,28 +71,28 @@ class EnsembleRequest(NamedTuple):
 @without_progress_bars()
 @for_output_dir
 def ensemble(request: EnsembleRequest) -> dict[str, Any]:
-    """Join the two members, evaluate all three on the same rows, and save.
+    """Join the two members without training, and evaluate them and the ensemble on the same rows.
 
-    The model folder, the ensemble's predictions and `result.json` are left in `output_dir`. Nothing is trained.
+    Writes the model folder, the ensemble's predictions and `result.json` to `output_dir`.
 
     Returns:
-        The result record, whose `members` have the metrics of the forward and the backward classifier.
+        The result record. Its `members` contain the metrics of the forward and the backward classifier.
 
     Raises:
-        UserError: members that do not fit together, or a dataset that does not fit them.
+        UserError: the members do not fit together, or the dataset does not fit them.
     """
     return Ensembling(request).run()
 
 
 class Ensembling(Lifecycle[EnsembleRequest]):
-    """Both members and the ensemble of them, on the same rows. Nothing is trained."""
+    """Evaluation of both members and their ensemble on the same rows, without training."""
 
     tokenizer: PreTrainedTokenizerBase
     trainer: ToolkitTrainer
 
     @property
     def names(self) -> list[str]:
-        """The members, forward and backward."""
+        """The folders or Hub ids of the forward and the backward member."""
         return [str(self.arguments.ensemble.forward), str(self.arguments.ensemble.backward)]
 
     @property
@@ -115,14 +112,13 @@ class Ensembling(Lifecycle[EnsembleRequest]):
         if self.task.labels != known:
             raise UserError(
                 f"The dataset {data.dataset_name!r} has the labels {listing(self.task.labels or ())}, but the members "
-                f"answer with {listing(known or ())}. Give the dataset and the --label_column that they were trained "
-                "on."
+                f"predict {listing(known or ())}. Specify the dataset and the --label_column that they were trained on."
             )
         limits = [member.tokenizer.model_max_length for member in self.members]
         if limits[0] != limits[1] and data.max_length is None:
             raise UserError(
-                f"The members were trained on texts cut to {limits[0]:,} and {limits[1]:,} tokens. Say with "
-                "--max_length how long they may be here."
+                "Specify --max_length: the members were trained on texts truncated to different lengths, "
+                f"{limits[0]:,} and {limits[1]:,} tokens."
             )
         max_length = shortest(data.max_length, limits[0])
         self.splits = DatasetDict({split: splits[split] for split in ("validation", "test")})
@@ -167,7 +163,7 @@ class Ensembling(Lifecycle[EnsembleRequest]):
         self.seconds = time.perf_counter() - began
 
     def _evaluated(self, trainer: ToolkitTrainer) -> dict[str, tuple[Any, dict[str, float]]]:
-        """Answers and metrics by split."""
+        """Raw predictions and metrics by split."""
         return {split: predict_in_order(trainer, rows) for split, rows in self.encoded.items()}
 
     def evaluate(self) -> dict[str, dict[str, float]]:
@@ -180,7 +176,7 @@ class Ensembling(Lifecycle[EnsembleRequest]):
                 self.tokenizer.save_pretrained(folder)
 
     def findings(self) -> dict[str, Any]:
-        """What the members reach alone, and the ensemble's predictions."""
+        """Evaluate the members alone, and save the ensemble's predictions."""
         alone = [self._evaluated(self._trainer_of(member.model)) for member in self.members]
         self.described = [
             _describe(member, direction, {split: metrics for split, (_, metrics) in own.items()})
@@ -188,8 +184,8 @@ class Ensembling(Lifecycle[EnsembleRequest]):
         ]
         found: dict[str, Any] = {"members": self.described}
         if self.trainer.is_world_process_zero():
-            answers = {split: answers for split, (answers, _) in self.results.items()}
-            found["predictions"] = save_predictions(self.task, self.splits, answers, self.output_dir)
+            predicted = {split: predictions for split, (predictions, _) in self.results.items()}
+            found["predictions"] = save_predictions(self.task, self.splits, predicted, self.output_dir)
         return found
 
     def cost(self) -> dict[str, Any]:
@@ -208,31 +204,30 @@ class Ensembling(Lifecycle[EnsembleRequest]):
 
 
 def join(forward: Member, backward: Member) -> PreTrainedModel:
-    """The model with `direction="both"` that has the weights of both members, ready for evaluation.
+    """A model with `direction="both"` and the weights of both members, in evaluation mode.
 
-    Parameter names begin with the direction, so that those of the two do not overlap.
+    Parameter names start with the direction, so the names of the members do not overlap.
 
     Raises:
-        UserError: labels, sizes or vocabularies differ.
+        UserError: the members differ in labels, sizes or vocabularies.
     """
     first, second = forward.model.config, backward.model.config
     labels = [[str(name) for _, name in sorted(config.id2label.items())] for config in (first, second)]
     if labels[0] != labels[1]:
         raise UserError(
-            f"The two members answer with different labels: {forward.name!r} with {listing(labels[0])}, "
-            f"{backward.name!r} with {listing(labels[1])}. Train both on the same dataset and label column."
+            f"The members have different labels: {listing(labels[0])} in {forward.name!r}, {listing(labels[1])} in "
+            f"{backward.name!r}. Train both on the same dataset and label column."
         )
-    for key in _ALIKE:
+    for key in _SHARED:
         if getattr(first, key) != getattr(second, key):
             raise UserError(
-                f"The two members differ in {key}: {getattr(first, key)!r} in {forward.name!r}, "
-                f"{getattr(second, key)!r} in {backward.name!r}. One model holds two members of one size."
+                f"The members differ in {key}: {getattr(first, key)!r} in {forward.name!r}, {getattr(second, key)!r} "
+                f"in {backward.name!r}. Train both with the same {key}."
             )
     if _vocabulary(forward.tokenizer) != _vocabulary(backward.tokenizer):
         raise UserError(
-            f"The tokenizers of {forward.name!r} and {backward.name!r} are not the same, so that one text would "
-            "be other tokens for each member. Train the backward member with the forward one's folder as "
-            "--tokenizer_name."
+            f"The members {forward.name!r} and {backward.name!r} have different tokenizers. Train the backward member "
+            f"with --tokenizer_name {forward.name!r}."
         )
     config = type(first).from_dict({**first.to_dict(), "direction": "both"})
     model = type(forward.model)(config)
@@ -241,27 +236,26 @@ def join(forward: Member, backward: Member) -> PreTrainedModel:
 
 
 def _load(name: str, direction: str) -> Member:
-    """A member, once it is sure that it is a classifier of the family that reads in `direction`."""
-
+    """Load a member, after checking that it is an AWD-LSTM classifier that reads in `direction`."""
     arguments = ModelArguments(model_name_or_path=name)
     config = load_config(arguments)
     if config.model_type != FAMILY:
         raise UserError(
-            f"--{direction} {name!r} holds a model of the family {config.model_type!r}. One model with both directions "
-            f"exists in the family {FAMILY} alone: train the members with --model_type {FAMILY}. Answers of "
-            "other models can be averaged from the scores in their predictions_*.parquet."
+            f"--{direction} {name!r} is a model of the family {config.model_type!r}, but only {FAMILY} models can be "
+            f"joined. Train the members with --model_type {FAMILY}. For other models, average the scores in their "
+            "predictions_*.parquet files."
         )
     if config.direction != direction:
         raise UserError(
-            f"--{direction} {name!r} holds a model that reads {config.direction!r}, where one with "
-            f"direction={direction!r} is expected (--config_overrides direction={direction} in pretrain.py)."
+            f"--{direction} {name!r} is a model that reads {config.direction!r}. Use one that was pretrained with "
+            f"--config_overrides direction={direction}."
         )
     tokenizer = load_tokenizer(arguments)
     return Member(name, load_trained(arguments, "AutoModelForSequenceClassification", tokenizer), tokenizer)
 
 
 def _vocabulary(tokenizer: PreTrainedTokenizerBase) -> Any:
-    """What makes tokens of a text: all that a fast tokenizer is but for how batches are cut and padded."""
+    """A comparable description of a tokenizer: all that affects its tokens, without truncation and padding."""
     if not tokenizer.is_fast:
         return tokenizer.get_vocab()
     content = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -269,7 +263,7 @@ def _vocabulary(tokenizer: PreTrainedTokenizerBase) -> Any:
 
 
 def _describe(member: Member, direction: str, metrics: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """What the record says of a member: its metrics on these rows, and what its own record says that it cost."""
+    """The entry of a member in the record: its `metrics` on these rows, and its name and training time."""
     own = read_record(Path(member.name)) or {}
     return {
         "name": own.get("name", member.name),
@@ -280,50 +274,50 @@ def _describe(member: Member, direction: str, metrics: dict[str, dict[str, float
     }
 
 
-def parse_ensemble_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> EnsembleRequest:
-    """The arguments of `ensemble.py` from a command line.
+def parse_ensemble_arguments(given: Given = None, help: Help = Help("ensemble")) -> EnsembleRequest:
+    """The arguments of `ensemble`.
 
-    Dataset, columns, budgets and seed are those of the forward member's record as far as they are not given, so that
-    the rows are those that the member was selected and reported on. A dataset that is given has the configuration and
-    the revision that are given with it.
+    Dataset, columns, budgets and seed default to those in the forward member's record, so the ensemble is evaluated on
+    the member's own validation and test rows. If `given` names a dataset, its configuration and revision do not come
+    from the record.
 
     Raises:
-        UserError: an unknown flag or key, a value of the wrong type, or a member that was not named.
+        UserError: an unknown flag or key, a value of the wrong type, or a missing member.
     """
     kinds = (EnsembleArguments, DataArguments, RunArguments)
-    parser = make_parser(description, kinds)
-    # Texts are cut as they were in training: the saved tokenizers know the length.
+    parser = make_parser(help, kinds)
+    # The saved tokenizers contain the maximum length of training.
     parser.set_defaults(max_length=None, eval_strategy="no", save_strategy="no", load_best_model_at_end=False)
-    flags = settings_and_flags(parser, sys.argv[1:] if argv is None else argv)
-    given, _ = parser.parse_known_args(flags)
-    for direction in ("forward", "backward"):
-        if getattr(given, direction) is None:
-            raise UserError(f"ensemble.py needs --{direction}: the output folder of finetune.py, or a Hub id.")
-    if given.find_lr:
-        raise UserError("ensemble.py trains nothing, so that there is no learning rate to find: leave out --find_lr.")
-    recorded = [_recorded(name) for name in (given.forward, given.backward)]
-    _warn_of_other_rows(*recorded)
+    flags = settings_and_flags(parser, given)
+    parsed, _ = parser.parse_known_args(flags)
+    for direction in _DIRECTIONS:
+        if getattr(parsed, direction) is None:
+            raise UserError(f"tl-toolkit ensemble needs --{direction}: the output folder of finetune, or a Hub id.")
+    if parsed.find_lr:
+        raise UserError("--find_lr does not apply to ensemble, which trains nothing.")
+    recorded = [_recorded(name) for name in (parsed.forward, parsed.backward)]
+    _warn_about_other_rows(*recorded)
     kept = {
         key: value
         for key, value in (recorded[0] or {}).items()
-        if given.dataset_name is None or key not in _OF_THE_DATASET
+        if parsed.dataset_name is None or key not in _DATASET_FLAGS
     }
-    return EnsembleRequest(*into_dataclasses(parser, [*as_flags(kept, parser, str(given.forward)), *flags], kinds))
+    return EnsembleRequest(*into_dataclasses(parser, [*as_flags(kept, parser, str(parsed.forward)), *flags], kinds))
 
 
 def _recorded(member: str) -> dict[str, Any] | None:
-    """What the record of a member says of its rows; None without one."""
+    """The settings in a member's record that choose its rows; None without a record."""
     record = read_record(Path(member))
-    return record and {key: value for key, value in record["arguments"].items() if key in _TAKEN}
+    return record and {key: value for key, value in record["arguments"].items() if key in _RECORDED}
 
 
-def _warn_of_other_rows(forward: dict[str, Any] | None, backward: dict[str, Any] | None) -> None:
+def _warn_about_other_rows(forward: dict[str, Any] | None, backward: dict[str, Any] | None) -> None:
     if forward is None or backward is None:
         return
     differing = [key for key in {**forward, **backward} if forward.get(key) != backward.get(key)]
     if differing:
         logger.warning(
-            "The members were trained with different %s: a validation row of one may be a training row of the other, "
-            "so go by the test rows.",
+            "The members were trained with different %s. Validation rows of one may be training rows of the other, so "
+            "rely on the metrics of the test rows.",
             listing(differing),
         )

@@ -1,4 +1,4 @@
-"""What stopped a run: recorded, and said as one paragraph where it is something that a user can change."""
+"""Errors that stop a run: recorded, and turned into a `UserError` where a user can remove the cause."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from ..records.record import RESULT_NAME
 if TYPE_CHECKING:
     from ..training.trainer import BaseTrainer
 
-_NAME = f"{UserError.__module__}.{UserError.__qualname__}: "  # as the last line of a traceback begins
+_NAME = f"{UserError.__module__}.{UserError.__qualname__}: "  # the start of a traceback's last line
 
 
 def explained(error: Exception) -> Exception:
-    """The same error, as a `UserError` where its cause is one that a user can remove."""
+    """A `UserError` in place of `error` if a user can remove the cause, else `error` itself."""
     import torch
 
     message = str(error)
-    if isinstance(error, UserError) and "Traceback" in message:  # raised in a process that reads data, and wrapped
+    if isinstance(error, UserError) and "Traceback" in message:  # raised and wrapped in a data loader process
         return UserError(message.rpartition("\n" + _NAME)[2].strip(), everywhere=True)
     if isinstance(error, torch.OutOfMemoryError):
         return UserError(
             "The device ran out of memory. Lower --per_device_train_batch_size (and raise "
-            "--gradient_accumulation_steps by as much), or lower --max_length (of language models --window_length or "
+            "--gradient_accumulation_steps by the same factor) or --max_length (for language models --window_length or "
             "--block_size).",
             everywhere=True,
         )
     if isinstance(error, RuntimeError) and "could not create a primitive" in message:
         return UserError(
-            "This processor has no fused recurrent kernels in half precision, so --bf16 cannot train a recurrent model "
-            "on it. Leave it out to train in float32."
+            "This CPU has no recurrent kernels in half precision. Leave out --bf16 to train the recurrent model in "
+            "float32."
         )
     if isinstance(error, KeyError) and "metric_for_best_model" in message:
         return UserError(" ".join(str(error.args[0]).split()))
@@ -44,7 +44,7 @@ def explained(error: Exception) -> Exception:
 
 @contextmanager
 def explaining() -> Iterator[None]:
-    """Raise what `explained` makes of an error."""
+    """Replace errors as `explained` does."""
     try:
         yield
     except Exception as error:
@@ -55,21 +55,21 @@ def explaining() -> Iterator[None]:
 
 @contextmanager
 def setting_up() -> Iterator[None]:
-    """What transformers refuse of a trainer's arguments, as a `UserError`."""
+    """Turn errors of transformers about the arguments of a trainer into a `UserError`."""
     try:
         yield
     except UserError:
         raise
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
         problem = " ".join(str(error).split())
-        if "TensorBoardCallback requires" in problem:  # transformers advise an update of PyTorch, which does not help
-            problem = "--report_to tensorboard needs a package that is not installed here: pip install tensorboard."
+        if "TensorBoardCallback requires" in problem:  # transformers advises to update PyTorch, which does not help
+            problem = "--report_to tensorboard needs the package tensorboard: pip install tensorboard."
         raise UserError(f"Training cannot be set up: {problem}") from error
 
 
 @contextmanager
 def failures_recorded(record: dict[str, Any], trainer: BaseTrainer, output_dir: Path) -> Iterator[None]:
-    """Leave a record of what stopped the run, and raise it as a `UserError` where a user can remove the cause."""
+    """Write an error that stops the run to `result.json`, and raise it as `explained` returns it."""
     try:
         with explaining():
             yield
@@ -86,5 +86,5 @@ def failures_recorded(record: dict[str, Any], trainer: BaseTrainer, output_dir: 
 
 
 def now() -> str:
-    """The time as records have it: UTC, ISO 8601."""
+    """The current time for records: UTC, ISO 8601, in seconds."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

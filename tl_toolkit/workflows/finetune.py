@@ -1,4 +1,4 @@
-"""`finetune`: a task, a model and a strategy become a model folder and a result record."""
+"""`finetune`: train a model on a task, and write a model folder and a result record."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 @without_progress_bars()
 @for_output_dir
 def finetune(arguments: Arguments) -> dict[str, Any]:
-    """Train, evaluate and save; the model folder, the predictions and `result.json` are left in `output_dir`.
+    """Train and evaluate a model, and write the model folder, the predictions and `result.json` to `output_dir`.
 
     Returns:
-        The result record; with `find_lr` what `find_learning_rate` returns, and then nothing else is left behind.
+        The result record. With `find_lr`, the result of `find_learning_rate`; nothing else is written then.
 
     Raises:
-        UserError: something given cannot be used; nothing was trained.
-        NonFiniteLoss: the training came apart. The result record says so (`status` is "failed").
+        UserError: an input cannot be used; nothing was trained.
+        NonFiniteLoss: training diverged. The result record has the `status` "failed".
     """
     return FineTuning(arguments).run()
 
 
 class FineTuning(Training[Arguments]):
-    """A task with rows of its own, on which a model is selected and reported."""
+    """Training on a task with labelled rows, with model selection on validation rows."""
 
     trainer: ToolkitTrainer
     splits: DatasetDict
     encoded: DatasetDict
-    answers: dict[str, Any]
+    predictions: dict[str, Any]
 
     def __init__(self, arguments: Arguments) -> None:
         super().__init__(arguments)
@@ -53,16 +53,16 @@ class FineTuning(Training[Arguments]):
     def prepare(self) -> None:
         self.splits = self.task.prepare(self.args.seed)
         print_data(self.task.record(), self.args)
-        self.processing = self.task.make_processing(self.asked, self.splits)
+        self.processing = self.task.make_processing(self.model_arguments, self.splits)
         self.tokenizer = self.task.tokenizer(self.processing)
 
     def build(self) -> PreTrainedModel:
         task, processing, tokenizer = self.task, self.processing, self.tokenizer
-        model = make_model(self.asked, task.auto_class, task.config_arguments(processing), tokenizer)
+        model = make_model(self.model_arguments, task.auto_class, task.config_arguments(processing), tokenizer)
         task.adapt(model, processing)
         own_limit = tokenizer and tokenizer.model_max_length
         max_length = shortest(self.arguments.data.max_length, longest_input(model), own_limit)
-        if tokenizer is not None:  # saved with it, so that predictions cut alike
+        if tokenizer is not None:  # saved, so that prediction truncates in the same way
             tokenizer.model_max_length = max_length or tokenizer.model_max_length
         self.stages.begin("data")
         self.encoded = task.encode(self.splits, processing, max_length)
@@ -104,18 +104,19 @@ class FineTuning(Training[Arguments]):
     def evaluate(self) -> dict[str, dict[str, float]]:
         evaluated = ("validation",) if self.args.skip_test else ("validation", "test")
         results = {split: predict_in_order(self.trainer, self.encoded[split]) for split in evaluated}
-        self.answers = {split: answers for split, (answers, _) in results.items()}
+        self.predictions = {split: predictions for split, (predictions, _) in results.items()}
         return {split: metrics for split, (_, metrics) in results.items()}
 
     def findings(self) -> dict[str, Any]:
-        """Predictions, what the task tells of them, and the model's cost and attention on the test rows."""
+        """Save the predictions, and measure the inference cost and save the attention on the test rows."""
         if not self.trainer.is_world_process_zero():
             return {}
-        found: dict[str, Any] = {"predictions": save_predictions(self.task, self.splits, self.answers, self.output_dir)}
-        if "test" not in self.answers:
+        files = save_predictions(self.task, self.splits, self.predictions, self.output_dir)
+        found: dict[str, Any] = {"predictions": files}
+        if "test" not in self.predictions:
             return found
         rows, encoded = self.splits["test"], self.encoded["test"]
-        found |= self.task.details(self.answers["test"], rows)
+        found |= self.task.details(self.predictions["test"], rows)
         self.stages.begin("inference")
         found["cost"] = {"inference": measure_inference(self.trainer, encoded)}
         if self.tokenizer is not None and "text" in rows.column_names:

@@ -1,4 +1,4 @@
-"""Writing with a trained model: language models go on with texts, encoder-decoders translate, captioners describe."""
+"""`generate`: continue a text with a language model, translate it, or describe an image."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 __all__ = ["GenerateArguments", "Result", "generate", "parse_generate_arguments"]
 
 NEW_TOKENS = 100
-"""A language model writes so many, where neither its folder nor a flag says how many."""
+"""Default number of new tokens for a language model, if neither a flag nor its folder sets it."""
 
 
 class Result(NamedTuple):
-    """What was written for one input.
+    """The text generated for one input.
 
     Attributes:
-        input: the text, or the image's file.
-        generated: what was written; behind a text that was continued, with that text.
-        log_probability: natural logarithm of the probability that the model gives to the tokens it wrote, the end of
-            the text among them. None where it was not asked for.
+        input: the text, or the path of the image file.
+        generated: the generated text; for a language model, the input text with its continuation.
+        log_probability: natural logarithm of the probability of the generated tokens, the end token included; None
+            unless `json` is set.
     """
 
     input: str
@@ -48,12 +48,12 @@ class Result(NamedTuple):
 
 
 def generate(arguments: GenerateArguments) -> Iterator[Result]:
-    """Write for each text or image, one after the other; several results for one are in order, the best beam first.
+    """Yield the results for each text or image in order; several results for one input start with the best beam.
 
-    What a text becomes does not depend on the texts before it: sampling starts from `seed` plus its place.
+    The results for an input do not depend on other inputs: input number i is sampled with `seed` + i.
 
     Raises:
-        UserError: a model that writes nothing, inputs that it has no use for, or settings without an effect.
+        UserError: the model does not generate text, the inputs do not suit it, or a setting has no effect.
     """
     model_arguments = ModelArguments(
         model_name_or_path=arguments.model_name_or_path,
@@ -64,30 +64,30 @@ def generate(arguments: GenerateArguments) -> Iterator[Result]:
         kind := _kind(load_config(model_arguments), str(arguments.model_name_or_path))
     ]
     if kind == "captions" and not arguments.image:
-        raise UserError(f"The model {arguments.model_name_or_path!r} describes images: give --image FILE.")
+        raise UserError(f"The model {arguments.model_name_or_path!r} describes images: specify --image FILE.")
     if kind != "captions" and arguments.image:
         raise UserError(
-            f"The model {arguments.model_name_or_path!r} reads texts and no images: give --text instead of --image."
+            f"The model {arguments.model_name_or_path!r} reads texts, not images: use --text instead of --image."
         )
     if kind != "translation" and arguments.source_prefix:
-        raise UserError("--source_prefix is for models that translate; put it into --text.")
+        raise UserError("--source_prefix is for translation models only. Put the prefix into --text.")
     inputs = arguments.image or arguments.texts()
     if arguments.attention_target and (kind != "translation" or not arguments.attention_map):
-        raise UserError("--attention_target is for models that translate, with --attention_map FILE.")
+        raise UserError("--attention_target needs a translation model and --attention_map FILE.")
     if arguments.attention_map:
         if kind == "text":
             raise UserError(
-                f"--attention_map shows where in its source a model looks, and the language model "
-                f"{arguments.model_name_or_path!r} has none: it is for models that translate or describe images."
+                "--attention_map needs a model that translates or describes images; "
+                f"{arguments.model_name_or_path!r} is a language model."
             )
         if len(inputs) != 1:
-            raise UserError(f"--attention_map draws one picture, and there are {len(inputs)} inputs: give one.")
+            raise UserError(f"--attention_map needs exactly one input, but there are {len(inputs)}.")
         check_picture_path(arguments.attention_map)
     yield from write(arguments, model_arguments, inputs)
 
 
 def _kind(config: PreTrainedConfig, name: str) -> str:
-    """What a model writes, from the head that it was saved with."""
+    """The kind of text that a model generates, `text`, `translation` or `captions`, from its saved head."""
     from transformers import (
         MODEL_FOR_CAUSAL_LM_MAPPING,
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
@@ -106,8 +106,8 @@ def _kind(config: PreTrainedConfig, name: str) -> str:
         if head is not None and saved in (None, *(each.__name__ for each in heads)):
             return kind
     raise UserError(
-        f"The model {name!r} is a {saved or type(config).__name__}, which writes no text. generate.py is for causal "
-        "language models (pretrain.py), models that translate and models that describe images (finetune.py)."
+        f"The model {name!r} is a {saved or type(config).__name__}, which does not generate text. Use a causal "
+        "language model (tl-toolkit pretrain), or a translation or captioning model (tl-toolkit finetune)."
     )
 
 
@@ -121,17 +121,17 @@ def _continue(arguments: GenerateArguments, model_arguments: ModelArguments, tex
     model = _load(model_arguments, "AutoModelForCausalLM", tokenizer, arguments)
     write = pipeline("text-generation", model=model, tokenizer=tokenizer, device=model.device)
     for place, text in enumerate(texts):
-        # A text that begins is what follows the end of another one.
+        # The start of a text is predicted after the end of the one before.
         prompt = text if tokenizer(text)["input_ids"] else tokenizer.eos_token
         if prompt is None:
-            raise UserError(f"There is no token in the text {text!r} to go on from.")
+            raise UserError(f"The text {text!r} has no tokens. Specify a longer text.")
         ids = tokenizer(prompt)["input_ids"]
         options = {**_sampling(arguments, model), "max_new_tokens": _new_tokens(arguments, model, len(ids))}
         found = _written(partial(write, prompt, return_tensors=True, **options), arguments, place)
         read = tokenizer.decode(ids, skip_special_tokens=True)
         for record in found:
             sequence = record["generated_token_ids"]
-            # Decoded as a whole: alone, the new tokens would lose the space between them and the text.
+            # Decoding the new tokens alone would lose the space before them.
             whole = tokenizer.decode(sequence, skip_special_tokens=True)
             score = _score(model, sequence, len(ids)) if arguments.json else None
             yield Result(text, text + whole[len(read) :], score)
@@ -144,7 +144,7 @@ def _translate(arguments: GenerateArguments, model_arguments: ModelArguments, te
         prefixed = (arguments.source_prefix or "") + text
         inputs = processing.tokenizer(prefixed, return_tensors="pt").to(model.device)
         if not inputs["input_ids"].shape[1]:
-            raise UserError(f"There is no token in the text {text!r} to translate.")
+            raise UserError(f"The text {text!r} has no tokens to translate. Specify a longer text.")
         draw = partial(_draw_alignment, prefixed, model, processing, inputs, arguments)
         yield from _decoded(model, processing, arguments, place, text, inputs, draw)
 
@@ -155,7 +155,7 @@ def _draw_alignment(
 ) -> None:  # fmt: skip
     import torch
 
-    if arguments.attention_target:  # drawn as if the model had written it
+    if arguments.attention_target:  # replaces the output of the model
         (ids,) = processing.encode_targets([arguments.attention_target], None)
         written = torch.tensor([model.config.decoder_start_token_id, *ids], device=model.device)
     how: Any = {"layer": arguments.attention_layer, "words": arguments.attention_words}
@@ -181,7 +181,7 @@ def _open(file: str) -> Image:
     try:
         with Pillow.open(file) as image:
             return ImageOps.exif_transpose(image)
-    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises of broken files
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow's errors for broken files
         raise UserError(f"The image {file!r} cannot be read: {' '.join(str(error).split())[:200]}") from error
 
 
@@ -191,20 +191,20 @@ def _draw_over(
 ) -> None:  # fmt: skip
     if not hasattr(model, "grid_size"):
         raise UserError(
-            f"{type(model).__name__} does not tell which of its positions is which part of the image, so that no "
-            "--attention_map can be drawn; rnn_image_captioner does."
+            f"--attention_map does not work with {type(model).__name__}, which does not map its positions to parts of "
+            "the image. Use an rnn_image_captioner."
         )
     ids, weights = cross_attention(model, inputs, written, layer=arguments.attention_layer)
     words = [word for word in words_of(pieces_of_ids(ids, tokenizer)) if not word.special]
     if not words:
-        raise UserError("The model wrote no word that an --attention_map could be drawn for.")
+        raise UserError("The model generated no words, so there is no attention to draw. Leave out --attention_map.")
     merged = merge_weights(weights, words, [Piece("", range(n, n + 1)) for n in range(weights.shape[1])])
     grid = merged.reshape(len(words), *model.grid_size(weights.shape[1]))
     names = [word.text.strip() for word in words]
     draw_attention_over_image(image, names, grid.numpy(), str(arguments.attention_map))
 
 
-# --- what they share ------------------------------------------------------------------------------------------------
+# --- shared functions -----------------------------------------------------------------------------------------------
 
 
 def _load(
@@ -223,7 +223,7 @@ def _decoded(
     model: PreTrainedModel, processing: PairProcessing | CaptionProcessing, arguments: GenerateArguments, place: int,
     given: str, inputs: Any, draw: Callable[[Tensor], None],
 ) -> Iterator[Result]:  # fmt: skip
-    """What an encoder-decoder writes for the input at `place`; `draw` makes the attention map of the first answer."""
+    """Yield the results of an encoder-decoder for input number `place`; `draw` draws the attention of the first."""
     found = _written(lambda: model.generate(**inputs, **arguments.generation()), arguments, place)
     if arguments.attention_map:
         draw(found[0])
@@ -232,9 +232,9 @@ def _decoded(
 
 
 def _written(write: Any, arguments: GenerateArguments, place: int) -> Any:
-    """What `write()` returns for the input at `place`, with what transformers says against it in one paragraph.
+    """The result of `write()` for input number `place`; errors of transformers become one paragraph.
 
-    Each input has a seed of its own: from one and the same, different texts would go on with the same words.
+    Each input has its own seed, because with a common one different texts would continue with the same words.
     """
     from transformers import set_seed
 
@@ -243,22 +243,22 @@ def _written(write: Any, arguments: GenerateArguments, place: int) -> Any:
 
 
 def _sampling(arguments: GenerateArguments, model: PreTrainedModel) -> dict[str, Any]:
-    """What was said to `generate`, and what the pipeline would else put in place of the model's own: it samples."""
-    own, said = model.generation_config, arguments.generation()
-    said.setdefault("do_sample", bool(own.do_sample))
-    if said["do_sample"]:
-        said.setdefault("temperature", own.temperature or 1.0)
-    return said
+    """The given settings, and the model's own sampling settings, which the pipeline would override to sample."""
+    own, options = model.generation_config, arguments.generation()
+    options.setdefault("do_sample", bool(own.do_sample))
+    if options["do_sample"]:
+        options.setdefault("temperature", own.temperature or 1.0)
+    return options
 
 
 def _new_tokens(arguments: GenerateArguments, model: PreTrainedModel, read: int) -> int:
-    """How many tokens to write behind `read` ones: no more than the model has positions for."""
+    """The number of tokens to generate after `read` tokens, within the positions of the model."""
     limit = longest_input(model)
     room = limit - read if limit is not None else None
     if room is not None and room < (arguments.max_new_tokens or 1):
-        wanted = f" and --max_new_tokens asks for {arguments.max_new_tokens}" if arguments.max_new_tokens else ""
+        lower = f" or lower --max_new_tokens {arguments.max_new_tokens}" if arguments.max_new_tokens else ""
         raise UserError(
-            f"The model has {limit} positions, of which the text takes {read}{wanted}: there are {max(0, room)} left."
+            f"Shorten the text{lower}: it takes {read} of the model's {limit} positions and leaves {max(0, room)}."
         )
     if arguments.max_new_tokens is not None:
         return arguments.max_new_tokens
@@ -268,9 +268,9 @@ def _new_tokens(arguments: GenerateArguments, model: PreTrainedModel, read: int)
 
 
 def _score(model: PreTrainedModel, sequence: list[int], start: int, inputs: Any = None) -> float:
-    """Summed log-probability of the tokens of `sequence` from position `start` to its end.
+    """The sum of the log-probabilities of the tokens of `sequence` from position `start` to its end.
 
-    `inputs` are those of the encoder; None for a language model, which has none.
+    `inputs` are the inputs of the encoder; None for a language model.
     """
     import torch
 

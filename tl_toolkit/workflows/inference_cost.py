@@ -1,4 +1,4 @@
-"""What a trained model costs to use on this machine: the time of one row, and the rows of a second in batches."""
+"""The inference cost of a trained model on this machine: latency of one row, and throughput in batches."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 32
 SECONDS = 1.0
-"""How long each of the two measurements goes on, once it has begun; a run should not be held up by its own clock."""
+"""Duration of each of the two measurements after warm-up; short, so that it does not hold up the run."""
 _MOST_ROWS = 256
 _WARM_UP = 3
 
 
 def measure_inference(trainer: ToolkitTrainer, rows: Dataset) -> dict[str, Any] | None:
-    """Latency at batch 1 and throughput at batch 32, on the first encoded `rows` as they come, not sorted by length.
+    """Latency at batch size 1 and throughput at batch size 32, on the first encoded `rows`, not sorted by length.
 
-    Measured is what lies between inputs and answers, padding and (for a task that generates) `generate` included,
-    reading and tokenising not. The median is the latency, since a busy machine only ever adds to some of the times.
+    The time includes padding and (for a task that generates) `generate`, but not reading and tokenising. The latency is
+    the median, because other load on the machine lengthens some of the times.
 
     Returns:
-        `device`, `threads`, `rows` (how many different ones were timed singly), `latency_seconds` (median),
-        `latency_seconds_p95`, `batch_size` and `rows_per_second`; None where parts of the model lie in other
-        processes, or without rows.
+        `device`, `threads`, `rows` (the number of different rows timed alone), `latency_seconds` (median),
+        `latency_seconds_p95`, `batch_size` and `rows_per_second`; None if the model is sharded over processes, or
+        without rows.
     """
     import numpy as np
     import torch
@@ -40,18 +40,18 @@ def measure_inference(trainer: ToolkitTrainer, rows: Dataset) -> dict[str, Any] 
     own = trainer._remove_unused_columns(rows.select(range(min(_MOST_ROWS, len(rows)))), "inference")
     encoded = [own[position] for position in range(len(own))]
 
-    def answer(some: list[dict[str, Any]]) -> None:
+    def predict(some: list[dict[str, Any]]) -> None:
         trainer.answer(trainer._prepare_inputs(trainer.data_collator([dict(row) for row in some])))
         wait_for_device()
 
     model.eval()
-    trainer.generation = {}  # as in `predict`: the model's own settings
+    trainer.generation = {}  # the model's own settings, as in `tl-toolkit predict`
     try:
         with torch.no_grad(), trainer.compute_loss_context_manager():
-            single = _times(answer, [[row] for row in encoded])
+            single = _times(predict, [[row] for row in encoded])
             batches = [encoded[start : start + BATCH_SIZE] for start in range(0, len(encoded), BATCH_SIZE)]
             whole = [batch for batch in batches if len(batch) == BATCH_SIZE] or batches
-            together = _times(answer, whole)
+            together = _times(predict, whole)
     finally:
         model.train(was_training)
         trainer.generation = during_training
@@ -67,14 +67,14 @@ def measure_inference(trainer: ToolkitTrainer, rows: Dataset) -> dict[str, Any] 
     }
 
 
-def _times(answer: Any, batches: list[list[dict[str, Any]]]) -> list[float]:
-    """Seconds of each batch in turn, over and over until `SECONDS` have passed or all have been read twice."""
-    for batch in batches[:_WARM_UP]:  # what is compiled, allocated or cached is not what the next row costs
-        answer(batch)
+def _times(predict: Any, batches: list[list[dict[str, Any]]]) -> list[float]:
+    """Seconds of each batch, in turn until `SECONDS` have passed or each batch was timed twice."""
+    for batch in batches[:_WARM_UP]:  # compilation, allocation and caching are not part of the cost
+        predict(batch)
     times: list[float] = []
     began = time.perf_counter()
     while time.perf_counter() - began < SECONDS and len(times) < 2 * len(batches):
         start = time.perf_counter()
-        answer(batches[len(times) % len(batches)])
+        predict(batches[len(times) % len(batches)])
         times.append(time.perf_counter() - start)
     return times

@@ -1,4 +1,4 @@
-"""The lifecycle of a run, which every training verb shares: prepare, build, train, evaluate, save, record, publish."""
+"""The stages that all training verbs share: prepare, build, train, evaluate, save, record, publish."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ A = TypeVar("A", bound="Request")
 
 
 class Lifecycle(ABC, Generic[A]):
-    """One run from its arguments to its folder. A verb says what each stage is; `run` says in which order they come.
+    """One run from its arguments to its folder. A verb implements the stages; `run` calls them in order.
 
     Attributes:
-        args: how the run is made, `arguments.run`.
-        stages: the clock of the run.
-        checkpoint: the one to resume from; None for a run that starts anew.
-        tokenizer: set by `prepare`; None for a model that reads no tokens.
-        model: what `build` returns.
-        trainer: what `make_trainer` returns.
-        peak, joules: memory and energy that `work` took.
+        args: the training settings, `arguments.run`.
+        stages: measures the seconds of each stage.
+        checkpoint: the checkpoint to resume from; None for a new run.
+        tokenizer: set by `prepare`; None for a model without tokens.
+        model: the result of `build`.
+        trainer: the result of `make_trainer`.
+        peak, joules: peak memory in bytes and energy in joules of `work`.
     """
 
     tokenizer: PreTrainedTokenizerBase | None
@@ -61,16 +61,16 @@ class Lifecycle(ABC, Generic[A]):
         self.stages = Stages("data")
 
     def run(self) -> dict[str, Any]:
-        """The result record, which is left in `output_dir` with the model and its predictions.
+        """Return the result record, after writing it to `output_dir` with the model and its predictions.
 
-        With `find_lr` it is what `find_learning_rate` returns, and then nothing else is left behind.
+        With `find_lr`, return the result of `find_learning_rate` and write nothing else.
         """
         from transformers import set_seed
 
         self._open_folder()
         self.prepare()
         self.stages.begin("model")
-        set_seed(self.args.seed)  # from here on everything random is the model's and the trainer's
+        set_seed(self.args.seed)  # later random numbers are for the model and the trainer
         self.model = self.build()
         if self.checkpoint is not None:
             check_same_architecture(self.checkpoint, self.model)
@@ -94,36 +94,36 @@ class Lifecycle(ABC, Generic[A]):
         cost = {**self.cost(), "disk_bytes": size, **record.get("cost", {})}
         record |= {"status": "completed", "finished": now(), "history": self.trainer.state.log_history, "cost": cost}
         if self.trainer.is_world_process_zero():
-            write_json(self.output_dir / RESULT_NAME, record)  # last: a folder with this file holds a finished run
+            write_json(self.output_dir / RESULT_NAME, record)  # last: this file marks a finished run
         self.publish()
         return record
 
-    # What a verb says
+    # Stages that a verb implements
 
     @property
     @abstractmethod
     def sources(self) -> list[str | None]:
-        """What the run reads: models, tokenizers, datasets, as they were named."""
+        """The models, tokenizers and datasets that the run reads, by the names given."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Read the data and make the tokenizer, before any model is there."""
+        """Read the data and create the tokenizer, before the model exists."""
 
     @abstractmethod
     def build(self) -> PreTrainedModel:
-        """The model, and the data as it reads them."""
+        """The model. Also encodes the data for it."""
 
     @abstractmethod
     def make_trainer(self) -> BaseTrainer:
-        """The trainer of `model`, which has not begun yet."""
+        """A trainer for `model`."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """The parts of the record that are known before the work: model, strategy, task, dataset."""
+        """The parts of the record that are known before `work`: model, strategy, task, dataset."""
 
     @abstractmethod
     def work(self) -> None:
-        """What the run is for, and what its peak memory and energy are measured of."""
+        """Train the model, or do the other main work of the run. Peak memory and energy are measured."""
 
     @abstractmethod
     def evaluate(self) -> dict[str, dict[str, float]]:
@@ -131,21 +131,21 @@ class Lifecycle(ABC, Generic[A]):
 
     @abstractmethod
     def save(self) -> None:
-        """Leave the model in `output_dir`; every process takes part."""
+        """Write the model to `output_dir`; every process takes part."""
 
     def findings(self) -> dict[str, Any]:
-        """What is left beside the model, as parts of the record."""
+        """Write further results beside the model, and return their parts of the record."""
         return {}
 
     @abstractmethod
     def cost(self) -> dict[str, Any]:
-        """What the run cost."""
+        """The costs of the run, for the record."""
 
     def publish(self) -> None:
-        """Publish the finished folder, if that was asked for."""
+        """Publish the finished folder if `push_to_hub` is set."""
         publish_finished(self.args)
 
-    # What every run does
+    # Steps of every run
 
     def _open_folder(self) -> None:
         resume = self.args.resume_from_checkpoint
@@ -157,7 +157,7 @@ class Lifecycle(ABC, Generic[A]):
         return {
             "schema_version": SCHEMA_VERSION,
             "toolkit_version": __version__,
-            "status": "failed",  # until it is completed
+            "status": "failed",  # until the run completes
             "error": None,
             "started": self.started,
             "seed": self.args.seed,
@@ -167,7 +167,7 @@ class Lifecycle(ABC, Generic[A]):
         }
 
     def _make_room(self) -> None:
-        """Remove what an earlier run left in `output_dir`, once every process has looked at it."""
+        """Remove the files of an earlier run from `output_dir`, once every process has read it."""
         self.trainer.accelerator.wait_for_everyone()
         if self.trainer.is_world_process_zero():
             clear(self.output_dir, keep_checkpoints=self.checkpoint is not None)
@@ -177,12 +177,12 @@ T = TypeVar("T", bound="Arguments | PretrainArguments")
 
 
 class Training(Lifecycle[T]):
-    """A run that trains: a strategy prepares the model, and a schedule says for how long.
+    """A run that trains a model, as its strategy and schedule determine.
 
     Attributes:
-        strategy: how knowledge moves into the model.
-        processing: what turns rows into inputs, saved with the model.
-        parameters: how many the model has, `total` and `trained`.
+        strategy: how knowledge is transferred to the model.
+        processing: the tokenizer or processor that turns rows into inputs, saved with the model.
+        parameters: numbers of parameters, `total` and `trained`.
     """
 
     processing: Any
@@ -193,31 +193,32 @@ class Training(Lifecycle[T]):
         self.strategy: Strategy = make_strategy(arguments.strategy, arguments.model)
 
     @property
-    def asked(self) -> ModelArguments:
-        """What was asked of the model."""
+    def model_arguments(self) -> ModelArguments:
+        """The arguments that choose the model."""
         return self.arguments.model
 
     @property
     def sources(self) -> list[str | None]:
-        return [self.asked.model_name_or_path, self.asked.tokenizer_name, self.arguments.data.dataset_name]
+        model = self.model_arguments
+        return [model.model_name_or_path, model.tokenizer_name, self.arguments.data.dataset_name]
 
     @property
     @abstractmethod
     def main_metric(self) -> tuple[str, bool]:
-        """What the run is selected on, and whether more of it is better."""
+        """The metric that selects the model, and whether higher values are better."""
 
     @abstractmethod
     def updates(self) -> int:
-        """How many updates an epoch has."""
+        """The number of updates in an epoch."""
 
     @abstractmethod
     def new_trainer(self, model: Any, **common: Any) -> BaseTrainer:
-        """The trainer of `model` as the strategy has prepared it."""
+        """A trainer for `model`, which the strategy has prepared."""
 
     @property
     @abstractmethod
     def epoch(self) -> tuple[int | None, int]:
-        """The rows of an epoch, None where there are none to be counted, and its tokens."""
+        """The numbers of rows (None for a language model, which has no rows) and tokens in an epoch."""
 
     def make_trainer(self) -> BaseTrainer:
         from transformers import PrinterCallback
@@ -226,7 +227,7 @@ class Training(Lifecycle[T]):
         total = sum(parameter.numel() for parameter in self.model.parameters())
         model = strategy.prepare(self.model)
         self.parameters = {"total": total, "trained": trainable_parameters(model)}
-        # The strategy's usual learning rate and epochs, where the user left them open
+        # 0 means the strategy's default
         args.learning_rate = args.learning_rate or strategy.learning_rate
         args.num_train_epochs = args.num_train_epochs or strategy.epochs
         args.num_train_epochs = max(args.num_train_epochs, math.ceil(args.min_train_steps / self.updates()))
@@ -244,19 +245,19 @@ class Training(Lifecycle[T]):
             trainer.create_optimizer_and_scheduler(1)  # so that bad arguments fail before training
             trainer.optimizer = trainer.lr_scheduler = None
         if args.log_level == "error":
-            trainer.remove_callback(PrinterCallback)  # what stands in for the progress bar where that is disabled
+            trainer.remove_callback(PrinterCallback)  # transformers' replacement for a disabled progress bar
         return trainer
 
     def describe(self) -> dict[str, Any]:
-        asked = self.asked
+        model = self.model_arguments
         return {
-            "name": self.args.name or asked.model_type or asked.model_name_or_path,
+            "name": self.args.name or model.model_type or model.model_name_or_path,
             "model": {
                 "model_type": self.model.config.model_type,
-                "model_name_or_path": asked.model_name_or_path,
-                "revision": getattr(self.model.config, "_commit_hash", None),  # of a checkpoint of the Hub
+                "model_name_or_path": model.model_name_or_path,
+                "revision": getattr(self.model.config, "_commit_hash", None),  # for a Hub checkpoint
                 "class": type(self.model).__name__,
-                "tokenizer": asked.tokenizer_name or ("word" if asked.model_type else None),
+                "tokenizer": model.tokenizer_name or ("word" if model.model_type else None),
                 "vocab_size": len(self.tokenizer) if self.tokenizer is not None else None,
             },
             "strategy": self.strategy.record(),
@@ -267,7 +268,7 @@ class Training(Lifecycle[T]):
         self.trainer.train(resume_from_checkpoint=str(self.checkpoint) if self.checkpoint else None)
 
     def save(self) -> None:
-        """Leave the model in `output_dir`; every process takes part, since sharded weights are gathered by all."""
+        """Write the model to `output_dir`. Every process takes part, because sharded weights are gathered from all."""
         trainer, first = self.trainer, self.trainer.is_world_process_zero()
         trainer.accelerator.wait_for_everyone()
         staging = staged(self.output_dir) if first else nullcontext(self.output_dir / ".staging-model")
@@ -281,7 +282,7 @@ class Training(Lifecycle[T]):
         trainer.accelerator.wait_for_everyone()
 
     def cost(self) -> dict[str, Any]:
-        """Parameters, seconds and rates of the training, memory, energy; `select` is evaluating and saving in it."""
+        """Parameters, time, throughput, memory, energy. `select` is the time of evaluation and saving in training."""
         (rows, tokens), epochs, train = self.epoch, self.trainer.state.epoch or 0.0, self.trainer.train_seconds
         seconds = self.stages.seconds()
         training = seconds.pop("training")
@@ -300,7 +301,7 @@ class Training(Lifecycle[T]):
 
 
 def callbacks(args: RunArguments, strategy: Strategy, model: Any) -> list[TrainerCallback]:
-    """The strategy's own callbacks, and early stopping where it was asked for."""
+    """The strategy's callbacks, and early stopping if `early_stopping_patience` is set."""
     from transformers import EarlyStoppingCallback
 
     patience = args.early_stopping_patience
@@ -311,19 +312,19 @@ def callbacks(args: RunArguments, strategy: Strategy, model: Any) -> list[Traine
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """No bars for loading and saving models: one for every checkpoint would break that of the training.
+    """Hide the bars for loading and saving models, because a bar for every checkpoint breaks the training's bar.
 
-    Also a decorator. What the caller had chosen is in force again afterwards.
+    Also works as a decorator. Restores the caller's settings on exit.
     """
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from transformers.utils import logging
 
-    enabled, none_of_the_hub = logging.is_progress_bar_enabled(), are_progress_bars_disabled()
-    logging.disable_progress_bar()  # those of the Hub as well
+    enabled, hub_disabled = logging.is_progress_bar_enabled(), are_progress_bars_disabled()
+    logging.disable_progress_bar()  # also disables the Hub's bars
     try:
         yield
     finally:
-        with warnings.catch_warnings(action="ignore"):  # where the environment forbids the Hub's, nothing was changed
+        with warnings.catch_warnings(action="ignore"):  # HF_HUB_DISABLE_PROGRESS_BARS overrides both calls
             if enabled:
                 logging.enable_progress_bar()
-            (disable_progress_bars if none_of_the_hub else enable_progress_bars)()
+            (disable_progress_bars if hub_disabled else enable_progress_bars)()

@@ -1,32 +1,37 @@
-"""Prediction with a trained model folder on any dataset."""
+"""`predict`: predict with a trained model on any dataset, and evaluate it if there are labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..atomic_files import write_json
 from ..config.arguments import DataArguments, ModelArguments, RunArguments
 from ..config.fields import flag
-from ..config.parsing import read_arguments
+from ..config.help import Help
+from ..config.parsing import Given, read_arguments
 from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input, shortest
 from ..records.output_dir import for_output_dir, make_folder, staged
 from ..tasks import task_for_model
 from .failures import explaining
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..data.sources import Source
+
 
 @dataclass
 class PredictArguments:
-    """Which rows to answer."""
+    """Rows"""
 
-    split: str | None = flag("The split to predict; by default the test split, or the only one there is.")
+    split: str | None = flag("The split to predict. By default the test split, or the only split.")
 
 
 class PredictionArguments(NamedTuple):
-    """Everything that was asked of a prediction."""
+    """All arguments of a prediction."""
 
     predict: PredictArguments
     data: DataArguments
@@ -34,59 +39,93 @@ class PredictionArguments(NamedTuple):
     run: RunArguments
 
 
-def parse_predict_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> PredictionArguments:
-    """The arguments of `predict.py` from a command line.
+def parse_predict_arguments(given: Given = None, help: Help = Help("predict")) -> PredictionArguments:
+    """The arguments of `predict`.
 
     Raises:
         UserError: an unknown flag or key, a value of the wrong type, or no model.
     """
     kinds = (PredictArguments, DataArguments, ModelArguments, RunArguments)
-    # Texts are cut as they were in training: the saved tokenizer knows the length. Nothing is trained.
-    idle: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
-    arguments = PredictionArguments(*read_arguments(kinds, argv, description, max_length=None, **idle))
+    # Texts are truncated as in training: the saved tokenizer contains the maximum length.
+    no_training: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    arguments = PredictionArguments(*read_arguments(kinds, given, help, max_length=None, **no_training))
     if arguments.model.model_name_or_path is None:
-        raise UserError("predict.py needs --model_name_or_path: the output folder of finetune.py, or a Hub id.")
+        raise UserError("tl-toolkit predict needs a model: the output folder of finetune, or a Hub id.")
     if arguments.run.push_to_hub:
-        raise UserError("predict.py trains no model that --push_to_hub could publish. publish.py publishes a folder.")
+        raise UserError("--push_to_hub does not apply to predict, which trains no model. Use tl-toolkit publish.")
     return arguments
 
 
-@for_output_dir
-def predict(arguments: PredictionArguments) -> dict[str, float]:
-    """Write `predictions.parquet` and, where there are labels, `metrics.json`; the metrics are returned.
+class Predictions(NamedTuple):
+    """Predictions and metrics for the rows of a dataset.
+
+    Attributes:
+        predictions: one row for each row of the dataset, in the columns of `Task.predictions`.
+        metrics: empty if the dataset has no labels.
+    """
+
+    predictions: pd.DataFrame
+    metrics: dict[str, float]
+
+
+class Predictor:
+    """A trained model, loaded once, that predicts for any rows.
 
     Raises:
-        UserError: a model or dataset that cannot be used, or a label that the model does not know.
+        UserError: the model cannot be used.
     """
-    from datasets import DatasetDict
 
-    from ..training.trainer import ToolkitTrainer
-    from .predictions import predict_in_order
+    def __init__(self, arguments: PredictionArguments) -> None:
+        self.arguments = arguments
+        self.task = task_for_model(arguments.data, load_config(arguments.model))
+        self.processing = self.task.load_processing(arguments.model)
+        self.tokenizer = self.task.tokenizer(self.processing)
+        self.model = load_trained(arguments.model, self.task.auto_class, self.tokenizer)
 
-    name = arguments.model.model_name_or_path
+    def __call__(self, source: Source | None = None) -> Predictions:
+        """Predictions for the rows of `source`, by default for the dataset in the arguments.
+
+        Raises:
+            UserError: the dataset cannot be used, or has a label that the model does not know.
+        """
+        from datasets import DatasetDict
+
+        from ..training.trainer import ToolkitTrainer
+        from .predictions import predict_in_order
+
+        rows = self.task.prepare_for_prediction(self.arguments.predict.split, source)
+        own_limit = self.tokenizer and self.tokenizer.model_max_length
+        limit = shortest(self.arguments.data.max_length, longest_input(self.model), own_limit)
+        encoded = self.task.encode(DatasetDict({"rows": rows}), self.processing, limit)["rows"]
+        with explaining():
+            self.trainer = ToolkitTrainer(
+                self.model,
+                self.arguments.run,
+                task=self.task,
+                data_collator=self.task.collator(self.processing, self.model),
+                processing_class=self.processing,
+            )
+            predicted, metrics = predict_in_order(self.trainer, encoded)
+        return Predictions(self.task.predictions(predicted, rows), metrics)
+
+
+@for_output_dir
+def predict(arguments: PredictionArguments) -> Predictions:
+    """Write `predictions.parquet` and, if there are labels, `metrics.json`, and return their contents.
+
+    Raises:
+        UserError: the model or the dataset cannot be used, or a label is unknown to the model.
+    """
     output_dir = Path(arguments.run.output_dir)
     make_folder(output_dir)
-    task = task_for_model(arguments.data, load_config(arguments.model))
-    processing = task.load_processing(arguments.model)
-    tokenizer = task.tokenizer(processing)
-    model = load_trained(arguments.model, task.auto_class, tokenizer)
-    rows = task.prepare_for_prediction(arguments.predict.split)
-    limits = (arguments.data.max_length, longest_input(model), tokenizer and tokenizer.model_max_length)
-    encoded = task.encode(DatasetDict({"rows": rows}), processing, shortest(*limits))["rows"]
-    with explaining():
-        trainer = ToolkitTrainer(
-            model,
-            arguments.run,
-            task=task,
-            data_collator=task.collator(processing, model),
-            processing_class=processing,
-        )
-        answers, metrics = predict_in_order(trainer, encoded)
-    if trainer.is_world_process_zero():
+    predictor = Predictor(arguments)
+    found = predictor()
+    if predictor.trainer.is_world_process_zero():
         with staged(output_dir) as staging:
-            task.predictions(answers, rows).to_parquet(staging / "predictions.parquet", index=False)
-        (output_dir / "metrics.json").unlink(missing_ok=True)  # of an earlier dataset
-        if metrics:
-            dataset = {"name": arguments.data.dataset_name, "rows": len(rows)}
-            write_json(output_dir / "metrics.json", {"model": name, "dataset": dataset, "metrics": metrics})
-    return metrics
+            found.predictions.to_parquet(staging / "predictions.parquet", index=False)
+        (output_dir / "metrics.json").unlink(missing_ok=True)  # left by an earlier dataset
+        if found.metrics:
+            dataset = {"name": arguments.data.dataset_name, "rows": len(found.predictions)}
+            report = {"model": arguments.model.model_name_or_path, "dataset": dataset, "metrics": found.metrics}
+            write_json(output_dir / "metrics.json", report)
+    return found

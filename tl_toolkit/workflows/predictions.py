@@ -1,4 +1,4 @@
-"""Predictions in the order of the rows they belong to."""
+"""Prediction on encoded datasets, and the files of predictions and losses."""
 
 from __future__ import annotations
 
@@ -20,47 +20,46 @@ _TIMING = ("runtime", "samples_per_second", "steps_per_second", "model_preparati
 
 
 def by_length(dataset: Dataset) -> Any:
-    """The positions of the rows of `dataset`, shortest first."""
+    """The row positions of `dataset` by increasing length; an array of integers."""
     import numpy as np
 
     return np.argsort(dataset["length"], kind="stable")
 
 
 def predict_in_order(trainer: ToolkitTrainer, dataset: Dataset) -> tuple[Any, dict[str, float]]:
-    """What the task gathered of `dataset`, in the order of its rows, and its metrics with plain names.
+    """Raw predictions in the order of the rows of `dataset`, and its metrics by plain name (empty without labels).
 
-    There are no metrics without labels.
-
-    Rows are read in the order of their lengths, which wastes least on padding, and put back afterwards.
+    Rows are predicted in the order of their lengths, which needs the least padding, and put back afterwards.
     """
     import numpy as np
 
     order = by_length(dataset)
     output = trainer.predict(dataset.select(order), metric_key_prefix="test")
     places = np.argsort(order)
-    answers = output.predictions
-    answers = tuple(part[places] for part in answers) if isinstance(answers, tuple) else answers[places]
+    found = output.predictions
+    found = tuple(part[places] for part in found) if isinstance(found, tuple) else found[places]
     plain = {key.removeprefix("test_"): value for key, value in (output.metrics or {}).items()}
-    return answers, {key: value for key, value in plain.items() if key not in _TIMING}
+    return found, {key: value for key, value in plain.items() if key not in _TIMING}
 
 
-def save_predictions(task: Task, splits: DatasetDict, answers: Mapping[str, Any], output_dir: Path) -> dict[str, str]:
-    """Leave a parquet file for each split that has `answers`; returns their names by split."""
+def save_predictions(task: Task, splits: DatasetDict, predicted: Mapping[str, Any], output_dir: Path) -> dict[str, str]:
+    """Write a parquet file for each split in `predicted`, and return the file names by split."""
     with staged(output_dir) as staging:
-        for split, own in answers.items():
+        for split, own in predicted.items():
             task.predictions(own, splits[split]).to_parquet(staging / PREDICTIONS[split], index=False)
-        if "test" in answers:
-            task.draw(answers["test"], splits["test"], staging)
-    return {split: PREDICTIONS[split] for split in answers}
+        if "test" in predicted:
+            task.draw(predicted["test"], splits["test"], staging)
+    return {split: PREDICTIONS[split] for split in predicted}
 
 
 def save_losses(losses: torch.Tensor, stream: TokenStream, output_dir: Path) -> str:
-    """Leave a parquet file with a row for each document of the test split; returns its name.
+    """Write a parquet file with a row for each document of the test split, and return its name.
 
-    Its columns are `row`, `loss_sum` (in nats, over the predicted tokens), `tokens` (those) and `bytes` (of the text).
+    Its columns are `row`, `loss_sum` (in nats), `tokens` (the number of predicted tokens) and `bytes` (of the text).
 
     Args:
-        losses: `[tokens]` of `stream`, whose documents are whole; not a number where a token was not predicted.
+        losses: `[tokens]`, the loss of each token of `stream`; NaN where a token was not predicted.
+        stream: the test split, in whole documents.
     """
     import numpy as np
     import pandas as pd

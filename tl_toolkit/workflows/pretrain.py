@@ -1,4 +1,4 @@
-"""`pretrain`: texts, a model and a strategy become the folder of a language model and a result record."""
+"""`pretrain`: train a language model on texts, and write a model folder and a result record."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 @without_progress_bars()
 @for_output_dir
 def pretrain(arguments: PretrainArguments) -> dict[str, Any]:
-    """Train, evaluate and save a language model; the folder and `result.json` are left in `output_dir`.
+    """Train and evaluate a language model, and write the model folder and `result.json` to `output_dir`.
 
     Returns:
-        The result record; with `find_lr` what `find_learning_rate` returns, and then nothing else is left behind.
+        The result record. With `find_lr`, the result of `find_learning_rate`; nothing else is written then.
 
     Raises:
-        UserError: something given cannot be used; nothing was trained.
-        NonFiniteLoss: the training came apart. The result record says so (`status` is "failed").
+        UserError: an input cannot be used; nothing was trained.
+        NonFiniteLoss: training diverged. The result record has the `status` "failed".
     """
     return Pretraining(arguments).run()
 
 
 class Pretraining(Training[PretrainArguments]):
-    """A language model, which learns from text alone; with `evaluate_only` it is evaluated and nothing else."""
+    """Training and evaluation of a language model on texts; with `evaluate_only`, evaluation only."""
 
     trainer: LanguageModelTrainer
     tokenizer: PreTrainedTokenizerBase
@@ -64,14 +64,15 @@ class Pretraining(Training[PretrainArguments]):
         texts = self.task.prepare(
             self.args.seed, evaluate_only=settings.evaluate_only, shuffle=settings.shuffle_documents
         )
-        self.tokenizer = make_tokenizer(self.asked, lambda: _vocabulary_texts(texts.get("train"), settings), None)
+        model = self.model_arguments
+        self.tokenizer = make_tokenizer(model, lambda: _vocabulary_texts(texts.get("train"), settings), None)
         self.processing = self.tokenizer
         self.streams = _encode(texts, self.tokenizer, settings)
 
     def build(self) -> PreTrainedModel:
         if self.settings.evaluate_only:  # refuses a head that was never trained
-            return load_trained(self.asked, self.task.auto_class, self.tokenizer)
-        return make_model(self.asked, self.task.auto_class, self.task_config, self.tokenizer)
+            return load_trained(self.model_arguments, self.task.auto_class, self.tokenizer)
+        return make_model(self.model_arguments, self.task.auto_class, self.task_config, self.tokenizer)
 
     @property
     def main_metric(self) -> tuple[str, bool]:
@@ -119,7 +120,7 @@ class Pretraining(Training[PretrainArguments]):
             if split not in self.datasets:
                 continue
             stream, losses = self.streams[split], None
-            if split == "test" and self.args.world_size == 1:  # those of one process of several are not all
+            if split == "test" and self.args.world_size == 1:  # one of several processes has only part of them
                 losses = torch.full((len(stream),), math.nan)
             metrics[split] = _metrics(self.trainer.score(self.datasets[split], losses), stream, self.kind)
             if losses is not None:
@@ -141,24 +142,25 @@ class Pretraining(Training[PretrainArguments]):
 def _check_devices(args: RunArguments) -> None:
     if args.n_gpu > 1:
         raise UserError(
-            f"One process would use {args.n_gpu} GPUs, whose parts of a batch could not carry states of their own. "
-            "Start one process for each GPU: accelerate launch --config_file recipes/accelerate/multi_gpu.yaml."
+            f"One process cannot train a language model on {args.n_gpu} GPUs, because the recurrent state is not split "
+            "with the batch. Start one process for each GPU: accelerate launch --config_file "
+            '"$(tl-toolkit configs multi_gpu.yaml)" -m tl_toolkit pretrain ...'
         )
 
 
 def _kind(arguments: PretrainArguments) -> tuple[str, dict[str, Any]]:
-    """`causal-lm` or `masked-lm`, and what the configuration has to be told for it.
+    """`causal-lm` or `masked-lm`, and the configuration values that it needs.
 
-    transformers has a causal head for some encoders as well. Without `is_decoder` they see the token they are to
-    predict, so that encoders are taken for what they are unless a causal model is asked for.
+    Some encoders also have a causal head in transformers. It needs `is_decoder`, or the model sees the token that it
+    has to predict, so encoders default to `masked-lm`.
     """
     from transformers import MODEL_FOR_MASKED_LM_MAPPING
 
     config = load_config(arguments.model)
     if getattr(config, "is_encoder_decoder", False):
         raise UserError(
-            f"{type(config).__name__} is the configuration of an encoder-decoder, which is no language model. Choose "
-            "a decoder (gpt2, rnn, awd_lstm, self_attention) or an encoder (bert)."
+            f"{type(config).__name__} belongs to an encoder-decoder, which is not a language model. Choose a decoder "
+            "(gpt2, rnn, awd_lstm, self_attention) or an encoder (bert)."
         )
     is_encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
     kind = arguments.data.task or ("masked-lm" if is_encoder else "causal-lm")
@@ -166,15 +168,15 @@ def _kind(arguments: PretrainArguments) -> tuple[str, dict[str, Any]]:
 
 
 def _vocabulary_texts(texts: Dataset | None, settings: LanguageModelArguments) -> Iterable[str]:
-    """The texts to learn a vocabulary from: those that are trained on, as far as that is known without one."""
+    """Yield the training texts for the vocabulary; `max_train_tokens` can only be estimated without a tokenizer."""
     import numpy as np
     import pyarrow.compute as pc
 
     if texts is None:
-        raise UserError("--evaluate_only cannot learn a vocabulary: leave out --tokenizer_name.")
+        raise UserError("Leave out --tokenizer_name: --evaluate_only has no training texts to build a vocabulary from.")
     column = texts.with_format("arrow")[:].column(0)
     count = len(texts)
-    if settings.max_train_tokens is not None:  # a text has at least as many tokens as spaces
+    if settings.max_train_tokens is not None:  # spaces + 1 is a lower bound on the tokens of a text
         spaces = np.cumsum(pc.count_substring(column, " ").to_numpy() + 1)
         count = min(count, int(np.searchsorted(spaces, settings.max_train_tokens)) + 1)
     for start in range(0, count, 1000):
@@ -199,7 +201,7 @@ def _encode(
     }
     for split, stream in streams.items():
         if len(stream) == 0:
-            raise UserError(f"There is no token in the texts to use for {split}.")
+            raise UserError(f"The {split} texts contain no tokens. Check the dataset and --text_column.")
     return streams
 
 
@@ -211,7 +213,7 @@ def _datasets(
     settings: LanguageModelArguments,
     args: RunArguments,
 ) -> tuple[dict[str, Any], int]:
-    """What the trainer reads of each split, and how many updates an epoch has."""
+    """The dataset of each split for the trainer, and the number of updates in an epoch."""
     from ..data.blocks import CausalBlocks, MaskedBlocks
     from ..data.streams import Lanes, StreamWindows
     from ..training.language_model_trainer import carries_state
@@ -230,8 +232,8 @@ def _datasets(
         if "train" in streams:
             if len(streams["train"]) < 2 * batch * world:
                 raise UserError(
-                    f"The training texts have {len(streams['train']):,} tokens, too few for {batch * world:,} lanes "
-                    "side by side. Lower --per_device_train_batch_size."
+                    f"The training texts have {len(streams['train']):,} tokens, too few for {batch * world:,} parallel "
+                    "lanes. Lower --per_device_train_batch_size."
                 )
             read["train"] = StreamWindows(
                 Lanes(streams["train"], batch, **place),
@@ -248,7 +250,7 @@ def _datasets(
         read = {
             split: MaskedBlocks(stream, block_size, tokenizer, probability=probability, seed=args.seed * trained)
             for split, stream in streams.items()
-            for trained in [split == "train"]  # what is masked in an evaluation is the same for every seed
+            for trained in [split == "train"]  # evaluation masks do not depend on the seed
         }
     else:
         pad = tokenizer.pad_token_id
@@ -257,7 +259,7 @@ def _datasets(
 
 
 def _metrics(scored: dict[str, float], stream: TokenStream, kind: str) -> dict[str, float]:
-    """What was scored and, for causal models, bits per byte, which tokenizers do not change the meaning of."""
+    """`scored` with the unknown share and, for causal models, bits per byte, which compares across tokenizers."""
     metrics = dict(scored)
     if kind == "causal-lm" and stream.num_bytes:
         metrics["bits_per_byte"] = scored["loss"] * len(stream) / math.log(2) / stream.num_bytes

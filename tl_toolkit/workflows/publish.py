@@ -1,4 +1,4 @@
-"""`publish`: a model, or a comparison, on the Hugging Face Hub."""
+"""`publish`: upload a model or a comparison to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ..hub.transfer import Outcome
 
 
 def publish(request: ComparisonRequest) -> Outcome | None:
-    """Publish the folder of a model, or with another kind of repository that of a comparison.
+    """Publish a model folder or, unless `repo_type` is "model", a comparison folder.
 
     Returns:
-        What became of it; None where nothing was sent because it was a dry run.
+        The outcome of the upload; None for a dry run.
 
     Raises:
-        UserError: something in the folder or the request cannot be used; nothing was sent.
+        UserError: the folder or the request cannot be used; nothing was uploaded.
     """
     return publish_model(request) if request.publish.repo_type == "model" else publish_comparison(request)

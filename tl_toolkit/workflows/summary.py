@@ -1,8 +1,9 @@
-"""What a recipe prints: the data before training, and at the end what came out."""
+"""What the commands print: a line about the data before training, and a summary at the end."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,9 +13,9 @@ _SHOWN_CLASSES = 10
 
 
 def print_data(record: dict[str, Any], args: RunArguments) -> None:
-    """One line, by one process: the columns, the classes, and how many rows of which split play which role.
+    """Print one line about the data in the first process: columns, classes, and rows of each role with their split.
 
-    Nothing is printed where only errors are wanted (`log_level`), as in comparisons.
+    Prints nothing if `log_level` shows errors only, as in comparisons.
     """
     parts: list[str] = []
     for role, column in record["dataset"]["columns"].items():
@@ -28,7 +29,7 @@ def print_data(record: dict[str, Any], args: RunArguments) -> None:
 
 
 def _kind(record: dict[str, Any]) -> str:
-    """What a label is, behind the name of its column."""
+    """The classes or the type of the labels, in brackets."""
     labels = record["task"]["labels"]
     if labels is None:
         return " (a number)"
@@ -37,7 +38,7 @@ def _kind(record: dict[str, Any]) -> str:
 
 
 def print_texts(record: dict[str, Any], args: RunArguments) -> None:
-    """The same of a language model, which learns from a text alone, with the tokens."""
+    """Print one line about the texts of a language model: column, documents and tokens of each role."""
     tokens = record["dataset"]["tokens"]
     parts = [
         f"{rows:,} {_role(role, record)} texts ({tokens[role]:,} tokens)"
@@ -54,16 +55,16 @@ def _role(role: str, record: dict[str, Any]) -> str:
 
 def _say(line: str, args: RunArguments) -> None:
     if args.process_index == 0 and args.log_level not in ("error", "critical"):
-        encoding = sys.stdout.encoding or "utf-8"  # names of classes can be in any script
+        encoding = sys.stdout.encoding or "utf-8"  # class names can be in any script
         print(line.encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def print_summary(record: dict[str, Any], output_dir: str) -> None:
-    """Metrics by split, the labels they took, and what the run cost."""
+    """Print the metrics by split, the number of labels used, and the cost of the run."""
     _print_table(record["metrics"])
     cost, budget = record["cost"], record["budget"]
     print(
-        f"\nLearned from {budget['train_labels']:,} labels and selected on {budget['validation_labels']:,}; "
+        f"\nTrained on {budget['train_labels']:,} labels, selected on {budget['validation_labels']:,}; "
         f"{cost['parameters']['trained']:,} of {cost['parameters']['total']:,} parameters trained in "
         f"{cost['train_seconds']:.1f} s ({cost['examples_per_second']:,.0f} rows/s) on "
         f"{record['hardware']['world_size']} {record['hardware']['device']} process(es)."
@@ -72,13 +73,13 @@ def print_summary(record: dict[str, Any], output_dir: str) -> None:
 
 
 def print_language_model_summary(record: dict[str, Any], output_dir: str) -> None:
-    """Metrics by split, and what the run cost."""
+    """Print the metrics by split, and the cost of the run."""
     _print_table(record["metrics"])
     cost = record["cost"]
     if cost["steps"]:
         tokens = record["dataset"]["tokens"]["train"]
         print(
-            f"\nLearned from {tokens:,} tokens in {cost['epochs']:g} epochs; {cost['parameters']['trained']:,} of "
+            f"\nTrained on {tokens:,} tokens in {cost['epochs']:g} epochs; {cost['parameters']['trained']:,} of "
             f"{cost['parameters']['total']:,} parameters trained in {cost['train_seconds']:.1f} s "
             f"({cost['tokens_per_second']:,.0f} tokens/s) on {record['hardware']['world_size']} "
             f"{record['hardware']['device']} process(es)."
@@ -87,7 +88,7 @@ def print_language_model_summary(record: dict[str, Any], output_dir: str) -> Non
 
 
 def print_ensemble_summary(record: dict[str, Any], output_dir: str) -> None:
-    """The metrics of both members and of the ensemble side by side, split by split, and what evaluating it took."""
+    """Print the metrics of both members and the ensemble by split, and the cost of the evaluation."""
     for split, metrics in record["metrics"].items():
         print(f"\n{split}", end="")
         members = {member["direction"]: member["metrics"][split] for member in record["members"]}
@@ -98,6 +99,11 @@ def print_ensemble_summary(record: dict[str, Any], output_dir: str) -> None:
         f"({cost['examples_per_second']:,.0f} rows/s)."
     )
     print(f"The model and result.json are in {output_dir}")
+
+
+def verdict_of(output_dir: Path) -> str:
+    """The first part of a comparison's report in Markdown: title, verdict and facts."""
+    return (output_dir / "report.md").read_text(encoding="utf-8").split("\n##")[0].strip()
 
 
 def _print_table(results: dict[str, dict[str, float]]) -> None:

@@ -1,4 +1,4 @@
-"""Lets the tests of this folder import what they share: pytest's importlib mode adds no folder to the path."""
+"""Add this folder to the path for shared test modules, which pytest's importlib mode does not do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs that train nothing: they end in every way in which a job can end. Processes that are started import them."""
+"""Jobs that train nothing and end in every way in which a job can end. Started processes import this module."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tl_toolkit.records.record import RESULT_NAME, read_record
 
 
 def work(executor: Executor, jobs: Sequence[StandIn], output_dir: Path) -> dict[str, dict[str, Any]]:
-    """The records of `jobs`, begun in their order as soon as there is room and what they need is there."""
+    """The records of `jobs`, started in order as soon as there is room and their dependencies are complete."""
     waiting, records = list(jobs), {}
     while len(records) < len(jobs):
         made = {f"runs/{title}" for title in records}
@@ -29,7 +29,7 @@ def work(executor: Executor, jobs: Sequence[StandIn], output_dir: Path) -> dict[
 
 
 def fails_in_the_second_process() -> dict[str, Any]:
-    """What is launched in two processes, of which the first would wait for ever."""
+    """Launched in two processes: the second fails, the first would wait for ever."""
     if os.environ["RANK"] == "1":
         raise ArithmeticError("a defect of the second process")
     time.sleep(1000)
@@ -38,7 +38,7 @@ def fails_in_the_second_process() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class StandIn(Job):
-    """`ends` is a signal's name, or says what else happens; `asks` is how many GPUs it wants."""
+    """`ends` is the name of a signal or another way to end; `asks` is the number of requested GPUs."""
 
     title: str
     ends: str = "well"
@@ -79,18 +79,18 @@ class StandIn(Job):
             raise ZeroDivisionError("a defect")
         if self.ends == "leaves":
             os._exit(3)
-        while self.ends == "never":  # and leaves a trace of being alive
+        while self.ends == "never":  # and records that it is alive
             (folder / "alive.txt").write_text(str(time.time()))
             time.sleep(0.005)
         if self.ends == "met":
             deadline = time.monotonic() + 300
             while not all((output_dir / "runs" / other / "process.txt").exists() for other in ("a", "b")):
-                assert time.monotonic() < deadline, "the other one is not at work at the same time"
+                assert time.monotonic() < deadline, "the other job does not run at the same time"
                 time.sleep(0.01)
         (folder / "weights.bin").write_bytes(b"\x00\x01" * 1009)
         return {"schema_version": 1, "status": "completed", "error": None, "folder": str(folder), **here}
 
-    def _left(self, output_dir: Path) -> dict[str, Any]:
+    def _known_record(self, output_dir: Path) -> dict[str, Any]:
         return {"schema_version": 1, "metrics": {}}
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:

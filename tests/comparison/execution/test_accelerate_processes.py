@@ -1,4 +1,4 @@
-"""Runs in several processes: started through accelerate, as many as the launch file asks for."""
+"""Runs in several processes, started through accelerate with the number of processes of the launch file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TWO_CPU = str(HERE.parents[2] / "recipes" / "accelerate" / "two_cpu.yaml")
 
 @pytest.fixture
 def write_file(tmp_path: Path) -> Callable[..., str]:
-    """Writes a launch file; keywords are its keys."""
+    """Write a launch file; keywords are its keys."""
 
     def write(**content: Any) -> str:
         (tmp_path / "launch.yaml").write_text(yaml.safe_dump(content))
@@ -55,31 +55,31 @@ def test_a_run_of_two_processes_is_recorded_as_one(dataset_folder: Path, tmp_pat
     assert {"predictions_test.parquet", "result.json"} <= left and not any(name.startswith(".") for name in left)
 
 
-def test_an_error_of_any_process_comes_home_and_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_any_process_is_raised_and_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(HERE))
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     from stand_in_jobs import fails_in_the_second_process  # type: ignore[import-not-found]
 
     with pytest.raises(ArithmeticError, match="a defect of the second process") as caught:
         through(Launch(accelerate_config=TWO_CPU), fails_in_the_second_process)
-    assert "fails_in_the_second_process" in caught.value.__notes__[0]  # the traceback of the other process
+    assert "fails_in_the_second_process" in caught.value.__notes__[0]  # traceback of the other process
     assert caught.value.failure == "error"
 
 
-def test_what_the_launcher_says_of_a_killed_process() -> None:
+def test_the_error_for_a_killed_process() -> None:
     error = _failure(1, "...\n  exitcode  : -9 (pid: 77)\n  traceback : Signal 9 (SIGKILL) received by PID 77\n")
     assert "killed by SIGKILL" in str(error) and error.failure == "killed"  # type: ignore[attr-defined]
     assert "exit code is 3" in str(_failure(3, ""))
 
 
-def test_fewer_processes_than_asked_for_are_no_result(write_file: Callable[..., str]) -> None:
+def test_fewer_processes_than_requested_are_an_error(write_file: Callable[..., str]) -> None:
     launch = Launch(accelerate_config=write_file(num_processes=3))
     _check_world_size(launch, {"hardware": {"world_size": 3}})
-    with pytest.raises(UserError, match="asks for 3 processes, but accelerate started 1.*MULTI_GPU"):
+    with pytest.raises(UserError, match="requests 3 processes, but accelerate started 1.*MULTI_GPU"):
         _check_world_size(launch, {"hardware": {"world_size": 1}})
 
 
-def test_what_an_entry_asks_for(write_file: Callable[..., str], tmp_path: Path) -> None:
+def test_the_resources_of_an_entry(write_file: Callable[..., str], tmp_path: Path) -> None:
     launch, rest = take_launch({"gpus": 2, "cpus": 3, "seed": 5}, "the entry")
     assert (launch, rest) == (Launch(gpus=2, cpus=3), {"seed": 5})
     assert take_launch({"use_cpu": True}, "the entry")[0] == Launch(gpus=0)
@@ -90,24 +90,24 @@ def test_what_an_entry_asks_for(write_file: Callable[..., str], tmp_path: Path) 
     moved = tmp_path / "moved.yaml"
     moved.write_text(Path(file).read_text())
     assert Launch(4, str(moved)).counts() == launch.counts() != Launch(4, TWO_CPU).counts()
-    assert Launch().counts() == Launch(gpus=0, cpus=7).counts() == {}  # the keys of runs that were made before stay
+    assert Launch().counts() == Launch(gpus=0, cpus=7).counts() == {}  # the keys of existing runs do not change
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"gpus": -1}, "'gpus' in the entry is -1"),
-        ({"cpus": 0}, "'cpus' in the entry is 0"),
-        ({"gpus": True}, "'gpus' in the entry is True"),
-        ({"accelerate_config": 7}, "'accelerate_config' in the entry is 7"),
+        ({"gpus": -1}, "'gpus' in the entry must be .* but is -1"),
+        ({"cpus": 0}, "'cpus' in the entry must be .* but is 0"),
+        ({"gpus": True}, "'gpus' in the entry must be .* but is True"),
+        ({"accelerate_config": 7}, "'accelerate_config' in the entry must be .* but is 7"),
         ({"accelerate_config": "nowhere.yaml"}, "nowhere.yaml"),
     ],
 )
-def test_wrong_wishes_are_refused(settings: dict, said: str) -> None:
+def test_invalid_requests_are_refused(settings: dict, said: str) -> None:
     with pytest.raises(UserError, match=said):
         take_launch(settings, "the entry")
 
 
 def test_several_machines_are_refused(write_file: Callable[..., str]) -> None:
-    with pytest.raises(UserError, match="asks for 2 machines"):
+    with pytest.raises(UserError, match="requests 2 machines"):
         take_launch({"accelerate_config": write_file(num_machines=2, num_processes=4)}, "the entry")

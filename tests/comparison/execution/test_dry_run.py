@@ -34,7 +34,7 @@ def jobs_in(content: dict[str, Any], output: Path) -> dict[str, Job]:
 
 
 def leave(job: Any, output: Path, **changes: Any) -> None:
-    """A record and a model, as if the job had been made: 20 s in all, 12 of them training in 6 updates."""
+    """Write a record and a model of a completed job: 20 s in total, 12 s of training with 6 updates."""
     seconds = {"data": 5.0, "train": 10.0, "select": 2.0, "evaluate": 3.0, "total": 20.0}
     record = {
         "schema_version": 1, "status": "completed", "key": job.key, "hardware": {"world_size": 1},
@@ -47,62 +47,62 @@ def leave(job: Any, output: Path, **changes: Any) -> None:
 
 
 def lines_of(text: str) -> dict[str, list[str]]:
-    """The cells of a table that are not part of a run's name, by entry, budget and seed."""
+    """The state and time cells of a table, by entry, budget and seed."""
     table = text.split("\n\n")[0].splitlines()[1:]
     cells = [[cell.replace("\u00a0", " ") for cell in line.split("  ") if cell] for line in table]
     return {" ".join(part.strip() for part in row[:3]): [part.strip() for part in row[3:]] for row in cells}
 
 
-def test_without_records_nothing_is_known_and_nothing_is_made(content: dict[str, Any], tmp_path: Path) -> None:
+def test_without_records_the_time_is_unknown_and_nothing_is_written(content: dict[str, Any], tmp_path: Path) -> None:
     text = plan(grid_of(content), tmp_path / "new")
     assert not (tmp_path / "new").exists()
-    assert len(lines_of(text)) == 12 and all(cells == ["to make", "unknown"] for cells in lines_of(text).values())
-    assert "12 runs, 12 of them to make." in text and "nothing is known of the time" in text
+    assert len(lines_of(text)) == 12 and all(cells == ["to run", "unknown"] for cells in lines_of(text).values())
+    assert "12 runs, 12 of them to run." in text and "Time: unknown" in text
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [({"label_column": "labl"}, "no column 'labl'"), ({"label_budgets": [10, 7001]}, "7,001")],
 )
-def test_what_would_stop_the_comparison_stops_the_plan(content, changes, problem, tmp_path: Path) -> None:
+def test_errors_that_stop_the_comparison_stop_the_dry_run(content, changes, problem, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=problem):
         plan(grid_of(content | changes), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
-def test_the_state_of_runs_and_what_is_left(content: dict[str, Any], tmp_path: Path) -> None:
+def test_the_state_of_runs_and_the_remaining_work(content: dict[str, Any], tmp_path: Path) -> None:
     jobs = jobs_in(content, tmp_path)
     leave(jobs["runs/a-10-seed1"], tmp_path)
     leave(jobs["runs/b-10-seed1"], tmp_path, status="failed")
     leave(jobs["runs/a-20-seed1"], tmp_path, key="another")
     lines = lines_of(plan(grid_of(content), tmp_path))
-    assert lines["a 10 labels 1"] == ["made"]
+    assert lines["a 10 labels 1"] == ["done"]
     assert lines["b 10 labels 1"] == ["failed (kept)"]
-    assert lines["a 20 labels 1"] == ["again, because changed", "about 20 s"]  # as it was before the change
-    assert lines["a 10 labels 2"] == ["to make", "about 20 s"]
-    assert lines["b 20 labels 1"] == ["to make", "about 20 s"]  # as other entries at this budget
+    assert lines["a 20 labels 1"] == ["rerun: changed", "about 20 s"]  # the time before the change
+    assert lines["a 10 labels 2"] == ["to run", "about 20 s"]
+    assert lines["b 20 labels 1"] == ["to run", "about 20 s"]  # the time of other entries at this budget
     retried = plan(grid_of(content), tmp_path, retry_failed=True)
-    assert lines_of(retried)["b 10 labels 1"][0] == "again, because failed"
-    assert "10 of them to make" in plan(grid_of(content), tmp_path) and "11 of them to make" in retried
+    assert lines_of(retried)["b 10 labels 1"][0] == "rerun: failed before"
+    assert "10 of them to run" in plan(grid_of(content), tmp_path) and "11 of them to run" in retried
 
 
 def test_other_budgets_are_scaled_by_updates(content: dict[str, Any], tmp_path: Path) -> None:
     jobs = jobs_in(content, tmp_path)
     leave(jobs["runs/a-10-seed1"], tmp_path)  # 3 epochs of 2 updates
     lines = lines_of(plan(grid_of(content), tmp_path))
-    assert lines["a 20 labels 1"] == ["to make", "about 32 s"]  # 12 updates: the 12 s of training twice
+    assert lines["a 20 labels 1"] == ["to run", "about 32 s"]  # 12 updates: twice the 12 s of training
     content["entries"][0]["min_train_steps"] = 24
     lines = lines_of(plan(grid_of(content), tmp_path))
-    assert lines["a 20 labels 1"] == ["to make", "about 56 s"]  # 24 updates
+    assert lines["a 20 labels 1"] == ["to run", "about 56 s"]  # 24 updates
 
 
-def test_the_totals_are_of_what_is_left_and_divided_by_those_at_once(content: dict[str, Any], tmp_path: Path) -> None:
+def test_the_remaining_totals_are_divided_by_concurrent_runs(content: dict[str, Any], tmp_path: Path) -> None:
     content = {**content, "label_budgets": [10], "seeds": [1, 2, 3]}
     jobs = jobs_in(content, tmp_path)
     leave(jobs["runs/a-10-seed1"], tmp_path)
     text = plan(grid_of(content), tmp_path).replace("\u00a0", " ")
     assert "Time: about 100 s." in text and "Disk: about 15 MB for models." in text
-    assert "Of 5 estimates, 2 on the same entry and budget; 3 on other entries." in text
+    assert "Of 5 estimates: 2 based on the same entry and budget; 3 based on other entries." in text
     assert "Time: about 50 s, 2 at once." in plan(grid_of(content), tmp_path, at_once=2).replace("\u00a0", " ")
     assert "Time: about 20 s, 50 at once." in plan(grid_of(content), tmp_path, at_once=50).replace("\u00a0", " ")
     assert "no models are kept" in plan(grid_of({**content, "keep_models": False}), tmp_path)
@@ -119,29 +119,29 @@ def test_searches_and_stages_are_listed(content: dict[str, Any], tmp_path: Path)
     }  # fmt: skip
     jobs = jobs_in(content, tmp_path)
     lines = lines_of(plan(grid_of(content), tmp_path))
-    assert lines["stage lm to make unknown"] == []
-    assert lines["tuning of a 10 labels 7 trials to make"] == ["unknown"]
+    assert lines["stage lm to run unknown"] == []
+    assert lines["tuning of a 10 labels 7 trials to run"] == ["unknown"]
     leave(jobs["runs/a-10-seed1"], tmp_path, key="another")
     lines = lines_of(plan(grid_of(content), tmp_path))
-    assert lines["tuning of a 10 labels 7 trials to make"] == ["about 2.3 min"]
+    assert lines["tuning of a 10 labels 7 trials to run"] == ["about 2.3 min"]
     job: Any = jobs["searches/a-10"]
-    for number, values in enumerate(({"weight_decay": 0.01}, {"weight_decay": 0.02})):  # of which one is another's
+    for number, values in enumerate(({"weight_decay": 0.01}, {"weight_decay": 0.02})):  # one has a wrong key
         folder = tmp_path / job.name / f"trial-{number}"
         folder.mkdir(parents=True)
         key = key_of([job.key, 0, values])
         (folder / "result.json").write_text(json.dumps({"schema_version": 1, "key": key, "values": values}))
     lines = lines_of(plan(grid_of(content), tmp_path))
-    assert lines["tuning of a 10 labels 6 trials to make"] == ["about 2.0 min"]
-    content["entries"][0]["search"] = {"weight_decay": [0, 0.1]}  # there is no third to try
-    assert "tuning of a 10 labels 2 trials to make" in lines_of(plan(grid_of(content), tmp_path))
+    assert lines["tuning of a 10 labels 6 trials to run"] == ["about 2.0 min"]
+    content["entries"][0]["search"] = {"weight_decay": [0, 0.1]}  # only two settings exist
+    assert "tuning of a 10 labels 2 trials to run" in lines_of(plan(grid_of(content), tmp_path))
     leave(jobs["runs/c-10-seed1"], tmp_path)
     assert lines_of(plan(grid_of(content), tmp_path))["stage lm not needed"] == []
 
 
-def test_datasets_have_a_column_where_there_are_several(content: dict[str, Any], tmp_path: Path) -> None:
+def test_several_datasets_have_a_column(content: dict[str, Any], tmp_path: Path) -> None:
     del content["label_budgets"]
     path = content.pop("dataset_name")
     content["datasets"] = [{"name": name, "dataset_name": path, "label_budgets": [3]} for name in ("x", "y")]
     head, first = plan(grid_of(content), tmp_path).splitlines()[:2]
     assert head.split() == ["dataset", "budget", "seed", "state", "time"]
-    assert first.split() == ["a", "x", "3", "labels", "1", "to", "make", "unknown"]
+    assert first.split() == ["a", "x", "3", "labels", "1", "to", "run", "unknown"]

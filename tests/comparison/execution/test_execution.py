@@ -33,7 +33,7 @@ def run(content: dict, output_dir: Path, retry_failed: bool = False) -> tuple[Gr
     return grid, lines
 
 
-def test_a_grid_survives_a_failed_run_and_goes_on_where_it_was(content: dict, tmp_path: Path) -> None:
+def test_a_grid_survives_a_failed_run_and_resumes(content: dict, tmp_path: Path) -> None:
     content["entries"][1]["max_grad_norm"] = 0
     content["entries"][1]["num_train_epochs"] = 4
     output = tmp_path / "comparison"
@@ -48,14 +48,14 @@ def test_a_grid_survives_a_failed_run_and_goes_on_where_it_was(content: dict, tm
     stamp = (output / results["plain"].folder / "result.json").stat().st_mtime_ns
     _, lines = run({**content, "seeds": [1, 2]}, output)  # another seed adds only its own runs
     assert (output / results["plain"].folder / "result.json").stat().st_mtime_ns == stamp
-    assert sum("made before" in line for line in lines) == 2
+    assert sum("cached" in line for line in lines) == 2
     assert len(read_results(output / "results.jsonl")) == 4
 
     html = write_report(output, "A <title>").read_text()
     assert "A &lt;title&gt;" in html and "loss was" in html
 
 
-def test_a_changed_entry_and_a_torn_record_are_made_again(content: dict, tmp_path: Path) -> None:
+def test_a_changed_entry_and_a_truncated_record_are_rerun(content: dict, tmp_path: Path) -> None:
     output = tmp_path / "comparison"
     content["entries"] = content["entries"][:1]
     grid, _ = run(content, output)
@@ -63,31 +63,31 @@ def test_a_changed_entry_and_a_torn_record_are_made_again(content: dict, tmp_pat
     first = json.loads(record.read_text())
     record.write_text(record.read_text()[:100])
     _, lines = run(content, output)
-    assert "made before" not in lines[0]
+    assert "cached" not in lines[0]
     again = json.loads(record.read_text())
     assert (again["metrics"], again["key"]) == (first["metrics"], first["key"])
     content["entries"][0]["learning_rate"] = 0.01
     _, lines = run(content, output)
-    assert "made before" not in lines[0]
+    assert "cached" not in lines[0]
     assert json.loads(record.read_text())["key"] != first["key"]
 
 
-def test_models_that_are_wanted_after_all_are_made_again(content: dict, tmp_path: Path) -> None:
+def test_runs_without_their_model_are_rerun_if_models_are_kept(content: dict, tmp_path: Path) -> None:
     output = tmp_path / "comparison"
     del content["entries"][1]
     grid, _ = run(content, output)
     weights = output / grid.runs[0].folder / "model.safetensors"
     assert not weights.exists()
     _, lines = run({**content, "keep_models": True}, output)
-    assert weights.exists() and "made before" not in lines[0]
-    for keep_models in (True, False):  # what is there already is neither made nor taken away
+    assert weights.exists() and "cached" not in lines[0]
+    for keep_models in (True, False):  # an existing model is neither trained again nor removed
         _, lines = run({**content, "keep_models": keep_models}, output)
-        assert weights.exists() and "made before" in lines[0]
+        assert weights.exists() and "cached" in lines[0]
 
 
-def test_a_failed_run_is_not_repeated_for_want_of_its_model(content: dict, tmp_path: Path) -> None:
+def test_a_failed_run_is_not_rerun_because_its_model_is_missing(content: dict, tmp_path: Path) -> None:
     content["entries"] = [{**content["entries"][1], "max_grad_norm": 0, "num_train_epochs": 4}]
     content["keep_models"] = True
     run(content, tmp_path / "comparison")
     _, lines = run(content, tmp_path / "comparison")
-    assert "made before" in lines[0] and "FAILED" in lines[0]
+    assert "cached" in lines[0] and "FAILED" in lines[0]

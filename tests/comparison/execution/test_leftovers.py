@@ -1,4 +1,4 @@
-"""What a comparison that was killed has left half-written is removed by the next one, and nothing else."""
+"""The next comparison removes partly written files of a killed comparison, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from tl_toolkit.comparison.execution.jobs import StageJob
-from tl_toolkit.comparison.execution.scheduler import _sweep
+from tl_toolkit.comparison.execution.scheduler import _remove_leftovers
 from tl_toolkit.comparison.planning.stages import Stage
 
-DEAD = 2**22 + 7  # above the highest number that Linux gives a process
+DEAD = 2**22 + 7  # above the highest process id on Linux
 
 
 def test_half_written_files_of_dead_processes_are_removed(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_half_written_files_of_dead_processes_are_removed(tmp_path: Path) -> Non
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("half")
-    _sweep(tmp_path)
+    _remove_leftovers(tmp_path)
     assert {name: (tmp_path / name).exists() for name in names} == names
     assert not (tmp_path / ".incoming").exists() and not (tmp_path / "stages" / ".lm.old").exists()
 

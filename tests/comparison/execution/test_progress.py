@@ -1,4 +1,4 @@
-"""What a comparison says while it works, and to which trackers."""
+"""Progress output and trackers of a comparison."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Clock:
         return self.now
 
 
-def test_the_time_left_is_that_of_like_runs_shared_by_all_workers(
+def test_the_remaining_time_is_estimated_from_similar_runs_and_divided_by_workers(
     content: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
@@ -52,9 +52,9 @@ def test_the_time_left_is_that_of_like_runs_shared_by_all_workers(
     progress.end(named["short", 12, 1], completed)
     progress.begin(named["long", 12, 1])
     clock.now += 11
-    reason = f"no luck {'with this ' * 50}or any other number"  # what helps often stands at its end
+    reason = f"no luck {'with this ' * 50}or any other number"  # the remedy is often at the end
     progress.end(named["long", 12, 1], {"status": "failed", "error": reason})
-    # left: short 12 once and 31 twice, as the short one took; long 12 once and 31 twice, as the long one
+    # Remaining: three short runs (12 once, 31 twice) of 3 s each, and three long ones of 11 s each.
     assert progress.seconds_left() == (3 * 3 + 3 * 11) / 2
     progress.begin(named["long", 12, 2])
     clock.now += 5
@@ -99,12 +99,12 @@ def test_the_report_is_rebuilt_while_the_grid_runs_and_never_stops_it(
     assert sum(line.startswith("[") for line in lines) == 2
 
 
-def test_each_run_is_a_run_of_its_trackers(content: dict, tmp_path: Path) -> None:
+def test_trackers_see_each_run_as_a_separate_run(content: dict, tmp_path: Path) -> None:
     runs: list[tuple[str, str]] = []
 
     def train(arguments: Any) -> dict[str, Any]:
         place = Path(os.environ["TENSORBOARD_LOGGING_DIR"])
-        assert not place.exists()  # nothing of a run before
+        assert not place.exists()  # nothing of an earlier run
         place.mkdir(parents=True)
         (place / "events").write_text(arguments.run.run_name)
         runs.append((arguments.run.run_name, str(place.relative_to(tmp_path))))
@@ -119,14 +119,14 @@ def test_each_run_is_a_run_of_its_trackers(content: dict, tmp_path: Path) -> Non
             executor=InProcess(train),
             say=lambda line: None,
         )
-        content["weight_decay"] = 0.25  # which makes one of the two again
+        content["weight_decay"] = 0.25  # so that one of the two is rerun
     names = ["short-12-seed3", "long-12-seed3", "short-12-seed3"]
     assert runs == [(name, f"runs/{name}/tensorboard") for name in names]
-    assert (tmp_path / "runs" / "short-12-seed3" / "tensorboard" / "events").exists()  # although no model is kept
+    assert (tmp_path / "runs" / "short-12-seed3" / "tensorboard" / "events").exists()  # kept without the model
     assert "TENSORBOARD_LOGGING_DIR" not in os.environ
 
 
-def test_a_run_of_a_tracker_ends_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_run_of_a_tracker_ends_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = types.SimpleNamespace(run="begun", finished=0)
 
     def finish() -> None:

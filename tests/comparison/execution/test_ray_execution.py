@@ -1,4 +1,4 @@
-"""Ray, started in this process: records and folders come home, and what ends a task ends nothing else."""
+"""Ray, started in this process: records and folders are returned, and a killed task ends nothing else."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ HERE = Path(__file__).parent
 def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'tl-toolkit[ray]'")
     monkeypatch.syspath_prepend(str(HERE))
-    monkeypatch.setenv("PYTHONPATH", str(HERE))  # where Ray's workers find the jobs as well
+    monkeypatch.setenv("PYTHONPATH", str(HERE))  # for Ray's workers
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     how = {"num_cpus": 2, "num_gpus": 0, "include_dashboard": False, "log_to_driver": False, "configure_logging": False}
     try:
         ray.init("local", **how)
-    except Exception:  # a machine that is busy for half a minute is too slow for Ray
+    except Exception:  # a busy machine can exceed Ray's timeout
         ray.shutdown()
         ray.init("local", **how)
     yield
     ray.shutdown()
 
 
-def test_records_and_folders_come_home_and_killed_tasks_end_alone(ray: None, tmp_path: Path) -> None:
+def test_records_and_folders_are_returned_and_killed_tasks_end_alone(ray: None, tmp_path: Path) -> None:
     from stand_in_jobs import StandIn, work  # type: ignore[import-not-found]
 
     output = tmp_path / "out"
@@ -44,27 +44,27 @@ def test_records_and_folders_come_home_and_killed_tasks_end_alone(ray: None, tmp
     ]  # fmt: skip
     with RayTasks(train) as tasks:
         assert tasks.at_once == 2
-        with pytest.raises(UserError, match="'greedy' asks for 3 GPUs of one node.*more than 0"):
+        with pytest.raises(UserError, match="'greedy' requests 3 GPUs of one node.*more than 0"):
             tasks.check([StandIn("greedy", asks=3)])
         records = work(tasks, jobs, output)
     assert records == {job.title: read_record(output / job.name) for job in jobs}
     assert {title: record.get("failure") for title, record in records.items()} == {
         "first": None, "behind it": None, "defect": "error", "killed": "killed", "next": None,
     }  # fmt: skip
-    assert records["first"]["folder"] == str(output / "runs" / "first")  # not the one of the node
+    assert records["first"]["folder"] == str(output / "runs" / "first")  # not the path on the node
     assert (output / "runs" / "first" / "weights.bin").read_bytes() == b"\x00\x01" * 1009
     assert "a defect" in (output / "runs" / "defect" / "error.txt").read_text()
     assert "worker" in records["killed"]["error"] and "\n" not in records["killed"]["error"]
     assert [path.name for path in output.iterdir()] == ["runs"]
 
 
-def test_without_ray_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_without_ray_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"tl-toolkit\[ray\]"):
         RayTasks(train)
 
 
-def test_a_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+def test_a_folder_replaces_the_earlier_one(tmp_path: Path) -> None:
     away, home = tmp_path / "away", tmp_path / "home"
     for place, text in ((away, "new"), (home, "old")):
         (place / "runs" / "x").mkdir(parents=True)

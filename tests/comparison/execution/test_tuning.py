@@ -23,7 +23,7 @@ SPACE = {"config_overrides.hidden_size": [7, 11, 13], "learning_rate": {"low": 1
 
 
 def best_of(trials: int, seed: int) -> tuple[float, list[Tried]]:
-    """How near a search comes to 0.003 and 11, in powers of ten."""
+    """The best distance of a search from 0.003 and 11, in powers of ten, and its trials."""
     tried: list[Tried] = []
     for _ in range(trials):
         values = propose(SPACE, tried, seed=seed, trials=trials, greater_is_better=False)
@@ -33,25 +33,25 @@ def best_of(trials: int, seed: int) -> tuple[float, list[Tried]]:
     return min(trial.reached for trial in tried if trial.reached is not None), tried
 
 
-def test_a_search_comes_near_a_known_optimum() -> None:
+def test_a_search_approaches_a_known_optimum() -> None:
     reached = [best_of(24, seed)[0] for seed in (3, 5, 7)]
     random = [min(best_of(1, 100 * seed + i)[0] for i in range(24)) for seed in (3, 5, 7)]
     assert max(reached) < 0.25
     assert sum(reached) < sum(random)
 
 
-def test_a_search_is_the_same_however_often_it_is_stopped_and_another_with_another_seed() -> None:
+def test_a_search_depends_on_its_seed_and_its_history_only() -> None:
     tried = best_of(7, 3)[1]
     assert best_of(7, 3)[1] == tried
     assert best_of(7, 5)[1][0] != tried[0]
     failed = [tried[0], Tried(tried[1].values, None), *tried[2:]]
     arguments: dict[str, Any] = {"seed": 3, "trials": 7, "greater_is_better": False}
-    assert propose(SPACE, failed[:2], **arguments) == tried[2].values  # at random still
+    assert propose(SPACE, failed[:2], **arguments) == tried[2].values  # still at random
     worst = [Tried(trial.values, -(trial.reached or 0)) for trial in tried]
-    assert propose(SPACE, worst[:5], **arguments) != tried[5].values  # told otherwise, it goes elsewhere
+    assert propose(SPACE, worst[:5], **arguments) != tried[5].values  # another history leads to other settings
 
 
-def test_settings_are_tried_once_and_a_small_space_has_an_end() -> None:
+def test_settings_are_tried_once_and_a_small_space_is_exhausted() -> None:
     space = {"a": [2, 3], "b": {"low": 1, "high": 3, "log": False}}
     tried: list[Tried] = []
     while (values := propose(space, tried, seed=0, trials=19, greater_is_better=True)) is not None:
@@ -92,7 +92,7 @@ def trials_in(output: Path) -> list[dict[str, Any]]:
     return [json.loads(p.read_text()) for p in sorted((output / "searches" / "tuned-12").glob("trial-*/result.json"))]
 
 
-def test_a_grid_is_tuned_on_validation_rows_and_says_so(content: dict[str, Any], tmp_path: Path) -> None:
+def test_a_grid_is_tuned_on_validation_rows_and_records_it(content: dict[str, Any], tmp_path: Path) -> None:
     records, _ = run(content, tmp_path / "a")
     trials = trials_in(tmp_path / "a")
     assert len(trials) == 3
@@ -115,12 +115,12 @@ def test_a_grid_is_tuned_on_validation_rows_and_says_so(content: dict[str, Any],
     assert "embedding_size=7" in asked["config_overrides"]
 
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("result.json")}
-    _, lines = run({**content, "seeds": [1, 2, 3]}, tmp_path / "a")  # another seed takes what was chosen
+    _, lines = run({**content, "seeds": [1, 2, 3]}, tmp_path / "a")  # another seed uses the chosen values
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
-    assert sum("made before" in line for line in lines) == 5  # four runs and the search
+    assert sum("cached" in line for line in lines) == 5  # four runs and the search
 
 
-def test_a_search_that_was_killed_ends_as_one_that_was_not(content: dict[str, Any], tmp_path: Path) -> None:
+def test_a_killed_search_ends_like_an_uninterrupted_one(content: dict[str, Any], tmp_path: Path) -> None:
     content = {**content, "entries": content["entries"][:1], "seeds": [1]}
     whole, _ = run(content, tmp_path / "a")
     shutil.copytree(tmp_path / "a" / "searches", tmp_path / "b" / "searches")
@@ -143,7 +143,7 @@ def test_a_search_that_was_killed_ends_as_one_that_was_not(content: dict[str, An
     assert records["tuned-1"]["key"] != whole["tuned-1"]["key"]
 
 
-def test_failed_trials_count_and_a_search_without_others_fails(content: dict[str, Any], tmp_path: Path) -> None:
+def test_failed_trials_count_and_a_search_fails_if_all_trials_fail(content: dict[str, Any], tmp_path: Path) -> None:
     content = {**content, "entries": content["entries"][:1], "seeds": [1]}
     made: list[Any] = []
 
@@ -166,7 +166,7 @@ def test_failed_trials_count_and_a_search_without_others_fails(content: dict[str
     assert records["tuned-1"]["status"] == "failed" and "no room" in records["tuned-1"]["error"]
     assert len(made) == 3 and any("The tuning of 'tuned'" in line for line in lines)
     run(content, tmp_path / "b", train=sometimes)
-    assert len(made) == 3  # not again until it is asked for
+    assert len(made) == 3  # not repeated without retry_failed
     records, _ = run(content, tmp_path / "b", retry_failed=True, train=sometimes)
     assert len(made) == 7 and records["tuned-1"]["status"] == "completed"
 
@@ -207,7 +207,7 @@ def test_a_search_changes_the_key_of_its_own_runs_alone(content: dict[str, Any])
         ({"learning_rate": ["1e-3", "0.001"]}, ["two or more"]),
         ({"learning_rate": 3}, ["learning_rate", "low and high"]),
         ({"learning_rate": {"low": 1}}, ["low and high"]),
-        ({"learning_rate": {"low": 2, "high": 1}}, ["below"]),
+        ({"learning_rate": {"low": 2, "high": 1}}, ["low < high"]),
         ({"learning_rate": {"low": 0, "high": 1, "log": True}}, ["above 0"]),
         ({"learning_rate": {"low": 1, "high": 2, "log": "yes"}}, ["true or false"]),
         ({"learning_rate": {"low": 1, "high": 2, "step": 3}}, ["step"]),
@@ -243,13 +243,13 @@ def test_a_wrong_tuning_is_refused(content: dict[str, Any], change: dict[str, An
 def test_no_entry_has_more_trials_than_another(content: dict[str, Any]) -> None:
     for own in ({"trials": 9}, {"tuning": {"trials": 9}}):
         entries = [{**content["entries"][0], **own}, content["entries"][1]]
-        with pytest.raises(UserError, match="'tuned'.*as many trials"):
+        with pytest.raises(UserError, match="'tuned'.*same number of trials"):
             make_grid({**content, "entries": entries}, {}, "grid.yaml")
-    with pytest.raises(UserError, match="--learning_rate would fix"):
+    with pytest.raises(UserError, match="Leave out --learning_rate"):
         make_grid(content, {"learning_rate": 0.5}, "grid.yaml")
 
 
-def test_without_optuna_nothing_is_begun(
+def test_without_optuna_nothing_starts(
     content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)

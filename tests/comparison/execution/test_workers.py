@@ -1,4 +1,4 @@
-"""Worker processes: what ends one is recorded, several share the machine, and none outlives who started it."""
+"""Worker processes: failures are recorded, several share the machine, and none outlives its parent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Makes jobs that a process which is started can import."""
+    """A class of jobs that started processes can import."""
     monkeypatch.syspath_prepend(str(HERE))
     from stand_in_jobs import StandIn  # type: ignore[import-not-found]
 
@@ -38,7 +38,7 @@ def work(workers: Workers, jobs: Sequence[Any], output_dir: Path) -> dict[str, d
         return work(workers, jobs, output_dir)
 
 
-def test_whatever_ends_a_job_is_recorded_and_the_others_are_made(stand_in: Callable, tmp_path: Path) -> None:
+def test_every_failure_is_recorded_and_the_other_jobs_complete(stand_in: Callable, tmp_path: Path) -> None:
     jobs = [
         stand_in("first"), stand_in("memory", "out of memory"), stand_in("defect", "a defect"),
         stand_in("killed", "SIGKILL"), stand_in("next"),
@@ -52,7 +52,7 @@ def test_whatever_ends_a_job_is_recorded_and_the_others_are_made(stand_in: Calla
     assert "a defect" in (tmp_path / "runs" / "defect" / "error.txt").read_text()
     processes = [int((tmp_path / job.name / "process.txt").read_text()) for job in jobs]
     assert len(set(processes[:4])) == 1 and processes[4] != processes[0] != os.getpid()
-    assert not any(is_there(process) for process in processes)  # and those that had nothing to do any more have left
+    assert not any(is_running(process) for process in processes)  # idle workers have ended as well
 
 
 def test_two_at_once_share_threads_and_gpus(
@@ -63,7 +63,7 @@ def test_two_at_once_share_threads_and_gpus(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
     workers = Workers(train, 2)
-    with pytest.raises(UserError, match="'greedy' asks for 4 GPUs.*shows 3"):
+    with pytest.raises(UserError, match="'greedy' requests 4 GPUs.*has 3"):
         workers.check([stand_in("modest"), stand_in("greedy", asks=4)])
     records = work(workers, [stand_in("a", "met", asks=2), stand_in("b", "met")], tmp_path)
     assert {title: record["CUDA_VISIBLE_DEVICES"] for title, record in records.items()} == {"a": "3,5", "b": "7"}
@@ -71,7 +71,7 @@ def test_two_at_once_share_threads_and_gpus(
     assert (os.environ["CUDA_VISIBLE_DEVICES"], os.environ.get("OMP_NUM_THREADS")) == ("3,5,7", None)
 
 
-def test_room_is_kept_for_a_job_that_asks_for_more(
+def test_room_is_kept_for_a_job_that_requests_more(
     stand_in: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tl_toolkit.comparison.execution.workers.visible_gpus", lambda: ["0", "1"])
@@ -85,14 +85,14 @@ def test_room_is_kept_for_a_job_that_asks_for_more(
     workers.begin(stand_in("on the processor", asks=0), tmp_path)
     workers.begin(stand_in("small"), tmp_path)
     assert begun == [["0"], [], ["1"]]
-    assert not workers.has_room(stand_in("on the processor", asks=0))  # three at once are three
+    assert not workers.has_room(stand_in("on the processor", asks=0))  # three jobs are running
     alone = Workers(train, 1)
-    alone.begin(stand_in("has all of the machine"), tmp_path)
+    alone.begin(stand_in("uses the whole machine"), tmp_path)
     assert begun[3] == ["0", "1"]
 
 
 class Placeholder:
-    """Stands for a worker that is busy for ever."""
+    """A worker that is busy for ever."""
 
     def __init__(self, gpus: list[str]) -> None:
         self.gpus = gpus
@@ -104,18 +104,18 @@ class Placeholder:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (-signal.SIGKILL, "killed by SIGKILL, which the system sends when memory has run out"),
-        (-signal.SIGSEGV, "killed by SIGSEGV, which compiled code causes"),
+        (-signal.SIGKILL, "killed by SIGKILL, which the system sends when memory runs out"),
+        (-signal.SIGSEGV, "killed by SIGSEGV, which usually means a crash in compiled code"),
         (-signal.SIGUSR1, "killed by SIGUSR1."),
-        (3, "by itself, with the exit code 3"),
+        (3, "exited with code 3"),
     ],
 )
 def test_an_exit_code_in_words(code: int, words: str) -> None:
     assert words in in_words(code)
 
 
-def is_there(process: int) -> bool:
-    """Whether a process runs; one that has ended and was not waited for by its parent does not."""
+def is_running(process: int) -> bool:
+    """Whether a process runs; a zombie does not."""
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -151,22 +151,22 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
         wait_for(alive.exists)
         worker = int(alive.with_name("process.txt").read_text())
         with (
-            pytest.raises(UserError, match=f"Another comparison is at work in .*out.*process {parent.pid}"),
+            pytest.raises(UserError, match=f"Another comparison is running in .*out.*process {parent.pid}"),
             locked(output),
         ):
             pass
     finally:
         parent.kill()
         parent.wait()
-    with locked(output):  # waits for the worker, which holds the lock as well
-        assert not is_there(worker)
+    with locked(output):  # waits for the worker, which also holds the lock
+        assert not is_running(worker)
         last = alive.read_text()
         time.sleep(0.1)
         assert alive.read_text() == last
     assert not (output / LOCK_NAME).exists()
 
 
-def test_a_lock_is_let_go_when_its_holder_has_ended(tmp_path: Path) -> None:
+def test_a_lock_is_released_when_its_holder_ends(tmp_path: Path) -> None:
     for _ in range(2):
         with locked(tmp_path) as lock:
             assert lock is not None and (tmp_path / LOCK_NAME).read_text() == str(os.getpid())

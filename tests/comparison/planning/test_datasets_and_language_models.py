@@ -48,7 +48,7 @@ def test_each_dataset_has_its_own_settings_budgets_seeds_and_folders(content: di
     assert {run.dataset for run in runs} == {"reviews", "a / b"}
 
 
-def test_flags_replace_budgets_seeds_and_where_datasets_lie(content: dict[str, Any], tmp_path: Path) -> None:
+def test_flags_replace_budgets_seeds_and_datasets(content: dict[str, Any], tmp_path: Path) -> None:
     runs = planned(content, label_budgets=["100", "all"], seeds=[7], grid_datasets=["a / b=here/z"]).runs
     assert [(run.label_budget, run.seed) for run in runs] == [(100, 7), (100, 7), (None, 7), (None, 7)] * 2
     data = runs[-1].arguments(tmp_path).data
@@ -56,14 +56,14 @@ def test_flags_replace_budgets_seeds_and_where_datasets_lie(content: dict[str, A
     assert runs[0].arguments(tmp_path).data.dataset_name == "r.csv"
 
 
-def test_a_dataset_more_leaves_the_others_as_they_are(content: dict[str, Any]) -> None:
+def test_another_dataset_does_not_change_the_keys_of_the_others(content: dict[str, Any]) -> None:
     first = {run.folder: run.key("rows") for run in planned(content).runs}
     more = {**content, "datasets": [*content["datasets"], {"name": "new", "dataset_name": "n"}]}
     after = {run.folder: run.key("rows") for run in planned(more).runs}
     assert after.items() > first.items()
 
 
-def test_a_stage_may_be_that_of_the_dataset(content: dict[str, Any]) -> None:
+def test_an_entry_may_use_the_stage_of_its_dataset(content: dict[str, Any]) -> None:
     content["datasets"][1]["name"] = "ab"
     content["stages"] = {f"lm-{name}": {"dataset_name": name, "model_type": "rnn"} for name in ("reviews", "ab")}
     content["entries"] = [{"name": "x", "model_name_or_path": "stage:lm-{dataset}"}]
@@ -74,7 +74,7 @@ def test_a_stage_may_be_that_of_the_dataset(content: dict[str, Any]) -> None:
     ("change", "flags", "names"),
     [
         ({"datasets": {}}, {}, ["'datasets'", "list"]),
-        ({"datasets": [{"dataset_name": "x"}]}, {}, ["Dataset 1", "'name'"]),
+        ({"datasets": [{"dataset_name": "x"}]}, {}, ["dataset 1", "'name'"]),
         ({"datasets": [{"name": "a b"}, {"name": "a+b"}]}, {}, ["'a b'", "'a+b'", "folder"]),
         ({"datasets": [{"name": "a", "learning_rate": 1}]}, {}, ["'learning_rate'", "'a'"]),
         ({"datasets": [{"name": "a", "label_budget": 3}]}, {}, ["'label_budget'", "label_budgets"]),
@@ -97,7 +97,7 @@ def test_wrong_datasets_are_refused(
 
 @pytest.fixture
 def texts(tmp_path: Path) -> Path:
-    """A folder of texts with a test split, and beside it one without."""
+    """A folder of texts with a test split, and a sibling folder without one."""
     lines = ["red green blue black white and grey", "one two three four five six seven"]
     for name, splits in (("texts", ("train", "validation", "test")), ("without", ("train", "validation"))):
         (tmp_path / name).mkdir()
@@ -142,7 +142,7 @@ def test_language_models_are_compared_over_token_budgets(language: dict[str, Any
     assert "bits per byte" in write_report(output, "x").read_text()
     lines: list[str] = []
     execute(grid, output, retry_failed=False, executor=InProcess(train), say=lines.append)
-    assert sum("made before" in line for line in lines) == 4
+    assert sum("cached" in line for line in lines) == 4
 
 
 def _name(budget: float) -> str:
@@ -155,7 +155,7 @@ def test_a_language_model_is_tuned_without_the_test_texts(language: dict[str, An
     content = {**language, "entries": [entry], "token_budgets": [101], "tuning": {"trials": 2, "token_budget": 97}}
     execute(planned(content), tmp_path / "out", retry_failed=False, executor=InProcess(train), say=lambda line: None)
     told = read_results(tmp_path / "out" / "results.jsonl")[0].section("tuning")
-    assert told["chosen"] == {"learning_rate": 0.1} and told["metric"] == "bits_per_byte"  # 0.1 learns something
+    assert told["chosen"] == {"learning_rate": 0.1} and told["metric"] == "bits_per_byte"  # it learns nothing with 1e-5
     trials = [json.loads(p.read_text()) for p in (tmp_path / "out" / "searches/words-97").glob("trial-*/result.json")]
     assert len(trials) == 2 and all(trial["metrics"].keys() == {"validation"} for trial in trials)
     assert {trial["budget"]["train_tokens"] for trial in trials} == {97}

@@ -49,7 +49,7 @@ def test_flags_beat_entries_and_entries_beat_the_top(tmp_path: Path) -> None:
         assert (arguments.data.label_budget, arguments.run.seed) == (run.label_budget, run.seed)
 
 
-def test_a_key_changes_with_what_the_result_depends_on() -> None:
+def test_a_key_changes_with_everything_that_affects_the_result() -> None:
     def keys(content: dict, fingerprint: str = "a") -> list[str]:
         return [run.key(fingerprint) for run in make_grid(content, {"seeds": [1]}, "grid.yaml").runs]
 
@@ -66,7 +66,7 @@ def test_a_key_changes_with_what_the_result_depends_on() -> None:
     [
         ({**CONTENT, "entrys": []}, ["entrys", "entries"]),
         ({**CONTENT, "entries": []}, ["entries"]),
-        ({**CONTENT, "entries": [{"model_type": "rnn"}]}, ["Entry 1", "name"]),
+        ({**CONTENT, "entries": [{"model_type": "rnn"}]}, ["entry 1", "name"]),
         ({**CONTENT, "entries": [ENTRIES[0], ENTRIES[0]]}, ["lstm", "taken"]),
         ({**CONTENT, "entries": [{"name": "a b", "model_type": "rnn"}, {"name": "a+b", "model_type": "rnn"}]}, ["a+b"]),
         ({**CONTENT, "entries": [{"name": "x", "model_typ": "rnn"}]}, ["model_typ", "model_type", "'x'"]),
@@ -75,8 +75,8 @@ def test_a_key_changes_with_what_the_result_depends_on() -> None:
         ({**CONTENT, "title": {"News": "short"}}, ["title", "quotation marks"]),
         ({**CONTENT, "entries": [{**ENTRIES[0], "dataset_name": "y"}]}, ["dataset_name", "lstm"]),
         ({**CONTENT, "seed": 3}, ["seed", "seeds"]),
-        ({**CONTENT, "entries": [{**ENTRIES[0], "find_lr": True}]}, ["find_lr", "finetune.py"]),
-        ({**CONTENT, "push_to_hub": True}, ["push_to_hub", "publish.py"]),
+        ({**CONTENT, "entries": [{**ENTRIES[0], "find_lr": True}]}, ["find_lr", "tl-toolkit finetune"]),
+        ({**CONTENT, "push_to_hub": True}, ["push_to_hub", "tl-toolkit publish"]),
         ({**CONTENT, "seeds": {100: [1]}}, ["500"]),
         ({**CONTENT, "seeds": [True]}, ["seeds"]),
         ({**CONTENT, "entries": [{**ENTRIES[0], "seeds": {300: [1]}}]}, ["lstm", "300"]),
@@ -98,5 +98,5 @@ def test_flags_that_the_grid_sets_are_refused() -> None:
 
 def test_no_comparison_makes_less_than_one_run_at_once(tmp_path: Path) -> None:
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(CONTENT))
-    with pytest.raises(UserError, match="--parallel_runs is 0"):
+    with pytest.raises(UserError, match="--parallel_runs must be .* but is 0"):
         parse_compare_arguments(["--config", str(tmp_path / "grid.yaml"), "--parallel_runs", "0", "--dry_run"])

@@ -38,7 +38,7 @@ def key(content: dict[str, Any] | None = None, **changes: Any) -> str:
         {"report_to": "tensorboard", "log_level": "info", "dataloader_num_workers": 2},
     ],
 )  # fmt: skip
-def test_what_means_the_same_keeps_the_key(content: dict[str, Any]) -> None:
+def test_equivalent_settings_have_the_same_key(content: dict[str, Any]) -> None:
     runs = make_grid({**CONTENT, **content}, {}, "grid.yaml").runs
     assert key() in [run.key("rows") for run in runs]
 
@@ -55,11 +55,11 @@ def test_what_means_the_same_keeps_the_key(content: dict[str, Any]) -> None:
         {"lr_scheduler_kwargs": {"num_cycles": 2}},
     ],
 )
-def test_what_means_something_else_changes_it(changes: dict[str, Any]) -> None:
+def test_other_settings_have_another_key(changes: dict[str, Any]) -> None:
     assert key(**changes) != key()
 
 
-def test_seeds_budgets_rows_and_stages_change_it() -> None:
+def test_seeds_budgets_rows_and_stages_change_the_key() -> None:
     grid = make_grid({**CONTENT, "seeds": [1, 2], "label_budgets": [5, None]}, {}, "grid.yaml")
     keys = [run.key("rows") for run in grid.runs]
     keys += [grid.runs[0].key("other"), grid.runs[0].key("rows", ["s"]), grid.runs[0].key("rows", ["t"])]
@@ -71,7 +71,7 @@ def test_mappings_within_arguments_have_no_order() -> None:
     assert key(lr_scheduler_kwargs=first) == key(lr_scheduler_kwargs=second)
 
 
-def test_a_local_dataset_is_known_by_its_rows(tmp_path: Path) -> None:
+def test_a_local_dataset_is_identified_by_its_rows(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("text,label\nx,0\n")
     here, there = ({"dataset_name": str(tmp_path / name)} for name in ("a.csv", "b.csv"))
@@ -80,14 +80,14 @@ def test_a_local_dataset_is_known_by_its_rows(tmp_path: Path) -> None:
     assert key({"dataset_name": "builtin:pydocs:unlabelled"}) != key()  # one fingerprint for both configurations
 
 
-def test_a_checkpoint_is_known_by_its_files(tmp_path: Path) -> None:
+def test_a_checkpoint_is_identified_by_its_files(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     (first / "config.json").write_text("{}")
     (first / "model.safetensors").write_bytes(bytes(range(256)) * 300)
     shutil.copytree(first, second)
     os.utime(second / "config.json", (7, 7))
-    (second / "README.md").write_text("what people say of it")
+    (second / "README.md").write_text("a comment")
     (second / "result.json").write_text("{}")
 
     def of(folder: Path) -> str:
@@ -113,7 +113,7 @@ def test_the_keys_of_stages_follow_the_same_rules() -> None:
     assert len({of(settings), *others}) == 4
 
 
-def test_what_was_made_stays_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever changes this key makes every run of every comparison again."""
+def test_keys_of_existing_runs_do_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of this key would rerun every run of every existing comparison."""
     monkeypatch.setattr("tl_toolkit.comparison.planning.planned_run.__version__", "0.1.0")
     assert key(learning_rate=0.003) == "a5ebd205efca689f"

@@ -1,4 +1,4 @@
-"""Stages: their order, their keys, and what happens to them and to the runs that need them."""
+"""Stages: their order, their keys, their execution, and the runs that need them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tl_toolkit.workflows.compare import train
 
 
 class Call(NamedTuple):
-    """What pre-training was asked for, and what its folder held."""
+    """The arguments of a pre-training run, and the files in its folder."""
 
     arguments: PretrainArguments
     found: list[str]
 
 
 class Pretraining:
-    """Stands for the pre-training recipe: leaves a language model, notes what it was asked for, fails when told to."""
+    """A stand-in for pre-training: writes a language model, records its calls, and fails on request."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -75,7 +75,7 @@ def planned(content: dict = CONTENT, **flags: Any) -> Grid:
     return make_grid(content, flags, "grid.yaml")
 
 
-def test_stages_stand_behind_those_they_start_from(pretraining: Pretraining, tmp_path: Path) -> None:
+def test_stages_come_after_their_dependencies(pretraining: Pretraining, tmp_path: Path) -> None:
     grid = planned()
     assert list(grid.stages) == ["general", "adapted"]
     assert [run.stages for run in grid.runs] == [(), ("general",), ("general", "adapted")]
@@ -102,14 +102,14 @@ def test_stages_share_use_cpu_alone_with_the_grid(pretraining: Pretraining, tmp_
     assert planned().stages["adapted"].settings == STAGES["adapted"]
 
 
-def test_the_datasets_of_stages_may_lie_elsewhere(pretraining: Pretraining) -> None:
+def test_flags_replace_the_datasets_of_stages(pretraining: Pretraining) -> None:
     stages = planned(stage_datasets=["general=here/with=sign"]).stages
     assert stages["general"].settings == {
         "model_type": "rnn", "dataset_name": "here/with=sign", "learning_rate": "1e-2"
     }  # fmt: skip
     assert stages["adapted"].settings == STAGES["adapted"]
     for wrong in ("general", "general=", "genral=here"):
-        with pytest.raises(UserError, match=f"--stage_datasets was given '{wrong}'.*'general'"):
+        with pytest.raises(UserError, match=f"--stage_datasets must be .* but is '{wrong}'.*'general'"):
             planned(stage_datasets=[wrong])
 
 
@@ -138,9 +138,7 @@ def test_wrong_stages_are_refused(pretraining: Pretraining, content: dict, names
     assert all(name.lower() in str(caught.value).lower() for name in names), str(caught.value)
 
 
-def test_a_stage_without_use_is_left_out_with_a_warning(
-    pretraining: Pretraining, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_unused_stage_is_skipped_with_a_warning(pretraining: Pretraining, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         grid = planned({**CONTENT, "entries": ENTRIES[:2]})
     assert list(grid.stages) == ["general"] and "'adapted'" in caplog.text
@@ -161,7 +159,7 @@ Execute = Callable[..., tuple[list[str], dict[str, Result]]]
 
 @pytest.fixture
 def run(tmp_path: Path, pretraining: Pretraining, make_record: Callable[..., dict[str, Any]]) -> Execute:
-    """Works through a grid whose runs train nothing, but need the folders they start from."""
+    """Execute a grid whose runs train nothing, but check that the stages they start from are complete."""
 
     def train(arguments: Arguments | PretrainArguments) -> dict[str, Any]:
         if isinstance(arguments, PretrainArguments):
@@ -187,7 +185,7 @@ def run(tmp_path: Path, pretraining: Pretraining, make_record: Callable[..., dic
     return call
 
 
-def test_stages_are_made_once_and_what_depends_on_a_change_again(
+def test_stages_run_once_and_changes_rerun_their_dependants(
     pretraining: Pretraining, content: dict, run: Execute, tmp_path: Path
 ) -> None:
     _, first = run(content)
@@ -198,10 +196,10 @@ def test_stages_are_made_once_and_what_depends_on_a_change_again(
     page = write_report(tmp_path / "out", "A title").read_text()
     summary = (tmp_path / "out" / "report.md").read_text()
     assert "Pre-training, s" in page and "Pre-training, s" in summary
-    assert "made once for all of its runs, took" in summary
+    assert "shared by all its runs, took" in summary
 
     lines, _ = run(content)
-    assert pretraining.names == ["general", "adapted"] and sum("made before" in line for line in lines) == 3
+    assert pretraining.names == ["general", "adapted"] and sum("cached" in line for line in lines) == 3
 
     content["stages"]["adapted"]["num_train_epochs"] = 3
     _, second = run(content)
@@ -212,7 +210,7 @@ def test_stages_are_made_once_and_what_depends_on_a_change_again(
     content["stages"]["general"]["num_train_epochs"] = 3
     run({**content, "seeds": [1, 2]})
     assert pretraining.names[3:] == ["general", "adapted"]
-    assert [call.found for call in pretraining.calls] == [["stage.json"]] * 5  # nothing is left of other settings
+    assert [call.found for call in pretraining.calls] == [["stage.json"]] * 5  # no files of other settings remain
 
 
 def test_a_failed_stage_fails_the_runs_that_need_it_and_no_other(
@@ -227,7 +225,7 @@ def test_a_failed_stage_fails_the_runs_that_need_it_and_no_other(
         assert error == "The stage 'general', which this run needs, failed: ZeroDivisionError: a defect"
     assert "defect" in (tmp_path / "out" / "stages" / "general" / "error.txt").read_text()
     page = write_report(tmp_path / "out", "A title").read_text()
-    assert "a defect" in page and "Pre-training, s" not in page  # no run has a cost of that kind
+    assert "a defect" in page and "Pre-training, s" not in page  # no run has this cost
 
     run({**content, "seeds": [1, 2]})
     assert pretraining.names == ["general"]
@@ -237,10 +235,10 @@ def test_a_failed_stage_fails_the_runs_that_need_it_and_no_other(
     assert all(result.completed for result in results.values())
 
 
-def test_a_killed_stage_goes_on_if_its_settings_are_the_same(
+def test_a_killed_stage_resumes_if_its_settings_are_unchanged(
     pretraining: Pretraining, content: dict, run: Execute, tmp_path: Path
 ) -> None:
-    pretraining.failing["general"] = KeyboardInterrupt()  # nothing of the grid runs after a kill, or after this
+    pretraining.failing["general"] = KeyboardInterrupt()  # like a kill, this stops the whole grid
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             run(content)
@@ -254,7 +252,7 @@ def test_a_killed_stage_goes_on_if_its_settings_are_the_same(
     assert left == {"general", "adapted"}
 
 
-def test_checkpoints_go_when_a_stage_is_done(
+def test_checkpoints_are_removed_when_a_stage_completes(
     pretraining: Pretraining, content: dict, run: Execute, tmp_path: Path
 ) -> None:
     pretraining.failing["general"] = KeyboardInterrupt()
@@ -266,7 +264,7 @@ def test_checkpoints_go_when_a_stage_is_done(
     assert read_record(folder) is not None and not list(folder.glob("checkpoint-*"))
 
 
-def test_a_folder_that_is_no_stage_is_kept(
+def test_a_folder_that_is_not_a_stage_is_kept(
     pretraining: Pretraining, content: dict, run: Execute, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out" / "stages" / "general"
@@ -277,7 +275,7 @@ def test_a_folder_that_is_no_stage_is_kept(
     assert (folder / "model.safetensors").read_text() == "mine" and pretraining.calls == []
 
 
-def test_a_stage_without_its_dataset_is_refused_before_anything_is_made(
+def test_a_stage_without_its_dataset_is_refused_before_any_run(
     pretraining: Pretraining, content: dict, run: Execute, tmp_path: Path
 ) -> None:
     content["stages"]["general"]["dataset_name"] = "./nowhere.csv"
@@ -286,8 +284,8 @@ def test_a_stage_without_its_dataset_is_refused_before_anything_is_made(
     assert not (tmp_path / "out" / "runs").exists()
 
 
-def test_a_classifier_starts_from_what_a_stage_has_learned(dataset_folder: Path, tmp_path: Path) -> None:
-    """Nothing stands for anything here: two language models, one from the other, and a classifier."""
+def test_a_classifier_starts_from_the_weights_of_a_stage(dataset_folder: Path, tmp_path: Path) -> None:
+    """Without stand-ins: two language models, the second trained from the first, and a classifier."""
     from safetensors.torch import load_file
 
     reading = {"dataset_name": str(dataset_folder), "window_length": 11, "per_device_train_batch_size": 3}

@@ -1,4 +1,4 @@
-"""The Hub of tests/hub."""
+"""The Hub server of tests/hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison as a dataset on the Hub: what is in it, what is not, and that others can read it."""
+"""A comparison as a dataset on the Hub: its contents, what is left out, and that others can read it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def push(hub: HubServer, folder: Path, *flags: str) -> list[str]:
     return said
 
 
-def test_a_comparison_becomes_a_dataset_that_others_read(hub: HubServer, comparison: Path) -> None:
+def test_a_comparison_is_published_as_a_readable_dataset(hub: HubServer, comparison: Path) -> None:
     push(hub, comparison, "--repo_type", "dataset", "--license", "cc-by-4.0")
     files = hub.files("user/fruit", repo_type="dataset")
     named = {"README.md", "report.html", "results.jsonl", "results.parquet", "results.csv", "results.tex"}
@@ -67,7 +67,7 @@ def test_a_comparison_becomes_a_dataset_that_others_read(hub: HubServer, compari
     assert "Nothing has changed" in push(hub, comparison, "--repo_type", "dataset", "--license", "cc-by-4.0")[-2]
 
 
-def test_predictions_and_texts_are_published_where_they_are_asked_for(hub: HubServer, comparison: Path) -> None:
+def test_predictions_and_texts_are_published_on_request(hub: HubServer, comparison: Path) -> None:
     push(hub, comparison, "--repo_type", "dataset", "--texts", "--include", "runs/*/predictions_test.parquet")
     files = hub.files("user/fruit", repo_type="dataset")
     assert SECRET.encode() in files["report.html"]
@@ -79,7 +79,7 @@ def test_predictions_and_texts_are_published_where_they_are_asked_for(hub: HubSe
     assert SECRET.encode() not in hub.files("user/fruit", repo_type="dataset")["report.html"]
 
 
-def test_a_comparison_becomes_a_page(hub: HubServer, comparison: Path) -> None:
+def test_a_comparison_is_published_as_a_page(hub: HubServer, comparison: Path) -> None:
     push(hub, comparison, "--repo_type", "space")
     files = hub.files("user/fruit", repo_type="space")
     assert set(files) - {".gitattributes"} == {"README.md", "index.html"}
@@ -89,14 +89,14 @@ def test_a_comparison_becomes_a_page(hub: HubServer, comparison: Path) -> None:
     assert "sdk: static\n" in readme and "app_file: index.html\n" in readme
 
 
-def test_ones_own_card_is_kept(hub: HubServer, tmp_path: Path) -> None:
+def test_an_existing_card_of_the_user_is_kept(hub: HubServer, tmp_path: Path) -> None:
     folder = make_comparison(tmp_path / "comparison")
     (folder / "README.md").write_text("---\nlicense: mit\n---\n# Mine\n")
     push(hub, folder, "--repo_type", "dataset")
     assert hub.files("user/fruit", repo_type="dataset")["README.md"].decode().endswith("# Mine\n")
 
 
-def test_the_report_that_is_there_stays_as_it_was(comparison: Path, tmp_path: Path) -> None:
+def test_the_existing_report_is_not_changed(comparison: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in comparison.rglob("*")}
     request = parse_comparison_arguments([str(comparison), "--repo_type", "dataset", "--dry_run"])
     said: list[str] = []
@@ -106,7 +106,7 @@ def test_the_report_that_is_there_stays_as_it_was(comparison: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", ["dataset", "space"])
-def test_a_model_is_no_comparison(tmp_path: Path, kind: str) -> None:
+def test_a_model_is_not_a_comparison(tmp_path: Path, kind: str) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"no results\.jsonl.*It is a model"):
         publish_comparison(parse_comparison_arguments([str(tmp_path), "--repo_type", kind, "--dry_run"]))

@@ -1,4 +1,4 @@
-"""The Gradio Space of a comparison: its files, and its app with real models, without gradio and the toolkit."""
+"""The Gradio Space of a comparison: its files, and its app with real models but without gradio and the toolkit."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def push(hub: HubServer, folder: Path, *flags: str, repo_id: str) -> None:
 
 
 def ask(hub: HubServer, space: Path, repo_id: str = "user/demo") -> dict[str, Any]:
-    """Puts the files of a Space where they would lie, and asks its app."""
+    """Download the files of a Space into `space`, and run its app."""
     for name, content in hub.files(repo_id, repo_type="space").items():
         (space / name).parent.mkdir(parents=True, exist_ok=True)
         (space / name).write_bytes(content)
@@ -53,7 +53,7 @@ def ask(hub: HubServer, space: Path, repo_id: str = "user/demo") -> dict[str, An
     return json.loads(told.stdout.splitlines()[-1])
 
 
-def test_the_space_answers_with_every_entry(hub: HubServer, tmp_path: Path) -> None:
+def test_the_space_predicts_with_every_entry(hub: HubServer, tmp_path: Path) -> None:
     folder = make_comparison(tmp_path / "comparison")
     make_run_folder(tmp_path / "published")
     push(hub, tmp_path / "published", repo_id="user/published")
@@ -86,7 +86,7 @@ def test_the_space_answers_with_every_entry(hub: HubServer, tmp_path: Path) -> N
     assert "<table" not in told["empty"]
 
 
-def test_code_of_others_is_not_run_and_one_missing_model_stops_no_other(hub: HubServer, tmp_path: Path) -> None:
+def test_code_of_others_is_not_run_and_a_missing_model_stops_no_other(hub: HubServer, tmp_path: Path) -> None:
     folder = make_comparison(tmp_path / "comparison")
     hub.new_token("stranger")
     make_run_folder(tmp_path / "theirs")
@@ -111,7 +111,7 @@ def test_code_of_others_is_not_run_and_one_missing_model_stops_no_other(hub: Hub
     assert "scores" in second
 
 
-def test_a_model_that_is_not_there_is_said_before_anything_is_sent(hub: HubServer, tmp_path: Path) -> None:
+def test_a_missing_model_is_reported_before_anything_is_sent(hub: HubServer, tmp_path: Path) -> None:
     folder = make_comparison(tmp_path / "comparison")
     flags = ["--repo_type", "space", "--space_sdk", "gradio", "--model", f"{ENTRIES[0]}=user/gone"]
     with pytest.raises(UserError, match="'user/gone'"):
@@ -122,12 +122,12 @@ def test_a_model_that_is_not_there_is_said_before_anything_is_sent(hub: HubServe
 @pytest.mark.parametrize(
     ("changes", "flags", "said"),
     [
-        ({"task": {"name": "translation", "main_metric": "bleu"}}, [], "this one is of 'translation'"),
+        ({"task": {"name": "translation", "main_metric": "bleu"}}, [], "the task of this comparison is 'translation'"),
         ({}, ["--model", "LSTM=user/x"], "names the entry 'LSTM'"),
         ({"metrics": {}, "status": "failed"}, [], "No run .* has finished"),
     ],
 )
-def test_what_no_demonstration_can_be_made_of(
+def test_comparisons_that_a_gradio_space_cannot_show(
     tmp_path: Path, changes: dict[str, Any], flags: list[str], said: str
 ) -> None:
     folder = make_comparison(tmp_path / "comparison", **changes)
@@ -136,7 +136,7 @@ def test_what_no_demonstration_can_be_made_of(
         publish_comparison(parse_comparison_arguments(asked))
 
 
-def test_models_that_were_not_kept_are_asked_for(tmp_path: Path) -> None:
+def test_missing_models_are_reported(tmp_path: Path) -> None:
     folder = make_comparison(tmp_path / "comparison")
     os.unlink(folder / "runs" / "run-1" / "model.safetensors")
     with pytest.raises(UserError, match="No run of the entry .* has kept its model"):

@@ -1,7 +1,7 @@
-"""A headless Chromium for tests, spoken to in the DevTools protocol over a pipe: no driver, no socket, no network.
+"""A headless Chromium for tests, controlled with the DevTools protocol over a pipe: no driver, socket or network.
 
-With `--remote-debugging-pipe` the browser reads commands from its file descriptor 3 and writes answers and events to
-4, each a JSON object that ends in a null byte (https://chromedevtools.github.io/devtools-protocol).
+With `--remote-debugging-pipe` the browser reads commands from file descriptor 3 and writes replies and events to file
+descriptor 4, each a JSON object that ends with a null byte (https://chromedevtools.github.io/devtools-protocol).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FLAGS = (
     "--allow-file-access-from-files",
 )
 PATIENCE = 60.0
-"""Seconds after which a silent browser is given up."""
+"""Seconds to wait for a reply of the browser."""
 
 
 def find_browser() -> str | None:
@@ -40,12 +40,12 @@ def find_browser() -> str | None:
 
 
 class Chromium:
-    """One browser with one page. `events` holds everything it told unasked since the last `open`."""
+    """One browser with one page. `events` holds all events since the last `open`."""
 
     def __init__(self, program: str, profile: Path) -> None:
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
-        # The pipe's ends must be 3 and 4 in the child: a shell moves them there, whatever their numbers are here.
+        # The pipe's ends must be 3 and 4 in the child; a shell moves them there.
         moved = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
         arguments = ["bash", "-c", moved, program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -62,7 +62,7 @@ class Chromium:
             self.ask(f"{domain}.enable")
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """The result of a command; what the browser tells meanwhile goes to `events`."""
+        """The result of a command; events that arrive before it are added to `events`."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self.session:
@@ -79,7 +79,7 @@ class Chromium:
         end = time.monotonic() + PATIENCE
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._in], [], [], max(0.0, end - time.monotonic()))
-            assert ready, f"the browser said nothing for {PATIENCE:.0f} seconds"
+            assert ready, f"the browser did not reply for {PATIENCE:.0f} seconds"
             read = os.read(self._in, 1 << 20)
             assert read, f"the browser has ended, with code {self.process.poll()}"
             self._buffer += read
@@ -104,13 +104,13 @@ class Chromium:
         return answer["result"].get("value")
 
     def press(self, key: str, code: int, text: str = "") -> None:
-        """A key of the keyboard, down and up, wherever the focus is."""
+        """Press and release a key, at the current focus."""
         named = {"key": key, "code": key, "windowsVirtualKeyCode": code}
         self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **named)
         self.ask("Input.dispatchKeyEvent", type="keyUp", **named)
 
     def click(self, script: str) -> None:
-        """The left mouse button on the middle of the element that the expression finds."""
+        """Click the centre of the element that the expression returns with the left mouse button."""
         box = f"(() => {{ const e = {script}; e.scrollIntoView({{block: 'center', inline: 'center'}}); "
         box += "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         x, y = self.run(box)
@@ -118,7 +118,7 @@ class Chromium:
             self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def complaints(self) -> list[str]:
-        """Errors and warnings of the console, exceptions and violations of the page's policy since `open`."""
+        """Console errors and warnings, exceptions, and violations of the page's policy since `open`."""
         found = []
         for event in self.events:
             method, told = event.get("method"), event.get("params", {})
@@ -131,16 +131,16 @@ class Chromium:
         return found
 
     def requests(self) -> list[str]:
-        """Every address that was asked for since `open`."""
+        """All URLs that were requested since `open`."""
         return [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
 
     def picture(self, path: Path) -> None:
-        """A PNG of the whole page."""
+        """Write a PNG of the whole page."""
         told = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(told["data"]))
 
     def paper(self, path: Path) -> None:
-        """The page as a PDF, as it would be printed on A4."""
+        """Write the page as a PDF, as printed on A4."""
         told = self.ask("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, preferCSSPageSize=True)
         path.write_bytes(base64.b64decode(told["data"]))
 

@@ -1,4 +1,4 @@
-"""What a metric makes of the rows that a run leaves is what its record says, for each task; and so is what follows."""
+"""For each task, metrics computed from the rows of a run equal those in its record; baselines and pairs use them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 
 def check(tmp_path, record, metrics, rel=1e-9):
-    """Every one of `metrics` from the rows of a run in `tmp_path/out`; returns the run as a cell and its reader."""
+    """Check each of `metrics` on the rows of a run in `tmp_path/out`; returns its cell, its goal and a reader."""
     result, reader = Result("own", "out", record), PredictionReader(tmp_path)
     for name in metrics:
         scored = score_rows(result, name, reader)
@@ -84,7 +84,7 @@ def test_forecasts(tmp_path, finetune):
         task="forecasting", dataset_name=str(folder / "series.csv"), context_length=11, prediction_length=5,
         model_type="rnn", config_overrides="hidden_size=13",
     )  # fmt: skip
-    # The record's truth went through the model's single precision, that of the predictions did not.
+    # The record's targets were converted to single precision by the model; those of the predictions were not.
     cell, goal, reader = check(tmp_path, record, ("mae", "mse", "rmse", "smape", "mase"), rel=1e-6)
     naive, seasonal = baselines([cell], reader)
     assert (naive.what, seasonal.names) == ("the last value", ["seasonal-naive forecast"])
@@ -92,8 +92,8 @@ def test_forecasts(tmp_path, finetune):
     assert naive.test["mae"].mean == reached["naive_mae"] and seasonal.test["mae"].mean == reached["seasonal_naive_mae"]
     assert not seasonal.beaten_by(cell, goal, reader)
     scored = score_rows(cell.results[0], "mae", reader)
-    assert scored.clusters is not None and np.bincount(scored.clusters).max() == 5  # windows that share targets
-    assert scored.quantities[:, 1].min() < 10  # of five steps of two variables some were not observed
+    assert scored.clusters is not None and np.bincount(scored.clusters).max() == 5  # windows with common targets
+    assert scored.quantities[:, 1].min() < 10  # some of five steps of two variables were not observed
 
 
 def test_language_models(tmp_path, dataset_folder):
@@ -126,7 +126,7 @@ def test_captions_with_several_references(make_record, tmp_path, write_parquet):
     check(tmp_path, record, ("bleu", "bleu_lowercase", "chrf", "exact_match"))
 
 
-def test_scores_of_a_corpus_are_compared_by_randomisation(make_record, tmp_path, write_parquet):
+def test_corpus_scores_are_compared_by_randomisation(make_record, tmp_path, write_parquet):
     from tl_toolkit.metrics.generation import text_scores
 
     generator = np.random.default_rng(3)
@@ -149,7 +149,7 @@ def test_scores_of_a_corpus_are_compared_by_randomisation(make_record, tmp_path,
     assert (same.better, first.better, second.better) == ("none", "second", "second")
 
 
-def test_unknown_metrics_and_missing_files_say_nothing(make_record, tmp_path):
+def test_unknown_metrics_and_missing_files_have_no_scores(make_record, tmp_path):
     for name in (
         "text-classification",
         "token-classification",

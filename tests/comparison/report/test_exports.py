@@ -18,7 +18,7 @@ ACCURACY = Goal("accuracy")
 
 @pytest.fixture
 def exported(tmp_path, write_lines):
-    """The folder with the exports of records."""
+    """A function that exports records and returns the folder."""
 
     def write(records):
         write_lines(tmp_path, records)
@@ -28,7 +28,7 @@ def exported(tmp_path, write_lines):
     return write
 
 
-def test_a_row_a_run_with_all_that_is_known(exported, make_record):
+def test_one_row_per_run_with_all_known_values(exported, make_record):
     full = make_record("lstm", None, 3, 0.25)
     full["cost"] |= {
         "disk_bytes": 4100,
@@ -64,7 +64,7 @@ def test_a_row_a_run_with_all_that_is_known(exported, make_record):
     assert second["test.accuracy"] == second["seed"] == "" and second["dataset"] == "builtin:pydocs"
 
 
-def test_the_parquet_says_the_same_with_types_that_do_not_depend_on_the_runs(exported, make_record):
+def test_the_parquet_has_the_same_values_and_fixed_types(exported, make_record):
     folder = exported([make_record("lstm", 100, 1, 0.25), make_record("lstm", None, 2, 0.5)])
     read = pd.read_parquet(folder / "results.parquet")
     text = pd.read_csv(folder / "results.csv")
@@ -74,13 +74,13 @@ def test_the_parquet_says_the_same_with_types_that_do_not_depend_on_the_runs(exp
     assert str(read["error"].dtype).startswith("str") and read["train_seconds"].dtype == float
 
 
-def test_without_runs_there_is_a_heading_alone(exported):
+def test_without_runs_there_is_only_a_heading(exported):
     folder = exported([])
     assert (folder / "results.csv").read_text().startswith("dataset,fingerprint,entry,")
     assert len(pd.read_parquet(folder / "results.parquet")) == 0
 
 
-def test_a_latex_table_marks_what_validation_picks(tmp_path, make_record, write_lines):
+def test_a_latex_table_marks_the_best_on_validation_rows(tmp_path, make_record, write_lines):
     records = []
     for entry, validation, test in (("lstm", 0.4, 0.2), ("gru_2", 0.3, 0.3), ("minilm", 0.6, 0.5)):
         for seed in (1, 2):
@@ -92,16 +92,16 @@ def test_a_latex_table_marks_what_validation_picks(tmp_path, make_record, write_
     table = latex_table("50 % & more", make_cells(read_results(tmp_path / "results.jsonl")), ACCURACY)
     lines = table.splitlines()
     assert r"\begin{tabular}{lrr}" in lines and r" & 100 & all 6,920 \\" in lines
-    assert r"lstm & \textbf{21.5 $\pm$ 0.7} & – \\" in lines  # picked on validation, though gru_2 is better on test
+    assert r"lstm & \textbf{21.5 $\pm$ 0.7} & – \\" in lines  # best on validation, although gru_2 is better on test
     assert r"gru\_2 & 31.5 $\pm$ 0.7 & – \\" in lines
     assert r"minilm & \textbf{51.5 $\pm$ 0.7} & \textbf{70.0} \\" in lines
     assert r"\caption{50 \% \& more: accuracy, \%, on" in table
     assert table.index("From scratch") < table.index("lstm &") < table.index("{Transfer}") < table.index("minilm &")
-    assert len(re.findall("(?<!\\\\)&", table)) == 2 * 4  # three entries and the head
+    assert len(re.findall("(?<!\\\\)&", table)) == 2 * 4  # three entries and the heading
     assert latex_table("none", [], ACCURACY) == ""
 
 
-def test_nothing_in_a_name_is_latex():
+def test_names_are_escaped_for_latex():
     evil = '\\input{x} 50% & $a_b^2$ #1 ~ <t> {"q"} −3 ± 2\nnext\x00'
     safe = latex_text(evil)
     assert "\n" not in safe and "\x00" not in safe
@@ -111,7 +111,7 @@ def test_nothing_in_a_name_is_latex():
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_takes_it(exported, make_record):
+def test_latex_compiles_the_table(exported, make_record):
     folder = exported([make_record("lstm & _ % \\ $ #", 100, 1, 0.25), make_record("minilm", None, 1, 0.5)])
     page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{results}\\end{document}"
     (folder / "page.tex").write_text(page)

@@ -20,12 +20,12 @@ def test_a_front_by_hand():
     assert front([3, 7, 5, 7, 8, 2], [1, 2, 3, 4, 5, 6], sign=-1) == [0, 5]
 
 
-def test_points_that_are_equal_in_both_are_both_kept():
+def test_equal_points_are_all_kept():
     assert sorted(front([5, 5, 4], [2, 2, 2])) == [0, 1]
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_nobody_dominates_a_member_and_somebody_everyone_else(sign):
+def test_exactly_the_non_dominated_points_are_kept(sign):
     generator = np.random.default_rng(13)
     scores, costs = generator.integers(11, size=83) * sign, generator.integers(1, 17, size=83)
     kept = front(scores.tolist(), costs.tolist(), sign)
@@ -51,15 +51,15 @@ def test_the_fronts_of_a_comparison_in_words(cells):
     found = fronts(here, goal)
     assert [each.price.name for each in found] == ["train_seconds", "parameters", "latency_seconds"]
     said = in_words(found[1], goal).replace("\u00a0", " ")
-    # The two models from scratch are of one size: the worse one is on no front.
+    # The two models from scratch have the same size, so the worse one is not on the front.
     assert re.fullmatch(
-        r"By number of parameters, from the cheapest to the best: "
+        r"Pareto front by number of parameters, from the cheapest to the best: "
         r"lstm \(39\.\d %, 1\.04M parameters\) and minilm \(60\.\d %, 22\.7M parameters\)\.",
         said,
     )
 
 
-def test_costs_that_are_unknown_or_known_of_one_are_left_out(cells):
+def test_costs_that_are_known_for_fewer_than_two_entries_are_left_out(cells):
     here = widest_budget(cells)
     blind = [replace(cell, costs=cell.costs | {"latency_seconds": None}) for cell in here]
     assert [each.price.name for each in fronts(blind, Goal("accuracy"))] == ["train_seconds", "parameters"]
@@ -67,7 +67,7 @@ def test_costs_that_are_unknown_or_known_of_one_are_left_out(cells):
     assert fronts(here[:1], Goal("accuracy")) == []
 
 
-def test_the_picture_its_files_and_its_table(cells, tmp_path):
+def test_the_figure_its_files_and_its_table(cells, tmp_path):
     told = describe_fronts(Panel([result for cell in cells for result in cell.results], tmp_path, "p-"))
     assert told["budget"] == "500" and [cell.entry for cell in told["cells"]] == ["minilm", "lstm", "elman"]
     assert told["cells"][2] not in told["fronts"][1].best
@@ -79,7 +79,7 @@ def test_the_picture_its_files_and_its_table(cells, tmp_path):
     assert ids[0] and not set(ids[0]) & set(ids[1])
 
 
-def test_scores_that_differ_by_little_are_not_cut_off(cells):
+def test_long_tick_labels_are_not_cut_off(cells):
     here = [
         replace(cell, test={"bits_per_byte": Spread(5.925 + 0.005 * place, None, 1)})
         for place, cell in enumerate(widest_budget(cells))

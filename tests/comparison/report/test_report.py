@@ -16,7 +16,7 @@ VOID = {"meta", "br", "use", "path"}
 
 
 class Outline(HTMLParser):
-    """Checks that elements close, and keeps headings, ids, references and what would be fetched."""
+    """Checks that elements are closed, and collects headings, ids, references and attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def test_the_whole_report(tmp_path, comparison):
     assert "0123456789abcdef" in said and "torch 2.13.0, numpy 2.4.6" in said
     assert len(re.findall(r"Confusion matrix, 2,000 labels", said)) == 8
     assert len(re.findall(r"Most confident mistakes, 2,000 labels, seed 1", said)) == 8
-    assert r"accelerate launch recipes/finetune.py \ --config lstm.yaml \ --seed 1 \ --label_budget 2000 \ " in said
+    assert r"tl-toolkit finetune \ --config lstm.yaml \ --seed 1 \ --label_budget 2000 \ " in said
     assert "config_overrides: hidden_size: 128" in said
     assert "![Learning curves: Accuracy, %, of each entry over label budgets](figures/learning_curves.png)" in summary
     assert re.search(
@@ -92,19 +92,19 @@ def test_the_whole_report(tmp_path, comparison):
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
 
 
-def test_what_a_phone_needs(tmp_path, comparison):
-    """Both pictures, labels for the cells of a table that is stacked, marks that stay with their names."""
+def test_the_page_fits_a_phone(tmp_path, comparison):
+    """Both sizes of figures, labels for the cells of stacked tables, marks that stay next to their names."""
     comparison(rows=101)
     page, _, _ = report(tmp_path)
     assert page.count('class="wide"') == page.count('class="narrow"') == 4
     assert page.count('data-label="Difference"') == 3 and page.count('<table class="contest">') == 1
-    marks = re.findall(r'(.{6})<span class="mark" role="img" aria-label="picked', page)
+    marks = re.findall(r'(.{6})<span class="mark" role="img" aria-label="selected', page)
     assert len(marks) == 6 and all(before == "&nbsp;" for before in marks)
     style = page[page.index("<style>") : page.index("</style>")]
     assert re.search(r"pre \{[^}]*white-space: pre-wrap", style) and "min-width: calc" not in style
 
 
-def test_the_tables_hold_the_means_and_deviations(tmp_path, comparison):
+def test_the_tables_contain_means_and_deviations(tmp_path, comparison):
     records = comparison(predictions=False)
     values = [
         r["metrics"]["test"]["accuracy"] for r in records if (r["entry"], r["budget"]["label_budget"]) == ("lstm", 100)
@@ -138,12 +138,12 @@ def test_one_budget_one_seed_without_predictions(tmp_path, make_record, write_li
     said = words(page)
     assert "(validation): 6,920 + 1,000." in said and "Scores by entry" in said
     assert "Filled: transfer. Hollow: from scratch." in said and "Dashed" not in said and "Solid" not in said
-    assert "25.0 23.1" not in said  # each score is its own cell, and
+    assert "25.0 23.1" not in said  # each score has its own cell
     assert "| minilm | transfer: full | 50.0\u00a0● |" in summary  # one seed has no deviation
-    assert said.count("The predictions of these runs are not at hand.") == 2
+    assert said.count("The predictions of these runs are not available.") == 2
 
 
-def test_failed_runs_are_listed_and_nothing_else_is_needed(tmp_path, write_lines):
+def test_a_report_of_failed_runs_only(tmp_path, write_lines):
     bare = {"schema_version": 1, "status": "failed", "error": "Loss is nan at step 7.", "entry": "gpt", "folder": "r"}
     write_lines(tmp_path, [bare])
     page, summary, _ = report(tmp_path)
@@ -152,18 +152,18 @@ def test_failed_runs_are_listed_and_nothing_else_is_needed(tmp_path, write_lines
     assert "strategy unknown" in words(page)
 
 
-def test_an_entry_whose_first_run_failed_is_told_by_the_next(tmp_path, make_record, write_lines):
+def test_an_entry_whose_first_run_failed_is_described_by_the_next(tmp_path, make_record, write_lines):
     bare = {"schema_version": 1, "status": "failed", "error": "Killed.", "entry": "lstm", "folder": "r", "seed": 0}
     write_lines(tmp_path, [bare, make_record("lstm", 100, 1, 0.25)])
     page, _, _ = report(tmp_path)
     said = words(page)
     assert "lstm from scratch RnnForSequenceClassification, rnn, tokenizer word of 9,000" in said
     assert r"--config lstm.yaml \ --seed 1 \ " in said
-    assert "Dataset builtin:pydocs Entries" in said  # and nothing of a dataset that is not known
+    assert "Dataset builtin:pydocs Entries" in said  # and no unknown dataset
 
 
-def test_an_entry_is_told_by_the_run_that_is_shown_and_run_again(tmp_path, make_record, write_lines):
-    """Not by parts of runs with different budgets: the vocabulary and the schedule are those of the largest one."""
+def test_an_entry_is_described_by_the_run_that_is_shown(tmp_path, make_record, write_lines):
+    """Vocabulary and schedule are those of one run, with the largest budget, not of runs with different budgets."""
     small, large = (make_record("lstm + attention", budget, 3, 0.25) for budget in (100, 500))
     small["model"]["vocab_size"], large["model"]["vocab_size"] = 159, 1097
     for record, epochs in ((small, 15), (large, 12)):
@@ -174,7 +174,7 @@ def test_an_entry_is_told_by_the_run_that_is_shown_and_run_again(tmp_path, make_
     said = words(report(tmp_path)[0])
     assert "tokenizer word of 1,097" in said and "of 159" not in said
     assert "(500 labels, seed 3; 12 epochs (192 updates), learning rate 0.003)" in said
-    assert "saved as lstm_attention.yaml" in said
+    assert "Save the configuration below as lstm_attention.yaml" in said
     assert r"--config lstm_attention.yaml \ --seed 3 \ --label_budget 500 \ --output_dir outputs/lstm_attention" in said
     assert "num_train_epochs: 12 " in said and "min_train_steps: 60 " in said
 
@@ -253,7 +253,7 @@ def test_multi_label(tmp_path, make_record, write_lines, write_parquet):
     assert "Most confident mistakes" in said and "micro-F1" in said
 
 
-def test_many_classes_are_gathered():
+def test_many_classes_are_combined():
     label = np.repeat(np.arange(150), 4)
     prediction = label.copy()
     prediction[:8] = [1, 1, 1, 0, 0, 0, 2, 1]  # classes 0 and 1 are mixed up, and 2 is predicted once

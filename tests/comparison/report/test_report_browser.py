@@ -1,4 +1,4 @@
-"""The report page as a reader has it: in a browser, at the width of a phone and of a desk, in light and dark."""
+"""The report page in a browser, at the width of a phone and of a desktop, in light and dark colours."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def browser(tmp_path_factory):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_no_complaint_no_request_and_nothing_to_scroll_sideways(browser, page, width, scheme):
+def test_no_errors_no_requests_and_no_horizontal_scrolling(browser, page, width, scheme):
     browser.open(page, width, 800, scheme)
     browser.run("document.querySelectorAll('details').forEach((each) => each.open = true)")
     assert browser.run("document.documentElement.scrollWidth") <= width
-    # What is wider than its place scrolls by itself, and whoever has no mouse can do so too.
+    # Wide elements scroll separately, also by keyboard.
     stuck = browser.run(
         "Array.from(document.querySelectorAll('main *')).filter((e) => e.scrollWidth > e.clientWidth + 1 "
         "&& ['auto', 'scroll'].includes(getComputedStyle(e).overflowX) && e.tabIndex < 0).length"
@@ -94,7 +94,7 @@ CONTRAST = """(() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_text_has_contrast(browser, page, scheme):
-    """WCAG 2.2 success criterion 1.4.3, whatever lies behind the text: at least 4.5 to 1."""
+    """WCAG 2.2 success criterion 1.4.3 on every background: at least 4.5 to 1."""
     browser.open(page, scheme=scheme)
     browser.run("document.querySelectorAll('details').forEach((each) => each.open = true)")
     assert browser.run(CONTRAST) == {}
@@ -121,9 +121,9 @@ def test_sorting_by_click_and_by_keyboard(browser, page):
     assert browser.run(f"{heading('Training, s')}.getAttribute('aria-sort')") == "ascending"
     known = [float(value) for value in browser.run(values) if value]
     assert known == sorted(known) and len(known) == 4
-    assert browser.run(values)[-1] == ""  # the baseline, which costs nothing that is known, is last
+    assert browser.run(values)[-1] == ""  # the baseline, whose costs are unknown, is last
 
-    browser.press("Enter", 13, "\r")  # the focus is on the button that was clicked
+    browser.press("Enter", 13, "\r")  # the clicked button has the focus
     assert browser.run(f"{heading('Training, s')}.getAttribute('aria-sort')") == "descending"
     known = [float(value) for value in browser.run(values) if value]
     assert known == sorted(known, reverse=True) and browser.run(values)[-1] == ""
@@ -135,7 +135,7 @@ def test_sorting_by_click_and_by_keyboard(browser, page):
     assert browser.run("document.querySelectorAll('#results-table th[aria-sort]').length") == 1
 
 
-def test_one_budget_is_shown_and_others_can_be(browser, page):
+def test_one_budget_is_shown_and_all_can_be(browser, page):
     browser.open(page)
     shown = "document.querySelectorAll('#results-table tbody tr:not([hidden])').length"
     assert browser.run(shown) == 5 and browser.run("document.querySelectorAll('#results-table tbody tr').length") == 15
@@ -144,7 +144,7 @@ def test_one_budget_is_shown_and_others_can_be(browser, page):
     assert browser.run("document.querySelector('.filters output').textContent") == "15 of 15 rows"
 
 
-def test_the_scheme_can_be_chosen(browser, page):
+def test_the_colour_scheme_can_be_changed(browser, page):
     browser.open(page, scheme="light")
     colour = "getComputedStyle(document.body).backgroundColor"
     light = browser.run(colour)
@@ -166,14 +166,14 @@ def test_texts_of_the_dataset_stay_text(browser, page):
     assert EVIL[0] in browser.run("document.querySelector('#results-table').textContent")
     assert browser.run("document.title") == f"Half a surrogate \ufffd {EVIL[1]}"
     assert browser.run("document.querySelectorAll('img, iframe, b b, script').length") == 1
-    # A mark that turns the direction of writing ends with its quotation.
+    # Direction marks have no effect outside their quotation.
     assert browser.run(
         "Array.from(document.querySelectorAll('q')).every((e) => getComputedStyle(e).unicodeBidi.includes('isolate'))"
     )
 
 
-def test_another_script_does_not_run(browser, page, tmp_path):
-    """The policy in the page lets no script run but the one whose hash it names."""
+def test_other_scripts_do_not_run(browser, page, tmp_path):
+    """The page's policy allows only the script whose hash it names."""
     tampered = tmp_path / "report.html"
     tampered.write_text(page.read_text().replace("</body>", "<script>window.bitten = true</script></body>"))
     browser.open(tampered)

@@ -12,7 +12,7 @@ from tl_toolkit.evaluation.results import read_results
 
 @pytest.fixture
 def described(tmp_path):
-    """The tables of the records in `tmp_path`."""
+    """A function that returns the tables of the records in `tmp_path`."""
 
     def describe():
         return describe_markdown(Panel(read_results(tmp_path / "results.jsonl"), tmp_path))
@@ -20,7 +20,7 @@ def described(tmp_path):
     return describe
 
 
-def test_tuning_is_told_by_entry_and_budget(described, make_record, write_lines, tmp_path):
+def test_tuning_is_described_by_entry_and_budget(described, make_record, write_lines, tmp_path):
     tuned = make_record("lstm", 100, 1, 0.25)
     tuned["tuning"] = {
         "trials": 8, "failed": 1, "seconds": 33.24, "metric": "accuracy", "best": 0.3,
@@ -36,7 +36,7 @@ def test_tuning_is_told_by_entry_and_budget(described, make_record, write_lines,
     assert described()["tuning"] is None
 
 
-def test_what_transfer_is_worth_is_told_for_what_transfers_more(described, make_record, write_lines, tmp_path):
+def test_label_equivalence_between_approaches(described, make_record, write_lines, tmp_path):
     reached = {"lstm": (0.2, 0.3, 0.4), "ulmfit": (0.3, 0.35, 0.5), "minilm": (0.35, 0.6, 0.7)}
     records = []
     for entry, values in reached.items():
@@ -48,16 +48,16 @@ def test_what_transfer_is_worth_is_told_for_what_transfers_more(described, make_
                 records.append(record)
     write_lines(tmp_path, records)
     told = described()["equivalence"]
-    assert told["columns"] == ["As good as", "training from scratch needs", "ULMFiT-style transfer needs"]
+    assert told["columns"] == ["To match", "training from scratch needs", "ULMFiT-style transfer needs"]
     rows = {row[0]: row[1:] for row in told["rows"]}
     assert len(rows) == 6 and rows["ulmfit with 100"][1] == "–"
     assert rows["ulmfit with 100"][0].startswith("about 400 (")
-    assert rows["minilm with 100"][0].startswith("about 800 (")  # half way over the logarithm
+    assert rows["minilm with 100"][0].startswith("about 800 (")  # half-way on a logarithmic scale
     assert rows["minilm with 100"][1].startswith("about 400 (")
     assert rows["minilm with 1,600"][0].startswith(">1,600")
 
 
-def test_costs_are_those_of_the_largest_budget_and_known_columns(described, make_record, write_lines, tmp_path):
+def test_costs_have_the_largest_budget_and_known_columns(described, make_record, write_lines, tmp_path):
     records = [make_record("lstm", budget, 1, 0.2) for budget in (100, 500)] + [make_record("minilm", 100, 1, 0.4)]
     records[1]["cost"]["disk_bytes"] = 4_200_000
     write_lines(tmp_path, records)
@@ -68,7 +68,7 @@ def test_costs_are_those_of_the_largest_budget_and_known_columns(described, make
     assert not any("Energy" in name or "Tuning" in name for name in told["columns"])
 
 
-def test_a_readme_holds_signatures_and_no_text_of_the_dataset(tmp_path, make_record, write_lines, write_parquet):
+def test_the_summary_has_signatures_and_no_text_of_the_dataset(tmp_path, make_record, write_lines, write_parquet):
     records = []
     for entry in ("lstm", "minilm"):
         metrics = {"loss": 2.0, "bleu": 20.0 if entry == "lstm" else 30.0, "chrf": 40.0}

@@ -1,4 +1,4 @@
-"""The sections of the page beyond the least: many datasets, evidence side by side, what is left out on request."""
+"""The optional sections of the page: several datasets, side-by-side evidence, and reports without texts."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def page(tmp_path, rich_comparison):
     return write_report(tmp_path, "Rich").read_text()
 
 
-def test_everything_that_records_tell_is_told(page, tmp_path):
+def test_all_sections_and_columns_are_present(page, tmp_path):
     said = words(page)
     for section in (
-        "What transfer is worth in labels",
-        "How much worse, how much cheaper",
-        "Which differences are beyond the noise",
+        "Equivalent number of labels",
+        "Score against cost",
+        "Pairwise differences",
         "Where entries disagree",
-        "Class by class",
-        "Do probabilities mean what they say?",
-        "Where models look",
+        "Scores by class",
+        "Calibration",
+        "Attention",
     ):
         assert section in said, section
-    for column in ("On disk", "Tuning, trials", "Energy, J", "One row, ms", "Rows/s by 32", "95 % over rows"):
+    for column in ("On disk", "Tuning, trials", "Energy, J", "One row, ms", "Rows/s, batch 32", "95 % over rows"):
         assert column in said, column
-    assert "12 trials (1 failed), 5.7 min in all; chosen: learning_rate = 0.0031." in said
+    assert "12 trials (1 failed), 5.7 min in total; chosen: learning_rate = 0.0031." in said
     names = ("learning_curves", "label_equivalence", "pareto", "reliability")
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         f"{n}.{s}" for n in names for s in ("svg", "png")
     }
 
 
-def test_a_matrix_is_antisymmetric_and_says_who_is_ahead(page):
+def test_a_matrix_is_antisymmetric_and_marks_the_leader(page):
     matrix = page[page.index('class="heat pairs"') :]
     rows = re.findall(r'<th scope="row">([\w-]+)</th>(.*?)</tr>', matrix[: matrix.index("</table>")], flags=re.DOTALL)
     assert [name for name, _ in rows] == ["minilm", "bilstm-attention", "lstm"]  # the best first
@@ -64,14 +64,14 @@ def test_attention_is_readable_without_colour(page):
     assert "Most weight:" in words(page)
 
 
-def test_without_texts_rows_are_numbered_only(tmp_path, rich_comparison):
+def test_without_texts_rows_are_only_numbered(tmp_path, rich_comparison):
     secret = "Wholly confidential sentence about a patient."
     rich_comparison(skills=SKILLS, rows=53, texts=[secret])
     with_texts = words(write_report(tmp_path, "Rich").read_text())
     page = write_report(tmp_path, "Rich", texts=False).read_text()
-    assert secret in with_texts and "The texts of the dataset are left out of this page." in words(page)
+    assert secret in with_texts and "This page contains no texts of the dataset." in words(page)
     assert "onfidential" not in page and "patient" not in page
-    assert "Where models look" not in words(page)
+    assert "Attention" not in words(page)
     assert "Where entries disagree" in words(page) and re.search(r"row \d+ · true:", words(page))
     said = (tmp_path / "report.md").read_text()
     assert "onfidential" not in said
@@ -94,7 +94,7 @@ def test_several_datasets_are_panels(tmp_path, rich_comparison, write_lines):
     assert len(list((tmp_path / "figures").glob("*learning_curves.png"))) == 2
 
 
-def test_failed_runs_of_one_kind_are_one_row(tmp_path, make_record, write_lines):
+def test_failed_runs_with_the_same_error_are_one_row(tmp_path, make_record, write_lines):
     failed = {"status": "failed", "metrics": {}, "failure": "out_of_memory", "error": "x" * 900}
     records = [make_record("minilm", 100, seed, 0, **failed) for seed in (1, 2, 3)]
     write_lines(tmp_path, [make_record("lstm", 100, 1, 0.3), *records])
@@ -102,8 +102,8 @@ def test_failed_runs_of_one_kind_are_one_row(tmp_path, make_record, write_lines)
     assert "minilm 100 1, 2, 3 out of memory xxx" in said and "300 more characters" in said
 
 
-def test_a_page_grows_with_its_runs_and_no_faster(tmp_path):
-    """Twice the seeds are hardly more page; twice the entries are not four times as much."""
+def test_the_size_of_a_page_is_linear_in_the_runs(tmp_path):
+    """Twice the seeds hardly change the size; twice the entries at most double it."""
     sizes, files = {}, {}
     for name, entries, seeds in (("small", 5, 2), ("seeds", 5, 4), ("entries", 10, 2)):
         runs = write_many(tmp_path / name, entries, 3, seeds, 97)
@@ -115,8 +115,8 @@ def test_a_page_grows_with_its_runs_and_no_faster(tmp_path):
     assert sizes["entries"] / files["entries"] < 12_000
 
 
-def test_each_prediction_file_is_read_a_few_times_only(tmp_path, monkeypatch):
-    """What takes time with many runs are their files: a report may not read each for every pair of entries."""
+def test_each_prediction_file_is_read_only_a_few_times(tmp_path, monkeypatch):
+    """Reading files dominates the time with many runs: a report must not read a file for every pair of entries."""
     import pyarrow.parquet as pq
 
     runs = write_many(tmp_path, 7, 2, 2, 31)

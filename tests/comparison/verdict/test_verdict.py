@@ -31,14 +31,14 @@ def test_transfer_ahead_everywhere(tmp_path, comparison):
     verdict, rounds = judge(tmp_path)
     assert [contest.outcome for contest in rounds] == ["transfer"] * 3
     assert verdict.headline == (
-        "Yes, a pre-trained model pays: it is ahead at every label budget tried, from 100 to 2,000"
+        "Yes, a pre-trained model pays off: it is ahead at every label budget tried, from 100 to 2,000"
     )
     numbers, cost, worth = (text.replace(show.SPACE, " ") for text in verdict.sentences)
     first = rounds[0]
     scores = [100 * cell.test["accuracy"].mean for cell in (first.second, first.first)]
     assert numbers.startswith(
         f"With 100 labels, minilm reaches {scores[0]:.1f} % accuracy on the test rows against {scores[1]:.1f} % for "
-        f"bilstm-attention (from scratch), both picked on validation rows: {100 * first.difference:.1f} points more "
+        f"bilstm-attention (from scratch), both selected on validation rows: {100 * first.difference:.1f} points more "
         "(95 % interval "
     )
     assert re.search(r"; with 2,000 labels it reaches 6\d\.\d % against 5\d\.\d %: 1\d\.\d points more \(95 %", numbers)
@@ -47,29 +47,28 @@ def test_transfer_ahead_everywhere(tmp_path, comparison):
         "22 times as many parameters (22.7M against 1.04M)."
     )
     assert re.fullmatch(
-        r"From scratch it takes about (8|9|1,0|1,1)\d0 labels \(95 % \d{3} to 1,\d{3}\) to match what minilm does "
-        r"with 100\.",
+        r"Training from scratch needs about (8|9|1,0|1,1)\d0 labels \(95 % \d{3} to 1,\d{3}\) to match minilm with 100 "
+        r"labels\.",
         worth,
     )
     assert verdict.notes[0].startswith(
-        "Labels used by a run, for training + for choosing its checkpoint (validation): "
-        "100 + 100, 500 + 500 and 2,000 + 1,000."
+        "Labels per run, for training + for checkpoint selection (validation): 100 + 100, 500 + 500 and 2,000 + 1,000."
     )
 
 
-def test_nobody_wins_inside_the_noise(tmp_path, comparison):
+def test_a_difference_within_the_noise_has_no_winner(tmp_path, comparison):
     comparison(skills={"lstm": (0.40,), "minilm": (0.405,)}, budgets=(100,), seeds=(5,))
     verdict, (contest,) = judge(tmp_path)
     assert contest.outcome == "none"
     assert verdict.headline == (
-        "With 100 labels there is no difference that these runs can show between training from scratch and transfer"
+        "With 100 labels there is no significant difference between training from scratch and transfer"
     )
-    assert "no difference that these runs can show (95" in verdict.sentences[0]
+    assert "no significant difference (95" in verdict.sentences[0]
     assert " ahead" not in verdict.headline and "more (" not in verdict.sentences[0]
 
 
-def test_seeds_that_scatter_veto_what_the_rows_show(tmp_path, make_record, write_lines):
-    """A gap of means that no resampling of rows could undo is still no finding when the seeds disagree."""
+def test_a_large_variance_between_seeds_prevents_a_winner(tmp_path, make_record, write_lines):
+    """A difference of means is not significant if the seeds disagree, whatever the rows show."""
     scattered = [make_record("minilm", 100, seed, value) for seed, value in enumerate((0.3, 0.7, 0.5))]
     write_lines(tmp_path, [make_record("lstm", 100, seed, 0.40 + seed / 1000) for seed in range(3)] + scattered)
     _, (contest,) = judge(tmp_path)
@@ -86,7 +85,7 @@ def test_scratch_ahead(tmp_path, comparison):
     assert "points less (95" in verdict.sentences[0]
     low, high = re.search(r"points less \(95\u00a0% interval ([\d.]+) to ([\d.]+)\)", verdict.sentences[0]).groups()
     assert float(low) < float(high)
-    assert len(verdict.sentences) == 2  # nothing to match
+    assert len(verdict.sentences) == 2  # no label equivalence
 
 
 def test_it_depends_on_the_labels(tmp_path, comparison):
@@ -95,18 +94,19 @@ def test_it_depends_on_the_labels(tmp_path, comparison):
     verdict, _ = judge(tmp_path)
     assert verdict.headline == (
         "It depends on the number of labels: with 100 and 500 the pre-trained model is ahead; "
-        "with 2,000 there is no difference that these runs can show"
+        "with 2,000 there is no significant difference"
     )
 
 
-def test_scratch_never_gets_there(tmp_path, comparison):
+def test_scratch_does_not_match_at_any_budget(tmp_path, comparison):
     comparison(skills={"lstm": (0.2, 0.22, 0.25), "minilm": (0.6, 0.7, 0.75)}, seeds=(3, 3, 3))
     verdict, rounds = judge(tmp_path)
-    assert verdict.sentences[-1] == "From scratch, not even 2,000 labels reach what minilm does with 100."
+    expected = "Even with 2,000 labels, training from scratch does not match minilm with 100 labels."
+    assert verdict.sentences[-1] == expected
 
 
-def test_scratch_gets_near_within_the_noise(tmp_path, make_record, write_lines):
-    """At its most labels lstm is half a point below minilm at its fewest, which no seed's spread can tell apart."""
+def test_scratch_matches_within_the_noise(tmp_path, make_record, write_lines):
+    """With 500 labels lstm is half a point below minilm with 100, which is within the spread of the seeds."""
     records = [
         make_record(entry, budget, seed, middle + (seed - 2) / 100)
         for entry, curve in (("lstm", (0.2, 0.595)), ("minilm", (0.6, 0.8)))
@@ -115,11 +115,13 @@ def test_scratch_gets_near_within_the_noise(tmp_path, make_record, write_lines):
     ]
     write_lines(tmp_path, records)
     verdict, rounds = judge(tmp_path)
-    assert verdict.sentences[-1] == "From scratch, 500 labels come within the noise of what minilm does with 100."
+    assert verdict.sentences[-1] == (
+        "With 500 labels, training from scratch shows no significant difference from minilm with 100 labels."
+    )
 
 
-def test_labels_are_read_off_budgets_that_only_scratch_has_too(tmp_path, make_record, write_lines):
-    """minilm reaches 0.6 with 100; of lstm's 0.3, 0.5 and 0.7 the last is at a budget where minilm has no run."""
+def test_the_learning_curve_includes_budgets_of_scratch_only(tmp_path, make_record, write_lines):
+    """minilm reaches 0.6 with 100 labels; lstm reaches 0.7 at a budget without a run of minilm."""
     records = [
         make_record(entry, budget, seed, middle + (seed - 2) / 1000)
         for entry, curve in (("lstm", (0.3, 0.5, 0.7)), ("minilm", (0.6, 0.8)))
@@ -129,12 +131,12 @@ def test_labels_are_read_off_budgets_that_only_scratch_has_too(tmp_path, make_re
     write_lines(tmp_path, records)
     verdict, rounds = judge(tmp_path)
     assert [contest.budget for contest in rounds] == [100, 500]
-    # Half-way between 500 and 2,000 over the logarithm.
-    assert verdict.sentences[-1].startswith("From scratch it takes about 1,000 labels (95")
+    # Half-way between 500 and 2,000 on a logarithmic scale.
+    assert verdict.sentences[-1].startswith("Training from scratch needs about 1,000 labels (95")
 
 
-def test_what_no_noise_is_known_of_is_not_called_within_it(tmp_path, make_record, write_lines):
-    """At its largest budget lstm has a single run without predictions: nothing says how far noise reaches."""
+def test_an_unknown_interval_is_not_called_no_significant_difference(tmp_path, make_record, write_lines):
+    """At its largest budget lstm has a single run without predictions, so its variance is unknown."""
     records = [make_record("lstm", 500, 1, 0.41)] + [
         make_record(entry, 100, seed, middle + (seed - 2) / 1000)
         for entry, middle in (("lstm", 0.3), ("minilm", 0.6))
@@ -142,12 +144,12 @@ def test_what_no_noise_is_known_of_is_not_called_within_it(tmp_path, make_record
     ]
     write_lines(tmp_path, records)
     assert judge(tmp_path)[0].sentences[-1] == (
-        "From scratch, 500 labels do not reach what minilm does with 100, with nothing to tell how sure that is."
+        "With 500 labels, training from scratch does not match minilm with 100 labels, without a confidence interval."
     )
 
 
-def test_a_curve_that_falls_below_what_it_began_with_is_not_read(tmp_path, make_record, write_lines):
-    """lstm has 0.9 with 100 and 0.4 with 500: made monotone it is above minilm's 0.6 everywhere, yet behind at 500."""
+def test_a_falling_learning_curve_gives_no_label_equivalence(tmp_path, make_record, write_lines):
+    """lstm falls from 0.9 to 0.4: its monotone curve is above minilm's 0.6 everywhere, but lstm is behind at 500."""
     records = [
         make_record(entry, budget, seed, middle + (seed - 2) / 1000)
         for entry, curve in (("lstm", (0.9, 0.4, 0.8)), ("minilm", (0.5, 0.6, 0.7)))
@@ -157,10 +159,10 @@ def test_a_curve_that_falls_below_what_it_began_with_is_not_read(tmp_path, make_
     write_lines(tmp_path, records)
     verdict, rounds = judge(tmp_path)
     assert [contest.better for contest in rounds] == ["first", "second", "first"]
-    assert not any("From scratch," in text or "to match" in text for text in verdict.sentences)
+    assert not any("match" in text or "scratch shows" in text for text in verdict.sentences)
 
 
-def test_the_best_is_picked_on_validation_rows(tmp_path, make_record, write_lines):
+def test_the_best_is_selected_on_validation_rows(tmp_path, make_record, write_lines):
     lucky = make_record("lstm", 100, 1, 0.50)
     solid = make_record("gru", 100, 1, 0.45)
     lucky["metrics"]["validation"]["accuracy"], solid["metrics"]["validation"]["accuracy"] = 0.40, 0.47
@@ -186,24 +188,24 @@ def test_less_can_be_better(tmp_path, make_record, write_lines):
     assert (contest.first.entry, contest.outcome) == ("lstm", "transfer")
     assert verdict.sentences[0].startswith(
         "With 100 labels, minilm reaches a mean squared error of 0.420 on the test rows against 0.920 for lstm "
-        "(from scratch), both picked on validation rows: 0.500 less (less is better) (95"
+        "(from scratch), both selected on validation rows: 0.500 less (less is better) (95"
     )
 
 
-def test_one_seed_without_predictions_claims_nothing(tmp_path, make_record, write_lines):
+def test_one_seed_without_predictions_has_no_winner(tmp_path, make_record, write_lines):
     write_lines(tmp_path, [make_record("lstm", None, 1, 0.2), make_record("minilm", None, 1, 0.9)])
     verdict, (contest,) = judge(tmp_path)
     assert contest.interval is None and contest.outcome == "none"
-    assert verdict.headline.startswith("With all 6,920 labels there is no difference that these runs can show")
-    assert "with nothing to tell how sure that is" in verdict.sentences[0]
-    assert any("a side has a single run" in note for note in verdict.notes)
+    assert verdict.headline.startswith("With all 6,920 labels there is no significant difference")
+    assert "without a confidence interval" in verdict.sentences[0]
+    assert any("at least one side has a single run" in note for note in verdict.notes)
 
 
-def test_one_seed_with_predictions_rests_on_the_rows(tmp_path, comparison):
+def test_one_seed_with_predictions_uses_the_interval_over_rows(tmp_path, comparison):
     comparison(skills={"lstm": (0.3,), "minilm": (0.6,)}, budgets=(100,), seeds=(1,))
     verdict, (contest,) = judge(tmp_path)
     assert contest.over_seeds is None and contest.over_rows is not None and contest.outcome == "transfer"
-    assert verdict.headline == "In single runs, a pre-trained model pays: it is ahead with 100 labels"
+    assert verdict.headline == "In single runs, a pre-trained model pays off: it is ahead with 100 labels"
 
 
 @pytest.mark.parametrize(
@@ -211,8 +213,8 @@ def test_one_seed_with_predictions_rests_on_the_rows(tmp_path, comparison):
     [
         (
             {"lstm": (0.2, 0.3), "minilm": (0.6, 0.7)}, (3, 1),
-            "Yes, a pre-trained model pays: it is ahead at every label budget tried, from 100 to 500; with 500 labels "
-            "in single runs",
+            "Yes, a pre-trained model pays off: it is ahead at every label budget tried, from 100 to 500; with 500 "
+            "labels in single runs",
         ),
         (
             {"lstm": (0.6, 0.7), "minilm": (0.2, 0.3)}, (1, 1),
@@ -222,11 +224,11 @@ def test_one_seed_with_predictions_rests_on_the_rows(tmp_path, comparison):
         (
             {"lstm": (0.2, 0.7), "minilm": (0.6, 0.7)}, (1, 1),
             "It depends on the number of labels: with 100 (single runs) the pre-trained model is ahead; with 500 there "
-            "is no difference that these runs can show",
+            "is no significant difference",
         ),
     ],
 )  # fmt: skip
-def test_the_headline_says_what_rests_on_single_runs(tmp_path, comparison, skills, seeds, headline):
+def test_the_headline_names_budgets_with_single_runs(tmp_path, comparison, skills, seeds, headline):
     comparison(skills=skills, budgets=(100, 500), seeds=seeds)
     verdict, _ = judge(tmp_path)
     assert verdict.headline == headline
@@ -235,11 +237,11 @@ def test_the_headline_says_what_rests_on_single_runs(tmp_path, comparison, skill
 @pytest.mark.parametrize(
     ("entries", "headline"),
     [
-        (("lstm", "gru"), "Every finished run here is from scratch, so nothing can be said of transfer yet"),
-        (("minilm",), "Every finished run here is a transfer, so nothing can be said of training from scratch yet"),
+        (("lstm", "gru"), "All finished runs are trained from scratch, so there is no result for transfer yet"),
+        (("minilm",), "All finished runs use transfer, so there is no result for training from scratch yet"),
     ],
 )
-def test_one_kind_only(tmp_path, make_record, write_lines, entries, headline):
+def test_one_approach_only(tmp_path, make_record, write_lines, entries, headline):
     write_lines(tmp_path, [make_record(entry, 100, 1, 0.2) for entry in entries])
     verdict, _ = judge(tmp_path)
     assert verdict.headline == headline
@@ -247,18 +249,18 @@ def test_one_kind_only(tmp_path, make_record, write_lines, entries, headline):
     assert verdict.sentences == [f"With 100 labels {chosen} reaches 20.0\u00a0% accuracy on the test rows."]
 
 
-def test_one_kind_only_says_whom_the_leader_is_ahead_of(tmp_path, comparison):
+def test_with_one_approach_the_leader_is_compared_with_the_others(tmp_path, comparison):
     skills = {"lstm": (0.6,), "gru": (0.59,), "elman": (0.3,), "cnn": (0.3,)}
     comparison(skills=skills, budgets=(100,), seeds=(3,))
     verdict, _ = judge(tmp_path)
     (said,) = verdict.sentences
     assert re.sub(r"\d\d\.\d", "X", said.replace(show.SPACE, " ")) == (
         "With 100 labels the entry with the best validation score is lstm, which reaches X % accuracy on the test "
-        "rows, ahead of elman and cnn beyond the noise, with no difference that these runs can show from gru."
+        "rows, significantly ahead of elman and cnn, with no significant difference from gru."
     )
 
 
-def test_kinds_at_different_budgets(tmp_path, make_record, write_lines):
+def test_approaches_at_different_budgets(tmp_path, make_record, write_lines):
     write_lines(tmp_path, [make_record("lstm", 100, 1, 0.2), make_record("minilm", 500, 1, 0.2)])
     verdict, _ = judge(tmp_path)
     assert verdict.headline == "No label budget has finished runs both from scratch and with transfer yet"
@@ -301,11 +303,11 @@ def test_nothing_finished(tmp_path, make_record, write_lines):
         (show.joined(["a", "b", "c"]), "a, b and c"),
     ],
 )
-def test_numbers_as_a_reader_wants_them(text, expected):
+def test_formatted_numbers(text, expected):
     assert text == expected
 
 
-def test_word_vectors_from_elsewhere_are_told_of(tmp_path, comparison):
+def test_pre_trained_word_vectors_are_noted(tmp_path, comparison):
     comparison(budgets=(100,))
     path = tmp_path / "results.jsonl"
     records = [json.loads(line) for line in path.read_text().splitlines()]

@@ -12,7 +12,7 @@ from tl_toolkit.evaluation.results import read_results
 from tl_toolkit.evaluation.statistics.cells import make_cells
 
 
-def test_labels_are_tokens_and_commands_stay():
+def test_labels_become_tokens_except_in_commands():
     said = 'With 100 labels at every label budget. <td data-label="Labels" class="label">Label budgets</td>'
     assert in_unit(said, "tokens") == (
         'With 100 tokens at every token budget. <td data-label="Tokens" class="label">Token budgets</td>'
@@ -46,13 +46,13 @@ def language_models(tmp_path, make_record, write_lines, write_parquet):
     return tmp_path
 
 
-def test_language_models_are_compared_by_the_tokens_that_they_read(language_models):
+def test_language_models_are_compared_by_training_tokens(language_models):
     results = read_results(language_models / "results.jsonl")
     assert unit_of(results) == "tokens"
     assert [cell.train_labels for cell in make_cells(results)] == [10_007, 10_007, 200_003, 200_003]
     page = write_report(language_models, "Language models").read_text()
     summary = (language_models / "report.md").read_text()
     assert "at every token budget tried, from 10,007 to all 200,003" in summary
-    assert "| Entry | Kind | 10,007 | all 200,003 |" in summary and "labels" not in summary.lower()
+    assert "| Entry | Approach | 10,007 | all 200,003 |" in summary and "labels" not in summary.lower()
     shown = re.sub(r"<(style|script|pre|code)\b.*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
     assert "at every token budget tried" in shown and not re.search(r"\blabels\b", shown, flags=re.IGNORECASE)

@@ -16,7 +16,7 @@ ROWS = [
 
 @pytest.fixture
 def written(tmp_path, make_record, write_lines):
-    """Writes the text of each run's file; returns the runs as they are read."""
+    """Writes the attention file of each run; returns the parsed runs."""
 
     def write(texts, budgets=None):
         records = []
@@ -33,7 +33,7 @@ def written(tmp_path, make_record, write_lines):
     return write
 
 
-def test_the_first_run_that_left_one_at_the_largest_budget(tmp_path, written):
+def test_the_first_run_with_attention_at_the_largest_budget_is_used(tmp_path, written):
     whole = json.dumps({"what": "pooling weights", "rows": ROWS})
     results = written([whole, None, whole], budgets=[100, 500, 500])
     (found,) = attentions(make_cells(results), tmp_path)
@@ -54,7 +54,7 @@ def test_long_rows_are_cut(tmp_path, written):
     "text",
     [None, "", '{"what": "w", "rows": [{"row', "[]", "{}", '{"rows": 7}', '{"what": "w", "rows": []}'],
 )
-def test_missing_and_broken_files_are_nothing(tmp_path, written, text):
+def test_missing_and_broken_files_give_none(tmp_path, written, text):
     (result,) = written([text])
     assert read_attention(result, tmp_path) is None
     assert attentions(make_cells([result]), tmp_path) == []
@@ -73,12 +73,12 @@ def test_missing_and_broken_files_are_nothing(tmp_path, written, text):
         None,
     ],
 )
-def test_a_row_that_makes_no_sense_is_left_out(tmp_path, written, row):
+def test_an_invalid_row_is_left_out(tmp_path, written, row):
     (result,) = written([json.dumps({"what": "w", "rows": [row, ROWS[0]]})])
     read = read_attention(result, tmp_path)
     assert read is not None and [own.row for own in read[1]] == [3]
 
 
-def test_a_record_that_names_none_has_none(tmp_path, make_record, write_lines):
+def test_a_record_without_attention_gives_none(tmp_path, make_record, write_lines):
     write_lines(tmp_path, [make_record("lstm", 100, 1, 0.5)])
     assert read_attention(read_results(tmp_path / "results.jsonl")[0], tmp_path) is None

@@ -13,7 +13,7 @@ from tl_toolkit.evaluation.statistics.cells import make_cells
 
 @pytest.fixture
 def drawn():
-    """Labels (709,) and probabilities (709, 5) of a model that is too sure of itself."""
+    """Labels (709,) and probabilities (709, 5) of an overconfident model."""
     generator = np.random.default_rng(3)
     logits = generator.normal(size=(709, 5)) * 2
     label = (logits + generator.gumbel(size=(709, 5)) * 2).argmax(1)
@@ -21,7 +21,7 @@ def drawn():
     return label, scores / scores.sum(1, keepdims=True)
 
 
-def test_by_hand():
+def test_hand_computed_scores():
     label = np.array([0, 1, 1, 0])
     scores = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.6, 0.4]])
     assert brier(label, scores) == pytest.approx((2 * 0.01 + 2 * 0.16 + 2 * 0.49 + 2 * 0.16) / 4)
@@ -32,7 +32,7 @@ def test_by_hand():
     assert calibration_error(bins) == pytest.approx(0.5 * 0.4 + 0.5 * 0.3)
 
 
-def test_as_scikit_learn_has_them(drawn):
+def test_scores_equal_scikit_learn(drawn):
     from sklearn.calibration import calibration_curve
     from sklearn.metrics import brier_score_loss
     from sklearn.metrics import log_loss as reference_log_loss
@@ -54,11 +54,11 @@ def test_equal_probabilities_stay_together():
     assert [(b.low, b.high, b.count) for b in bins] == [(0.5, 0.5, 50), (1.0, 1.0, 47)]
 
 
-def test_a_probability_of_nothing_is_no_infinite_loss():
+def test_a_probability_of_zero_has_a_finite_loss():
     assert 80 < log_loss(np.array([1]), np.array([[1.0, 0.0]])) < 90
 
 
-def test_entries_at_their_largest_budgets(tmp_path, comparison):
+def test_entries_are_calibrated_at_their_largest_budgets(tmp_path, comparison):
     comparison(skills={"lstm": (0.3, 0.5), "minilm": (0.5, 0.8)}, budgets=(100, 500), seeds=(2, 3), rows=211)
     cells = make_cells(read_results(tmp_path / "results.jsonl"))
     found = calibrations(cells, PredictionReader(tmp_path))
@@ -68,11 +68,11 @@ def test_entries_at_their_largest_budgets(tmp_path, comparison):
             next(c for c in cells[2:] if c.entry == own.entry).test["accuracy"].mean
         )
         assert sum(b.count for b in own.bins) == 3 * 211
-        assert own.confidence.mean == pytest.approx(0.645, abs=0.03)  # the file says 0.3 to 0.99, whatever is right
+        assert own.confidence.mean == pytest.approx(0.645, abs=0.03)  # the fixture draws 0.3 to 0.99, right or wrong
     assert found[1].error.mean > 0.1 and found[0].brier.mean > found[1].brier.mean
 
 
-def test_what_has_no_probabilities_has_no_calibration(tmp_path, make_record, write_lines, write_parquet):
+def test_runs_without_probabilities_have_no_calibration(tmp_path, make_record, write_lines, write_parquet):
     records = [make_record(name, 100, 1, 0.5) for name in ("lstm", "gru", "cnn")]
     records[1]["task"]["problem_type"] = "regression"
     write_lines(tmp_path, records)

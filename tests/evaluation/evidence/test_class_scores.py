@@ -13,7 +13,7 @@ NAMES = ["a", "b", "c"]
 
 @pytest.fixture
 def scored(tmp_path, make_record, write_lines, write_parquet):
-    """The classes of entries from (entry, budget, seed, columns of its predictions)."""
+    """Computes the classes of entries from runs (entry, budget, seed, prediction columns)."""
 
     def score(runs, **task):
         records = []
@@ -29,7 +29,7 @@ def scored(tmp_path, make_record, write_lines, write_parquet):
     return score
 
 
-def test_by_hand_and_undefined():
+def test_hand_computed_and_undefined_scores():
     runs = [np.array([[2, 4, 3], [0, 0, 2], [0, 0, 0]]), np.array([[1, 2, 3], [1, 1, 2], [0, 1, 0]])]
     first, second, third = class_scores(NAMES, runs)
     assert (first.support, first.precision.mean, first.recall.mean) == (3, 0.5, 0.5)
@@ -40,7 +40,7 @@ def test_by_hand_and_undefined():
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_as_scikit_learn_has_them(scored, many):
+def test_scores_equal_scikit_learn(scored, many):
     from sklearn.metrics import precision_recall_fscore_support
 
     generator = np.random.default_rng(5)
@@ -58,7 +58,7 @@ def test_as_scikit_learn_has_them(scored, many):
             assert got.mean == pytest.approx(np.mean([run[number][place] for run in expected]))
 
 
-def test_entities_by_type_as_seqeval_has_them(scored):
+def test_scores_of_entity_types_equal_seqeval(scored):
     reference = pytest.importorskip("seqeval.metrics.sequence_labeling", reason="seqeval is not installed")
     label = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-LOC"], ["B-PER", "O"]]
     answer = [["B-PER", "I-PER", "O", "B-PER"], ["O", "B-LOC"], ["O", None]]
@@ -74,7 +74,7 @@ def test_entities_by_type_as_seqeval_has_them(scored):
     assert [own.support for own in found.classes] == support.tolist()
 
 
-def test_tags_without_entities_word_by_word(scored):
+def test_tags_without_entities_are_scored_per_word(scored):
     columns = {
         "row": [0, 1],
         "words": [["a", "b", "c"], ["d"]],
@@ -89,7 +89,7 @@ def test_tags_without_entities_word_by_word(scored):
     assert (verb.name, verb.support, verb.precision.mean, verb.recall.mean) == ("VERB", 2, 1.0, 0.5)
 
 
-def test_what_has_no_classes_has_none(scored):
+def test_regression_and_missing_predictions_have_no_classes(scored):
     columns = {"row": [0, 1], "text": ["a", "b"], "label": [0.5, 1.0], "prediction": [0.2, 0.3]}
     assert scored([("lstm", 100, 1, columns)], problem_type="regression", labels=None) == []
     assert scored([("gru", 100, 1, None)], problem_type="single_label_classification") == []

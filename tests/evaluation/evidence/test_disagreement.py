@@ -14,7 +14,7 @@ from tl_toolkit.evaluation.statistics.cells import make_cells
 
 @pytest.fixture
 def disputed(tmp_path, make_record, write_lines, write_parquet):
-    """What is found among runs (entry, budget, seed, columns of its predictions) of a task."""
+    """Computes the disagreement of runs (entry, budget, seed, prediction columns) of a task."""
 
     def find(runs, task, picked=()):
         records = []
@@ -45,7 +45,7 @@ SINGLE = {"problem_type": "single_label_classification", "labels": ["a", "b", "c
 LABEL = [0, 1, 2, 0, 1]
 
 
-def test_agreement_and_who_alone_is_right_by_hand(disputed):
+def test_hand_computed_agreement_and_rows_that_only_one_gets_right(disputed):
     runs = [
         ("lstm", 100, 1, classes(LABEL, [0, 1, 0, 1, 2])),
         ("gru", 100, 1, classes(LABEL, [0, 1, 0, 0, 0])),
@@ -55,8 +55,8 @@ def test_agreement_and_who_alone_is_right_by_hand(disputed):
     assert found.entries == ["lstm", "gru", "minilm"] and found.reason == ""
     assert np.array(found.agreement) == pytest.approx(np.array([[1, 0.6, 0.4], [0.6, 1, 0.4], [0.4, 0.4, 1]]))
     assert found.alone == [0, 1, 1]
-    assert found.summary == "Of 5 test rows, 4 are not answered alike by all entries."
-    # Rows 13 (gru alone right), 12 (minilm alone), 11 (minilm alone wrong) in this order; nobody is right on 14.
+    assert found.summary == "Not all entries make the same prediction for 4 of 5 test rows."
+    # Only gru is right on row 13, only minilm on 12, all but minilm on 11, and none on 14.
     assert [row.row for row in found.rows] == [11, 12, 13, 14]
     assert found.rows[0].text == "text 1" and found.rows[0].label == "b"
     assert [(own.answer, own.right, own.probability) for own in found.rows[2].answers] == [
@@ -64,7 +64,7 @@ def test_agreement_and_who_alone_is_right_by_hand(disputed):
     ]  # fmt: skip
 
 
-def test_an_entry_answers_as_most_of_its_seeds_and_the_surer_of_two(disputed):
+def test_seeds_are_combined_by_majority_and_ties_by_probability(disputed):
     runs = [
         ("lstm", 100, 1, classes(LABEL, [0, 1, 2, 0, 1], [0.9] * 5)),
         ("gru", 100, 1, classes(LABEL, [0, 1, 2, 1, 0], [0.9, 0.9, 0.9, 0.6, 0.95])),
@@ -78,11 +78,11 @@ def test_an_entry_answers_as_most_of_its_seeds_and_the_surer_of_two(disputed):
     assert sorted(answers) == [10, 13, 14]
     assert answers[13]["gru"].answer == "c" and answers[13]["gru"].probability == pytest.approx((0.7 + 0.2) / 2)
     assert answers[14]["gru"].answer == "a"
-    assert answers[10]["minilm"].answer == "b"  # two of three, however sure the third is
+    assert answers[10]["minilm"].answer == "b"  # two of three, although the third is more certain
     assert answers[10]["minilm"].probability == pytest.approx((0.9 + 0.8 + 0.005) / 3)
 
 
-def test_the_picked_entries_come_first_each_way_in_turn(disputed):
+def test_splits_of_the_picked_entries_come_first_and_alternate(disputed):
     label = [0] * 7
     runs = [
         ("lstm", 100, 1, classes(label, [0, 0, 0, 1, 1, 0, 1], [0.9, 0.8, 0.7, 0.6, 0.5, 0.9, 0.9])),
@@ -91,10 +91,10 @@ def test_the_picked_entries_come_first_each_way_in_turn(disputed):
     ]
     found = disputed(runs, SINGLE, picked={("lstm", 100.0), ("minilm", 100.0), ("gru", 500.0)})
     assert [row.row for row in found.rows] == [10, 13, 11, 14, 12, 15]
-    assert "picked entries" in found.order
+    assert "selected entries" in found.order
 
 
-def test_the_largest_budget_that_most_entries_share(disputed):
+def test_the_largest_budget_that_most_entries_share_is_used(disputed):
     runs = [(name, 100, 1, classes(LABEL, LABEL)) for name in ("lstm", "gru", "minilm")]
     runs += [
         (name, 500, 1, classes(LABEL, [0, 0, 0, 0, place])) for place, name in enumerate(("lstm", "gru", "minilm"))
@@ -143,11 +143,11 @@ def test_numbers(disputed):
     assert [row.row for row in found.rows] == [12, 13, 10, 11]
     assert [own.answer for own in found.rows[3].answers] == ["2.25", "2"]
     assert found.agreement[0][1] == pytest.approx(np.corrcoef([1.5, 2.25, 3, 3], [1, 2, 5, 4])[0, 1])
-    assert found.alone == [1, 3] and found.alone_is == "test rows where it is nearest to the label"
-    assert "0.75 or more apart" in found.summary
+    assert found.alone == [1, 3] and found.alone_is == "test rows where this entry is nearest to the label"
+    assert "differ by 0.75 or more" in found.summary
 
 
-def test_tags_word_by_word(disputed):
+def test_tags_are_compared_per_word(disputed):
     words = [["Anna", "sees", "Rome"], ["It", "rains"]]
     label = [["B-PER", "O", "B-LOC"], ["O", "O"]]
 
@@ -163,11 +163,11 @@ def test_tags_word_by_word(disputed):
         (4, "Anna sees Rome", "Rome B-LOC"), (2, "It rains", "rains O"),
     ][::-1]  # fmt: skip
     assert [own.answer for own in found.rows[1].answers] == ["Rome O", "Rome cut off"]
-    assert found.summary.startswith("Of 3 words that the truth or an entry tags, 2 ")
-    assert found.alone == [1, 0]  # `rains`; Rome nobody tags right
+    assert found.summary.endswith(" for 2 of 3 words that the truth or an entry tags.")
+    assert found.alone == [1, 0]  # `rains`; no entry tags Rome right
 
 
-def test_texts_by_sentence_chrf(disputed):
+def test_texts_are_compared_by_sentence_chrf(disputed):
     source, reference = ["eins", "zwei", "drei"], ["a man walks", "two dogs", "three"]
 
     def columns(prediction):

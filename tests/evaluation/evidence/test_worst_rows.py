@@ -53,7 +53,7 @@ def test_the_worst_translations_by_chrf(evidence):
     assert mistakes[0].measure == "chrF 0.0" and 20 < float(mistakes[1].measure.removeprefix("chrF ")) < 90
 
 
-def test_captions_are_held_against_the_nearest_reference(evidence):
+def test_captions_are_scored_against_the_nearest_reference(evidence):
     columns = {
         "row": [1, 2],
         "reference": [["a cat", "the cat"], ["a dog", "one dog"]],
@@ -86,5 +86,5 @@ def test_several_variables(evidence):
 
 
 @pytest.mark.parametrize("name", ["token-classification", "translation", "captioning", "forecasting"])
-def test_without_predictions_there_is_nothing(evidence, name):
+def test_without_predictions_there_are_no_mistakes(evidence, name):
     assert evidence(name, None)[0] == []

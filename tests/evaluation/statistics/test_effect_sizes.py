@@ -9,8 +9,8 @@ from scipy import stats
 from tl_toolkit.evaluation.statistics.pairwise import cohens_dz, cohens_h, hedges_g, odds_ratio
 
 
-def test_cohens_h_of_the_book():
-    """Cohen (1988), table 6.2.2: φ of 0.50 is 1.571 and of 0.65 is 1.875, so that h is 0.304."""
+def test_cohens_h_equals_the_published_table():
+    """Cohen (1988), table 6.2.2: φ is 1.571 for 0.50 and 1.875 for 0.65, so h is 0.304."""
     assert cohens_h(0.50, 0.65).value == pytest.approx(1.875 - 1.571, abs=0.001)
     assert cohens_h(0.65, 0.50).value == -cohens_h(0.50, 0.65).value
     assert cohens_h(0.0, 1.0).value == pytest.approx(math.pi)
@@ -22,7 +22,7 @@ def test_odds_of_discordant_rows():
 
 
 def test_hedges_g_is_corrected_for_few_runs():
-    """Hedges' factor is 1 − 3 / (4ν − 1) to a good approximation; t of the pooled test over it gives Cohen's d."""
+    """Hedges' factor is approximately 1 − 3 / (4ν − 1); the t of the pooled test gives Cohen's d."""
     generator = np.random.default_rng(3)
     first, second = generator.normal(0.5, 0.1, 5), generator.normal(0.7, 0.1, 3)
     found = hedges_g(first, second)
@@ -39,7 +39,7 @@ def test_hedges_g_of_two_runs_each():
     assert hedges_g([0.4], [0.9, 1.1]) is None and hedges_g([0.4, 0.4], [0.9, 0.9]) is None
 
 
-def test_cohens_dz_is_the_paired_t_over_the_root_of_the_rows():
+def test_cohens_dz_is_the_paired_t_divided_by_the_root_of_the_rows():
     generator = np.random.default_rng(5)
     first = generator.normal(1, 0.3, 101)
     second = first + generator.normal(0.1, 0.2, 101)

@@ -28,7 +28,7 @@ def equivalent(folder, entry, budget, other, goal=GOAL):
 
 
 def curve(make_record, entry, points, deviation=0.0, seeds=(1,)):
-    """Records of an entry: (budget, score) points, with seeds that scatter evenly around them."""
+    """Records of an entry at (budget, score) points, with seeds spread evenly around them."""
     middle = (len(seeds) + 1) / 2
     return [
         make_record(entry, budget, seed, score + deviation * (seed - middle))
@@ -44,7 +44,7 @@ def test_isotonic_regression_equals_scikit_learn():
     assert isotonic(scores, weights) == pytest.approx(np.array(expected), abs=1e-12)
 
 
-def test_curves_are_read_backwards_in_the_logarithm():
+def test_labels_are_interpolated_in_the_logarithm():
     labels = np.array([10.0, 1000.0, 10_000.0])
     scores = np.array([[0.1, 0.5, 0.5]])
 
@@ -56,7 +56,7 @@ def test_curves_are_read_backwards_in_the_logarithm():
     assert at(0.1) == 10 and at(0.09) == 0 and at(0.51) == math.inf
 
 
-def test_what_an_entry_is_worth_in_labels(tmp_path, make_record, write_lines):
+def test_label_equivalence_of_an_entry(tmp_path, make_record, write_lines):
     write_lines(
         tmp_path,
         curve(make_record, "lstm", [(10, 0.1), (1000, 0.5)]) + curve(make_record, "minilm", [(10, 0.3), (1000, 0.8)]),
@@ -70,8 +70,8 @@ def test_what_an_entry_is_worth_in_labels(tmp_path, make_record, write_lines):
     assert equivalent(tmp_path, "lstm", 10, "minilm").in_words() == "<10"
 
 
-def test_a_curve_that_falls_is_made_monotone(tmp_path, make_record, write_lines):
-    """0.4 and 0.2 at 100 and 1,000 labels are 0.3 at both."""
+def test_a_falling_curve_is_made_monotone(tmp_path, make_record, write_lines):
+    """0.4 and 0.2 at 100 and 1,000 labels become 0.3 at both."""
     lstm = curve(make_record, "lstm", [(10, 0.1), (100, 0.4), (1000, 0.2), (6920, 0.5)])
     write_lines(tmp_path, lstm + curve(make_record, "minilm", [(10, 0.2)]))
     found = equivalent(tmp_path, "minilm", 10, "lstm")
@@ -79,7 +79,7 @@ def test_a_curve_that_falls_is_made_monotone(tmp_path, make_record, write_lines)
     assert found.needed == pytest.approx(10**1.5)
 
 
-def test_less_can_be_better(tmp_path, make_record, write_lines):
+def test_lower_metrics_can_be_better(tmp_path, make_record, write_lines):
     def errors(entry, points):
         return [
             make_record(entry, budget, 1, 0.0, metrics={"test": {"mse": error}, "validation": {"mse": error}})
@@ -93,8 +93,8 @@ def test_less_can_be_better(tmp_path, make_record, write_lines):
     assert learnt.labels.tolist() == [10, 1000] and -learnt.scores == pytest.approx([0.9, 0.5])
 
 
-def test_the_noise_of_the_seeds_is_students(tmp_path, make_record, write_lines):
-    """One noisy point on an exact curve: its t interval, read off the curve."""
+def test_the_noise_of_the_seeds_has_students_distribution(tmp_path, make_record, write_lines):
+    """For one noisy point on an exact curve, the interval is its t interval mapped to labels."""
     lstm = curve(make_record, "lstm", [(10, 0.0), (6920, 1.0)], seeds=(1, 2, 3))
     minilm = curve(make_record, "minilm", [(10, 0.5)], deviation=0.01, seeds=(1, 2, 3))
     write_lines(tmp_path, lstm + minilm)
@@ -106,7 +106,7 @@ def test_the_noise_of_the_seeds_is_students(tmp_path, make_record, write_lines):
     assert found.in_words().startswith("about 260 (95\u00a0% 2")
 
 
-def test_the_noise_of_the_rows_is_in_the_interval(tmp_path, comparison):
+def test_the_interval_includes_the_noise_of_the_rows(tmp_path, comparison):
     comparison(skills={"lstm": (0.2, 0.5, 0.8), "minilm": (0.4, 0.6, 0.9)}, seeds=(1, 1, 1))
     found = equivalent(tmp_path, "minilm", 100, "lstm")
     assert found.low < found.needed < found.high
@@ -116,7 +116,7 @@ def test_the_noise_of_the_rows_is_in_the_interval(tmp_path, comparison):
 
 
 def test_an_interval_can_be_open(tmp_path, make_record, write_lines):
-    """minilm's 0.5 is where lstm's curve ends: half of the draws never get there."""
+    """minilm's score is at the end of lstm's curve: half of the draws do not reach it."""
     lstm = curve(make_record, "lstm", [(100, 0.1), (1000, 0.5)], deviation=0.02, seeds=(1, 2, 3))
     write_lines(tmp_path, lstm + curve(make_record, "minilm", [(100, 0.499)], deviation=0.02, seeds=(1, 2, 3)))
     found = equivalent(tmp_path, "minilm", 100, "lstm")
@@ -124,7 +124,7 @@ def test_an_interval_can_be_open(tmp_path, make_record, write_lines):
     assert found.in_words().endswith(" to >1,000)")
 
 
-def test_labels_for_validation_are_told(tmp_path, make_record, write_lines):
+def test_validation_labels_are_reported(tmp_path, make_record, write_lines):
     records = curve(make_record, "lstm", [(10, 0.1), (1000, 0.5)]) + curve(make_record, "minilm", [(10, 0.3)])
     write_lines(tmp_path, records)
     found = equivalent(tmp_path, "minilm", 10, "lstm")

@@ -19,7 +19,7 @@ GOAL = Goal("accuracy")
 
 
 class Memory(PredictionReader):
-    """Predictions that never were in a file."""
+    """Predictions from memory instead of files."""
 
     def __init__(self, runs):
         super().__init__(Path())
@@ -34,7 +34,7 @@ def paired(folder, goal=GOAL):
     return pairwise(cells, goal, PredictionReader(folder))
 
 
-def test_every_two_entries_at_each_budget(tmp_path, comparison):
+def test_all_pairs_of_entries_are_compared_at_each_budget(tmp_path, comparison):
     comparison(skills={"lstm": (0.4, 0.5), "gru": (0.4, 0.5), "minilm": (0.6, 0.7)}, budgets=(100, 500), seeds=(3, 3))
     pairs = paired(tmp_path)
     names = [(pair.budget, pair.first.entry, pair.second.entry) for pair in pairs]
@@ -62,7 +62,7 @@ def test_single_runs_are_compared_by_mcnemar(tmp_path, comparison):
     assert effects["Cohen's h"] > 0
 
 
-def test_several_seeds_are_compared_row_by_row(tmp_path, comparison):
+def test_several_seeds_are_compared_per_row(tmp_path, comparison):
     comparison(skills={"lstm": (0.5,), "minilm": (0.55,)}, budgets=(100,), seeds=(4,))
     (pair,) = paired(tmp_path)
     reader = PredictionReader(tmp_path)
@@ -84,7 +84,7 @@ def test_several_seeds_are_compared_row_by_row(tmp_path, comparison):
     assert {effect.name for effect in pair.effects} == {"Cohen's h", "odds ratio", "Hedges' g"}
 
 
-def test_errors_have_their_effect_row_by_row(tmp_path, make_record, write_lines, write_parquet):
+def test_errors_have_an_effect_size_per_row(tmp_path, make_record, write_lines, write_parquet):
     generator = np.random.default_rng(3)
     label = generator.normal(size=101)
     task = {"name": "regression", "problem_type": "regression", "labels": None, "main_metric": "mse"}
@@ -104,7 +104,7 @@ def test_errors_have_their_effect_row_by_row(tmp_path, make_record, write_lines,
     assert pair.difference < 0 and pair.better == "second" and pair.test == RANDOMISATION
 
 
-def test_runs_on_other_rows_are_compared_over_seeds_alone(tmp_path, make_record, write_lines, write_parquet):
+def test_runs_on_different_rows_are_compared_only_over_seeds(tmp_path, make_record, write_lines, write_parquet):
     records = []
     for entry, first in (("lstm", 0), ("minilm", 7)):
         for seed in (1, 2):
@@ -133,8 +133,8 @@ def test_a_cell_has_an_interval_over_its_rows(tmp_path, comparison):
     assert row_intervals(cells, "a metric without rows", reader) == {}
 
 
-def test_rows_that_all_depend_on_each_other_tell_nothing(tmp_path, make_record, write_lines, write_parquet):
-    """Five windows of seven steps that begin one after the other are one cluster."""
+def test_rows_of_a_single_cluster_give_no_interval(tmp_path, make_record, write_lines, write_parquet):
+    """Five windows of seven steps with consecutive starts are one cluster."""
     task = {"name": "forecasting", "problem_type": "forecasting", "main_metric": "mae", "greater_is_better": False}
     records = []
     for entry, error in (("lstm", 0.5), ("minilm", 0.25)):
@@ -151,11 +151,11 @@ def test_rows_that_all_depend_on_each_other_tell_nothing(tmp_path, make_record, 
     assert row_intervals(cells, "mae", PredictionReader(tmp_path)) == {}
 
 
-def test_no_winner_where_nothing_differs(make_record, monkeypatch):
-    """Entries that differ only in luck, of seeds or of rows: 80 verdicts on three kinds at two budgets.
+def test_no_winner_among_equal_entries(make_record, monkeypatch):
+    """Entries differ only by the noise of seeds or rows: 80 verdicts on three kinds at two budgets.
 
-    At most 5 % may call anybody ahead at a budget, be it of the picked entries or of all; 7 of 80 (and 12 of 160) is
-    what a rate of 5 % exceeds with a probability of about 5 %.
+    At most 5 % of the budgets may have a winner, among the picked entries or among all; a rate of 5 % exceeds 7 of 80
+    (and 12 of 160) with a probability of about 5 %.
     """
     monkeypatch.setattr(significance, "PERMUTATIONS", significance.LEAST_PERMUTATIONS)
     generator = np.random.default_rng(11)
@@ -181,7 +181,7 @@ def test_no_winner_where_nothing_differs(make_record, monkeypatch):
         uncorrected += any(contest.over_rows.excludes_zero() for contest in rounds)
         families += any(pair.better != "none" for pair in pairwise(cells[:3], GOAL, reader))
     assert verdicts <= 12 and families <= 7
-    assert uncorrected > 25  # what all that care is for
+    assert uncorrected > 25  # without corrections there would be many false winners
 
 
 def test_a_larger_family_has_more_permutations(tmp_path, comparison):

@@ -32,14 +32,14 @@ def test_multi_label_f1_equals_scikit_learn(name):
     )
 
 
-def test_subset_accuracy_wants_all_labels_of_a_row():
+def test_subset_accuracy_needs_all_labels_of_a_row():
     label, prediction = np.array([[1, 0], [1, 1], [0, 0]]), np.array([[1, 0], [1, 0], [0, 0]])
     assert ROW_METRICS["accuracy"].quantities(label, prediction).mean() == pytest.approx(2 / 3)
 
 
 def test_correlations_and_errors_equal_scipy():
     generator = np.random.default_rng(17)
-    label = generator.normal(1e4, 1, 97)  # far from zero, where a difference of raw moments would lose its digits
+    label = generator.normal(1e4, 1, 97)  # far from zero, where raw moments lose precision
     prediction = label + generator.normal(0, 0.5, 97) ** 3
     found = {name: ROW_METRICS[name] for name in ("pearson", "spearman", "mse", "mae")}
     values = {name: float(m.value(m.quantities(label, prediction).mean(axis=0))) for name, m in found.items()}
@@ -49,7 +49,7 @@ def test_correlations_and_errors_equal_scipy():
     assert values["mae"] == pytest.approx(np.abs(label - prediction).mean())
 
 
-def test_macro_f1_counts_the_classes_that_no_row_has():
+def test_macro_f1_counts_absent_classes():
     label, prediction = np.array([0, 0, 1, 4, 4]), np.array([0, 1, 1, 4, 0])
     found = value(classification(7)["macro_f1"], label, prediction)
     assert found == pytest.approx(scores.macro_f1(prediction, label, num_classes=7), abs=1e-12)
@@ -61,5 +61,5 @@ def test_the_correlation_with_a_constant_is_zero_as_in_the_records():
     assert value(ROW_METRICS["pearson"], label, constant) == scores.pearson(constant, label) == 0
 
 
-def test_a_mean_of_rows_is_known_as_one():
+def test_means_of_rows_are_additive():
     assert {name for name, metric in ROW_METRICS.items() if metric.additive} == {"accuracy", "mse", "mae"}

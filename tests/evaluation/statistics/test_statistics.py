@@ -38,19 +38,19 @@ def test_welch_interval_equals_scipy(sizes):
     assert (found.p(), found.freedom) == pytest.approx((expected.pvalue, expected.df))
 
 
-def test_welch_interval_needs_two_runs_a_side():
+def test_welch_interval_needs_two_runs_per_side():
     assert welch([0.5], [0.6, 0.7]) is None
 
 
-def test_welch_interval_of_runs_that_do_not_vary():
+def test_welch_interval_of_runs_without_variance():
     found = welch([0.5, 0.5], [0.75, 0.75])
     assert found is not None and found.interval() == Interval(0.25, 0.25) and found.p() == 0
     same = welch([0.5, 0.5], [0.5, 0.5])
     assert same is not None and same.interval() == Interval(0, 0) and same.p() == 1
 
 
-def test_both_kinds_of_noise_add():
-    """Over seeds 0.03 with 4 degrees of freedom and over 401 rows 0.04 make 0.05."""
+def test_variances_of_seeds_and_rows_add():
+    """Errors of 0.03 over seeds with 4 degrees of freedom and 0.04 over 401 rows combine to 0.05."""
     both = over_both(Estimate(0.1, 0.03, 4), 0.04, 401)
     assert both.error == pytest.approx(0.05)
     assert both.freedom == pytest.approx(0.05**4 / (0.03**4 / 4 + 0.04**4 / 400))
@@ -66,7 +66,7 @@ def test_interval_and_hull():
 
 
 def interval_of(first, second, resamples=2000):
-    """The interval of second − first, each the mean of a column (rows,)."""
+    """The interval of mean(second) − mean(first), with values (rows,)."""
     draw = RowBootstrap(len(first), resamples=resamples)
     a, b = draw.means(first[:, None]), draw.means(second[:, None])
     found = percentile_interval(b[:, 0] - a[:, 0])
@@ -89,8 +89,8 @@ def test_paired_bootstrap_agrees_with_scipy():
     assert interval_of(first, second, 20_000) == pytest.approx((expected.low, expected.high), abs=0.004)
 
 
-def test_paired_bootstrap_uses_that_rows_are_shared():
-    """Two entries right on the very same rows but one differ by little more than nothing, however hard the rows."""
+def test_paired_bootstrap_uses_shared_rows():
+    """Two entries that are right on the same rows except one have a narrow interval, however hard the rows are."""
     first = (np.arange(1000) % 2).astype(float)
     second = first.copy()
     second[0] = 1.0
@@ -98,7 +98,7 @@ def test_paired_bootstrap_uses_that_rows_are_shared():
     assert low >= 0 and high < 0.005
 
 
-def test_bootstrap_in_blocks_gives_every_resample(monkeypatch):
+def test_bootstrap_in_blocks_gives_all_resamples(monkeypatch):
     values = np.random.default_rng(0).random((53, 1))
     whole = RowBootstrap(53, resamples=4001).means(values)
     monkeypatch.setattr("tl_toolkit.evaluation.intervals.BLOCK", 53 * 7)
@@ -111,18 +111,18 @@ def test_bootstrap_in_blocks_gives_every_resample(monkeypatch):
 
 
 def test_rows_of_a_cluster_are_drawn_together():
-    """Twenty-three clusters of seven equal rows tell no more than twenty-three rows."""
+    """Twenty-three clusters of seven equal rows have the same interval as twenty-three rows."""
     values = np.random.default_rng(1).random(23)
     alone = RowBootstrap(23).means(values[:, None])
     together = RowBootstrap(161, np.repeat(np.arange(23), 7)).means(np.repeat(values, 7)[:, None])
     assert np.allclose(alone, together)
 
 
-def test_clusters_of_different_sizes_weigh_by_their_rows():
+def test_clusters_are_weighted_by_their_number_of_rows():
     """Resamples of one row of 3 and two rows of 0: the mean is 3 · k / (k + 2 · (2 − k)) for k draws of the first."""
     means = RowBootstrap(3, np.array([0, 1, 1])).means(np.array([[3.0], [0.0], [0.0]]))
     assert set(np.round(means[:, 0], 9)) == {0.0, 1.0, 3.0}
 
 
-def test_an_undefined_resample_leaves_no_interval():
+def test_an_undefined_resample_gives_no_interval():
     assert percentile_interval(np.array([0.1, np.nan, 0.3])) is None

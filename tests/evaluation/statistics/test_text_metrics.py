@@ -1,4 +1,4 @@
-"""Scores of resampled corpora from the means of what their rows count, against sacrebleu on the corpora themselves."""
+"""Scores of resampled corpora from means over rows, compared with sacrebleu on the corpora themselves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def corpus(skill, rows=37, shortest=1, references=1):
 
 @pytest.mark.parametrize(("skill", "shortest", "references"), [(0.9, 4, 1), (0.5, 1, 2), (0.15, 1, 1), (0.0, 1, 1)])
 def test_resampled_corpora_have_the_scores_of_sacrebleu(skill, shortest, references):
-    """From nearly right to nothing right: with little right, an order of n-grams has none, and is smoothed."""
+    """From nearly all right to nothing right; with few matches an n-gram order has none and is smoothed."""
     written, wanted = corpus(skill, shortest=shortest, references=references)
     quantities = {name: metric.quantities(wanted, written) for name, metric in TEXTS.items()}
     generator = np.random.default_rng(7)
@@ -37,7 +37,7 @@ def test_resampled_corpora_have_the_scores_of_sacrebleu(skill, shortest, referen
             assert float(metric.value(quantities[name][drawn].mean(axis=0))) == pytest.approx(expected[name], abs=1e-9)
 
 
-def test_short_texts_without_an_order_of_n_grams_score_zero():
+def test_texts_too_short_for_an_n_gram_order_score_zero():
     written, wanted = ["a red", "the dog"], ["a red", "the dog"]
     found = {name: float(m.value(m.quantities(wanted, written).mean(axis=0))) for name, m in TEXTS.items()}
     assert found == pytest.approx(text_scores(written, wanted)) and found["bleu"] == 0 and found["chrf"] == 100

@@ -1,1 +1,1 @@
-"""How runs are made: jobs, worker processes or a cluster, trials of a search, and what is kept when something dies."""
+"""Execution of runs: jobs, worker processes or a cluster, trials of a search, and recovery from failures."""

@@ -1,9 +1,9 @@
-"""One job in several processes: started through accelerate, as its launch file says, and its record read back.
+"""Run one job in several processes, started through accelerate by a launch file, and read its record back.
 
     python -m tl_toolkit.comparison.execution.accelerate_processes launch ARGUMENTS OF accelerate launch
     python -m tl_toolkit.comparison.execution.accelerate_processes work FOLDER
 
-The first is the launcher, the second what it starts: both end with the process that started them.
+The first command is the launcher, the second is a process that it starts. Both end when their parent process ends.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from .failures import failure_of, quiet
 from .processes import die_with_parent
 
 _WORK, _RECORD = "work.pickle", "record.pickle"
-_LINES = 20  # of what the processes said, kept with the error
+_KEPT_LINES = 20  # last lines of output that are kept with the error
 
 
 class LaunchFailed(RuntimeError):
-    """The processes ended without a record and without an error of Python."""
+    """The processes ended without a record and without a Python exception."""
 
 
 def through(launch: Launch, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `work`, which can be pickled, returns: done here, or in the processes that the launch file asks for.
+    """The record that `work` returns, called in this process or in the processes of the launch file.
 
-    Every process calls it; the record of the first one is returned.
+    `work` must be picklable. Every process calls it; the record of the first process is returned.
 
     Raises:
-        UserError: there were other processes than the file asks for.
-        LaunchFailed: they were killed.
-        Exception: whatever `work` raised, in the first process that did.
+        UserError: the number of processes differs from that in the launch file.
+        LaunchFailed: a process was killed.
+        Exception: the exception of `work`, from the lowest rank that raised one.
     """
     if launch.accelerate_config is None:
         return work()
@@ -65,7 +65,7 @@ def through(launch: Launch, work: Callable[[], dict[str, Any]]) -> dict[str, Any
 
 
 def _command(launch: Launch, folder: Path) -> list[str]:
-    # `-m` in the launched processes keeps the toolkit importable from wherever it is installed.
+    # `-m` keeps the toolkit importable in the launched processes, wherever it is installed.
     return [
         sys.executable, "-m", __name__, "launch", "--config_file", str(launch.accelerate_config),
         "--main_process_port", str(_free_port()), "-m", __name__, "work", str(folder),
@@ -73,7 +73,7 @@ def _command(launch: Launch, folder: Path) -> list[str]:
 
 
 def _free_port() -> int:
-    """A port that is free now: several launched jobs may run on one machine."""
+    """A free port, because several launched jobs may run on one machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -81,26 +81,26 @@ def _free_port() -> int:
 
 def _failure(code: int, said: str) -> LaunchFailed:
     signals = [name for name in signal.Signals.__members__ if f"({name})" in said]  # as torch's launcher reports them
-    how = f"by {signals[0]}" if signals else f"or left early; the launcher's exit code is {code}"
-    error = LaunchFailed(f"A process that accelerate had started was killed {how}.")
+    how = f"by {signals[0]}" if signals else f"or exited early; the launcher's exit code is {code}"
+    error = LaunchFailed(f"A process started by accelerate was killed {how}.")
     error.failure = "killed"  # type: ignore[attr-defined]
-    error.add_note("The last that was said:\n" + "\n".join(said.splitlines()[-_LINES:]))
+    error.add_note("Last lines of output:\n" + "\n".join(said.splitlines()[-_KEPT_LINES:]))
     return error
 
 
 def _check_world_size(launch: Launch, record: dict[str, Any]) -> None:
-    """accelerate starts a single process, without a word, where a launch file asks for several in a way it ignores."""
+    """Check the number of processes: accelerate silently starts one if it ignores `num_processes` of a launch file."""
     asked = read_yaml(Path(str(launch.accelerate_config))).get("num_processes")
     found = (record.get("hardware") or {}).get("world_size")
     if asked is not None and found is not None and int(asked) != found:
         raise UserError(
-            f"The launch file {launch.accelerate_config!r} asks for {asked} processes, but accelerate started {found}. "
-            "On a CPU it takes distributed_type: MULTI_GPU with use_cpu: true, as in recipes/accelerate/two_cpu.yaml."
+            f"The launch file {launch.accelerate_config!r} requests {asked} processes, but accelerate started {found}. "
+            "For CPUs, set distributed_type: MULTI_GPU and use_cpu: true, as in the shipped file two_cpu.yaml."
         )
 
 
 def _work(folder: Path) -> None:
-    """What each launched process does."""
+    """Run the job in a launched process; the first process writes the record."""
     rank = int(os.environ.get("RANK", "0"))
     try:
         with quiet():
@@ -112,15 +112,15 @@ def _work(folder: Path) -> None:
         write_whole(folder / f"error-{rank:05}.pickle", lambda path: path.write_bytes(content))
         sys.stderr.write(traceback.format_exc())
         sys.stderr.flush()
-        os._exit(1)  # a clean-up that waits for the other processes might never end
+        os._exit(1)  # a regular exit could wait for the other processes for ever
 
 
 def _portable(error: Exception) -> Exception:
-    """The error as another process can read it, with the kind of failure and the traceback, which pickling drops."""
+    """A picklable copy of the error, with the type of failure and the traceback, which pickling drops."""
     failure, trace = failure_of(error), traceback.format_exc()
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # whatever the constructor of a foreign exception wants
+    except Exception:  # exceptions of other libraries may not support pickling
         error = RuntimeError(f"{type(error).__name__}: {error}")
     error.failure = failure  # type: ignore[attr-defined]
     error.add_note(trace)
@@ -128,7 +128,7 @@ def _portable(error: Exception) -> Exception:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The launcher, or one of the processes that it starts."""
+    """Run the launcher, or one of the processes that it starts."""
     die_with_parent()
     kind, *rest = arguments
     if kind == "work":

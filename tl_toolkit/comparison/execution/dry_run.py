@@ -1,4 +1,4 @@
-"""What a comparison would do, and about what it would cost, without doing any of it."""
+"""Dry run: list what a comparison would do and estimate its cost, without doing it."""
 
 from __future__ import annotations
 
@@ -22,39 +22,38 @@ from .tuning import SearchJob
 
 
 class _Row(NamedTuple):
-    """A line of the table; `cost` is that of what is still to be made, None where nothing is."""
+    """A line of the table; `cost` is the cost of the remaining work, None if there is none."""
 
     cells: tuple[str, ...]
     cost: Estimate | None
 
 
 def plan(grid: Grid, output_dir: Path, *, retry_failed: bool = False, at_once: int = 1) -> str:
-    """The runs of a grid with the stages and searches before them, as a table, with what is left to do and its cost.
+    """A table of the runs, stages and searches of a grid, with their state and the estimated cost of the rest.
 
-    Nothing is trained or written; the datasets are read, since a run is known by its rows.
+    Nothing is trained or written. The datasets are read, because the key of a run includes their fingerprint.
 
     Args:
-        at_once: how many runs are made at the same time. The time is divided by them, as if they did not slow each
-            other down.
+        at_once: number of concurrent runs. The time is divided by it, ignoring that concurrent runs slow each other.
 
     Raises:
-        UserError: a dataset cannot be read, or not as the grid says: what would stop the comparison itself.
+        UserError: a dataset cannot be read as the grid specifies, which would also stop the comparison itself.
     """
     with quiet(), remember_sources():
         check_rows(grid, output_dir)
         jobs = jobs_of(grid, output_dir)
         made = _made_runs(jobs, output_dir)
         estimator = Estimator(made, {**_train_rows(grid, output_dir), **train_rows_in(made, grid.runs)})
-    kept = {job.name: record for job in jobs if (record := job.made(output_dir, retry_failed)) is not None}
-    to_make = {job.name for job in missing(jobs, kept)}
-    rows = [_row(job, kept.get(job.name), job.name in to_make, output_dir, estimator) for job in jobs]
+    existing = {job.name: record for job in jobs if (record := job.made(output_dir, retry_failed)) is not None}
+    pending = {job.name for job in missing(jobs, existing)}
+    rows = [_row(job, existing.get(job.name), job.name in pending, output_dir, estimator) for job in jobs]
     head = ("", "dataset", "budget", "seed", "state", "time")
     table = _table([head, *(row.cells for row in rows)])
     return "\n".join([*table, "", *_totals(jobs, rows, grid.keep_models, at_once)])
 
 
-def _row(job: Job, kept: Mapping[str, Any] | None, to_make: bool, output_dir: Path, estimator: Estimator) -> _Row:
-    cost = _cost(job, output_dir, estimator) if to_make else None
+def _row(job: Job, existing: Mapping[str, Any] | None, pending: bool, output_dir: Path, estimator: Estimator) -> _Row:
+    cost = _cost(job, output_dir, estimator) if pending else None
     time = "" if cost is None else "unknown" if cost.seconds is None else f"about {in_words(cost.seconds)}"
     what = ("", "", "", "")
     if isinstance(job, StageJob):
@@ -63,20 +62,20 @@ def _row(job: Job, kept: Mapping[str, Any] | None, to_make: bool, output_dir: Pa
         run, tuning = job.planned, isinstance(job, SearchJob)
         name = f"tuning of {run.entry}" if tuning else run.entry
         what = (name, run.dataset or "", run.budget_text, "" if tuning else str(run.seed))
-    return _Row((*what, _state(job, kept, to_make, output_dir), time), cost)
+    return _Row((*what, _state(job, existing, pending, output_dir), time), cost)
 
 
-def _state(job: Job, kept: Mapping[str, Any] | None, to_make: bool, output_dir: Path) -> str:
-    if kept is not None:
-        return "failed (kept)" if kept["status"] == "failed" else "made"
-    if not to_make:
+def _state(job: Job, existing: Mapping[str, Any] | None, pending: bool, output_dir: Path) -> str:
+    if existing is not None:
+        return "failed (kept)" if existing["status"] == "failed" else "done"
+    if not pending:
         return "not needed"
     left = read_record(output_dir / job.name)
     if left is None:
-        return f"{job.trials_left(output_dir)} trials to make" if isinstance(job, SearchJob) else "to make"
+        return f"{job.trials_left(output_dir)} trials to run" if isinstance(job, SearchJob) else "to run"
     if not isinstance(job, StageJob) and left.get("key") != job.key:
-        return "again, because changed"
-    return "again, because failed" if left["status"] == "failed" else "again, because changed or without its model"
+        return "rerun: changed"
+    return "rerun: failed before" if left["status"] == "failed" else "rerun: changed or without its model"
 
 
 def _cost(job: Job, output_dir: Path, estimator: Estimator) -> Estimate:
@@ -94,30 +93,30 @@ def _totals(jobs: Sequence[Job], rows: Sequence[_Row], keep_models: bool, at_onc
     costs = [row.cost for row in rows if row.cost is not None]
     runs = [row.cost for job, row in zip(jobs, rows, strict=True) if isinstance(job, RunJob)]
     left = sum(cost is not None for cost in runs)
-    lines = [f"{len(runs)} runs, {left} of them to make."]
+    lines = [f"{len(runs)} runs, {left} of them to run."]
     if not costs:
         return lines
     known = [cost.seconds for cost in costs if cost.seconds is not None]
     if not known:
-        return [*lines, "No run of this grid is recorded yet, so that nothing is known of the time it takes."]
-    # Nothing is over before its longest run is.
+        return [*lines, "Time: unknown, because no run of this grid is recorded yet."]
+    # The total cannot be shorter than the longest run.
     seconds = max(sum(known) / at_once, max(known))
     unknown = f", and {len(costs) - len(known)} of unknown length" if len(known) < len(costs) else ""
     together = f", {at_once} at once" if at_once > 1 else ""
     lines.append(f"Time: about {in_words(seconds)}{together}{unknown}.")
     basis = Counter(cost.basis for cost in costs)
-    rests = [f"{basis[name]} on {words}" for name, words in BASES.items() if basis[name]]
-    lines.append(f"Of {len(costs)} estimates, {'; '.join(rests)}.")
+    rests = [f"{basis[name]} based on {words}" for name, words in BASES.items() if basis[name]]
+    lines.append(f"Of {len(costs)} estimates: {'; '.join(rests)}.")
     sizes = [cost.disk_bytes for cost in costs if cost.disk_bytes is not None]
     if not keep_models:
-        lines.append("Disk: no models are kept, only records and predictions.")
+        lines.append("Disk: only records and predictions, no models are kept.")
     elif sizes:
         lines.append(f"Disk: about {memory(sum(sizes))} for models.")
     return lines
 
 
 def _made_runs(jobs: Sequence[Job], output_dir: Path) -> list[tuple[PlannedRun, Mapping[str, Any]]]:
-    """Runs and trials with what they left, earlier settings of the same entries among them."""
+    """Runs and trials with their records, including those of earlier settings of the same entries."""
     made: list[tuple[PlannedRun, Mapping[str, Any]]] = []
     for job in jobs:
         if isinstance(job, PlannedJob):
@@ -128,7 +127,7 @@ def _made_runs(jobs: Sequence[Job], output_dir: Path) -> list[tuple[PlannedRun, 
 
 
 def _train_rows(grid: Grid, output_dir: Path) -> dict[str, int]:
-    """By the name of a dataset, about how many rows there are to train on, less none that may be held out."""
+    """The approximate number of training rows by dataset name; rows that may be held out are not subtracted."""
     found: dict[str, int] = {}
     for name, run in {str(run.dataset): run for run in grid.runs if not run.language_model}.items():
         data = run.arguments(output_dir).data
@@ -139,7 +138,7 @@ def _train_rows(grid: Grid, output_dir: Path) -> dict[str, int]:
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns as wide as they need to be; those that are empty but for their heading are left out."""
+    """The lines of a table with aligned columns; columns that are empty below their heading are left out."""
     used = [place for place in range(len(rows[0])) if any(row[place] for row in rows[1:])]
     widths = [max(len(row[place]) for row in rows) for place in used]
     return ["  ".join(row[p].ljust(width) for p, width in zip(used, widths, strict=True)).rstrip() for row in rows]

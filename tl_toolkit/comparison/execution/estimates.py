@@ -1,4 +1,4 @@
-"""What runs that are still to be made will cost, as the records of those that were made tell."""
+"""Estimates of the cost of pending runs, from the records of completed runs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ SAME, SCALED, UNSCALED, OTHERS, UNKNOWN = "same", "scaled", "unscaled", "others"
 BASES = {
     SAME: "the same entry and budget",
     SCALED: "the entry's other budgets, by the number of updates",
-    UNSCALED: "the entry's other budgets as they were, since the number of updates is not known",
+    UNSCALED: "the entry's other budgets, unscaled because the number of updates is unknown",
     OTHERS: "other entries",
     UNKNOWN: "nothing",
 }
-"""What an estimate rests on, best first."""
+"""What an estimate is based on, best first."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds and bytes on disk of one run, None where they are not known; `basis` is one of `BASES`."""
+    """Seconds and bytes on disk of one run, None where unknown; `basis` is one of `BASES`."""
 
     seconds: float | None
     disk_bytes: float | None
@@ -34,7 +34,7 @@ class Estimator:
 
     Args:
         made: planned runs with their records.
-        train_rows: how many rows (for language models, tokens) a run trains on, where that is known.
+        train_rows: known number of training rows (for language models, tokens), by dataset name.
     """
 
     def __init__(self, made: Iterable[tuple[PlannedRun, Mapping[str, Any]]], train_rows: Mapping[str, int]) -> None:
@@ -42,10 +42,10 @@ class Estimator:
         self.train_rows = train_rows
 
     def estimate(self, run: PlannedRun) -> Estimate:
-        """The cost of one run: as it was in the same cell, else at the entry's nearest budget, else of other entries.
+        """The cost of one run: that of the same cell, else of the entry's nearest budget, else of other entries.
 
-        A cell is an entry at a budget on a dataset. From another budget, the seconds of the training itself are scaled
-        by the number of updates, as far as that is known; those of everything else are taken as they were.
+        A cell is an entry at a budget on a dataset. From another budget, the training time is scaled by the number of
+        updates if that is known; all other times are used unchanged.
         """
         own = [(other, r) for other, r in self.made if (run.entry, run.dataset) == (other.entry, other.dataset)]
         cell = [record for other, record in own if other.budget == run.budget]
@@ -70,13 +70,13 @@ class Estimator:
         return Estimate(total + training * (updates / cost["steps"] - 1), disk, SCALED)
 
     def _updates(self, run: PlannedRun, other: PlannedRun, record: Mapping[str, Any]) -> float | None:
-        """How many updates `run` has, from those of a run of the same entry with another budget."""
+        """The number of updates of `run`, estimated from a run of the same entry with another budget."""
         rows, known = self._size(run), self._size(other)
         steps = (record.get("cost") or {}).get("steps")
         if not steps or math.inf in (rows, known):
             return None
         at_least = float(run.asked.get("min_train_steps", 0))
-        # A run that `min_train_steps` prolonged tells nothing of how many updates its epochs would have had.
+        # If `min_train_steps` prolonged the other run, the number of updates of its epochs is unknown.
         epochs = float(run.asked.get("num_train_epochs", 0) or 0)
         batch = float(run.asked.get("per_device_train_batch_size", 32))
         batch *= float(run.asked.get("gradient_accumulation_steps", 1)) * (record["hardware"].get("world_size") or 1)
@@ -85,18 +85,18 @@ class Estimator:
         return None if steps <= at_least else max(steps * rows / known, at_least)
 
     def _distance(self, run: PlannedRun, other: PlannedRun) -> float:
-        """How far apart two budgets are, in powers of e; all of an unknown number are larger than any number."""
+        """The distance of two budgets on a natural logarithmic scale; "all" of an unknown number is the largest."""
         sizes = (min(self._size(run), 1e15), min(self._size(other), 1e15))
         return abs(math.log(sizes[0] / sizes[1]))
 
     def _size(self, run: PlannedRun) -> float:
-        """Rows or tokens that a run trains on; infinite where all are taken and it is not known how many."""
+        """Number of training rows or tokens of a run; infinite if all are used and their number is unknown."""
         ((_, number),) = run.budget.items()
         return number if number is not None else self.train_rows.get(str(run.dataset), math.inf)
 
 
 def train_rows_in(made: Iterable[tuple[PlannedRun, Mapping[str, Any]]], runs: Sequence[PlannedRun]) -> dict[str, int]:
-    """By the name of a dataset, how many rows or tokens runs without a budget train on, as their records tell."""
+    """The number of training rows or tokens of runs without a budget, by dataset name, from their records."""
     found: dict[str, int] = {}
     for run, record in made:
         dataset = record.get("dataset") or {}
@@ -107,7 +107,7 @@ def train_rows_in(made: Iterable[tuple[PlannedRun, Mapping[str, Any]]], runs: Se
 
 
 def seconds_of(record: Mapping[str, Any]) -> float | None:
-    """What a run took in all; of a record that does not say, training and evaluation; None of one that failed."""
+    """The total seconds of a run; without a total, training plus evaluation; None for a failed run."""
     cost = record.get("cost") or {}
     if record.get("status") != "completed":
         return None
@@ -118,7 +118,7 @@ def seconds_of(record: Mapping[str, Any]) -> float | None:
 
 
 def disk_of(record: Mapping[str, Any]) -> float | None:
-    """The size of the model folder; None where the record does not say."""
+    """The size of the model folder in bytes; None if it is not recorded."""
     return (record.get("cost") or {}).get("disk_bytes")
 
 

@@ -1,4 +1,4 @@
-"""What is done around every run and stage of a comparison: quiet, errors kept and named, memory let go."""
+"""Helpers around every run and stage of a comparison: silence, recorded errors, freed memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any, Literal
 from ...errors import UserError
 
 Failure = Literal["error", "not_finite", "out_of_memory", "killed"]
-"""Why a run has failed, as records have it under `failure`."""
+"""Why a run failed: the values of `failure` in records."""
 
 _OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate", "CUDA out of memory", "CUDA error: out of memory")
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """One line a run is progress enough; bars and load reports of dozens of runs would hide it."""
+    """Silence progress bars and load reports, which would hide the one line of progress per run."""
     import datasets
     from transformers.utils import logging
 
@@ -35,7 +35,7 @@ def quiet() -> Iterator[None]:
 
 
 def failed(record: dict[str, Any], folder: Path, error: Exception) -> dict[str, Any]:
-    """`record` as that of a failure; the traceback of a defect is kept in `folder`."""
+    """`record` marked as failed with `error`; the traceback is written to `folder` unless it is a `UserError`."""
     folder.mkdir(parents=True, exist_ok=True)
     if not isinstance(error, UserError):
         (folder / "error.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
@@ -45,14 +45,14 @@ def failed(record: dict[str, Any], folder: Path, error: Exception) -> dict[str, 
 
 
 def failure_of(error: BaseException) -> Failure:
-    """What kind of failure an error is, or what it was raised from."""
+    """The type of failure of an error, or of the first of its causes that has one."""
     import torch
 
     from ...training.trainer import NonFiniteLoss
 
     cause: BaseException | None = error
     while cause is not None:
-        if (known := getattr(cause, "failure", None)) is not None:  # said by the process in which it was raised
+        if (known := getattr(cause, "failure", None)) is not None:  # set by the process that raised it
             return known
         if isinstance(cause, NonFiniteLoss):
             return "not_finite"
@@ -62,8 +62,8 @@ def failure_of(error: BaseException) -> Failure:
     return "error"
 
 
-def forget() -> None:
-    """Let go of what was just finished."""
+def free_memory() -> None:
+    """Free memory after a run."""
     import torch
 
     gc.collect()

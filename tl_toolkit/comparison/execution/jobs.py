@@ -1,4 +1,4 @@
-"""What a grid makes: stages and runs, each a job that any process can do and that leaves its record behind it."""
+"""The jobs of a grid: stages and runs. Any process can execute a job, and each job writes a record."""
 
 from __future__ import annotations
 
@@ -24,56 +24,56 @@ from ..planning.planned_run import PlannedRun
 from ..planning.stages import FOLDER as STAGES
 from ..planning.stages import Stage
 from .accelerate_processes import through
-from .failures import Failure, failed, forget
+from .failures import Failure, failed, free_memory
 from .processes import changed_environment
 
 Train = Callable[[Any], dict[str, Any]]
-"""What makes a run of its arguments and returns the record: a function that other processes can import."""
+"""Trains a run from its arguments and returns the record; a function that other processes can import."""
 
-TENSORBOARD = "tensorboard"  # the folder that it writes to, in that of a run
-_KEY_NAME = "stage.json"  # written before a stage begins, so that a killed one is known by its key, too
-_CHOSEN = ("trials", "failed", "seconds", "search", "chosen", "best", "metric")  # of a search, kept with the run
-_KEPT = (RESULT_NAME, "attention.json", "error.txt")  # what a report reads, beside the predictions
+TENSORBOARD = "tensorboard"  # its folder inside the folder of a run
+_KEY_NAME = "stage.json"  # written before a stage begins, so that a killed stage has a key, too
+_CHOSEN = ("trials", "failed", "seconds", "search", "chosen", "best", "metric")  # fields of a search kept with the run
+_KEPT = (RESULT_NAME, "attention.json", "error.txt")  # files that a report reads, besides the predictions
 
 
 class Job(abc.ABC):
-    """A piece of work that leaves a record; it can be pickled, so that another process may do it."""
+    """A piece of work that writes a record; it is picklable, so that another process can execute it."""
 
     key: str
-    """What its result depends on."""
+    """Hash of everything that affects its result."""
 
     @property
     def launch(self) -> Launch:
-        """What it asks for of the machine."""
+        """The resources that it requests."""
         return Launch()
 
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """Its folder below that of the comparison, which no other job has."""
+        """Its folder below that of the comparison, which is unique among the jobs."""
 
     @property
     @abc.abstractmethod
     def called(self) -> str:
-        """What sentences call it, such as "the stage 'wiki'"."""
+        """Its name in sentences, such as "the stage 'wiki'"."""
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The names of the jobs that must have completed before, first to last."""
+        """The names of the jobs that must complete before it, in order."""
         return ()
 
-    def check(self, output_dir: Path) -> None:  # noqa: B027 - most jobs have nothing to see to
-        """See, before anything is made, that the job may write to its folder.
+    def check(self, output_dir: Path) -> None:  # noqa: B027 - most jobs have nothing to check
+        """Check, before any job starts, that the job can be executed and may write to its folder.
 
         Raises:
-            UserError: there is something else in it.
+            UserError: it cannot, for example because the folder holds something else.
         """
 
     def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
-        """The record of a job that is not to be made again; None for one that is.
+        """The record of a job that need not be executed again; None otherwise.
 
-        It is made again if its settings, its data, the toolkit or what it needs has changed, or its model is wanted and
-        gone; one that has failed only with `retry_failed`.
+        A job is repeated if its settings, its data, the toolkit or a dependency has changed, or if its model is to be
+        kept but is missing. A failed job is repeated only with `retry_failed`.
         """
         folder = output_dir / self.name
         record = read_record(folder)
@@ -83,34 +83,34 @@ class Job(abc.ABC):
             return None if retry_failed else record
         return record if not self._leaves_a_model or any(folder.glob("*.safetensors")) else None
 
-    def tidy(self, output_dir: Path) -> None:  # noqa: B027 - most jobs have nothing to see to
-        """Remove what a job that was killed behind its last step may have left."""
+    def tidy(self, output_dir: Path) -> None:  # noqa: B027 - most jobs leave nothing
+        """Remove leftovers of a job that was killed after its last step."""
 
     def make(self, output_dir: Path, train: Train) -> dict[str, Any]:
-        """Do all of it: the work, and the record, written whole or not at all. Whatever goes wrong is recorded.
+        """Execute the job and write its record atomically; an error is recorded. Returns the record.
 
         Args:
-            train: makes a run or a stage of its arguments, and returns the record.
+            train: trains a run or a stage from its arguments, and returns the record.
         """
         folder = output_dir / self.name
         (folder / "error.txt").unlink(missing_ok=True)
         try:
             record = self._work(output_dir, train)
-        except Exception as error:  # whatever happens to one job must not end the others
-            record = failed(self._left(output_dir), folder, error)
+        except Exception as error:  # one failed job must not end the others
+            record = failed(self._known_record(output_dir), folder, error)
         record = self._finish(record, output_dir)
-        forget()
+        free_memory()
         return record
 
     def fail(self, output_dir: Path, failure: Failure, error: str) -> dict[str, Any]:
-        """Record that the job has failed without saying so itself: it was killed, or could not begin."""
+        """Record the failure of a job that could not record it itself: it was killed, or could not start."""
         (output_dir / self.name).mkdir(parents=True, exist_ok=True)
         return self._finish(
-            {**self._left(output_dir), "status": "failed", "failure": failure, "error": error}, output_dir
+            {**self._known_record(output_dir), "status": "failed", "failure": failure, "error": error}, output_dir
         )
 
     def block(self, output_dir: Path, need: Job, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Record that the job cannot begin, because another one that it needs has failed with `record`."""
+        """Record that the job cannot start, because its dependency `need` has failed with `record`."""
         reason = f"{need.called[0].upper()}{need.called[1:]}, which this run needs, failed: {record['error']}"
         return self.fail(output_dir, record.get("failure", "error"), reason)
 
@@ -119,25 +119,25 @@ class Job(abc.ABC):
         return False
 
     def _key_of(self, folder: Path, record: Mapping[str, Any]) -> str | None:
-        """The key of the job that left `record` in `folder`."""
+        """The key of the job that wrote `record` in `folder`."""
         return record.get("key")
 
     @abc.abstractmethod
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
-        """The work itself; returns the record of it."""
+        """Do the work and return its record."""
 
     @abc.abstractmethod
-    def _left(self, output_dir: Path) -> dict[str, Any]:
-        """What is known of a job that has failed."""
+    def _known_record(self, output_dir: Path) -> dict[str, Any]:
+        """What is known about a failed job."""
 
     @abc.abstractmethod
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
-        """Tidy the folder and write the record; returns what was written."""
+        """Tidy the folder and write the record; returns the written record."""
 
 
 @dataclass(frozen=True)
 class StageJob(Job):
-    """A pre-training run; one that was killed goes on from its last complete checkpoint if its key is what it was."""
+    """A pre-training run. A killed one resumes from its last complete checkpoint if its key is unchanged."""
 
     stage: Stage
     key: str
@@ -162,8 +162,8 @@ class StageJob(Job):
         folder = output_dir / self.name
         if _key_in(folder) is None and folder.exists() and any(folder.iterdir()):
             raise UserError(
-                f"The folder {str(folder)!r} is where the stage {self.stage.name!r} goes, but holds something else. "
-                "Move it away, or choose another --output_dir."
+                f"Move the folder {str(folder)!r} away, or choose another --output_dir: the stage {self.stage.name!r} "
+                "would be written there, but the folder holds something else."
             )
 
     @property
@@ -174,18 +174,18 @@ class StageJob(Job):
         return _key_in(folder)
 
     def block(self, output_dir: Path, need: Job, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Nothing is written: what the stage has left stays, and it is as unfit to begin the next time."""
+        """The record of the blocked stage. Nothing is written, so a checkpoint of the stage stays usable."""
         return {**record, "name": self.stage.name}
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
-        self._make_room(output_dir / self.name)
-        ask = functools.partial(self.stage.arguments, output_dir)
-        return train_through(self.launch, train, ask, goes_on=True)
+        self._prepare_folder(output_dir / self.name)
+        create = functools.partial(self.stage.arguments, output_dir)
+        return train_through(self.launch, train, create, resume=True)
 
-    def _make_room(self, folder: Path) -> None:
-        """An empty folder for the stage, or the one in which it was stopped."""
-        if _key_in(folder) not in (None, self.key):  # another stage's checkpoints must never be continued: away with
-            old = folder.with_name(f".{folder.name}.old")  # them at a stroke
+    def _prepare_folder(self, folder: Path) -> None:
+        """Create an empty folder for the stage, or keep the folder of the same stage, which was stopped."""
+        if _key_in(folder) not in (None, self.key):  # checkpoints of other settings must never be resumed:
+            old = folder.with_name(f".{folder.name}.old")  # move them away in one step
             shutil.rmtree(old, ignore_errors=True)
             os.replace(folder, old)
             shutil.rmtree(old)
@@ -199,7 +199,7 @@ class StageJob(Job):
         for temporary in folder.glob(".*.[0-9]*"):  # half-written by a process that was killed
             temporary.unlink()
 
-    def _left(self, output_dir: Path) -> dict[str, Any]:
+    def _known_record(self, output_dir: Path) -> dict[str, Any]:
         folder = output_dir / self.name
         known = {"schema_version": SCHEMA_VERSION, "name": self.stage.name, "metrics": {}}
         return read_record(folder) or known if _key_in(folder) == self.key else known
@@ -207,8 +207,8 @@ class StageJob(Job):
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
         folder = output_dir / self.name
         if record["status"] == "failed":
-            if _key_in(folder) != self.key:  # killed before it could say whose the folder is
-                self._make_room(folder)
+            if _key_in(folder) != self.key:  # killed before it could write its key
+                self._prepare_folder(folder)
             write_json(folder / RESULT_NAME, record)
         else:
             self.tidy(output_dir)
@@ -217,10 +217,10 @@ class StageJob(Job):
 
 @dataclass(frozen=True)
 class PlannedJob(Job):
-    """What is made of a planned run: the run itself, or the search that it takes its values from.
+    """A job of a planned run: the run itself, or the search that supplies its values.
 
     Attributes:
-        stage_keys: those of the stages that it starts from, by name and in order.
+        stage_keys: the keys of the stages that it depends on, by name and in order.
     """
 
     planned: PlannedRun
@@ -240,7 +240,7 @@ class PlannedJob(Job):
         on = "" if self.planned.dataset is None else f" on {self.planned.dataset!r}"
         return f"{self.planned.entry!r}{on} with {self.planned.budget_text}"
 
-    def _left(self, output_dir: Path) -> dict[str, Any]:
+    def _known_record(self, output_dir: Path) -> dict[str, Any]:
         planned = self.planned
         known = {"schema_version": SCHEMA_VERSION, "name": planned.entry, "entry": planned.entry, "metrics": {}}
         return {**known, "budget": planned.budget, "seed": planned.seed}
@@ -274,19 +274,19 @@ class RunJob(PlannedJob):
             return train_through(self.launch, train, functools.partial(self.planned.arguments, output_dir))
         search = read_record(output_dir / self.planned.search_folder)
         if search is None or "chosen" not in search:
-            raise UserError(f"The search in {self.planned.search_folder!r}, which {self.called} needs, is not there.")
+            raise UserError(f"The search in {self.planned.search_folder!r}, which {self.called} needs, is missing.")
         tuned = self.planned.with_values(search["chosen"])
         record = train_through(self.launch, train, functools.partial(tuned.arguments, output_dir))
         return {**record, "tuning": {**{name: search[name] for name in _CHOSEN}, **search["budget"]}}
 
-    def _left(self, output_dir: Path) -> dict[str, Any]:
-        """The record that the failed run left, or one that says what is known of it."""
+    def _known_record(self, output_dir: Path) -> dict[str, Any]:
+        """The record that the failed run wrote, or one with what is known about it."""
         left = read_record(output_dir / self.name)
-        if left is not None and "key" not in left:  # else it is none, or that of an earlier run
+        if left is not None and "key" not in left:  # a record with a key belongs to an earlier run
             return {**left, "metrics": {}, "predictions": {}}
         arguments = self.planned.arguments(output_dir)
         strategy = make_strategy(arguments.strategy, arguments.model).record()
-        return {**super()._left(output_dir), "strategy": strategy, "arguments": changed_arguments(arguments)}
+        return {**super()._known_record(output_dir), "strategy": strategy, "arguments": changed_arguments(arguments)}
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
         record = {**record, "key": self.key, "entry": self.planned.entry, "folder": self.name}
@@ -301,12 +301,12 @@ class RunJob(PlannedJob):
         folder = output_dir / self.name
         self._tidy(folder)
         write_json(folder / RESULT_NAME, record)
-        return read_record(folder) or record  # in plain values, as it stands in the file
+        return read_record(folder) or record  # in plain values, as in the file
 
     def _tidy(self, folder: Path) -> None:
-        """Leave the model, the record and the predictions; without `keep_models`, the record and the predictions."""
+        """Keep the model (only with `keep_models`), the record and the predictions, and remove everything else."""
         for path in folder.iterdir():
-            temporary = path.name.startswith(".")  # left by a run that was killed while it wrote
+            temporary = path.name.startswith(".")  # left by a run that was killed while writing
             if path.is_dir():
                 if (
                     temporary
@@ -318,19 +318,19 @@ class RunJob(PlannedJob):
                 path.unlink()
 
 
-def train_through(launch: Launch, train: Train, ask: Callable[[], Any], *, goes_on: bool = False) -> dict[str, Any]:
-    """The record of a run, made here or in the processes that the launch file asks for.
+def train_through(launch: Launch, train: Train, create: Callable[[], Any], *, resume: bool = False) -> dict[str, Any]:
+    """The record of a run, trained in this process or in the processes of the launch file.
 
     Args:
-        ask: makes the arguments of the run, in each process anew, since they depend on its rank.
-        goes_on: what its trackers have written before is kept.
+        create: creates the arguments of the run; called in each process, because they depend on its rank.
+        resume: keep the earlier output of its trackers.
     """
-    return through(launch, functools.partial(_train, train, ask, goes_on))
+    return through(launch, functools.partial(_train, train, create, resume))
 
 
-def _train(train: Train, ask: Callable[[], Any], goes_on: bool) -> dict[str, Any]:
-    arguments = ask()
-    with tracked(Path(arguments.run.output_dir), goes_on=goes_on):
+def _train(train: Train, create: Callable[[], Any], resume: bool) -> dict[str, Any]:
+    arguments = create()
+    with tracked(Path(arguments.run.output_dir), resume=resume):
         return train(arguments)
 
 
@@ -342,18 +342,18 @@ def _key_in(folder: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def tracked(folder: Path, *, goes_on: bool = False) -> Iterator[None]:
-    """Within it, TensorBoard writes to a folder of its own in `folder`, that of a run; behind it, trackers have ended.
+def tracked(folder: Path, *, resume: bool = False) -> Iterator[None]:
+    """A context in which TensorBoard writes to a subfolder of `folder`, the run's folder; trackers end with it.
 
-    What the run wrote there before is removed, unless it `goes_on` from where it was.
+    Earlier TensorBoard output of the run is removed, unless the run resumes (`resume`).
     """
-    if not goes_on and int(os.environ.get("RANK", "0")) == 0:
+    if not resume and int(os.environ.get("RANK", "0")) == 0:
         shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
     try:
         with changed_environment({"TENSORBOARD_LOGGING_DIR": str(folder / TENSORBOARD)}):
             yield
     finally:
-        wandb = sys.modules.get("wandb")  # imported by transformers if it is reported to
+        wandb = sys.modules.get("wandb")  # imported by transformers if it reports to wandb
         if wandb is not None and getattr(wandb, "run", None) is not None:
-            with contextlib.suppress(Exception):  # the next run of this process would go on in this one's
+            with contextlib.suppress(Exception):  # otherwise the next run of this process would log into this one
                 wandb.finish()

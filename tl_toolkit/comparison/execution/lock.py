@@ -1,4 +1,4 @@
-"""One comparison at a time in a folder: a lock that the operating system lets go of when its holders have ended."""
+"""A lock that allows one comparison at a time in a folder; the operating system releases it when its holders end."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ...errors import UserError
 from .processes import is_alive
 
 LOCK_NAME = ".lock"
-_PATIENCE_SECONDS = 30.0  # for the processes of a comparison that was killed to end
+_TIMEOUT_SECONDS = 30.0  # time for the processes of a killed comparison to end
 
 
 class Lock:
-    """A held lock. Sent to a process that is being spawned, it is held by that one, too."""
+    """A held lock. A spawned process that receives it holds it, too."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -33,13 +33,13 @@ def _received(descriptor: Any) -> Lock:
 
 @contextlib.contextmanager
 def locked(output_dir: Path) -> Iterator[Lock | None]:
-    """Hold the lock of a comparison's folder; None where the system or its file system has no such locks.
+    """Hold the lock of a comparison's folder; yields None if the system or the file system has no such locks.
 
-    Workers that outlive a comparison which was killed hold it until they have ended as well, so that nobody works in
-    a folder in which something is still being written.
+    Workers hold the lock as well. If they outlive a killed comparison, nobody else can use the folder while they may
+    still write to it.
 
     Raises:
-        UserError: another comparison is at work in the folder.
+        UserError: another comparison is running in the folder.
     """
     try:
         import fcntl
@@ -47,7 +47,7 @@ def locked(output_dir: Path) -> Iterator[Lock | None]:
         yield None
         return
     path = output_dir / LOCK_NAME
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -57,16 +57,16 @@ def locked(output_dir: Path) -> Iterator[Lock | None]:
             os.close(descriptor)
             if (holder.isdigit() and is_alive(int(holder))) or time.monotonic() > deadline:
                 raise UserError(
-                    f"Another comparison is at work in {str(output_dir)!r} (process {holder or 'unknown'}). Wait until "
-                    "it has ended, stop it, or choose another --output_dir."
+                    f"Another comparison is running in {str(output_dir)!r} (process {holder or 'unknown'}). Wait until "
+                    "it ends, stop it, or choose another --output_dir."
                 ) from None
             time.sleep(0.05)
-        except OSError:  # a file system that locks nothing
+        except OSError:  # a file system without locks
             os.close(descriptor)
             yield None
             return
         else:
-            if _is_still_there(descriptor, path):
+            if _is_current(descriptor, path):
                 break
             os.close(descriptor)
     try:
@@ -74,12 +74,12 @@ def locked(output_dir: Path) -> Iterator[Lock | None]:
         os.write(descriptor, str(os.getpid()).encode())
         yield Lock(descriptor)
     finally:
-        path.unlink(missing_ok=True)  # while it is held, so that nobody else's is taken away
+        path.unlink(missing_ok=True)  # while holding the lock, so that no other holder's file is removed
         os.close(descriptor)
 
 
-def _is_still_there(descriptor: int, path: Path) -> bool:
-    """Whether the locked file is the one that others will find: its holder before may have removed it."""
+def _is_current(descriptor: int, path: Path) -> bool:
+    """Whether `path` is still the locked file: the previous holder may have removed it."""
     try:
         return os.fstat(descriptor).st_ino == path.stat().st_ino
     except FileNotFoundError:

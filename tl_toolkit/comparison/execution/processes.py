@@ -1,4 +1,4 @@
-"""Processes of a comparison: how they end with their parent, what an exit code means, what they see."""
+"""Processes of a comparison: ending with their parent, meaning of exit codes, visible devices."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 def die_with_parent(lifeline: Connection | None = None) -> None:
-    """Have this process killed at once when its parent has ended, in the middle of whatever it does.
+    """Kill this process immediately when its parent ends.
 
-    On Linux the kernel sees to it; everywhere a thread does as well.
+    On Linux the kernel does this; on every system a thread does it as well.
 
     Args:
-        lifeline: the end of a pipe whose other end only the parent holds, which tells its end without delay; without
-            one, the thread looks again and again who the parent is.
+        lifeline: one end of a pipe whose other end only the parent holds, so that the parent's end is noticed without
+            delay. Without it, the thread polls the parent's process id.
     """
     parent = os.getppid()
     if sys.platform == "linux":
@@ -39,12 +39,12 @@ def _watch(parent: int, lifeline: Connection | None) -> None:
         with contextlib.suppress(EOFError, OSError):
             lifeline.recv()  # nothing is ever sent
     while os.getppid() == parent and lifeline is None:
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     os._exit(1)
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process of this number is there."""
+    """Whether a process with this id exists."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -55,16 +55,16 @@ def is_alive(process: int) -> bool:
 
 
 def in_words(code: int) -> str:
-    """What an exit code says of how a process ended."""
+    """A sentence that explains the exit code of a process; negative codes are signals."""
     if code >= 0:
-        return f"The process of the run ended by itself, with the exit code {code}."
+        return f"The process of the run exited with code {code}."
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    crash = "which compiled code causes when it goes wrong"
+    crash = "which usually means a crash in compiled code"
     meaning = {
-        "SIGKILL": "which the system sends when memory has run out, and otherwise a user or a batch system",
+        "SIGKILL": "which the system sends when memory runs out; a user or a batch system may send it, too",
         "SIGTERM": "which a user or a batch system sends",
         "SIGXCPU": "which the system sends when a limit on processor time is reached",
         **dict.fromkeys(("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"), crash),
@@ -73,7 +73,7 @@ def in_words(code: int) -> str:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    """The GPUs that this process may use, named as in `CUDA_VISIBLE_DEVICES`."""
     import torch
 
     count = torch.cuda.device_count()
@@ -82,13 +82,13 @@ def visible_gpus() -> list[str]:
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
 def changed_environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Within it, these environment variables are set."""
+    """A context in which these environment variables are set."""
     before = {name: os.environ.pop(name, None) for name in variables}
     os.environ.update(variables)
     try:

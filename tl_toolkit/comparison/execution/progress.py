@@ -1,4 +1,4 @@
-"""What a comparison says while it works: a line for each finished run, and on a terminal one that is rewritten."""
+"""Progress output of a comparison: a line for each finished run, and on a terminal a live line."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any, TextIO
 from ...evaluation.formatting import MOST_TEXT, shortened
 from .jobs import Job, RunJob
 
-_NAMED = 3  # of the runs at work, so many are named in the live line
+_NAMED = 3  # maximum number of runs named in the live line
 
 
 class Progress:
-    """A line a run: what it was, what came out, and about how long the rest will take.
+    """Prints a line for each run: its name, its result, and the estimated remaining time.
 
     Args:
-        jobs: all that the comparison is made of, runs in the order in which they are counted.
-        say: takes a finished line.
-        at_once: how many jobs are done at the same time.
-        live: a terminal, on which the last line tells what is being done; None for none.
+        jobs: all jobs of the comparison, runs in the order in which they are counted.
+        say: prints a finished line.
+        at_once: number of concurrent jobs.
+        live: a terminal whose last line shows the running jobs; None for no live line.
     """
 
     def __init__(
@@ -35,18 +35,18 @@ class Progress:
         self.done = self.failures = 0
 
     def skip(self, job: Job, record: Mapping[str, Any]) -> None:
-        """A job that was made before."""
-        self._report(job, record, "(made before)")
+        """Report a job that is skipped, because its record is still valid."""
+        self._report(job, record, "(cached)")
 
     def begin(self, job: Job) -> None:
-        """A job that is being made from now on."""
+        """Report the start of a job."""
         self.began[job.name] = job, time.perf_counter()
         if not isinstance(job, RunJob):
-            self._say(f"{job.called.removeprefix('the ')}: begun")
+            self._say(f"{job.called.removeprefix('the ')}: started")
         self.refresh()
 
     def end(self, job: Job, record: Mapping[str, Any]) -> None:
-        """A job that was made, or could not be."""
+        """Report the end of a job, completed or failed."""
         _, began = self.began.pop(job.name, (job, time.perf_counter()))
         took = time.perf_counter() - began
         if isinstance(job, RunJob):
@@ -66,18 +66,18 @@ class Progress:
         self.live.flush()
 
     def note(self, line: str) -> None:
-        """Something that is worth a line of its own."""
+        """Print a separate line."""
         self._say(line)
         self.refresh()
 
     def close(self) -> None:
-        """Take the live line away."""
+        """Clear the live line."""
         if self.live is not None:
             self.live.write("\r\x1b[K")
             self.live.flush()
 
     def seconds_left(self) -> float:
-        """As runs of the same entry and budget took, else the entry's longest, else the mean; shared by all workers."""
+        """Estimated remaining seconds, from runs of the same cell, else the entry's longest, else the mean of all."""
         mean = {cell: sum(times) / len(times) for cell, times in self.seconds.items()}
         by_entry: dict[str, float] = {}
         for (entry, *_), seconds in mean.items():
@@ -89,7 +89,7 @@ class Progress:
             if job.name in self.began:
                 expected = max(expected - (time.perf_counter() - self.began[job.name][1]), 0.0)
             total, longest = total + expected, max(longest, expected)
-        return max(total / self.at_once, longest)  # nothing is over before its longest run is
+        return max(total / self.at_once, longest)  # the total cannot be shorter than the longest run
 
     def _left_in_words(self) -> str:
         seconds = self.seconds_left()
@@ -122,12 +122,12 @@ class Progress:
 
 
 def _cell(job: RunJob) -> tuple[str, str, str]:
-    """The runs that take about as long."""
+    """The entry, budget and dataset of a run; runs that share them take about as long."""
     return job.planned.entry, job.planned.budget_text, job.planned.dataset or ""
 
 
 def _outcome(record: Mapping[str, Any]) -> str:
-    """The main metric on the test rows, of a stage its perplexity on the validation texts; or that it failed."""
+    """The main metric on the test rows, for a stage the validation perplexity, for a failed job `FAILED`."""
     if record["status"] == "failed":
         return "FAILED"
     with contextlib.suppress(KeyError, TypeError):

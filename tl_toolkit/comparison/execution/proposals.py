@@ -1,8 +1,8 @@
-"""Which settings a search tries next: Optuna's tree-structured Parzen estimator (Bergstra et al. 2011), told the past.
+"""The next settings of a search, proposed by Optuna's tree-structured Parzen estimator (Bergstra et al. 2011).
 
-Optuna is an optional package. It proposes and nothing else: what was tried lies in the records of the trials, and a
-study is built from them anew for each proposal, with a seed of its own. A search that was killed therefore goes on with
-the very settings that it would have tried.
+Optuna is an optional package and only proposes settings. The records of the trials hold the history; each proposal
+builds a new study from them, with its own seed. A killed search therefore continues with exactly the settings that it
+would have tried.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ...errors import UserError
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-_REDRAWN = 20  # times that settings are drawn again which were tried already
+_MAX_REDRAWS = 20  # number of attempts to draw settings that were not tried yet
 
 
 class Tried(NamedTuple):
-    """One trial: its values by name, and the metric that they reached; None for one that failed."""
+    """One trial: its values by name, and the metric that they reached (None if the trial failed)."""
 
     values: Mapping[str, Any]
     reached: float | None
@@ -35,16 +35,16 @@ def propose(
 ) -> dict[str, Any] | None:
     """The values to try next, by name.
 
-    Half of the trials, and no more than ten, are drawn at random before the estimator takes over. Settings that were
-    tried are not tried again.
+    The first half of the trials, but at most ten, is drawn at random; then the estimator takes over. No settings are
+    tried twice.
 
     Args:
         space: as in `Search.space`.
-        tried: all trials before this one, in their order.
-        trials: how many there are to be in all.
+        tried: all earlier trials, in order.
+        trials: total number of trials.
 
     Returns:
-        The values; None when all there are have been tried.
+        The values; None if all settings of the space have been tried.
 
     Raises:
         UserError: Optuna is not installed.
@@ -54,7 +54,7 @@ def propose(
     known = {_as_text(trial.values) for trial in tried}
     if len(known) >= size_of(space):
         return None
-    for attempt in range(_REDRAWN):
+    for attempt in range(_MAX_REDRAWS):
         sequence = np.random.SeedSequence([seed, len(tried), attempt])
         sampler = optuna.samplers.TPESampler(
             n_startup_trials=min(10, (trials + 1) // 2), seed=int(sequence.generate_state(1)[0])
@@ -74,16 +74,16 @@ def propose(
 
 
 def load_optuna() -> Any:
-    """Optuna, silent.
+    """The module `optuna`, with its log silenced.
 
     Raises:
-        UserError: it is not installed.
+        UserError: Optuna is not installed.
     """
     try:
         import optuna
     except ImportError as error:
         raise UserError(
-            "The 'search' of an entry needs Optuna, which is not installed: pip install 'tl-toolkit[tuning]'."
+            "Install Optuna with pip install 'tl-toolkit[tuning]': the 'search' of an entry needs it."
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
@@ -99,12 +99,12 @@ def _distribution(optuna: Any, given: Any) -> BaseDistribution:
 
 
 def size_of(space: Mapping[str, Any]) -> float:
-    """How many settings there are; infinite where a range has no steps."""
+    """The number of settings in a space; infinite if a range has no steps."""
     return math.prod(math.inf if (values := _values(given)) is None else len(values) for given in space.values())
 
 
 def _values(given: Any) -> list[Any] | None:
-    """What there is to choose from; None for a range without steps."""
+    """All values of a dimension; None for a range without steps."""
     if isinstance(given, list):
         return given
     if not isinstance(given["low"], int) and "step" not in given:
@@ -114,7 +114,7 @@ def _values(given: Any) -> list[Any] | None:
 
 
 def _first_untried(space: Mapping[str, Any], known: set[str]) -> dict[str, Any] | None:
-    """Some settings of a small space that were not tried; None in one without end, where a repetition is no waste."""
+    """The first untried settings of a finite space; None for an infinite space, where a repetition does no harm."""
     values = [_values(given) for given in space.values()]
     if None in values:
         return None

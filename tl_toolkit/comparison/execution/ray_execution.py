@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster: each is a task with the processors and GPUs it asks for, and its folder comes home whole."""
+"""Jobs on a Ray cluster: each job is a task with the requested processors and GPUs; its folder is copied back."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ INCOMING = ".incoming"
 
 
 class RayTasks:
-    """Does each job as a task of Ray, as many at once as the cluster has room for.
+    """Executes each job as a Ray task, as many concurrently as the cluster has room for.
 
-    Nodes need no file system in common. A job works in a temporary folder of its node; the folders of what it needs
-    travel there through Ray's object store, and its own travels back and is put in its place by renaming. A task whose
-    worker or node dies is recorded as failed.
+    Nodes need no common file system. A job works in a temporary folder of its node. The folders of its dependencies
+    are sent there through Ray's object store; its own folder is sent back and renamed into place. A task whose worker
+    or node dies is recorded as failed.
 
     Args:
-        train: what makes runs.
-        address: of a running cluster, as `ray.init` takes it; None starts Ray in this process, for as long as it takes.
+        train: trains a run from its arguments.
+        address: address of a running cluster, as in `ray.init`; None starts Ray on this machine until the jobs end.
 
     Raises:
         UserError: Ray is not installed.
@@ -43,9 +43,7 @@ class RayTasks:
         try:
             import ray
         except ImportError as error:
-            raise UserError(
-                "--executor ray needs Ray, which is not installed: pip install 'tl-toolkit[ray]'."
-            ) from error
+            raise UserError("Install Ray with pip install 'tl-toolkit[ray]': --executor ray needs it.") from error
         self.ray, self.train, self.address = ray, train, address
         self._tasks: dict[Any, tuple[Job, Path]] = {}
         self._packed: dict[str, Any] = {}
@@ -57,9 +55,9 @@ class RayTasks:
                 self.ray.init(
                     self.address or "local", log_to_driver=False, configure_logging=False, include_dashboard=False
                 )
-            except Exception as error:  # Ray raises whatever its parts have raised
-                what = f"The Ray cluster at {self.address!r} (--ray_address) cannot be used"
-                what = what if self.address else "Ray cannot be started here"
+            except Exception as error:  # Ray raises exceptions of many types
+                what = f"Cannot connect to the Ray cluster at {self.address!r} (--ray_address)"
+                what = what if self.address else "Cannot start Ray on this machine"
                 raise UserError(f"{what}: {' '.join(str(error).split())}") from error
             self._started = True
         return self
@@ -73,7 +71,7 @@ class RayTasks:
 
     @property
     def at_once(self) -> int:
-        """As many runs as ask for nothing, and one at least."""
+        """How many jobs with default requests fit on the cluster; at least 1."""
         there = self.ray.cluster_resources()
         return max(1, int(there.get("GPU", 0) or there.get("CPU", 1)))
 
@@ -83,19 +81,19 @@ class RayTasks:
             for kind, asked in (("GPU", self._gpus(job)), ("CPU", _cpus(job))):
                 if asked > (largest := int(max(node.get(kind, 0) for node in nodes))):
                     raise UserError(
-                        f"{job.called[0].upper()}{job.called[1:]} asks for {asked} {kind}s of one node, but no node of "
-                        f"the Ray cluster has more than {largest}. Lower '{kind.lower()}s' in the grid."
+                        f"Lower '{kind.lower()}s' in the grid: {job.called} requests {asked} {kind}s of one node, but "
+                        f"no node of the Ray cluster has more than {largest}."
                     )
 
     def has_room(self, job: Job) -> bool:
-        return len(self._tasks) < 2 * self.at_once  # some wait, so that the cluster knows that more could be done
+        return len(self._tasks) < 2 * self.at_once  # some tasks wait, so that the cluster may scale up
 
     def begin(self, job: Job, output_dir: Path) -> None:
         for need in job.needs:
             if need not in self._packed:
                 self._packed[need] = self.ray.put(packed(output_dir, [need]))
         needs = [self._packed[need] for need in job.needs]
-        if not isinstance(job, RunJob):  # what it has left when it was stopped, from which it goes on
+        if not isinstance(job, RunJob):  # its own folder, so that a stopped stage or search resumes
             needs.append(self.ray.put(packed(output_dir, [job.name])))
         remote = self.ray.remote(num_cpus=_cpus(job), num_gpus=self._gpus(job), max_retries=0, num_returns=1)(_work)
         task = remote.remote(job, self.train, os.getcwd(), __version__, *needs)
@@ -118,9 +116,7 @@ class RayTasks:
         except errors.OutOfMemoryError as error:
             return job.fail(output_dir, "out_of_memory", f"Ray stopped the run: {_first_line(error)}")
         except errors.RayError as error:
-            return job.fail(
-                output_dir, "killed", f"The run ended with the worker of Ray it was on: {_first_line(error)}"
-            )
+            return job.fail(output_dir, "killed", f"The Ray worker of the run died: {_first_line(error)}")
         record = json.loads(json.dumps(record).replace(json.dumps(there)[1:-1], json.dumps(str(output_dir))[1:-1]))
         put_in_place(archive, job.name, output_dir, record)
         return record
@@ -136,10 +132,14 @@ def _cpus(job: Job) -> int:
 
 
 def _work(job: Job, train: Train, folder: str, version: str, *needs: bytes) -> tuple[dict[str, Any], bytes, str]:
-    """What a task does: returns the record, the job's folder packed, and where it was."""
+    """Execute a job in a task. Returns the record, the job's folder as an archive, and the path of the output folder.
+
+    Raises:
+        UserError: the node has another version of the toolkit.
+    """
     if version != __version__:
-        raise UserError(f"This node has version {__version__} of the toolkit, and the comparison {version}.")
-    if os.path.isdir(folder):  # local datasets are named from where the comparison was started
+        raise UserError(f"Install tl_toolkit {version}, the comparison's version: this node has {__version__}.")
+    if os.path.isdir(folder):  # paths of local datasets may be relative to it
         os.chdir(folder)
     with tempfile.TemporaryDirectory(prefix="tl_toolkit_run_") as name, quiet(), remember_sources():
         output_dir = Path(name)
@@ -150,7 +150,7 @@ def _work(job: Job, train: Train, folder: str, version: str, *needs: bytes) -> t
 
 
 def packed(output_dir: Path, names: Iterable[str]) -> bytes:
-    """Folders below `output_dir`, as far as they are there, as one archive."""
+    """The existing folders among `names` below `output_dir`, as one tar archive."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         for name in names:
@@ -160,13 +160,13 @@ def packed(output_dir: Path, names: Iterable[str]) -> bytes:
 
 
 def unpack(content: bytes, folder: Path) -> None:
-    """What was packed, below `folder`."""
+    """Extract an archive of `packed` below `folder`."""
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         archive.extractall(folder, filter="data")
 
 
 def put_in_place(content: bytes, name: str, output_dir: Path, record: dict[str, Any]) -> None:
-    """A packed folder of a job where it belongs, with `record` in it: all of it, or what was there before, or none."""
+    """Move a packed folder of a job into place, with `record` in it. A kill leaves the new, the old or no folder."""
     incoming, target = output_dir / INCOMING, output_dir / name
     shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir()

@@ -1,4 +1,4 @@
-"""Working through a grid: what is missing is made, each job behind those it needs, and its record is kept at once."""
+"""Execution of a grid: run the missing jobs, each after its dependencies, and save each record immediately."""
 
 from __future__ import annotations
 
@@ -23,43 +23,43 @@ from .tuning import SearchJob
 
 RESULTS_NAME = "results.jsonl"
 _NAME_A_DATASET = ("dataset_name", "dataset_config_name", "dataset_revision", "stream_rows")
-_LOOK_SECONDS = 1.0  # how often the live line is rewritten
-_REPORT_SECONDS = 180.0  # how often the report is rebuilt, and never more than 2 % of the time is spent on it
+_POLL_SECONDS = 1.0  # interval at which the live line is rewritten
+_REPORT_SECONDS = 180.0  # interval at which the report is rebuilt, for at most 2 % of the time
 
 
 class Executor(Protocol):
-    """Where jobs are done. It is entered once, and takes with it on leaving what it has started."""
+    """Executes jobs. It is a context manager, entered once; on exit it ends everything that it has started."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End what it has started."""
+        """End everything that it has started."""
 
     @property
     def at_once(self) -> int:
-        """About how many jobs it does at the same time."""
+        """The approximate number of concurrent jobs."""
 
     def check(self, jobs: Sequence[Job]) -> None:
-        """See that it can do all of `jobs`.
+        """Check that it can execute all of `jobs`.
 
         Raises:
-            UserError: one asks for more than there is.
+            UserError: a job requests more than is available.
         """
 
     def has_room(self, job: Job) -> bool:
-        """Whether `job` could be begun now. With nothing at work there is room for every job."""
+        """Whether `job` could start now. An idle executor has room for every job."""
 
     def begin(self, job: Job, output_dir: Path) -> None:
-        """Have `job` done."""
+        """Start `job`."""
 
     def finished(self, timeout: float) -> list[tuple[Job, dict[str, Any]]]:
-        """The jobs that have ended since, with their records, killed ones among them; waits for one up to `timeout`
-        seconds."""
+        """The jobs that have ended since the last call, including killed ones, with their records; waits up to
+        `timeout` seconds for one."""
 
 
 class InProcess(Executor):
-    """Does jobs one after another in this process, which a killed job takes with it."""
+    """Executes jobs one after another in this process; a killed job ends the process."""
 
     at_once = 1
 
@@ -80,7 +80,7 @@ class InProcess(Executor):
 
 
 def make_executor(kind: str, parallel_runs: int, ray_address: str | None, lock: Lock | None, train: Train) -> Executor:
-    """What `--executor` names, `workers` or `ray`; its jobs are made by `train`.
+    """The executor named by `--executor`, `workers` or `ray`; `train` trains its runs.
 
     Raises:
         UserError: Ray is not installed.
@@ -95,17 +95,17 @@ def make_executor(kind: str, parallel_runs: int, ray_address: str | None, lock: 
 
 
 def jobs_of(grid: Grid, output_dir: Path) -> list[Job]:
-    """Everything that `grid` makes, each job behind those it needs; the runs in the order of the grid.
+    """All jobs of `grid`, each after its dependencies; runs are in the order of the grid.
 
     Raises:
         UserError: a dataset cannot be read.
     """
     stages: dict[str, StageJob] = {}
-    for name, stage in grid.stages.items():  # they stand behind those they start from
+    for name, stage in grid.stages.items():  # each stage comes after its dependencies
         rows = load_source(stage.arguments(output_dir).data).record["fingerprint"]
         stages[name] = StageJob(stage, stage.key(rows, [stages[source].key for source in stage.sources]))
-    fingerprints: dict[tuple[Any, ...], str] = {}  # arguments are parsed once for each dataset, not for each run
-    runs: dict[str, Job] = {}  # and before the first run that needs it, its search
+    fingerprints: dict[tuple[Any, ...], str] = {}  # so that arguments are parsed once for each dataset
+    runs: dict[str, Job] = {}  # including each search, before the first run that needs it
     for planned in grid.runs:
         dataset = tuple(planned.settings.get(name) for name in _NAME_A_DATASET)
         if dataset not in fingerprints:
@@ -121,11 +121,11 @@ def jobs_of(grid: Grid, output_dir: Path) -> list[Job]:
 
 
 def missing(jobs: Sequence[Job], made: Container[str]) -> list[Job]:
-    """The runs that are not `made`, and the other jobs behind which they stand and that are not, in the given order.
+    """The runs that are not in `made`, and their dependencies that are not, in the given order.
 
     Args:
-        jobs: each behind those it needs.
-        made: their names.
+        jobs: all jobs, each after its dependencies.
+        made: the names of the completed jobs.
     """
     needed: set[str] = set()
     for job in reversed(jobs):
@@ -135,12 +135,12 @@ def missing(jobs: Sequence[Job], made: Container[str]) -> list[Job]:
 
 
 def check_data(grid: Grid, output_dir: Path) -> None:
-    """Prepare the data of one run for each dataset and budget: what is wrong with it would be wrong with every run.
+    """Prepare the data of one run for each dataset and budget, so that errors show before the first run.
 
     The datasets of the stages are read as well.
 
     Raises:
-        UserError: as `Task.prepare`; the folder cannot be made.
+        UserError: as `Task.prepare`, or if the folder cannot be created.
     """
     with without_empty_folder(output_dir), remember_sources():
         make_folder(output_dir)
@@ -168,24 +168,24 @@ def execute(
     live: TextIO | None = None,
     report: Callable[[], object] = lambda: None,
 ) -> int:
-    """Make every run of `grid` that has no record yet, and keep `results.jsonl` in step.
+    """Execute every run of `grid` that has no valid record, and keep `results.jsonl` up to date.
 
-    A run whose record is there is left alone if its settings, data and toolkit version are what they were, and its
-    model is there if models are kept; a failed one is repeated only with `retry_failed`. Stages are made where a run
-    that is to be made needs them. A job that fails is recorded with its error, and the grid goes on; what needs it is
-    recorded as failed with the same.
+    A recorded run is skipped if its settings, data and toolkit version are unchanged, and if its model exists where
+    models are kept. A failed run is repeated only with `retry_failed`. Stages are trained only if a pending run needs
+    them. A job that fails is recorded with its error, and the grid continues; jobs that depend on it are recorded as
+    failed with the same error.
 
     Args:
-        executor: where the jobs are done.
-        say: takes a line for each job that has ended.
-        live: a terminal whose last line tells what is being done.
-        report: called every few minutes, when there are new records. What goes wrong in it is forgotten.
+        executor: executes the jobs.
+        say: prints a line for each job that has ended.
+        live: a terminal whose last line shows the running jobs.
+        report: called every few minutes. Its errors are printed and do not stop the grid.
 
     Returns:
-        How many runs of the grid have failed.
+        The number of failed runs of the grid.
 
     Raises:
-        UserError: there is something else in the folder of a stage; a job asks for more than the executor has.
+        UserError: the folder of a stage holds something else, or a job requests more than the executor has.
     """
     with quiet(), remember_sources():
         jobs = jobs_of(grid, output_dir)
@@ -206,15 +206,15 @@ class _Execution:
         self.output_dir, self.executor, self.progress = output_dir, executor, progress
         made = {job.name: job.made(output_dir, retry_failed) for job in jobs}
         self.records: dict[str, dict[str, Any]] = {name: record for name, record in made.items() if record is not None}
-        self.lines: dict[str, str] = {}  # of results.jsonl, by the name of a run
+        self.lines: dict[str, str] = {}  # lines of results.jsonl by the name of a run
         self.waiting = missing(jobs, self.records)
         for job in self.waiting:
             job.check(output_dir)
         executor.check(self.waiting)
-        _sweep(output_dir)
+        _remove_leftovers(output_dir)
 
     def work(self, report: Callable[[], object]) -> int:
-        """Make what is missing; returns how many runs have failed."""
+        """Execute the missing jobs; returns the number of failed runs."""
         for name, record in self.records.items():
             self.jobs[name].tidy(self.output_dir)
             if name in self.runs or any(name in job.needs for job in self.waiting):
@@ -224,7 +224,7 @@ class _Execution:
         try:
             at_work = self._begin()
             while at_work:
-                for job, record in self.executor.finished(_LOOK_SECONDS):
+                for job, record in self.executor.finished(_POLL_SECONDS):
                     at_work -= 1
                     self._keep(job, record)
                 at_work += self._begin()
@@ -232,7 +232,7 @@ class _Execution:
                 if (began := time.monotonic()) - reported >= max(_REPORT_SECONDS, 50 * took):
                     try:
                         report()
-                    except Exception as error:  # the next one, or that of the end, will say it again
+                    except Exception as error:  # the final report will raise it if it persists
                         self.progress.note(f"The report could not be rebuilt: {error}")
                     reported = time.monotonic()
                     took = reported - began
@@ -241,7 +241,7 @@ class _Execution:
         return sum(self._status(name) == "failed" for name in self.runs)
 
     def _begin(self) -> int:
-        """Begin what can be begun, and record as failed what cannot any more; returns how many jobs were begun."""
+        """Start all jobs that can start, and fail those with failed dependencies; returns how many were started."""
         begun = 0
         for job in list(self.waiting):
             states = {need: self._status(need) for need in job.needs}
@@ -251,7 +251,7 @@ class _Execution:
             elif None in states.values():
                 continue
             elif not self.executor.has_room(job):
-                break  # those behind it, that ask for less, would take the room again and again
+                break  # do not let later, smaller jobs take the room that this one waits for
             else:
                 self.waiting.remove(job)
                 self.progress.begin(job)
@@ -268,9 +268,9 @@ class _Execution:
         self.progress.end(job, record)
 
     def _write_results(self, changed: Iterable[str]) -> None:
-        """`results.jsonl`: the records of the runs in the order of the grid, as far as they are made.
+        """Write `results.jsonl`: the existing records of the runs in the order of the grid.
 
-        It is written from memory: no record is read again. Without a record there is no file.
+        It is written from memory, without reading records again. Without any record there is no file.
         """
         self.lines |= {name: json.dumps(self.records[name]) + "\n" for name in changed if name in self.runs}
         path = self.output_dir / RESULTS_NAME
@@ -280,8 +280,8 @@ class _Execution:
             path.unlink(missing_ok=True)
 
 
-def _sweep(output_dir: Path) -> None:
-    """Remove half-written files of a comparison that was killed; those of a living process are left to it."""
+def _remove_leftovers(output_dir: Path) -> None:
+    """Remove partly written files of a killed comparison; files of a living process are kept."""
     for folder in [output_dir / INCOMING, *output_dir.glob("stages/.*.old")]:
         shutil.rmtree(folder, ignore_errors=True)
     for path in [*output_dir.glob(".*"), *output_dir.glob("figures/.*")]:
@@ -291,6 +291,6 @@ def _sweep(output_dir: Path) -> None:
 
 
 def count_results(output_dir: Path) -> int:
-    """How many runs have left a record in `output_dir`, failed ones among them."""
+    """The number of runs with a record in `output_dir`, including failed ones."""
     path = output_dir / RESULTS_NAME
     return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0

@@ -1,4 +1,4 @@
-"""The search of an entry: trials on validation rows alone, one after another, and the values that were best."""
+"""The search of an entry: sequential trials, evaluated on validation rows only, and the best values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...errors import UserError
 from ...records.record import RESULT_NAME, SCHEMA_VERSION, read_record
 from ..planning.keys import key_of
 from ..planning.search import Search
-from .failures import failed, forget
+from .failures import failed, free_memory
 from .jobs import PlannedJob, Train, train_through
 from .proposals import Tried, load_optuna, propose, size_of
 
@@ -24,8 +24,8 @@ from .proposals import Tried, load_optuna, propose, size_of
 class SearchJob(PlannedJob):
     """All trials of one entry at one budget on one dataset.
 
-    The record of each trial is on disk before the next one begins. Their number and order make a trial what it is, so
-    that a search that was killed goes on as if nothing had happened.
+    The record of each trial is written before the next one starts, and the number of a trial and the earlier records
+    determine its values. A killed search therefore resumes with the same trials.
     `planned` is the run that is varied, with the budget and the seed of the search.
     """
 
@@ -39,7 +39,7 @@ class SearchJob(PlannedJob):
 
     @property
     def search(self) -> Search:
-        """What is searched over, and with how many trials."""
+        """The search space and the number of trials."""
         assert self.planned.search is not None
         return self.planned.search
 
@@ -47,7 +47,7 @@ class SearchJob(PlannedJob):
         load_optuna()
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
-        again = (read_record(output_dir / self.name) or {}).get("key") == self.key  # all of them failed: try once more
+        again = (read_record(output_dir / self.name) or {}).get("key") == self.key  # all trials failed: retry them
         trials: list[dict[str, Any]] = []
         while len(trials) < self.search.trials:
             values = propose(
@@ -60,16 +60,16 @@ class SearchJob(PlannedJob):
             if values is None:
                 break
             trials.append(self._trial(len(trials), values, output_dir, train, again))
-        for folder in (output_dir / self.name).glob("trial-*"):  # left by a longer search
+        for folder in (output_dir / self.name).glob("trial-*"):  # of an earlier search with more trials
             if int(folder.name.removeprefix("trial-")) >= len(trials):
                 shutil.rmtree(folder)
         completed = [trial for trial in trials if trial["value"] is not None]
         if not completed:
-            raise UserError(f"Every trial of {self.called} failed, the first with: {trials[0]['error']}")
+            raise UserError(f"All trials of {self.called} failed; error of the first: {trials[0]['error']}")
         sign = 1 if completed[0]["greater_is_better"] else -1
-        best = max(completed, key=lambda trial: sign * trial["value"])  # of equals, the first
+        best = max(completed, key=lambda trial: sign * trial["value"])  # the first of equals
         return {
-            **self._left(output_dir),
+            **self._known_record(output_dir),
             "status": "completed",
             "error": None,
             "trials": len(trials),
@@ -85,15 +85,15 @@ class SearchJob(PlannedJob):
     def _trial(
         self, number: int, values: dict[str, Any], output_dir: Path, train: Train, again: bool
     ) -> dict[str, Any]:
-        """One trial, made now or before: its number, values, status, error, metric, what it reached, and seconds."""
+        """One trial, run now or read from its record: number, values, status, error, metric, value, and seconds."""
         folder, key = output_dir / self.name / f"trial-{number}", self._trial_key(number, values)
         record = read_record(folder)
         if record is None or record.get("key") != key or again and record["status"] == "failed":
             shutil.rmtree(folder, ignore_errors=True)
             record = {**self._make_trial(values, output_dir, train, folder), "key": key, "values": values}
             write_json(folder / RESULT_NAME, record)
-            record = read_record(folder) or record  # in plain values: a metric that is no number is none
-            forget()
+            record = read_record(folder) or record  # in plain values: a metric that is not finite is None
+            free_memory()
         validation, task = record["metrics"].get("validation") or {}, record.get("task") or {}
         value = validation.get(task.get("main_metric")) if record["status"] == "completed" else None
         return {
@@ -111,7 +111,7 @@ class SearchJob(PlannedJob):
         return key_of([self.key, number, values])
 
     def trials_left(self, output_dir: Path) -> int:
-        """How many trials are still to be made, for one that was stopped."""
+        """The number of remaining trials, also of a search that was stopped."""
         done = 0
         for path in (output_dir / self.name).glob("trial-*"):
             record, number = read_record(path) or {}, int(path.name.removeprefix("trial-"))
@@ -119,14 +119,14 @@ class SearchJob(PlannedJob):
         return max(0, int(min(self.search.trials, size_of(self.search.space))) - done)
 
     def _make_trial(self, values: dict[str, Any], output_dir: Path, train: Train, folder: Path) -> dict[str, Any]:
-        """The record of a trial, which is all that stays of it."""
+        """Run a trial and return its record; everything else in its folder but `error.txt` is removed."""
         began = time.perf_counter()
         planned = self.planned.with_values(values)
         planned = dataclasses.replace(planned, settings={**planned.settings, "skip_test": True, "push_to_hub": False})
         try:
-            ask = functools.partial(planned.arguments, output_dir, str(folder.relative_to(output_dir)))
-            record = train_through(self.launch, train, ask)
-        except Exception as error:  # it counts as a trial; the others may do better
+            create = functools.partial(planned.arguments, output_dir, str(folder.relative_to(output_dir)))
+            record = train_through(self.launch, train, create)
+        except Exception as error:  # a failed trial counts, and the search continues
             left = read_record(folder) or {"schema_version": SCHEMA_VERSION, "name": self.planned.entry}
             record = failed({**left, "metrics": {}}, folder, error)
         for path in folder.iterdir():
@@ -136,9 +136,9 @@ class SearchJob(PlannedJob):
                 path.unlink()
         return {**record, "predictions": {}, "seconds": time.perf_counter() - began}
 
-    def _left(self, output_dir: Path) -> dict[str, Any]:
+    def _known_record(self, output_dir: Path) -> dict[str, Any]:
         dataset = {"grid_dataset": self.planned.dataset}
-        return {**super()._left(output_dir), **dataset, "search": self.search.space}
+        return {**super()._known_record(output_dir), **dataset, "search": self.search.space}
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
         (output_dir / self.name).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Jobs on this machine: in worker processes, one or several at once, that a killed job takes with it and no more."""
+"""Jobs on this machine, in one or several worker processes; a killed job ends only its own worker."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import faulthandler
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 from ...data.sources import remember_sources
@@ -20,23 +22,22 @@ from .jobs import Job, Train
 from .lock import Lock
 from .processes import VISIBLE_GPUS, changed_environment, die_with_parent, in_words, processors, visible_gpus
 
-_PATIENCE_SECONDS = 10.0  # for a process that has closed its end to be gone
+_TIMEOUT_SECONDS = 10.0  # time for a process to end after its pipe was closed
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 class Workers:
-    """Does up to `at_once` jobs at the same time, each in a process that is kept for the next one.
+    """Executes up to `at_once` jobs concurrently, each in a process that is reused for the next job.
 
-    With several, the threads of the processor are divided among them, unless OMP_NUM_THREADS says how many each has;
-    and each job sees only the GPUs that are its own: as many as it asks for, by default one. With a single one, a job
-    that asks for nothing has all of the machine.
+    With `at_once` > 1, the processor threads are divided among the jobs unless OMP_NUM_THREADS is set, and each job
+    sees only the GPUs that it requests, by default one. With `at_once` = 1, a job without requests sees all GPUs.
 
-    A job whose process ends, whether it was killed or has crashed, is recorded as failed. If this process ends, however
-    it does, the workers end with it.
+    A job whose process is killed or crashes is recorded as failed. The workers always end with this process.
 
     Args:
-        train: what makes runs.
-        lock: held by the workers as well.
+        train: trains a run from its arguments.
+        at_once: maximum number of concurrent jobs.
+        lock: the lock of the output folder, which the workers hold as well.
     """
 
     def __init__(self, train: Train, at_once: int = 1, lock: Lock | None = None) -> None:
@@ -60,20 +61,20 @@ class Workers:
         for job in jobs:
             if (asked := job.launch.gpus or 0) > len(self.gpus):
                 raise UserError(
-                    f"{job.called[0].upper()}{job.called[1:]} asks for {asked} GPUs, but this machine shows "
-                    f"{len(self.gpus) or 'none'}. Lower 'gpus' in the grid, or run it elsewhere: --executor ray."
+                    f"Lower 'gpus' in the grid, or use a cluster with --executor ray: {job.called} requests {asked} "
+                    f"GPUs, but this machine has {len(self.gpus) or 'none'}."
                 )
 
     def has_room(self, job: Job) -> bool:
-        return len(self._busy) < self.at_once and len(self._free) >= (self._asked(job) or 0)
+        return len(self._busy) < self.at_once and len(self._free) >= (self._requested_gpus(job) or 0)
 
     def begin(self, job: Job, output_dir: Path) -> None:
-        asked = self._asked(job)
+        asked = self._requested_gpus(job)
         count = len(self._free) if asked is None else asked
         gpus, self._free = self._free[:count], self._free[count:]
         worker = next((worker for worker in self._idle if worker.gpus == gpus), None)
         if worker is None:
-            for other in self._idle:  # each sees other GPUs than those that are wanted, and still holds memory on them
+            for other in self._idle:  # they see other GPUs, and may still hold memory on them
                 other.dismiss()
             self._idle = []
             worker = _Worker(gpus, self._environment(gpus), self.lock)
@@ -91,7 +92,7 @@ class Workers:
             self._free = [gpu for gpu in self.gpus if gpu in {*self._free, *worker.gpus}]
             try:
                 record = worker.connection.recv()
-                if record["status"] == "failed" and worker.gpus:  # which may have left a GPU that no next run can use
+                if record["status"] == "failed" and worker.gpus:  # the process may have an unusable GPU context
                     worker.dismiss()
                 else:
                     self._idle.append(worker)
@@ -100,14 +101,14 @@ class Workers:
             ended.append((job, record))
         return ended
 
-    def _asked(self, job: Job) -> int | None:
-        """How many GPUs a job is given; None for all that there are."""
+    def _requested_gpus(self, job: Job) -> int | None:
+        """The number of GPUs of a job; None for all GPUs of the machine."""
         if job.launch.gpus is not None:
             return job.launch.gpus
         return None if self.at_once == 1 else min(1, len(self.gpus))
 
     def _environment(self, gpus: Sequence[str]) -> dict[str, str]:
-        # What a killed worker leaves in shared memory is removed, which is nothing to warn of.
+        # Python removes shared memory of a killed worker and warns about it, which is irrelevant here.
         warnings = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning"]))
         environment = {"PYTHONWARNINGS": warnings, SHARED: str(self.at_once)}
         environment |= {} if list(gpus) == self.gpus else {VISIBLE_GPUS: ",".join(gpus)}
@@ -116,43 +117,53 @@ class Workers:
         return environment
 
 
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the main script, which a spawned process would run again if it has no `__main__` guard."""
+    script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
 class _Worker:
-    """A process that does one job after another."""
+    """A process that executes one job after another."""
 
     job: tuple[Job, Path]
 
     def __init__(self, gpus: list[str], environment: dict[str, str], lock: Lock | None) -> None:
         self.gpus = gpus
-        spawn = multiprocessing.get_context("spawn")  # a forked process could not use a GPU, nor threads that are there
+        spawn = multiprocessing.get_context("spawn")  # a forked process could not use a GPU or existing threads
         self.connection, theirs = spawn.Pipe()
         lifeline, self._lifeline = spawn.Pipe(duplex=False)
         self._process = spawn.Process(target=_work, args=(theirs, lifeline, lock), daemon=False)
-        with changed_environment(environment):  # before the process imports anything: what counts threads does so once
+        with changed_environment(environment), _without_main():  # libraries read the number of threads on import
             self._process.start()
-        theirs.close()  # so that its end shows here
+        theirs.close()  # so that the end of the process is noticed here
         lifeline.close()
 
     def begin(self, job: Job, output_dir: Path, train: Train) -> None:
         self.job = job, output_dir
-        with contextlib.suppress(OSError):  # one that has been killed since is noticed when its answer is waited for
+        with contextlib.suppress(OSError):  # `finished` handles a process that was killed meanwhile
             self.connection.send((job, output_dir, train))
 
     def stop(self) -> None:
-        """End the process in the middle of whatever it does."""
+        """Kill the process, even while it works."""
         self._process.kill()
         self._process.join()
         self.connection.close()
         self._lifeline.close()
 
     def dismiss(self) -> None:
-        """End the process while it has nothing to do."""
+        """End an idle process."""
         self.connection.close()
-        self._process.join(_PATIENCE_SECONDS)
+        self._process.join(_TIMEOUT_SECONDS)
         self.stop()
 
     def ended(self) -> int:
-        """The exit code of a process that answers no more, negative for a signal."""
-        self._process.join(_PATIENCE_SECONDS)
+        """The exit code of a process that has closed its pipe; negative for a signal."""
+        self._process.join(_TIMEOUT_SECONDS)
         self.stop()
         code = self._process.exitcode
         assert code is not None
@@ -160,10 +171,10 @@ class _Worker:
 
 
 def _work(jobs: Connection, lifeline: Connection, lock: Lock | None) -> None:
-    """What a worker does until nobody asks any more."""
+    """Execute jobs from the pipe until it is closed."""
     die_with_parent(lifeline)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    faulthandler.enable()  # a crash in compiled code says where it was
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+    faulthandler.enable()  # print the traceback of a crash in compiled code
     with quiet(), remember_sources():
         while True:
             try:
@@ -174,8 +185,8 @@ def _work(jobs: Connection, lifeline: Connection, lock: Lock | None) -> None:
 
 
 def record_of_killed(job: Job, output_dir: Path, code: int) -> dict[str, Any]:
-    """The record of a job whose process ended with the exit code `code` before it had answered."""
+    """The record of a job whose process ended with the exit code `code` before it returned a record."""
     made = job.made(output_dir, retry_failed=False)
-    if made is not None and made["status"] == "completed":  # it had just been written
+    if made is not None and made["status"] == "completed":  # killed just after it was written
         return made
     return job.fail(output_dir, "killed", in_words(code))

@@ -1,1 +1,1 @@
-"""What a grid asks for: its file, its runs with their keys, stages, searches, and what they would cost."""
+"""Planning: parse a grid file into runs with their keys, stages and searches."""

@@ -1,4 +1,4 @@
-"""The axes of a grid beside its entries: datasets, and for each of them budgets and seeds."""
+"""The axes of a grid besides its entries: datasets, and the budgets and seeds of each dataset."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class GridDataset:
     """One dataset of a grid, with the label budgets (token budgets for language models) and seeds of its runs.
 
     Attributes:
-        name: what the grid calls it; None where the grid has no `datasets`.
-        settings: what it has of its own, which beats the keys at the top.
-        budgets: smallest first; None stands for all.
-        seeds: for each budget.
-        language_model: whether its runs are language-model trainings.
+        name: its name in the grid; None if the grid has no `datasets`.
+        settings: its own settings, which override the keys at the top of the file.
+        budgets: in ascending order; None means all.
+        seeds: the seeds of each budget.
+        language_model: whether its runs train language models.
     """
 
     name: str | None
@@ -39,20 +39,20 @@ class GridDataset:
     language_model: bool
 
     def seeds_with(self, own: Any, where: str) -> dict[int | None, list[int]]:
-        """The seeds at each budget for an entry that has `own`: where those say nothing, the dataset's.
+        """The seeds of each budget for an entry: its `own` seeds where given, otherwise those of the dataset.
 
         Raises:
-            UserError: no list of whole numbers, or mapping from budgets to such lists.
+            UserError: `own` is neither a list of whole numbers nor a mapping from budgets to such lists.
         """
         return self.seeds if own is None else _seeds({**self.seeds, **_by_budget(own, self.budgets)}, where)
 
 
 def grid_datasets(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> list[GridDataset]:
-    """The datasets in `content`, the mapping of a grid file whose entries were checked, less what `flags` replace.
+    """The datasets in `content`, the mapping of a grid file, after `flags` have replaced values of the file.
 
     Raises:
-        UserError: a dataset without a name or with one that is taken, an unknown key, a wrong budget or seed, or a flag
-            that would give all datasets the same rows.
+        UserError: a dataset without a name or with a duplicate name, an unknown key, an invalid budget or seed, or a
+            flag that would give all datasets the same rows.
     """
     axes = {key: value for key, value in flags.items() if key in AXES and value is not None}
     shared = {key: value for key, value in content.items() if key in AXES}
@@ -63,8 +63,8 @@ def grid_datasets(content: Mapping[str, Any], flags: Mapping[str, Any], where: s
         found = {**shared, **{key: value for key, value in own.items() if key in AXES}, **axes}
         kind, other = (TOKEN_BUDGETS, LABEL_BUDGETS) if task in KINDS else (LABEL_BUDGETS, TOKEN_BUDGETS)
         if other in found:
-            models = "Language models learn from text alone" if task in KINDS else f"The task is {task or 'labelled'}"
-            raise UserError(f"{other!r} in {place}: {models}. Their budgets are called {kind!r}.")
+            models = "language models" if task in KINDS else f"the task {task!r}" if task else "labelled datasets"
+            raise UserError(f"Use {kind!r} instead of {other!r} in {place}: that is the budget of {models}.")
         budgets = _budgets(found.get(kind), kind, place)
         seeds = found.get("seeds")
         by_budget = _by_budget([1, 2, 3] if seeds is None else seeds, budgets)
@@ -77,15 +77,15 @@ def grid_datasets(content: Mapping[str, Any], flags: Mapping[str, Any], where: s
 def replace_datasets(
     settings: dict[str, dict[str, Any]], datasets: Iterable[str], flag: str, what: str, where: str
 ) -> None:
-    """Put in the place of datasets those that a flag gives as `NAME=DATASET`.
+    """Replace datasets in `settings` by those that a flag specifies as `NAME=DATASET`.
 
-    The configuration and the revision that the file gives belong to its own dataset, and are dropped with it.
+    The configuration and the revision in the file belong to the replaced dataset, so they are dropped as well.
     """
     for text in datasets:
         name, equals, dataset = text.partition("=")
         if not equals or not dataset or name not in settings:
             raise UserError(
-                f"--{flag} was given {text!r}; NAME=DATASET is expected, such as wiki=articles.parquet, with a {what} "
+                f"--{flag} must be NAME=DATASET, such as wiki=articles.parquet, but is {text!r}. NAME must be a {what} "
                 f"of {where}: {listing(settings) or 'it has none'}."
             )
         kept = {key: value for key, value in settings[name].items() if key not in _OF_ONE_DATASET}
@@ -93,47 +93,47 @@ def replace_datasets(
 
 
 def check_used(seeds: Any, datasets: Iterable[GridDataset], where: str) -> None:
-    """See that a mapping from budgets to seeds names no budget that no dataset has.
+    """Check that a mapping from budgets to seeds names only budgets of the datasets.
 
     Raises:
-        UserError: it does.
+        UserError: it names another budget.
     """
     budgets = {budget for dataset in datasets for budget in dataset.budgets}
     if isinstance(seeds, dict) and (unused := [budget for budget in map(as_budget, seeds) if budget not in budgets]):
-        raise UserError(f"'seeds' in {where} names {listing(unused)}, which is none of the budgets.")
+        raise UserError(f"'seeds' in {where} names {listing(unused)}, which is not one of the budgets.")
 
 
 def _named(given: Any, flags: Mapping[str, Any], where: str) -> dict[str | None, dict[str, Any]]:
     if given is None:
         if flags.get("grid_datasets"):
-            raise UserError(f"--grid_datasets is for grids with several datasets, and {where} has no 'datasets'.")
+            raise UserError(f"--grid_datasets needs a grid with 'datasets', but {where} has no 'datasets'.")
         return {None: {}}
     settings = by_name(given, "datasets", "dataset", where)
     for name, own in settings.items():
         if "=" in name:
-            raise UserError(f"The dataset {name!r} of {where} has a '=' in its name, which flags could not tell apart.")
+            raise UserError(f"Rename the dataset {name!r} of {where}: a dataset name must not contain '='.")
         for key in own:
-            hint = " A dataset says which rows there are, how they are read, and its budgets and seeds."
+            hint = " A dataset specifies its rows, how they are read, and its budgets and seeds."
             expect_known(key, _OF_ROWS | AXES, f"the dataset {name!r} of {where}", hint)
     replace_datasets(settings, flags.get("grid_datasets") or (), "grid_datasets", "dataset", where)
     if same := next((key for key in _OF_ONE_DATASET if flags.get(key) is not None), None):
         raise UserError(
-            f"--{same} would make the datasets of {where} one: --grid_datasets NAME=PATH says where each of "
-            f"{listing(settings)} lies."
+            f"--{same} would replace all datasets of {where} by one. Use --grid_datasets NAME=PATH for each of "
+            f"{listing(settings)}."
         )
     return {name: own for name, own in settings.items()}
 
 
 def _budgets(given: Any, key: str, where: str) -> list[int | None]:
-    """Budgets in their order; numbers from the command line come as text."""
+    """The budgets in ascending order; numbers from the command line arrive as text."""
     listed = [None] if given is None else given if isinstance(given, (list, tuple)) else []
     read = [as_budget(budget) for budget in listed]
-    expect(read and all(map(is_budget, read)), key, given, where, f"a list of positive numbers ({ALL}: all)")
+    expect(read and all(map(is_budget, read)), key, given, where, f"a list of positive numbers or {ALL!r}")
     return sorted(dict.fromkeys(read), key=lambda budget: float("inf") if budget is None else budget)
 
 
 def _by_budget(seeds: Any, budgets: list[int | None]) -> dict[Any, Any]:
-    """What is given as seeds, by budget: a mapping, or the same for all."""
+    """The seeds by budget, from a mapping or from one list for all budgets."""
     if isinstance(seeds, dict):
         return {as_budget(budget): chosen for budget, chosen in seeds.items()}
     return dict.fromkeys(budgets, seeds)
@@ -143,7 +143,7 @@ def _seeds(by_budget: Mapping[Any, Any], where: str) -> dict[int | None, list[in
     for budget, chosen in by_budget.items():
         if not isinstance(chosen, list) or not chosen or not all(is_whole(seed, 0) for seed in chosen):
             raise UserError(
-                f"'seeds' in {where} gives {chosen!r} for the budget {ALL if budget is None else budget}; a list of "
-                "whole numbers is expected, or a mapping with such a list for every budget."
+                f"'seeds' in {where} must be a list of whole numbers, or a mapping with such a list for every budget, "
+                f"but is {chosen!r} for the budget {ALL if budget is None else budget}."
             )
     return {budget: list(dict.fromkeys(chosen)) for budget, chosen in by_budget.items()}

@@ -1,4 +1,4 @@
-"""The grid of a comparison: from one YAML file to the runs it stands for."""
+"""The grid of a comparison: one YAML file, expanded into runs."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ _OF_ENTRIES = {"name", "search", "seeds", *LAUNCH_KEYS}
 _SET_BY_THE_GRID = frozenset(
     ["label_budget", "max_train_tokens", "seed", "output_dir", "name", "resume_from_checkpoint", "skip_test"]
 )
-_INSTEAD = "is set by the grid itself: use label_budgets (token_budgets for language models) and seeds"
+_INSTEAD = "is set by the grid: use label_budgets (token_budgets for language models) and seeds"
 _REFUSED = {
     **dict.fromkeys(_SET_BY_THE_GRID, _INSTEAD),
-    "find_lr": "trains nothing that could be compared: use finetune.py",
-    "evaluate_only": "trains nothing that could be compared: use pretrain.py",
-    "push_to_hub": "would publish every run. Publish what is worth it afterwards: publish.py takes a run's folder, or "
-    "the whole comparison with --repo_type dataset",
+    "find_lr": "trains no model to compare: use tl-toolkit finetune",
+    "evaluate_only": "trains no model to compare: use tl-toolkit pretrain",
+    "push_to_hub": "would publish every run. Publish selected runs afterwards: tl-toolkit publish takes a run's "
+    "folder, or the whole comparison with --repo_type dataset",
 }
 
-# What decides which rows are tested, and what is asked of them.
+# The settings that determine the test rows and the task.
 _SAME_FOR_ALL = frozenset(
     ["task", "dataset_name", "dataset_config_name", "dataset_revision", "label_column", "test_budget"]
     + ["stream_rows", "train_split_name", "validation_split_name", "test_split_name", "max_eval_tokens"]
 )
-_SHARED_WITH_STAGES = ("use_cpu",)  # all else about a stage is said in its own place
+_SHARED_WITH_STAGES = ("use_cpu",)  # all other settings of a stage are in its own mapping
 _DATASET = "{dataset}"
 
 
 @dataclass(frozen=True)
 class Grid:
-    """All runs of a comparison, and the stages before them, in the order in which they are made; and its title."""
+    """The title of a comparison, all its runs, and the stages before them, in execution order."""
 
     title: str
     keep_models: bool
@@ -64,19 +64,19 @@ class Grid:
 def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> Grid:
     """The grid in `content`, the mapping of a YAML file.
 
-    Keys at the top are shared by all entries; those of a dataset beat them, an entry's own beat both, and `flags` beat
-    all. One dataset comes after the other. Within a dataset the smallest budgets come first, and within a budget each
-    seed goes through all entries, so that a comparison that is stopped early has compared something.
+    Keys at the top are shared by all entries. The keys of a dataset override them, those of an entry override both, and
+    `flags` override all. Runs are ordered by dataset, then by ascending budget, then by seed, then by entry, so that a
+    comparison that is stopped early already has comparable results.
 
-    Of the keys at the top and of the flags, stages are given `use_cpu` alone. The flags `stage_datasets` and
-    `grid_datasets`, lists of `NAME=DATASET`, say where the datasets of stages and of the grid lie.
+    Stages inherit only `use_cpu` from the keys at the top and the flags. The flags `stage_datasets` and
+    `grid_datasets`, lists of `NAME=DATASET`, replace the datasets of stages and of the grid.
 
     Raises:
-        UserError: an unknown or missing key, an entry without a name or with one that is taken, a wrong dataset,
+        UserError: an unknown or missing key, an entry without a name or with a duplicate name, an invalid dataset,
             budget, seed, search or stage.
     """
     language_models = {field.name for field in dataclasses.fields(LanguageModelArguments)}
-    known = (known_keys(make_parser(None)) | language_models) - _SET_BY_THE_GRID
+    known = (known_keys(make_parser()) | language_models) - _SET_BY_THE_GRID
     _check_keys(content, known | GRID_KEYS | LAUNCH_KEYS, where)
     _check_keys(flags, known | _FLAGS | LAUNCH_KEYS, "the flags")
     entries = _entries(content.get("entries"), known, where)
@@ -116,19 +116,19 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
 
 
 def _entries(given: Any, known: set[str], where: str) -> dict[str, dict[str, Any]]:
-    """The entries by name, without their names."""
+    """The entries by name; the name itself is removed from each."""
     entries = by_name(given, "entries", "entry", where)
     for name, entry in entries.items():
         if own := next((key for key in ("trials", "tuning") if key in entry), None):
             raise UserError(
-                f"The entry {name!r} of {where} has its own {own!r}. All entries are tuned with as many trials: "
-                "'tuning' belongs at the top of the file, and an entry's 'search' says over what."
+                f"Move {own!r} of the entry {name!r} to 'tuning' at the top of {where}: all entries are tuned with the "
+                "same number of trials. An entry only has a 'search', which lists the arguments to tune."
             )
         _check_keys(entry, known | _OF_ENTRIES, f"the entry {name!r} of {where}")
         if own_rows := sorted(_SAME_FOR_ALL & entry.keys()):
             raise UserError(
-                f"The entry {name!r} of {where} has its own {own_rows[0]!r}. Entries are judged on the same rows, so "
-                f"{listing(sorted(_SAME_FOR_ALL))} belong at the top of the file, or to one of its datasets."
+                f"Move {own_rows[0]!r} of the entry {name!r} to the top of {where}, or to one of its datasets. All "
+                f"entries are evaluated on the same rows, so an entry must not set {listing(sorted(_SAME_FOR_ALL))}."
             )
     return entries
 
@@ -142,9 +142,9 @@ def _tuning(
     kinds = {dataset.language_model for dataset in datasets}
     tuning = parse_tuning(content, "token_budget" if kinds == {True} else "label_budget", where)
     if not tuning.at_each_budget and len(kinds) > 1:
-        raise UserError(f"'tuning' in {where} has one budget for datasets whose budgets are labels, and tokens.")
+        raise UserError(f"Remove the budget of 'tuning' in {where}: its datasets count labels and tokens.")
     if not searching:
-        logger.warning("No entry of %s has a 'search': nothing is tuned.", where)
+        logger.warning("No entry of %s has a 'search', so nothing is tuned.", where)
     return tuning
 
 
@@ -157,7 +157,7 @@ def _template(
     known: set[str],
     where: str,
 ) -> PlannedRun:
-    """An entry on a dataset, without a budget and with the seed 0. What is wrong shows here, not hours later."""
+    """An entry on a dataset, without a budget and with seed 0. Checks its settings before any run starts."""
     launch, given = take_launch(given, where)
     settings = {key: value for key, value in given.items() if key not in ("search", "seeds")}
     if dataset.name is not None:
@@ -170,7 +170,7 @@ def _template(
             arguments = typed(settings, dataset.language_model, where)
             make_strategy(arguments.strategy, arguments.model)
             _check_overrides(arguments.model)
-        except UserError as error:  # of a run, which does not know that there are others
+        except UserError as error:  # written for a single run: name the entry
             if where in str(error):
                 raise
             raise UserError(f"In {where}: {error}", command=error.command) from error
@@ -181,7 +181,7 @@ def _template(
     if (space := given.get("search")) is not None:
         assert tuning is not None
         if fixed := sorted(flags & set(space)):
-            raise UserError(f"--{fixed[0]} would fix what {where} searches over: leave out the flag, or the search.")
+            raise UserError(f"Leave out --{fixed[0]}, or remove {fixed[0]!r} from 'search' in {where}.")
         space = parse_space(space, settings, known - _SAME_FOR_ALL, check, where)
         search = Search(**dataclasses.asdict(tuning), space=space)
     return PlannedRun(
@@ -191,7 +191,7 @@ def _template(
 
 
 def _check_overrides(model: ModelArguments) -> None:
-    """See that an architecture has the fields that are overridden; a checkpoint would have to be read for that."""
+    """Check that an architecture has the overridden fields. Checkpoints are not checked: they would have to be read."""
     if model.model_type and model.config_overrides:
         from ...config.overrides import parse_overrides
         from ...loading.model import load_config

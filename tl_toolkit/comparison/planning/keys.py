@@ -1,8 +1,8 @@
-"""What results depend on, as short keys: a result is made again when its key has changed.
+"""Short keys of everything that affects a result: a run is repeated when its key has changed.
 
-A key is made of arguments as they were typed, never of the text they were written in: `1e-3` is 0.001, a default that
-is written out is no change, and the order of keys has no meaning. Local files are known by what is in them, so that a
-copy of a checkpoint or of a dataset is the same one.
+A key is computed from parsed arguments, not from their text: `1e-3` equals 0.001, writing out a default changes
+nothing, and the order of keys does not matter. Local files are identified by their content, so a copy of a checkpoint
+or of a dataset has the same key.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from typing import Any
 from ...records.record import RESULT_NAME
 
 _READ = ("model_name_or_path", "tokenizer_name", "vectors")
-# How a run is watched, and how fast its rows come: its result is the same. (What records leave out is not here.)
+# Logging and data-loading settings, which do not affect results. (Arguments that records leave out are not listed.)
 _WITHOUT_EFFECT = frozenset(
     ["logging_steps", "logging_strategy", "logging_first_step", "log_level_replica", "log_on_each_node"]
     + ["dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers"]
     + ["dataloader_prefetch_factor", "skip_memory_metrics", "include_tokens_per_second"]
 )
-# What stands beside a model and no model is loaded from.
+# Files in a model folder that are not part of the model.
 _BESIDE_MODELS = frozenset([RESULT_NAME, "stage.json", "error.txt", "trainer_state.json", "training_args.bin"])
 _KINDS_BESIDE_MODELS = frozenset([".parquet", ".md", ".png", ".svg", ".html"])
 
 
 def key_of(content: Any) -> str:
-    """16 hex digits that stand for `content`, whatever JSON or `str` makes of it."""
+    """A hash of `content`, serialised by JSON or `str`, as 16 hex digits."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def what_counts(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Of arguments that differ from their defaults, those that the result depends on, written in one way.
+def key_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that affect the result, in a canonical form; `arguments` are those that differ from the defaults.
 
-    A local dataset is left out, since its fingerprint stands for it, and local checkpoints and vectors are replaced by
-    `state_of` their files. One that is built in keeps its name: its fingerprint is that of all its configurations.
+    A local dataset is left out, because its fingerprint identifies it. Local checkpoints and vectors are replaced by
+    `state_of` their files. A built-in dataset keeps its name: all its configurations share a fingerprint.
     """
     counts = {name: _plain(value) for name, value in arguments.items() if name not in _WITHOUT_EFFECT}
     if (overrides := counts.get("config_overrides")) is not None:
@@ -50,7 +50,7 @@ def what_counts(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def state_of(source: Any) -> list[list[str]]:
-    """Names and hashes of the files that a local source is loaded from; nothing for one on the Hub, or for none."""
+    """Names and hashes of the files of a local source; empty for None and for a source on the Hub."""
     if not _is_local(source):
         return []
     path = Path(str(source)).expanduser()
@@ -74,13 +74,13 @@ def _hash_of(file: Path) -> str:
 
 @functools.cache
 def _hash(file: Path, size: int, modified: int) -> str:
-    """The hash of a file, read once for all runs that start from it; `size` and `modified` tell it from a later one."""
+    """The hash of a file, cached for all runs that use it; `size` and `modified` invalidate the cache."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()[:32]
 
 
 def _plain(value: Any) -> Any:
-    """A mapping that was written as JSON, as what it says."""
+    """`value`, parsed if it is a mapping in JSON."""
     if isinstance(value, str) and value.startswith("{"):
         try:
             return json.loads(value)

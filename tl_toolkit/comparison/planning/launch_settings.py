@@ -1,4 +1,4 @@
-"""What an entry or stage asks for of the machine: GPUs, or several processes through accelerate."""
+"""Resources that an entry or stage requests: GPUs, processors, or several processes through accelerate."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config.parsing import read_yaml
+from ...config.shipped import find_config
 from ...errors import UserError
 from .checks import expect, is_whole
 
@@ -19,9 +20,9 @@ class Launch:
     """How a job is started.
 
     Attributes:
-        gpus: how many GPUs of a machine it is given; None leaves it to the executor.
-        accelerate_config: the launch file of accelerate that starts its processes; None for a single process.
-        cpus: how many processors of a node it is given on a cluster; None: one.
+        gpus: number of GPUs of one machine; None lets the executor decide.
+        accelerate_config: the accelerate launch file that starts its processes; None for a single process.
+        cpus: number of processors of one node of a cluster; None means one.
     """
 
     gpus: int | None = None
@@ -29,19 +30,19 @@ class Launch:
     cpus: int | None = None
 
     def counts(self) -> dict[str, Any]:
-        """What of it a result depends on, since it decides how many rows an update sees; empty where nothing is asked.
+        """The fields that affect results, because they determine the rows per update; empty if nothing is requested.
 
-        Of a launch file that is what it says, not where it lies.
+        A launch file counts by its content, not by its path.
         """
         file = {} if self.accelerate_config is None else {"accelerate": read_yaml(Path(self.accelerate_config))}
         return file | ({"gpus": self.gpus} if self.gpus else {})
 
 
 def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[str, Any]]:
-    """What `settings` ask for of the machine, and the other settings.
+    """The resources that `settings` request, and the remaining settings.
 
     Raises:
-        UserError: a number of GPUs that is none, or a launch file that cannot be read.
+        UserError: an invalid number of GPUs or processors, or a launch file that cannot be read.
     """
     gpus, file = settings.get("gpus"), settings.get("accelerate_config")
     on_cpu = str(settings.get("use_cpu")).lower() == "true"
@@ -49,14 +50,15 @@ def take_launch(settings: Mapping[str, Any], where: str) -> tuple[Launch, dict[s
         asked = settings.get(key)
         expect(asked is None or is_whole(asked, least), key, asked, where, f"a whole number of {least} or more")
     if file is not None:
-        path = "the path of a launch file, such as recipes/accelerate/multi_gpu.yaml"
+        path = "the path of a launch file, or the name of a shipped one, such as multi_gpu.yaml"
         expect(isinstance(file, str), "accelerate_config", file, where, path)
+        file = str(find_config(file))
         content = read_yaml(Path(file))
         if (machines := int(content.get("num_machines") or 1)) > 1:
             raise UserError(
-                f"The launch file {file!r} of {where} asks for {machines} machines, but a comparison starts processes "
-                "on one. Give one with num_machines: 1, or start the run on each machine with accelerate launch "
-                "recipes/finetune.py, and merge its record with --from_results."
+                f"The launch file {file!r} of {where} requests {machines} machines, but a comparison uses one. Set "
+                "num_machines: 1, or start the run on each machine with accelerate launch -m tl_toolkit finetune, and "
+                "merge its record with --from_results."
             )
         on_cpu = on_cpu or str(content.get("use_cpu")).lower() == "true"
         if gpus is None and not on_cpu:

@@ -1,4 +1,4 @@
-"""One run of a grid: where it goes, what its result depends on, and how it is made."""
+"""One run of a grid: its folder, its key and its arguments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...config.pretrain_arguments import PretrainArguments, pretrain_arguments_f
 from ...errors import UserError
 from ...evaluation.results import folder_name
 from .checks import ALL
-from .keys import key_of, what_counts
+from .keys import key_arguments, key_of
 from .launch_settings import Launch
 from .search import Search, with_values
 from .stages import with_folders
@@ -24,17 +24,18 @@ RUNS, SEARCHES = "runs", "searches"
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of the grid: an entry with a budget and a seed on a dataset, after its `stages`, in order.
+    """One run of the grid: an entry with a budget and a seed on a dataset.
 
     Attributes:
-        label_budget: labelled rows to learn from; None: all of them, or a language model.
-        settings: all that the entry is given, as it was written.
-        asked: those of them that differ from their defaults, typed.
-        dataset: what the grid calls the dataset; None where the grid has no `datasets`.
-        language_model: whether it is a language-model training, as `pretrain.py` makes them.
-        token_budget: tokens that a language model learns from; None: all of them, or no language model.
-        launch: what it asks for of the machine.
-        search: what its entry is tuned over; None: it is not.
+        label_budget: number of labelled training rows; None for all of them, or for a language model.
+        settings: all settings of the entry, as written in the file.
+        stages: the stages that must complete before it, in order.
+        asked: the settings that differ from their defaults, parsed.
+        dataset: the dataset's name in the grid; None if the grid has no `datasets`.
+        language_model: whether it trains a language model, like `tl-toolkit pretrain`.
+        token_budget: number of training tokens of a language model; None for all of them, or for other tasks.
+        launch: the resources that it requests.
+        search: the search of its entry; None if it is not tuned.
     """
 
     entry: str
@@ -67,7 +68,7 @@ class PlannedRun:
 
     @property
     def search_folder(self) -> str | None:
-        """The folder of the search that the run takes its values from; None for one that is not tuned."""
+        """The folder of the search that supplies the run's values; None if the run is not tuned."""
         return None if self.search is None else f"{SEARCHES}/{self.tuned_at(self.search)._cell}"
 
     @property
@@ -77,7 +78,7 @@ class PlannedRun:
         return f"{dataset}{folder_name(self.entry)}-{ALL if number is None else number}"
 
     def tuned_at(self, search: Search) -> PlannedRun:
-        """The run that trials vary: with the budget and the seed that the search has."""
+        """The run that the trials vary: this one, with the budget and the seed of the search."""
         tuned = replace(self, seed=search.seed)
         return tuned if search.at_each_budget else tuned.with_budget(search.budget)
 
@@ -86,32 +87,32 @@ class PlannedRun:
         return replace(self, token_budget=number) if self.language_model else replace(self, label_budget=number)
 
     def with_values(self, values: Mapping[str, Any]) -> PlannedRun:
-        """The run with values that a search has chosen, whose names are as in `Search.space`."""
+        """The run with the values that a search has chosen; names as in `Search.space`."""
         return replace(self, settings=with_values(self.settings, values))
 
     def key(self, dataset_fingerprint: str, stage_keys: Sequence[str] = ()) -> str:
-        """What the run's result depends on, as 16 hex digits: see `keys`.
+        """The run's key, 16 hex digits: see `keys`.
 
-        Its arguments, the data, the toolkit's version, local files that it reads, and the keys of its stages. Whatever
-        is added here must leave the keys of runs that have none of it as they are.
+        It covers the arguments, the data, the toolkit's version, local files, and the keys of the stages. Any addition
+        must not change the keys of runs that do not use it.
         """
         budget = {"max_train_tokens": self.token_budget} if self.language_model else self.budget
-        asked = what_counts({**self.asked, **budget, "seed": self.seed})
+        asked = key_arguments({**self.asked, **budget, "seed": self.seed})
         content = {"arguments": asked, "dataset": dataset_fingerprint, "toolkit": __version__}
         content |= {"stages": list(stage_keys)} if stage_keys else {}
         content |= {"search": self.search.record()} if self.search else {}
         return key_of(content | ({"launch": counts} if (counts := self.launch.counts()) else {}))
 
     def arguments(self, output_dir: Path, folder: str | None = None) -> Arguments | PretrainArguments:
-        """The run's arguments; it is silent and keeps no more than it needs to select its best model.
+        """The run's arguments. The run is silent, and its checkpoints hold only the model.
 
         Args:
-            output_dir: of the comparison.
-            folder: where the run goes below it, by default its own.
+            output_dir: the comparison's folder.
+            folder: the run's folder below `output_dir`; by default `self.folder`.
         """
         quiet = {"disable_tqdm": True, "log_level": "error", "save_only_model": True}
         budget = {"max_train_tokens": self.token_budget} if self.language_model else self.budget
-        run_name = (folder or self.folder).removeprefix(f"{RUNS}/")  # what trackers call it
+        run_name = (folder or self.folder).removeprefix(f"{RUNS}/")  # its name in trackers
         own = {"name": self.entry, "run_name": run_name, **budget, "seed": self.seed}
         place = {"output_dir": str(output_dir / (folder or self.folder)), "overwrite_output_dir": True}
         settings = with_folders(self.settings, output_dir)
@@ -121,7 +122,7 @@ class PlannedRun:
         """Prepare the run's rows.
 
         Raises:
-            UserError: as `Task.prepare`; a language model that would have no test texts to be judged on.
+            UserError: as `Task.prepare`, or if the dataset of a language model has no test split.
         """
         data = self.arguments(output_dir).data
         if not self.language_model:
@@ -133,13 +134,13 @@ class PlannedRun:
 
         if "test" not in LanguageModeling(data, str(data.task)).prepare(self.seed):
             raise UserError(
-                f"The dataset {data.dataset_name!r} has no test split, and language models are compared on test texts. "
-                "Name one by --test_split_name."
+                f"Name a test split with --test_split_name: the dataset {data.dataset_name!r} has no test split, and "
+                "language models are compared on test texts."
             )
 
 
 def typed(settings: Mapping[str, Any], language_model: bool, where: str) -> Arguments | PretrainArguments:
-    """`settings` as the arguments of `finetune.py`, or of `pretrain.py`."""
+    """`settings` as the arguments of `tl-toolkit finetune`, or of `tl-toolkit pretrain`."""
     if language_model:
         return pretrain_arguments_from(settings, where)
     return arguments_from(settings, where)

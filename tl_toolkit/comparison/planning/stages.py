@@ -16,7 +16,7 @@ from ...records.record import changed_arguments
 from ...strategies import make_strategy
 from .axes import replace_datasets
 from .checks import expect
-from .keys import key_of, what_counts
+from .keys import key_arguments, key_of
 from .launch_settings import Launch, take_launch
 
 logger = logging.getLogger(__name__)
@@ -26,14 +26,14 @@ _PREFIX = "stage:"
 _MAY_NAME_A_STAGE = ("model_name_or_path", "tokenizer_name")
 _SET_BY_THE_GRID = ("name", "output_dir", "overwrite_output_dir", "resume_from_checkpoint")
 _REFUSED = {
-    **dict.fromkeys(_SET_BY_THE_GRID, "is set by the grid itself"),
+    **dict.fromkeys(_SET_BY_THE_GRID, "is set by the grid"),
     **dict.fromkeys(("evaluate_only", "find_lr"), "leaves no model to start from"),
 }
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One pre-training run; `sources` are the stages that it starts from, directly or through others, first to last."""
+    """One pre-training run; `sources` are all stages that it depends on, directly or indirectly, in order."""
 
     name: str
     settings: dict[str, Any] = field(repr=False)
@@ -46,27 +46,27 @@ class Stage:
         return f"{FOLDER}/{self.name}"
 
     def arguments(self, output_dir: Path) -> PretrainArguments:
-        """The stage's arguments; it is silent, and goes on from its last complete checkpoint where there is one."""
+        """The stage's arguments. The stage is silent and resumes from its last complete checkpoint, if any."""
         quiet = {"disable_tqdm": True, "log_level": "error"}
         place = {"output_dir": str(output_dir / self.folder), "resume_from_checkpoint": "true"}
         settings = {**quiet, **with_folders(self.settings, output_dir), "name": self.name, **place}
         return pretrain_arguments_from(settings, f"the stage {self.name!r}")
 
     def key(self, dataset_fingerprint: str, source_keys: Sequence[str]) -> str:
-        """What the stage's model depends on: its arguments, data, version, local files, and the stages before it."""
-        asked = what_counts(changed_arguments(pretrain_arguments_from(self.settings, f"the stage {self.name!r}")))
+        """The stage's key, from its arguments, data, version, local files, and the stages before it."""
+        asked = key_arguments(changed_arguments(pretrain_arguments_from(self.settings, f"the stage {self.name!r}")))
         content = {"arguments": asked, "dataset": dataset_fingerprint, "toolkit": __version__}
         return key_of({**content, "stages": list(source_keys), **self.launch.counts()})
 
 
 def named_stages(settings: Mapping[str, Any]) -> list[str]:
-    """The stages that settings name as `stage:NAME`, such as `model_name_or_path: stage:wiki`."""
+    """The stages that settings refer to as `stage:NAME`, such as `model_name_or_path: stage:wiki`."""
     values = [str(settings.get(key)) for key in _MAY_NAME_A_STAGE]
     return list(dict.fromkeys(value.removeprefix(_PREFIX) for value in values if value.startswith(_PREFIX)))
 
 
 def with_folders(settings: Mapping[str, Any], output_dir: Path) -> dict[str, Any]:
-    """`settings` with the folder of each stage in the place of `stage:NAME`."""
+    """`settings` with each `stage:NAME` replaced by the stage's folder."""
     folders = {f"{_PREFIX}{name}": str(output_dir / FOLDER / name) for name in named_stages(settings)}
     return {
         key: folders.get(str(value), value) if key in _MAY_NAME_A_STAGE else value for key, value in settings.items()
@@ -76,24 +76,24 @@ def with_folders(settings: Mapping[str, Any], output_dir: Path) -> dict[str, Any
 def make_stages(
     content: Any, datasets: Iterable[str], shared: Mapping[str, Any], needed_by: Mapping[str, Sequence[str]], where: str
 ) -> dict[str, Stage]:
-    """The stages that entries need, each behind those it starts from.
+    """The stages that entries need, each after its dependencies.
 
     Args:
-        content: what the grid file has under `stages`: a mapping from names to settings of `pretrain.py`.
-        datasets: `NAME=DATASET` for each stage whose dataset lies elsewhere; the configuration and the revision that
-            the file gives belong to its own dataset, and are dropped with it.
-        shared: settings that every stage has unless it says otherwise.
-        needed_by: for each entry the stages that it names.
+        content: `stages` of the grid file: a mapping from names to settings of `tl-toolkit pretrain`.
+        datasets: `NAME=DATASET` for each stage whose dataset is replaced; the configuration and the revision in the
+            file belong to the replaced dataset and are dropped.
+        shared: default settings of every stage.
+        needed_by: the stages that each entry names.
 
     Raises:
-        UserError: a stage that does not exist, starts from itself, or has settings that `pretrain.py` would refuse.
+        UserError: a stage that does not exist, depends on itself, or has settings that `tl-toolkit pretrain` refuses.
     """
     content = {} if content is None else content
     mappings = isinstance(content, dict) and all(isinstance(settings, dict) for settings in content.values())
-    expect(mappings, "stages", content, where, "a mapping from names to settings of pretrain.py")
+    expect(mappings, "stages", content, where, "a mapping from names to settings of tl-toolkit pretrain")
     if wrong := [name for name in content if not re.fullmatch(r"\w[\w.-]*", str(name))]:
         raise UserError(
-            f"A stage in {where} is called {wrong[0]!r}. It is the name of a folder: letters, digits, '-', '_' and '.'."
+            f"Rename the stage {wrong[0]!r} in {where}: a stage name must consist of letters, digits, '-', '_' and '.'."
         )
     settings = {str(name): {**shared, **own} for name, own in content.items()}
     replace_datasets(settings, datasets, "stage_datasets", "stage", where)
@@ -105,27 +105,27 @@ def make_stages(
         for name in names:
             _collect(name, settings, before, (), f"the entry {entry!r} of {where}")
     if unused := [name for name in settings if name not in before]:
-        logger.warning("No entry of %s starts from %s: not run.", where, listing(unused))
+        logger.warning("Skipping %s: no entry of %s starts from it.", listing(unused), where)
     launches = {name: take_launch(settings[name], f"the stage {name!r} of {where}") for name in before}
     stages = {name: Stage(name, launches[name][1], sources, launches[name][0]) for name, sources in before.items()}
-    for stage in stages.values():  # a wrong stage shows before the first run, not hours later
+    for stage in stages.values():  # report a wrong stage before the first run
         arguments = pretrain_arguments_from(stage.settings, f"the stage {stage.name!r} of {where}")
         make_strategy(arguments.strategy, arguments.model)
     return stages
 
 
 def in_order(names: Iterable[str], stages: Mapping[str, Stage]) -> tuple[str, ...]:
-    """Stages with all that they start from, each behind those it needs."""
+    """The named stages and all their dependencies, each after its dependencies."""
     return tuple(dict.fromkeys(needed for name in names for needed in (*stages[name].sources, name)))
 
 
 def _collect(
     name: str, settings: dict[str, dict[str, Any]], before: dict[str, tuple[str, ...]], path: tuple[str, ...], who: str
 ) -> None:
-    """Put into `before`, for a stage and all that it starts from, the stages in front of it."""
+    """Add a stage and all its dependencies to `before`, each with the stages that must precede it."""
     if name in path:
         circle = " -> ".join([*path[path.index(name) :], name])
-        raise UserError(f"The stages that {who} needs start from each other in a circle: {circle}.")
+        raise UserError(f"The stages that {who} needs depend on each other in a cycle: {circle}.")
     if name not in settings:
         there = f"the stages are {listing(settings)}" if settings else "there are no stages"
         raise UserError(

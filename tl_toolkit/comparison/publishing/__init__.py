@@ -1,1 +1,1 @@
-"""A comparison on the Hub: as a dataset, a page, or a demonstration."""
+"""Publish a comparison on the Hub as a dataset, a static page, or a demo."""

@@ -1,13 +1,14 @@
-"""What can be asked of the publication of a comparison, beside what is asked of every publication."""
+"""The arguments of `publish`, for a model folder or a comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ...config.fields import flag
+from ...config.help import Help
+from ...config.parsing import Given
 from ...errors import UserError
-from ...hub.arguments import CardArguments, PublishArguments, PublishRequest, parse_flags
+from ...hub.arguments import CardArguments, PublishArguments, PublishRequest, parse_publication
 from ...hub.destination import HUB_ID, Destination
 
 SPACE_SDKS = ("static", "gradio")
@@ -15,22 +16,23 @@ SPACE_SDKS = ("static", "gradio")
 
 @dataclass
 class ReportArguments:
-    """What of a comparison is published."""
+    """Comparison"""
 
     texts: bool = flag(
-        "Leave the texts of the dataset in the report and the records; by default they are left out.",
+        "Publish the texts of the dataset in the report and records. By default they are left out.",
         False,
     )
     space_sdk: str = flag(
-        "What a Space does: static shows the report, gradio classifies a text with every entry.",
+        "What a Space shows. static shows the report; gradio classifies a text with every entry.",
         "static",
         choices=SPACE_SDKS,
     )
     model: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "'ENTRY=user/name': in a Gradio Space, take the model of this entry from the Hub, at the commit "
-            "that it has now, and not the one in the comparison's folder; may be said several times.",
+            "help": "Gradio Space: load the model of an entry from the Hub. 'ENTRY=user/name', at its current commit, "
+            "instead of the model in the comparison's folder; can be repeated.",
+            "action": "extend",
             "metavar": "ENTRY=ID",
         },
     )
@@ -39,7 +41,7 @@ class ReportArguments:
         for value in self.model:
             entry, _, repo_id = value.rpartition("=")
             if not entry or not HUB_ID.fullmatch(repo_id):
-                raise UserError(f"--model is {value!r}, where an entry and a Hub id are expected: 'LSTM=user/name'.")
+                raise UserError(f"--model must be an entry and a Hub id, such as 'LSTM=user/name', but is {value!r}.")
 
     @property
     def models(self) -> dict[str, str]:
@@ -49,7 +51,7 @@ class ReportArguments:
 
 @dataclass(frozen=True)
 class ComparisonRequest(PublishRequest):
-    """Everything that was asked of `publish.py`."""
+    """All arguments of `publish`."""
 
     report: ReportArguments = field(default_factory=ReportArguments)
 
@@ -59,8 +61,10 @@ class ComparisonRequest(PublishRequest):
         return replace(made, space_sdk=self.report.space_sdk) if made.repo_type == "space" else made
 
 
-def parse_comparison_arguments(argv: Sequence[str] | None = None, description: str | None = None) -> ComparisonRequest:
-    """The request of a command line, by default that of the process; errors of `hub.arguments.parse_flags`."""
+def parse_comparison_arguments(
+    given: Given = None, help: Help = Help("publish", main_flag="folder")
+) -> ComparisonRequest:
+    """The arguments of `publish`, for models and comparisons; errors as of `hub.arguments.parse_publication`."""
     kinds = (PublishArguments, CardArguments, ReportArguments)
-    (publish, card, report), command = parse_flags(kinds, argv, description)
+    (publish, card, report), command = parse_publication(kinds, given, help)
     return ComparisonRequest(publish, card, command, report)

@@ -1,4 +1,4 @@
-"""A comparison on the Hub: a dataset, a page, or a demonstration, as the kind of repository says."""
+"""Publish a comparison on the Hub as a dataset, a static page, or a demo, depending on the repository type."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MADE = ("app.py", "models.json", "requirements.txt", "index.html", "report.html
 def publish_comparison(
     request: ComparisonRequest, api: HfApi | None = None, say: Callable[[str], None] = print
 ) -> Outcome | None:
-    """Publish the comparison that was asked for; arguments and errors of `hub.publishing.publish`."""
+    """Publish the requested comparison; arguments and errors as in `hub.publishing.publish`."""
     return publish_as(Publication(check_report_folder, _contents, _is_obsolete), request, api, say)
 
 
 def _contents(request: ComparisonRequest, repo_id: str, api: HfApi | None) -> Contents:
-    """The files; UserError where the folder is no comparison, or none that this kind of repository can show."""
+    """The files to publish; UserError if the folder is not a comparison that this repository type can show."""
     folder, asked = request.folder, request.report
     if request.publish.repo_type == "dataset":
         return dataset_contents(folder, repo_id, request.card, texts=asked.texts, include=request.publish.include)

@@ -1,4 +1,4 @@
-"""A comparison as a dataset on the Hub: its records, its pictures and its report, without the texts of its data."""
+"""A comparison as a dataset on the Hub: its records, figures and report, without the texts of its data."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from ..report.writing import write_report
 
 @dataclass(frozen=True)
 class Report:
-    """A comparison, written again for everybody.
+    """The public version of a comparison.
 
     Attributes:
         title: its heading.
-        files: by name: records, tables, pictures, `report.html` and `report.md`.
-        records: the records as they are published.
+        files: contents by file name: records, tables, figures, `report.html` and `report.md`.
+        records: the published records.
     """
 
     title: str
@@ -40,66 +40,67 @@ class Report:
 
     @property
     def tasks(self) -> list[str]:
-        """What the Hub calls the tasks that are compared."""
+        """The Hub's names of the tasks of the runs."""
         kinds = [str((record.get("task") or {}).get("name")) for record in self.records]
         tags = [CARD_TASKS[kind].pipeline_tag for kind in kinds if kind in CARD_TASKS]
         return [tag for tag in dict.fromkeys(tags) if tag]
 
     @property
     def datasets(self) -> list[str]:
-        """Hub ids of the data that is compared on."""
+        """Hub ids of the datasets of the runs."""
         return list(dict.fromkeys(name for record in self.records if (name := hub_dataset(record)) is not None))
 
 
 def dataset_contents(
     folder: Path, repo_id: str, card: CardArguments, *, texts: bool = False, include: Sequence[str] = ()
 ) -> Contents:
-    """What a comparison publishes as a dataset; the card is its Markdown report.
+    """The contents of a comparison that is published as a dataset; the card is its Markdown report.
 
     Args:
-        texts: leave the texts of the dataset in the report and the records.
-        include: patterns of further files in the folder, such as `runs/*/predictions_test.parquet`.
+        texts: keep texts of the dataset in the report and the records.
+        include: glob patterns of additional files in the folder, such as `runs/*/predictions_test.parquet`.
     """
     asked = included(folder, include)
     report = public_report(folder, texts=texts, published=set(asked))
     files = [HubFile(name, content) for name, content in report.files.items() if name != "report.md"]
     files.append(own_readme(folder) or HubFile(CARD, dataset_card(report, repo_id, card).encode()))
     made = {file.path for file in files}
-    files += [HubFile(name, path, "asked for") for name, path in asked.items() if name not in made]
-    left = {"runs": "has the models and the predictions, which hold texts of the dataset"}
+    files += [HubFile(name, path, "requested") for name, path in asked.items() if name not in made]
+    left = {"runs": "contains models, and predictions with texts of the dataset"}
     if (folder / "stages").is_dir():
-        left["stages"] = "has models"
+        left["stages"] = "contains models"
     return Contents(sorted(files, key=lambda file: file.path), left, {"name": report.title})
 
 
 def check_report_folder(folder: Path) -> None:
-    """UserError unless `folder` is that of a comparison."""
+    """Raise a UserError unless `folder` is the folder of a comparison."""
     if not (folder / RESULTS).is_file():
         model = " It is a model: leave out --repo_type." if (folder / "config.json").is_file() else ""
         raise UserError(
-            f"The folder {str(folder)!r} has no {RESULTS}, so it is no comparison.{model} Give the --output_dir of "
-            "compare.py."
+            f"The folder {str(folder)!r} has no {RESULTS}, so it is not a comparison.{model} Name the --output_dir of "
+            "tl-toolkit compare."
         )
 
 
 def public_report(folder: Path, *, texts: bool = False, published: set[str] | None = None) -> Report:
-    """The comparison in `folder`, reported again from records without folders of this machine.
+    """The comparison in `folder`, with a new report from records without paths of this machine.
 
     Args:
-        published: names of files of runs that go with it, which the records may then name.
+        texts: keep texts of the dataset in the report and the records.
+        published: names of the files of runs that are published as well, so that records may refer to them.
 
     Raises:
-        UserError: there is no comparison in the folder, or none of its runs is recorded.
+        UserError: the folder is not a comparison, or none of its runs is recorded.
     """
     check_report_folder(folder)
     results = read_results(folder / RESULTS)
     if not results:
         raise UserError(f"No run of the comparison in {str(folder)!r} is recorded yet.")
-    records = [_cleaned(result.record, result.folder, texts, published or set()) for result in results]
+    records = [_public_record(result.record, result.folder, texts, published or set()) for result in results]
     title = title_of(folder) or "Comparison"
     with tempfile.TemporaryDirectory() as made:
         place = Path(made)
-        # The report is made from the files of the runs, which seem to lie here, although no record may name them.
+        # The report needs the files of the runs, which are linked here; the published records do not name them.
         named = ("predictions", "attention")
         kept = [{name: result.record[name] for name in named if name in result.record} for result in results]
         (place / RESULTS).write_bytes(_lines([record | own for record, own in zip(records, kept, strict=True)]))
@@ -117,8 +118,8 @@ def _lines(records: Sequence[Mapping[str, Any]]) -> bytes:
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
 
 
-def _cleaned(record: Mapping[str, Any], folder: str, texts: bool, published: set[str]) -> dict[str, Any]:
-    """A record as it is published: nothing of the machine, and nothing of the dataset's texts unless they may be."""
+def _public_record(record: Mapping[str, Any], folder: str, texts: bool, published: set[str]) -> dict[str, Any]:
+    """The published version of a record: no paths of the machine, and texts of the dataset only if `texts`."""
     cleaned: dict[str, Any] = clean_record(dict(record))
     if not texts:
         cleaned.pop("samples", None)
@@ -131,7 +132,7 @@ def _cleaned(record: Mapping[str, Any], folder: str, texts: bool, published: set
 
 
 def dataset_card(report: Report, repo_id: str, arguments: CardArguments) -> str:
-    """The card of a published comparison: its report in Markdown, and what the files are."""
+    """The card of a published comparison: its report in Markdown, and a description of the files."""
     from huggingface_hub import DatasetCardData
 
     data = DatasetCardData(

@@ -1,4 +1,4 @@
-"""A comparison as a Space: its report as a page, or a demonstration that classifies a text with every entry."""
+"""A comparison as a Space: its report as a page, or a demo that classifies a text with every entry."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 GRADIO = "6.31.0"
-"""The version that the app was written for and tried with."""
+"""The gradio version that the app was tested with."""
 MOST_BYTES = 10**9
-"""The models that are put into a Space beside its app, all together."""
+"""Maximum total size of the models in a Space."""
 _CPU = "--extra-index-url https://download.pytorch.org/whl/cpu\n"
 _PINNED = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 _CLASSIFIES = ("text-classification", "regression")
@@ -40,10 +40,10 @@ _CLASSIFIES = ("text-classification", "regression")
 def static_contents(folder: Path, repo_id: str, card: CardArguments, *, texts: bool = False) -> Contents:
     """A Space that shows the report of a comparison."""
     report = public_report(folder, texts=texts)
-    about = "The report of a comparison, made by `tl_toolkit`: one page, `index.html`."
+    about = "The report of a comparison, created by `tl_toolkit`: one page, `index.html`."
     readme = _readme(report.title, card, about, sdk="static", app_file="index.html", datasets=report.datasets or None)
     files = [own_readme(folder) or HubFile(CARD, readme), HubFile("index.html", report.files["report.html"])]
-    return Contents(files, {"runs": "the report is all that is shown"}, {"name": report.title})
+    return Contents(files, {"runs": "only the report is published"}, {"name": report.title})
 
 
 def gradio_contents(
@@ -51,15 +51,15 @@ def gradio_contents(
 ) -> Contents:
     """A Space that classifies a text with every entry of a comparison side by side, on a CPU and without the toolkit.
 
-    Of each entry it has the run with the most labels that did best on the validation rows, with its model beside the
-    app, or taken from the Hub where `arguments.model` says so: at the commit of this moment, and with its own code only
-    where the model belongs to the owner of the Space.
+    It shows one run per entry: among those with the most labels, the best on the validation rows. The model is copied
+    into the Space, or loaded from the Hub if `arguments.model` names one: at its current commit, and with its custom
+    code only if the model belongs to the owner of the Space.
 
     Args:
-        api: where commits are looked up; None leaves them open, as for a listing.
+        api: used to look up commits; None leaves them open, as in a dry run.
 
     Raises:
-        UserError: `folder` is no comparison on one dataset of texts, an entry has no model, or they are too large.
+        UserError: `folder` is not a comparison on one text dataset, an entry has no model, or the models are too large.
     """
     runs = _chosen_runs(folder, arguments)
     title = title_of(folder) or "Comparison"
@@ -77,13 +77,12 @@ def gradio_contents(
     size = sum(file.size for file in files)
     if size > MOST_BYTES:
         raise UserError(
-            f"The models of the {len(runs)} entries have {size / 1e9:.1f} GB, and a Space of at most "
-            f"{MOST_BYTES / 1e9:.0f} GB is made. Publish the large ones as models, and name "
-            "them by --model 'ENTRY=user/name'."
+            f"Publish the large models separately and name them with --model 'ENTRY=user/name': the models of the "
+            f"{len(runs)} entries have {size / 1e9:.1f} GB, but the limit of a Space is {MOST_BYTES / 1e9:.0f} GB."
         )
     pair = any((run.section("dataset").get("columns") or {}).get("text_pair") for run in runs.values())
     content = {"title": title, "pair": pair, "models": models}
-    about = "A text, answered by every entry of a comparison. `models.json` says where the models are."
+    about = "Classify a text with every entry of a comparison. `models.json` lists the models."
     linked = list(arguments.models.values())
     options: dict[str, Any] = {"sdk": "gradio", "sdk_version": GRADIO, "app_file": "app.py", "models": linked or None}
     options["python_version"] = ".".join(platform.python_version_tuple()[:2])
@@ -98,13 +97,13 @@ def gradio_contents(
 
 
 def _pinned(published: str, repo_id: str, api: HfApi | None) -> dict[str, Any]:
-    """A model of the Hub at the commit of this moment.
+    """A model of the Hub at its current commit.
 
-    Its code is run only if the model is of the Space's user, and the code lies in the model's own repository.
+    Its custom code is run only if the model belongs to the Space's user and the code is in the model's repository.
     """
     if api is None:
         return {"model": published, "revision": None, "trust_remote_code": False}
-    what = f"Looking for the model {published!r} of --model failed"
+    what = f"Looking up the model {published!r} of --model failed"
     commit = str(retrying(lambda: api.model_info(published), what).sha)
     places = retrying(lambda: _code_places(api, published, commit), what)
     own = published.partition("/")[0] == repo_id.partition("/")[0] and places <= {"", published}
@@ -112,7 +111,7 @@ def _pinned(published: str, repo_id: str, api: HfApi | None) -> dict[str, Any]:
 
 
 def _code_places(api: HfApi, repo_id: str, commit: str) -> set[str]:
-    """The repositories that the code of a model lies in, its own being empty; none for a model without code."""
+    """The repositories with the custom code of a model; "" is its own repository. Empty for a model without code."""
     from huggingface_hub.errors import EntryNotFoundError
 
     places: set[str] = set()
@@ -140,21 +139,21 @@ def _readme(title: str, card: CardArguments, about: str, **options: Any) -> byte
 
 
 def _chosen_runs(folder: Path, arguments: ReportArguments) -> dict[str, Result]:
-    """The run of each entry whose model is shown."""
+    """The run of each entry whose model the Space shows."""
     groups = panels([result for result in read_results(folder / RESULTS) if result.completed])
     if not groups:
-        raise UserError(f"No run of the comparison in {str(folder)!r} has finished, so that there is no model to show.")
+        raise UserError(f"No run of the comparison in {str(folder)!r} has finished, so there is no model to show.")
     if len(groups) > 1:
         raise UserError(
-            f"The comparison in {str(folder)!r} is one of {len(groups)} datasets ({listing(groups)}), and a Gradio "
-            "Space answers with the labels of one. Publish it as a dataset or as a static Space."
+            "Publish the comparison as a dataset or as a static Space: a Gradio Space predicts the labels of one "
+            f"dataset, but the comparison in {str(folder)!r} has {len(groups)} ({listing(groups)})."
         )
     results = next(iter(groups.values()))
     kinds = {str(result.section("task").get("name")) for result in results}
     if not kinds <= set(_CLASSIFIES):
         raise UserError(
-            f"A Gradio Space is made of comparisons of {listing(_CLASSIFIES)}, and this one is of {listing(kinds)}. "
-            "Publish it as a dataset or as a static Space."
+            "Publish the comparison as a dataset or as a static Space: a Gradio Space supports only "
+            f"{listing(_CLASSIFIES)}, but the task of this comparison is {listing(kinds)}."
         )
     entries = dict.fromkeys(result.entry for result in results)
     if unknown := [entry for entry in arguments.models if entry not in entries]:
@@ -169,8 +168,8 @@ def _chosen_runs(folder: Path, arguments: ReportArguments) -> dict[str, Result]:
         kept = own if entry in arguments.models else [run for run in own if _has_model(folder / run.folder)]
         if not kept:
             raise UserError(
-                f"No run of the entry {entry!r} has kept its model (keep_models). Make the comparison again with "
-                f"keep_models, or name a published model by --model '{entry}=user/name'."
+                f"No run of the entry {entry!r} has kept its model. Run the comparison with keep_models, or name a "
+                f"published model with --model '{entry}=user/name'."
             )
         chosen[entry] = max(
             kept, key=lambda run: (run.budget, goal.sign * run.metrics("validation").get(goal.metric, -goal.sign * 1e9))
@@ -183,7 +182,7 @@ def _has_model(folder: Path) -> bool:
 
 
 def _describe(entry: str, run: Result) -> dict[str, Any]:
-    """What the app says of a model."""
+    """The name and the description of a model in the app."""
     goal = goal_of([run])
     reached, total = run.metrics("test").get(goal.metric), (run.section("cost").get("parameters") or {}).get("total")
     labels = run.section("budget").get("train_labels")

@@ -1,1 +1,1 @@
-"""What a comparison leaves for readers: the page, its pictures, Markdown, LaTeX and tables; and merging."""
+"""Reports of comparisons: the HTML page, its figures, Markdown, LaTeX and tables; and merging of records."""

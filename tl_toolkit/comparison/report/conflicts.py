@@ -1,4 +1,4 @@
-"""What is the same run in several folders, and what is not: how records of different origin become one comparison."""
+"""Combine records from several folders into one comparison: find duplicate runs and resolve name conflicts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..planning.keys import key_of
 
 @dataclass(frozen=True)
 class Found:
-    """A run, the folder that its own folder is relative to, and the folder that tells it from others of its name."""
+    """A run, the folder that its own folder is relative to, and the folder whose name marks it in a name conflict."""
 
     result: Result
     origin: Path
@@ -24,22 +24,22 @@ class Found:
 
 
 Tested = tuple[str | None, ...]
-"""What tells test rows from others."""
+"""Configuration, label column, fingerprint and number of test rows, which identify the test rows."""
 Parts = dict[Any, dict[Any, list[Found]]]
 
 
 def settle(found: Sequence[Found]) -> tuple[list[tuple[Result, Path]], list[str]]:
-    """The runs of one comparison, each with the folder that its own is relative to, and what is to be said of it.
+    """The runs of one comparison, each with the folder that its own folder is relative to, and a list of warnings.
 
-    - A dataset that is called differently in different folders, as local ones are, is called as in the first of them.
-    - Runs that were tested on different rows of datasets of one name (another fingerprint, configuration, label column
-      or number of test rows) are told apart by the name of their dataset: nothing is compared across them.
-    - An entry that stands for different things in different folders is kept apart, as "name (folder)": where two of its
-      completed runs have the same budget and seed and different keys, or where none have the same arguments.
-    - The same run in two folders counts once: a completed one before a failed one, then the newest.
+    - A dataset with different names in different folders, such as a local one, gets its name in the first folder.
+    - Runs on datasets of the same name but different test rows (another fingerprint, configuration, label column or
+      number of test rows) get different dataset names, so they are not compared with each other.
+    - An entry that differs between folders is renamed to "name (folder)" in each of them. It differs if two completed
+      runs have the same budget and seed but different keys, or if no two runs have the same arguments.
+    - Duplicates of a run count once: a completed run takes precedence over a failed one, then the newest.
     """
-    apart, warnings = _datasets_apart(_datasets_together(found))
-    apart, more = _entries_apart(apart)
+    apart, warnings = _with_distinct_datasets(_with_common_names(found))
+    apart, more = _with_distinct_entries(apart)
     once: dict[tuple[Any, ...], Found] = {}
     for run in apart:
         same = (run.result.dataset, run.result.entry, run.result.budget, run.result.seed)
@@ -49,7 +49,7 @@ def settle(found: Sequence[Found]) -> tuple[list[tuple[Result, Path]], list[str]
 
 
 def identity(result: Result) -> str:
-    """What the result of a run depends on: its key, or for a run by itself the same made of its record."""
+    """The key of a run; for a single run without a key, a hash of the same fields of its record."""
     if key := result.record.get("key"):
         return str(key)
     fingerprint, version = result.section("dataset").get("fingerprint"), result.record.get("toolkit_version")
@@ -62,39 +62,39 @@ def _newness(run: Found) -> tuple[bool, str]:
 
 
 def _grouped(found: Sequence[Found], group: Callable[[Found], Any], part: Callable[[Found], Any]) -> Parts:
-    """The runs of each group by part, both in the order of first appearance."""
+    """The runs by group, and within a group by part, both in order of first appearance."""
     groups: Parts = {}
     for run in found:
         groups.setdefault(group(run), {}).setdefault(part(run), []).append(run)
     return groups
 
 
-def _datasets_together(found: Sequence[Found]) -> list[Found]:
-    """One name for the same test rows, unless some folder itself has two names for them."""
+def _with_common_names(found: Sequence[Found]) -> list[Found]:
+    """The runs with one dataset name for the same test rows, unless a single folder has two names for them."""
     known = [run for run in found if run.result.section("dataset").get("fingerprint")]
     called: dict[Tested, str] = {}
     for tested, by_source in _grouped(known, _tested_on, lambda run: run.source).items():
         names = [{run.result.dataset for run in runs} for runs in by_source.values()]
         if all(len(own) == 1 for own in names):
             called[tested] = min(names[0])
-    return [_on(run, called.get(_tested_on(run))) for run in found]
+    return [_on_dataset(run, called.get(_tested_on(run))) for run in found]
 
 
-def _datasets_apart(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
-    """Each run's dataset under a name of its own where one name stands for several."""
+def _with_distinct_datasets(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
+    """The runs with distinct dataset names where one name stands for different test rows, and warnings."""
     known = [run for run in found if run.result.section("dataset")]
     warnings: list[str] = []
     called: dict[tuple[str, Tested], str] = {}
     for name, different in _grouped(known, lambda run: run.result.dataset, _tested_on).items():
         if len(different) > 1:
-            names = _told_apart(name, list(different))
+            names = _distinct_names(name, list(different))
             called |= {(name, tested): own for tested, own in names.items()}
             where = [f"{names[tested]} in {_folders(runs)}" for tested, runs in different.items()]
             warnings.append(
-                f"Runs on {name} were tested on different rows or labels: {show.joined(where)}. Each stands by itself, "
-                "and nothing is compared across them."
+                f"Runs on {name} were tested on different rows or labels: {show.joined(where)}. They are reported "
+                "separately and not compared with each other."
             )
-    return [_on(run, called.get((run.result.dataset, _tested_on(run)))) for run in found], warnings
+    return [_on_dataset(run, called.get((run.result.dataset, _tested_on(run)))) for run in found], warnings
 
 
 def _tested_on(run: Found) -> Tested:
@@ -105,8 +105,8 @@ def _tested_on(run: Found) -> Tested:
     return tuple(None if part is None else str(part) for part in parts)
 
 
-def _told_apart(name: str, different: Sequence[Tested]) -> Mapping[Tested, str]:
-    """The name of a dataset with what tells it from the others: only those parts that differ."""
+def _distinct_names(name: str, different: Sequence[Tested]) -> Mapping[Tested, str]:
+    """A distinct name for each set of test rows: the dataset's name with the parts that differ."""
     said = ("{}", "label {}", "data {}", "{} test rows")
     differing = [place for place in range(len(said)) if len({tested[place] for tested in different}) > 1]
     return {
@@ -115,46 +115,46 @@ def _told_apart(name: str, different: Sequence[Tested]) -> Mapping[Tested, str]:
     }
 
 
-def _on(run: Found, dataset: str | None) -> Found:
+def _on_dataset(run: Found, dataset: str | None) -> Found:
     if dataset in (None, run.result.dataset):
         return run
     return replace(run, result=replace(run.result, record={**run.result.record, "grid_dataset": dataset}))
 
 
-def _entries_apart(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
-    """Each run under a name that tells its folder where one name stands for different things."""
+def _with_distinct_entries(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
+    """The runs, with the folder added to the names of entries that differ between folders, and warnings."""
     entries = _grouped(found, lambda run: (run.result.dataset, run.result.entry), lambda run: run.source)
-    labels = _labels([run.source for run in found])
-    clashing = {name for name, by_source in entries.items() if _clash(list(by_source.values()))}
+    labels = _short_names([run.source for run in found])
+    differing_entries = {name for name, by_source in entries.items() if _differs(list(by_source.values()))}
     warnings = []
-    for name in sorted(clashing):
+    for name in sorted(differing_entries):
         where = _folders([run for runs in entries[name].values() for run in runs])
-        warnings.append(f"{name[1]} is not the same in {where}: it is kept apart by the names of the folders.")
+        warnings.append(f"{name[1]} differs between {where}: the folder is added to the name of the entry.")
     apart = []
     for run in found:
         result = run.result
-        if (result.dataset, result.entry) in clashing:
+        if (result.dataset, result.entry) in differing_entries:
             result = replace(result, entry=f"{result.entry} ({labels[run.source]})")
         apart.append(replace(run, result=result))
     return apart, warnings
 
 
-def _clash(sources: Sequence[Sequence[Found]]) -> bool:
-    """Whether one name stands for different things in different folders."""
+def _differs(sources: Sequence[Sequence[Found]]) -> bool:
+    """Whether runs of one name differ between folders; see `settle`."""
     done = [[run.result for run in runs if run.result.completed] for runs in sources]
     for first, second in combinations([own for own in done if own], 2):
         mine, theirs = ({(own.budget, own.seed): identity(own) for own in runs} for runs in (first, second))
         if any(mine[cell] != theirs[cell] for cell in mine.keys() & theirs.keys()):
             return True
-        if {_asked(own) for own in first}.isdisjoint(_asked(own) for own in second):
+        if {_shared_arguments(own) for own in first}.isdisjoint(_shared_arguments(own) for own in second):
             return True
     return False
 
 
-def _asked(result: Result) -> str:
-    """The arguments that all runs of an entry share; a search chooses others for each budget, which are left out.
+def _shared_arguments(result: Result) -> str:
+    """The arguments that all runs of an entry share, as JSON, without those that a search chooses for each budget.
 
-    Of local checkpoints, such as the folders of stages, the last part of the path counts: each comparison has its own.
+    Only the last part of the path of a local checkpoint counts, because each comparison has its own stage folders.
     """
     searched = (result.section("tuning").get("search") or {}).keys()
     varying = {"label_budget", "max_train_tokens", "seed", "dataset_name", "validation_budget", *searched}
@@ -166,8 +166,8 @@ def _asked(result: Result) -> str:
     return json.dumps(given, sort_keys=True, default=str)
 
 
-def _labels(folders: Sequence[Path]) -> dict[Path, str]:
-    """The last part of each folder's path; as many parts as it takes to tell it from the others."""
+def _short_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """A short name for each folder: the fewest last parts of its path that make it unique."""
     labels = {}
     for folder in dict.fromkeys(folders):
         for count in range(1, len(folder.parts) + 1):
@@ -178,4 +178,4 @@ def _labels(folders: Sequence[Path]) -> dict[Path, str]:
 
 
 def _folders(runs: Sequence[Found]) -> str:
-    return show.joined(list(_labels([run.source for run in runs]).values()))
+    return show.joined(list(_short_names([run.source for run in runs]).values()))

@@ -1,4 +1,4 @@
-"""What a report says of the data and the surroundings: the dataset, versions, hardware, and the runs that failed."""
+"""The data and environment of a report: dataset, versions, hardware, and failed runs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ...evaluation.results import Result, short_name
 from ...evaluation.statistics.cells import Cell, budget_names
 
 MOST_ERROR = 600
-"""Characters of an error that are shown."""
+"""Maximum number of characters of a shown error."""
 
 FAILURES = ("error", "not_finite", "out_of_memory", "killed")
-"""The kinds of failures that are told."""
+"""The types of failures that a report names."""
 
 
 def summary(
     results: Sequence[Result], cells: Sequence[Cell], entries: Sequence[str], failed: Sequence[Result]
 ) -> list[tuple[str, str]]:
     """The comparison in six short facts."""
-    datasets = [result.section("dataset") for result in results]  # empty of runs that failed before they had read it
-    names = list(dict.fromkeys(str(dataset["name"]) for dataset in datasets if "name" in dataset))
+    datasets = [result.section("dataset") for result in results]  # empty for runs that failed before reading it
+    names = list(dict.fromkeys(short_name(str(dataset["name"])) for dataset in datasets if "name" in dataset))
     tested = [result.section("dataset").get("rows", {}).get("test") for result in results]
     seeds = sorted({cell.seeds for cell in cells}, reverse=True)
     finished = show.count(len(results) - len(failed))
@@ -36,7 +36,7 @@ def summary(
 
 
 def facts(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """The dataset in words; where runs differ (rows do, with the budget), from the least to the most."""
+    """The dataset as (name, value) pairs; numbers of rows that differ between runs are given as a range."""
     datasets = [result.section("dataset") for result in results if result.section("dataset")]
     if not datasets:
         return []
@@ -52,12 +52,12 @@ def facts(results: Sequence[Result]) -> list[tuple[str, str]]:
         source = first.get(f"{split}_from")
         told.append((f"Rows, {split}", rows + (f" (cut from {source})" if source not in (None, split) else "")))
     versions = first.get("versions") or {}
-    told.append(("Made from", ", ".join(f"{name} {version}" for name, version in versions.items())))
+    told.append(("Built from", ", ".join(f"{name} {version}" for name, version in versions.items())))
     return [(name, value) for name, value in told if value]
 
 
 def distinct(sections: Iterable[Any]) -> list[tuple[str, str]]:
-    """Each key with its value, or with all of its values where the runs differ."""
+    """Each key with its value, or with all its values if the runs differ."""
     known = [section for section in sections if section]
     keys = dict.fromkeys(key for section in known for key in section)
     pairs = [(key.replace("_", " "), _values(known, key)) for key in keys]
@@ -65,7 +65,7 @@ def distinct(sections: Iterable[Any]) -> list[tuple[str, str]]:
 
 
 def failures(failed: Sequence[Result]) -> list[dict[str, str]]:
-    """The failed runs, those of one entry and budget that failed in the same way as one row with their seeds."""
+    """The failed runs; runs of one entry and budget with the same failure share a row with their seeds."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for result in failed:
         known = bool(result.section("budget"))

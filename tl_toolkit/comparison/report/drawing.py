@@ -1,7 +1,7 @@
-"""How the pictures of a report are made: their look, their files, and what makes an SVG fit for a page.
+"""Drawing of the figures of a report: style, files, and SVGs for the page.
 
-Each figure is one drawing, used three ways: a PNG and an SVG file for other documents, and an SVG within the page,
-whose colours follow the page's light or dark scheme.
+Each figure is used in three ways: as a PNG and an SVG file for other documents, and as an SVG in the page, whose
+colours follow the light or dark scheme of the page.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ TITLES = {
     "axes.titlecolor": MUTED,
     "axes.spines.left": False,
 }
-"""The scores of a picture stand in its title, above an axis without a line."""
+"""The title of a figure names the score, so its vertical axis has no line."""
 LONGEST_NAME = 28
-"""Characters after which a name is shortened."""
+"""Maximum number of characters of a name; longer names are shortened."""
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Within this context matplotlib draws as a report does."""
+    """A context in which matplotlib uses the style of reports."""
     import matplotlib
 
     with matplotlib.rc_context(PLOT_STYLE | TITLES):
@@ -47,11 +47,11 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float, left: float, right: float) -> tuple[Figure, Axes]:
-    """A figure and its axes; sizes and the room left and right of the axes in points."""
+    """A figure and its axes; sizes and the margins left and right of the axes are in points."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / 72, height / 72))
-    # The room is set, not found by a layout engine: line names are placed in points and must stay beside their axes.
+    # Fixed margins instead of a layout engine: line names are placed in points and must stay next to their axes.
     figure.subplots_adjust(left=left / width, right=1 - right / width, bottom=42 / height, top=1 - 28 / height)
     return figure, figure.add_subplot()
 
@@ -59,7 +59,7 @@ def new_figure(width: float, height: float, left: float, right: float) -> tuple[
 def grid_of_axes(width: float, count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure and `count` axes in rows of `columns`, each row `height` high; sizes in points.
 
-    The places are set and not found: a layout engine would draw the picture several times.
+    The positions are fixed, because a layout engine would draw the figure several times.
     """
     from matplotlib.figure import Figure
 
@@ -77,18 +77,18 @@ def grid_of_axes(width: float, count: int, columns: int, height: float) -> tuple
 
 
 def room(names: Sequence[str], most: int = LONGEST_NAME) -> float:
-    """Points that the longest name takes, when names longer than `most` characters are shortened."""
+    """The width of the longest name in points, after names are shortened to `most` characters."""
     return 14 + 6.3 * max((len(short(name, most)) for name in names), default=0)
 
 
 def short(name: str, most: int = LONGEST_NAME) -> str:
-    """A name on one line, without characters that XML cannot hold, cut to `most` characters."""
+    """A name on one line, without characters that XML does not allow, shortened to `most` characters."""
     name = visible(" ".join(name.split()))
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def pictures(draw: Callable[[bool], Figure], panel: Panel, name: str, description: str) -> dict[str, Markup]:
-    """The figures `draw(narrow)` as SVGs for a `wide` and for a `narrow` page; the wide one is saved too."""
+    """The figures of `draw(narrow)` as SVGs for a `wide` and a `narrow` page; the wide one is also saved to files."""
     from markupsafe import Markup
 
     name = f"{panel.prefix}{name}"
@@ -98,7 +98,7 @@ def pictures(draw: Callable[[bool], Figure], panel: Panel, name: str, descriptio
 
 
 def save(figure: Figure, folder: Path, name: str, description: str) -> str:
-    """Writes `<name>.svg` and `<name>.png` into `folder`, and returns the SVG for a page."""
+    """Write `<name>.svg` and `<name>.png` into `folder`, and return the SVG for a page."""
     folder.mkdir(parents=True, exist_ok=True)
     svg = to_svg(figure)
     write_text(folder / f"{name}.svg", svg)
@@ -107,18 +107,18 @@ def save(figure: Figure, folder: Path, name: str, description: str) -> str:
 
 
 def to_svg(figure: Figure) -> str:
-    """The SVG as matplotlib writes it, the same for the same drawing."""
+    """The SVG of a figure as written by matplotlib, without metadata, so that it is reproducible."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     return drawn.getvalue().decode("utf-8")
 
 
 def page_svg(svg: str, name: str, description: str) -> str:
-    """A matplotlib SVG made fit for a page: no prologue, ids of its own, colours by custom property, described."""
+    """A matplotlib SVG adapted to a page: no prologue, unique ids, colours as custom properties, and a description."""
     from markupsafe import escape
 
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<(metadata|style).*?</\1>", "", svg, flags=re.DOTALL)  # a style element would reach the whole page
+    svg = re.sub(r"<(metadata|style).*?</\1>", "", svg, flags=re.DOTALL)  # a style element would affect the whole page
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'(url\(|href=")#', rf"\1#{name}-", svg)
     for light, custom in PROPERTIES.items():

@@ -1,4 +1,4 @@
-"""Entry by entry: what it is, what it gets wrong at its largest budget, and how to run it again."""
+"""Details of each entry: description, errors at its largest budget, and a command to repeat a run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ...evaluation.evidence.mistakes import gather, mistakes_heading
 from ...evaluation.results import UNKNOWN, Result, folder_name
 from .figures import scatter
 from .panel import Panel
-from .shown_evidence import ANSWERS_ARE_TEXTS, class_table
+from .shown_evidence import TASKS_WITH_TEXTS, class_table
 
 VARYING = ("label_budget", "max_train_tokens", "seed")
 
 
 @dataclass(frozen=True)
 class Rerun:
-    """`configuration` is the text of the YAML file `file`; `command` makes one of the entry's runs again with it."""
+    """`configuration` is the text of the YAML file `file`; `command` repeats one of the entry's runs with it."""
 
     file: str
     configuration: str
@@ -29,13 +29,13 @@ class Rerun:
 
 
 def describe_entry(panel: Panel, position: int) -> dict[str, Any]:
-    """What is told of one entry: what it is, what it gets wrong at its largest budget, and how to run it again."""
+    """The template variables of one entry: description, errors at its largest budget, and how to repeat a run."""
     from markupsafe import Markup
 
     entry, rounds = panel.entries[position], panel.rounds
     runs = [result for result in panel.results if result.entry == entry]
     largest = [cell for cell in panel.cells if cell.entry == entry][-1:]
-    told = largest[0].results[0] if largest else telling(runs)  # all that is said of a run is said of this one
+    told = largest[0].results[0] if largest else representative(runs)  # the run that represents the entry
     model = told.section("model")
     what = [model.get("class"), model.get("model_name_or_path") or model.get("model_type"), _tokens(model)]
     shown: dict[str, Any] = {
@@ -58,7 +58,7 @@ def describe_entry(panel: Panel, position: int) -> dict[str, Any]:
             "seeds": cell.seeds,
             "first_seed": told.seed,
             "mistakes_heading": mistakes_heading(told),
-            "answers_are_texts": told.section("task").get("name") in ANSWERS_ARE_TEXTS,
+            "answers_are_texts": told.section("task").get("name") in TASKS_WITH_TEXTS,
             "scatter": "",
         }
         if evidence.numbers:
@@ -67,8 +67,8 @@ def describe_entry(panel: Panel, position: int) -> dict[str, Any]:
     return shown
 
 
-def telling(runs: Sequence[Result]) -> Result:
-    """The run of an entry that tells most of it: the first that completed, or else the first."""
+def representative(runs: Sequence[Result]) -> Result:
+    """The run that represents an entry: the first completed one, else the first."""
     return next((result for result in runs if result.completed), runs[0])
 
 
@@ -79,7 +79,7 @@ def kind(strategy: str) -> str:
 
 
 def _made(result: Result) -> str:
-    """Which run is made again, and how long it trained: `500 labels, seed 1; 12 epochs (192 updates)`."""
+    """The shown run and its training length: `500 labels, seed 1; 12 epochs (192 updates)`."""
     cost, train_labels = result.section("cost"), result.section("budget").get("train_labels")
     run = [f"{show.budget(result.budget, train_labels)} labels", f"seed {result.seed}"]
     long = f"{cost['epochs']:.3g} epochs ({show.count(cost['steps'])} updates)" if cost.get("steps") else ""
@@ -89,13 +89,13 @@ def _made(result: Result) -> str:
 
 
 def _tuning(result: Result) -> str:
-    """How much the entry was tuned, in words; empty when it was not."""
+    """A sentence about the tuning of the entry; empty if it was not tuned."""
     tuning = result.section("tuning")
     if not tuning:
         return ""
     trials = f"{show.count(tuning.get('trials'))} trials"
     trials += f" ({tuning['failed']} failed)" if tuning.get("failed") else ""
-    took = f", {show.seconds(tuning['seconds'])} in all" if tuning.get("seconds") is not None else ""
+    took = f", {show.seconds(tuning['seconds'])} in total" if tuning.get("seconds") is not None else ""
     chosen = ", ".join(f"{name} = {value}" for name, value in (tuning.get("chosen") or {}).items())
     return f"Tuned on the validation rows in {trials}{took}{'; chosen: ' if chosen else ''}{chosen}."
 
@@ -108,10 +108,10 @@ def _tokens(model: Any) -> str | None:
 
 
 def rerun(results: Sequence[Result], shown: Result) -> Rerun:
-    """What all runs of one entry, `results`, were given goes into the file, the rest of what `shown` was into flags.
+    """A configuration file and a command that repeat the run `shown`; empty texts if its arguments are unknown.
 
-    The budget, the seed and the output folder are always flags, because they are what one changes. The command
-    is broken into lines that a shell reads as one. Both texts are empty when it is not known what `shown` was given.
+    The file holds the arguments that all runs of the entry, `results`, share; the others are flags, and so are always
+    the budget, the seed and the output folder, which users change. A shell reads the lines of the command as one.
     """
     import yaml
 
@@ -128,7 +128,9 @@ def rerun(results: Sequence[Result], shown: Result) -> Rerun:
     configuration = yaml.safe_dump(shared, sort_keys=False, allow_unicode=True, width=100) if shared else ""
     name = folder_name(shown.entry)
     recipe = "pretrain" if str(shown.section("task").get("name")).endswith("language-modeling") else "finetune"
-    lines = [["accelerate", "launch", f"recipes/{recipe}.py"], ["--config", f"{name}.yaml"], *_flags(flags)]
+    processes = shown.section("hardware").get("world_size") or 1
+    several = ["accelerate", "launch", "--num_processes", str(processes), "-m", "tl_toolkit"]
+    lines = [[*(several if processes > 1 else ["tl-toolkit"]), recipe], ["--config", f"{name}.yaml"], *_flags(flags)]
     lines.append(["--output_dir", f"outputs/{name}"])
     return Rerun(f"{name}.yaml", configuration, " \\\n    ".join(map(shlex.join, lines)))
 

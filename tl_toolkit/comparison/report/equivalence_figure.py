@@ -1,4 +1,4 @@
-"""What transfer is worth in labels, as a picture and in words: how many labels training from scratch needs instead."""
+"""Label equivalence as a figure and a table: how many labels training from scratch needs to match transfer."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LINES = 6
-"""Entries with transfer that are drawn: the best ones."""
+"""Maximum number of entries with transfer in the figure; the best are drawn."""
 
 
 def against_scratch(panel: Panel) -> list[Equivalence]:
-    """For the cells of the best entries with transfer: how many labels training from scratch needs.
+    """The labels that training from scratch needs to match each cell of the best entries with transfer.
 
-    Its learning curve is that of the entries picked on validation rows, as in the verdict; with a single budget there
-    is none to read.
+    The learning curve consists of the entries selected on validation rows, as in the verdict. Empty with a single
+    budget, because there is no curve.
     """
     goal = panel.goal
     able = [cell for cell in panel.cells if usable(cell, goal)]
@@ -43,11 +43,11 @@ def against_scratch(panel: Panel) -> list[Equivalence]:
 
 
 def describe_equivalence(panel: Panel) -> dict[str, Any] | None:
-    """The picture and a table of `against_scratch`; None without any."""
+    """The figure and the table of `against_scratch`; None if it is empty."""
     found = against_scratch(panel)
     if not found:
         return None
-    what = f"Labels that {found[0].other} needs to match each entry with transfer; the same follows as a table."
+    what = f"Labels that {found[0].other} needs to match each entry with transfer; the table below has the numbers."
     names = list(dict.fromkeys(each.entry for each in found))
     return pictures(lambda narrow: _draw(found, panel.entries, narrow), panel, "label_equivalence", what) | {
         "rows": [(each, _ratio(each)) for name in names for each in found if each.entry == name],

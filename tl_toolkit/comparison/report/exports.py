@@ -1,4 +1,4 @@
-"""The numbers of a comparison for other programs and for papers: results.csv, results.parquet and results.tex."""
+"""Exports of the results for other programs and for papers: results.csv, results.parquet and results.tex."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ _LATEX = {
 
 
 def write_exports(groups: Mapping[str, Sequence[Result]], output_dir: Path) -> None:
-    """Write results.csv and results.parquet, a row a run as `results.table` has it, and results.tex.
+    """Write results.csv and results.parquet, one row per run as in `results.table`, and results.tex.
 
     Args:
         groups: the runs by dataset, as `results.panels` returns them.
     """
     frame = table([result for runs in groups.values() for result in runs])
-    frame = frame.astype(dict.fromkeys(TEXT_COLUMNS, "string"))  # of one type, whether or not a run has any
+    frame = frame.astype(dict.fromkeys(TEXT_COLUMNS, "string"))  # the same type even if all values are missing
     for column in WHOLE_COLUMNS:
         frame[column] = frame[column].round().astype("Int64")
     write_whole(output_dir / "results.csv", lambda path: frame.to_csv(path, index=False, lineterminator="\n"))
@@ -62,10 +62,10 @@ def write_exports(groups: Mapping[str, Sequence[Result]], output_dir: Path) -> N
 
 
 def latex_table(dataset: str, cells: Sequence[Cell], goal: Goal) -> str:
-    """Mean ± standard deviation of every entry at every budget as a LaTeX table; empty where no run has finished.
+    """Mean ± standard deviation of every entry at every budget as a LaTeX table; empty if no run has finished.
 
-    Entries stand by kind. Bold is the one of its kind with the best mean on the validation rows of that budget, because
-    picking by test scores would flatter whichever kind has more entries.
+    Entries are grouped by approach. The entry of each approach with the best mean on the validation rows is bold;
+    selecting by test scores would favour the approach with more entries.
     """
     if not cells:
         return ""
@@ -77,8 +77,8 @@ def latex_table(dataset: str, cells: Sequence[Cell], goal: Goal) -> str:
     lines = [
         "\\begin{table}\n\\centering",
         f"\\caption{{{latex_text(dataset)}: {metric}, on the test rows by number of training labels; mean $\\pm$ "
-        "standard deviation over seeds, a number alone is a single run. Bold: of its kind the best on the validation "
-        "rows.}",
+        "standard deviation over seeds; a number without $\\pm$ is a single run. Bold: best of its approach on the "
+        "validation rows.}",
         f"\\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', dataset).strip('-').lower()}}}",
         f"\\begin{{tabular}}{{l{'r' * len(budgets)}}}\n\\toprule",
         f" & {' & '.join(heads)} \\\\",
@@ -97,5 +97,5 @@ def latex_table(dataset: str, cells: Sequence[Cell], goal: Goal) -> str:
 
 
 def latex_text(text: str) -> str:
-    """A text as LaTeX prints it: nothing in it is a command, a comment or a new cell."""
+    """`text` escaped for LaTeX, so that it contains no command, comment or cell separator."""
     return "".join(_LATEX.get(sign, sign) for sign in show.visible(re.sub(r"\s*[\r\n]+\s*", " ", text)))

@@ -1,4 +1,4 @@
-"""The smaller pictures of a report."""
+"""Scatter plots and reliability diagrams of a report."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_DIAGRAMS = 8
-"""Entries whose reliability is drawn; the numbers of all stand in the table."""
+"""Maximum number of reliability diagrams; the table has the numbers of all entries."""
 
 
 def scatter(label: np.ndarray, prediction: np.ndarray, entry: str, position: int, folder: Path, name: str) -> str:
-    """Draws predicted against true numbers (n,), and returns the SVG for a page. Writes `<name>.svg` and `.png`."""
+    """Draw predicted against true numbers (n,), write `<name>.svg` and `.png`, and return the SVG for a page."""
     with style():
         figure, axes = new_figure(330, 300, left=48, right=12)
-        # Many points overlap: they are small and translucent, and one bitmap keeps a page of many rows small.
+        # Points are small and translucent because they overlap; many of them become one bitmap to keep the page small.
         axes.scatter(
             label, prediction, s=9, color=colour(position), alpha=0.35, linewidths=0, rasterized=len(label) > 500
         )
@@ -39,11 +39,11 @@ def scatter(label: np.ndarray, prediction: np.ndarray, entry: str, position: int
 
 
 def reliability_diagrams(panel: Panel, found: Sequence[Calibration]) -> dict[str, Markup]:
-    """Draws accuracy over certainty, a diagram an entry; the SVGs for a `wide` and for a `narrow` page.
+    """Draw accuracy over confidence, one diagram per entry; returns the SVGs for a `wide` and a `narrow` page.
 
-    Below the diagonal an entry is surer than it is right.
+    Below the diagonal an entry is overconfident.
     """
-    what = "Reliability diagrams: the share of right answers over their mean probability, for each entry."
+    what = "Reliability diagrams: accuracy over mean probability of the predictions, for each entry."
     transfer = {cell.entry: cell.transfer for cell in panel.cells}
 
     def draw(narrow: bool) -> Figure:
@@ -56,7 +56,7 @@ def reliability_diagrams(panel: Panel, found: Sequence[Calibration]) -> dict[str
 def _reliability(
     found: Sequence[Calibration], entries: list[str], transfer: Mapping[str, bool], columns: int, width: float
 ) -> Figure:
-    """All diagrams in one axes, each a unit square moved to its place: many axes would take seconds."""
+    """Draw all diagrams in one axes, each as a shifted unit square, because many axes would take seconds."""
     rows, wide, tall = -(-len(found) // columns), 1.22, 1.52
     scale = min(width, 230.0 * columns) / (columns * wide + 0.3)  # points of a unit
     figure, axes = new_figure(scale * (columns * wide + 0.3), scale * rows * tall, left=0, right=0)
@@ -81,5 +81,5 @@ def _reliability(
         if place >= len(found) - columns:
             axes.text(x + 0.5, y - 0.2, "probability", ha="center", va="top", fontsize=9, color=MUTED)
         if place % columns == 0:
-            axes.text(x - 0.22, y + 0.5, "share right", rotation=90, ha="right", va="center", fontsize=9, color=MUTED)
+            axes.text(x - 0.22, y + 0.5, "accuracy", rotation=90, ha="right", va="center", fontsize=9, color=MUTED)
     return figure

@@ -1,4 +1,4 @@
-"""The picture of a comparison: test scores over label budgets, a line an entry."""
+"""The learning curves of a comparison: test scores over label budgets, one line per entry."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LABEL_GAP = 15.0
-"""Least distance between two line labels, in points."""
+"""Minimum distance between two line labels, in points."""
 MOST_SHIFT = 1.08
-"""How far an entry may stand beside its number of labels, as a factor."""
+"""Maximum horizontal shift of an entry from its number of labels, as a factor."""
 BASELINE_STYLE: Any = {"color": MUTED, "linewidth": 1.0, "linestyle": BASELINE_DASH, "zorder": 1.5}
 
 
 def learning_curves(panel: Panel) -> dict[str, Markup]:
-    """Draws test scores over label budgets, a line an entry; the SVGs for a `wide` and for a `narrow` page.
+    """Draw test scores over label budgets, one line per entry; returns the SVGs for a `wide` and a `narrow` page.
 
-    With one budget there is no curve, and each entry is a row of its seeds and their mean. Baselines are thin lines. In
-    a narrow picture lines are not named and kinds not told apart in words: a key has to.
+    With a single budget, each entry is a row with its seeds and their mean. Baselines are thin lines. The narrow
+    figure names neither lines nor approaches, so the page needs a key.
 
-    A band is the mean ± one standard deviation over seeds, a bar the interval of the mean over test rows.
+    A band is the mean ± one standard deviation over seeds; a bar is the interval of the mean over test rows.
     """
     shown = [cell for cell in panel.cells if cell.scored(panel.goal)]
-    draw, what = _rows, "Dot chart of the test score of each entry, with one small dot a seed."
+    draw, what = _rows, "Dot chart of the test score of each entry, with one small dot per seed."
     if len({cell.budget for cell in shown}) > 1:
         draw, what = _curves, "Line chart of the mean test score of each entry over the number of training labels."
     least = [baseline for baseline in panel.constant if panel.goal.metric in baseline.test]
@@ -45,7 +45,7 @@ def learning_curves(panel: Panel) -> dict[str, Markup]:
 
 
 def alone_among(known: np.ndarray) -> np.ndarray:
-    """Which of `known` (n,) are true between two that are not, or beside one at an end."""
+    """A mask (n,) of the elements of `known` (n,) that are true and have no true neighbour."""
     around = np.concatenate([[False], known, [False]])
     return known & ~around[:-2] & ~around[2:]
 
@@ -65,11 +65,11 @@ def _curves(panel: Panel, cells: Sequence[Cell], constant: Sequence[Baseline], n
         line = [cell for cell in cells if cell.entry == entry]
         if not line:
             continue
-        # Entries stand slightly beside each other, so that their bars can be told apart.
+        # Entries are shifted slightly, so that their bars do not overlap.
         shift = MOST_SHIFT ** (2 * position / max(1, len(entries) - 1) - 1)
         x = np.array([place[cell.budget] for cell in line]) * shift
         y = np.array([cell.test[goal.metric].mean for cell in line]) * scale
-        # A single run has no spread that is known: no band narrows to it as if it had none.
+        # The spread of a single run is unknown, so the band has a gap there instead of a width of 0.
         deviation = np.array([cell.test[goal.metric].deviation for cell in line], dtype=float) * scale
         axes.fill_between(x, y - deviation, y + deviation, color=colour(position), alpha=0.13, linewidth=0)
         alone = alone_among(~np.isnan(deviation))
@@ -132,7 +132,7 @@ def _rows(panel: Panel, cells: Sequence[Cell], constant: Sequence[Baseline], nar
 
 
 def line_style(position: int, transfer: bool) -> dict[str, Any]:
-    """Solid with filled markers for transfer, dashed with hollow ones from scratch: readable without colour."""
+    """The line style of an entry: solid with filled markers for transfer, dashed with hollow ones from scratch."""
     own = colour(position)
     return {
         "color": own,
@@ -147,7 +147,7 @@ def line_style(position: int, transfer: bool) -> dict[str, Any]:
 
 
 def _key(axes: Axes, kinds: set[bool], lines: bool) -> None:
-    """Says above the axes which marks, or lines, are transfer and which from scratch, where there are both."""
+    """Add a key of transfer and from scratch above the axes, if there are both."""
     from matplotlib.lines import Line2D
 
     if len(kinds) < 2:
@@ -172,11 +172,11 @@ def _key(axes: Axes, kinds: set[bool], lines: bool) -> None:
 
 
 def name_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Writes each line's name right of its end (x, y, name, colour), with a thin leader line.
+    """Write each line's name to the right of its end (x, y, name, colour), with a thin leader line.
 
     Names that would overlap are moved apart.
     """
-    axes.autoscale_view()  # the scales must be final before data are turned into points
+    axes.autoscale_view()  # the scales must be final before coordinates are converted to points
     points = 72 / axes.figure.dpi
     ordered = sorted(ends, key=lambda end: end[1])
     wanted = np.array([axes.transData.transform(end[:2])[1] * points for end in ordered])
@@ -196,10 +196,10 @@ def name_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
 
 
 def spaced(wanted: np.ndarray, gap: float, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
-    """The heights nearest to the ascending `wanted` (n,) in squares that are at least `gap` apart.
+    """Heights (n,) at least `gap` apart with the least squared distance to the ascending `wanted` (n,).
 
-    With w the wishes, d_i = p_i − i·gap must not decrease: the isotonic regression of w_i − i·gap (Barlow et al. 1972),
-    of which bounds cut off the ends. All stay between `low` and `high`, where there is room for them.
+    With p the heights and w the wanted ones, p_i − i·gap must not decrease: it is the isotonic regression of
+    w_i − i·gap (Barlow et al. 1972), clipped to the bounds. All heights are between `low` and `high` if they fit.
     """
     steps = gap * np.arange(len(wanted))
     apart = isotonic((wanted - steps)[None], np.ones(len(wanted)))[0]

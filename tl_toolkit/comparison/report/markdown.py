@@ -1,6 +1,6 @@
-"""The tables of report.md, small enough for a README or a pull request: entries down, label budgets across.
+"""The tables of report.md, small enough for a README or a pull request: one row per entry, one column per label budget.
 
-Nothing of the dataset's texts is in them. Everything else that is known is in results.csv.
+They contain no texts of the dataset. All other numbers are in results.csv.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .panel import Panel
 from .results import kind_of, known_costs, metrics_of, name_of
 
 MOST_METRICS = 6
-"""Of more metrics beside the one that decides, the first."""
+"""Maximum number of metrics besides the main one."""
 
 
 def describe_markdown(panel: Panel) -> dict[str, Any]:
-    """Each table as `columns` and `rows` of texts, None (or empty) where there is nothing to say."""
+    """The tables by name, each with `columns` and `rows` of texts; None or empty if there is no content."""
     return {
         "scores": _scores(panel),
         "intervals": _intervals(panel),
@@ -37,12 +37,12 @@ def describe_markdown(panel: Panel) -> dict[str, Any]:
 
 
 def _scores(panel: Panel) -> dict[str, Any] | None:
-    """The metric that decides: mean ± standard deviation, those picked on validation rows marked."""
+    """The main metric as mean ± standard deviation; entries selected on validation rows are marked."""
     if not panel.cells:
         return None
     budgets, metric = budget_names(panel.cells), panel.goal.metric
     lines: dict[str, dict[float, Cell | Baseline]] = {}
-    for own in panel.everybody:
+    for own in panel.scored:
         lines.setdefault(name_of(own), {})[own.budget] = own
     kinds = {name_of(own): kind_of(own) for own in panel.cells}
     kinds |= {name_of(least): kind_of(least) for least in reversed(panel.constant)}
@@ -54,11 +54,11 @@ def _scores(panel: Panel) -> dict[str, Any] | None:
             mark = f"{show.SPACE}●" if (name, budget) in panel.picked else ""
             row.append(f"{show.spread(reached, metric)}{mark}")
         rows.append(row)
-    return {"columns": ["Entry", "Kind", *budgets.values()], "rows": rows}
+    return {"columns": ["Entry", "Approach", *budgets.values()], "rows": rows}
 
 
 def _intervals(panel: Panel) -> dict[str, Any] | None:
-    """The 95 % intervals over test rows of the same means."""
+    """The 95 % intervals of the same means over test rows."""
     if not panel.over_rows:
         return None
     budgets, rows = budget_names(panel.cells), []
@@ -74,13 +74,13 @@ def _other_metrics(panel: Panel) -> dict[str, Any] | None:
     shown = metrics[:MOST_METRICS]
     if not shown:
         return None
-    everybody = {name_of(own): own for own in panel.everybody}  # in the order of their budgets
-    rows = [[name, *(show.spread(own.test.get(metric), metric) for metric in shown)] for name, own in everybody.items()]
+    scored = {name_of(own): own for own in panel.scored}  # in the order of their budgets
+    rows = [[name, *(show.spread(own.test.get(metric), metric) for metric in shown)] for name, own in scored.items()]
     return {"columns": ["Entry", *map(show.metric_heading, shown)], "rows": rows, "hidden": len(metrics) - len(shown)}
 
 
 def _costs(cells: Sequence[Cell]) -> dict[str, Any] | None:
-    """What a run of each entry costs at its largest budget; columns that no run knows are left out."""
+    """The costs of a run of each entry at its largest budget; columns without any value are left out."""
     largest = at_largest_budget(cells)
     known = known_costs(largest)
     if not known:
@@ -94,10 +94,10 @@ def _costs(cells: Sequence[Cell]) -> dict[str, Any] | None:
 
 
 def _equivalence(panel: Panel) -> dict[str, Any] | None:
-    """How many labels the best entry of a kind needs to match the best one of a kind that transfers more.
+    """How many labels the best entry of an approach needs to match the best entry of one with more transfer.
 
-    A row for each budget and kind that transfers; a column for each kind that transfers less, by the learning curve
-    of its entries that are picked on validation rows, as in the verdict.
+    A row for each budget and approach with transfer; a column for each approach with less transfer, read off the
+    learning curve of its entries selected on validation rows, as in the verdict.
     """
     goal = panel.goal
     able = [cell for cell in panel.cells if usable(cell, goal)]
@@ -118,11 +118,11 @@ def _equivalence(panel: Panel) -> dict[str, Any] | None:
                 rows.append([f"{cell.entry} with {labels}", *needed])
     if not rows:
         return None
-    return {"columns": ["As good as", *(f"{curves[column].name} needs" for column in columns)], "rows": rows}
+    return {"columns": ["To match", *(f"{curves[column].name} needs" for column in columns)], "rows": rows}
 
 
 def _tuning(panel: Panel) -> dict[str, Any] | None:
-    """What was searched for each entry, and what it took."""
+    """The search of each entry: trials, time, search space and chosen values."""
     rows = []
     for entry in panel.entries:
         runs = [result for result in panel.results if result.entry == entry and result.section("tuning")]
@@ -149,6 +149,6 @@ def _short(value: Any) -> str:
 
 
 def _signatures(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """How texts were scored, in sacrebleu's words; without it a BLEU cannot be compared."""
+    """The sacrebleu signatures of text metrics, which are needed to compare BLEU scores."""
     told = (pair for result in results for pair in result.section("signatures").items())
     return [(show.metric_name(str(name)), str(signature)) for name, signature in dict.fromkeys(told)]

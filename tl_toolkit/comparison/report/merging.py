@@ -1,7 +1,7 @@
-"""Reports from records alone: that of one comparison again, or one of several comparisons and single runs.
+"""Reports from records only: of one comparison, or of several comparisons and single runs.
 
-Nothing is trained, and neither data sets nor models are needed. A merged folder holds the records and, copied, the
-small files that a report is made of (test predictions, attention), so that it can be moved or published by itself.
+Nothing is trained, and neither datasets nor models are needed. A merged folder contains the records and copies of the
+small files that a report needs (test predictions, attention), so it can be moved or published independently.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ MERGED_NAME = "merged.json"
 def report_from_results(
     folders: Sequence[str | Path], output_dir: str | Path | None = None, title: str | None = None, texts: bool = True
 ) -> Path:
-    """Write the report of what is recorded in `folders`, and return the page's path.
+    """Write a report of the records in `folders`, and return the page's path.
 
-    One comparison without `output_dir` is reported in its own folder, also while its grid runs; otherwise the records
-    are merged into `output_dir`, as `conflicts.settle` says, and that is reported.
+    The report of a single comparison without `output_dir` is written to its own folder, even while its grid runs.
+    Otherwise the records are merged into `output_dir` as in `conflicts.settle`, and the report is written there.
 
     Args:
-        folders: of comparisons (with results.jsonl), of single runs (with result.json), or folders of the latter.
-        title: of the report; by default that of the report that is there.
+        folders: folders of comparisons (with results.jsonl), of single runs (with result.json), or parents of such.
+        title: the report's title; by default that of the existing report.
+        texts: quote texts of the dataset in the report.
 
     Raises:
-        UserError: a folder without records, a record that cannot be read, or a place that must not be written to.
+        UserError: a folder without records, a record that cannot be read, or an output folder that must not be used.
     """
     given = [Path(folder).resolve() for folder in folders]
     sources = list(dict.fromkeys(own.parent if own.name in (RESULTS_NAME, RESULT_NAME) else own for own in given))
@@ -51,8 +52,8 @@ def report_from_results(
         return write_report(sources[0], title or title_of(sources[0]) or "Comparison", texts, notes_of(sources[0]))
     if target is None:
         raise UserError(
-            "--from_results was given several folders, or the folder of a single run: say by --output_dir where their "
-            "report goes. Without it, the report of one comparison is written again in its own folder."
+            "--output_dir is required if --from_results names several folders or the folder of a single run. Without "
+            "it, only the report of one comparison can be rebuilt, in its own folder."
         )
     _check_target(target, sources)
     merge(found, target, title or title_of(target) or "Comparison")
@@ -60,21 +61,21 @@ def report_from_results(
 
 
 def find_runs(folder: Path) -> list[Found]:
-    """All runs recorded in a folder, and where: a comparison's, a single one, or those one level below.
+    """All runs recorded in a folder: of a comparison, a single run, or single runs one level below.
 
     Raises:
-        UserError: there are none, or one cannot be read.
+        UserError: there are no records, or a record cannot be read.
     """
     if (folder / RESULTS_NAME).exists():
         if results := read_results(folder / RESULTS_NAME):
             return [Found(result, folder, folder) for result in results]
-        raise UserError(f"{str(folder / RESULTS_NAME)!r} holds no record: none is written yet, or it has been damaged.")
+        raise UserError(f"{str(folder / RESULTS_NAME)!r} contains no record: it is still empty, or it is damaged.")
     single = [folder] if (folder / RESULT_NAME).exists() else []
     single = single or sorted(path.parent for path in folder.glob(f"*/{RESULT_NAME}"))
     if not single:
         raise UserError(
-            f"--from_results {str(folder)!r} holds no records; the folder of a comparison (with {RESULTS_NAME}), of a "
-            f"run (with {RESULT_NAME}), or one with the folders of runs in it is expected."
+            f"--from_results {str(folder)!r} contains no records. Name the folder of a comparison (with "
+            f"{RESULTS_NAME}), of a run (with {RESULT_NAME}), or a folder that contains folders of runs."
         )
     return [Found(_read(own / RESULT_NAME), own, own) for own in single]
 
@@ -85,25 +86,25 @@ def _read(path: Path) -> Result:
     except (OSError, ValueError) as error:
         raise UserError(f"The record {str(path)!r} cannot be read ({error}).") from error
     result = as_result(record, f"The record {str(path)!r}")
-    return Result(result.entry, ".", record)  # its files lie beside it, wherever its comparison had put it
+    return Result(result.entry, ".", record)  # its files are next to the record, whatever folder it names
 
 
 def _check_target(target: Path, sources: Sequence[Path]) -> None:
-    """Refuse to write over the records of a comparison."""
+    """Refuse to overwrite the records of a comparison."""
     if target in sources:
         raise UserError(
-            f"--output_dir {str(target)!r} is among the folders of --from_results: its records would be written over. "
-            "Name another folder."
+            f"Name another --output_dir: {str(target)!r} is among the folders of --from_results, so its records would "
+            "be overwritten."
         )
     if (target / RESULTS_NAME).exists() and not (target / MERGED_NAME).exists():
         raise UserError(
-            f"--output_dir {str(target)!r} holds the records of a comparison, which merging would write over. Name "
-            "another folder."
+            f"Name another --output_dir: {str(target)!r} contains the records of a comparison, which merging would "
+            "overwrite."
         )
 
 
 def merge(found: Sequence[Found], target: Path, title: str) -> None:
-    """Write the settled records, the files that belong to them, and what there is to be said of it, into `target`."""
+    """Write the settled records, their files, the title and the warnings into `target`."""
     settled, warnings = settle(found)
     make_folder(target)
     several = len({result.dataset for result, _ in settled}) > 1
@@ -115,13 +116,13 @@ def merge(found: Sequence[Found], target: Path, title: str) -> None:
         lines.append(json.dumps({**result.record, "entry": result.entry, "folder": place}) + "\n")
     write_whole(target / RESULTS_NAME, lambda path: path.write_text("".join(lines), encoding="utf-8"))
     write_json(target / MERGED_NAME, {"title": title, "notes": warnings, "runs": len(lines)})
-    for folder in (target / "runs").glob("*"):  # of runs that were merged before and are no longer
+    for folder in (target / "runs").glob("*"):  # left by an earlier merge
         if folder.is_dir() and f"runs/{folder.name}" not in taken:
             shutil.rmtree(folder)
 
 
 def _place(result: Result, several: bool, taken: set[str]) -> str:
-    """A folder of its own for each run, below that of the comparison."""
+    """A unique folder for the run, relative to that of the comparison; it is added to `taken`."""
     parts = [result.dataset] if several else []
     parts += [result.entry, budget_key(result.budget), f"seed{result.seed}"]
     first = f"runs/{folder_name('-'.join(parts))}"
@@ -132,7 +133,7 @@ def _place(result: Result, several: bool, taken: set[str]) -> str:
 
 
 def _copy_files(result: Result, origin: Path, folder: Path) -> None:
-    """The test predictions and the attention of a run, where they are there."""
+    """Copy the test predictions and the attention of a run, if they exist."""
     names = [result.section("predictions").get("test"), result.record.get("attention")]
     for name in filter(None, names):
         path = origin / result.folder / str(name)
@@ -142,12 +143,12 @@ def _copy_files(result: Result, origin: Path, folder: Path) -> None:
 
 
 def notes_of(folder: Path) -> list[str]:
-    """What was to be said when the folder was merged; empty for a comparison that was not."""
+    """The warnings of the merge that created the folder; empty for other comparisons."""
     return [str(note) for note in _merged(folder).get("notes") or ()]
 
 
 def title_of(folder: Path) -> str | None:
-    """The title of a folder's comparison: as it was merged, or as the report that is there has it."""
+    """The title of a folder's comparison, from its merge or from the existing report; None if there is none."""
     if title := _merged(folder).get("title"):
         return str(title)
     try:

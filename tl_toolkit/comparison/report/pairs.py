@@ -1,4 +1,4 @@
-"""Entries against each other: the contests between the picked ones of each kind, and every pair of entries."""
+"""Comparisons of entries: between the selected entries of the approaches, and between all pairs of entries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ...evaluation import formatting as show
 from ...evaluation.statistics.cells import KINDS, Goal, Kind
 from ...evaluation.statistics.pairwise import Pair, pairwise
-from ..verdict.headline import LONG
+from ..verdict.headline import LONG, NO_DIFFERENCE
 from .panel import Panel
 from .results import budget_key
 
@@ -18,32 +18,32 @@ READING = {
     "scratch": "from scratch ahead",
     "recurrent": "ULMFiT-style transfer ahead",
     "transformer": "transformer ahead",
-    "none": "no difference that these runs can show",
+    "none": NO_DIFFERENCE,
 }
 MOST_PAIRS = 120
-"""Pairs of which all numbers are shown."""
+"""Maximum number of pairs in the table of all numbers."""
 
 
 def describe_contests(rounds: Sequence[Pair]) -> list[dict[str, Any]]:
-    """The contests by the two kinds that meet, each with a heading and a row for each budget."""
-    kinds = sorted({_kinds(contest) for contest in rounds}, key=lambda pair: [KINDS.index(kind) for kind in pair])
+    """The comparisons grouped by pair of approaches, each group with a heading and a row for each budget."""
+    kinds = sorted({_approaches(contest) for contest in rounds}, key=lambda pair: [KINDS.index(kind) for kind in pair])
     several = len({kind for pair in kinds for kind in pair}) > 2
     groups = []
     for pair in kinds:
         names = [LONG[kind] if several else LONG["scratch"] if kind == "scratch" else "transfer" for kind in pair]
         columns = [show.capital(name.removeprefix("training ")) for name in names]
-        members = [contest for contest in rounds if _kinds(contest) == pair]
+        members = [contest for contest in rounds if _approaches(contest) == pair]
         heading = f"{show.capital(names[0])} against {names[1]}" if several else "From scratch against transfer"
         groups.append({"heading": heading, "columns": columns, "rounds": members})
     return groups
 
 
-def _kinds(contest: Pair) -> tuple[Kind, Kind]:
+def _approaches(contest: Pair) -> tuple[Kind, Kind]:
     return contest.first.kind, contest.second.kind
 
 
 def headline_round(rounds: Sequence[Pair]) -> Pair | None:
-    """The contest that stands for all: training from scratch against the most transfer, at the largest budget."""
+    """The main comparison: training from scratch against the most transfer, at the largest budget."""
     wanted = [contest for contest in rounds if contest.first.kind == "scratch"] or list(rounds)
     return wanted[-1] if wanted else None
 
@@ -55,7 +55,7 @@ def reading(contest: Pair) -> str:
 
 
 def describe_pairs(panel: Panel) -> dict[str, Any] | None:
-    """A matrix of differences for each budget, and all numbers of the pairs of the largest; None without a pair."""
+    """A matrix of differences for each budget, and all numbers of the pairs at the largest; None without pairs."""
     goal = panel.goal
     pairs = pairwise(panel.cells, goal, panel.reader)
     if not pairs:
@@ -71,7 +71,7 @@ def describe_pairs(panel: Panel) -> dict[str, Any] | None:
                 "key": budget_key(budget),
                 "labels": here[0].second.budget_name,
                 "names": names,
-                "rows": [(row, [_met(row, column, told, goal) for column in names]) for row in names],
+                "rows": [(row, [_matrix_cell(row, column, told, goal) for column in names]) for row in names],
                 "family": here[0].family,
             }
         )
@@ -87,14 +87,14 @@ def describe_pairs(panel: Panel) -> dict[str, Any] | None:
     }
 
 
-def _met(row: str, column: str, told: dict[tuple[str, str], Pair], goal: Goal) -> dict[str, Any] | None:
-    """Row minus column; None on the diagonal."""
+def _matrix_cell(row: str, column: str, told: dict[tuple[str, str], Pair], goal: Goal) -> dict[str, Any] | None:
+    """The cell of a matrix with the difference row minus column; None on the diagonal."""
     if row == column:
         return None
     pair = told.get((column, row)) or told[(row, column)]
     sign = 1 if pair.second.entry == row else -1
     ahead = {"none": 0, "first": -1, "second": 1}[pair.better] * sign
-    said = "ahead" if ahead > 0 else "behind" if ahead < 0 else "within the noise"
+    said = "ahead" if ahead > 0 else "behind" if ahead < 0 else "not significant"
     return {
         "text": show.signed_gap(sign * pair.difference, goal.metric),
         "ahead": ahead,

@@ -1,4 +1,4 @@
-"""What one panel of a report is about: the runs on one dataset, and what all of its sections ask of them."""
+"""The data of one panel of a report: the runs on one dataset, and values that its sections share."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ...evaluation.statistics.uncertainty import row_intervals
 
 @dataclass(frozen=True)
 class Panel:
-    """The runs on one dataset, recorded in the comparison's `folder`. Panels know nothing of each other.
+    """The runs on one dataset, recorded in the comparison's `folder`. Panels are independent of each other.
 
-    `prefix` stands before the ids of the page and the names of the pictures, to tell the panels apart. Without
-    `texts`, nothing that holds words of the dataset is shown.
+    `prefix` is prepended to the ids in the page and to the names of figures, to make them unique. Without `texts`,
+    nothing with words of the dataset is shown.
     """
 
     results: Sequence[Result]
@@ -31,7 +31,7 @@ class Panel:
 
     @cached_property
     def goal(self) -> Goal:
-        """The metric that decides."""
+        """The main metric."""
         return goal_of(self.results)
 
     @cached_property
@@ -51,25 +51,25 @@ class Panel:
 
     @cached_property
     def rounds(self) -> list[Pair]:
-        """The contests between the entries picked on validation rows."""
+        """The comparisons between the entries selected on validation rows."""
         return contests(self.cells, self.goal, self.reader)
 
     @cached_property
     def picked(self) -> set[tuple[str, float]]:
-        """(entry, budget) of those picked on validation rows."""
+        """(entry, budget) of the entries selected on validation rows."""
         return {(cell.entry, cell.budget) for contest in self.rounds for cell in (contest.first, contest.second)}
 
     @cached_property
     def constant(self) -> list[Baseline]:
-        """The baselines that need no model."""
+        """The baselines without a model."""
         return baselines(self.cells, self.reader)
 
     @property
-    def everybody(self) -> list[Cell | Baseline]:
-        """All that has scores: the cells and the baselines."""
+    def scored(self) -> list[Cell | Baseline]:
+        """Everything with scores: the cells and the baselines."""
         return [*self.cells, *self.constant]
 
     @cached_property
     def over_rows(self) -> dict[tuple[str, float], Interval]:
-        """By (entry, budget) the interval of the mean score over test rows."""
+        """The interval of the mean score over test rows, by (entry, budget)."""
         return row_intervals(self.cells, self.goal.metric, self.reader)

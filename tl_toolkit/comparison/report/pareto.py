@@ -1,4 +1,4 @@
-"""Scores against costs: which entries are worth their price, and the picture of it."""
+"""Scores against costs: Pareto fronts of the entries, in words and as figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Price:
-    """A cost to draw scores against: its name in `Cell.costs`, its axis, and how it is said in a sentence."""
+    """A cost to plot scores against: its name in `Cell.costs`, its axis label, and its form in sentences and tables."""
 
     name: str
     axis: str
@@ -40,13 +40,13 @@ def _parameters(value: float | None) -> str:
 PRICES = (
     Price("train_seconds", "training, s", "training time", show.seconds, show.plain_seconds),
     Price("parameters", "parameters", "number of parameters", _parameters, show.parameters),
-    Price("latency_seconds", "one row, ms", "time to answer one row", show.milliseconds, show.plain_milliseconds),
+    Price("latency_seconds", "one row, ms", "time to predict one row", show.milliseconds, show.plain_milliseconds),
 )
 
 
 @dataclass(frozen=True)
 class Front:
-    """The cells that know a price, cheapest first, and those of them that no other is both better and cheaper than."""
+    """The cells with a known price, cheapest first, and those among them that are Pareto-optimal (`best`)."""
 
     price: Price
     cells: tuple[Cell, ...]
@@ -54,11 +54,11 @@ class Front:
 
 
 def front(scores: Sequence[float], costs: Sequence[float], sign: int = 1) -> list[int]:
-    """The positions of the undominated points, cheapest first.
+    """The positions of the non-dominated points, cheapest first.
 
-    A point is dominated when another costs no more and scores no worse, and is strictly better in one of the two
+    A point is dominated if another point costs no more and scores no worse, and is strictly better in one of the two
     (Pareto 1906; Kung, Luccio and Preparata 1975, "On finding the maxima of a set of vectors", for two dimensions).
-    Points that are equal in both are all kept. `sign` is −1 where a lower score is better.
+    Points that are equal in both are all kept. `sign` is −1 if a lower score is better.
     """
     points = [(cost, -sign * score) for cost, score in zip(costs, scores, strict=True)]
     kept: list[int] = []
@@ -69,7 +69,7 @@ def front(scores: Sequence[float], costs: Sequence[float], sign: int = 1) -> lis
 
 
 def fronts(cells: Sequence[Cell], goal: Goal) -> list[Front]:
-    """A front for each price that at least two of the cells, all of one budget, know."""
+    """A front for each price that is known for at least two of the cells, which share one budget."""
     found = []
     for price in PRICES:
         known = [cell for cell in cells if (cell.costs.get(price.name) or 0) > 0 and cell.scored(goal)]
@@ -87,31 +87,31 @@ def _cost(cell: Cell, price: Price) -> float:
 
 
 def widest_budget(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells of the budget at which most entries have finished, the largest of those."""
+    """The cells of the budget with the most finished entries; of equals, the largest budget."""
     entries = Counter(cell.budget for cell in cells)
     chosen = max(entries, key=lambda budget: (entries[budget], budget), default=None)
     return [cell for cell in cells if cell.budget == chosen]
 
 
 def in_words(found: Front, goal: Goal) -> str:
-    """Who is on the front: one sentence."""
+    """A sentence that lists the entries on the front."""
     members = []
     for cell in found.best:
         score = show.score(cell.test[goal.metric].mean, goal.metric)
         members.append(f"{cell.entry} ({score}, {found.price.said(_cost(cell, found.price))})")
     if len(members) == 1:
         return f"By {found.price.sentence}, {members[0]} is both the cheapest and the best."
-    return f"By {found.price.sentence}, from the cheapest to the best: {show.joined(members)}."
+    return f"Pareto front by {found.price.sentence}, from the cheapest to the best: {show.joined(members)}."
 
 
 def describe_fronts(panel: Panel) -> dict[str, Any] | None:
-    """The fronts of the budget at which most entries have finished: pictures, sentences and a table; None without."""
+    """The fronts at the budget with the most finished entries: figures, sentences and a table; None without fronts."""
     goal, here = panel.goal, widest_budget(panel.cells)
     found = fronts(here, goal)
     if not found:
         return None
     prices = show.joined([each.price.sentence for each in found])
-    what = f"Scatter plots of test scores against {prices}, each with its Pareto front; the same follows in words."
+    what = f"Scatter plots of test scores against {prices}, each with its Pareto front, which is described below."
     drawn = pictures(
         lambda narrow: _draw(found, panel.entries, goal, 1 if narrow else len(found)), panel, "pareto", what
     )
@@ -142,7 +142,7 @@ def _draw(found: Sequence[Front], entries: Sequence[str], goal: Goal, columns: i
 
 
 def _make_room_for_ticks(all_axes: Sequence[Axes], width: float) -> None:
-    """Move all axes to the right, where scores that differ by little have longer numbers than there is room for."""
+    """Move all axes to the right if the tick labels need it: scores that differ little have long numbers."""
     left = 34.0
     ticks = all_axes[0].get_yticks().tolist()
     needed = 8.0 + 6.4 * max(len(text) for text in all_axes[0].yaxis.get_major_formatter().format_ticks(ticks))
@@ -175,13 +175,13 @@ def _points(axes: Axes, found: Front, entries: Sequence[str], goal: Goal, label:
 def _name_front(
     axes: Axes, found: Front, at: dict[str, tuple[float, float]], entries: Sequence[str], goal: Goal
 ) -> None:
-    """Names the members of the front beside their marks, on the side where there is room."""
+    """Write the names of the front's members next to their marks, on the side with more room."""
     low, high = axes.get_xlim()
     for cell in found.best:
         x, y = at[cell.entry]
         place = np.log(x / low) / np.log(high / low)
         side = "right" if place > 0.5 else "center" if place > 0.12 else "left"
-        # Nothing is above and left of a member of the front, whichever way the score points on paper.
+        # No point is above and to the left of a member of the front (below, if a lower score is better).
         axes.annotate(
             short(cell.entry, 18),
             xy=(x, y),
@@ -194,7 +194,7 @@ def _name_front(
 
 
 def plain_log_ticks(axis: Axis, written: Callable[[float], str] = show.parameters) -> None:
-    """Ticks of a logarithmic axis in whole steps of 1, 2 and 5, few enough to stay apart, as short numbers."""
+    """Set the ticks of a logarithmic axis to at most 5 round numbers (1, 2 or 5 times a power of 10), written short."""
     low, high = sorted(axis.get_view_interval())
     exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     for steps in ((1, 2, 5), (1, 3), (1,)):
@@ -202,6 +202,6 @@ def plain_log_ticks(axis: Axis, written: Callable[[float], str] = show.parameter
         if len(ticks) <= 5:
             break
     ticks = ticks[:: max(1, -(-len(ticks) // 5))]
-    if len(ticks) < 2:  # so small a range has none of them
+    if len(ticks) < 2:  # the range is too small for round numbers
         ticks = [low * (high / low) ** part for part in (0.15, 0.85)]
     axis.set_ticks(ticks, [written(tick) if tick >= 1 else f"{tick:.2g}" for tick in ticks])

@@ -1,4 +1,4 @@
-"""The sortable table of results: every entry at every budget, its scores and what they cost."""
+"""The sortable table of results: scores and costs of every entry at every budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .panel import Panel
 
 @dataclass(frozen=True)
 class Cost:
-    """A column of costs: the name in `Cell.costs`, its heading, the group it stands in, and how it is written."""
+    """A column of costs: the name in `Cell.costs`, its heading, its group of columns, and its number format."""
 
     name: str
     heading: str
@@ -37,15 +37,15 @@ COSTS = (
     Cost("tokens_per_second", "Tokens/s", "Training", show.count, more_is_better=True),
     Cost("peak_memory_bytes", "Peak memory", "Training", show.memory),
     Cost("energy_joules", "Energy, J", "Training", show.count),
-    Cost("latency_seconds", "One row, ms", "Answering", show.plain_milliseconds),
-    Cost("rows_per_second", "Rows/s by 32", "Answering", show.count, more_is_better=True),
+    Cost("latency_seconds", "One row, ms", "Inference", show.plain_milliseconds),
+    Cost("rows_per_second", "Rows/s, batch 32", "Inference", show.count, more_is_better=True),
 )
 
 
 def results_table(panel: Panel) -> dict[str, Any]:
     """The table of the main metric and all costs: `groups` (name, columns), `columns`, `rows` and `budgets`.
 
-    Rows stand by budget, the largest first, and within one by score.
+    Rows are sorted by budget, the largest first, and within a budget by score.
     """
     goal, costs = panel.goal, known_costs(panel.cells)
     groups = {"Test score": [_column(show.metric_heading(goal.metric), goal.greater_is_better)]}
@@ -57,43 +57,43 @@ def results_table(panel: Panel) -> dict[str, Any]:
     columns = [column | {"starts_group": not place} for own in groups.values() for place, column in enumerate(own)]
     rows = [
         _row(own, panel, _results(own, panel, costs)) | {"picked": (name_of(own), own.budget) in panel.picked}
-        for own in panel.everybody
+        for own in panel.scored
     ]
     return _table(panel, columns, rows) | {"groups": [(name, len(own)) for name, own in groups.items()]}
 
 
 def known_costs(cells: Sequence[Cell]) -> list[Cost]:
-    """The costs that some of the cells know."""
+    """The costs that are known for at least one cell."""
     return [cost for cost in COSTS if any(cell.costs.get(cost.name) is not None for cell in cells)]
 
 
 def metrics_of(panel: Panel) -> list[str]:
-    """The test metrics of all cells, the one that decides first; the loss is on no common scale and left out."""
+    """The test metrics of all cells, the main one first; without the loss, which has no common scale."""
     known = dict.fromkeys(metric for cell in panel.cells for metric in cell.test if metric != "loss")
     return sorted(known, key=lambda metric: metric != panel.goal.metric)
 
 
 def more_metrics(panel: Panel) -> dict[str, Any] | None:
-    """The table of all other test metrics; None where there are none."""
+    """The table of all other test metrics; None if there are none."""
     metrics = metrics_of(panel)[1:]
     if not metrics:
         return None
-    rows = [_row(own, panel, [_score(own, metric) for metric in metrics]) for own in panel.everybody]
+    rows = [_row(own, panel, [_score(own, metric) for metric in metrics]) for own in panel.scored]
     return _table(panel, [_column(show.metric_heading(metric), True) for metric in metrics], rows)
 
 
 def budget_key(budget: float) -> str:
-    """A budget as an attribute, or the name of a folder, tells it."""
+    """A budget as text for HTML attributes and folder names."""
     return "all" if math.isinf(budget) else f"{budget:.0f}"
 
 
 def name_of(own: Cell | Baseline) -> str:
-    """What the row of an entry or of a baseline is called."""
+    """The name of an entry or of a baseline in tables."""
     return own.entry if isinstance(own, Cell) else f"Always {own.what}"
 
 
 def kind_of(own: Cell | Baseline) -> str:
-    """What an entry or a baseline is, in a few words."""
+    """The approach of an entry or a baseline, in a few words."""
     return kind(own.strategy) if isinstance(own, Cell) else f"baseline: {show.joined(own.names, 'or')}"
 
 
@@ -108,7 +108,7 @@ def _column(heading: str, more_is_better: bool) -> dict[str, Any]:
 
 
 def _cell(text: str, value: float | None) -> tuple[str, str]:
-    """(text, what it is sorted by: empty where unknown)."""
+    """(text, sort key); the key is empty if the value is unknown."""
     return text, "" if value is None or not math.isfinite(value) else f"{value:.6g}"
 
 
@@ -129,7 +129,7 @@ def _row(own: Cell | Baseline, panel: Panel, cells: list[tuple[str, str]]) -> di
 
 
 def _results(own: Cell | Baseline, panel: Panel, costs: Sequence[Cost]) -> list[tuple[str, str]]:
-    """Of a baseline neither intervals nor costs are known."""
+    """The cells of a row; a baseline has neither intervals nor costs."""
     metric, cell = panel.goal.metric, own if isinstance(own, Cell) else None
     cells = [_score(own, metric)]
     if panel.over_rows:

@@ -1,4 +1,4 @@
-"""What is told of the entries' answers side by side: disagreements, classes, calibration and attention."""
+"""Side-by-side evidence on the entries' predictions: disagreements, classes, calibration and attention."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .figures import MOST_DIAGRAMS, reliability_diagrams
 from .panel import Panel
 
 MOST_CLASSES = 30
-"""Of more classes, those with the most test rows are shown."""
+"""Maximum number of shown classes; those with the most test rows are shown."""
 
-MOST_SAID = 3
-"""Tokens of a row that are told in words."""
+MOST_LISTED = 3
+"""Number of tokens of a row whose weights are listed."""
 
-ANSWERS_ARE_TEXTS = ("translation", "captioning", "token-classification")
-"""Tasks whose labels and answers hold words of the dataset."""
+TASKS_WITH_TEXTS = ("translation", "captioning", "token-classification")
+"""Tasks whose labels and predictions contain words of the dataset."""
 
 
 def describe_classes(panel: Panel) -> dict[str, Any] | None:
-    """F1 by class and entry, each entry at its largest budget; None where the task has no classes."""
+    """F1 by class and entry, each entry at its largest budget; None if the task has no classes."""
     found = classes_by_entry(panel.cells, panel.reader)
     if not found:
         return None
@@ -45,7 +45,7 @@ def describe_classes(panel: Panel) -> dict[str, Any] | None:
 
 
 def class_table(cell: Cell, reader: PredictionReader) -> list[ClassScore]:
-    """The classes of one cell, for the entry's own section; empty where the task has none."""
+    """The classes of one cell, for the entry's own section; empty if the task has none."""
     found = entry_classes(cell, reader)
     if found is None:
         return []
@@ -54,7 +54,7 @@ def class_table(cell: Cell, reader: PredictionReader) -> list[ClassScore]:
 
 
 def describe_calibration(panel: Panel) -> dict[str, Any] | None:
-    """Reliability diagrams and their numbers; None where no entry has probabilities."""
+    """Reliability diagrams and their numbers; None if no entry has probabilities."""
     found = calibrations(panel.cells, panel.reader)
     if not found:
         return None
@@ -69,20 +69,20 @@ def describe_calibration(panel: Panel) -> dict[str, Any] | None:
 
 
 def describe_disagreement(panel: Panel) -> dict[str, Any] | None:
-    """Rows on which entries disagree, how often two of them agree, and who alone is right; None with one entry."""
+    """Rows on which entries disagree, agreement of pairs, and rows that one entry alone gets right; None with one."""
     found, texts = disagreement(panel.cells, panel.reader, panel.picked), panel.texts
     if found is None:
         return None
     task = panel.cells[0].results[0].section("task")
-    told = texts or task.get("name") not in ANSWERS_ARE_TEXTS
+    told = texts or task.get("name") not in TASKS_WITH_TEXTS
     return vars(found) | {
         "budget": next(cell.budget_name for cell in panel.cells if cell.budget == found.budget),
-        "rows": [_disputed(row, texts, told) for row in found.rows],
+        "rows": [_describe_row(row, texts, told) for row in found.rows],
     }
 
 
-def _disputed(row: DisputedRow, texts: bool, told: bool) -> dict[str, Any]:
-    """The row with its answers, entries that say the same together, the right ones first."""
+def _describe_row(row: DisputedRow, texts: bool, told: bool) -> dict[str, Any]:
+    """A row with its predictions; entries with the same prediction are grouped, correct predictions come first."""
     groups: dict[tuple[str, bool | None], list[str]] = {}
     for own in row.answers:
         sure = own.measure if own.probability is None else f"{own.probability:.2f}"
@@ -101,7 +101,7 @@ def _disputed(row: DisputedRow, texts: bool, told: bool) -> dict[str, Any]:
 
 
 def describe_attention(panel: Panel) -> dict[str, Any] | None:
-    """What models with attention look at, row by row; None where no run left any."""
+    """The attention weights of models, row by row; None if no run recorded any."""
     found = attentions(panel.cells, panel.folder)
     if not found:
         return None
@@ -109,6 +109,6 @@ def describe_attention(panel: Panel) -> dict[str, Any] | None:
     for own in found:
         for row in own.rows:
             weights = zip(row.tokens, row.weights, strict=True)
-            most = sorted(weights, key=lambda token: -token[1])[:MOST_SAID]
+            most = sorted(weights, key=lambda token: -token[1])[:MOST_LISTED]
             rows.setdefault(row.row, []).append((own.entry, row, most))
     return {"what": [(own.entry, own.what) for own in found], "rows": rows}

@@ -1,4 +1,4 @@
-"""The report of a comparison: `results.jsonl` in, one self-contained page, a Markdown summary and pictures out."""
+"""Write the report of a comparison: a self-contained page, a Markdown summary and figures from `results.jsonl`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...evaluation.statistics.baseline import Baseline
 from ...figures.palette import DARK_SERIES, SERIES, key
 from ..verdict.wording import decide
 from . import dataset_summary
-from .entries import describe_entry, telling
+from .entries import describe_entry, representative
 from .equivalence_figure import describe_equivalence
 from .exports import write_exports
 from .learning_curves import learning_curves
@@ -30,32 +30,32 @@ TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = (
     ("contest", "From scratch against transfer", "rounds"),
     ("curves", "Learning curves", "curves"),
-    ("equivalence", "Worth in labels", "equivalence"),
+    ("equivalence", "Equivalent labels", "equivalence"),
     ("pareto", "Score against cost", "pareto"),
     ("results", "All results", "results"),
-    ("pairs", "Every pair", "pairs"),
+    ("pairs", "Pairwise differences", "pairs"),
     ("disagreement", "Where entries disagree", "disagreement"),
-    ("classes", "Class by class", "classes"),
+    ("classes", "Scores by class", "classes"),
     ("calibration", "Calibration", "calibration"),
-    ("attention", "Where models look", "attention"),
-    ("entries", "Entry by entry", "entries"),
+    ("attention", "Attention", "attention"),
+    ("entries", "Entries in detail", "entries"),
     ("failed", "Failed runs", "failed"),
-    ("made", "Data and surroundings", "facts"),
+    ("made", "Data and environment", "facts"),
 )
-"""(id, name among the contents, key of the panel) of each section that may be there."""
+"""(id, name in the table of contents, key of the panel) of each possible section."""
 
 
 def write_report(output_dir: Path, title: str, texts: bool = True, notes: Sequence[str] = ()) -> Path:
-    """Writes report.html, report.md, figures/ and the exports from output_dir/results.jsonl; returns the page's path.
+    """Write report.html, report.md, figures/ and the exports from output_dir/results.jsonl; returns the page's path.
 
-    Without `texts`, no text of the dataset is in them: rows are numbered only. `notes` is what there is to be said of
-    where the records come from.
+    It works while the grid runs, with failed runs and without prediction files. All files are replaced atomically.
 
-    Works on whatever runs are recorded so far: while the grid runs, with failed runs, without prediction files. Every
-    file is renamed into place once it is whole.
+    Args:
+        texts: quote texts of the dataset; without it, rows are only numbered.
+        notes: notes on the origin of the records.
 
     Raises:
-        UserError: results.jsonl is missing or holds something other than result records.
+        UserError: results.jsonl is missing or contains something other than result records.
     """
     output_dir = Path(output_dir)
     results = read_results(output_dir / "results.jsonl")
@@ -72,9 +72,9 @@ def write_report(output_dir: Path, title: str, texts: bool = True, notes: Sequen
 
 
 def build_context(results: Sequence[Result], output_dir: Path, title: str, texts: bool = True) -> dict[str, Any]:
-    """Everything that the templates say: `title`, and `panels`, one for each dataset, in the order of the grid.
+    """The variables of the templates: `title`, and `panels`, one for each dataset, in the order of the grid.
 
-    With several panels each has the `name` of its dataset, with a single one it is None and no heading is needed.
+    With several panels, each has the `name` of its dataset; the name of a single panel is None, as it needs no heading.
     """
     from markupsafe import Markup
 
@@ -93,15 +93,15 @@ def build_context(results: Sequence[Result], output_dir: Path, title: str, texts
         "texts": texts,
         "series": list(zip(SERIES, DARK_SERIES, strict=True)),
         "script": Markup(script),
-        "script_hash": f"sha256-{digest}",  # by the page's content security policy this script runs and no other
+        "script_hash": f"sha256-{digest}",  # the page's content security policy allows only this script
     }
 
 
 def describe_panel(panel: Panel) -> dict[str, Any]:
-    """Everything that the templates say of one dataset, as text and numbers; draws the figures on the way."""
+    """The template variables of one dataset; also draws its figures."""
     results, cells, entries, constant = panel.results, panel.cells, panel.entries, panel.constant
     failed = [result for result in results if not result.completed]
-    kinds = {entry: telling([r for r in results if r.entry == entry]).transfer for entry in entries}
+    kinds = {entry: representative([r for r in results if r.entry == entry]).transfer for entry in entries}
     look = key(list(kinds.items()))
     told = {
         "prefix": panel.prefix,
@@ -140,11 +140,11 @@ def describe_panel(panel: Panel) -> dict[str, Any]:
 
 
 def _source(constant: Sequence[Baseline]) -> str:
-    """From which labels the answers of the baselines are known."""
+    """The source of the baselines' predictions."""
     if any(baseline.from_test for baseline in constant):
-        return "the test labels, since records of these runs do not tell it of their training labels"
+        return "the test labels, because the records of these runs lack the training labels"
     if any(baseline.rows is None for baseline in constant):  # forecasts
-        return "what was observed before each window"
+        return "the observations before each window"
     return "the training labels"
 
 

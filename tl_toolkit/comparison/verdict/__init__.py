@@ -1,1 +1,1 @@
-"""The verdict in words, from numbers with their uncertainty."""
+"""The verdict of a comparison in words, from scores with their uncertainty."""

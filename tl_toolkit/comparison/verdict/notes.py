@@ -1,4 +1,4 @@
-"""What a verdict rests on and what it leaves open, in words: labels, method, unknowns, costs and doubts."""
+"""The notes of a verdict: labels used, statistical method, unknowns, costs and doubts."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ Unit = Callable[[float | None], str]
 MEASURES: tuple[tuple[str, Unit, str, str], ...] = (
     ("train_seconds", show.seconds, "took {} as long to train", "took about as long"),
     ("parameters", show.parameters, "has {} as many parameters", "has about as many parameters"),
-    ("latency_seconds", show.milliseconds, "takes {} as long for one row at a time", "answers one row about as fast"),
+    ("latency_seconds", show.milliseconds, "takes {} as long to predict one row", "predicts one row about as fast"),
 )
-"""Of each cost its name, its unit, and how a difference and none of it are said."""
+"""For each cost: its name, its unit, the text for a difference, and the text for equality."""
 
 
 def label_note(cells: Sequence[Cell]) -> str:
-    """The labels that a run used: to train, to choose its checkpoint, and what tuning made of the latter."""
+    """The labels of a run, for training and for checkpoint selection, and how tuning used the latter."""
     parts = []
     for _, members in groupby(cells, key=lambda cell: cell.budget):
         here = list(members)
         train, chosen = [cell.train_labels for cell in here], [cell.validation_labels for cell in here]
         parts.append(f"{show.span(train, 'unknown')} + {show.span(chosen, 'unknown')}")
     if unit_of([cell.results[0] for cell in cells]) == TOKENS:
-        return f"Texts are all that a language model needs: budgets count the tokens that it reads.{_tuning(cells)}"
+        return f"Language models are trained on unlabelled text: budgets count training tokens.{_tuning(cells)}"
     return (
-        f"Labels used by a run, for training + for choosing its checkpoint (validation): {show.joined(parts)}. "
-        f"Both had to be paid for.{_tuning(cells)}"
+        f"Labels per run, for training + for checkpoint selection (validation): {show.joined(parts)}. "
+        f"Both need annotation.{_tuning(cells)}"
     )
 
 
 def _tuning(cells: Sequence[Cell]) -> str:
-    """How many trials were chosen from with the validation labels; empty where nothing was tuned."""
+    """The number of tuning trials of the entries, as a sentence; empty if nothing was tuned."""
     trials: dict[str, set[int]] = {}
     for cell in cells:
         for result in cell.results:
@@ -59,42 +59,42 @@ def _tuning(cells: Sequence[Cell]) -> str:
 
 
 def statistics_notes(rounds: Sequence[Pair]) -> list[str]:
-    """When an entry is called ahead, and which kind of noise is not known."""
+    """The criterion for "ahead", and which sources of variance are unknown."""
     if not rounds:
         return []
     family = max(contest.family for contest in rounds)
-    many = f", also after Holm's correction for the {family} comparisons of a budget" if family > 1 else ""
+    many = f", also after Holm's correction for the {family} comparisons per budget" if family > 1 else ""
     tests = list(dict.fromkeys(contest.test for contest in rounds if contest.test))
     how = f" ({show.joined(tests)} on the same rows, and a paired bootstrap)" if tests else ""
     notes = [
-        "The best entry of each kind is picked on validation rows and compared on test rows; an entry is called ahead "
-        f"only when the difference is beyond the noise of the test rows{how}, of the seeds (Welch), and of both "
-        f"together{many}. The interval is the widest of the three, at 95\u00a0%."
+        "The best entry of each approach is selected on validation rows and compared on test rows. An entry counts as "
+        f"ahead only if the difference is significant over test rows{how}, over seeds (Welch), and over both together"
+        f"{many}. The interval is the widest of the three, at 95\u00a0%."
     ]
     single = _budgets([contest for contest in rounds if contest.single])
     if single:
         notes.append(
-            f"With {show.joined(single)} labels a side has a single run, so how much the seed matters is not in the "
-            "interval."
+            f"With {show.joined(single)} labels, at least one side has a single run, so the interval does not include "
+            "the variance between seeds."
         )
     blind = _budgets([contest for contest in rounds if contest.over_rows is None])
     if blind:
         notes.append(
-            f"With {show.joined(blind)} labels the runs' predictions on common test rows were not at hand, so how much "
-            "the choice of test rows matters is not in the interval."
+            f"With {show.joined(blind)} labels, predictions on common test rows are not available, so the interval "
+            "does not include the variance over test rows."
         )
     return notes
 
 
 def vectors_note(picked: Sequence[Cell]) -> str:
-    """That entries from scratch began with word vectors that others have trained; empty where none did."""
+    """A note on entries from scratch that start from pre-trained word vectors; empty if there are none."""
     able = [cell for cell in picked if cell.kind == "scratch"]
     names = list(dict.fromkeys(cell.entry for cell in able if cell.results[0].section("arguments").get("vectors")))
     if not names:
         return ""
     return (
-        f"{show.joined(names)} {'starts' if len(names) == 1 else 'start'} from pre-trained word vectors: all else is "
-        "trained from scratch, but these know words that no label has taught."
+        f"{show.joined(names)} {'starts' if len(names) == 1 else 'start'} from pre-trained word vectors, which cover "
+        "words that are not in the labelled texts. All other weights are trained from scratch."
     )
 
 
@@ -103,7 +103,7 @@ def _budgets(contests: Sequence[Pair]) -> list[str]:
 
 
 def costs(contest: Pair) -> str:
-    """What the two sides cost at the contest's budget; empty when nothing is known."""
+    """The costs of the two sides at the budget, as a sentence; empty if no costs are known."""
     clauses: list[tuple[str, str]] = []
     for name, unit, more, same in MEASURES:
         pair = contest.second.costs.get(name), contest.first.costs.get(name)
@@ -117,9 +117,9 @@ def costs(contest: Pair) -> str:
 
 
 def pretraining(cells: Sequence[Cell]) -> str:
-    """What the stages before the runs of each entry took; empty when there were none."""
+    """The time of the stages before the runs of each entry, in sentences; empty if there were none."""
     said = {
-        cell.entry: f"The pre-training of {cell.entry}, made once for all of its runs, took {show.seconds(before)}."
+        cell.entry: f"The pre-training of {cell.entry}, shared by all its runs, took {show.seconds(before)}."
         for cell in cells
         if (before := cell.costs.get("pretrain_seconds")) is not None
     }
@@ -127,7 +127,7 @@ def pretraining(cells: Sequence[Cell]) -> str:
 
 
 def _clause(contest: Pair, pair: tuple[float, float], unit: Unit, more: str, same: str, named: bool) -> tuple[str, str]:
-    """(who costs more, how much more): `("minilm", "took 14 times as long to train as lstm (48 s against 3.4 s)")`."""
+    """(entry that costs more, clause): `("minilm", "took 14 times as long to train as lstm (48 s against 3.4 s)")`."""
     sides = [(pair[0], contest.second.entry), (pair[1], contest.first.entry)]
     (low, cheap), (high, dear) = sorted(sides)
     if high < 1.15 * low:
@@ -137,11 +137,11 @@ def _clause(contest: Pair, pair: tuple[float, float], unit: Unit, more: str, sam
 
 
 def doubts(rounds: Sequence[Pair], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Doubt]:
-    """Contests that another entry undoes, and how: `with 500 labels ulmfit is not ahead of gru`.
+    """Comparisons that another entry contradicts, each with a clause: `with 500 labels ulmfit is not ahead of gru`.
 
-    A contest is decided between picked entries. Where the one that lost is itself behind another of its kind on the
-    test rows, beyond the noise, and the winner is not ahead of that one, its kind has not lost. Taking the other one
-    instead would flatter its kind; saying so only takes back a claim.
+    Each comparison is between selected entries. If the loser is significantly behind another entry of its approach on
+    the test rows, and the winner is not ahead of that entry, then the approach has not lost. Using the other entry
+    instead would bias the comparison towards its approach; a doubt only withdraws a claim.
     """
     noise, found = row_noise(reader, goal.metric), []
     for contest in rounds:
@@ -158,7 +158,7 @@ def doubts(rounds: Sequence[Pair], cells: Sequence[Cell], goal: Goal, reader: Pr
 
 
 def of_headline(doubted: Sequence[Doubt], rounds: Sequence[Pair]) -> list[Doubt]:
-    """Those that touch whether transfer pays: not where another transfer's lead at that budget stands undoubted."""
+    """The doubts that affect whether transfer pays off: not those at budgets with an undoubted lead of transfer."""
     firm = [own for own in rounds if not any(own is contest for contest, _ in doubted)]
     paid = {own.budget for own in firm if own.first.kind == "scratch" and own.outcome == "transfer"}
     return [
@@ -169,8 +169,8 @@ def of_headline(doubted: Sequence[Doubt], rounds: Sequence[Pair]) -> list[Doubt]
 
 
 def in_words(doubted: Sequence[Doubt]) -> str:
-    """What a sentence has to add: `; but with 500 labels ulmfit is not ahead of gru, which was not picked`."""
+    """The doubts as an addition to a sentence: `; but with 500 labels ulmfit is not ahead of gru, which ...`."""
     if not doubted:
         return ""
     clauses = " and ".join(said for _, said in doubted)
-    return f"; but {clauses}, which {'was' if len(doubted) == 1 else 'were'} not picked"
+    return f"; but {clauses}, which {'was' if len(doubted) == 1 else 'were'} not selected"

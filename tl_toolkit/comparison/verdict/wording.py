@@ -27,12 +27,12 @@ from .notes import (
 )
 
 MOST_NAMES = 4
-"""Entries that a sentence names; of more it gives the number."""
+"""Maximum number of entries that a sentence names; otherwise it gives their number."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`headline` answers, `sentences` give the numbers behind it, `notes` say what they rest on."""
+    """`headline` is the conclusion, `sentences` give the numbers, `notes` describe data and method."""
 
     headline: str
     sentences: list[str] = field(default_factory=list)
@@ -49,8 +49,8 @@ def decide(
 ) -> Verdict:
     """The verdict over all budgets.
 
-    `rounds` are the contests among `cells`, `failed` counts runs without a result, and `constant` are the baselines
-    that an entry has to beat.
+    `rounds` are the comparisons between approaches among `cells`, `failed` is the number of runs without a result, and
+    `constant` are the baselines that an entry should beat.
     """
     if not cells:
         if failed == 0:
@@ -61,8 +61,8 @@ def decide(
         notes.append(f"{failed} {'run failed and is' if failed == 1 else 'runs failed and are'} left out.")
     if not rounds:
         leaders = _leaders(cells, goal)
-        sentences = [*_best_alone(leaders, cells, goal, reader), _unbeaten(leaders, constant, goal, reader)]
-        return Verdict(_no_contest(cells), [sentence for sentence in sentences if sentence], notes)
+        sentences = [*_leader_scores(leaders, cells, goal, reader), _not_beaten(leaders, constant, goal, reader)]
+        return Verdict(_no_comparison(cells), [sentence for sentence in sentences if sentence], notes)
     picked = list({(c.entry, c.budget): c for contest in rounds for c in (contest.first, contest.second)}.values())
     notes[2:2] = [*_overtaken_notes(picked, cells, goal, reader), *filter(None, [vectors_note(picked)])]
     by_kinds = [
@@ -71,20 +71,20 @@ def decide(
     ]
     by_kinds = [own for own in by_kinds if own]
     doubted, order = doubts(rounds, cells, goal, reader), standings(rounds)
-    if order:  # then the headline says no more than where transfer pays
+    if order:  # the headline only says where transfer pays off
         order, doubted = f"{order[:-1]}{in_words(doubted)}.", of_headline(doubted, rounds)
     sentences = [order, *(_numbers(own) for own in by_kinds)]
-    sentences.append(_unbeaten(picked, constant, goal, reader))
-    # What two kinds of transfer cost beside each other follows from what each costs beside training from scratch.
+    sentences.append(_not_beaten(picked, constant, goal, reader))
+    # The relative costs of two forms of transfer follow from their costs relative to training from scratch.
     against = [own for own in by_kinds if own[0].first.kind == by_kinds[0][0].first.kind]
     spent = [costs(own[-1]) for own in against] + [pretraining([c for c in picked if c.budget == rounds[-1].budget])]
     sentences.append(" ".join(said for said in spent if said))
-    sentences += [_labels_worth(own, cells, reader) for own in by_kinds]
+    sentences += [_label_equivalence(own, cells, reader) for own in by_kinds]
     return Verdict(f"{headline(rounds)}{in_words(doubted)}", [sentence for sentence in sentences if sentence], notes)
 
 
 def _numbers(rounds: Sequence[Pair]) -> str:
-    """One sentence with the scores and the difference at each budget (of many, at the first and the last)."""
+    """One sentence with the scores and the difference at each budget (with more than three, the first and last)."""
     shown = list(rounds) if len(rounds) <= 3 else [rounds[0], rounds[-1]]
     parts: list[str] = []
     before: Pair | None = None
@@ -94,7 +94,7 @@ def _numbers(rounds: Sequence[Pair]) -> str:
         start = f"with {contest.budget_name} labels"
         if before is None:
             kind = SHORT[first.kind]
-            against = f"{show.score(other, metric)} for {first.entry} ({kind}), both picked on validation rows"
+            against = f"{show.score(other, metric)} for {first.entry} ({kind}), both selected on validation rows"
             text = f"{start}, {second.entry} reaches {_reached(reached, metric)} on the test rows against {against}"
         else:
             who = "it" if before.second.entry == second.entry else second.entry
@@ -107,7 +107,7 @@ def _numbers(rounds: Sequence[Pair]) -> str:
 
 
 def _reached(value: float, metric: str) -> str:
-    if metric in show.PERCENT_METRICS or metric == "bits_per_byte":  # which are their own unit
+    if metric in show.PERCENT_METRICS or metric == "bits_per_byte":  # the metric's name is its unit
         return f"{show.score(value, metric)} {show.metric_name(metric)}"
     return f"a {show.metric_name(metric)} of {show.score(value, metric)}"
 
@@ -119,23 +119,23 @@ def _difference(contest: Pair) -> str:
     if not contest.goal.greater_is_better:
         size += " (less is better)"
     if bounds is None:
-        return f"{size}, with nothing to tell how sure that is"
+        return f"{size}, without a confidence interval"
     unit = " points" if metric in show.PERCENT_METRICS else ""
     if contest.winner is None:
         alone = unit
-        if bounds.excludes_zero() and contest.p is not None:  # intervals and p-values of rows come by different means
-            many = f" by itself, and {contest.family} comparisons are made"
-            alone += many if contest.p <= ALPHA else f", yet p = {contest.p:.3f} by {contest.test}"
+        if bounds.excludes_zero() and contest.p is not None:  # interval and p-value come from different methods
+            many = f" before the correction for {contest.family} comparisons"
+            alone += many if contest.p <= ALPHA else f", but p = {contest.p:.3f} by {contest.test}"
         return f"{NO_DIFFERENCE} (95{show.SPACE}% interval {show.interval(bounds, metric)}{alone})"
     low, high = sorted((bounds.low * sign, bounds.high * sign))
     return f"{size} (95{show.SPACE}% interval {show.plain_score(low, metric)} to {show.plain_score(high, metric)})"
 
 
-def _labels_worth(rounds: Sequence[Pair], cells: Sequence[Cell], reader: PredictionReader) -> str:
-    """How many labels make up for transferring less: one sentence, empty when the curves say nothing about it.
+def _label_equivalence(rounds: Sequence[Pair], cells: Sequence[Cell], reader: PredictionReader) -> str:
+    """How many labels the approach with less transfer needs to catch up: one sentence, empty if unknown.
 
-    The learning curve is that of the first side's kind, through the entry picked at each of its budgets (also where
-    the second side has none), against the second side where it is first ahead.
+    The learning curve of the first side's approach uses the entry selected at each of its budgets, including budgets
+    without the second side. It is read at the score of the second side at the first budget where that is ahead.
     """
     won = next((contest for contest in rounds if contest.better == "second"), None)
     if won is None:
@@ -145,54 +145,54 @@ def _labels_worth(rounds: Sequence[Pair], cells: Sequence[Cell], reader: Predict
     if len(curve) < 2 or won.budget >= curve[-1].budget or not usable(won.second, won.goal):
         return ""
     draws, most = CurveDraws(noise, won.goal), curve[-1]
-    what = f"what {won.second.entry} does with {won.budget_name}"
-    how = "From scratch" if kind == "scratch" else f"With {LONG[kind]}"
+    rival = f"{won.second.entry} with {won.budget_name} labels"
     found = equivalence(won.second, draws.curve(kind, curve), draws)
     if 0 < found.needed <= found.most:
-        return f"{how} it takes {found.in_words(' labels')} to match {what}."
-    if found.needed == 0:  # a curve that falls so much that its mean is above from the first budget on tells nothing
+        return f"{show.capital(LONG[kind])} needs {found.in_words(' labels')} to match {rival}."
+    if found.needed == 0:  # a falling curve whose monotone fit is above the score from the first budget on
         return ""
     across = compare(most, won.second, won.goal, noise)
+    start = f"With {most.budget_name} labels, {LONG[kind]}"
     if across.interval is None:
-        return f"{how}, {most.budget_name} labels do not reach {what}, with nothing to tell how sure that is."
+        return f"{start} does not match {rival}, without a confidence interval."
     if across.better == "second":
-        return f"{how}, not even {most.budget_name} labels reach {what}."
-    return f"{how}, {most.budget_name} labels come within the noise of {what}."
+        return f"Even with {most.budget_name} labels, {LONG[kind]} does not match {rival}."
+    return f"{start} shows {NO_DIFFERENCE} from {rival}."
 
 
-def _no_contest(cells: Sequence[Cell]) -> str:
+def _no_comparison(cells: Sequence[Cell]) -> str:
     if not any(cell.transfer for cell in cells):
-        return "Every finished run here is from scratch, so nothing can be said of transfer yet"
+        return "All finished runs are trained from scratch, so there is no result for transfer yet"
     if all(cell.transfer for cell in cells):
-        return "Every finished run here is a transfer, so nothing can be said of training from scratch yet"
+        return "All finished runs use transfer, so there is no result for training from scratch yet"
     return "No label budget has finished runs both from scratch and with transfer yet"
 
 
 def _leaders(cells: Sequence[Cell], goal: Goal) -> list[Cell]:
-    """The best entry of each budget by its validation rows."""
+    """The best entry of each budget on the validation rows."""
     found = (best(list(members), goal) for _, members in groupby(cells, key=lambda cell: cell.budget))
     return list(filter(None, found))
 
 
-def _best_alone(leaders: Sequence[Cell], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[str]:
+def _leader_scores(leaders: Sequence[Cell], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[str]:
     sentences = []
     for leader in leaders:
         rivals = [cell for cell in cells if cell.budget == leader.budget and cell.entry != leader.entry]
         who = f"the entry with the best validation score is {leader.entry}, which" if rivals else leader.entry
         reached = f"{_reached(leader.test[goal.metric].mean, goal.metric)} on the test rows"
-        met = _met(leader, rivals, goal, reader)
+        met = _against_rivals(leader, rivals, goal, reader)
         sentences.append(f"With {leader.budget_name} labels {who} reaches {reached}{met}.")
     return sentences
 
 
-def _met(leader: Cell, rivals: Sequence[Cell], goal: Goal, reader: PredictionReader) -> str:
-    """Of which of the others the leader is ahead on the test rows; empty where nothing can be said."""
+def _against_rivals(leader: Cell, rivals: Sequence[Cell], goal: Goal, reader: PredictionReader) -> str:
+    """How the leader compares with the others on the test rows, as clauses; empty if nothing is known."""
     noise = row_noise(reader, goal.metric)
     able = [rival for rival in rivals if goal.metric in rival.test]
     pairs = [pair for pair in corrected([compare(leader, rival, goal, noise) for rival in able]) if pair.p is not None]
     told = {
-        "ahead of {} beyond the noise": [pair.second.entry for pair in pairs if pair.better == "first"],
-        "behind {} beyond the noise": [pair.second.entry for pair in pairs if pair.better == "second"],
+        "significantly ahead of {}": [pair.second.entry for pair in pairs if pair.better == "first"],
+        "significantly behind {}": [pair.second.entry for pair in pairs if pair.better == "second"],
         f"with {NO_DIFFERENCE} from {{}}": [pair.second.entry for pair in pairs if pair.better == "none"],
     }
     known = {text: names for text, names in told.items() if names}
@@ -200,8 +200,8 @@ def _met(leader: Cell, rivals: Sequence[Cell], goal: Goal, reader: PredictionRea
     return "".join(f", {text.format(names)}" for text, names in few.items())
 
 
-def _unbeaten(picked: Sequence[Cell], constant: Sequence[Baseline], goal: Goal, reader: PredictionReader) -> str:
-    """Which of the picked entries do not beat always giving the same answer: one sentence, empty when all do."""
+def _not_beaten(picked: Sequence[Cell], constant: Sequence[Baseline], goal: Goal, reader: PredictionReader) -> str:
+    """Which selected entries do not beat a constant baseline: one sentence, empty if all do."""
     clauses = []
     for baseline in constant:
         here = [cell for cell in picked if cell.budget == baseline.budget]
@@ -211,14 +211,14 @@ def _unbeaten(picked: Sequence[Cell], constant: Sequence[Baseline], goal: Goal, 
             verb = "does" if len(below) == 1 else "do"
             least = show.score(baseline.test[goal.metric].mean, goal.metric)
             clauses.append(
-                f"with {below[0].budget_name} labels, {show.joined(reached)} {verb} not beat always answering "
-                f"{baseline.what} ({least}) beyond the noise of the test rows"
+                f"with {below[0].budget_name} labels, {show.joined(reached)} {verb} not significantly beat always "
+                f"predicting {baseline.what} ({least}) on the test rows"
             )
     return f"{show.capital('; '.join(clauses))}." if clauses else ""
 
 
 def _overtaken_notes(picked: Sequence[Cell], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[str]:
-    """Where the test rows would have picked another entry than the validation rows did."""
+    """A note on selected entries that are behind another entry of the same approach on the test rows."""
     clauses = []
     for cell in picked:
         pair = overtaken(cell, cells, goal, reader)
@@ -230,6 +230,6 @@ def _overtaken_notes(picked: Sequence[Cell], cells: Sequence[Cell], goal: Goal, 
     if not clauses:
         return []
     return [
-        f"Picked on validation rows, yet behind another of its kind on the test rows (95\u00a0% interval): "
-        f"{'; '.join(clauses)}. The one ahead is not taken instead: picking on test rows would flatter its kind."
+        "Selected on validation rows, but behind another entry of the same approach on test rows (95\u00a0% interval): "
+        f"{'; '.join(clauses)}. The better entry is not used, because selecting on test rows would bias the result."
     ]

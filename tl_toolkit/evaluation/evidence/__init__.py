@@ -1,1 +1,1 @@
-"""What the predictions of runs tell beside scores: mistakes, disagreement, calibration, classes, attention."""
+"""Evidence from predictions beyond overall scores: mistakes, disagreement, calibration, classes, attention."""

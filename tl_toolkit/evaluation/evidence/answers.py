@@ -1,7 +1,7 @@
-"""What entries answer to the same test rows, one answer for each entry: that of most of its seeds.
+"""The predictions of entries for the same test rows, combined over the seeds of each entry.
 
-Of labels the one that most seeds give, ties decided by their mean probability; of numbers the mean; of tags the one of
-most seeds for each word, and of texts the one written most often, ties decided by the first seed.
+Labels are combined by majority vote over seeds, with ties decided by the mean probability; numbers by the mean; tags by
+majority vote per word, and texts by the most frequent one, with ties decided by the first seed.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_WORDS = 8
-"""Words of a sentence whose tags are told."""
+"""The maximum number of words of a sentence that are shown with their tags."""
 MOST_SCORED = 2400
-"""Texts of a panel that are scored one by one, which takes a quarter of a millisecond each."""
+"""The maximum number of texts of a panel that are scored one by one, at a quarter of a millisecond each."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """An entry's answer to a row in words; `probability` where it has one, `measure` otherwise (`chrF 31.2`).
+class RowAnswer:
+    """An entry's prediction for a row in words, with a `probability` if it has one or else a `measure` (`chrF 31.2`).
 
-    `right` is None where no answer is simply right or wrong.
+    `right` is None if predictions are not simply right or wrong.
     """
 
     entry: str
@@ -42,12 +42,12 @@ class Said:
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers (entries, items) to the same rows: an item is a row, or a word of one.
+    """Predictions (entries, items) for the same rows; an item is a row, or a word of a row.
 
-    Equal `codes` are equal answers; `right` says which are right, None for numbers and texts. `owner` (items,) is the
-    place of each item's row among `row`. `gap` (entries, rows), for numbers and texts, is how far off an answer is, NaN
-    where it was not looked at. `certainty` (entries, rows) are probabilities, where there are any. `say` and `truth`
-    put an answer and the label in words.
+    Equal `codes` are equal predictions; `right` marks the right ones, None for numbers and texts. `owner` (items,) is
+    the position of each item's row in `row`. `gap` (entries, rows), for numbers and texts, is the error of a
+    prediction, NaN if it was not scored. `certainty` (entries, rows) are probabilities, if available. `say` and `truth`
+    return a prediction and the label in words.
     """
 
     entries: list[str]
@@ -55,7 +55,7 @@ class Answers:
     codes: np.ndarray
     owner: np.ndarray
     what: str
-    say: Callable[[int, int], Said]
+    say: Callable[[int, int], RowAnswer]
     truth: Callable[[int], str]
     right: np.ndarray | None = None
     gap: np.ndarray | None = None
@@ -63,7 +63,7 @@ class Answers:
 
 
 def label_answers(cells: Sequence[Cell], reader: PredictionReader) -> Answers | None:
-    """Of classifications and regressions; None when no two entries have predictions for the same rows."""
+    """The predictions of classification and regression; None unless two entries have predictions for the same rows."""
     kept: list[tuple[str, list[Predictions], list[np.ndarray] | None]] = []
     for cell in cells:
         runs = [(read, reader.scores(result)) for result in cell.results if (read := reader.labels(result)) is not None]
@@ -100,7 +100,8 @@ def _label_sets(kept: list, label: np.ndarray, names: list[str] | None) -> Answe
         mean = None if scores is None else np.mean(scores, axis=0)
         chosen.append(((votes if mean is None else votes + (mean - 0.5) / (2 * len(runs))) > 0.5).astype(int))
         decided = None if mean is None else np.where(chosen[-1] == 1, mean, 1 - mean)
-        certainty.append(np.full(len(label), np.nan) if decided is None else decided.min(axis=1))  # the least sure one
+        # The least certain label decides.
+        certainty.append(np.full(len(label), np.nan) if decided is None else decided.min(axis=1))
     sets = np.stack(chosen)
     _, codes = np.unique(sets.reshape(-1, sets.shape[2]), axis=0, return_inverse=True)
     return _labelled(kept, label, sets, np.stack(certainty), codes.reshape(sets.shape[:2]), names)
@@ -112,10 +113,10 @@ def _labelled(
     right = chosen == label
     right = right.all(axis=2) if right.ndim == 3 else right
 
-    def say(entry: int, row: int) -> Said:
+    def say(entry: int, row: int) -> RowAnswer:
         sure = float(certainty[entry, row])
         answer = answer_in_words(_plain(chosen[entry, row]), names)
-        return Said(kept[entry][0], answer, bool(right[entry, row]), None if np.isnan(sure) else sure)
+        return RowAnswer(kept[entry][0], answer, bool(right[entry, row]), None if np.isnan(sure) else sure)
 
     return Answers(
         entries=[entry for entry, _, _ in kept],
@@ -142,14 +143,14 @@ def _numbers(kept: list, label: np.ndarray, names: list[str] | None) -> Answers:
         codes=means,
         owner=np.arange(len(label)),
         what="test rows",
-        say=lambda entry, row: Said(kept[entry][0], answer_in_words(float(means[entry, row]), None), None),
+        say=lambda entry, row: RowAnswer(kept[entry][0], answer_in_words(float(means[entry, row]), None), None),
         truth=lambda row: answer_in_words(float(label[row]), None),
         gap=np.abs(means - label),
     )
 
 
 def tag_answers(cells: Sequence[Cell], reader: PredictionReader) -> Answers | None:
-    """Of taggers, word by word; words that nobody, the truth included, takes for part of an entity are no items."""
+    """The predictions of taggers per word, without words that are outside entities for the truth and all entries."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -172,17 +173,17 @@ def tag_answers(cells: Sequence[Cell], reader: PredictionReader) -> Answers | No
     label = _codes(flat["label"], tags)
     codes = np.stack([_most_voted(own, len(tags)) for own in coded])
     owner = np.repeat(np.arange(len(lengths)), lengths)
-    names, words = [*tags.to_pylist(), "cut off"], flat["words"].to_pylist()  # the code −1 is the last name
+    names, words = [*tags.to_pylist(), "cut off"], flat["words"].to_pylist()  # code −1 is the last name
     ends = np.cumsum(lengths)
 
     def contested(row: int) -> list[int]:
         own = range(int(ends[row] - lengths[row]), int(ends[row]))
         return [word for word in own if len(set(codes[:, word].tolist())) > 1][:MOST_WORDS]
 
-    def say(entry: int, row: int) -> Said:
-        told = [f"{words[word]} {names[codes[entry, word]]}" for word in contested(row)]
+    def say(entry: int, row: int) -> RowAnswer:
+        shown = [f"{words[word]} {names[codes[entry, word]]}" for word in contested(row)]
         right = all(codes[entry, word] == label[word] for word in contested(row))
-        return Said(kept[entry][0], ", ".join(told), right)
+        return RowAnswer(kept[entry][0], ", ".join(shown), right)
 
     outside = names.index("O") if "O" in names else None
     item = np.ones(len(label), dtype=bool) if outside is None else (np.vstack([codes, label]) != outside).any(axis=0)
@@ -199,7 +200,7 @@ def tag_answers(cells: Sequence[Cell], reader: PredictionReader) -> Answers | No
 
 
 def _codes(tags: pa.ChunkedArray, known: pa.Array) -> np.ndarray:
-    """The place of each tag among the known ones, −1 for a word that was cut off."""
+    """The index of each tag in the known ones, −1 for truncated words."""
     import pyarrow.compute as pc
 
     return pc.fill_null(pc.index_in(tags, value_set=known), -1).to_numpy()
@@ -208,13 +209,13 @@ def _codes(tags: pa.ChunkedArray, known: pa.Array) -> np.ndarray:
 def _most_voted(runs: Sequence[np.ndarray], tags: int) -> np.ndarray:
     votes = np.zeros((len(runs[0]), tags + 1))
     for place, codes in enumerate(runs):
-        votes[np.arange(len(codes)), codes] += 1 if place else 1.5  # the first run decides ties
+        votes[np.arange(len(codes)), codes] += 1 if place else 1.5  # ties: the first run decides
     chosen = votes.argmax(axis=1)
     return np.where(chosen == tags, -1, chosen)
 
 
 def text_answers(cells: Sequence[Cell], reader: PredictionReader) -> Answers | None:
-    """Of what was written, judged by chrF sentence by sentence; of many rows, at places evenly spread over them."""
+    """The generated texts with chrF per sentence; of many rows, only an evenly spaced subset is scored."""
     from ...metrics.generation import scorers
 
     kept: list[tuple[str, list[str]]] = []
@@ -233,7 +234,7 @@ def text_answers(cells: Sequence[Cell], reader: PredictionReader) -> Answers | N
     wanted = [[own] if isinstance(own, str) else list(own) for own in references]
     try:
         chrf = scorers()["chrf"]
-    except UserError:  # sacrebleu is not installed where the report is made: it does without
+    except UserError:  # sacrebleu is not installed here; the report works without it
         return None
     gap = np.full((len(kept), len(row)), np.nan)
     scored = np.unique(np.linspace(0, len(row) - 1, min(len(row), max(1, MOST_SCORED // len(kept)))).astype(int))
@@ -241,10 +242,10 @@ def text_answers(cells: Sequence[Cell], reader: PredictionReader) -> Answers | N
         gap[entry, scored] = [100 - chrf.sentence_score(texts[place], wanted[place]).score for place in scored]
     codes = {text: code for code, text in enumerate(dict.fromkeys(text for _, texts in kept for text in texts))}
 
-    def say(entry: int, place: int) -> Said:
+    def say(entry: int, place: int) -> RowAnswer:
         text = kept[entry][1][place]
         right = text.strip() in {own.strip() for own in wanted[place]}
-        return Said(kept[entry][0], text, right, measure=f"chrF {100 - gap[entry, place]:.1f}")
+        return RowAnswer(kept[entry][0], text, right, measure=f"chrF {100 - gap[entry, place]:.1f}")
 
     return Answers(
         entries=[entry for entry, _ in kept],

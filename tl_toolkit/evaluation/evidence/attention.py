@@ -1,4 +1,4 @@
-"""Where models look: the attention weights that runs leave of a few test rows, read for the report."""
+"""Read the attention weights that runs save for a few test rows, for the report."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MOST_TOKENS = 80
 
 @dataclass(frozen=True)
 class AttendedRow:
-    """One test row: its tokens, how much weight each got, and `strength`, the same as a part of the row's greatest.
+    """One test row: its tokens, the weight of each, and `strength`, the weight relative to the row's maximum.
 
-    `cut` counts the tokens behind the ones that are kept.
+    `cut` is the number of tokens left out after the kept ones.
     """
 
     row: int
@@ -32,7 +32,7 @@ class AttendedRow:
 
 @dataclass(frozen=True)
 class Attention:
-    """What one run of an entry looked at; `what` says in words what the weights are."""
+    """The attention of one run of an entry; `what` describes the weights."""
 
     entry: str
     budget: float
@@ -42,7 +42,7 @@ class Attention:
 
 
 def attentions(cells: Sequence[Cell], folder: Path) -> list[Attention]:
-    """That of the first run of each entry that left one, at its largest budget; entries without any are left out."""
+    """The attention of the first run of each entry that saved it, at its largest budget; other entries are left out."""
     left = [
         [(cell, result, *read) for result in cell.results if (read := read_attention(result, folder)) is not None]
         for cell in at_largest_budget(cells)
@@ -54,9 +54,9 @@ def attentions(cells: Sequence[Cell], folder: Path) -> list[Attention]:
 
 
 def read_attention(result: Result, folder: Path) -> tuple[str, list[AttendedRow]] | None:
-    """What the weights are, and the rows; None when the run left no such file, or one that is not whole.
+    """The description of the weights, and the rows; None if the run has no such file, or an incomplete one.
 
-    Rows that make no sense are left out, so that a damaged file costs a picture and never the report.
+    Invalid rows are left out, so that a damaged file removes a figure but never breaks the report.
     """
     name = result.record.get("attention")
     if not isinstance(name, str):

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: of answers given with probability 0.8, are four in five right?"""
+"""Calibration of probabilities: are 80 % of the predictions with probability 0.8 right?"""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ BINS = 10
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Answers of about one certainty: `confidence` is their mean probability, `accuracy` the share that is right.
+    """Predictions of similar probability: `confidence` is their mean probability, `accuracy` their accuracy.
 
-    `low` and `high` are the least and the greatest probability in the bin; `count` counts answers over all seeds.
+    `low` and `high` are the lowest and highest probability in the bin; `count` counts predictions over all seeds.
     """
 
     low: float
@@ -30,10 +30,10 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How well an entry knows what it knows, at one budget.
+    """The calibration of an entry at one budget.
 
-    `bins` hold the answers of all seeds together; everything else is one number a run and its spread over them.
-    `confidence` minus `accuracy` is how much an entry is too sure of itself on average.
+    `bins` have the predictions of all seeds together; all other fields are spreads of one number per run.
+    `confidence` minus `accuracy` is the mean overconfidence of the entry.
     """
 
     entry: str
@@ -48,7 +48,7 @@ class Calibration:
 
 
 def calibration(cell: Cell, reader: PredictionReader) -> Calibration | None:
-    """Of an entry's runs at one budget; None for what is no single-label classification, or without probabilities."""
+    """The calibration of an entry's runs at one budget; None without probabilities or single-label classification."""
     if cell.results[0].section("task").get("problem_type") != "single_label_classification":
         return None
     runs = []
@@ -74,23 +74,23 @@ def calibration(cell: Cell, reader: PredictionReader) -> Calibration | None:
 
 
 def calibrations(cells: Sequence[Cell], reader: PredictionReader) -> list[Calibration]:
-    """That of each entry at its largest budget, in the order of `cells`; empty where there are no probabilities."""
+    """The calibration of each entry at its largest budget, in the order of `cells`; empty without probabilities."""
     found = [calibration(cell, reader) for cell in at_largest_budget(cells)]
     return [own for own in found if own is not None]
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> list[ReliabilityBin]:
-    """Bins with about the same number of answers each, the least certain first.
+    """Bins with about the same number of predictions each, lowest probability first.
 
-    Of equal mass, not of equal width: a trained network gives most of its answers with probabilities near one, so that
-    equal widths leave bins with a handful of answers, whose accuracies are noise, beside one that hides what happens
-    among nearly all of them (Nguyen and O'Connor 2015, "Posterior calibration and exploratory analysis for natural
-    language processing models"; Nixon et al. 2019, "Measuring calibration in deep learning"). Equal probabilities are
-    never cut apart, so that there are fewer bins where many are equal.
+    Bins have equal mass, not equal width: a trained network makes most predictions with probabilities near one, so with
+    equal widths some bins have only a few predictions and noisy accuracies, and one bin has nearly all of them (Nguyen
+    and O'Connor 2015, "Posterior calibration and exploratory analysis for natural language processing models"; Nixon et
+    al. 2019, "Measuring calibration in deep learning"). Equal probabilities stay in one bin, so many equal ones reduce
+    the number of bins.
 
     Args:
-        confidence: probabilities (answers,) of what was answered.
-        right: whether it was right (answers,).
+        confidence: probabilities (predictions,) of the predicted classes.
+        right: whether each prediction is right (predictions,).
     """
     inner = np.unique(np.quantile(confidence, np.linspace(0, 1, bins + 1)[1:-1]))
     place = np.searchsorted(inner, confidence)
@@ -112,17 +112,17 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> 
 
 
 def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
-    """The mean distance between certainty and accuracy, weighted by the answers of each bin.
+    """The mean distance between confidence and accuracy, weighted by the number of predictions per bin.
 
     Guo et al. (2017), "On Calibration of Modern Neural Networks", equation 3 (expected calibration error, there with
-    bins of equal width). It is biased upwards with few rows: a bin of n answers is off by about 0.4/√n by chance.
+    bins of equal width). It is biased upwards for few rows: a bin of n predictions is off by about 0.4/√n by chance.
     """
     total = sum(own.count for own in bins)
     return sum(own.count / total * abs(own.accuracy - own.confidence) for own in bins)
 
 
 def brier(label: np.ndarray, scores: np.ndarray) -> float:
-    """The mean over rows of the squared distance between probabilities and truth, summed over classes: 0 to 2.
+    """The squared distance between probabilities and truth, summed over classes, mean over rows: 0 to 2.
 
     Brier (1950), "Verification of forecasts expressed in terms of probability", equation 2.
 
@@ -136,9 +136,9 @@ def brier(label: np.ndarray, scores: np.ndarray) -> float:
 
 
 def log_loss(label: np.ndarray, scores: np.ndarray) -> float:
-    """The mean negative logarithm of the probability (rows, classes) given to the true class (rows,), in nats.
+    """The mean negative logarithm of the probability (rows, classes) of the true class (rows,), in nats.
 
-    A probability of 0, which float32 makes of anything below 1e-45, counts as the least that it can tell exactly.
+    A probability of 0, to which float32 rounds anything below 1e-45, counts as the smallest normal float32.
     """
-    given = scores[np.arange(len(label)), label]
-    return float(-np.log(np.maximum(given, np.finfo(np.float32).tiny)).mean())
+    true = scores[np.arange(len(label)), label]
+    return float(-np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean())

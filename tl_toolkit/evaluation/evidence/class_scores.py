@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of each class, label or type of entity, as means over an entry's seeds."""
+"""Precision, recall and F1 of each class, label or entity type, as means over an entry's seeds."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..statistics.cells import Cell, at_largest_budget
 from ..statistics.row_metrics import found_entities
 
 Counts = np.ndarray
-"""(classes, 3): right, predicted and true numbers of one run."""
+"""Right, predicted and true counts of one run (classes, 3)."""
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How one class is told, over the seeds of an entry.
+    """The scores of one class, over the seeds of an entry.
 
-    `support` counts test rows (words, or entities, for tags) of the class. A seed in which a number is undefined is
-    left out of its mean: precision where the class was never predicted, recall where it never occurs, F1 where both
-    hold. None where no seed has it.
+    `support` is the number of test rows of the class (words or entities for tags). The mean of a score leaves out seeds
+    in which it is undefined: precision if the class was never predicted, recall if it never occurs, F1 if both hold.
+    None if it is undefined for all seeds.
     """
 
     name: str
@@ -35,9 +35,9 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class EntryClasses:
-    """The classes of one entry at its largest budget, in the order of the label ids (entity types: of their names).
+    """The classes of one entry at its largest budget, in the order of the label ids (entity types: by name).
 
-    `what` says what is counted: "test rows", "words" or "entities".
+    `what` is the unit of the counts: "test rows", "words" or "entities".
     """
 
     entry: str
@@ -48,16 +48,16 @@ class EntryClasses:
 
 
 def classes_by_entry(cells: Sequence[Cell], reader: PredictionReader) -> list[EntryClasses]:
-    """That of each entry at its largest budget; entries without predictions, or of tasks without classes, are left out.
+    """The classes of each entry at its largest budget, without entries that have no predictions or no classes.
 
-    All entries of one dataset have the same classes in the same order, unless some tag types that others never do.
+    All entries of a dataset have the same classes in the same order, unless some predict tag types that others do not.
     """
     found = [entry_classes(cell, reader) for cell in at_largest_budget(cells)]
     return [own for own in found if own is not None]
 
 
 def entry_classes(cell: Cell, reader: PredictionReader) -> EntryClasses | None:
-    """The classes of a cell's runs; None where it has no classes or no predictions at hand."""
+    """The classes of a cell's runs; None if the task has no classes or the predictions are not available."""
     task = cell.results[0].section("task")
     if task.get("name") == "token-classification":
         what = "entities" if task.get("tag_scheme") else "words"
@@ -73,7 +73,7 @@ def entry_classes(cell: Cell, reader: PredictionReader) -> EntryClasses | None:
 
 
 def class_scores(names: Sequence[str], runs: Sequence[Counts]) -> list[ClassScore]:
-    """From counts (classes, 3) of each run; `support` is that of the first, as all runs have the same test rows."""
+    """The scores from the counts (classes, 3) of each run; `support` is from the first, as test rows are the same."""
     scores = []
     for index, name in enumerate(names):
         right, predicted, true = np.array([run[index] for run in runs], dtype=float).T
@@ -112,7 +112,7 @@ def _label_counts(cell: Cell, reader: PredictionReader) -> tuple[list[str], list
 
 
 def _tag_counts(cell: Cell, reader: PredictionReader, entity: bool) -> tuple[list[str], list[Counts]]:
-    """By type of entity, or by tag; a word that was cut off has no tag."""
+    """Names and counts by entity type or by tag; truncated words have no tag."""
     tables = [reader.columns(result, ["row", "label", "prediction"]) for result in cell.results]
     whole = [table for table in tables if table is not None and table.num_columns == 3]
     if not whole:
@@ -134,7 +134,7 @@ def _tag_counts(cell: Cell, reader: PredictionReader, entity: bool) -> tuple[lis
 
 
 def _units(sentences: Sequence[Sequence[str | None]], entity: bool) -> set[tuple[str, int, int, int]]:
-    """(type, sentence, start, end) of all entities; or of all words, whose type is their tag."""
+    """(type, sentence, start, end) of all entities, or of all words with their tag as type."""
 
     def found(tags: Sequence[str | None]) -> list[tuple[str, int, int]]:
         if entity:

@@ -1,4 +1,4 @@
-"""Where entries disagree: the rows that tell most, how often two of them say the same, and who alone is right."""
+"""Disagreement between entries: the most informative rows, pairwise agreement, and rows that only one gets right."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from .. import formatting as show
 from ..predictions import PredictionReader
 from ..statistics.cells import Cell
 from ..statistics.scored_rows import LANGUAGE
-from .answers import Answers, Said, label_answers, tag_answers, text_answers
+from .answers import Answers, RowAnswer, label_answers, tag_answers, text_answers
 
 MOST_ROWS = 12
 
 
 @dataclass(frozen=True)
 class DisputedRow:
-    """A test row on which entries disagree; `text` is empty where a row is no text, such as a picture."""
+    """A test row on which entries disagree; `text` is empty if the row has no text, such as an image."""
 
     row: int
     text: str
     text_pair: str | None
     label: str
-    answers: list[Said]
+    answers: list[RowAnswer]
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Where the entries of one budget disagree.
+    """The disagreement between the entries of one budget.
 
-    `summary` says it in a sentence and `order` by what the rows are ordered; `reason` says why there is nothing to
-    show, and all else is empty then. `agreement` (entries × entries, None where undefined) is what `agreement_is`
-    says, and `alone` (one number an entry) what `alone_is` says. `left_out` are entries of the budget whose
-    predictions are not at hand for the same rows.
+    `summary` is a sentence on it, and `order` a sentence on the order of the rows; `reason` says why there is nothing
+    to show, and then all other fields are empty. `agreement_is` describes `agreement` (entries × entries, None if
+    undefined), and `alone_is` describes `alone` (one number per entry). `left_out` are entries of the budget without
+    predictions for the same rows.
     """
 
     budget: float
@@ -54,11 +54,11 @@ class Disagreement:
 def disagreement(
     cells: Sequence[Cell], reader: PredictionReader, picked: Collection[tuple[str, float]] = ()
 ) -> Disagreement | None:
-    """At the largest budget that most entries share; None where no budget has two entries.
+    """The disagreement at the largest budget that most entries share; None if no budget has two entries.
 
     Args:
-        cells: those of one dataset.
-        picked: (entry, budget) of those picked on validation rows, between which the verdict decides.
+        cells: the cells of one dataset.
+        picked: (entry, budget) of the entries picked on validation rows, which the verdict compares.
     """
     entries = Counter(cell.budget for cell in cells)
     if not entries or max(entries.values()) < 2:
@@ -68,16 +68,14 @@ def disagreement(
     task = here[0].results[0].section("task")
     kind = task.get("problem_type") or task.get("name")
     if kind == "forecasting":
-        reason = (
-            "Forecasts of neighbouring windows differ everywhere by a little: the worst windows are with each entry."
-        )
+        reason = "Forecasts differ slightly in all windows. The worst windows are shown with each entry."
         return Disagreement(budget, reason=reason)
     if kind in LANGUAGE:
-        return Disagreement(budget, reason="Language models give no answers that could differ, only probabilities.")
+        return Disagreement(budget, reason="Language models have only probabilities, no predictions to compare.")
     read = {"token-classification": tag_answers, "translation": text_answers, "captioning": text_answers}
     answers = read.get(str(kind), label_answers)(here, reader)
     if answers is None:
-        return Disagreement(budget, reason="The predictions of these runs on common test rows are not at hand.")
+        return Disagreement(budget, reason="The predictions of these runs on common test rows are not available.")
     chosen = [place for place, entry in enumerate(answers.entries) if (entry, budget) in picked]
     return _described(answers, here, reader, chosen)
 
@@ -85,7 +83,7 @@ def disagreement(
 def _described(answers: Answers, here: Sequence[Cell], reader: PredictionReader, chosen: list[int]) -> Disagreement:
     agreement, differing = _pairs(answers)
     alone_is, alone = _alone(answers)
-    places, order = _most_telling(answers, differing, chosen)
+    places, order = _most_informative(answers, differing, chosen)
     return Disagreement(
         budget=here[0].budget,
         entries=answers.entries,
@@ -105,7 +103,7 @@ def _is_numbers(answers: Answers) -> bool:
 
 
 def _pairs(answers: Answers) -> tuple[list[list[float | None]], np.ndarray]:
-    """Agreement of each pair of entries, and how many pairs differ on each item (items,)."""
+    """The agreement of each pair of entries, and the number of pairs that differ on each item (items,)."""
     codes, count = answers.codes, len(answers.entries)
     agreement: list[list[float | None]] = [[1.0] * count for _ in range(count)]
     differing = np.zeros(codes.shape[1], dtype=int)
@@ -125,39 +123,42 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float | None:
 
 
 def _agreement_is(answers: Answers) -> str:
-    return "correlation of the two's numbers" if _is_numbers(answers) else f"share of {answers.what} answered alike"
+    if _is_numbers(answers):
+        return "correlation of the two entries' numbers"
+    return f"fraction of {answers.what} with equal predictions"
 
 
 def _alone(answers: Answers) -> tuple[str, list[int]]:
-    """How often each entry is right where no other is; without right and wrong, how often it is nearest to it."""
+    """How often only one entry is right, per entry; if nothing is simply right or wrong, how often it is nearest."""
     if answers.right is not None:
         single = answers.right.sum(axis=0) == 1
-        return f"{answers.what} that it alone gets right", (answers.right & single).sum(axis=1).tolist()
+        return f"{answers.what} that only this entry gets right", (answers.right & single).sum(axis=1).tolist()
     assert answers.gap is not None
     gap = answers.gap[:, ~np.isnan(answers.gap).any(axis=0)]
     nearest = gap == gap.min(axis=0)
     nearest &= nearest.sum(axis=0) == 1
-    what = "test rows where it is nearest to the label" if _is_numbers(answers) else "rows where its chrF is the best"
+    what = "test rows where this entry is nearest to the label"
+    what = what if _is_numbers(answers) else "rows where this entry has the best chrF"
     return what, nearest.sum(axis=1).tolist()
 
 
 def _summary(answers: Answers, differing: np.ndarray) -> str:
     if _is_numbers(answers):
         apart = float(np.median(np.ptp(answers.codes, axis=0)))
-        return f"For half of the test rows, the entries' numbers are {apart:.3g} or more apart."
+        return f"For half of the test rows, the entries' predictions differ by {apart:.3g} or more."
     some = show.count(int((differing > 0).sum()))
-    return f"Of {show.count(len(differing))} {answers.what}, {some} are not answered alike by all entries."
+    return f"Not all entries make the same prediction for {some} of {show.count(len(differing))} {answers.what}."
 
 
-def _most_telling(answers: Answers, differing: np.ndarray, chosen: list[int]) -> tuple[np.ndarray, str]:
-    """Places of the rows to show, the most telling first, and in words what that means."""
+def _most_informative(answers: Answers, differing: np.ndarray, chosen: list[int]) -> tuple[np.ndarray, str]:
+    """The positions of the rows to show, most informative first, and a sentence on their order."""
     rows = len(answers.row)
     if answers.gap is not None:
         spread = np.ptp(answers.gap, axis=0) if not _is_numbers(answers) else np.ptp(answers.codes, axis=0)
         spread = np.nan_to_num(spread)
         order = np.argsort(-spread, kind="stable")
-        what = "entries' numbers are furthest apart" if _is_numbers(answers) else "chrF of entries differs most"
-        return order[spread[order] > 0][:MOST_ROWS], f"First the rows where the {what}."
+        what = "predictions" if _is_numbers(answers) else "chrF scores"
+        return order[spread[order] > 0][:MOST_ROWS], f"Rows with the largest differences in {what} come first."
     split = np.bincount(answers.owner, weights=differing, minlength=rows)
     right = np.ones((len(answers.entries), rows), dtype=bool)
     for entry, own in enumerate(answers.right if answers.right is not None else ()):
@@ -167,7 +168,7 @@ def _most_telling(answers: Answers, differing: np.ndarray, chosen: list[int]) ->
     decides = (right[between] != right[between[0]]).any(axis=0)
     order = np.lexsort((-split, -sure, ~decides) if len(chosen) > 1 else (-sure, -split, ~decides))
     order = order[split[order] > 0]
-    # Of rows on which the same ones are right, the first of each kind comes before the second of any.
+    # Group rows by the entries that are right; the first row of every group comes before the second of any.
     pattern = [tuple(right[between, row]) if decides[row] else () for row in order]
     seen: Counter[tuple[bool, ...]] = Counter()
     turn = np.zeros(len(order), dtype=int)
@@ -175,29 +176,28 @@ def _most_telling(answers: Answers, differing: np.ndarray, chosen: list[int]) ->
         turn[place] = seen[own] if own else len(order)
         seen[own] += 1
     order = order[np.argsort(turn, kind="stable")]
-    who = "the picked entries" if len(chosen) > 1 else "the entries"
-    told = f"First the rows that some of {who} get right and others wrong, each way in turn; of these"
-    by = [f"those on which {'all ' if len(chosen) > 1 else ''}entries are split most evenly"]
+    who = "the selected entries" if len(chosen) > 1 else "the entries"
+    by = [f"the most even split of {'all ' if len(chosen) > 1 else ''}entries"]
     if sure.any():
-        by.insert(0 if len(chosen) > 1 else 1, f"those on which the least sure of {who} is surest")
-    told = f"{told}, {', then '.join(by)}."
-    return order[:MOST_ROWS], told
+        by.insert(0 if len(chosen) > 1 else 1, f"the highest minimum probability of {who}")
+    sentence = f"Rows that some of {who} get right and others wrong come first, alternating between the possible splits"
+    return order[:MOST_ROWS], f"{sentence}; then by {', then by '.join(by)}."
 
 
 def _rows(answers: Answers, places: np.ndarray, here: Sequence[Cell], reader: PredictionReader) -> list[DisputedRow]:
-    said = next((cell for cell in here if cell.entry == answers.entries[0]), here[0])
-    tables = (reader.columns(result, ["row", "text", "text_pair", "words", "source"]) for result in said.results)
+    first = next((cell for cell in here if cell.entry == answers.entries[0]), here[0])
+    tables = (reader.columns(result, ["row", "text", "text_pair", "words", "source"]) for result in first.results)
     table = next((table for table in tables if table is not None), None)
     texts = [] if table is None else table.take(places).to_pylist()
     shown = []
     for place, text in zip(places.tolist(), texts, strict=False):
         words = text.get("words")
-        told = " ".join(words) if words is not None else str(text.get("text") or text.get("source") or "")
+        full = " ".join(words) if words is not None else str(text.get("text") or text.get("source") or "")
         own = [answers.say(number, place) for number in range(len(answers.entries))]
         shown.append(
             DisputedRow(
                 row=int(answers.row[place]),
-                text=show.shortened(told, show.MOST_TEXT),
+                text=show.shortened(full, show.MOST_TEXT),
                 text_pair=text.get("text_pair"),
                 label=show.shortened(answers.truth(place), show.MOST_TEXT),
                 answers=[replace(answer, answer=show.shortened(answer.answer, show.MOST_TEXT)) for answer in own],

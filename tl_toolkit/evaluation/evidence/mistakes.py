@@ -1,4 +1,4 @@
-"""What an entry gets wrong at its largest budget: confusions, or counts by label, and its worst mistakes, by task."""
+"""The mistakes of an entry at its largest budget: confusions or counts by label, and the worst rows, by task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..statistics.cells import Cell
 from .worst_rows import HEADINGS, ShownMistake, worst_rows
 
 MOST_CLASSES = 20
-"""A heat map of more classes shows those with the most errors and gathers the rest under one name."""
+"""A heat map of more classes shows those with the most errors and combines the rest."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Heat:
 
 @dataclass(frozen=True)
 class LabelRow:
-    """How one label of many is told: counts, and precision and recall as text."""
+    """The scores of one label of a multi-label task: counts, and precision and recall as text."""
 
     name: str
     hits: int
@@ -40,7 +40,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is shown of an entry's predictions; all of it empty when they are not at hand."""
+    """The evidence shown for an entry's predictions; all fields are empty if they are not available."""
 
     heat: Heat | None = None
     labels: list[LabelRow] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Evidence:
 
 
 def gather(cell: Cell, reader: PredictionReader) -> Evidence:
-    """Confusions are summed over the cell's seeds; mistakes (and a scatter's points) are those of its first run."""
+    """The evidence of a cell: confusions are summed over seeds; mistakes and scatter points are from the first run."""
     first = cell.results[0]
     task, names, mistakes = first.section("task"), first.label_names(), worst_rows(first, reader)
     if task.get("name") in HEADINGS:
@@ -65,7 +65,7 @@ def gather(cell: Cell, reader: PredictionReader) -> Evidence:
 
 
 def heat_map(runs: Sequence[Predictions], names: list[str] | None, most: int = MOST_CLASSES) -> Heat:
-    """The confusion matrix over runs; colours follow the share of a true class's rows, rare shares lifted."""
+    """The confusion matrix over runs; colours follow the fraction of a true class's rows, small values amplified."""
     classes = 1 + max(int(max(run.label.max(), run.prediction.max())) for run in runs)
     classes = max(classes, len(names or []))
     counts = confusion_matrix(runs, classes)
@@ -108,7 +108,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def mistakes_heading(first: Result) -> str:
-    """What the list of mistakes is called for this kind of task."""
+    """The heading of the list of mistakes for the task."""
     task = first.section("task")
     if task.get("name") in HEADINGS:
         return HEADINGS[str(task["name"])]

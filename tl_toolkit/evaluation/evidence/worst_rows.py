@@ -1,4 +1,4 @@
-"""The test rows that a run does worst on, in words: classes, numbers, tags, texts and forecasts."""
+"""The test rows with the worst predictions of a run, in words: classes, numbers, tags, texts and forecasts."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ..results import Result
 
 MOST_ROWS = 8
 MOST_WORDS = 8
-"""Wrong words of a sentence that are told."""
+"""The maximum number of wrong words shown per sentence."""
 MOST_STEPS = 6
-"""Time steps of a window that are told."""
+"""The maximum number of time steps shown per window."""
 MOST_SCORED = 400
-"""Texts of a run that are scored one by one."""
+"""The maximum number of texts of a run that are scored one by one."""
 
 HEADINGS = {
     "token-classification": "Sentences with the most wrong tags",
-    "translation": "Worst answers by chrF",
-    "captioning": "Worst answers by chrF",
+    "translation": "Worst outputs by chrF",
+    "captioning": "Worst outputs by chrF",
     "forecasting": "Worst windows",
 }
-"""What the list is called, for the tasks that have one."""
+"""The heading of the list, by task."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ShownMistake:
 
 
 def worst_rows(result: Result, reader: PredictionReader) -> list[ShownMistake]:
-    """The worst rows of a run, the very worst first; empty where its predictions or their scorer are not at hand."""
+    """The worst rows of a run, worst first; empty if its predictions or their scorer are not available."""
     of_task = {
         "token-classification": _worst_tags,
         "translation": _worst_texts,
@@ -54,7 +54,7 @@ def worst_rows(result: Result, reader: PredictionReader) -> list[ShownMistake]:
 
 
 def _worst_labels(result: Result, reader: PredictionReader) -> list[ShownMistake]:
-    """The wrong predictions that the run was surest of, or for numbers the largest errors."""
+    """The wrong predictions with the highest probability, or for numbers the largest errors."""
     table = reader.labelled(result, ["row", "text", "text_pair", "label", "prediction", "scores"])
     if table is None:
         return []
@@ -86,7 +86,7 @@ def _worst_labels(result: Result, reader: PredictionReader) -> list[ShownMistake
 
 
 def _certainty(prediction: np.ndarray, scores: np.ndarray, differs: np.ndarray) -> np.ndarray:
-    """Probability (n,) given to the predicted class; with several labels, to the surest of the wrong decisions."""
+    """The probability (n,) of the predicted class; for multi-label tasks, of the most certain wrong decision."""
     if prediction.ndim == 1:
         return scores[np.arange(len(prediction)), prediction]
     decided = np.where(prediction == 1, scores, 1 - scores)
@@ -105,14 +105,14 @@ def _worst_tags(result: Result, reader: PredictionReader) -> list[ShownMistake]:
     places = _first(np.array([len(own) for own in wrong], dtype=float))
     shown = []
     for place, words in zip(places, table["words"].take(places).to_pylist(), strict=True):
-        told = wrong[place][:MOST_WORDS]
+        listed = wrong[place][:MOST_WORDS]
         shown.append(
             ShownMistake(
                 row=table["row"][place].as_py(),
                 text=show.shortened(" ".join(words), show.MOST_TEXT),
                 text_pair=None,
-                label=", ".join(f"{words[word]} {labels[place][word]}" for word in told),
-                prediction=", ".join(f"{words[word]} {answers[place][word] or 'cut off'}" for word in told),
+                label=", ".join(f"{words[word]} {labels[place][word]}" for word in listed),
+                prediction=", ".join(f"{words[word]} {answers[place][word] or 'cut off'}" for word in listed),
                 measure=f"{len(wrong[place])} of {len(words)} words wrong",
             )
         )
@@ -120,7 +120,7 @@ def _worst_tags(result: Result, reader: PredictionReader) -> list[ShownMistake]:
 
 
 def _worst_texts(result: Result, reader: PredictionReader) -> list[ShownMistake]:
-    """By chrF sentence by sentence; of many rows, among some evenly spread over them."""
+    """The worst texts by chrF per sentence; of many rows, only an evenly spaced subset is scored."""
     from ...metrics.generation import scorers
 
     table = reader.columns(result, ["row", "source", "reference", "prediction"])
@@ -128,7 +128,7 @@ def _worst_texts(result: Result, reader: PredictionReader) -> list[ShownMistake]
         return []
     try:
         chrf = scorers()["chrf"]
-    except UserError:  # sacrebleu is not installed where the report is made: it does without
+    except UserError:  # sacrebleu is not installed here; the report works without it
         return []
     table = table.take(np.unique(np.linspace(0, len(table) - 1, min(len(table), MOST_SCORED)).astype(int)))
     rows = table.to_pylist()
@@ -149,7 +149,7 @@ def _worst_texts(result: Result, reader: PredictionReader) -> list[ShownMistake]
 
 
 def _worst_windows(result: Result, reader: PredictionReader) -> list[ShownMistake]:
-    """By mean absolute error over what was observed, with no two windows that overlap."""
+    """The worst windows by mean absolute error over observed values, without overlapping windows."""
     table = reader.columns(result, ["row", "time", "label", "prediction"])
     if table is None or not {"label", "prediction"} <= set(table.column_names):
         return []
@@ -180,9 +180,9 @@ def _mean_error(label: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def _steps(values: np.ndarray) -> str:
-    """The first time steps; several variables of one in brackets."""
-    told = [_numbers(step) for step in values[:MOST_STEPS]]
-    return ", ".join(told) + (", …" if len(values) > MOST_STEPS else "")
+    """The first time steps as text; several variables of a step are in brackets."""
+    first = [_numbers(step) for step in values[:MOST_STEPS]]
+    return ", ".join(first) + (", …" if len(values) > MOST_STEPS else "")
 
 
 def _numbers(step: Any) -> str:
@@ -192,6 +192,6 @@ def _numbers(step: Any) -> str:
 
 
 def _first(badness: np.ndarray, most: int = MOST_ROWS) -> Sequence[int]:
-    """Places of the worst, without those that have nothing wrong."""
+    """The positions of the worst rows, without rows that have no errors."""
     order = np.argsort(-badness, kind="stable")
     return [int(place) for place in order if badness[place] > 0][:most]

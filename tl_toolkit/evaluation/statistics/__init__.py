@@ -1,1 +1,1 @@
-"""How sure a score or a difference is: over seeds and over test rows, tests, effect sizes, label equivalence."""
+"""Uncertainty over seeds and test rows, significance tests, effect sizes and label equivalence."""

@@ -1,7 +1,7 @@
-"""What needs no model reaches on the test rows: the least that a model has to beat.
+"""Test scores of baselines without a model, which every model should beat.
 
-Of classes, label sets, numbers and tags it is always giving the same answer; of series the naive and the seasonal-naive
-forecast, which every record has beside its own scores. Of written texts and language models there is none.
+For classes, label sets, numbers and tags the baseline is a constant prediction; for series it is the naive and the
+seasonal-naive forecast, whose scores are in every record. Generated texts and language models have no baseline.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ WHAT = {
     "regression": "the mean",
 }
 FORECASTS = {"naive": "the last value", "seasonal_naive": "the value of the season before"}
-"""What is answered by the forecasts that need no model, by the beginning of the names of their metrics in a record."""
+"""The predictions of the naive forecasts in words, by the prefix of their metric names in a record."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Answers that need no model at one label budget, and what they reach.
+    """A baseline without a model at one label budget, and its scores.
 
-    `answers` holds one answer for each seed, learnt from the training labels; or a single one learnt from the test
-    labels (`from_test`) where the records do not tell it, which flatters the baseline a little; or none for forecasts,
-    of which nothing but their scores is known. `what` says in words what is answered, `names` are the answers as a
-    reader knows them. `rows` are the test rows with their labels, of the run `told_by`.
+    `answers` has one constant prediction per seed, learned from the training labels; or a single one learned from the
+    test labels (`from_test`) if the records lack it, which is slightly optimistic; or none for forecasts, of which only
+    the scores are known. `what` describes the prediction, `names` are the predictions in words. `rows` are the test
+    rows with their labels, from the run `source`.
     """
 
     budget: float
@@ -47,19 +47,19 @@ class Baseline:
     names: list[str]
     from_test: bool
     test: dict[str, Spread]
-    told_by: Result
+    source: Result
     rows: Rows | None = None
 
     @property
     def line_name(self) -> str:
-        """What its line in a picture is called."""
+        """The name of its line in a figure."""
         return self.what.removeprefix("the ")
 
     def beaten_by(self, cell: Cell, goal: Goal, reader: PredictionReader) -> bool:
-        """Whether the cell is better, beyond the noise of the test rows where its predictions are at hand.
+        """Whether the cell is better, by more than the noise of the test rows if its predictions are available.
 
-        By a paired bootstrap. Of forecasts, whose errors row by row are not kept, the cell's own interval over rows has
-        to leave out what they reach.
+        Uses a paired bootstrap. Errors per row of naive forecasts are not stored, so there the cell's own interval over
+        rows must exclude the baseline's score.
         """
         ahead = (cell.test[goal.metric].mean - self.test[goal.metric].mean) * goal.sign > 0
         noise = row_noise(reader, goal.metric)
@@ -67,14 +67,14 @@ class Baseline:
         return ahead and (lead is None or lead.excludes_zero())
 
     def _lead(self, cell: Cell, metric: str, noise: RowNoise) -> Interval | None:
-        """The interval over rows of what the cell has more than the baseline."""
+        """The interval over rows of the cell's score minus the baseline's."""
         if self.rows is None:
             own, least = noise.interval(cell), self.test[metric].mean
             return None if own is None else Interval(own.low - least, own.high - least)
         runs, own_values = noise.runs(cell), noise.resampled(cell)
         if runs is None or own_values is None or runs[0].key != self.rows.key:
             return None
-        known, rows = row_metrics(self.told_by)[metric], self.rows
+        known, rows = row_metrics(self.source)[metric], self.rows
         constant = [known.quantities(rows.label, _filled(answer, rows)) for answer in self.answers]
         scored = [ScoredRows(rows.key, quantities, known, rows.clusters) for quantities in constant]
         values = np.mean(noise.resampled_also(f"baseline {self.answers}", scored), axis=0)
@@ -83,9 +83,9 @@ class Baseline:
 
 
 def baselines(cells: Sequence[Cell], reader: PredictionReader) -> list[Baseline]:
-    """The baselines of each budget at which a run's test labels, or the scores of forecasts, are at hand.
+    """The baselines of each budget for which a run's test labels, or the scores of naive forecasts, are available.
 
-    `cells` are in the order of their budgets, and so is what is returned.
+    `cells` must be in the order of their budgets; the result is in the same order.
     """
     found: list[Baseline] = []
     for budget, members in groupby(cells, key=lambda cell: cell.budget):
@@ -98,7 +98,7 @@ def baselines(cells: Sequence[Cell], reader: PredictionReader) -> list[Baseline]
 
 
 def _without_a_model(budget: float, results: Sequence[Result]) -> list[Baseline]:
-    """The naive and the seasonal-naive forecast, as the first run that has them tells: they are the same for all."""
+    """The naive and seasonal-naive forecasts from the first run that has them; they are equal for all runs."""
     for result in results:
         reached = result.metrics("test")
         made = [
@@ -113,7 +113,7 @@ def _without_a_model(budget: float, results: Sequence[Result]) -> list[Baseline]
                     for name, value in reached.items()
                     if name.startswith(f"{prefix}_")
                 },
-                told_by=result,
+                source=result,
             )
             for prefix, what in FORECASTS.items()
         ]
@@ -123,7 +123,7 @@ def _without_a_model(budget: float, results: Sequence[Result]) -> list[Baseline]
 
 
 def _constant(budget: float, results: Sequence[Result], reader: PredictionReader) -> Baseline | None:
-    """Always the same answer; None where nothing tells of the test labels, or the task has none."""
+    """The constant baseline; None if the test labels are not available, or the task has no such baseline."""
     task = results[0].section("task")
     tagging = task.get("name") == TAGGING
     if not tagging and task.get("problem_type", "single_label_classification") not in WHAT:
@@ -136,7 +136,7 @@ def _constant(budget: float, results: Sequence[Result], reader: PredictionReader
     learnt = {result.seed: result.section("budget").get("constant_answer") for result in results}
     answers = tuple(answer for answer in learnt.values() if answer is not None)
     from_test = not answers
-    if tagging:  # predictions name their tags, records number them
+    if tagging:  # predictions have tag names, records have tag ids
         answers = tuple(names[answer] for answer in answers if names is not None) or (_most_frequent(rows.label),)
     elif from_test:
         answers = (constant_answer(rows.label),)
@@ -152,9 +152,9 @@ def _constant(budget: float, results: Sequence[Result], reader: PredictionReader
         answers=answers,
         names=different,
         from_test=from_test,
-        # Seeds that share their answer have no spread to tell of.
+        # Seeds with the same prediction have no spread.
         test={name: spread(values if len(different) > 1 else values[:1]) for name, values in reached.items()},
-        told_by=first,
+        source=first,
         rows=rows,
     )
 
@@ -165,7 +165,7 @@ def _most_frequent(label: Sequence[Sequence[str]]) -> str:
 
 
 def _filled(answer: Any, rows: Rows) -> Any:
-    """`answer` for every row: the shape of the labels, (n,), (n, labels) or a list for each sentence."""
+    """`answer` repeated for every row in the shape of the labels: (n,), (n, labels) or a list per sentence."""
     if isinstance(rows.label, np.ndarray):
         return np.broadcast_to(np.asarray(answer), rows.label.shape)
     return [[answer] * len(sentence) for sentence in rows.label]

@@ -1,4 +1,4 @@
-"""One cell of the grid: the runs of one entry at one label budget, which differ only in their seed."""
+"""Cells of a grid: the runs of one entry at one label budget, which differ only in their seed."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ COSTS = (
 Kind = Literal["scratch", "recurrent", "transformer"]
 KINDS: tuple[Kind, ...] = ("scratch", "recurrent", "transformer")
 RECURRENT = ("awd_lstm", "rnn", "rnn_encoder_decoder", "rnn_image_captioner")
-"""Families of models whose transfer is in the style of ULMFiT."""
+"""Model families with ULMFiT-style transfer."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """The metric that decides, and which way it points."""
+    """The main metric and its direction."""
 
     metric: str
     greater_is_better: bool = True
 
     @property
     def sign(self) -> int:
-        """+1 when more is better, −1 when less is."""
+        """+1 if greater is better, otherwise −1."""
         return 1 if self.greater_is_better else -1
 
 
 def goal_of(results: Sequence[Result]) -> Goal:
-    """The main metric of the runs' task; accuracy where no run tells."""
+    """The main metric of the runs' task; accuracy if no record has one."""
     tasks = (result.section("task") for result in results)
     task = next((task for task in tasks if task.get("main_metric")), {"main_metric": "accuracy"})
     return Goal(str(task["main_metric"]), bool(task.get("greater_is_better", True)))
@@ -50,11 +50,11 @@ def goal_of(results: Sequence[Result]) -> Goal:
 
 @dataclass(frozen=True)
 class Cell:
-    """Completed runs of one entry at one budget, and what they reached and cost on average.
+    """Completed runs of one entry at one budget, with their scores and mean costs.
 
     `test` and `validation` map metric names to their spread over seeds; `costs` maps the names in `COSTS` to means,
-    None where unknown. Labels are counted per run; `train_labels` is the mean over seeds, rounded; of
-    language models it counts the tokens that they read instead.
+    None if unknown. Labels are counted per run; `train_labels` is the rounded mean over seeds, and counts training
+    tokens for language models.
     """
 
     entry: str
@@ -70,14 +70,14 @@ class Cell:
 
     @property
     def kind(self) -> Kind:
-        """What kind of entry it is: from scratch, transfer into a recurrent model, or any other transfer."""
+        """The approach: from scratch, transfer to a recurrent model, or any other transfer."""
         if not self.transfer:
             return "scratch"
         return "recurrent" if self.results[0].section("model").get("model_type") in RECURRENT else "transformer"
 
     @property
     def budget_name(self) -> str:
-        """The label budget as a reader knows it: `500`, or `all 6,920`."""
+        """The label budget in words: `500`, or `all 6,920`."""
         return show.budget(self.budget, self.train_labels)
 
     @property
@@ -95,7 +95,7 @@ class Cell:
 
 
 def make_cells(results: Sequence[Result]) -> list[Cell]:
-    """The cells that have at least one completed run: by budget, and within one in the order of first appearance."""
+    """The cells with at least one completed run, by budget and then in the order of first appearance."""
     runs = table(results)
     if runs.empty or not runs["completed"].any():
         return []
@@ -127,17 +127,17 @@ def make_cells(results: Sequence[Result]) -> list[Cell]:
 
 
 def at_largest_budget(cells: Sequence[Cell]) -> list[Cell]:
-    """Each entry's cell at its largest budget; `cells` are in the order of their budgets."""
+    """Each entry's cell at its largest budget; `cells` must be in the order of their budgets."""
     return list({cell.entry: cell for cell in cells}.values())
 
 
 def budget_names(cells: Sequence[Cell]) -> dict[float, str]:
-    """What each budget is called, the smallest first."""
+    """The name of each budget, smallest first."""
     return dict(sorted({cell.budget: cell.budget_name for cell in cells}.items()))
 
 
 def _scores(runs: pd.DataFrame, prefix: str) -> dict[str, np.ndarray]:
-    """Metric names to the numbers (runs,) of one split."""
+    """The values (runs,) of each metric of a split, by metric name."""
     return {name.removeprefix(prefix): runs[name].to_numpy(float) for name in runs.columns if name.startswith(prefix)}
 
 

@@ -1,12 +1,11 @@
-"""What transfer is worth in labels: how many *B* needs to be as good as *A* is with its own.
+"""Label equivalence: the number of labels that *B* needs to match the score of *A*.
 
-The figure of Howard and Ruder (2018), "Universal Language Model Fine-tuning for Text Classification", ACL, figure 3,
-as a number with an interval. *B*'s learning curve is made monotone by isotonic regression over its label budgets
-(Barlow, Bartholomew, Bremner and Brunk 1972, "Statistical Inference under Order Restrictions", section 1.2: more
-labels do not hurt, and where they seem to it is noise), and is read between two budgets along a straight line over the
-logarithm of the labels. Straight lines rather than cubic ones, because they are the lines that the picture of the
-learning curves shows, keep what isotonic regression made monotone, and can be read backwards exactly. Beyond the
-measured budgets nothing is extrapolated.
+This is figure 3 of Howard and Ruder (2018), "Universal Language Model Fine-tuning for Text Classification", ACL, as a
+number with an interval. Isotonic regression over the label budgets makes *B*'s learning curve monotone (Barlow,
+Bartholomew, Bremner and Brunk 1972, "Statistical Inference under Order Restrictions", section 1.2), because more labels
+do not hurt and any decrease is noise. Between two budgets the curve is linear in the logarithm of the labels. Linear
+rather than cubic interpolation matches the figure of the learning curves, stays monotone and has an exact inverse.
+There is no extrapolation beyond the measured budgets.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from .cells import Cell, Goal
 from .uncertainty import RowNoise
 
 DRAWS = 1000
-"""How often both curves are drawn for an interval."""
+"""The number of draws of both curves for an interval."""
 
 
 @dataclass(frozen=True)
 class Equivalence:
-    """How many training labels `other` needs to match what `entry` reaches with `labels`.
+    """The number of training labels that `other` needs to match the score of `entry` with `labels`.
 
-    `needed` and its 95 % interval from `low` to `high` are numbers of labels between `least` and `most`, the fewest and
-    the most that `other` was measured with; 0.0 where it is better already with the fewest, infinite where it is not as
-    good with the most. An interval is None where neither seeds nor test rows tell of the noise.
+    `needed` and its 95 % interval from `low` to `high` are numbers of labels between `least` and `most`, the smallest
+    and largest measured budgets of `other`; 0.0 if it is already better with the smallest, infinite if it is worse with
+    the largest. The interval is None if the noise is unknown for both seeds and test rows.
 
-    The interval is that of 1,000 draws of both curves with the noise of the test rows (the bootstrap, the same rows for
-    both) and of the seeds (Student's t with the cell's own standard error and degrees of freedom; none for a cell of a
-    single run). `labels` and `needed` count training labels; `validation_labels` are what each run used besides, to
-    choose its checkpoint.
+    The interval comes from 1,000 draws of both curves with the noise of the test rows (bootstrap, same rows for both)
+    and of the seeds (Student's t with the cell's standard error and degrees of freedom; none for a single run).
+    `labels` and `needed` count training labels; `validation_labels` are the additional labels with which each run chose
+    its checkpoint.
     """
 
     entry: str
@@ -53,13 +52,13 @@ class Equivalence:
 
     @property
     def ratio(self) -> float:
-        """How many labels of `other` one of `entry` is worth; infinite or 0.0 where `needed` is."""
+        """The number of labels of `other` per label of `entry`; infinite or 0.0 if `needed` is."""
         return self.needed / self.labels
 
     def in_words(self, unit: str = "") -> str:
-        """`about 800 (95 % 500 to 1,900)`; `>6,920` and `<100` for what is beyond the measured budgets.
+        """`about 800 (95 % 500 to 1,900)`; `>6,920` and `<100` beyond the measured budgets.
 
-        A unit (` labels`) goes behind the first number.
+        A unit (` labels`) follows the first number.
         """
         about = self._number(self.needed)
         about = (about if about[0] in "<>" else f"about {about}") + unit
@@ -83,7 +82,7 @@ def usable(cell: Cell, goal: Goal) -> bool:
 class Curve:
     """A monotone learning curve: `labels` (budgets,) and `scores` (budgets,) times the goal's sign.
 
-    `drawn` (resamples, budgets) are draws of it, None where nothing is known of the noise.
+    `drawn` (resamples, budgets) are random draws of the curve, None if the noise is unknown.
     """
 
     name: str
@@ -93,14 +92,14 @@ class Curve:
 
 
 class CurveDraws:
-    """Draws of the scores of cells with the noise of their test rows and seeds; one draw of a cell for all who ask."""
+    """Random draws of the scores of cells, with the noise of test rows and seeds; the draws of a cell are cached."""
 
     def __init__(self, noise: RowNoise, goal: Goal) -> None:
         self.noise, self.goal = noise, goal
         self._drawn: dict[tuple[str, float], np.ndarray | None] = {}
 
     def draw(self, cell: Cell) -> np.ndarray | None:
-        """Scores (resamples,) of a cell times the goal's sign; None where nothing is known of its noise."""
+        """Scores (resamples,) of a cell times the goal's sign; None if its noise is unknown."""
         if (key := (cell.entry, cell.budget)) not in self._drawn:
             self._drawn[key] = self._draw(cell)
         return self._drawn[key]
@@ -135,14 +134,14 @@ class CurveDraws:
 
 
 def equivalence(cell: Cell, curve: Curve, draws: CurveDraws) -> Equivalence:
-    """How many labels a curve needs to reach what a cell does."""
+    """The number of labels that a curve needs to match the score of a cell."""
     sign, metric = draws.goal.sign, draws.goal.metric
     target, drawn = cell.test[metric].mean, draws.draw(cell)
     low = high = None
     if drawn is not None and curve.drawn is not None:
         count = min(len(drawn), len(curve.drawn))
         values = labels_at(curve.drawn[:count], curve.labels, drawn[:count])
-        # The nearest: between a number of labels and infinitely many there is none to interpolate.
+        # "nearest", because interpolation between a finite and an infinite number of labels is impossible.
         ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
         low, high = (float(end) for end in np.quantile(values, ends, method="nearest"))
     return Equivalence(
@@ -160,9 +159,9 @@ def equivalence(cell: Cell, curve: Curve, draws: CurveDraws) -> Equivalence:
 
 
 def isotonic(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The nearest curves (in weighted squares) that never fall: (draws, budgets) -> (draws, budgets).
+    """The non-decreasing curves with the least weighted squared distance: (draws, budgets) -> (draws, budgets).
 
-    By the max–min formula: the largest over starts i ≤ k of the smallest over ends j ≥ k of the mean from i to j
+    Uses the max–min formula: the maximum over starts i ≤ k of the minimum over ends j ≥ k of the mean from i to j
     (Barlow et al. 1972, equation 1.9; Robertson, Wright and Dykstra 1988, theorem 1.4.4).
     """
     budgets = len(weights)
@@ -172,23 +171,23 @@ def isotonic(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     for start in range(budgets):
         ends = np.arange(start + 1, budgets + 1)
         means = (total[:, ends] - total[:, [start]]) / (weight[ends] - weight[start])
-        smallest = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]  # over ends j ≥ k, for k from start on
+        smallest = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]  # over ends j ≥ k, for k ≥ start
         fitted[:, start:] = np.maximum(fitted[:, start:], smallest)
     return fitted
 
 
 def labels_at(scores: np.ndarray, labels: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The fewest labels at which curves that never fall reach their targets.
+    """The fewest labels at which non-decreasing curves reach their targets.
 
-    Straight between two budgets over the logarithm of the labels. 0 where a curve is above its target from its first
-    budget on, infinite where it stays below it.
+    Linear in the logarithm of the labels between two budgets. 0 if a curve is above its target at its first budget,
+    infinite if it stays below the target.
 
     Args:
         scores: (draws, budgets).
         labels: (budgets,), increasing.
         target: (draws,).
     """
-    above = (scores >= target[:, None]).argmax(axis=1)  # the first budget that is good enough
+    above = (scores >= target[:, None]).argmax(axis=1)  # the first sufficient budget
     there = scores[:, -1] >= target
     before = np.maximum(above - 1, 0)
     draw = np.arange(len(scores))
@@ -205,5 +204,5 @@ def _side_by_side(columns: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _seed(cell: Cell) -> list[int]:
-    """The noise of the seeds of one cell has nothing to do with that of another."""
+    """A random seed per cell, because the seed noise of different cells is independent."""
     return [*cell.entry.encode(), int(min(cell.budget, 2**62))]

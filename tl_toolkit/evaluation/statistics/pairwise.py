@@ -1,8 +1,8 @@
-"""Entries against each other on the same test rows: who is ahead beyond the noise, and by how much.
+"""Compare entries on the same test rows: differences, significance and effect sizes.
 
-Every two of a budget are compared, and so are the best ones of each kind of entry: what decides a comparison.
-The best entry of each kind is picked on the validation rows, which every run was allowed to see, and compared on the
-test rows, which none was: picking on the test rows would flatter whichever kind has more entries.
+All pairs of entries at a budget are compared, and the best entries of each approach, which decide a comparison. The
+best entry of each approach is picked on the validation rows and compared on the test rows, which no run has seen:
+picking on the test rows would favour the approach with more entries.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from .significance import ALPHA, holm, mcnemar, randomisation
 from .uncertainty import RowNoise, row_noise
 
 RIGHT_OR_WRONG = ("accuracy", "exact_match")
-"""Metrics by which a row is right or wrong; of accuracy only where a row has a single answer."""
+"""Metrics that count a row as right or wrong; for accuracy only if a row has a single prediction."""
 RANDOMISATION = "approximate randomisation"
 Better = Literal["first", "second", "none"]
 ROUNDING = 1e-12
-"""Deviations below this part of the numbers are their rounding."""
+"""Relative deviations below this value are rounding errors."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """An effect size: `name` with its symbol, `value`, and `reads`, how it is to be read, with its source.
+    """An effect size: `name` with its symbol, `value`, and `reads`, its interpretation with the source.
 
-    Positive where the second of two entries has the larger number (for an odds ratio: above 1).
+    Positive if the second of two entries has the larger value (for an odds ratio: above 1).
     """
 
     name: str
@@ -44,20 +44,20 @@ class Effect:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two cells side by side. Differences are second − first, of the mean test metric over seeds.
+    """The comparison of two cells; differences are second − first, of the mean test metric over seeds.
 
-    Intervals (95 %), None where the runs do not allow one:
-        over_rows: paired bootstrap over test rows; conditions on the runs at hand.
-        over_seeds: Welch, over the runs; conditions on the test rows.
-        over_both: both kinds of noise added.
+    Intervals (95 %), None if the runs do not allow one:
+        over_rows: paired bootstrap over test rows, given these runs.
+        over_seeds: Welch's interval over the runs, given these test rows.
+        over_both: both sources of noise combined.
 
-    p-values (two-sided), None likewise:
-        p_rows: of `test` on the same rows; conditions on the runs at hand (the seeds are fixed, the rows are the
-            sample). `test` is "" where there was none.
+    p-values (two-sided), None in the same cases:
+        p_rows: of `test` on the same rows, given these runs (the seeds are fixed, the rows are the sample). `test` is
+            "" if there is none.
         p_seeds, p_both: of the Student intervals of these names.
-        p: the largest of them. A difference has to be beyond each kind of noise (the intersection–union test of Berger
-            1982, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24).
-        adjusted: p by Holm for the `family` of pairs that it was tested with; p itself for a family of one.
+        p: the largest of them, because a difference must exceed each source of noise (the intersection–union test of
+            Berger 1982, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24).
+        adjusted: p corrected by Holm for a family of `family` pairs; p itself for a family of one.
     """
 
     budget: float
@@ -78,12 +78,12 @@ class Pair:
 
     @property
     def p(self) -> float | None:
-        """The p-value against every kind of noise that is known; None where none is."""
+        """The largest p-value over all known sources of noise; None without one."""
         return max((p for p in (self.p_rows, self.p_seeds, self.p_both) if p is not None), default=None)
 
     @property
     def interval(self) -> Interval | None:
-        """The interval that covers each kind of noise, the widest end on each side."""
+        """The hull of the intervals of all known sources of noise."""
         known = [bounds for bounds in (self.over_rows, self.over_seeds, self.over_both) if bounds is not None]
         hull = None
         for bounds in known:
@@ -92,12 +92,12 @@ class Pair:
 
     @property
     def single(self) -> bool:
-        """Whether a side has a single run, so that nothing is known of the noise of its seed."""
+        """Whether a side has a single run, so that the noise of its seed is unknown."""
         return self.over_seeds is None
 
     @property
     def better(self) -> Better:
-        """Who is better beyond the noise of rows and seeds and after correction; "none" when nothing shows it."""
+        """The side that is significantly better over rows and seeds after correction, or "none"."""
         if self.interval is None or not self.interval.excludes_zero():
             return "none"
         if self.adjusted is not None and self.adjusted > ALPHA:
@@ -106,17 +106,17 @@ class Pair:
 
     @property
     def budget_name(self) -> str:
-        """The label budget as a reader knows it."""
+        """The label budget in words."""
         return self.second.budget_name
 
     @property
     def winner(self) -> Cell | None:
-        """The side that is ahead beyond the noise; None when nothing shows that either is."""
+        """The cell that is significantly better, or None."""
         return {"first": self.first, "second": self.second, "none": None}[self.better]
 
     @property
     def outcome(self) -> str:
-        """What is ahead beyond the noise: "scratch" or "transfer", of two kinds of transfer the kind, or "none"."""
+        """The better approach: "scratch" or "transfer", the kind if both sides are transfer, or "none"."""
         if self.winner is None:
             return "none"
         if self.first.kind == "scratch":
@@ -139,7 +139,7 @@ def pairwise(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> lis
 
 
 def best(cells: Sequence[Cell], goal: Goal) -> Cell | None:
-    """The cell with the best validation metric (of the test metric where no cell was validated); None without one."""
+    """The cell with the best validation metric (test metric if no cell has a validation metric), or None."""
     split = "validation" if any(goal.metric in cell.validation for cell in cells) else "test"
 
     def merit(cell: Cell) -> float:
@@ -151,16 +151,16 @@ def best(cells: Sequence[Cell], goal: Goal) -> Cell | None:
 
 
 def picked_of(kind: Kind, cells: Sequence[Cell], goal: Goal) -> list[Cell]:
-    """The entry of a kind that is picked at each budget: the kind's own learning curve. Smallest budget first."""
+    """The picked entry of a kind at each budget, smallest budget first: the learning curve of the kind."""
     own = [cell for cell in cells if cell.kind == kind]
     picked = [best([cell for cell in own if cell.budget == budget], goal) for budget in sorted({c.budget for c in own})]
     return [cell for cell in picked if cell is not None]
 
 
 def contests(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Pair]:
-    """Pairs of every two kinds with completed runs at a budget, smallest budget first.
+    """Pairs of the picked entries of all kinds with completed runs at a budget, smallest budget first.
 
-    Those of one budget are a family: the chance that any of them is decided by noise alone is held at 5 %, by Holm.
+    The pairs of a budget are a family with a family-wise error rate of 5 %, by Holm.
     """
     noise = row_noise(reader, goal.metric).prepare_swaps(cells, most_pairs(cells))
     found: list[Pair] = []
@@ -173,9 +173,9 @@ def contests(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> lis
 
 
 def overtaken(picked: Cell, cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> Pair | None:
-    """The pair of `picked` with the best of those of its kind and budget that are ahead of it on the test rows.
+    """The pair of `picked` with the best rival of its kind and budget that is significantly better on the test rows.
 
-    That a rival is ahead has to be beyond the noise, corrected by Holm for the number of rivals; None where none is.
+    p-values are corrected by Holm for the number of rivals; None if no rival is significantly better.
     """
     noise = row_noise(reader, goal.metric)
     rivals = [
@@ -189,20 +189,20 @@ def overtaken(picked: Cell, cells: Sequence[Cell], goal: Goal, reader: Predictio
 
 
 def most_pairs(cells: Sequence[Cell]) -> int:
-    """How many pairs the largest family has: that of the budget with the most cells."""
+    """The number of pairs in the largest family, that of the budget with the most cells."""
     most = max(Counter(cell.budget for cell in cells).values(), default=0)
     return most * (most - 1) // 2
 
 
 def corrected(pairs: Sequence[Pair]) -> list[Pair]:
-    """The same pairs as one family of tests; those without a p-value are not counted."""
+    """The same pairs corrected as one family of tests; pairs without a p-value are not counted."""
     tested = [pair for pair in pairs if pair.p is not None]
     adjusted = iter(holm([pair.p for pair in tested if pair.p is not None]))
     return [pair if pair.p is None else replace(pair, adjusted=next(adjusted), family=len(tested)) for pair in pairs]
 
 
 def compare(first: Cell, second: Cell, goal: Goal, noise: RowNoise) -> Pair:
-    """Two cells, of any budgets (the pair then carries the second one's), as a family of one."""
+    """Compare two cells of any budgets as a family of one; the pair has the budget of the second."""
     metric, values = goal.metric, noise.difference(first, second)
     values = None if values is None or not np.isfinite(values).all() else values
     seeds = welch(first.values(metric), second.values(metric))
@@ -252,9 +252,11 @@ def _row_test(first: Cell, second: Cell, metric: str, noise: RowNoise) -> tuple[
 
 
 def _discordant(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Rows that the first alone and that the second alone got right, from the part of their runs that did (rows,).
+    """The numbers of rows that only the first and only the second got right; means over all pairs of runs.
 
-    With several runs it is the mean over all pairs of runs.
+    Args:
+        first: the fraction of its runs that got each row right (rows,).
+        second: the same for the second entry.
     """
     return float((first * (1 - second)).sum()), float(((1 - first) * second).sum())
 
@@ -269,37 +271,37 @@ def _effects(first: Cell, second: Cell, goal: Goal, noise: RowNoise) -> tuple[Ef
     if a is not None and b is not None:
         if metric in RIGHT_OR_WRONG and a.metric.additive:
             found.append(odds_ratio(*_discordant(a.quantities[:, 0], b.quantities[:, 0])))
-        elif not goal.greater_is_better:  # an error, which each row has by itself
+        elif not goal.greater_is_better:  # an error with a value for each row
             found.append(cohens_dz(a.metric.value(a.quantities), b.metric.value(b.quantities)))
     found.append(hedges_g(first.values(metric), second.values(metric)))
     return tuple(effect for effect in found if effect is not None)
 
 
 def cohens_h(first: float, second: float) -> Effect:
-    """Of two proportions: h = 2 arcsin √p₂ − 2 arcsin √p₁. Cohen (1988), "Statistical Power Analysis", eq. 6.2.1."""
+    """For two proportions: 2 arcsin √p₂ − 2 arcsin √p₁. Cohen (1988), "Statistical Power Analysis", equation 6.2.1."""
     low, high = (2 * math.asin(math.sqrt(min(max(part, 0.0), 1.0))) for part in (first, second))
     return Effect("Cohen's h", high - low, "0.2 small, 0.5 medium, 0.8 large (Cohen 1988, section 6.2)")
 
 
 def odds_ratio(lost: float, won: float) -> Effect:
-    """Of discordant rows: won / lost, the maximum of the conditional likelihood of paired answers.
+    """Odds ratio of discordant rows: won / lost, the conditional maximum likelihood estimate for paired predictions.
 
-    Agresti (2013), "Categorical Data Analysis", section 11.2. Infinite where none is lost, 1 where none is either.
+    Agresti (2013), "Categorical Data Analysis", section 11.2. Infinite if no row is lost, 1 if no row is discordant.
 
     Args:
-        lost: rows that the first alone got right; with several runs their mean over all pairs of runs.
-        won: rows that the second alone got right.
+        lost: rows that only the first got right; with several runs their mean over all pairs of runs.
+        won: rows that only the second got right.
     """
     value = won / lost if lost > 0 else (math.inf if won > 0 else 1.0)
-    return Effect("odds ratio", value, "rows won for each row lost, of those where one alone is right (Agresti 2013)")
+    return Effect("odds ratio", value, "rows won per row lost, of those that only one gets right (Agresti 2013)")
 
 
 def hedges_g(first: Sequence[float], second: Sequence[float]) -> Effect | None:
-    """Of two groups of runs: their difference in pooled standard deviations, corrected for few runs.
+    """Effect size of two groups of runs: difference in pooled standard deviations, corrected for few runs.
 
     g = J · (ȳ₂ − ȳ₁) / s, with J = Γ(ν/2) / (√(ν/2) Γ((ν−1)/2)) and ν = n₁ + n₂ − 2. Hedges (1981), "Distribution
     theory for Glass's estimator of effect size and related estimators", Journal of Educational Statistics 6, eq. 6e.
-    None with fewer than two runs on a side, or where none varies.
+    None if a side has fewer than two runs, or nothing varies.
     """
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if min(a.size, b.size) < 2:
@@ -315,9 +317,9 @@ def hedges_g(first: Sequence[float], second: Sequence[float]) -> Effect | None:
 
 
 def cohens_dz(first: np.ndarray, second: np.ndarray) -> Effect | None:
-    """Of paired numbers (rows,): d_z = mean(d) / sd(d) with d = second − first. Cohen (1988), section 2.3.5.
+    """Effect size of paired numbers (rows,): d_z = mean(d) / sd(d), d = second − first. Cohen (1988), section 2.3.5.
 
-    None where the differences do not vary.
+    None if the differences do not vary.
     """
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     differences = b - a

@@ -1,10 +1,10 @@
-"""Metrics written as functions of means over rows, so that a resampled test set is one matrix product.
+"""Metrics as functions of means over rows, so that resampling a test set is one matrix product.
 
-Each metric is a pair: `quantities(label, prediction)` gives an array (rows, quantities), and `value` maps the means
-of those quantities, (..., quantities), to the metric, (...). Accuracy is the mean of one quantity; an F1 needs three
-for each class; a correlation needs the first and second moments. Of written texts sacrebleu counts the n-grams of each
-row, and a score of many resampled corpora is computed from their means at once, by sacrebleu's formulas with its
-default settings, which `metrics/generation.py` uses.
+Each metric has two parts: `quantities(label, prediction)` returns an array (rows, quantities), and `value` maps the
+means of those quantities, (..., quantities), to the metric, (...). Accuracy is the mean of one quantity; F1 needs three
+per class; a correlation needs first and second moments. For generated texts, sacrebleu counts the n-grams of each row,
+and the scores of many resampled corpora are computed from their means at once, by sacrebleu's formulas with the default
+settings that `metrics/generation.py` uses.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ References = Sequence[str | Sequence[str]]
 class RowMetric:
     """A metric that depends on the rows only through the means of a few quantities.
 
-    `additive` says that it is the mean of a number that every row has by itself, such as right or wrong.
+    `additive` metrics are the mean of a number per row, such as right or wrong.
     """
 
     quantities: Callable[[Any, Any], np.ndarray]
@@ -38,22 +38,22 @@ class RowMetric:
 
 
 def mean_of(own: Callable[[Any, Any], np.ndarray]) -> RowMetric:
-    """The mean of a number of each row: own(label, prediction) is (rows,)."""
+    """The metric that is the mean of own(label, prediction), a number per row (rows,)."""
     return RowMetric(lambda label, prediction: own(label, prediction)[:, None].astype(float), _only, additive=True)
 
 
 def quotient(means: np.ndarray, part: int = 0, whole: int = 1) -> np.ndarray:
-    """The quotient of two means; 0 where there is nothing to divide by."""
+    """The quotient of two means; 0 if the denominator is 0."""
     a, b = means[..., part], means[..., whole]
     return np.divide(a, b, out=np.zeros(np.shape(a)), where=b != 0)
 
 
 def classification(classes: int | None) -> dict[str, RowMetric]:
-    """The metrics of class ids (rows,) and of label sets (rows, labels).
+    """The metrics of class ids (rows,) and label sets (rows, labels).
 
     Args:
-        classes: how many classes the problem has: macro-F1 is their mean, and a class that no row has counts 0. None:
-            the mean of those that occur.
+        classes: the number of classes; macro-F1 is the mean over all of them, and absent classes count 0. None for
+            the mean over the classes that occur.
     """
 
     def counts(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ def classification(classes: int | None) -> dict[str, RowMetric]:
 
 
 def f1_of_counts(means: np.ndarray) -> np.ndarray:
-    """F1 of (hits, predicted, true) in the last dimension; 0 where nothing is predicted or true."""
+    """F1 of (hits, predicted, true) in the last dimension; 0 if nothing is predicted or true."""
     return quotient(np.stack([2 * means[..., 0], means[..., 1] + means[..., 2]], axis=-1))
 
 
@@ -86,7 +86,7 @@ def _correct(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 
 def _class_counts(label: np.ndarray, prediction: np.ndarray, classes: int | None) -> np.ndarray:
-    """(rows, 3 · classes): hit, predicted and true, for each class or label."""
+    """Hits, predicted and true of each class or label, (rows, 3 · classes)."""
     if label.ndim == 2:
         true, predicted = label.astype(float), prediction.astype(float)
     else:
@@ -96,26 +96,26 @@ def _class_counts(label: np.ndarray, prediction: np.ndarray, classes: int | None
 
 
 def _moments(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    # Centred and scaled first: a correlation does not change, and the difference of moments loses no digits.
+    # Centring and scaling keep the correlation, and the difference of moments loses no digits.
     x, y = (_standardised(values.astype(float)) for values in (label, prediction))
     return np.stack([x, y, x * x, y * y, x * y], axis=1)
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
     if (values == values[0]).all():
-        return np.zeros(len(values))  # the mean of equal numbers may be a digit off, which scaling would blow up
+        return np.zeros(len(values))  # the mean may have a rounding error, which scaling would amplify
     return (values - values.mean()) / values.std()
 
 
 def _ranked_moments(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Moments of the ranks in the whole test set; a resample keeps them, which saves sorting each one anew."""
+    """Moments of the ranks in the whole test set; resamples keep these ranks, which avoids sorting each one."""
     from scipy.stats import rankdata
 
     return _moments(rankdata(label), rankdata(prediction))
 
 
 def _correlation(means: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of moments; that with a constant counts as 0, as it does in the records."""
+    """Pearson's correlation from moments; 0 for a constant, as in the records."""
     x, y, xx, yy, xy = np.moveaxis(means, -1, 0)
     spread = np.clip(xx - x * x, 0, None) * np.clip(yy - y * y, 0, None)
     return np.divide(xy - x * y, np.sqrt(spread), out=np.zeros(np.shape(xy)), where=spread > 1e-24)
@@ -137,13 +137,13 @@ ROW_METRICS: dict[str, RowMetric] = classification(None) | NUMBERS
 
 
 def _words(label: Tags, prediction: Tags) -> np.ndarray:
-    """(sentences, 2): right words, words. What was cut off (None) is wrong."""
+    """Right words and all words (sentences, 2); truncated words (None) are wrong."""
     right = [sum(a == b for a, b in zip(true, own, strict=True)) for true, own in zip(label, prediction, strict=True)]
     return np.array([right, [len(true) for true in label]], dtype=float).T
 
 
 def _entities(label: Tags, prediction: Tags) -> np.ndarray:
-    """(sentences, 3): right, predicted and true entities, counted as conlleval does."""
+    """Right, predicted and true entities (sentences, 3), counted as in conlleval."""
     counts = []
     for true, own in zip(label, prediction, strict=True):
         expected, given = found_entities(tuple(true)), found_entities(tuple(own))
@@ -153,7 +153,7 @@ def _entities(label: Tags, prediction: Tags) -> np.ndarray:
 
 @lru_cache(maxsize=100_000)
 def found_entities(tags: tuple[str | None, ...]) -> frozenset[Entity]:
-    """The entities of a sentence, found once: runs share their labels, and many of their answers."""
+    """The entities of a sentence, cached because runs share their labels and many predictions."""
     return frozenset(entities(tags))
 
 
@@ -163,18 +163,18 @@ TAGS: dict[str, RowMetric] = {
     "precision": RowMetric(_entities, quotient),
     "recall": RowMetric(_entities, lambda means: quotient(means, 0, 2)),
 }
-"""Of tags, a list of names for each sentence. Sentences are the rows: their words depend on each other."""
+"""The metrics of tags, a list of names per sentence. Rows are sentences, because their words depend on each other."""
 
 
 def forecasts(scale: np.ndarray | None) -> dict[str, RowMetric]:
-    """The metrics of forecasts (windows, steps) or (windows, steps, variables); NaN in the truth counts nowhere.
+    """The metrics of forecasts (windows, steps) or (windows, steps, variables); NaN labels are ignored.
 
     Args:
-        scale: (variables,) the error that `mase` divides by, NaN or 0 for a variable that has none; None: no `mase`.
+        scale: (variables,) the error that `mase` divides by, NaN or 0 for a variable without one; None: no `mase`.
     """
 
     def counted(error: np.ndarray) -> np.ndarray:
-        """(windows, 2): the summed errors, and how many there are."""
+        """The summed errors and their number (windows, 2)."""
         flat = error.reshape(len(error), -1)
         return np.stack([np.nansum(flat, axis=1), (~np.isnan(flat)).sum(axis=1)], axis=1)
 
@@ -202,7 +202,7 @@ def forecasts(scale: np.ndarray | None) -> dict[str, RowMetric]:
 
 
 def _losses(label: Any, prediction: Any) -> np.ndarray:
-    """(rows, 3): summed loss, tokens, bytes."""
+    """Summed loss, tokens and bytes (rows, 3)."""
     return np.column_stack([prediction, label]).astype(float)
 
 
@@ -211,7 +211,7 @@ LANGUAGE_MODELS: dict[str, RowMetric] = {
     "perplexity": RowMetric(_losses, lambda means: np.exp(quotient(means))),
     "bits_per_byte": RowMetric(_losses, lambda means: quotient(means, 0, 2) / math.log(2)),
 }
-"""Of the tokens and bytes of each row (rows, 2) and its loss in nats, summed over its tokens (rows,)."""
+"""The metrics of language models, from tokens and bytes (rows, 2) and the loss in nats summed over tokens (rows,)."""
 
 
 def _wanted(references: References) -> list[list[str]]:
@@ -219,16 +219,16 @@ def _wanted(references: References) -> list[list[str]]:
 
 
 def _statistics(name: str, label: References, prediction: Sequence[str]) -> np.ndarray:
-    """(rows, statistics): what sacrebleu adds up over a corpus."""
+    """The statistics that sacrebleu sums over a corpus (rows, statistics)."""
     metric = scorers()[name]
     references = streams(_wanted(label))
     return np.array(metric._extract_corpus_statistics(list(prediction), references), dtype=float)
 
 
 def _bleu_counts(name: str, label: References, prediction: Sequence[str]) -> np.ndarray:
-    """(rows, 11): lengths of answer and reference, right n-grams, all n-grams, and the number of rows.
+    """Lengths of output and reference, right n-grams, all n-grams, and the number of rows (rows, 11).
 
-    The last is the same in every row: smoothing needs sums, not means.
+    The last is the same in every row, because smoothing needs sums, not means.
     """
     statistics = _statistics(name, label, prediction)
     return np.column_stack([statistics, np.full(len(statistics), float(len(statistics)))])
@@ -237,8 +237,8 @@ def _bleu_counts(name: str, label: References, prediction: Sequence[str]) -> np.
 def bleu_of_means(means: np.ndarray) -> np.ndarray:
     """BLEU, 0 to 100 (Papineni et al. 2002, section 2.3).
 
-    An order without a right n-gram counts as half a right one, the next such order as a quarter, and so on (Chen and
-    Cherry 2014, method 3).
+    An n-gram order without matches counts as half a match, the next such order as a quarter, and so on (Chen and Cherry
+    2014, method 3).
     """
     sums = means[..., :-1] * means[..., -1:]
     written, wanted = sums[..., 0], sums[..., 1]
@@ -277,4 +277,4 @@ TEXTS: dict[str, RowMetric] = {
     "chrf": RowMetric(partial(_statistics, "chrf"), chrf_of_means),
     "exact_match": mean_of(_exact),
 }
-"""Of a reference for each row, or several, and the text that was written."""
+"""The metrics of generated texts, with one or several references per row."""

@@ -1,4 +1,4 @@
-"""The test rows of a run of any task, as its metric wants them: read from its predictions, with what is counted."""
+"""Read the test rows of a run of any task from its predictions, and compute the quantities of its metrics."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ LANGUAGE = ("causal-language-modeling", "masked-language-modeling")
 
 @dataclass(frozen=True)
 class Rows:
-    """Test rows in the order of `row` (n,), with `label` and `prediction` as the task has them.
+    """Test rows in the order of `row` (n,), with `label` and `prediction` in the form of the task.
 
-    Class ids, numbers or label sets as arrays; names of tags as a list for each sentence; texts as a list; forecasts
-    as arrays (n, steps) or (n, steps, variables) with NaN for what was not observed. Of a language model `label` holds
-    tokens and bytes (n, 2) and `prediction` the summed loss (n,).
+    Class ids, numbers and label sets are arrays; tag names a list per sentence; texts a list; forecasts arrays
+    (n, steps) or (n, steps, variables) with NaN for unobserved values. For a language model, `label` has tokens and
+    bytes (n, 2) and `prediction` the summed loss (n,).
 
-    `clusters` (n,) says which rows depend on each other: windows of a series that share targets. None: none do.
+    `clusters` (n,) groups dependent rows: windows of a series that share targets. None if all are independent.
     """
 
     row: np.ndarray
@@ -39,16 +39,13 @@ class Rows:
 
     @property
     def key(self) -> bytes:
-        """The same for runs with the same rows in the same clusters."""
+        """A hash that is equal for runs with the same rows in the same clusters."""
         return sha256(self.row.tobytes() + (b"" if self.clusters is None else self.clusters.tobytes())).digest()
 
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """What a metric counts in each of a run's test rows: `quantities` (n, columns), of which it is made.
-
-    `key` is that of `Rows`.
-    """
+    """The `quantities` (n, columns) of a metric in each test row of a run; `key` is the key of `Rows`."""
 
     key: bytes
     quantities: np.ndarray
@@ -57,7 +54,7 @@ class ScoredRows:
 
 
 def read_rows(result: Result, reader: PredictionReader) -> Rows | None:
-    """The test rows of a run; None where its predictions are not at hand, or say too little."""
+    """The test rows of a run; None if its predictions are not available or lack columns."""
     name = result.section("task").get("name")
     if name == TAGGING:
         return _lists(reader.columns(result, ("row", "label", "prediction")), "label")
@@ -72,7 +69,7 @@ def read_rows(result: Result, reader: PredictionReader) -> Rows | None:
 
 
 def row_metrics(result: Result) -> dict[str, RowMetric]:
-    """The metrics of a run's task that are known as functions of its rows, by their names in the record."""
+    """The metrics of a run's task that can be computed from rows, by their names in the record."""
     task = result.section("task")
     name = task.get("name")
     if name == TAGGING:
@@ -90,14 +87,14 @@ def row_metrics(result: Result) -> dict[str, RowMetric]:
 
 
 def score_rows(result: Result, metric: str, reader: PredictionReader) -> ScoredRows | None:
-    """What `metric` counts in the run's test rows; None where that cannot be told."""
+    """The quantities of `metric` in the run's test rows; None if they cannot be computed."""
     known = row_metrics(result).get(metric)
     rows = None if known is None else read_rows(result, reader)
     if known is None or rows is None:
         return None
     try:
         quantities = known.quantities(rows.label, rows.prediction)
-    except UserError:  # sacrebleu is not installed where the report is made: it does without
+    except UserError:  # sacrebleu is not installed here; the report works without it
         return None
     return ScoredRows(rows.key, quantities, known, rows.clusters)
 
@@ -124,11 +121,11 @@ def _windows(table: pa.Table | None) -> Rows | None:
 
 
 def overlapping(starts: np.ndarray, steps: int) -> np.ndarray | None:
-    """The clusters of windows that begin within the steps of their cluster's first; None where no two overlap.
+    """Clusters of windows: each has the windows that start within `steps` of its first; None if no windows overlap.
 
-    Neighbouring clusters still share targets at their border, but most of what overlaps is within one: this is the
+    Neighbouring clusters still share targets at their border, but most of the overlap is within clusters: this is the
     block bootstrap of dependent data (Künsch 1989, "The jackknife and the bootstrap for general stationary
-    observations", Annals of Statistics 17), with blocks that do not overlap (Carlstein 1986).
+    observations", Annals of Statistics 17) with non-overlapping blocks (Carlstein 1986).
     """
     clusters = np.empty(len(starts), dtype=np.int64)
     first, number = None, -1
@@ -140,7 +137,7 @@ def overlapping(starts: np.ndarray, steps: int) -> np.ndarray | None:
 
 
 def _scale(result: Result) -> np.ndarray | None:
-    """The seasonal errors that `mase` divides by: as recorded, or of one variable what its two errors say."""
+    """The seasonal errors that `mase` divides by: from the record, or for one variable the ratio of MAE and MASE."""
     if (recorded := result.record.get("seasonal_error")) is not None:
         return np.array([np.nan if error is None else error for error in recorded], dtype=float)
     reached = result.metrics("test")

@@ -1,7 +1,7 @@
-"""How sure a cell's test score is: over the rows that its runs were tested on, beside its deviation over seeds.
+"""The uncertainty of a cell's test score over its test rows, in addition to the deviation over seeds.
 
-The rows are drawn again once for a whole comparison, the same for every run, so that whatever is asked of two cells is
-a paired question and costs next to nothing.
+The rows are resampled once for a whole comparison and are the same for every run, so that comparisons of two cells are
+paired and cheap.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 Name = TypeVar("Name")
 LEAST_RESAMPLES = 500
 MOST_WORK = 3e10
-"""Multiplications that the resamples of all runs may take before their number is cut."""
+"""The maximum number of multiplications for the resamples of all runs; above it there are fewer resamples."""
 
 
 class RowNoise:
-    """The test scores of all runs on test rows drawn again, and with rows exchanged between entries.
+    """The test scores of all runs on resampled test rows, and with rows swapped between entries.
 
     Args:
-        reader: of the predictions.
+        reader: reads the predictions.
         metric: the name of the test metric.
     """
 
@@ -44,7 +44,7 @@ class RowNoise:
         self._pairs = 0
 
     def prepare(self, cells: Sequence[Cell]) -> RowNoise:
-        """Read and resample all runs of `cells` at once, which is much faster than one by one."""
+        """Read and resample all runs of `cells` together, which is much faster than one by one."""
         fresh = {result.folder: result for cell in cells for result in cell.results if result.folder not in self._rows}
         self._rows |= {folder: score_rows(result, self.metric, self.reader) for folder, result in fresh.items()}
         for folders in _alike({folder: self._rows[folder] for folder in fresh}):
@@ -53,9 +53,9 @@ class RowNoise:
         return self
 
     def prepare_swaps(self, cells: Sequence[Cell], pairs: int) -> RowNoise:
-        """The same for `swapped`, with permutations enough for families of so many pairs."""
+        """As `prepare`, also for `swapped`, with enough permutations for families of `pairs` pairs."""
         self.prepare(cells)
-        if pairs > self._pairs:  # a larger family needs more permutations than those that there are
+        if pairs > self._pairs:  # a larger family needs more permutations
             self._pairs, self._swapped = pairs, {}
         fresh = {_folders(cell): cell for cell in cells if _folders(cell) not in self._swapped}
         for folders in _alike({key: self.mean_rows(cell) for key, cell in fresh.items()}):
@@ -67,7 +67,7 @@ class RowNoise:
         return self
 
     def runs(self, cell: Cell) -> list[ScoredRows] | None:
-        """What the metric counts in the test rows of each run; None unless all are at hand, with the same rows."""
+        """The metric's quantities in the test rows of each run; None unless all runs have the same rows."""
         if (key := _folders(cell)) not in self._runs:
             self.prepare([cell])
             found = [rows for result in cell.results if (rows := self._rows[result.folder]) is not None]
@@ -76,14 +76,14 @@ class RowNoise:
         return self._runs[key]
 
     def paired(self, first: Cell, second: Cell) -> bool:
-        """Whether all runs of both cells have their test rows at hand, and the same ones."""
+        """Whether all runs of both cells have the same test rows available."""
         a, b = self.runs(first), self.runs(second)
         return a is not None and b is not None and a[0].key == b[0].key
 
     def resampled(self, cell: Cell) -> np.ndarray | None:
-        """The mean score of the cell's runs on each resample (resamples,); None where rows are not at hand.
+        """The mean score of the cell's runs on each resample (resamples,); None if rows are not available.
 
-        Two cells with the same rows have the same resamples, in the same order (as many as the shorter one has).
+        Cells with the same rows share their resamples in the same order, up to the length of the shorter one.
         """
         if self.runs(cell) is None:
             return None
@@ -92,10 +92,10 @@ class RowNoise:
         return self._mean_drawn[key]
 
     def resampled_also(self, name: str, runs: Sequence[ScoredRows]) -> list[np.ndarray]:
-        """The scores (resamples,) of what is no run, on the resamples that runs with the same rows have.
+        """The scores (resamples,) of predictions that belong to no run, on the resamples of runs with the same rows.
 
         Args:
-            name: what it is, by which it is known when it is asked for again.
+            name: the key under which the scores are cached.
         """
         keys = [f"{name}, {number}, {rows.key.hex()}" for number, rows in enumerate(runs)]
         if keys[0] not in self._drawn:
@@ -108,7 +108,7 @@ class RowNoise:
         return None if values is None else percentile_interval(values)
 
     def difference(self, first: Cell, second: Cell) -> np.ndarray | None:
-        """second − first on the same resampled rows (resamples,); None where the two have no rows in common."""
+        """second − first on the same resampled rows (resamples,); None if the cells do not share their rows."""
         if not self.paired(first, second):
             return None
         a, b = self.resampled(first), self.resampled(second)
@@ -117,7 +117,7 @@ class RowNoise:
         return b[:shorter] - a[:shorter]
 
     def mean_rows(self, cell: Cell) -> ScoredRows | None:
-        """What the metric counts in each test row, averaged over the cell's runs; None where it cannot be."""
+        """The metric's quantities in each test row, averaged over the cell's runs; None if not available."""
         if (key := _folders(cell)) not in self._means:
             runs = self.runs(cell)
             if runs is None or len({rows.quantities.shape for rows in runs}) > 1:
@@ -128,7 +128,7 @@ class RowNoise:
         return self._means[key]
 
     def swapped(self, cell: Cell) -> np.ndarray | None:
-        """What random halves of the rows add to the means of `mean_rows`, see `significance.swapped_means`."""
+        """The contribution of random halves of the rows to `mean_rows`, see `significance.swapped_means`."""
         if self.mean_rows(cell) is None:
             return None
         if (key := _folders(cell)) not in self._swapped:
@@ -141,7 +141,7 @@ def _folders(cell: Cell) -> tuple[str, ...]:
 
 
 def _alike(scored: dict[Name, ScoredRows | None]) -> list[list[Name]]:
-    """The names of those with the same rows, together."""
+    """The names, grouped by equal rows."""
     groups: dict[bytes, list[Name]] = {}
     for name, rows in scored.items():
         if rows is not None:
@@ -150,9 +150,9 @@ def _alike(scored: dict[Name, ScoredRows | None]) -> list[list[Name]]:
 
 
 def _resampled(runs: Sequence[ScoredRows]) -> list[np.ndarray]:
-    """The scores (resamples,) of runs with the same rows, on the same resamples of them; see `RowBootstrap`.
+    """The scores (resamples,) of runs with the same rows, on the same resamples; see `RowBootstrap`.
 
-    Undefined of a single row, or of rows that all depend on each other: they tell nothing of other rows.
+    NaN for a single row or a single cluster, which give no information on other rows.
     """
     columns = np.concatenate([rows.quantities for rows in runs], axis=1)
     count = int(np.clip(MOST_WORK / (2 * columns.size), LEAST_RESAMPLES, RESAMPLES))
@@ -164,18 +164,18 @@ def _resampled(runs: Sequence[ScoredRows]) -> list[np.ndarray]:
 
 
 def _cut(columns: np.ndarray, runs: Sequence[ScoredRows]) -> list[np.ndarray]:
-    """Columns of all runs side by side, run by run again."""
+    """Split the concatenated columns of all runs into one array per run."""
     return np.split(columns, np.cumsum([rows.quantities.shape[1] for rows in runs])[:-1], axis=1)
 
 
 def row_noise(reader: PredictionReader, metric: str) -> RowNoise:
-    """The resampled rows of `metric` that all who ask with this reader share."""
+    """The resampled rows of `metric`, shared by all users of this reader."""
     known: dict[str, RowNoise] = reader.shared.setdefault("row_noise", {})
     return known.setdefault(metric, RowNoise(reader, metric))
 
 
 def row_intervals(cells: Sequence[Cell], metric: str, reader: PredictionReader) -> dict[tuple[str, float], Interval]:
-    """By (entry, budget) the interval over test rows of each cell's mean over its seeds, where it can be told."""
+    """The interval over test rows of each cell's mean over seeds, by (entry, budget), where available."""
     noise = row_noise(reader, metric).prepare(cells)
     found = {(cell.entry, cell.budget): noise.interval(cell) for cell in cells}
     return {key: interval for key, interval in found.items() if interval is not None}

@@ -1,7 +1,7 @@
-"""A text, answered by every model of a comparison side by side.
+"""Classify a text with every model of a comparison, side by side.
 
-`models.json` says which models there are: folders beside this file, or repositories of the Hub at a commit. Code that
-comes with a model is run only where `trust_remote_code` says that it is the owner's own.
+`models.json` lists the models: folders next to this file, or repositories of the Hub at a commit. Custom code of a
+model is run only if its `trust_remote_code` is true, which is set only for models of the Space's owner.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 SPACE = json.loads((HERE / "models.json").read_text(encoding="utf-8"))
-LONGEST = 20_000  # characters of a text that are read
-SHOWN = 5  # labels of a model that are shown
+LONGEST = 20_000  # maximum number of characters of a text
+SHOWN = 5  # maximum number of labels shown for a model
 
 
 @cache
 def load(number: int) -> tuple[Any, Any]:
-    """The tokenizer and the model of an entry, loaded when they are first asked for."""
+    """The tokenizer and the model of an entry, loaded on first use."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     entry = SPACE["models"][number]
@@ -35,7 +35,7 @@ def load(number: int) -> tuple[Any, Any]:
 
 
 def answer(number: int, text: str, pair: str = "") -> dict[str, Any]:
-    """What one model says: `scores` by label, the likeliest first (or a `number`), and the `milliseconds` it took."""
+    """The prediction of one model: `scores` by label, highest first (or a `number`), and the time in `milliseconds`."""
     import torch
 
     tokenizer, model = load(number)
@@ -54,34 +54,34 @@ def answer(number: int, text: str, pair: str = "") -> dict[str, Any]:
 
 
 def classify(text: str, pair: str = "") -> list[dict[str, Any]]:
-    """The answers of all models in the order of `models.json`; one that cannot be had says why in `error`."""
+    """The predictions of all models in the order of `models.json`; a model that fails has an `error` instead."""
     answers = []
     for number, entry in enumerate(SPACE["models"]):
         try:
             found = answer(number, text, pair)
-        except Exception as error:  # noqa: BLE001  a model that is gone takes no other with it
+        except Exception as error:  # noqa: BLE001  one missing model must not stop the others
             print(f"{entry['name']}: {error}")  # for the log of the Space
-            found = {"error": f"This model did not answer ({type(error).__name__})."}
+            found = {"error": f"This model failed ({type(error).__name__})."}
         answers.append({"name": entry["name"], "about": entry["about"], **found})
     return answers
 
 
 def page(text: str, pair: str = "") -> str:
-    """The answers as a table, with everything that is text escaped."""
+    """The predictions as an HTML table, with all text escaped."""
     if not text.strip():
-        return "<p>Write a text above.</p>"
+        return "<p>Enter a text above.</p>"
     rows = "".join(
         f"<tr><th scope='row'>{html.escape(own['name'])}"
         f"<br><small style='font-weight: normal'>{html.escape(own['about'])}</small></th>"
         f"<td>{_shown(own)}</td><td>{own.get('milliseconds', float('nan')):.0f} ms</td></tr>"
         for own in classify(text, pair)
     )
-    head = "<tr><th scope='col'>Model</th><th scope='col'>Answer</th><th scope='col'>Time</th></tr>"
+    head = "<tr><th scope='col'>Model</th><th scope='col'>Prediction</th><th scope='col'>Time</th></tr>"
     return f"<table style='width: 100%'><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
 
 def _shown(own: dict[str, Any]) -> str:
-    """The answer of one model: its likeliest labels with a bar each."""
+    """The prediction of one model as HTML: its most probable labels, each with a bar."""
     if "error" in own:
         return html.escape(own["error"])
     if "number" in own:

@@ -1,9 +1,9 @@
 "use strict";
-// Everything here adds to a page that is whole without it: tables are readable unsorted, all their rows are there.
+// The page is complete without this script: unsorted tables are readable and show all their rows.
 
 const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
 
-// The scheme follows the system until the button is used.
+// The colour scheme follows the system until the button is used.
 const root = document.documentElement;
 const theme = document.getElementById("theme");
 const system = matchMedia("(prefers-color-scheme: dark)");
@@ -19,7 +19,7 @@ system.addEventListener("change", nameTheme);
 nameTheme();
 theme.hidden = false;
 
-// Sorting: each column heading becomes a button. Cells without a number come last, whichever the direction.
+// Sorting: each column heading becomes a button. Cells without a number come last in both directions.
 const valueOf = (row, column) => {
   const cell = row.cells[column];
   if (!("sort" in cell.dataset)) return cell.textContent.trim();
@@ -52,7 +52,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// Filters: one budget at a time, and entries by a part of their name.
+// Filters: by budget, and by a substring of the entry's name.
 for (const filters of document.querySelectorAll(".filters")) {
   const table = document.getElementById(filters.dataset.for);
   const rows = Array.from(table.tBodies[0].rows);
@@ -82,7 +82,7 @@ for (const filters of document.querySelectorAll(".filters")) {
   apply();
 }
 
-// Pictures of the same data: one at a time.
+// Alternative views of the same data: one at a time.
 for (const tabs of document.querySelectorAll(".choice")) {
   const buttons = Array.from(tabs.querySelectorAll("button"));
   const choose = (chosen) =>
@@ -95,7 +95,7 @@ for (const tabs of document.querySelectorAll(".choice")) {
   choose(buttons[0]);
 }
 
-// Copying a command or a configuration.
+// Buttons that copy a command or a configuration.
 for (const block of document.querySelectorAll("pre.copy")) {
   const button = make("button", { type: "button", className: "copy-button", textContent: "Copy" });
   button.setAttribute("aria-label", `Copy: ${block.getAttribute("aria-label")}`);
@@ -112,7 +112,7 @@ for (const block of document.querySelectorAll("pre.copy")) {
   block.before(button);
 }
 
-// On paper nothing can be opened.
+// Open all details for printing.
 addEventListener("beforeprint", () => {
   for (const closed of document.querySelectorAll("details:not([open])")) {
     closed.open = true;
