@@ -311,7 +311,7 @@ def test_arguments(tmp_path: Path) -> None:
     assert given(optim="adafactor").run.optim == "adafactor"
     with pytest.raises(UserError, match="nt_asgd.*eval_strategy"):
         given(optim="nt_asgd", eval_strategy="no")
-    with pytest.raises(UserError, match="--nt_asgd_interval is -1"):
+    with pytest.raises(UserError, match="--nt_asgd_interval must be .* is -1"):
         given(optim="nt_asgd", nt_asgd_interval=-1)
     with pytest.raises(UserError, match="nt_asg'.*nt_asgd"):
         given(optim="nt_asg")

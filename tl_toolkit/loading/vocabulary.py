@@ -86,7 +86,7 @@ def relearn_words(
         batches(texts), vocab_size, min_frequency=min_frequency, show_progress=False
     )
     if _size(new) <= len(new.all_special_ids):
-        raise UserError(f"No word occurs {min_frequency} times in the training texts: lower --tokenizer_min_frequency.")
+        raise UserError(f"No word in the texts occurs at least {min_frequency} times: lower --tokenizer_min_frequency.")
     if max_length is not None:
         new.model_max_length = max_length
     return new
