@@ -119,11 +119,7 @@ def test_no_suggestion_if_the_loss_never_falls(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [
-        ({"find_lr_start": 0}, "--find_lr_start must be above 0 .* are 0 and 10"),
-        ({"find_lr_end": 1e-8}, "1e-08"),
-        ({"find_lr_steps": 9}, "is 9"),
-    ],
+    [({"find_lr_start": 0}, "must be above 0"), ({"find_lr_end": 1e-8}, "1e-08"), ({"find_lr_steps": 9}, "is 9")],
 )
 def test_invalid_sweeps_are_refused(tmp_path: Path, settings: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
