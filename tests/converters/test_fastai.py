@@ -1,4 +1,4 @@
-"""fastai's AWD-LSTM against a plain computation from its state dict, the variants of its files, and the way back."""
+"""fastai's AWD-LSTM compared with a plain computation from its state dict, variants of its files, and round trips."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DIRECTIONS = pytest.mark.parametrize("direction", ["forward", "backward"])
 
 
 def body(prefix: str) -> dict[str, Tensor]:
-    """An encoder as fastai 2 saves it."""
+    """An encoder in the format of fastai 2."""
     torch.manual_seed(5)
     embedding = torch.randn(len(VOCABULARY), EMBEDDING)
     weights = {f"{prefix}encoder.weight": embedding, f"{prefix}encoder_dp.emb.weight": embedding}
@@ -51,7 +51,7 @@ def classifier() -> dict[str, Tensor]:
 
 
 def run_body(weights: dict[str, Tensor], prefix: str, ids: Tensor) -> Tensor:
-    """The encoder's output for one text in the order in which it is read: (time,) -> (time, EMBEDDING)."""
+    """The encoder's output for a text in reading order: (time,) -> (time, EMBEDDING)."""
     hidden = weights[f"{prefix}encoder.weight"][ids]
     for layer, (size, units) in enumerate(zip(SIZES[:-1], SIZES[1:], strict=True)):
         lstm = nn.LSTM(size, units)
@@ -63,7 +63,7 @@ def run_body(weights: dict[str, Tensor], prefix: str, ids: Tensor) -> Tensor:
 
 
 def run_head(weights: dict[str, Tensor], hidden: Tensor) -> Tensor:
-    """fastai's classifier head by its formula."""
+    """The formula of fastai's classifier head."""
     pooled = torch.cat([hidden[-1], hidden.amax(0), hidden.mean(0)])
     for block in (0, 1):
         norm = {name: weights[f"1.layers.{block}.0.{name}"] for name in ("weight", "bias")}
@@ -119,13 +119,13 @@ def test_classifier(tmp_path, direction):
     read = ids.flip(0) if direction == "backward" else ids
     expected = run_head(weights, run_body(weights, "0.module.", read))
     torch.testing.assert_close(model(ids[None]).logits[0], expected, atol=1e-5, rtol=0)
-    padded = torch.cat([ids, torch.ones(4, dtype=torch.long)])[None]  # fastai pads with 1 and masks by it
+    padded = torch.cat([ids, torch.ones(4, dtype=torch.long)])[None]  # fastai pads with 1 and masks it
     logits = model(padded, attention_mask=(torch.arange(17) < 13).long()[None]).logits[0]
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
-def test_encoder_alone_starts_a_classifier(tmp_path):
+def test_a_classifier_can_start_from_an_encoder(tmp_path):
     weights = body("")
     convert(ConvertArguments(str(tmp_path / "out"), **files(tmp_path, weights)))
     hidden = AutoModel.from_pretrained(tmp_path / "out")(some_ids()[None]).last_hidden_state[0]
@@ -134,10 +134,10 @@ def test_encoder_alone_starts_a_classifier(tmp_path):
     assert torch.equal(model.awd_lstm.forward_body.embedding.weight, weights["encoder.weight"])
 
 
-def test_older_files_name_weights_otherwise():
+def test_older_files_have_other_names():
     weights = language_model()
     old = {name: tensor for name, tensor in weights.items() if name != "0.encoder.weight"}
-    for layer in range(DEPTH):  # the copy with weights dropped, before and behind the raw weights
+    for layer in range(DEPTH):  # the copy with dropped weights, before and after the raw weights
         dropped = torch.zeros_like(weights[f"0.rnns.{layer}.weight_hh_l0_raw"])
         name = f"0.rnns.{layer}.module.weight_hh_l0"
         old = {name: dropped, **old} if layer else {**old, name: dropped}
@@ -153,7 +153,7 @@ def test_older_files_name_weights_otherwise():
     assert type(without) is AwdLstmForSequenceClassification
 
 
-def test_a_head_without_dropout_has_its_matrix_one_place_earlier():
+def test_a_head_without_dropout_has_its_matrix_at_another_place():
     moved = {name.replace("1.layers.0.2.", "1.layers.0.1."): tensor for name, tensor in classifier().items()}
     expected, got = convert_fastai(classifier()).state_dict(), convert_fastai(moved).state_dict()
     assert all(torch.equal(got[name], expected[name]) for name in expected)
@@ -161,7 +161,7 @@ def test_a_head_without_dropout_has_its_matrix_one_place_earlier():
 
 @DIRECTIONS
 @pytest.mark.parametrize("make", [language_model, classifier, lambda: body("")])
-def test_there_and_back(tmp_path, make, direction):
+def test_round_trip(tmp_path, make, direction):
     weights, vocabulary = make(), VOCABULARY
     if make is classifier:
         vocabulary = [VOCABULARY, ["neg", "neutral", "pos"]]
@@ -169,13 +169,13 @@ def test_there_and_back(tmp_path, make, direction):
     convert(ConvertArguments(str(tmp_path / "ours"), direction=direction, **given))
     convert(ConvertArguments(str(tmp_path / "back"), target="fastai", model_name_or_path=str(tmp_path / "ours")))
     back = torch.load(tmp_path / "back" / "weights.pth", weights_only=True)
-    assert list(back) == list(weights)  # learn.load_pretrained goes by the order
+    assert list(back) == list(weights)  # learn.load_pretrained depends on the order
     assert all(torch.equal(back[name], weights[name]) for name in weights)
     assert pickle.loads((tmp_path / "back" / "vocab.pkl").read_bytes()) == vocabulary
 
 
 @torch.no_grad()
-def test_fastai_takes_0_for_unknown_and_1_for_padding(tmp_path):
+def test_fastai_uses_0_for_unknown_and_1_for_padding(tmp_path):
     from tl_toolkit.data.tokenizers import build_tokenizer
 
     tokenizer = build_tokenizer("word", ["a film was bad"], min_frequency=1)  # <pad> 0, <unk> 1
@@ -197,7 +197,7 @@ def test_fastai_takes_0_for_unknown_and_1_for_padding(tmp_path):
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
 
 
-def test_a_model_of_both_directions_becomes_two_files(tmp_path):
+def test_a_bidirectional_model_becomes_two_files(tmp_path):
     config = AwdLstmConfig(
         vocab_size=len(VOCABULARY), embedding_size=EMBEDDING, hidden_size=HIDDEN, direction="both", num_labels=LABELS
     )
@@ -210,22 +210,22 @@ def test_a_model_of_both_directions_becomes_two_files(tmp_path):
             assert torch.equal(tensor, model.state_dict()[name])
 
 
-def test_what_is_refused(tmp_path):
+def test_unsupported_input_is_refused(tmp_path):
     weights = language_model()
     with pytest.raises(UserError, match="have 19 tokens, but the vocabulary .* has 18"):
         convert(ConvertArguments(str(tmp_path / "out"), **files(tmp_path, weights, VOCABULARY[:-1])))
-    with pytest.raises(UserError, match="holds no state dict"):
+    with pytest.raises(UserError, match="does not contain a model's state dict"):
         convert(ConvertArguments(str(tmp_path / "out"), **files(tmp_path, {"epoch": 3})))
-    with pytest.raises(UserError, match="of 3 labels, and the vocabulary names 2"):
+    with pytest.raises(UserError, match="have 3 labels, but the vocabulary has 2"):
         convert(ConvertArguments(str(tmp_path / "out"), **files(tmp_path, classifier(), [VOCABULARY, ["no", "yes"]])))
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="AWD-QRNN"):
         convert_fastai({"0.layers.0.weight": torch.ones(3, 3)})
     with pytest.raises(UserError, match=r"weight_ih_l0_reverse.*bidir=True"):
         convert_fastai({**weights, "0.rnns.0.module.weight_ih_l0_reverse": torch.ones(28, 5)})
-    with pytest.raises(UserError, match=r"missing are 'rnns\.1\.bias_ih_l0'"):
+    with pytest.raises(UserError, match=r"missing: 'rnns\.1\.bias_ih_l0'; unknown: none"):
         convert_fastai({name: tensor for name, tensor in weights.items() if "1.module.bias_ih" not in name})
-    with pytest.raises(UserError, match="do not go together.*size mismatch"):
+    with pytest.raises(UserError, match="do not match.*size mismatch"):
         convert_fastai({**weights, "1.decoder.bias": torch.ones(3)})
     deeper = {**classifier(), "1.layers.2.2.weight": torch.ones(2, 3)}
     with pytest.raises(UserError, match="one hidden layer.*save_encoder"):

@@ -1,4 +1,4 @@
-"""Conversions against fastai, where it is installed (see docs/converters.md): what it saves, and what it loads."""
+"""Conversions compared with fastai, if it is installed (see docs/converters.md)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def classifier() -> Any:
 
 
 def trained(model: Any) -> tuple[Any, Any]:
-    """A few steps, so that batch norm has statistics and the optimiser a state."""
+    """A few steps, so that batch norm has statistics and the optimiser has a state."""
     opt = optimizer.Adam([list(model.parameters())], lr=0.01)
     for _ in range(3):
         model.reset()
@@ -57,7 +57,7 @@ def save(folder: Path, model: Any, opt: Any, vocabulary: list) -> dict[str, str]
 
 @DIRECTIONS
 @torch.no_grad()
-def test_language_model_there_and_back(tmp_path, direction):
+def test_language_model_round_trip(tmp_path, direction):
     torch.manual_seed(3)
     with torch.enable_grad():
         model, opt = trained(language_model())
@@ -79,7 +79,7 @@ def test_language_model_there_and_back(tmp_path, direction):
 
 @DIRECTIONS
 @torch.no_grad()
-def test_classifier_there_and_back(tmp_path, direction):
+def test_classifier_round_trip(tmp_path, direction):
     torch.manual_seed(3)
     with torch.enable_grad():
         model, opt = trained(classifier())
@@ -90,7 +90,7 @@ def test_classifier_there_and_back(tmp_path, direction):
     read = ids.flip(1) if direction == "backward" else ids
     expected = model(read)[0]
     torch.testing.assert_close(ours(ids).logits, expected, atol=1e-5, rtol=0)
-    # fastai pads on the right within its last chunk, after turning the text round
+    # fastai reverses the text and pads the last chunk on the right
     padded = torch.cat([read[:1], torch.ones(1, 2, dtype=torch.long)], dim=1)
     both = torch.cat([some_ids(1, 13), padded])
     mask = (both != 1).long()
@@ -121,8 +121,8 @@ def test_our_model_in_fastai(tmp_path):
 
 
 @torch.no_grad()
-def test_fastai_starts_from_our_language_model(tmp_path):
-    """What `learn.load_pretrained` does: rows for a new vocabulary, then weights by their order."""
+def test_fastai_loads_our_language_model(tmp_path):
+    """The steps of `learn.load_pretrained`: map rows to a new vocabulary, then load weights by order."""
     from fastai.text.learner import clean_raw_keys, load_ignore_keys, match_embeds
 
     from tl_toolkit.models import AwdLstmConfig, AwdLstmForCausalLM
@@ -144,7 +144,7 @@ def test_fastai_starts_from_our_language_model(tmp_path):
 
 
 def rules(text: str) -> str:
-    """fastai's text rules, one after the other."""
+    """Apply fastai's text rules in order."""
     from fastai.text.core import defaults
 
     for rule in defaults.text_proc_rules:
@@ -173,14 +173,14 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_the_rules_are_fastais(text):
+def test_rules_equal_fastai(text):
     normalized = fastai_tokenizer(VOCABULARY).backend_tokenizer.normalizer.normalize_str(text)
-    expected = rules(text).replace("xxrep 150 x", "xxrep 99 x")  # counts end there
+    expected = rules(text).replace("xxrep 150 x", "xxrep 99 x")  # the highest count
     assert f"xxbos {normalized}".replace("\u2581", " ") == expected
 
 
-def test_real_texts_are_split_as_by_spacy(test_data):
-    """Measured on other reviews: the same rules everywhere, and the same tokens in 98 % of the texts."""
+def test_real_texts_are_split_like_spacy(test_data):
+    """On other reviews, rules always agreed, and tokens agreed in 98 % of the texts."""
     pd = pytest.importorskip("pandas")
     pytest.importorskip("spacy")
     from fastai.text.core import SpacyTokenizer, TokenizeWithRules

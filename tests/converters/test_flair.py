@@ -1,4 +1,4 @@
-"""Flair's character models: the same logits, the same characters, and what they are worth on English."""
+"""Flair's character models: logits, characters, and bits per character on English text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def random_weights(depth: int = 1) -> dict[str, Tensor]:
 
 
 def independent_logits(weights: dict[str, Tensor], ids: Tensor, depth: int = 1) -> Tensor:
-    """What Flair computes for one text, in the order in which it is read: (time,) -> (time, characters)."""
+    """Flair's output for a text in reading order: (time,) -> (time, characters)."""
     weights = {name: tensor.float() for name, tensor in weights.items()}
     vectors = weights["encoder.weight"][ids]
     rnn = nn.LSTM(vectors.shape[1], weights["rnn.weight_hh_l0"].shape[1], depth)
@@ -57,7 +57,7 @@ def write_folder(folder: Path, weights: dict[str, Tensor], **changes: object) ->
 
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("is_forward", [True, False])
-def test_logits_are_those_of_a_plain_lstm(tmp_path, depth, is_forward):
+def test_logits_equal_those_of_a_plain_lstm(tmp_path, depth, is_forward):
     weights = random_weights(depth)
     source = write_folder(tmp_path / "in", weights, is_forward=is_forward)
     convert(ConvertArguments(str(tmp_path / "out"), source="flair", weights=str(source)))
@@ -100,7 +100,7 @@ def test_flairs_own_file(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "flair", ModuleType("flair"))
         patched.setitem(sys.modules, "flair.data", module)
-        for protocol in (2, 4):  # that of the released files, and that of Flair 0.15
+        for protocol in (2, 4):  # of the released files and of Flair 0.15
             torch.save(state, tmp_path / f"{protocol}.pt", pickle_protocol=protocol)
     for protocol in (2, 4):
         model, tokenizer = convert_flair(read_flair(tmp_path / f"{protocol}.pt", None, None))
@@ -123,10 +123,10 @@ def test_characters_have_flairs_ids(tmp_path):
     assert padded["attention_mask"] == [[1, 1], [1, 0]]
 
 
-def test_what_is_refused(tmp_path):
+def test_unsupported_input_is_refused(tmp_path):
     weights = random_weights()
     save_file(weights, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match="without a list of characters.*--vocab"):
+    with pytest.raises(UserError, match="have no list of characters.*--vocab"):
         read_flair(tmp_path, None, "forward")
     (tmp_path / "v.json").write_text(json.dumps(ITEMS))
     with pytest.raises(UserError, match="--direction"):
@@ -138,7 +138,7 @@ def test_what_is_refused(tmp_path):
     source = read_flair(tmp_path, tmp_path / "v.json", "forward")
     with pytest.raises(UserError, match=r"projection.*nout"):
         convert_flair(source._replace(weights={**weights, "proj.weight": torch.ones(3, HIDDEN)}))
-    with pytest.raises(UserError, match="know 11 characters and the vocabulary has 10"):
+    with pytest.raises(UserError, match="have 11 characters, but the vocabulary has 10"):
         convert_flair(source._replace(items=ITEMS[:-1]))
     with pytest.raises(UserError, match=r"decoder\.bias"):
         convert_flair(source._replace(weights={k: v for k, v in weights.items() if k != "decoder.bias"}))
@@ -150,7 +150,7 @@ def test_what_is_refused(tmp_path):
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_the_released_models_know_english(test_data, tmp_path, direction):
-    """Measured are 1.47 and 1.46 bits per character, behind the line break that Flair starts a text with."""
+    """Measured: 1.47 and 1.46 bits per character, after the line break that starts a text in Flair."""
     folder = test_data / "weights" / f"flair-news-{direction}-fast"
     convert(ConvertArguments(str(tmp_path / "out"), source="flair", weights=str(folder)))
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
@@ -165,7 +165,7 @@ def test_the_released_models_know_english(test_data, tmp_path, direction):
 
     measured, ids, logits = bits(ENGLISH)
     assert 1.3 < measured < 1.5
-    assert bits(ENGLISH[::-1])[0] > 3  # it reads in the direction that it says
+    assert bits(ENGLISH[::-1])[0] > 3  # the direction of the weights is correct
     weights = load_file(folder / "model.safetensors")
     expected = independent_logits(weights, ids if direction == "forward" else ids.flip(0))
     torch.testing.assert_close(logits if direction == "forward" else logits.flip(0), expected, atol=1e-5, rtol=0)

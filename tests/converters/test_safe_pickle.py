@@ -1,4 +1,4 @@
-"""Nothing that stands in a file is run: what is refused, with which words, and what is read."""
+"""No code in a file is run: refused files, error messages, and supported content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROTOCOLS = pytest.mark.parametrize("protocol", [2, 4])
 
 
 class Burglar:
-    """Makes a file when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,7 +30,7 @@ class Burglar:
 
 
 class Holder:
-    """Stands for a class of another library."""
+    """Represents a class of another library."""
 
 
 @PROTOCOLS
@@ -41,7 +41,7 @@ def test_code_in_a_weight_file_is_not_run(tmp_path, protocol):
         read_tensors(tmp_path / "w.pth")
     assert not trace.exists()
     torch.load(tmp_path / "w.pth", weights_only=False)
-    assert trace.exists()  # the file does what it is refused for
+    assert trace.exists()  # the file does run code without protection
 
 
 @PROTOCOLS
@@ -51,22 +51,22 @@ def test_a_whole_model_is_refused_by_name(tmp_path, protocol):
         read_tensors(tmp_path / "w.pth")
 
 
-def test_what_is_no_weight_file(tmp_path):
+def test_other_files_are_refused(tmp_path):
     with pytest.raises(UserError, match="There is no file .*nowhere.pth"):
         read_tensors(tmp_path / "nowhere.pth")
     for name, content in {"text.pth": b"weights", "empty.pth": b"", "zip.pth": b"PK\x05\x06" + bytes(18)}.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match=f"{name}.*is not a file of tensors"):
+        with pytest.raises(UserError, match=f"{name}.*cannot be read as tensors"):
             read_tensors(tmp_path / name)
     torch.save(torch.ones(3), tmp_path / "tensor.pth")
-    with pytest.raises(UserError, match="holds a Tensor, where a mapping"):
+    with pytest.raises(UserError, match="contains a Tensor, but must contain a state dict"):
         read_tensors(tmp_path / "tensor.pth")
 
 
 @pytest.mark.filterwarnings("error")
 @PROTOCOLS
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool])
-def test_tensors_come_back_exactly(tmp_path, protocol, dtype):
+def test_tensors_are_read_exactly(tmp_path, protocol, dtype):
     whole = (torch.arange(2 * 3 * 5).reshape(2, 3, 5) - 7).to(dtype)
     content = OrderedDict(whole=whole, view=whole[1, :, 2:], turned=whole.permute(2, 0, 1), empty=whole[:0], number=7)
     torch.save(content, tmp_path / "w.pth", pickle_protocol=protocol)
@@ -76,7 +76,7 @@ def test_tensors_come_back_exactly(tmp_path, protocol, dtype):
         assert read[name].dtype == dtype and torch.equal(read[name], content[name])
 
 
-def test_a_tensor_cannot_reach_beyond_its_numbers(tmp_path):
+def test_a_tensor_cannot_exceed_its_storage(tmp_path):
     tensor = torch.arange(6.0)
     path = tmp_path / "w.pth"
     torch.save({"tensor": tensor}, path, pickle_protocol=4)
@@ -91,7 +91,7 @@ def test_a_tensor_cannot_reach_beyond_its_numbers(tmp_path):
 
 
 @PROTOCOLS
-def test_a_stand_in_keeps_plain_values_and_another_nothing(tmp_path, protocol):
+def test_plain_state_keeps_values_and_skipped_none(tmp_path, protocol):
     holder = Holder()
     holder.items = [b"a", "b"]
     torch.save({"first": holder, "weight": torch.ones(2)}, tmp_path / "w.pth", pickle_protocol=protocol)
@@ -110,7 +110,7 @@ def test_vocabularies_are_plain_lists(tmp_path, protocol):
     assert read_vocabulary(written(["xxunk", "é"])) == (["xxunk", "é"], None)
     assert read_vocabulary(written([["xxunk", "the"], ["no", "yes"]])) == (["xxunk", "the"], ["no", "yes"])
     for wrong in (["a", 1], [], {"a": 0}, [["a"], ["b"], ["c"]]):
-        with pytest.raises(UserError, match="no list of strings.*learn.dls.vocab"):
+        with pytest.raises(UserError, match="neither a list of strings.*learn.dls.vocab"):
             read_vocabulary(written(wrong))
     with pytest.raises(UserError, match=r"UserList.*pickle\.dump\(list\(learn\.dls\.vocab\), file\)"):
         read_vocabulary(written(UserList(["a"])))
@@ -119,7 +119,7 @@ def test_vocabularies_are_plain_lists(tmp_path, protocol):
         read_plain_pickle(written([Burglar(trace)]), "Do not.")
     assert not trace.exists()
     (tmp_path / "v.pkl").write_bytes(b"words")
-    with pytest.raises(UserError, match="is not a pickle"):
+    with pytest.raises(UserError, match="is damaged or not a pickle"):
         read_vocabulary(tmp_path / "v.pkl")
     (tmp_path / "v.json").write_text('["xxunk", "the"]')
     assert read_vocabulary(tmp_path / "v.json").tokens == ["xxunk", "the"]

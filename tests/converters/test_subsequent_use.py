@@ -1,4 +1,4 @@
-"""What a converted folder is for: the recipes start from it, and the command line leads to it."""
+"""Converted folders can be created on the command line and used by the recipes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VOCABULARY = [*SPECIAL_TOKENS, "the", "apple", "iron", "rhine", "of"]
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, str]:
-    """A language model as fastai saves it."""
+    """A language model in fastai's format."""
     config = AwdLstmConfig(vocab_size=len(VOCABULARY), embedding_size=5, hidden_size=7, num_hidden_layers=2)
     torch.save(to_fastai(AwdLstmForCausalLM(config))["forward"], tmp_path / "w.pth")
     (tmp_path / "v.pkl").write_bytes(pickle.dumps(VOCABULARY))

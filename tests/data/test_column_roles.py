@@ -1,4 +1,4 @@
-"""Columns: what is clear is found, what is not is asked for, with the columns there are."""
+"""Column roles: unambiguous columns are found; errors for ambiguous ones list the columns."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ def test_columns_are_found(features, expected):
         ({"sentence1": S, "sentence2": S, "label": F, "idx": I}, "label"),
         ({"text": S, "price": F, "year": I}, "price"),
         ({"text": S, "stars": I}, "stars"),
-        ({"text": S, "rating": S, "year": I}, "rating"),  # numbers, but for a row that reading it will name
+        ({"text": S, "rating": S, "year": I}, "rating"),  # numbers as strings; reading reports bad rows
         ({"text": S, "label": S, "score": F}, "score"),
     ],
 )
-def test_regression_takes_the_number(features, label):
+def test_regression_uses_the_numeric_column(features, label):
     found = find_columns(Features(features), regression=True)
     assert (found.label, found.problem_type) == (label, "regression")
 
 
-def test_named_columns_win():
+def test_specified_columns_take_precedence():
     features = Features({"a": S, "b": S, "c": S, "label": C, "other": I, "x": I, "y": I, "z": B})
     assert find_columns(features, text_column="b", label_column="other") == Columns("b", None, "other", SINGLE)
     assert find_columns(features, text_column="b", label_column="c") == Columns("b", None, "c", SINGLE)
@@ -74,7 +74,7 @@ def test_named_columns_win():
     assert found == Columns("a", None, ("x", "y", "z"), MULTI)
 
 
-def test_no_pair_is_made_when_the_text_is_named():
+def test_no_pair_is_used_if_the_text_is_specified():
     features = Features({"sentence1": S, "sentence2": S, "label": C})
     assert find_columns(features, text_column="sentence2") == Columns("sentence2", None, "label", SINGLE)
 
@@ -87,28 +87,28 @@ def test_labels_may_be_absent_for_prediction():
 @pytest.mark.parametrize(
     ("features", "arguments", "message"),
     [
-        ({"one": S, "two": S, "label": C}, {}, "text is not clear.*'one', 'two'.*--text_column.*'one' .string."),
+        ({"one": S, "two": S, "label": C}, {}, "text column .*'one', 'two'.*--text_column.*'one' .string."),
         ({"n": I, "label": C}, {}, "no column holds strings"),
         ({"text": I, "label": S}, {}, "'text' is int64, not a string"),
-        ({"text": S}, {}, "label is not clear: no column holds a class"),
-        ({"text": S, "price": F}, {}, "label is not clear.*--task regression"),
-        ({"text": S, "coarse": C, "fine": C}, {}, "several columns.*'coarse', 'fine'.*2 classes"),
-        ({"text": S, "toxic": I, "obscene": I}, {}, "separated by commas"),
+        ({"text": S}, {}, "label column cannot be determined: no column holds a class"),
+        ({"text": S, "price": F}, {}, "label column cannot be determined.*--task regression"),
+        ({"text": S, "coarse": C, "fine": C}, {}, "several candidates.*'coarse', 'fine'.*2 classes"),
+        ({"text": S, "toxic": I, "obscene": I}, {}, "separate several binary columns by commas"),
         ({"text": S, "label": C}, {"text_column": "txt"}, "no column 'txt'.*Did you mean 'text'"),
         ({"text": S, "label": C}, {"text_column": "label"}, "'label' is 2 classes, not a string"),
-        ({"text": S, "label": C}, {"label_column": "text"}, "is the text already|text is not clear"),
+        ({"text": S, "label": C}, {"label_column": "text"}, "is already the text|text column cannot be determined"),
         ({"text": S, "a": S}, {"text_column": "text", "text_pair_column": "text"}, "both name 'text'"),
-        ({"text": S, "a": I, "b": S}, {"label_column": "a,b"}, "'b' is string, where integers or booleans"),
-        ({"text": S, "when": Value("date32")}, {"label_column": "when"}, "'when' is date32"),
+        ({"text": S, "a": I, "b": S}, {"label_column": "a,b"}, "'b' is string, but must hold integers or booleans"),
+        ({"text": S, "when": Value("date32")}, {"label_column": "when"}, "'when' is date32, but must hold"),
         ({"text": S, "x": S}, {"regression": True, "text_column": "text"}, "no column holds a number"),
         ({"text": S, "x": I, "y": B}, {"regression": True, "label_column": "y"}, "'y' is bool, not a number"),
-        ({"text": S, "a": F, "b": F}, {"regression": True, "label_column": "a,b"}, "learns one number"),
-        ({"text": S, "label": N}, {}, "the column 'label' is empty.*--label_column if it is another"),
-        ({"text": S, "label": N}, {"label_column": "label"}, "'label' is empty, where classes"),
+        ({"text": S, "a": F, "b": F}, {"regression": True, "label_column": "a,b"}, "predicts one number"),
+        ({"text": S, "label": N}, {}, "the column 'label' is empty.*--label_column if it is another column"),
+        ({"text": S, "label": N}, {"label_column": "label"}, "'label' is empty, but must hold classes"),
         ({"text": N, "label": C}, {}, "'text' is empty, not a string.*'text' .empty., 'label' .2 classes"),
-        ({"text": S, "a": F, "b": F}, {"regression": True}, "several columns could be it"),
+        ({"text": S, "a": F, "b": F}, {"regression": True}, "several candidates"),
     ],
 )
-def test_what_is_not_clear_is_asked_for(features, arguments, message):
+def test_ambiguous_columns_are_refused(features, arguments, message):
     with pytest.raises(UserError, match=message):
         find_columns(Features(features), **arguments)

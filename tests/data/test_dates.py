@@ -1,4 +1,4 @@
-"""`builtin:dates`: what is written is the date that stands beside it, by parsers that know nothing of the generator."""
+"""`builtin:dates`: texts match their ISO dates, checked by parsers that are independent of the generator."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ORDINALS = {
     **{f"{stem}teenth": str(n) for n, stem in enumerate(["thir", "four", "fif", "six", "seven", "eigh", "nine"], 13)},
 }
 HINDI_WEEKDAYS = ["सोम", "मंगल", "बुध", "गुरु|बृहस्पति", "शुक्र", "शनि", "रवि|इत"]
-# The first letters of a month are enough to know it.
+# The first letters identify a month.
 HINDI_MONTHS = ["जन", "फ", "मार्", "अप्", "मई", "जून", "जुल", "अग", "सित", "अक्", "नव", "दिस"]
 HINDI_NUMBERS = [
     "शून्य",
@@ -70,7 +70,7 @@ def full_year(year: str) -> int:
 
 
 def figures_only(text: str) -> str | None:
-    """The ISO date of a text such as 31.12.1999, whose order its separators tell; None for all others."""
+    """The ISO date of a text such as 31.12.1999, whose separators define the order; None for other texts."""
     if found := re.fullmatch(r"(\d{4})([/-])(\d\d?)\2(\d\d?)", text):
         year, _, month, day = found.groups()
     elif found := re.fullmatch(r"(\d\d?)([./-])(\d\d?)\2(\d{4}|\d\d)", text):
@@ -120,7 +120,7 @@ def parse_hindi(text: str) -> str:
 
 
 @pytest.mark.parametrize(("language", "parse"), [("english", parse_english), ("hindi", parse_hindi)])
-def test_what_is_written_is_the_iso_date(language: str, parse) -> None:
+def test_texts_match_the_iso_dates(language: str, parse) -> None:
     checked = [
         *dates.rows(language, "validation"),
         *dates.rows(language, "test"),
@@ -130,8 +130,8 @@ def test_what_is_written_is_the_iso_date(language: str, parse) -> None:
 
 
 @pytest.mark.parametrize("language", ["english", "hindi"])
-def test_every_day_name_and_format_is_written_right(language: str) -> None:
-    """All days of a leap year, so that every month, weekday, ordinal and number word is met in many formats."""
+def test_every_day_name_and_format_is_correct(language: str) -> None:
+    """All days of a leap year, so that every month, weekday, ordinal and number word occurs in many formats."""
     parse = {"english": parse_english, "hindi": parse_hindi}[language]
     for shift in range(366):
         date = datetime.date(1996, 1, 1) + datetime.timedelta(shift)
@@ -149,7 +149,7 @@ def test_splits_have_their_sizes_and_no_date_in_common(config: str) -> None:
     assert set(everything) == {row["iso"] for split in dates.SIZES for row in dates.rows("english", split)}
 
 
-def test_both_takes_the_languages_in_turn() -> None:
+def test_both_alternates_between_languages() -> None:
     both, english, hindi = (dates.rows(config, "test") for config in dates.CONFIGS)
     assert both[0::2] == english[0::2] and both[1::2] == hindi[1::2]
     assert [row["language"] for row in both[:3]] == ["english", "hindi", "english"]
@@ -162,17 +162,17 @@ def test_hindi_is_nfc_and_in_devanagari() -> None:
     assert all(unicodedata.name(letter).startswith("DEVANAGARI") for letter in letters)
     in_devanagari = sum(bool(re.search("[०-९]", text)) for text in texts)
     in_ascii = sum(bool(re.search("[0-9]", text)) for text in texts)
-    assert min(in_devanagari, in_ascii) > 8000 and in_devanagari + in_ascii == len(texts)  # never both in one text
+    assert min(in_devanagari, in_ascii) > 8000 and in_devanagari + in_ascii == len(texts)  # never mixed in one text
 
 
-def test_a_short_year_is_written_only_where_the_rule_says_which_century() -> None:
+def test_short_years_are_only_used_in_their_range() -> None:
     short = [r for c in ("english", "hindi") for r in dates.rows(c, "train") if not re.search(r"\d{4}", r["human"])]
     assert len(short) > 1000
     assert {int(row["iso"][:4]) for row in short} <= set(dates.TWO_DIGIT_YEARS)
 
 
-def test_the_rows_are_the_same_everywhere() -> None:
-    """A change here changes every figure that was measured on the dataset."""
+def test_the_rows_are_fixed() -> None:
+    """Changed rows would invalidate all published results on the dataset."""
     source = load_source(DataArguments(dataset_name="builtin:dates"))
     assert source.dataset["train"].column_names == ["human", "iso", "language"]
     assert source.record == {

@@ -1,4 +1,4 @@
-"""Pictures of digits whose captions can be checked against the pictures."""
+"""The captions of `builtin:digits` match the pictures."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def splits():
 
 
 def patches(row):
-    """Every digit as an 8x8 picture, cut out where its box says and brought to its own size."""
+    """Every digit as an 8x8 picture, cut out by its box and scaled to its original size."""
     pixels = np.asarray(row["image"])
     for top, left, height, width in row["boxes"]:
         yield pixels[top : top + height, left : left + width][:: height // 8, :: width // 8]
 
 
-def test_the_caption_is_what_the_picture_shows(splits):
+def test_captions_describe_the_pictures(splits):
     from sklearn.datasets import load_digits as load_bundled
 
     bundled = load_bundled()
@@ -53,7 +53,7 @@ def test_the_caption_is_what_the_picture_shows(splits):
         inside = np.zeros_like(image)
         for top, left, height, width in boxes:
             inside[top : top + height, left : left + width] += 1
-        assert inside.max() == 1 and not image[inside == 0].any()  # nothing overlaps, and there is nothing else
+        assert inside.max() == 1 and not image[inside == 0].any()  # no overlap and nothing outside the boxes
         if relation:
             centres = boxes[:, :2] + boxes[:, 2:] / 2
             down, across = centres[1] - centres[0]
@@ -73,5 +73,5 @@ def test_it_never_changes(splits):
     assert splits["train"][0]["caption"] == "a small zero"
     source = load_source(DataArguments(dataset_name="builtin:digits"))
     assert source.record["fingerprint"] == "17edc3a4fc9b43f2" and "scikit-learn" in source.record["versions"]
-    with pytest.raises(UserError, match="configuration 'pairs' only; 'singles' was given"):
+    with pytest.raises(UserError, match="no configuration 'singles', only 'pairs'"):
         load_source(DataArguments(dataset_name="builtin:digits:singles"))

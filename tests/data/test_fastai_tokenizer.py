@@ -1,4 +1,4 @@
-"""fastai's text rules: what a text becomes, worked out by hand from fastai's definitions."""
+"""fastai's text rules; the expected tokens were derived by hand from fastai's definitions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
 
 RULES = [
-    # spaces and line breaks: one space parts tokens, other white space is one
+    # spaces and line breaks: a single space separates tokens, other white space is a token
     ("The film", "xxmaj the film"),
     ("a   b\nc", "a b \n c"),
     ("a \n\n b", "a \n\n\u2581 b"),
@@ -26,7 +26,7 @@ RULES = [
     ("no no no, he", "xxwrep 3 no , he"),
     ("very very bad", "very very bad"),
     ("it was bad bad bad bad", "it was xxwrep 4 bad"),
-    # what is left of HTML
+    # remains of HTML
     ("a<br />b &amp; c", "a \n b & & c"),
     ("it#39;s &lt;b&gt; caf&eacute;", "it 's < b > caf\u00e9"),
     ("Rock <unk> @-@ roll...", "xxmaj rock xxunk - roll \u2026"),
@@ -62,7 +62,7 @@ def test_saved_and_loaded(tmp_path, every_word):
     assert loaded("film", add_special_tokens=False)["input_ids"] == loaded("film")["input_ids"][1:]
 
 
-def test_fillers_are_told_apart_and_come_back():
+def test_fillers_are_numbered_and_restored():
     tokens = [*SPECIAL_TOKENS, "the", "xxfake", "xxfake"]
     tokenizer = fastai_tokenizer(tokens)
     assert len(tokenizer) == 12 and fastai_vocabulary(tokenizer) == tokens
@@ -77,14 +77,14 @@ def test_learned_from_texts():
     assert "bad" not in build_tokenizer("fastai", texts, min_frequency=2).get_vocab()
 
 
-def test_what_is_refused():
-    with pytest.raises(UserError, match="'the' twice, as number 9 and as 11"):
+def test_unsupported_input_is_refused():
+    with pytest.raises(UserError, match="'the' twice, at positions 9 and 11"):
         fastai_tokenizer([*SPECIAL_TOKENS, "the", "a", "the"])
-    with pytest.raises(UserError, match="lacks xxpad"):
+    with pytest.raises(UserError, match="lacks the special tokens xxpad"):
         fastai_tokenizer(["xxunk", "xxbos", "the"])
-    with pytest.raises(UserError, match="pieces of words"):
+    with pytest.raises(UserError, match="SentencePiece sub-words"):
         fastai_tokenizer([*SPECIAL_TOKENS, *(f"\u2581{letter}" for letter in "abcdefgh")])
-    with pytest.raises(UserError, match="more than 9 tokens; 9 was given"):
+    with pytest.raises(UserError, match="more than 9 tokens, not 9"):
         build_tokenizer("fastai", ["the"], vocab_size=9)
     with pytest.raises(UserError, match="at least 3 times"):
         build_tokenizer("fastai", ["the the"], min_frequency=3)

@@ -1,4 +1,4 @@
-"""What is known of a dataset of the Hub without asking it."""
+"""Datasets of the Hub, without network access."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tl_toolkit.data.sources import load_source
 from tl_toolkit.errors import UserError
 
 
-def test_streams_are_for_the_hub(tmp_path: Path) -> None:
+def test_stream_rows_only_applies_to_the_hub(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text,label\na,1\n")
     for name in ("builtin:pytokens", str(tmp_path), str(tmp_path / "rows.csv")):
-        with pytest.raises(UserError, match="--stream_rows 5 .* is here: leave it out"):
+        with pytest.raises(UserError, match="--stream_rows 5 only applies to .* is local: leave it out"):
             load_source(DataArguments(dataset_name=name, stream_rows=5))
-    with pytest.raises(UserError, match="--stream_rows is 0, where 1 or more"):
+    with pytest.raises(UserError, match="--stream_rows must be 1 or more, but is 0"):
         DataArguments(stream_rows=0)
 
 
-def test_the_commit_that_a_revision_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_revisions_are_resolved_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
@@ -41,7 +41,7 @@ def test_the_commit_that_a_revision_was(tmp_path: Path, monkeypatch: pytest.Monk
     ]
 
 
-def test_rows_that_tell_no_commit_are_taken_as_they_are() -> None:
+def test_rows_without_a_commit_are_unchanged() -> None:
     rows = DatasetDict({"train": Dataset.from_dict({"text": ["a"]})})
     assert exact_copy(rows, "user/data", None, "d" * 40) is rows
 
@@ -49,16 +49,16 @@ def test_rows_that_tell_no_commit_are_taken_as_they_are() -> None:
 @pytest.mark.parametrize(
     "status, headers, said",
     [
-        (503, {}, "has trouble of its own (status 503)"),
+        (503, {}, "has a server error (status 503)"),
         (429, {}, "too many requests"),
-        (401, {"X-Error-Message": "Invalid credentials in Authorization header"}, "the token in use is not accepted"),
-        (403, {"X-Error-Code": "GatedRepo"}, "ask for access on its page, https://huggingface.co/datasets/user/data"),
+        (401, {"X-Error-Message": "Invalid credentials in Authorization header"}, "the current token is invalid"),
+        (403, {"X-Error-Code": "GatedRepo"}, "request access at https://huggingface.co/datasets/user/data"),
         (401, {"X-Error-Message": "Invalid username or password."}, None),
         (404, {"X-Error-Code": "RepoNotFound"}, None),
         (404, {"X-Error-Code": "RevisionNotFound"}, None),
     ],
 )
-def test_why_the_hub_does_not_give_it(status: int, headers: dict[str, str], said: str | None) -> None:
+def test_hub_errors_are_explained(status: int, headers: dict[str, str], said: str | None) -> None:
     request = httpx2.Request("GET", "https://huggingface.co/api/datasets/user/data")
     with pytest.raises(FileNotFoundError) as caught:
         try:

@@ -23,14 +23,14 @@ def write(folder, files):
 # --- collection -----------------------------------------------------------------------------------------------------
 
 
-def test_reads_the_packages_own_files_and_no_others(tmp_path):
+def test_reads_only_the_files_of_the_package(tmp_path):
     own = ["__init__.py", "b.py", "sub/a.py"]
     others = ["tests/test_b.py", "test_b.py", "_vendor/c.py", "externals/d.py", "site-packages/e.py", "f.txt"]
     write(tmp_path, dict.fromkeys([*own, *others], ""))
     assert [file.relative_to(tmp_path).as_posix() for file in docstrings.python_files(tmp_path)] == own
 
 
-def test_finds_nested_docstrings_in_the_order_of_the_source():
+def test_finds_nested_docstrings_in_source_order():
     source = '''"""Module."""
 if True:
     class A:
@@ -60,7 +60,7 @@ def test_a_file_that_does_not_parse_has_no_docstrings(source):
     assert list(docstrings.docstrings(source)) == []
 
 
-def test_a_generated_file_and_a_missing_one_hold_nothing(tmp_path):
+def test_generated_and_missing_files_have_no_docstrings(tmp_path):
     text = '"""Compute the smallest of all given values."""\n'
     write(tmp_path, {"a.py": text, "b.py": "# This file was automatically generated from a.py\n" + text})
     assert docstrings.read(tmp_path / "a.py") == [["Compute the smallest of all given values."]]
@@ -99,11 +99,11 @@ def test_markup_is_stripped(markup, expected):
         "| a | b | c | d | e | f |",
     ],
 )
-def test_what_is_no_prose_is_no_row(text):
+def test_only_prose_becomes_a_row(text):
     assert docstrings.paragraphs(text)[0] is None
 
 
-def test_code_and_sections_end_a_paragraph_and_prose_around_them_stays():
+def test_code_and_sections_end_a_paragraph_and_prose_around_them_is_kept():
     text = """Compute the norm of the given array::
 
     norm(x, axis=3)
@@ -153,7 +153,7 @@ def test_names_of_libraries_are_masked(text, expected):
 
 
 def sentence(number):
-    """Distinct texts without digits, which no outline would tell apart."""
+    """A unique text without digits, because outlines ignore digits."""
     letters = "".join("abcdefghij"[int(digit)] for digit in str(number))
     return f"Return the value of kind {letters} from here."
 
@@ -174,7 +174,7 @@ def test_rows_drop_near_duplicates_long_texts_and_texts_of_several_libraries():
     assert rows == [("Sort the given list in place.", 1), ("Sum the first 3 values of x_1 here.", 0)]
 
 
-def test_splits_have_their_shares_and_follow_the_outline():
+def test_splits_have_their_shares_and_depend_on_the_outline():
     splits = [pydocs.split_of(sentence(number), "classification") for number in range(4999)]
     assert splits.count("train") == pytest.approx(0.8 * 4999, rel=0.03)
     assert splits.count("validation") == pytest.approx(0.1 * 4999, rel=0.15)
@@ -184,7 +184,7 @@ def test_splits_have_their_shares_and_follow_the_outline():
         assert one == two
 
 
-def test_unlabelled_holds_no_held_out_text_not_even_inside_another():
+def test_unlabelled_contains_no_held_out_text_even_inside_another():
     held_out = "Compute the norm of the array."
     kept = [[sentence(number), "And a second paragraph on " + sentence(number)] for number in range(59)]
     out = [
@@ -199,7 +199,7 @@ def test_unlabelled_holds_no_held_out_text_not_even_inside_another():
     assert all(splits.values())
 
 
-def test_a_repeated_paragraph_stays_in_the_first_document_alone():
+def test_a_repeated_paragraph_is_kept_only_in_the_first_document():
     boilerplate = "This model inherits from the base class of them all."
     documents = [[sentence(number), boilerplate] for number in range(3)]
     splits = pydocs.unlabelled_texts(documents, [])
@@ -212,7 +212,7 @@ def test_a_repeated_paragraph_stays_in_the_first_document_alone():
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-    """Two small libraries in place of the real ones, and a cache folder of their own."""
+    """Two small libraries instead of the real ones, and a separate cache folder."""
     monkeypatch.setenv("TL_TOOLKIT_CACHE", str(tmp_path / "cache"))
     for shift, library in enumerate(("one", "two")):
         functions = [
@@ -245,7 +245,7 @@ def test_loads_both_configurations_from_a_small_tree_and_builds_once(tree, monke
         pydocs.load_pydocs()
 
 
-def test_any_number_of_processes_reads_the_same(tree):
+def test_any_number_of_processes_reads_the_same_rows(tree):
     files = docstrings.python_files(tree / "tl_one")
     progress = []
     assert docstrings.collect(files, 2, progress.append) == docstrings.collect(files, 1)
@@ -266,7 +266,7 @@ def start(tree, cache, seed):
     return subprocess.Popen([sys.executable, "-c", SCRIPT], env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def test_the_rows_depend_on_no_hash_seed_and_concurrent_builders_end_well(tree):
+def test_rows_do_not_depend_on_the_hash_seed_and_concurrent_builds_succeed(tree):
     (tree / "shared" / "pydocs" / "left-by-a-killed-builder.tmp").mkdir(parents=True)
     started = [start(tree, "shared", 1), start(tree, "shared", 2), start(tree, "alone", 3)]
     answers = [json.loads(process.communicate(timeout=120)[0]) for process in started]
@@ -279,7 +279,7 @@ def test_the_rows_depend_on_no_hash_seed_and_concurrent_builders_end_well(tree):
     assert not list(tree.rglob("*.tmp"))
 
 
-def test_a_failed_build_leaves_nothing(tree, monkeypatch):
+def test_a_failed_build_leaves_no_files(tree, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -289,7 +289,7 @@ def test_a_failed_build_leaves_nothing(tree, monkeypatch):
     assert [path.name for path in (tree / "cache" / "pydocs").iterdir() if path.name != "lock"] == []
 
 
-def test_errors_name_what_is_wrong(tree, monkeypatch):
+def test_errors_name_the_problem(tree, monkeypatch):
     with pytest.raises(UserError, match="Did you mean 'unlabelled'"):
         pydocs.load_pydocs("unlabeled")
     monkeypatch.setattr(pydocs, "LIBRARIES", {"tl-one": ("tl_one",), "tl-three": ("tl_three",)})
@@ -325,8 +325,8 @@ def test_the_installed_libraries_make_a_dataset():
     assert [text for text in everything if ">>>" in text or "`" in text or "\n" in text] == []
     assert set(labelled["test"]["label"]) == set(range(11))
 
-    # No held-out text, word for word, in the text that language models see: looked for by another way than the
-    # collector's, in one string of all words.
+    # No held-out text occurs in the texts for language models. Unlike the collector, this check searches one string of
+    # all words.
     seen = "\n".join(f" {' '.join(pydocs.words(text))} " for split in unlabelled.values() for text in split["text"])
     assert len(seen.split()) > 1_000_000
     sample = [*texts["validation"][::11], *texts["test"][::11]]

@@ -1,4 +1,4 @@
-"""Rows of tagged Python, from small sources and from the standard library itself."""
+"""Rows of tagged Python from small sources and from the standard library."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def test_roles(source: str, expected: str | None) -> None:
         "x = [" + "1, " * 40 + "]",
     ],
 )
-def test_lines_that_are_no_rows(source: str) -> None:
+def test_skipped_lines(source: str) -> None:
     assert list(pytokens.tagged_lines(source)) == []
 
 
-def test_compound_statements_give_a_row_for_each_line() -> None:
+def test_compound_statements_have_a_row_per_line() -> None:
     source = "try:\n    a = f(b)\nexcept E as e:\n    if a.b:\n        c = g(d)\nelse:\n    h(i, j)\n"
     rows = {" ".join(words) for words, _ in pytokens.tagged_lines(source)}
     assert rows == {"a = f ( b )", "if a . b :", "c = g ( d )", "h ( i , j )"}
@@ -115,17 +115,17 @@ def test_loads_and_builds_once(small_library: Path, monkeypatch: pytest.MonkeyPa
     json.dumps(source.record)
 
 
-def test_what_is_wrong_is_said(small_library: Path) -> None:
+def test_errors_name_the_problem(small_library: Path) -> None:
     with pytest.raises(UserError, match="no configuration 'small'"):
         pytokens.load_pytokens("small")
     for file in small_library.glob("*.py"):
         file.unlink()
-    with pytest.raises(UserError, match="no .py file"):
+    with pytest.raises(UserError, match="no .py files"):
         pytokens.load_pytokens()
 
 
 def test_the_standard_library_itself() -> None:
-    """Some of its modules: nearly every line is understood, and names have many roles."""
+    """In some of its modules, nearly every line is tagged, and names have many roles."""
     found = [source for name, source in pytokens._sources() if name in ("argparse.py", "json/decoder.py", "ast.py")]
     rows = [row for source in found for row in pytokens.tagged_lines(source)]
     assert len(found) == 3 and len(rows) > 1000

@@ -1,4 +1,4 @@
-"""Tables become regular series: sorted, on even steps, numbers or nothing."""
+"""Tables are converted to regular series: sorted, with even steps and NaN for missing values."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_rows_are_sorted_and_gaps_are_not_observed(caplog: pytest.LogCaptureFixt
     assert "2 of 7 time steps are missing" in caplog.text
 
 
-def test_whole_numbers_need_not_count_by_one() -> None:
+def test_integer_times_may_have_any_step() -> None:
     series = read(table([10, 0, 5, 20], load=[2.0, 0.0, 1.0, 4.0]))
     np.testing.assert_array_equal(series.values[:, 0], [0, 1, 2, np.nan, 4])
     np.testing.assert_array_equal(series.times, [0, 5, 10, 15, 20])
@@ -49,10 +49,10 @@ def test_whole_numbers_need_not_count_by_one() -> None:
     assert len(read(table([3], load=[1.0])).values) == 1
 
 
-def test_columns_that_are_left_out_are_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_ignored_columns_are_named(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         series = read(table(days(3), load=[1.0, 2.0, 3.0], price=["4", "x", "6"]))
-    assert series.names == ("load",) and "left out: 'price'" in caplog.text
+    assert series.names == ("load",) and "ignored: 'price'" in caplog.text
     with pytest.raises(UserError, match="its columns are 'date'"):
         read(table(days(3)))
 
@@ -78,22 +78,22 @@ def test_steps_and_seasons(frequency: str, step: str | None, seasonality: int, f
         assert pd.Timestamp(series.next_time) == pd.Timestamp(following)
 
 
-def test_months_have_no_gap_for_being_of_different_length() -> None:
+def test_months_of_different_length_are_even_steps() -> None:
     times = ["2020-01-01", "2020-02-01", "2020-04-01", "2020-05-01"]
     series = read(table(times, load=[1.0, 2.0, 4.0, 5.0]))
     np.testing.assert_array_equal(series.values[:, 0], [1, 2, np.nan, 4, 5])
 
 
-def test_uneven_times_are_taken_row_by_row(caplog: pytest.LogCaptureFixture) -> None:
+def test_uneven_times_use_each_row_as_a_step(caplog: pytest.LogCaptureFixture) -> None:
     times = ["2020-01-01", "2020-01-02", "2020-01-03", "2020-01-03T07:00", "2020-01-11"]
     with caplog.at_level(logging.WARNING):
         series = read(table(times, load=np.arange(5.0)))
     assert len(series.values) == 5 and series.step is None
-    assert "no regular step" in caplog.text
+    assert "are irregular" in caplog.text
 
 
-def test_events_are_not_blown_up() -> None:
-    """Ten rows over a century of days stay ten rows."""
+def test_events_are_not_expanded_to_regular_steps() -> None:
+    """Ten rows over a century stay ten rows."""
     times = days(9) + ["2120-01-01"]
     assert len(read(table(times, load=np.arange(10.0))).values) == 10
 
@@ -108,12 +108,10 @@ def test_columns_that_hold_numbers() -> None:
 
 def test_numbers_as_text_are_read_and_empty_fields_missing() -> None:
     series = read(table(days(5), load=["1.5", "-3", "", " 2 ", None]), value_columns=["load"])
-    np.testing.assert_array_equal(
-        series.values[:, 0], [1.5, -3, np.nan, 2]
-    )  # nothing stands at the end, and is left out
+    np.testing.assert_array_equal(series.values[:, 0], [1.5, -3, np.nan, 2])  # the last row is empty and left out
 
 
-def test_whole_numbers_as_times_and_no_times() -> None:
+def test_integer_times_and_no_times() -> None:
     counted = read(Dataset.from_dict({"t": [5, 3, 4], "load": [5.0, 3.0, 4.0]}), time_column="t")
     np.testing.assert_array_equal(counted.values[:, 0], [3, 4, 5])
     plain = read(Dataset.from_dict({"load": [5.0, 3.0, 4.0]}))
@@ -126,7 +124,7 @@ def test_time_zones_become_utc() -> None:
     assert [str(time)[:13] for time in series.times] == ["2020-01-01T00", "2020-01-01T01"]
 
 
-def test_tables_follow_each_other() -> None:
+def test_consecutive_tables_are_joined() -> None:
     series = read(table(days(5), load=np.arange(5.0)), table(days(3, "2020-01-07"), load=np.arange(6.0, 9)))
     assert series.starts == (0, 6)
     np.testing.assert_array_equal(series.values[:, 0], [0, 1, 2, 3, 4, np.nan, 6, 7, 8])
@@ -141,7 +139,7 @@ def test_tables_follow_each_other() -> None:
         ({"load": ["1", "two"]}, {"value_columns": ["load"]}, "Row 1 of column 'load' holds 'two'"),
         ({"load": ["a", "b"]}, {}, "No column of the dataset holds numbers"),
         ({"load": [1.0, float("inf")]}, {}, "Row 1 of column 'load' holds an infinite number"),
-        ({"load": [None, None]}, {"value_columns": ["load"]}, "holds no number at all"),
+        ({"load": [None, None]}, {"value_columns": ["load"]}, "holds no numbers"),
     ],
 )
 def test_errors_name_the_column(columns: dict[str, Any], settings: dict[str, Any], message: str) -> None:
@@ -152,9 +150,9 @@ def test_errors_name_the_column(columns: dict[str, Any], settings: dict[str, Any
 @pytest.mark.parametrize(
     "times, message",
     [
-        (["2020-01-01", "2020-01-01"], "2020-01-01 00:00:00 stands in two rows of column 'date'"),
-        (["2020-01-01", "31.01.2020"], "holds '31.01.2020', which is no time in ISO 8601"),
-        (["2020-01-01", None], "Row 1 of column 'date'.*holds no time"),
+        (["2020-01-01", "2020-01-01"], "2020-01-01 00:00:00 occurs in two rows of column 'date'"),
+        (["2020-01-01", "31.01.2020"], "holds '31.01.2020'. Write times in ISO 8601"),
+        (["2020-01-01", None], "Row 1 of column 'date'.*is empty"),
     ],
 )
 def test_errors_name_the_time(times: list[Any], message: str) -> None:
@@ -164,7 +162,7 @@ def test_errors_name_the_time(times: list[Any], message: str) -> None:
 
 def test_tables_that_overlap_or_differ() -> None:
     first = table(days(5), load=np.arange(5.0))
-    with pytest.raises(UserError, match="do not follow each other in time"):
+    with pytest.raises(UserError, match="overlap or are out of order in time"):
         read(first, table(days(3, "2019-12-01"), load=np.arange(3.0)))
     with pytest.raises(UserError, match="need the same columns"):
         read(first, table(days(3, "2020-02-01"), other=np.arange(3.0)))
@@ -192,5 +190,5 @@ def test_real_series(test_data: Path) -> None:
     assert found == {
         "ETTh1": ("hour", (17420, 7), 0),
         "airline-passengers": ("month", (144, 1), 0),
-        "daily-min-temperatures": ("day", (3652, 1), 2),  # it has no 31 December in leap years
+        "daily-min-temperatures": ("day", (3652, 1), 2),  # the 31 December of leap years is missing
     }

@@ -1,4 +1,4 @@
-"""Sources: every kind of file reads as meant, fingerprints follow content alone, trouble is said in one paragraph."""
+"""Sources: all file types are read correctly, fingerprints depend only on content, errors are one paragraph."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_kind_of_file_gives_the_same_rows_and_fingerprint(tmp_path, kind):
     assert load(path).record["fingerprint"] == load(write(tmp_path, "parquet")).record["fingerprint"]
 
 
-def test_plain_text_is_one_text_a_line(tmp_path):
+def test_plain_text_has_one_text_per_line(tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("first\n\nthird\n", encoding="utf-8")
     assert list(load(path).dataset["train"]["text"]) == ["first", "", "third"]
@@ -63,7 +63,7 @@ def test_byte_order_mark_semicolons_utf16_and_gzip(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv"])
-def test_codes_with_leading_zeros_stay_as_they_are_written(tmp_path, kind):
+def test_codes_with_leading_zeros_are_unchanged(tmp_path, kind):
     rows = ["text label id size share", "a 00 _1 -5 0.5", "b 01 007 0 0", "c 10  30 10.05"]
     (tmp_path / f"d.{kind}").write_text("\n".join(rows).replace(" ", "," if kind == "csv" else "\t").replace("_", " "))
     assert load(tmp_path / f"d.{kind}").dataset["train"].to_dict() == {
@@ -72,7 +72,7 @@ def test_codes_with_leading_zeros_stay_as_they_are_written(tmp_path, kind):
     }  # fmt: skip
 
 
-def test_tsv_with_a_stray_quote_loses_no_line(tmp_path):
+def test_tsv_with_a_stray_quote_keeps_all_lines(tmp_path):
     (tmp_path / "quotes.tsv").write_text('text\tlabel\n"so it begins\t1\nan end" of sorts\t0\nplain\t1\n')
     assert rows_of(tmp_path / "quotes.tsv") == [('"so it begins', 1), ('an end" of sorts', 0), ("plain", 1)]
 
@@ -96,7 +96,7 @@ def test_local_folder_with_configurations(tmp_path):
         load(tmp_path)
 
 
-def test_folder_of_csv_files_takes_words_for_words(tmp_path):
+def test_folder_of_csv_files_keeps_words_such_as_null(tmp_path):
     for name in ("train", "test"):
         (tmp_path / f"{name}.csv").write_text("text,label\nnull,1\nNA,0\n")
     assert rows_of(tmp_path) == [("null", 1), ("NA", 0)]
@@ -115,7 +115,7 @@ def test_saved_to_disk(tmp_path):
     assert rows_of(tmp_path / "saved") == [("a", 1)]
 
 
-def test_record_keeps_the_name_as_given_and_nothing_absolute(tmp_path, monkeypatch):
+def test_record_has_the_name_as_given_and_no_absolute_path(tmp_path, monkeypatch):
     write(tmp_path, "csv")
     monkeypatch.chdir(tmp_path)
     record = load("rows.csv").record
@@ -148,7 +148,7 @@ def test_fingerprint_ignores_layout():
     assert fingerprint(DatasetDict({"train": large})) == reference
 
 
-def test_fingerprint_sees_every_change():
+def test_fingerprint_changes_with_content():
     rows = base()
     changed = [
         rows.select([1, 0, 2, 3, 4]),
@@ -186,12 +186,12 @@ def test_fingerprint_of_nested_columns():
         ("list.jsonl", b'{"text": "a"}\n[1]\n', "line 2 is a JSON list"),
         ("mixed.jsonl", b'{"text": "a"}\n{"text": 7}\n', "column 'text'.*mixes types.*row 1 holds 7"),
         ("bad.csv.gz", b"not compressed", "cannot be read"),
-        ("five.json", b"5", "holds a JSON int, where a list of objects"),
-        ("null.json", b"null", "holds a JSON NoneType"),
+        ("five.json", b"5", "contains a JSON int, but must contain a list of objects"),
+        ("null.json", b"null", "contains a JSON NoneType"),
         ("huge.json", b'[{"text": "a", "label": %d}]' % 10**20, "'label' .* does not fit into 64 bits"),
         ("twice.csv", b"text,label,,text,\na,1,2,3,4\n", "two columns named 'text'"),
-        ("binary.csv", b"text,label\na,1\nb\0,2\n", "is no text: line 3 holds a zero byte"),
-        ("sheet.xlsx", b"PK", "ends in '.xlsx'.*'.csv'"),
+        ("binary.csv", b"text,label\na,1\nb\0,2\n", "is not a text file: line 3 contains a zero byte"),
+        ("sheet.xlsx", b"PK", "type '.xlsx' is not supported.*'.csv'"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path, name, content, message):
@@ -215,14 +215,14 @@ def test_csv_columns_without_a_name_may_be_several(tmp_path):
     assert rows_of(tmp_path / "d.csv") == [("a", 1), ("b", 2)]
 
 
-def test_csv_column_without_a_value_is_of_no_type(tmp_path):
+def test_csv_column_without_values_has_no_type(tmp_path):
     (tmp_path / "d.csv").write_text("text,label\na,\nb,\n")
     assert load(tmp_path / "d.csv").dataset["train"].features["label"] == Value("null")
 
 
-def test_names_that_lead_nowhere(tmp_path):
+def test_unusable_names_are_refused(tmp_path):
     write(tmp_path, "csv")
-    with pytest.raises(UserError, match="No dataset was named"):
+    with pytest.raises(UserError, match="No dataset was specified"):
         load_source(DataArguments())
     with pytest.raises(UserError, match="was not found.*Did you mean 'rows.csv'"):
         load(tmp_path / "row.csv")
@@ -230,18 +230,18 @@ def test_names_that_lead_nowhere(tmp_path):
         load("builtin:pydoc")
     with pytest.raises(UserError, match="two configurations"):
         load("builtin:pydocs:classification", dataset_config_name="unlabelled")
-    with pytest.raises(UserError, match="revision 'main' is for datasets on the Hub"):
+    with pytest.raises(UserError, match="revision 'main' only applies to datasets on the Hub"):
         load(tmp_path / "rows.csv", dataset_revision="main")
     with pytest.raises(UserError, match="does not apply to a single file"):
         load(tmp_path / "rows.csv", dataset_config_name="x")
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(UserError, match="dataset .*nothing' holds no data: files that end in '.csv'"):
+    with pytest.raises(UserError, match="dataset .*nothing' contains no data files.*'.csv'"):
         load(tmp_path / "nothing")
     (tmp_path / "half").mkdir()
     frame = Dataset.from_dict({"text": ["a"]}).to_pandas()
-    for name, rows in (("train", 1), ("test", 0)):  # with a row group of no row, as pandas writes it
+    for name, rows in (("train", 1), ("test", 0)):  # with an empty row group, as written by pandas
         frame[:rows].to_parquet(tmp_path / "half" / f"{name}.parquet")
-    with pytest.raises(UserError, match="half' has an empty split: no row is in '.*test.parquet'"):
+    with pytest.raises(UserError, match="half' has an empty split .'.*test.parquet' has no rows"):
         load(tmp_path / "half")
     (tmp_path / "corrupt").mkdir()
     (tmp_path / "corrupt" / "train.parquet").write_bytes(b"PAR1 but no more")
@@ -268,5 +268,5 @@ def test_real_folder_reads_like_the_hub():
         "validation": 872,
         "test": 1821,
     }
-    # As computed on another occasion: the hash depends on the rows alone.
+    # A fixed value, because the hash depends only on the rows.
     assert source.record["fingerprint"] == "24640466d6009169"

@@ -1,4 +1,4 @@
-"""Budgets are stratified, nested and exact; held-out rows are stratified and leave every class in training."""
+"""Budgets are stratified, nested and exact; held-out rows are stratified, and training keeps every class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def numbers(rows=757):
 
 
 @pytest.mark.parametrize("labels", [single(), multi(), numbers()], ids=["single", "multi", "regression"])
-def test_budgets_are_nested_exact_and_follow_the_seed(labels):
+def test_budgets_are_nested_exact_and_depend_on_the_seed(labels):
     previous: set[int] = set()
     for budget in (1, 2, 11, 53, 101, 400, len(labels)):
         chosen = label_budget(labels, budget, seed=1)
@@ -38,7 +38,7 @@ def test_single_label_budgets_are_in_proportion_with_every_class(budget):
     labels = single()
     counts = np.bincount(labels[label_budget(labels, budget, seed=0)], minlength=5)
     assert (counts >= 1).all()
-    # Within rounding, and what the guaranteed row of rare classes takes from the others.
+    # Up to rounding and the guaranteed rows of rare classes.
     assert np.abs(counts - budget * np.bincount(labels) / len(labels)).max() <= 2.01
 
 
@@ -62,7 +62,7 @@ def test_regression_budget_follows_the_distribution():
 
 def test_strata():
     assert strata(np.array([7, 3, 7])).tolist() == [1, 0, 1]
-    # the rarest label of each row; the row without labels apart
+    # the rarest label of each row; rows without labels form their own stratum
     assert strata(np.array([[1, 0], [1, 1], [1, 0], [0, 0]])).tolist() == [0, 1, 0, 2]
     assert len(set(strata(np.full(11, 2.5)).tolist())) == 1
 

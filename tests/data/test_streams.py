@@ -16,7 +16,7 @@ START = 10_000
 
 
 def stream_of(tokens: int) -> TokenStream:
-    """A stream in which every token is another one: its own position."""
+    """A stream of unique tokens: each is its own position."""
     return TokenStream(np.arange(tokens, dtype=np.int32), START, 1, tokens, 0)
 
 
@@ -51,17 +51,17 @@ def test_every_token_is_predicted_once_from_the_token_before_it(
         assert predicted == Counter(range(tokens))
 
 
-def test_a_lane_goes_on_where_its_last_window_ended() -> None:
+def test_a_window_continues_the_previous_one_of_its_lane() -> None:
     for backward in (False, True):
         windows = windows_of(211, world_size=1, lanes=3, backward=backward)[0]
         batches = [windows[index]["input_ids"] for index in range(len(windows))]
-        # Backward, the window read next stands before this one in the text.
+        # Backward, the next window precedes this one in the text.
         read = torch.cat(batches[::-1] if backward else batches, dim=1)
         for lane in read[:, 1:-1]:
             assert torch.equal(lane, torch.arange(int(lane[0]), int(lane[0]) + len(lane)))
 
 
-def test_processes_and_groups_share_the_lanes_of_one() -> None:
+def test_processes_and_groups_share_the_lanes_of_one_process() -> None:
     whole = windows_of(509, world_size=1, lanes=6)[0]
     parts = windows_of(509, world_size=2, lanes=1, groups=3)
     assert [part.updates for part in parts] == [whole.updates] * 2
@@ -73,7 +73,7 @@ def test_processes_and_groups_share_the_lanes_of_one() -> None:
         assert {batch["relative_length"] for batch in batches} == {whole[update]["input_ids"].shape[1] / 7}
 
 
-def test_window_lengths_are_those_of_the_paper() -> None:
+def test_window_lengths_follow_the_paper() -> None:
     lengths = window_lengths(1_000_003, 70, seed=5, random=True)
     assert lengths.sum() == 1_000_003 and lengths.min() >= 5
     halves = lengths < 52
@@ -88,7 +88,7 @@ def test_window_lengths_are_those_of_the_paper() -> None:
     assert window_lengths(3, 70, seed=5, random=True).tolist() == [3]
 
 
-def test_epochs_have_as_many_windows_in_another_order() -> None:
+def test_epochs_have_the_same_windows_in_another_order() -> None:
     windows = windows_of(1511, world_size=1, lanes=2)[0]
     first = windows.lengths.tolist()
     windows.set_epoch(1)
@@ -105,7 +105,7 @@ def word_stream(**settings: object) -> tuple[TokenStream, object]:
     return encode_stream(Dataset.from_dict({"text": TEXTS}), tokenizer, **settings), tokenizer
 
 
-def test_documents_are_joined_with_a_separator_behind_each() -> None:
+def test_a_separator_follows_each_document() -> None:
     stream, tokenizer = word_stream()
     text = "the cat sat <eos> <eos> a dog ran off <eos> <unk> <unk> <eos>"
     assert tokenizer.convert_ids_to_tokens(stream.ids) == text.split()
@@ -125,7 +125,7 @@ def test_the_number_of_tokens_is_limited() -> None:
     assert word_stream(max_tokens=4, whole_documents=True)[0].documents == 1
 
 
-def test_a_tokenizer_that_frames_texts_itself_is_left_to_it() -> None:
+def test_special_tokens_of_the_tokenizer_are_kept() -> None:
     from tokenizers.processors import TemplateProcessing
 
     for template, expected in (("<bos> $A <eos>", "<bos> the <eos>"), ("<bos> $A", "<bos> the <eos>")):
@@ -135,7 +135,7 @@ def test_a_tokenizer_that_frames_texts_itself_is_left_to_it() -> None:
         stream = encode_stream(Dataset.from_dict({"text": ["the"]}), tokenizer)
         assert tokenizer.convert_ids_to_tokens(stream.ids) == expected.split()
         assert stream.start == tokenizer.eos_token_id
-    tokenizer.eos_token = None  # as fastai's: nothing but a token in front of each text
+    tokenizer.eos_token = None  # like fastai's: only a start token
     stream = encode_stream(Dataset.from_dict({"text": ["the"]}), tokenizer)
     assert tokenizer.convert_ids_to_tokens(stream.ids) == ["<bos>", "the"]
     assert stream.start == tokenizer.bos_token_id
@@ -147,7 +147,7 @@ def test_causal_blocks_predict_every_token_once(tokens: int) -> None:
     predicted = []
     for item in (blocks[index] for index in range(len(blocks))):
         assert {value.shape for value in item.values()} == {torch.Size([11])}
-        labels, inputs = item["labels"][1:], item["input_ids"][:-1]  # as models shift them
+        labels, inputs = item["labels"][1:], item["input_ids"][:-1]  # shifted as in models
         predicted += labels[labels != -100].tolist()
         assert all(
             token == (START if label == 0 else label - 1)
@@ -169,7 +169,7 @@ def masked_blocks(**settings: object) -> tuple[MaskedBlocks, object]:
     return MaskedBlocks(TokenStream(ids, 3, 1, 1, 0), 53, tokenizer, **options), tokenizer
 
 
-def test_masks_are_those_of_bert() -> None:
+def test_masks_follow_bert() -> None:
     blocks, tokenizer = masked_blocks()
     items = [blocks[index] for index in range(len(blocks))]
     inputs, labels = (torch.cat([item[name] for item in items]) for name in ("input_ids", "labels"))
@@ -184,7 +184,7 @@ def test_masks_are_those_of_bert() -> None:
     assert abs(masked - 0.8) < 0.03 and abs(kept - 0.1) < 0.03
 
 
-def test_masks_depend_on_seed_epoch_and_block_alone() -> None:
+def test_masks_depend_only_on_seed_epoch_and_block() -> None:
     first, again, other = masked_blocks()[0], masked_blocks()[0], masked_blocks(seed=2)[0]
     assert torch.equal(first[5]["labels"], again[5]["labels"])
     assert not torch.equal(first[5]["labels"], other[5]["labels"])
@@ -192,8 +192,8 @@ def test_masks_depend_on_seed_epoch_and_block_alone() -> None:
     assert not torch.equal(first[5]["labels"], again[5]["labels"])
 
 
-def test_what_cannot_be_cut_is_refused() -> None:
-    with pytest.raises(UserError, match="--block_size is 1"):
+def test_invalid_block_settings_are_refused() -> None:
+    with pytest.raises(UserError, match="--block_size must be 2 or more .* is 1"):
         CausalBlocks(stream_of(7), 1, 0)
     tokenizer = build_tokenizer("word", ["the"], min_frequency=1)
     with pytest.raises(UserError, match="mask token"):

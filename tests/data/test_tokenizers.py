@@ -1,4 +1,4 @@
-"""Tokenizers: whole words in every script, vocabularies that depend on the texts alone, exact round trips."""
+"""Tokenizers: whole words in every script, vocabularies that depend only on the texts, exact round trips."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def words(tokenizer, text):
         ("3.14, 1,000 and 1930s...", ["3.14", ",", "1,000", "and", "1930s", "..."]),
         ("hi--there well-known", ["hi", "--", "there", "well", "-", "known"]),
         ("snake_case x.y", ["snake_case", "x", ".", "y"]),
-        # vowel signs, the virama and the joiners of Devanagari are no word borders; the danda is punctuation
+        # vowel signs, virama and joiners of Devanagari do not end a word; the danda is punctuation
         ("\u0915\u094d\u0937\u0924\u094d\u0930\u093f\u092f \u0935\u093f\u0936\u094d\u200d\u0935\u0964",
          ["\u0915\u094d\u0937\u0924\u094d\u0930\u093f\u092f", "\u0935\u093f\u0936\u094d\u200d\u0935", "\u0964"]),
         ("cafe\u0301 CAF\u00c9", ["caf\u00e9", "caf\u00e9"]),
@@ -45,7 +45,7 @@ def test_words(text, expected):
     assert words(build_tokenizer("word", TEXTS), text) == expected
 
 
-def test_texts_that_are_tokenised_already_are_left_alone():
+def test_tokenised_texts_are_unchanged():
     text = "The <unk> @-@ old N.J. tree ,"
     tokenizer = build_tokenizer("whitespace", [text] * 3, min_frequency=1)
     ids = tokenizer(text + " bush")["input_ids"]
@@ -55,7 +55,7 @@ def test_texts_that_are_tokenised_already_are_left_alone():
 
 
 def test_special_tokens_come_first_and_are_not_added():
-    for kind in set(KINDS) - {"fastai"}:  # which has its own
+    for kind in set(KINDS) - {"fastai"}:  # has other special tokens
         tokenizer = build_tokenizer(kind, TEXTS, max_length=17)
         assert tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == [0, 1, 2, 3]
         assert (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.model_max_length) == (0, 1, 17)
@@ -64,7 +64,7 @@ def test_special_tokens_come_first_and_are_not_added():
         assert not {0, 2, 3} & set(encoded["input_ids"])
 
 
-def test_frequent_tokens_come_first_and_ties_by_their_characters():
+def test_tokens_are_sorted_by_frequency_then_characters():
     tokenizer = build_tokenizer("word", ["c b a", "b z", "b c"], min_frequency=1)
     assert tokenizer.convert_ids_to_tokens(range(4, 8)) == ["b", "c", "a", "z"]
     assert len(build_tokenizer("word", ["c b a", "b z", "b c"], min_frequency=2)) == 4 + 2
@@ -105,7 +105,7 @@ def test_byte_pairs_decode_to_the_text(text):
     assert len(tokenizer) <= 300
 
 
-def test_byte_pairs_merge_what_is_frequent():
+def test_byte_pairs_merge_frequent_pairs():
     tokenizer = build_tokenizer("bpe", ["the film the film"] * 5, vocab_size=280)
     assert len(tokenizer("the film")["input_ids"]) <= 3
 
@@ -145,10 +145,10 @@ def test_vocabulary_is_the_same_in_every_process():
     ("arguments", "message"),
     [
         ({"kind": "words"}, "no tokenizer kind 'words'.*Did you mean 'word'"),
-        ({"kind": "bpe", "vocab_size": 100}, "at least 260 tokens; 100"),
+        ({"kind": "bpe", "vocab_size": 100}, "at least 260 tokens, not 100"),
         ({"kind": "word", "vocab_size": 4}, "at least 5"),
-        ({"kind": "word", "min_frequency": 0}, "minimum frequency of a token is 0"),
-        ({"kind": "word", "min_frequency": 99}, "No token .* at least 99 times"),
+        ({"kind": "word", "min_frequency": 0}, "minimum frequency of a token must be 1 or more, but is 0"),
+        ({"kind": "word", "min_frequency": 99}, "no token .* at least 99 times"),
     ],
 )
 def test_bad_requests(arguments, message):
@@ -157,7 +157,7 @@ def test_bad_requests(arguments, message):
         build_tokenizer(kind, TEXTS, **arguments)
 
 
-def test_given_words_take_in_words_that_have_vectors():
+def test_more_words_are_added_to_the_vocabulary():
     tokenizer = build_tokenizer(
         "whitespace", ["<unk> the The <unk>"], min_frequency=1, lowercase=True, more_words=["Oslo", "the"], vocab_size=6
     )

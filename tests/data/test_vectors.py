@@ -1,4 +1,4 @@
-"""Static vectors land on the right rows; files that are none are refused by line."""
+"""Static vectors are assigned to the right rows; errors in other files name the line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_read(tmp_path, tokenizer, header, packed):
     check(*load_vectors(path, tokenizer), tokenizer)
 
 
-def test_words_without_a_vector_lie_around_the_mean(tmp_path, tokenizer):
+def test_words_without_a_vector_are_near_the_mean(tmp_path, tokenizer):
     (tmp_path / "v.txt").write_text("\n".join(LINES))
     vectors, found = load_vectors(tmp_path / "v.txt", tokenizer)
     known = vectors[found]
@@ -52,7 +52,7 @@ def test_words_without_a_vector_lie_around_the_mean(tmp_path, tokenizer):
     assert np.array_equal(vectors, again)
 
 
-def test_words_with_spaces_tabs_and_marks_of_beginnings(tmp_path):
+def test_words_with_spaces_tabs_and_start_marks(tmp_path):
     (tmp_path / "v.txt").write_text("the\t1\t2\t3\nnew york 5 5 5\nfilm 4 5 6\n")
     tokenizer = build_tokenizer("bpe", ["the the the film film film"] * 9, vocab_size=290)
     vectors, found = load_vectors(tmp_path / "v.txt", tokenizer)
@@ -61,7 +61,7 @@ def test_words_with_spaces_tabs_and_marks_of_beginnings(tmp_path):
     np.testing.assert_array_equal(vectors[tokenizer.convert_tokens_to_ids(token)], [4, 5, 6])
 
 
-def test_lower_case_where_the_word_itself_is_missing(tmp_path):
+def test_lower_case_is_used_if_the_word_is_missing(tmp_path):
     (tmp_path / "v.txt").write_text("paris 1 1\nrome 2 2\nRome 3 3\n")
     tokenizer = build_tokenizer("word", ["Paris Rome rome"], min_frequency=1, lowercase=False)
     vectors, _ = load_vectors(tmp_path / "v.txt", tokenizer)
@@ -72,7 +72,7 @@ def test_lower_case_where_the_word_itself_is_missing(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"good 1 2 3\nfilm 1 2\n", "Line 2 .* has 2 values, where 3 are expected"),
+        (b"good 1 2 3\nfilm 1 2\n", "Line 2 .* has 2 values, but must have 3"),
         (b"good 1 2 3\nfilm 1 x 3\n", "Line 2"),
         (b"good 1 nan 3\n", "Line 1"),
         (b"3 4\n\x00\x01\x02binary\xff\xfe\n", "Line 2 .*not binary"),
@@ -80,7 +80,7 @@ def test_lower_case_where_the_word_itself_is_missing(tmp_path):
         (b"", "None of the tokenizer's"),
     ],
 )
-def test_files_that_are_none(tmp_path, tokenizer, content, message):
+def test_other_files_are_refused(tmp_path, tokenizer, content, message):
     (tmp_path / "v.txt").write_bytes(content)
     with pytest.raises(UserError, match=message):
         load_vectors(tmp_path / "v.txt", tokenizer)
@@ -102,12 +102,12 @@ def test_vocabulary_learned_with_the_words_of_the_file(tmp_path):
     words = list(words_of(tmp_path / "v.txt"))
     tokenizer = build_tokenizer("word", ["a film", "a story"], min_frequency=2, more_words=words)
     assert {"a", "film", "good", "unused"} <= set(tokenizer.get_vocab())
-    assert "story" not in tokenizer.get_vocab()  # once in the texts, and not in the file
+    assert "story" not in tokenizer.get_vocab()  # occurs once in the texts, but not in the file
     ids = tokenizer("a good film")["input_ids"]
     assert tokenizer.convert_ids_to_tokens(ids) == ["a", "good", "film"]
     few = build_tokenizer("word", ["a film", "a story"], min_frequency=2, more_words=words, vocab_size=6)
     assert sorted(few.get_vocab().values()) == list(range(6))
-    assert {"a", words[0]} <= set(few.get_vocab())  # the first words of the file, which are its most frequent
+    assert {"a", words[0]} <= set(few.get_vocab())  # the first words of the file are its most frequent
 
 
 def test_real_glove():

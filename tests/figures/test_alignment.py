@@ -1,4 +1,4 @@
-"""The attention that is drawn is the attention that `generate` used."""
+"""The returned attention equals the attention in `generate`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def make_model(kind: str, vocab_size: int) -> PreTrainedModel:
 
 @pytest.mark.parametrize("kind", ["marian", "bart", "t5"])
 @pytest.mark.parametrize("layer", [-1, 1])
-def test_weights_are_those_of_generate(kind: str, layer: int, tokenizer: PreTrainedTokenizerFast) -> None:
+def test_weights_equal_those_of_generate(kind: str, layer: int, tokenizer: PreTrainedTokenizerFast) -> None:
     model = make_model(kind, len(tokenizer))
     chosen = model.config._attn_implementation
     found = attention_of(model, tokenizer, TEXT, layer=layer, max_new_tokens=7, num_beams=1, do_sample=False)
@@ -73,7 +73,7 @@ def test_one_head(tokenizer: PreTrainedTokenizerFast) -> None:
     torch.testing.assert_close(attention_of(model, tokenizer, TEXT, max_new_tokens=5).weights, sum(heads) / 2)
 
 
-def test_it_ends_at_the_end_of_the_text_and_beams_are_beams(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_it_stops_at_the_end_of_the_text_and_supports_beams(tokenizer: PreTrainedTokenizerFast) -> None:
     model = make_model("bart", len(tokenizer))
     inputs = tokenizer(TEXT, return_tensors="pt")
     written = model.generate(**inputs, num_beams=3, max_new_tokens=5)[0, 1:].tolist()
@@ -85,11 +85,11 @@ def test_it_ends_at_the_end_of_the_text_and_beams_are_beams(tokenizer: PreTraine
     assert len(attention_of(model, tokenizer, TEXT, max_new_tokens=5).target) == 1
 
 
-def test_what_has_no_alignment_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(UserError, match="RnnForCausalLM is no encoder-decoder"):
+def test_models_without_alignment_are_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(UserError, match="RnnForCausalLM is not an encoder-decoder"):
         attention_of(RnnForCausalLM(RnnConfig(vocab_size=len(tokenizer))), tokenizer, TEXT)
     model = make_model("marian", len(tokenizer))
-    with pytest.raises(UserError, match="no layer 3 in MarianMTModel, which has 3"):
+    with pytest.raises(UserError, match="MarianMTModel has no layer 3: it has 3"):
         attention_of(model, tokenizer, TEXT, layer=3, max_new_tokens=5)
-    with pytest.raises(UserError, match="no head 2 in MarianMTModel, which has 2"):
+    with pytest.raises(UserError, match="MarianMTModel has no head 2: it has 2"):
         attention_of(model, tokenizer, TEXT, head=2, max_new_tokens=5)

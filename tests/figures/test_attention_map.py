@@ -1,4 +1,4 @@
-"""Heat maps: what is drawn, with which letters, and what is refused."""
+"""Heat maps: cells, letters and invalid input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def weights(rows: int, columns: int) -> np.ndarray:
 )
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_every_letter_is_drawn(source: list[str], target: list[str], suffix: str, tmp_path: Path) -> None:
-    """matplotlib warns of each letter for which no font has a glyph."""
+    """matplotlib warns about each letter without a glyph."""
     path = tmp_path / f"map{suffix}"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -51,7 +51,7 @@ def test_the_picture_is_the_same_each_time(tmp_path: Path) -> None:
 
 
 def test_rows_run_downwards_and_columns_to_the_right() -> None:
-    """The darkest cell of a picture is where the weight is."""
+    """The darkest cell of the picture has the weight."""
     values = np.full((5, 7), 0.01)
     values[1, 5] = 0.9
     figure = attention_map._figure(list("abcdefg"), list("ABCDE"), values)
@@ -62,13 +62,13 @@ def test_rows_run_downwards_and_columns_to_the_right() -> None:
     row, column = pixels.shape[0] - 1 - int(place[1]), int(place[0])
     assert pixels[row, column] < 90 < pixels.mean()
     wide = attention_map._figure(["a", "कि", "<eos>"], ["b"], np.ones((1, 3)))
-    assert [text.get_rotation() for text in wide.axes[0].get_xticklabels()] == [0, 0, 90]  # only words stand upright
+    assert [text.get_rotation() for text in wide.axes[0].get_xticklabels()] == [0, 0, 90]  # only words are rotated
     upper, left = [text.get_text() for text in axes.get_yticklabels()], axes.get_xticklabels()
     assert upper == list("ABCDE") and axes.yaxis_inverted() and left[5].get_text() == "f"
 
 
 def test_devanagari_is_shaped() -> None:
-    """The letters of a conjunct are joined: together they are narrower than side by side."""
+    """The letters of a conjunct are joined, so they are narrower than side by side."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -80,13 +80,13 @@ def test_devanagari_is_shaped() -> None:
 
     assert width("क्ष") < 0.8 * (width("क") + width("ष"))  # one glyph
     assert width("स्त्री") < 0.8 * (width("स") + width("त") + width("री"))
-    assert width("कि") > 1.2 * width("क")  # the vowel sign has a place of its own, before the letter
+    assert width("कि") > 1.2 * width("क")  # the vowel sign takes space before the letter
 
 
-def test_fonts_are_those_that_have_the_letters() -> None:
+def test_fonts_cover_the_letters() -> None:
     assert style.font_families("größe $") == ["DejaVu Sans"]
     assert style.font_families("ज्ञ, 1") == ["Noto Sans Devanagari", "DejaVu Sans"]
-    assert style.font_families("\U000f0000") == ["DejaVu Sans"]  # nobody's letter
+    assert style.font_families("\U000f0000") == ["DejaVu Sans"]  # in no font
 
 
 def test_the_font_comes_with_its_licence() -> None:
@@ -106,16 +106,16 @@ def test_labels(token: str, shown: str) -> None:
     assert label(token) == shown
 
 
-def test_a_mark_takes_no_column_of_its_own() -> None:
+def test_combining_marks_do_not_count_as_letters() -> None:
     assert [attention_map._columns_of(shown) for shown in ("a", "कि", "◌ि", "ab", "क्ष")] == [1, 1, 1, 2, 2]
 
 
-def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"the shape \(6, 7\); 7 target and 6 source tokens need \(7, 6\)"):
+def test_invalid_input_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must have the shape .* \(7, 6\) .* but have the shape \(6, 7\)"):
         draw_attention_map(ENGLISH, HINDI, weights(6, 7), tmp_path / "map.png")
     with pytest.raises(ValueError, match="finite and at least 0"):
         draw_attention_map(ENGLISH, HINDI, -weights(7, 6), tmp_path / "map.png")
-    with pytest.raises(UserError, match=r"map.gif', whose name must end in '.png', '.svg'"):
+    with pytest.raises(UserError, match=r"map.gif' must end in '.png', '.svg'"):
         draw_attention_map(ENGLISH, HINDI, weights(7, 6), tmp_path / "map.gif")
     with pytest.raises(UserError, match="no folder"):
         draw_attention_map(ENGLISH, HINDI, weights(7, 6), tmp_path / "none" / "map.png")

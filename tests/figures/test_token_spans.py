@@ -1,4 +1,4 @@
-"""Tokens as pieces of a text, for every kind of tokenizer."""
+"""Tokens as pieces of a text, for every type of tokenizer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_bytes_of_one_character_are_one_piece() -> None:
 
 
 @pytest.mark.parametrize("size", [270, 290, 310])
-def test_merged_bytes_may_end_within_a_character(size: int) -> None:
+def test_merged_bytes_may_end_inside_a_character(size: int) -> None:
     tokenizer = tokenizer_of("bpe", "घर गए घर", "कल काम", "größe", size=size)
     text = "कमल घर । größe"
     ids = tokenizer(text).input_ids
@@ -37,7 +37,7 @@ def test_merged_bytes_may_end_within_a_character(size: int) -> None:
         assert [place for piece in pieces for place in piece.tokens] == list(range(len(ids)))
 
 
-def test_bytes_that_never_become_a_character_are_shown_as_such() -> None:
+def test_bytes_that_are_no_character_are_shown_as_replacement() -> None:
     tokenizer = tokenizer_of("bpe", size=260)
     ids = tokenizer("aम").input_ids[:-1]
     assert pieces_of_ids(ids, tokenizer) == [Piece("a", range(0, 1)), Piece("\ufffd", range(1, 3))]
@@ -45,7 +45,7 @@ def test_bytes_that_never_become_a_character_are_shown_as_such() -> None:
     assert [piece.text for piece in pieces_of_ids(cut, tokenizer)] == ["a", "\ufffd", "<eos>"]
 
 
-def test_words_are_those_of_the_text_unknown_ones_too() -> None:
+def test_words_are_spelt_as_in_the_text_even_if_unknown() -> None:
     tokenizer = tokenizer_of("word", "the cat's ears")
     ids = [*tokenizer("The cat's nose").input_ids, tokenizer.eos_token_id]
     pieces = pieces_of_text("The cat's nose", ids, tokenizer)
@@ -61,7 +61,7 @@ def test_characters_are_shown_one_by_one() -> None:
     assert [piece.text for piece in pieces_of_ids(ids, tokenizer)] == list(TEXT)
 
 
-def test_words_are_joined_from_pieces_of_every_kind() -> None:
+def test_words_are_joined_from_pieces_of_every_tokenizer() -> None:
     text = "कल घर गए"
     for kind, size in (("char", 300), ("bpe", 260), ("bpe", 290)):
         tokenizer = tokenizer_of(kind, text, size=size)

@@ -121,11 +121,11 @@ def test_revisions_configurations_and_private_datasets(hub: HubServer, commits: 
     said = [text for _, text in results]
     assert "has no revision 'v2' (--dataset_revision): it has the branch 'main' and the tag 'v1'" in said[3]
     assert "has no configuration 'smal' (--dataset_config_name); it has 'small', 'large'" in said[4]
-    assert "several configurations; name one of 'small', 'large'" in said[5]
-    assert "nobody is logged in here: `hf auth login`" in said[6]
-    assert "'user/nowhere' was not found" in said[8] and "the token in use may not read it" in said[8]
-    assert "is gated: ask for access on its page, https://huggingface.co/datasets/somebody/gated" in said[9]
-    assert "the token in use is not accepted: it has expired" in said[10]
+    assert "several configurations: set --dataset_config_name to one of 'small', 'large'" in said[5]
+    assert "you are not logged in: run `hf auth login`" in said[6]
+    assert "'user/nowhere' was not found" in said[8] and "the current token has no access to it" in said[8]
+    assert "is gated: request access at https://huggingface.co/datasets/somebody/gated" in said[9]
+    assert "the current token is invalid, expired or revoked" in said[10]
     assert not any("Traceback" in text for text in said)
     assert [dataset(name)["revision"] for name in ("old", "new", "streamed")] == [commits[0], commits[1], commits[0]]
     assert dataset("old")["rows"]["train"] + dataset("old")["rows"]["validation"] == 60
@@ -148,5 +148,5 @@ def test_revisions_configurations_and_private_datasets(hub: HubServer, commits: 
     for name in ("old", "new"):
         assert dataset(f"{name}-offline") == dataset(name)
     assert "is commit ffffffffffff, which is not in the cache" in results[2][1]
-    assert "the revision 'v2' is was never looked up from here" in results[3][1]
+    assert "cannot be resolved to a commit" in results[3][1]
     assert "the Hub cannot be reached" in results[4][1]

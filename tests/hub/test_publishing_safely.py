@@ -192,6 +192,6 @@ def test_pickled_weights_are_not_loaded(run_folder: Path, hub: Any) -> None:
     api.create_repo("user/pickled")
     api.upload_folder(repo_id="user/pickled", folder_path=run_folder)
     for name in (str(run_folder), "user/pickled"):
-        with pytest.raises(UserError, match="no weights in safetensors. Pickled ones .* are never loaded"):
+        with pytest.raises(UserError, match="no safetensors weights.* Pickled weights .* are never loaded"):
             load_trained(ModelArguments(model_name_or_path=name), "AutoModelForSequenceClassification", None)
     assert not hub.sent("GET", "pytorch_model.bin")

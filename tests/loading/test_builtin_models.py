@@ -18,7 +18,7 @@ installed = pytest.mark.skipif(
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package with a model folder on the path, that must not be imported."""
+    """A package with a model folder on the path; it must not be imported."""
     folder = tmp_path / "tl_fake_weights" / "model"
     folder.mkdir(parents=True)
     (folder.parent / "__init__.py").write_text("raise RuntimeError('imported')\n")
@@ -36,7 +36,7 @@ def test_finds_the_folder_without_importing_the_package(package):
     assert "tl_fake_weights" not in sys.modules
 
 
-def test_refuses_changed_weights_even_after_good_ones(package):
+def test_refuses_weights_that_change_after_a_successful_load(package):
     builtin_model_path("builtin:fake")
     (package / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(UserError, match="SHA-256") as caught:

@@ -1,4 +1,4 @@
-"""What is said where a checkpoint or an architecture is not where, or what, it is called."""
+"""Messages about checkpoints and architectures that cannot be found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tl_toolkit.loading.tokenizer import load_tokenizer
 
 @pytest.fixture
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder `outputs` of the working directory, which holds a folder `sst2_lstm`."""
+    """The folder `outputs` in the working directory, which contains a folder `sst2_lstm`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "outputs" / "sst2_lstm").mkdir(parents=True)
     return tmp_path / "outputs"
@@ -24,7 +24,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("load", [load_config, load_tokenizer])
 @pytest.mark.parametrize("known", [True, False])
-def test_what_the_hub_does_not_give_is_no_local_folder_either(outputs: Path, load: object, known: bool) -> None:
+def test_a_failed_download_mentions_local_folders(outputs: Path, load: object, known: bool) -> None:
     name = "outputs/sst2_lstn" if known else "outputs/bert"
     with pytest.raises(UserError) as caught:
         load(ModelArguments(model_name_or_path=name))
@@ -33,19 +33,19 @@ def test_what_the_hub_does_not_give_is_no_local_folder_either(outputs: Path, loa
     assert ("Did you mean 'sst2_lstm'?" in message) is known
 
 
-def test_a_folder_that_is_not_there_is_named_with_its_nearest_neighbour(outputs: Path) -> None:
+def test_a_missing_folder_is_named_with_its_nearest_sibling(outputs: Path) -> None:
     with pytest.raises(UserError, match="'./outputs/sst2_lstn' does not exist. Did you mean 'sst2_lstm'"):
         location.location_of("./outputs/sst2_lstn")
 
 
-def test_it_is_said_at_once_that_the_hub_is_asked(
+def test_a_warning_precedes_the_request_to_the_hub(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         for name in ("outputs/sst2_lstn", "outputs/sst2_lstn", "google-bert/bert-base-uncased", "gpt2"):
             monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
             assert location.location_of(name) == name
-            assert not caplog.records  # the answer comes at once
+            assert not caplog.records  # offline, the error follows immediately
             monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     for name in ("outputs/sst2_lstn", "outputs/sst2_lstn", "google-bert/bert-base-uncased", "gpt2"):
         assert location.location_of(name) == name
@@ -63,6 +63,6 @@ def test_it_is_said_at_once_that_the_hub_is_asked(
         ("transformer", "--model_type self_attention"),
     ],
 )
-def test_an_architecture_by_another_name(name: str, said: str) -> None:
-    with pytest.raises(UserError, match=f"There is no --model_type '{name}': say {said}[.]"):
+def test_other_names_of_an_architecture(name: str, said: str) -> None:
+    with pytest.raises(UserError, match=f"There is no --model_type '{name}': use {said}[.]"):
         load_config(ModelArguments(model_type=name))

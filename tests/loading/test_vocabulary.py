@@ -38,7 +38,7 @@ def old() -> PreTrainedTokenizerFast:
 
 @pytest.fixture
 def new() -> PreTrainedTokenizerFast:
-    """Capitals, and special tokens that stand elsewhere and are spelt in another way."""
+    """Capitals, and special tokens with other ids and spellings."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     words = ["quince", "[EOS]", "[PAD]", *sorted(KNOWN), "[UNK]", *sorted(NEW - {"quince"})]
@@ -72,7 +72,7 @@ def make(kind: str, tokenizer: PreTrainedTokenizerFast) -> Any:
         model = BertForMaskedLM(BertConfig(**settings, **sizes))
     head = model.get_output_embeddings()
     if head.bias is not None:
-        torch.nn.init.normal_(head.bias)  # zeros could not be told apart
+        torch.nn.init.normal_(head.bias)  # zeros would be indistinguishable
     return model.eval()
 
 
@@ -81,7 +81,7 @@ TIED = ("tied rnn", "awd_lstm", "self_attention", "bert")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_follow_their_words(
+def test_rows_are_mapped_by_word(
     kind: str, old: PreTrainedTokenizerFast, new: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     model = make(kind, old)
@@ -126,7 +126,7 @@ def test_rows_follow_their_words(
         assert torch.equal(loaded.eval()(input_ids=read["input_ids"]).logits, adapted)
 
 
-def test_a_row_of_padding_stays_one(old: PreTrainedTokenizerFast, new: PreTrainedTokenizerFast) -> None:
+def test_the_padding_row_is_kept(old: PreTrainedTokenizerFast, new: PreTrainedTokenizerFast) -> None:
     model = make("self_attention", old)
     adapt_vocabulary(model, old, new)
     embeddings = model.get_input_embeddings()
@@ -134,7 +134,7 @@ def test_a_row_of_padding_stays_one(old: PreTrainedTokenizerFast, new: PreTraine
     assert not embeddings.weight[new.pad_token_id].any()
 
 
-def test_as_many_words_in_another_order(old: PreTrainedTokenizerFast) -> None:
+def test_the_same_words_in_another_order(old: PreTrainedTokenizerFast) -> None:
     same = build_tokenizer("word", [" ".join(reversed(" ".join(OLD_TEXTS).split())), "tin " * 5], min_frequency=1)
     assert len(same) == len(old) and same.get_vocab() != old.get_vocab()
     model = make("awd_lstm", old)
@@ -147,10 +147,10 @@ def test_as_many_words_in_another_order(old: PreTrainedTokenizerFast) -> None:
 @pytest.mark.parametrize("kind", ["char", "bpe"])
 def test_other_vocabularies_are_refused(old: PreTrainedTokenizerFast, kind: str) -> None:
     other = build_tokenizer(kind, OLD_TEXTS, vocab_size=300, min_frequency=1)
-    other.add_tokens(["<mark>"])  # longer than a character, and yet no word-level vocabulary
+    other.add_tokens(["<mark>"])  # longer than a character, but the vocabulary is not word-level
     assert is_word_level(old) and not is_word_level(other)
     for one, two in ((old, other), (other, old)):
-        with pytest.raises(UserError, match="not word-level.*reused as they are"):
+        with pytest.raises(UserError, match="not word-level.*need no new vocabulary"):
             adapt_vocabulary(make("rnn", one), one, two)
 
 
@@ -160,10 +160,10 @@ def test_two_directions_are_refused(old: PreTrainedTokenizerFast, new: PreTraine
         adapt_vocabulary(model, old, new)
 
 
-def test_words_learned_again_are_written_as_before() -> None:
+def test_a_relearned_vocabulary_keeps_the_rules() -> None:
     capitals = build_tokenizer("word", OLD_TEXTS, min_frequency=1, lowercase=False, max_length=31)
     again = relearn_words(capitals, NEW_TEXTS, vocab_size=9, min_frequency=1)
-    assert len(again) == 9 and again.get_vocab()["and"] == 4  # two special tokens' ids stay, the words are new
+    assert len(again) == 9 and again.get_vocab()["and"] == 4  # the ids of two special tokens stay, the words are new
     assert {"Gold", "Pear", "gold"} & again.get_vocab().keys() <= {"Gold", "Pear"}
     assert (again.pad_token, again.bos_token_id, again.model_max_length) == ("<pad>", 2, 31)
     assert relearn_words(capitals, NEW_TEXTS, vocab_size=9, min_frequency=1, max_length=17).model_max_length == 17
@@ -204,7 +204,7 @@ def test_a_classifier_with_a_new_vocabulary(
     words = set(" ".join(pd.read_parquet(dataset_folder / "train.parquet")["text"]).split())
     assert words <= tokenizer.get_vocab().keys() and "ore" not in tokenizer.get_vocab()
     assert record["model"]["vocab_size"] == len(tokenizer) and record["status"] == "completed"
-    # that tokenizer can be named by its folder, and the checkpoint's own is taken as it is
+    # the new tokenizer can be specified by its folder; the checkpoint's own stays unchanged
     for output, name in (("named", str(tmp_path / "out")), ("own", None)):
         again = finetune(output, model_name_or_path=str(language_model), tokenizer_name=name, num_train_epochs=1)
         assert again["model"]["vocab_size"] == (len(tokenizer) if name else len(old))
@@ -216,5 +216,5 @@ def test_new_words_for_other_checkpoints_are_refused(finetune: Callable[..., dic
     characters.save_pretrained(tmp_path / "characters")
     with pytest.raises(UserError, match="characters'.*not word-level"):
         finetune(model_name_or_path=str(tmp_path / "characters"), tokenizer_name="word")
-    with pytest.raises(UserError, match="'char' makes a new vocabulary"):
+    with pytest.raises(UserError, match="'char' learns a new vocabulary"):
         finetune(model_name_or_path=str(tmp_path / "characters"), tokenizer_name="char")

@@ -1,4 +1,4 @@
-"""Entities against worked examples and, where it is installed, against seqeval."""
+"""Entities compared with worked examples and, if installed, with seqeval."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tl_toolkit.metrics.entities import entities, entity_scores, tag_scheme
     ("tags", "expected"),
     [
         ("B-PER I-PER O B-LOC", [("PER", 0, 2), ("LOC", 3, 4)]),
-        # IOB1: the first entity begins with I-, the one that touches it with B-.
+        # IOB1: an entity starts with I-, an adjacent one with B-.
         ("I-PER I-PER B-PER O", [("PER", 0, 2), ("PER", 2, 3)]),
         ("I-PER I-LOC I-LOC", [("PER", 0, 1), ("LOC", 1, 3)]),
         ("O I-PER O", [("PER", 1, 2)]),
         ("B-PER B-PER", [("PER", 0, 1), ("PER", 1, 2)]),
         ("B-PER I-LOC", [("PER", 0, 1), ("LOC", 1, 2)]),
-        # IOBES, and what its scheme does not allow.
+        # IOBES, and violations of its scheme.
         ("S-PER B-LOC I-LOC E-LOC O", [("PER", 0, 1), ("LOC", 1, 4)]),
         ("E-PER E-PER", [("PER", 0, 1), ("PER", 1, 2)]),
         ("S-PER I-PER", [("PER", 0, 1), ("PER", 1, 2)]),
@@ -31,18 +31,18 @@ def test_entities(tags: str, expected: list[tuple]) -> None:
     assert entities(tags.split()) == expected
 
 
-def test_no_tag_is_outside() -> None:
+def test_none_is_outside() -> None:
     assert entities(["B-PER", None, "I-PER", "NOUN"]) == [("PER", 0, 1), ("PER", 2, 3)]
 
 
 def test_scores_of_a_worked_example() -> None:
     references = [["B-PER", "I-PER", "O", "B-LOC"], ["B-ORG", "O", "O"], ["O", "O"]]
     predictions = [["B-PER", "I-PER", "O", "B-ORG"], ["B-ORG", "I-ORG", "O"], ["O", "B-LOC"]]
-    # 3 are there, 4 predicted, 1 of them right
+    # 3 entities, 4 predicted, 1 correct
     assert entity_scores(predictions, references) == pytest.approx((1 / 4, 1 / 3, 2 / 7))
     assert entity_scores(references, references) == (1.0, 1.0, 1.0)
     assert entity_scores([["O"]], [["O"]]) == (0.0, 0.0, 0.0)
-    with pytest.raises(ValueError, match="2 tags was predicted 1"):
+    with pytest.raises(ValueError, match="2 tags, but its prediction has 1"):
         entity_scores([["O"]], [["O", "O"]])
 
 
@@ -67,7 +67,7 @@ def test_scheme(sentences: list[str], scheme: str | None) -> None:
 
 
 @pytest.mark.parametrize("prefixes", ["BI", "BIES"])
-def test_scores_are_those_of_seqeval(prefixes: str) -> None:
+def test_scores_equal_seqeval(prefixes: str) -> None:
     metrics = pytest.importorskip("seqeval.metrics", reason="seqeval is not installed")
     rng = np.random.default_rng(len(prefixes))
     names = ["O", *(f"{prefix}-{kind}" for prefix in prefixes for kind in ("PER", "LOC"))]

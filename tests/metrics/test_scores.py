@@ -1,4 +1,4 @@
-"""The formulas against scikit-learn and SciPy, and the `evaluate` classes against the formulas."""
+"""The formulas compared with scikit-learn and SciPy, and the `evaluate` classes compared with the formulas."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_correlation_survives_extreme_scales(scale):
     assert scores.pearson(x * scale, y) == pytest.approx(scores.pearson(x, y))
 
 
-def test_correlation_of_a_constant_is_zero_and_of_no_number_is_none():
+def test_correlation_of_a_constant_is_zero_and_of_nan_is_nan():
     x = np.arange(5.0)
     for score in (scores.pearson, scores.spearman):
         assert score(np.full(5, 0.1), x) == score(x, np.full(5, 0.1)) == score(x[:1], x[:1]) == 0.0
@@ -71,9 +71,9 @@ def test_correlation_of_a_constant_is_zero_and_of_no_number_is_none():
 
 def test_shapes_must_agree():
     for score in (scores.accuracy, scores.macro_f1, scores.pearson, scores.mse):
-        with pytest.raises(ValueError, match="one shape"):
+        with pytest.raises(ValueError, match="need one non-empty shape"):
             score(np.zeros(3, dtype=int), np.zeros(2, dtype=int))
-        with pytest.raises(ValueError, match="not empty"):
+        with pytest.raises(ValueError, match="need one non-empty shape"):
             score(np.zeros(0, dtype=int), np.zeros(0, dtype=int))
 
 
@@ -102,7 +102,7 @@ def test_evaluate_classes_need_no_network(tmp_path, monkeypatch):
     assert batched.compute() == {"accuracy": scores.accuracy(*IDS)}
 
 
-def test_evaluate_is_imported_only_when_asked_for():
+def test_evaluate_is_imported_lazily():
     program = (
         "import sys, json, tl_toolkit.metrics, tl_toolkit.tasks\n"
         "print(json.dumps([m in sys.modules for m in ('evaluate', 'datasets', 'sklearn', 'pandas', 'scipy')]))"
@@ -119,14 +119,14 @@ def test_evaluate_is_imported_only_when_asked_for():
     ("labels", "expected"),
     [
         (np.array([2, 0, 2, 1, 2]), 2),
-        (np.array([3, 1, 1, 3, 0]), 1),  # the lower id of two that are equally frequent
+        (np.array([3, 1, 1, 3, 0]), 1),  # the lower of two equally frequent ids
         (np.array([0.5, 2.0, 0.5]), 1.0),
         (np.array([[1, 0, 1], [0, 0, 1], [1, 0, 1]], dtype=np.int8), [1, 0, 1]),
-        # Every label alone is in half of the rows or more; the two together are in none.
+        # Each label is in half of the rows or more, but no row has both.
         (np.array([[1, 0], [0, 1], [1, 0], [0, 1], [0, 1]], dtype=np.float32), [0, 1]),
     ],
 )
-def test_the_answer_is_the_most_frequent_one_or_the_mean(labels, expected):
+def test_the_constant_prediction_is_the_most_frequent_one_or_the_mean(labels, expected):
     answer = scores.constant_answer(labels)
     assert answer == expected and type(answer) is type(expected)
     assert json.loads(json.dumps(answer)) == expected

@@ -22,7 +22,7 @@ def make_checkpoint(folder: Path) -> Path:
     return folder
 
 
-def test_the_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
+def test_the_newest_complete_checkpoint_is_found(tmp_path: Path) -> None:
     assert last_complete_checkpoint(tmp_path) is None
     nine = make_checkpoint(tmp_path / "checkpoint-9")
     ten = make_checkpoint(tmp_path / "checkpoint-10")
@@ -33,7 +33,7 @@ def test_the_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("kept", [None, 0.0, 0.6])
-def test_a_checkpoint_with_a_torn_or_missing_file_is_not_complete(
+def test_a_checkpoint_with_a_truncated_or_missing_file_is_incomplete(
     tmp_path: Path, name: str, kept: float | None
 ) -> None:
     checkpoint = make_checkpoint(tmp_path / "checkpoint-5")
@@ -48,7 +48,7 @@ def test_a_checkpoint_with_a_torn_or_missing_file_is_not_complete(
 
 def test_resume_takes_a_folder_or_the_last(tmp_path: Path) -> None:
     assert resolve_resume(None, tmp_path) is None
-    assert resolve_resume("true", tmp_path) is None  # killed before its first save: start anew
+    assert resolve_resume("true", tmp_path) is None  # killed before its first save: a new run
     checkpoint = make_checkpoint(tmp_path / "checkpoint-5")
     assert resolve_resume("true", tmp_path) == checkpoint
     assert resolve_resume(str(checkpoint), tmp_path) == checkpoint
@@ -56,5 +56,5 @@ def test_resume_takes_a_folder_or_the_last(tmp_path: Path) -> None:
         resolve_resume(str(tmp_path / "checkpoint-6"), tmp_path)
     torn = make_checkpoint(tmp_path / "checkpoint-7")
     (torn / "optimizer.pt").unlink()
-    with pytest.raises(UserError, match="not complete.*'checkpoint-5'"):
+    with pytest.raises(UserError, match="is incomplete.*'checkpoint-5'"):
         resolve_resume(str(torn), tmp_path)

@@ -1,4 +1,4 @@
-"""What a run records of its costs beside its training: stages, size, inference, energy, and where it looked."""
+"""Costs in the record of a run: stages, size, inference, energy; and the saved attention."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ATTENTIVE = {
 }
 
 
-def test_stages_follow_each_other_and_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([2.0, 5.0, 10.0, 17.0, 28.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     stages = Stages("data")
@@ -35,7 +35,7 @@ def test_stages_follow_each_other_and_add_up(monkeypatch: pytest.MonkeyPatch) ->
     assert stages.seconds() == {"data": 3.0 + 7.0, "model": 5.0, "train": 11.0, "total": 26.0}
 
 
-def test_a_run_knows_its_stages_its_size_and_what_answers_cost(finetune: Finetune, tmp_path: Path) -> None:
+def test_a_run_records_stages_size_and_inference_costs(finetune: Finetune, tmp_path: Path) -> None:
     cost = finetune(model_type="rnn", config_overrides=ATTENTIVE["rnn"])["cost"]
     parts = dict(cost["seconds"])
     assert parts.pop("total") == pytest.approx(sum(parts.values()))
@@ -53,7 +53,7 @@ def test_a_run_knows_its_stages_its_size_and_what_answers_cost(finetune: Finetun
 
 
 @pytest.mark.parametrize("model_type", ATTENTIVE)
-def test_a_run_leaves_where_its_model_looked(finetune: Finetune, tmp_path: Path, model_type: str) -> None:
+def test_a_run_saves_attention(finetune: Finetune, tmp_path: Path, model_type: str) -> None:
     record = finetune(model_type=model_type, config_overrides=ATTENTIVE[model_type])
     folder = next(tmp_path.rglob("result.json")).parent
     left = json.loads((folder / record["attention"]).read_text())
@@ -81,7 +81,7 @@ def test_a_run_leaves_where_its_model_looked(finetune: Finetune, tmp_path: Path,
     assert sum(first["weights"]) == pytest.approx(float(expected.sum()), abs=1e-3)
 
 
-def test_a_model_without_attention_leaves_none(finetune: Finetune) -> None:
+def test_a_model_without_attention_saves_none(finetune: Finetune) -> None:
     record = finetune(model_type="rnn", config_overrides=ATTENTIVE["rnn"].replace("attention", "max"))
     assert record["attention"] is None
 
@@ -94,25 +94,21 @@ def _package(folder: Path, name: str, microjoules: int, end: int, called: str = 
     return folder / name / "energy_uj"
 
 
-def test_energy_is_what_the_counters_say_also_when_one_starts_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_energy_is_read_from_counters_that_may_wrap_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(energy, "RAPL", tmp_path)
     first = _package(tmp_path, "intel-rapl:0", 7_000_000, 11_000_000)
     second = _package(tmp_path, "intel-rapl:1", 1_000_000, 11_000_000, "package-1")
-    part = _package(tmp_path, "intel-rapl:0:0", 1_000_000, 2_000_000, "core")  # of the first package
-    whole = _package(tmp_path, "intel-rapl:2", 3_000_000, 29_000_000, "psys")  # of which both packages are parts
+    part = _package(tmp_path, "intel-rapl:0:0", 1_000_000, 2_000_000, "core")  # part of the first package
+    whole = _package(tmp_path, "intel-rapl:2", 3_000_000, 29_000_000, "psys")  # includes both packages
     with energy_used() as joules:
-        first.write_text("2000000")  # 4 J to the end, and 2 more
+        first.write_text("2000000")  # 4 J until it wraps around, then 2 J
         second.write_text("4000000")
         part.write_text("1500000")
         whole.write_text("23000000")
     assert joules == {"cpu": pytest.approx(6 + 3)}
 
 
-def test_energy_that_nobody_reports_or_that_is_shared_is_left_out(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_unreported_or_shared_energy_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(energy, "RAPL", tmp_path)
     with energy_used() as joules:
         pass

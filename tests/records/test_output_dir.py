@@ -1,4 +1,4 @@
-"""Where a run leaves its results, and that a run which could not begin leaves nothing."""
+"""The output folder of a run; a run that fails to start leaves no files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tl_toolkit.workflows.predict import parse_predict_arguments, predict
 from tl_toolkit.workflows.pretrain import pretrain
 
 
-def test_a_folder_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     new, old = ["--model_type", "rnn"], ["--model_name_or_path", "outputs"]
     recipes: list[tuple[Callable, Callable, list[str]]] = [
@@ -26,7 +26,7 @@ def test_a_folder_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (predict, parse_predict_arguments, old),
     ]
     for recipe, parse, model in recipes:
-        with pytest.raises(UserError, match="name a folder by --output_dir"):
+        with pytest.raises(UserError, match="set --output_dir"):
             recipe(parse([*model, "--dataset_name", "x.csv", "--use_cpu"]))
     assert not list(tmp_path.iterdir())
 
@@ -37,10 +37,10 @@ def test_a_folder_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         {"text_column": "txet"},
         {"config_overrides": "hiden_size=3"},
         {"report_to": "nowhere"},
-        {"optim": "adamw_apex_fused"},  # which is met when the trainer has been made, and the folder with it
+        {"optim": "adamw_apex_fused"},  # fails after the trainer has created the folder
     ],
 )
-def test_input_that_cannot_be_used_leaves_no_folder(
+def test_unusable_input_leaves_no_folder(
     finetune: Callable[..., dict], tiny_rnn: dict, tmp_path: Path, wrong: dict
 ) -> None:
     with pytest.raises(UserError):
@@ -49,10 +49,10 @@ def test_input_that_cannot_be_used_leaves_no_folder(
     (tmp_path / "old").mkdir()
     with pytest.raises(UserError):
         finetune("old", **{**tiny_rnn, **wrong})
-    assert (tmp_path / "old").is_dir()  # that of somebody else
+    assert (tmp_path / "old").is_dir()  # existed before
 
 
-def test_a_folder_that_holds_something_stays(tmp_path: Path) -> None:
+def test_a_folder_with_files_is_kept(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), without_empty_folder(tmp_path / "a" / "b"):
         (tmp_path / "a" / "b").mkdir(parents=True)
         (tmp_path / "a" / "note.txt").touch()
@@ -68,7 +68,7 @@ def test_a_tracker_that_is_missing_is_named_with_its_package(
         finetune(**tiny_rnn, report_to="tensorboard")
 
 
-def test_a_conversion_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
+def test_a_conversion_that_fails_to_start_leaves_no_folder(tmp_path: Path) -> None:
     arguments = ConvertArguments(
         output_dir=str(tmp_path / "new"),
         source="fastai",

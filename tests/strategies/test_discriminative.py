@@ -13,7 +13,7 @@ from tl_toolkit.strategies.layer_groups import group_names, layer_groups
 from tl_toolkit.strategies.optimisation import parameter_groups
 from tl_toolkit.training.trainer import BaseTrainer
 
-# How many groups above it a parameter has, by the beginning of its name, written down by hand.
+# Number of groups above a parameter, by prefix of its name, listed by hand.
 ABOVE = {
     ("bert", "classifier"): {
         "bert.embeddings.": 4, "bert.encoder.layer.0.": 3, "bert.encoder.layer.1.": 2, "bert.encoder.layer.2.": 1,
@@ -63,8 +63,8 @@ def groups_above(name: str, table: dict[str, int]) -> int:
 
 
 @pytest.mark.parametrize(("family", "head"), ABOVE)
-def test_every_group_learns_at_a_2_6th_of_the_one_above(family: str, head: str) -> None:
-    """Howard and Ruder (2018), section 3.2: eta^(l-1) = eta^l / 2.6; a matrix shared with the head is the head's."""
+def test_every_group_has_1_over_2_6_of_the_rate_above(family: str, head: str) -> None:
+    """Howard and Ruder (2018), section 3.2: eta^(l-1) = eta^l / 2.6; a shared matrix belongs to the head."""
     model = build(family, head)
     rates = strategy("discriminative").learning_rates(model, 0.7)
     groups = parameter_groups(model, 0.3, rates)
@@ -75,7 +75,7 @@ def test_every_group_learns_at_a_2_6th_of_the_one_above(family: str, head: str) 
         assert used[id(parameter)] == pytest.approx(expected, rel=1e-12), name
 
 
-def test_a_longer_list_within_a_layer_is_not_taken_for_the_layers() -> None:
+def test_a_longer_list_inside_a_layer_is_not_the_layers() -> None:
     model = build("bert")
     model.bert.encoder.layer[0].experts = nn.ModuleList([nn.Linear(2, 3) for _ in range(7)])
     layers = [f"bert.encoder.layer.{i}" for i in range(3)]
@@ -85,11 +85,11 @@ def test_a_longer_list_within_a_layer_is_not_taken_for_the_layers() -> None:
 def test_one_rate_without_decay() -> None:
     model = build("bert")
     assert strategy("discriminative", lr_decay=1.0).learning_rates(model, 0.7) == {}
-    with pytest.raises(UserError, match=r"--lr_decay is 0\.5"):
+    with pytest.raises(UserError, match=r"--lr_decay must be 1 .* is 0\.5"):
         strategy("discriminative", lr_decay=0.5)
 
 
-def test_the_rate_that_is_logged_is_the_heads_and_all_follow_the_schedule(tmp_path: Path) -> None:
+def test_the_rate_of_the_head_is_logged_and_all_follow_the_schedule(tmp_path: Path) -> None:
     how, model = strategy("discriminative"), build("gpt2")
     args = RunArguments(output_dir=str(tmp_path), use_cpu=True, learning_rate=0.01, eval_strategy="no")
     trainer = BaseTrainer(model, args, learning_rates=how.learning_rates(model, 0.01), train_dataset=rows())
@@ -97,23 +97,23 @@ def test_the_rate_that_is_logged_is_the_heads_and_all_follow_the_schedule(tmp_pa
     for _ in range(5):
         trainer.optimizer.step()
         trainer.lr_scheduler.step()
-    assert trainer._get_learning_rate() == pytest.approx(0.005)  # linear, half way
+    assert trainer._get_learning_rate() == pytest.approx(0.005)  # linear, half of the steps
     rates = {group["lr"] for group in trainer.optimizer.param_groups}
     assert sorted(rates) == pytest.approx([0.005 / 2.6**above for above in (4, 3, 2, 1, 0)])
 
 
-def test_rates_that_cannot_be_given_are_not_dropped_silently(tmp_path: Path) -> None:
+def test_unsupported_rates_are_refused(tmp_path: Path) -> None:
     model = build("bert")
     with pytest.raises(ValueError, match="bert.nothing"):
         parameter_groups(model, 0.3, {"bert.nothing": 0.1})
     args = RunArguments(output_dir=str(tmp_path), use_cpu=True, optim="adalomo", eval_strategy="no")
     trainer = BaseTrainer(model, args, learning_rates={"classifier.weight": 0.1}, train_dataset=rows())
-    trainer.get_optimizer_cls_and_kwargs = lambda *_: (object, {"model": model})  # as for optimisers that need packages
-    with pytest.raises(UserError, match="--optim adalomo chooses its own groups"):
+    trainer.get_optimizer_cls_and_kwargs = lambda *_: (object, {"model": model})  # as with extra packages
+    with pytest.raises(UserError, match="--optim adalomo builds its own parameter groups"):
         trainer.create_optimizer()
 
 
-def test_the_record_says_decay_and_groups() -> None:
+def test_the_record_has_decay_and_groups() -> None:
     how = strategy("discriminative", lr_decay=2.0)
     assert how.record() == {"name": "discriminative", "lr_decay": 2.0}
     how.prepare(build("rnn"))
@@ -121,7 +121,7 @@ def test_the_record_says_decay_and_groups() -> None:
     assert how.record() == {"name": "discriminative", "lr_decay": 2.0, "groups": groups}
 
 
-def test_the_strategies_are_named_where_another_is_refused() -> None:
+def test_an_error_about_a_strategy_names_the_others() -> None:
     with pytest.raises(UserError, match="'full', 'discriminative', 'gradual_unfreezing', 'frozen', 'lora'"):
         strategy("scratch")
     with pytest.raises(UserError, match="'discriminative' transfers from a checkpoint"):

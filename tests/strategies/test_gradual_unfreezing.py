@@ -14,7 +14,7 @@ from tl_toolkit.errors import UserError
 from tl_toolkit.strategies.discriminative_and_gradual import Unfreezing
 from tl_toolkit.strategies.layer_groups import layer_groups
 
-# Beginnings of the names that start to move in each epoch, written down by hand.
+# Prefixes of the parameters that start to change in each epoch, listed by hand.
 BEGIN_TO_MOVE = {
     ("rnn", "classifier"): [
         ["classifier."], ["rnn.layers.2."], ["rnn.layers.1."], ["rnn.layers.0."], ["rnn.embedding."],
@@ -44,8 +44,8 @@ BEGIN_TO_MOVE = {
 
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize(("family", "head"), BEGIN_TO_MOVE)
-def test_one_more_group_moves_in_every_epoch(family: str, head: str, parts: int, tmp_path: Path) -> None:
-    """And a frozen one not at all, weight decay or not: with and without gradient accumulation."""
+def test_one_more_group_changes_in_every_epoch(family: str, head: str, parts: int, tmp_path: Path) -> None:
+    """Frozen groups do not change, even with weight decay, with and without gradient accumulation."""
     model = build(family, head)
     names = {name for name, _ in model.named_parameters()}
     stages = BEGIN_TO_MOVE[family, head]
@@ -59,7 +59,7 @@ def test_one_more_group_moves_in_every_epoch(family: str, head: str, parts: int,
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_what_the_family_fixes_stays_fixed(tmp_path: Path) -> None:
+def test_parameters_fixed_by_the_family_stay_fixed(tmp_path: Path) -> None:
     model = build("rnn", freeze_embeddings=True)
     assert not model.rnn.embedding.weight.requires_grad
     moved = train(model, strategy("gradual_unfreezing"), tmp_path, num_train_epochs=6)
@@ -70,17 +70,17 @@ def test_what_the_family_fixes_stays_fixed(tmp_path: Path) -> None:
     tied = build("rnn", "causal", freeze_embeddings=True, tie_word_embeddings=True, embedding_size=5)
     stages = train(tied, strategy("gradual_unfreezing"), tmp_path, "causal", num_train_epochs=1)
     last_layer = {name for name, _ in tied.named_parameters() if name.startswith("rnn.layers.2.")}
-    assert stages == [last_layer]  # the head is fixed with the embeddings, and takes no turn
+    assert stages == [last_layer]  # the head is fixed with the embeddings, so it is skipped
 
 
-def test_everything_moves_from_the_first_epoch_without_unfreezing(tmp_path: Path) -> None:
-    """The other side of the ablation."""
+def test_without_unfreezing_everything_changes_in_the_first_epoch(tmp_path: Path) -> None:
+    """The counterpart of the ablation."""
     model = build("rnn")
     (moved,) = train(model, strategy("discriminative"), tmp_path, num_train_epochs=1)
     assert moved == {name for name, _ in model.named_parameters()}
 
 
-def test_groups_that_never_get_their_turn_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_groups_that_are_never_trained_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "tl_toolkit"):
         train(build("bert"), strategy("gradual_unfreezing"), tmp_path, num_train_epochs=3)
     (message,) = [record.getMessage() for record in caplog.records if "never trained" in record.getMessage()]
@@ -91,7 +91,7 @@ def test_groups_that_never_get_their_turn_are_named(tmp_path: Path, caplog: pyte
     assert "never trained" not in caplog.text
 
 
-def test_as_many_epochs_as_groups_where_none_are_given() -> None:
+def test_the_default_number_of_epochs_reaches_all_groups() -> None:
     how = strategy("gradual_unfreezing")
     how.prepare(build("bert"))
     assert how.epochs == 10
@@ -102,7 +102,7 @@ def test_as_many_epochs_as_groups_where_none_are_given() -> None:
 
 
 def test_nothing_is_frozen_until_training_begins() -> None:
-    """The processes of a distributed training agree on what to average when they wrap the model."""
+    """Distributed training determines the averaged parameters when it wraps the model."""
     model = build("rnn")
     how = strategy("gradual_unfreezing")
     how.prepare(model)
@@ -112,14 +112,14 @@ def test_nothing_is_frozen_until_training_begins() -> None:
 
 
 @pytest.mark.parametrize("setting", ["auto_find_batch_size", "ddp_static_graph"])
-def test_what_does_not_go_with_unfreezing_is_refused(tmp_path: Path, setting: str) -> None:
+def test_incompatible_settings_are_refused(tmp_path: Path, setting: str) -> None:
     with pytest.raises(UserError, match=f"--{setting}"):
         strategy("gradual_unfreezing").configure(
             RunArguments(output_dir=str(tmp_path), use_cpu=True, **{setting: True})
         )
 
 
-def test_a_run_resumed_in_any_epoch_is_in_its_stage(
+def test_a_run_resumed_in_any_epoch_trains_the_right_groups(
     finetune: Callable[..., dict], tmp_path: Path, tiny_rnn: dict
 ) -> None:
     finetune("base", **tiny_rnn, num_train_epochs=1)
@@ -131,7 +131,7 @@ def test_a_run_resumed_in_any_epoch_is_in_its_stage(
     whole = finetune("whole", **settings)
     assert whole["strategy"]["groups"] == ["rnn.embedding", "rnn.layers", "classifier"]
     expected = load_file(tmp_path / "whole" / "model.safetensors")
-    for step in (4, 8, 12, 16):  # six updates an epoch: within the first and second, between the second and third, …
+    for step in (4, 8, 12, 16):  # six updates per epoch: within the first and second, between the second and third, …
         checkpoint = tmp_path / "whole" / f"checkpoint-{step}"
         finetune(f"from-{step}", **settings, resume_from_checkpoint=str(checkpoint))
         resumed = load_file(tmp_path / f"from-{step}" / "model.safetensors")

@@ -32,7 +32,7 @@ def build(name: str) -> PreTrainedModel:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_groups_hold_every_parameter_once_from_embedding_to_head(name: str) -> None:
+def test_groups_have_every_parameter_once_from_embedding_to_head(name: str) -> None:
     model = build(name)
     groups = layer_groups(model)
     held = [parameter for group in groups for parameter in group]
@@ -46,7 +46,7 @@ def test_the_head_of_foreign_models(name: str) -> None:
     assert head_parameters(build(name)) == HEADS[name]
 
 
-def test_a_family_that_forgets_a_parameter_is_refused() -> None:
+def test_a_parameter_without_a_group_is_an_error() -> None:
     model = build("bert")
     model.layer_groups = lambda: [["bert.embeddings"], ["bert.encoder", "bert.pooler"]]
     with pytest.raises(ValueError, match="classifier"):
@@ -70,12 +70,12 @@ def test_a_learning_rate_for_the_head() -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_decay_spares_biases_norms_and_embeddings(name: str) -> None:
+def test_no_decay_for_biases_norms_and_embeddings(name: str) -> None:
     model = build(name)
     next(model.parameters()).requires_grad_(False)
     groups = parameter_groups(model, 0.3)
     assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
-    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))  # frozen ones too
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))  # including frozen ones
     spared = {id(p) for p in groups[1]["params"]}
     for module in model.modules():
         for kind, parameter in module.named_parameters(recurse=False):

@@ -16,7 +16,7 @@ from tl_toolkit.training.trainer import BaseTrainer
 
 
 def equation_3(t: int, steps: int, cut_fraction: float, ratio: float) -> float:
-    """Howard and Ruder (2018), equation 3, as it is printed, for a whole number of rising steps."""
+    """Howard and Ruder (2018), equation 3, as printed, for an integer number of rising steps."""
     cut = round(steps * cut_fraction)
     p = t / cut if t < cut else 1 - (t - cut) / (cut * (1 / cut_fraction - 1))
     return (1 + p * (ratio - 1)) / ratio
@@ -25,7 +25,7 @@ def equation_3(t: int, steps: int, cut_fraction: float, ratio: float) -> float:
 @pytest.mark.parametrize(
     ("steps", "cut_fraction", "ratio"), [(70, 0.1, 32), (30, 0.1, 32), (100, 0.29, 7), (8, 0.5, 3)]
 )
-def test_the_schedule_is_the_equation_step_by_step(steps: int, cut_fraction: float, ratio: float) -> None:
+def test_the_schedule_follows_the_equation(steps: int, cut_fraction: float, ratio: float) -> None:
     weight = torch.nn.Parameter(torch.zeros(2))
     optimizer = torch.optim.SGD([{"params": [weight], "lr": 0.7}, {"params": [torch.nn.Parameter(weight + 1)]}], lr=0.3)
     scheduler = slanted_triangular(optimizer, steps, cut_fraction, ratio)
@@ -37,18 +37,18 @@ def test_the_schedule_is_the_equation_step_by_step(steps: int, cut_fraction: flo
         scheduler.step()
 
 
-def test_the_shape_where_the_equation_cannot_be_taken_literally() -> None:
-    """19 updates rise in 1.9: rounded down, the printed equation would end far below 0."""
+def test_the_schedule_if_the_number_of_rising_steps_is_not_an_integer() -> None:
+    """The rate of 19 updates rises in 1.9; rounded down, the printed equation would end far below 0."""
     factors = [slanted_triangular_factor(t, 19, 0.1, 32) for t in range(19)]
-    assert 1 - (18 - 1) / (1 * (1 / 0.1 - 1)) < 0  # p at the last update as it is printed, with cut = floor(1.9)
+    assert 1 - (18 - 1) / (1 * (1 / 0.1 - 1)) < 0  # p at the last update as printed, with cut = floor(1.9)
     assert factors[0] == 1 / 32 and factors[1] == 1.0
     assert factors[1:] == sorted(factors[1:], reverse=True) and factors[-1] > 1 / 32
-    assert slanted_triangular_factor(25, 19, 0.1, 32) == 1 / 32  # behind the end
+    assert slanted_triangular_factor(25, 19, 0.1, 32) == 1 / 32  # after the end
     assert slanted_triangular_factor(0, 5, 0.1, 32) == 1.0  # too short to rise
 
 
 @pytest.mark.parametrize("name", ["full", "discriminative", "gradual_unfreezing"])
-def test_any_strategy_is_trained_with_it(tmp_path: Path, name: str) -> None:
+def test_every_strategy_supports_it(tmp_path: Path, name: str) -> None:
     model, how = build("bert"), strategy(name)
     settings = {"lr_scheduler_type": "slanted_triangular", "cut_fraction": 0.2, "lr_ratio": 5.0, "logging_steps": 1}
     args = RunArguments(
@@ -63,7 +63,7 @@ def test_any_strategy_is_trained_with_it(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["scratch", "lora"])
-def test_a_resumed_run_goes_on_with_the_rates_and_is_recorded(
+def test_a_resumed_run_continues_the_rates_and_is_recorded(
     finetune: Callable[..., dict], tmp_path: Path, tiny_rnn: dict, how: str
 ) -> None:
     settings = {**tiny_rnn, "strategy": how}
@@ -88,12 +88,12 @@ def test_a_resumed_run_goes_on_with_the_rates_and_is_recorded(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lr_ratio": 0.5}, "--lr_ratio is 0.5"),
-        ({"cut_fraction": 1.0}, "--cut_fraction is 1"),
+        ({"lr_ratio": 0.5}, "--lr_ratio must be 1 or more, but is 0.5"),
+        ({"cut_fraction": 1.0}, "--cut_fraction must be .* less than 1, but is 1"),
         ({"warmup_steps": 7}, "--warmup_steps"),
     ],
 )
-def test_what_gives_no_slanted_triangle_is_refused(tmp_path: Path, settings: dict, message: str) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path, settings: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         RunArguments(output_dir=str(tmp_path), lr_scheduler_type="slanted_triangular", **settings)
-    RunArguments(output_dir=str(tmp_path), lr_scheduler_type="cosine", **settings)  # means nothing there
+    RunArguments(output_dir=str(tmp_path), lr_scheduler_type="cosine", **settings)  # ignored by this schedule

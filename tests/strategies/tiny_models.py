@@ -1,4 +1,4 @@
-"""Tiny models of all kinds of body and head, and a training of them that is watched epoch by epoch."""
+"""Tiny models with all types of bodies and heads, and a training that records changes in every epoch."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def rows(head: str = "classifier") -> list[dict[str, torch.Tensor]]:
 
 
 class Watch(TrainerCallback):
-    """Keeps the weights at the beginning and after every epoch."""
+    """Stores the weights at the start and after every epoch."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
@@ -81,7 +81,7 @@ class Watch(TrainerCallback):
         self.weights.append(self._copy())
 
     def moved(self) -> list[set[str]]:
-        """The names of the parameters that each epoch changed."""
+        """Return the names of the parameters that changed in each epoch."""
         pairs = zip(self.weights, self.weights[1:], strict=False)
         return [{name for name in after if not torch.equal(before[name], after[name])} for before, after in pairs]
 
@@ -89,7 +89,7 @@ class Watch(TrainerCallback):
 def train(
     model: PreTrainedModel, how: Strategy, folder: Path, head: str = "classifier", **settings: Any
 ) -> list[set[str]]:
-    """Trains `model` as `how` says; the names of the parameters that each epoch changed."""
+    """Train `model` with the strategy `how`; return the names of the parameters that changed in each epoch."""
     args = RunArguments(
         **{
             "output_dir": str(folder), "use_cpu": True, "disable_tqdm": True, "per_device_train_batch_size": 5,

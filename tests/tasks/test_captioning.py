@@ -161,9 +161,9 @@ def test_uneven_attention_is_added_to_the_loss():
 @pytest.mark.parametrize(
     ("columns", "arguments", "message"),
     [
-        ({"text": ["a"] * 9}, {}, "not clear which column is the picture: there is none of its type"),
-        ({"image": [grey(1)] * 9, "a": ["x"] * 9, "b": ["y"] * 9}, {}, "the caption: it could be any of 'a', 'b'"),
-        ({"image": [grey(1)] * 9, "n": [1] * 9}, {"text_column": "n"}, r"'n' \(--text_column\) is no text"),
+        ({"text": ["a"] * 9}, {}, "picture column cannot be determined: no column has the right type"),
+        ({"image": [grey(1)] * 9, "a": ["x"] * 9, "b": ["y"] * 9}, {}, "caption column .* candidates are 'a', 'b'"),
+        ({"image": [grey(1)] * 9, "n": [1] * 9}, {"text_column": "n"}, r"'n' \(--text_column\) is int64, not a text"),
         ({"image": [grey(1)] * 9, "text": ["x"] * 9}, {"image_column": "imag"}, "Did you mean 'image'"),
         ({"image": [grey(1)] * 9, "text": ["x"] * 8 + [""]}, {}, "Row 8 of split 'train' has no caption"),
         ({"image": [grey(1)] * 8 + [None], "text": ["x"] * 9}, {}, "Row 8 of split 'train' has no .*column 'image'"),

@@ -36,11 +36,11 @@ GOOD = [{"text": f"t{i}", "label": i % 2} for i in range(40)]
         (GOOD, {"label_budget": 41}, "budget of 41 labels .* has 29"),
         (GOOD, {"label_budget": 0}, "--label_budget must be 1 row or more, but is 0"),
         (GOOD, {"validation_budget": -1}, "--validation_budget must be 1 row or more, but is -1"),
-        (GOOD, {"validation_fraction": 1.5}, "--validation_fraction is 1.5"),
+        (GOOD, {"validation_fraction": 1.5}, "--validation_fraction must be between 0 and 1, but is 1.5"),
         (GOOD, {"test_split_name": "test"}, "no split 'test' .--test_split_name"),
         (GOOD, {"test_split_name": "train"}, "'train' is used for train and test"),
         (GOOD, {"task": "classification"}, "no task 'classification'.*Did you mean 'text-classification'"),
-        (GOOD[:2], {}, "1 row cannot be parted"),
+        (GOOD[:2], {}, "1 row cannot be divided"),
     ],
 )
 def test_bad_data_raises_an_error(tmp_path, rows, arguments, message, task_of):

@@ -214,7 +214,7 @@ def test_tokenize_truncates_measures_and_never_returns_empty_rows(tmp_path, task
         assert got["length"] == len(expected) and got["labels"] == row["label"]
     assert max(task.encode(data, tokenizer, None)["train"]["length"]) == 5
     assert max(task.encode(data, tokenizer, 99)["train"]["length"]) == 5
-    with pytest.raises(UserError, match="--max_length is 0"):
+    with pytest.raises(UserError, match="--max_length must be .* is 0"):
         task.encode(data, tokenizer, 0)
 
 
@@ -235,7 +235,7 @@ def test_tokenize_with_special_tokens_and_types(tmp_path, task_of, csv):
     data = task.prepare(1)
     encoded = task.encode(data, tokenizer, 4)["train"]
     assert encoded[0]["input_ids"] == [2, 4, 1, 3] and encoded[0]["token_type_ids"] == [0] * 4
-    with pytest.raises(UserError, match="adds 2 special tokens.*at least 3"):
+    with pytest.raises(UserError, match="must be 3 or more, .* adds 2 special tokens"):
         task.encode(data, tokenizer, 2)
     batch = task.collator(tokenizer)([{"input_ids": [2] * 9, "labels": 1}, {"input_ids": [2], "labels": 0}])
     assert batch["input_ids"].shape == (2, 9)  # not 16: the model has 13 positions

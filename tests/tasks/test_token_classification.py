@@ -107,13 +107,13 @@ def test_errors_describe_the_problem(tmp_path: Path, row: dict, arguments: dict,
 
 def test_ambiguous_columns_raise_an_error(tmp_path: Path) -> None:
     plain = jsonl(tmp_path / "plain.jsonl", [{"text": "a b", "label": "X"}] * 11)
-    with pytest.raises(UserError, match="column with the words is not clear: no column holds a list of strings"):
+    with pytest.raises(UserError, match="word column cannot be determined: no column holds a list of strings"):
         task_of(plain).prepare(1)
     whole = jsonl(tmp_path / "whole.jsonl", [{"text": "a b", "tags": ["X", "Y"]}] * 11)
-    with pytest.raises(UserError, match="the words is not clear: no column beside 'tags' holds a list of strings"):
+    with pytest.raises(UserError, match="word column cannot be .* no column except 'tags' holds a list of strings"):
         task_of(whole).prepare(1)
     several = jsonl(tmp_path / "several.jsonl", [{"tokens": ["a"], "one": [1], "two": [2]}] * 11)
-    with pytest.raises(UserError, match="tags is not clear: several columns could be it \\('one', 'two'\\)"):
+    with pytest.raises(UserError, match="tag column cannot be .* several candidates \\('one', 'two'\\)"):
         task_of(several).prepare(1)
     assert task_of(several, label_column="two").prepare(1)["train"]["tags"][0] == [0]
 
@@ -169,7 +169,7 @@ def test_labels_are_at_first_pieces_and_truncated_words_count_as_wrong(tmp_path:
     test = task.prepare(1)["test"]
     with caplog.at_level(logging.WARNING):
         encoded = task.encode(DatasetDict({"test": test}), pieces_tokenizer(), 6)["test"]
-    with pytest.raises(UserError, match="--max_length is 2, and the tokenizer adds 2 special tokens"):
+    with pytest.raises(UserError, match="must be 3 or more, but is 2: the tokenizer adds 2 special tokens"):
         task.encode(DatasetDict({"test": test}), pieces_tokenizer(), 2)
     assert "1 words of split 'test'" in caplog.text and "truncated" in caplog.text
     bern, york = encoded

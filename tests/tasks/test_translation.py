@@ -67,7 +67,7 @@ def test_a_column_called_translation_can_have_any_type(tmp_path, other):
     rows = [{"de": german, "en": english, "translation": other} for german, english in PAIRS * 4]
     DatasetDict({"train": Dataset.from_list(rows)}).save_to_disk(tmp_path / "data")
     assert len(task_of(tmp_path / "data", source_lang="de", target_lang="en").prepare(0)["train"]) > 0
-    with pytest.raises(UserError, match="no column of texts called 'hi'"):
+    with pytest.raises(UserError, match="no column of texts named 'hi'"):
         task_of(tmp_path / "data", source_lang="de", target_lang="hi").prepare(0)
 
 
@@ -79,10 +79,10 @@ def test_common_column_names_need_no_flag(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "messages"),
     [
-        ({}, ["not clear which text is translated into which", "--source_lang", "'de' (string)"]),
-        ({"source_lang": "de"}, ["not clear"]),
-        ({"source_lang": "de", "target_lang": "fr"}, ["no column of texts called 'fr' (--target_lang)"]),
-        ({"source_column": "de", "target_column": "de"}, ["'de' is named for the source and for the target"]),
+        ({}, ["source and target columns cannot be determined", "--source_lang", "'de' (string)"]),
+        ({"source_lang": "de"}, ["cannot be determined"]),
+        ({"source_lang": "de", "target_lang": "fr"}, ["no column of texts named 'fr' (--target_lang)"]),
+        ({"source_column": "de", "target_column": "de"}, ["'de' is named as both source and target"]),
         ({"source_column": "number", "target_column": "en"}, ["'number' (--source_column) is int64, not a string"]),
     ],
 )

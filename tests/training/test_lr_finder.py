@@ -20,7 +20,7 @@ CURVATURES = (3.0, 0.5)
 
 
 class Bowl(nn.Module):
-    """The loss is `(3 a^2 + 0.5 b^2) / 2`, whatever is read; with dropout a generator of random numbers is used."""
+    """The loss is `(3 a^2 + 0.5 b^2) / 2` for any input; dropout uses the random number generator."""
 
     def __init__(self, slope: float = 1.0) -> None:
         super().__init__()
@@ -44,14 +44,14 @@ def make_trainer(folder: Path, model: nn.Module | None = None, **settings: Any) 
     )  # fmt: skip
     rows = [{"x": torch.ones(2), "labels": torch.zeros(())} for _ in range(13)]
     trainer = BaseTrainer(model or Bowl(), args, learning_rates={"b": 0.5 / 2.6}, train_dataset=rows)
-    trainer.create_optimizer_and_scheduler(1)  # on trial, as a run does
+    trainer.create_optimizer_and_scheduler(1)  # to check the settings, as a run does
     trainer.optimizer = trainer.lr_scheduler = None
     return trainer
 
 
 @pytest.mark.parametrize("parts", [1, 2])
 def test_the_sweep_is_exponential_and_keeps_the_ratios_of_groups(tmp_path: Path, parts: int) -> None:
-    """Each loss is computed by hand from the rates before it, so the updates were made at exactly these."""
+    """Each expected loss is computed from the rates before it, so the updates used exactly these rates."""
     found = find_learning_rate(make_trainer(tmp_path, gradient_accumulation_steps=parts), tmp_path)
     rates = found["learning_rates"]
     assert rates == pytest.approx([1e-4 * (10 / 1e-4) ** (t / 52) for t in range(len(rates))], rel=1e-12)
@@ -66,7 +66,7 @@ def test_the_sweep_is_exponential_and_keeps_the_ratios_of_groups(tmp_path: Path,
 def test_the_loss_is_smoothed_the_sweep_stopped_and_a_rate_suggested(tmp_path: Path) -> None:
     found = find_learning_rate(make_trainer(tmp_path), tmp_path)
     rates, losses, smoothed = (found[name] for name in ("learning_rates", "losses", "smoothed_losses"))
-    for t in range(len(losses)):  # exponentially weighted means, written as the sums that they are
+    for t in range(len(losses)):  # exponentially weighted means, written as sums
         weights = [0.9 ** (t - s) for s in range(t + 1)]
         expected = sum(w * loss for w, loss in zip(weights, losses, strict=False)) / sum(weights)
         assert smoothed[t] == pytest.approx(expected)
@@ -75,13 +75,13 @@ def test_the_loss_is_smoothed_the_sweep_stopped_and_a_rate_suggested(tmp_path: P
     lowest = rates[int(np.argmin(smoothed))]
     assert found["minimum_divided_by_10"] == lowest / 10
     assert 1e-3 < found["suggestion"] < lowest
-    assert found["suggestion"] < 2 / CURVATURES[0]  # beyond it gradient descent diverges
+    assert found["suggestion"] < 2 / CURVATURES[0]  # above it gradient descent diverges
     assert json.loads((tmp_path / "lr_finder.json").read_text()) == found
     assert (tmp_path / "lr_finder.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in tmp_path.iterdir()} == {"lr_finder.json", "lr_finder.png"}
 
 
-def test_a_following_training_is_the_training_without_it(tmp_path: Path) -> None:
+def test_a_sweep_does_not_affect_the_following_training(tmp_path: Path) -> None:
     def train(search: bool) -> tuple[list[float], list[float], float, float, float]:
         random.seed(1), np.random.seed(2), torch.manual_seed(3)
         trainer = make_trainer(tmp_path)
@@ -97,8 +97,8 @@ def test_a_following_training_is_the_training_without_it(tmp_path: Path) -> None
     assert len(train(search=True)[0]) == 10
 
 
-def test_nothing_stays_frozen_in_the_sweep(finetune: Callable[..., dict], tmp_path: Path, tiny_rnn: dict) -> None:
-    """Unfreezing would change what is trained on the way; and nothing but the curve is left behind."""
+def test_nothing_is_frozen_in_the_sweep(finetune: Callable[..., dict], tmp_path: Path, tiny_rnn: dict) -> None:
+    """Unfreezing would change the trained layers during the sweep. The sweep only writes the curve."""
     finetune("base", **tiny_rnn, num_train_epochs=1)
     common = {"model_name_or_path": str(tmp_path / "base"), "find_lr": True, "find_lr_steps": 23}
     found = {
@@ -109,7 +109,7 @@ def test_nothing_stays_frozen_in_the_sweep(finetune: Callable[..., dict], tmp_pa
     assert left == {"lr_finder.json", "lr_finder.png"}
 
 
-def test_where_nothing_can_be_learned_nothing_is_suggested(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_no_suggestion_if_the_loss_never_falls(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     found = find_learning_rate(make_trainer(tmp_path, Bowl(slope=0.0)), tmp_path)
     assert found["suggestion"] is None
     assert "did not fall" in capsys.readouterr().out
@@ -119,8 +119,8 @@ def test_where_nothing_can_be_learned_nothing_is_suggested(tmp_path: Path, capsy
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"find_lr_start": 0}, "--find_lr_start is 0"), ({"find_lr_end": 1e-8}, "1e-08"), ({"find_lr_steps": 9}, "is 9")],
+    [({"find_lr_start": 0}, "must be above 0"), ({"find_lr_end": 1e-8}, "1e-08"), ({"find_lr_steps": 9}, "is 9")],
 )
-def test_sweeps_that_cannot_be_made_are_refused(tmp_path: Path, settings: dict, message: str) -> None:
+def test_invalid_sweeps_are_refused(tmp_path: Path, settings: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         RunArguments(output_dir=str(tmp_path), **settings)

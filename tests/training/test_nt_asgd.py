@@ -24,7 +24,7 @@ RATE, DECAY = 0.3, 0.05
 
 
 def quadratic() -> tuple[nn.Linear, Callable[[], None]]:
-    """A layer that approaches TARGET with noise, and the function that computes its gradients."""
+    """A layer that approaches TARGET with noise, and a function that computes its gradients."""
     torch.manual_seed(0)
     layer = nn.Linear(3, 2).double()
 
@@ -45,7 +45,7 @@ def iterates(optimizer: torch.optim.Optimizer, layer: nn.Linear, backward: Calla
     return found
 
 
-def test_before_the_trigger_it_is_sgd_by_hand() -> None:
+def test_before_the_trigger_it_equals_sgd() -> None:
     layer, backward = quadratic()
     momentum = 0.7
     optimizer = NtAsgd(layer.parameters(), lr=RATE, weight_decay=DECAY, momentum=momentum)
@@ -66,7 +66,7 @@ def test_the_average_is_the_mean_of_the_iterates_since_the_trigger() -> None:
     optimizer = NtAsgd(layer.parameters(), lr=RATE, weight_decay=DECAY)
     at_trigger = iterates(optimizer, layer, backward, 3)[-1]
     optimizer.trigger()
-    optimizer.trigger()  # once is enough
+    optimizer.trigger()  # a second call has no effect
     seen = [at_trigger, *iterates(optimizer, layer, backward, 7)]
     bias = layer.bias.detach().clone()
     optimizer.swap()
@@ -90,13 +90,13 @@ def test_it_agrees_with_the_averaged_sgd_of_torch() -> None:
     asgd = torch.optim.ASGD(layer_of_torch.parameters(), lr=RATE, weight_decay=DECAY, t0=0, lambd=0)
     same = iterates(asgd, layer_of_torch, backward, 11)
     torch.testing.assert_close(torch.stack(same), torch.stack([first, *others]))
-    # torch's average leaves out the start, and, since its weights lag by one step, the first iterate
+    # torch's average excludes the start and, because its weights lag by one step, the first iterate
     of_torch = asgd.state[layer_of_torch.weight]["ax"]
     torch.testing.assert_close(12 * layer.weight.detach() - start - first, 10 * of_torch)
 
 
 @pytest.mark.parametrize("saved", ["before the trigger", "after it", "while swapped"])
-def test_a_saved_state_goes_on_exactly(saved: str) -> None:
+def test_a_saved_state_resumes_exactly(saved: str) -> None:
     def run(interrupted: bool) -> tuple[torch.Tensor, torch.Tensor]:
         layer, backward = quadratic()
         optimizer = NtAsgd(layer.parameters(), lr=RATE, weight_decay=DECAY, momentum=0.3)
@@ -142,7 +142,7 @@ def test_averaging_may_be_triggered_within_an_evaluation() -> None:
     assert torch.equal(layer.weight, further)
     optimizer.finish()
     torch.testing.assert_close(layer.weight.detach(), (last + further) / 2)
-    iterates(optimizer, layer, backward, 1)  # goes on as SGD
+    iterates(optimizer, layer, backward, 1)  # continues as SGD
     assert not optimizer.triggered and not optimizer.state[layer.weight]
 
 
@@ -150,10 +150,10 @@ def test_averaging_may_be_triggered_within_an_evaluation() -> None:
     ("interval", "losses", "expected"),
     [
         (5, [9, 8, 7, 6, 5, 4, 3, 2], None),  # falling
-        (5, [5, 6, 7, 8, 9, 10], None),  # five earlier ones are not enough
+        (5, [5, 6, 7, 8, 9, 10], None),  # needs more than five earlier losses
         (5, [5, 6, 7, 8, 9, 10, 11], 7),
-        (5, [9, 5, 6, 6, 6, 6, 6, 6], 8),  # at 7, the best of those more than five ago is 9
-        (5, [9, 5, 6, 6, 6, 6, 6, 5], None),  # as good as the best is not above it
+        (5, [9, 5, 6, 6, 6, 6, 6, 6], 8),  # at 7, the best loss more than five evaluations ago is 9
+        (5, [9, 5, 6, 6, 6, 6, 6, 5], None),  # equal to the best is not above it
         (2, [5, 6, 7, 4, 6], 5),
         (2, [5, 6, 7, 8], 4),
         (0, [5, 6], 2),
@@ -170,7 +170,7 @@ def test_the_trigger_rule(interval: int, losses: list[float], expected: int | No
     optimizer = Counting(nn.Linear(3, 2).parameters(), lr=RATE)
     callback: Any = NtAsgdTrigger(interval)
     for evaluation, loss in enumerate(losses, 1):
-        if evaluation == 3:  # as a checkpoint would
+        if evaluation == 3:  # as in a checkpoint
             callback = NtAsgdTrigger.from_state(copy.deepcopy(callback.state()))
         callback.on_evaluate(None, None, None, metrics={"eval_loss": loss}, optimizer=optimizer)
         callback.on_evaluate(None, None, None, metrics={"test_loss": 1e9}, optimizer=optimizer)  # another split
@@ -178,7 +178,7 @@ def test_the_trigger_rule(interval: int, losses: list[float], expected: int | No
 
 
 class Rows(torch.utils.data.Dataset):
-    """Rows of a noisy line, without randomness in reading them."""
+    """Rows of a noisy line, read in a fixed order."""
 
     def __init__(self, rows: int) -> None:
         generator = torch.Generator().manual_seed(rows)
@@ -203,7 +203,7 @@ class Line(nn.Module):
 
 
 class Watch(TrainerCallback):
-    """Notes the iterates after every step, and the weights in which every evaluation finds the model."""
+    """Records the iterates after every step, and the model's weights in every evaluation."""
 
     def __init__(self) -> None:
         self.iterates: list[torch.Tensor] = []
@@ -254,13 +254,13 @@ def test_evaluations_and_saved_weights_are_averages_and_training_is_unaffected(t
     assert len(losses) == 9  # 18 updates
     trigger = next(i for i in range(1, 9) if losses[i] > min(losses[:i]))
     assert trigger < 6
-    start = 2 * (trigger + 1) - 1  # the position of the iterate of that evaluation
+    start = 2 * (trigger + 1) - 1  # index of the iterate in that evaluation
     for i in range(9):
         expected = watch.iterates[2 * i + 1] if i <= trigger else mean(watch.iterates[start : 2 * i + 2])
         torch.testing.assert_close(watch.evaluated[i], expected)
         torch.testing.assert_close(saved_weight(tmp_path / "all", 2 * i + 2), expected)
     torch.testing.assert_close(trainer.model.linear.weight.detach(), mean(watch.iterates[start:]))
-    loss = trainer.evaluate()["eval_loss"]  # after training the model is what it is, and is not exchanged again
+    loss = trainer.evaluate()["eval_loss"]  # after training, weights are not exchanged
     torch.testing.assert_close(loss, losses[-1])
 
     plain, other = make_trainer(tmp_path / "sgd", optim="sgd", eval_strategy="no", save_strategy="no")
@@ -279,7 +279,7 @@ def test_the_best_model_is_the_best_average(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [2, 4, 10, 12, 16])
-def test_a_stopped_run_goes_on_exactly(tmp_path: Path, step: int) -> None:
+def test_a_stopped_run_resumes_exactly(tmp_path: Path, step: int) -> None:
     trainer, watch = make_trainer(tmp_path / "whole", nt_asgd_interval=1)
     trainer.train()
     whole = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
@@ -311,7 +311,7 @@ def test_arguments(tmp_path: Path) -> None:
     assert given(optim="adafactor").run.optim == "adafactor"
     with pytest.raises(UserError, match="nt_asgd.*eval_strategy"):
         given(optim="nt_asgd", eval_strategy="no")
-    with pytest.raises(UserError, match="--nt_asgd_interval is -1"):
+    with pytest.raises(UserError, match="--nt_asgd_interval must be .* is -1"):
         given(optim="nt_asgd", nt_asgd_interval=-1)
     with pytest.raises(UserError, match="nt_asg'.*nt_asgd"):
         given(optim="nt_asg")

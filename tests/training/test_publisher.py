@@ -1,4 +1,4 @@
-"""`--push_to_hub` is served by the publisher that a trainer is handed."""
+"""`--push_to_hub` uses the publisher passed to the trainer."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def arguments(folder: Path) -> TrainingArguments:
     return TrainingArguments(str(folder), push_to_hub=True, use_cpu=True, report_to="none")
 
 
-def test_a_trainer_opens_what_it_is_handed(tmp_path: Path) -> None:
+def test_a_trainer_opens_its_publisher(tmp_path: Path) -> None:
     trainer = BaseTrainer(torch.nn.Linear(2, 3), arguments(tmp_path), publisher=Repository)
     assert trainer.hub_model_id == "user/made" and trainer.pushes.args is trainer.args
 
 
-def test_a_trainer_that_was_handed_no_publisher_says_so_before_it_trains(tmp_path: Path) -> None:
+def test_a_trainer_without_publisher_fails_before_training(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--push_to_hub.*no publisher"):
         BaseTrainer(torch.nn.Linear(2, 3), arguments(tmp_path))

@@ -12,12 +12,12 @@ LENGTHS = [3, 11, 5, 2, 7, 13, 17, 3, 5, 11, 2, 19, 7]
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
-def test_every_row_once_and_blanks_to_whole_batches(lengths: list[int] | None) -> None:
+def test_every_row_occurs_once_and_blanks_fill_the_last_batch(lengths: list[int] | None) -> None:
     sampler = EpochSampler(13, seed=5, global_batch=6, lengths=lengths, fill=True)
     first = list(sampler)
     assert len(first) == len(sampler) == 18
     assert sorted(first[:13]) == list(range(13)) and first[13:] == [13] * 5
-    assert list(sampler) == first  # whatever was drawn in between
+    assert list(sampler) == first  # independent of the global generator
     sampler.set_epoch(1)
     assert list(sampler) != first
     assert sorted(list(sampler)[:13]) == list(range(13))
@@ -25,7 +25,7 @@ def test_every_row_once_and_blanks_to_whole_batches(lengths: list[int] | None) -
     assert list(alone) == first[:13]
 
 
-def test_similar_lengths_come_together() -> None:
+def test_similar_lengths_are_grouped() -> None:
     order = list(EpochSampler(1000, seed=1, global_batch=10, lengths=[row % 97 for row in range(1000)]))
     spreads = [
         max(r % 97 for r in order[i : i + 10]) - min(r % 97 for r in order[i : i + 10]) for i in range(0, 1000, 10)

@@ -102,14 +102,14 @@ def test_the_state_in_a_checkpoint_is_used_and_checked(pretrain: Pretrain, tmp_p
     torch.save(saved, state)
     assert history(resumed()) != history(whole)  # another state leads to another run
     state.write_bytes(content)
-    with pytest.raises(UserError, match="window_length was 11, and here it is 12"):
+    with pytest.raises(UserError, match="window_length is 11, but this run's is 12"):
         resumed(window_length=12)
-    with pytest.raises(UserError, match="max_train_tokens|tokens was"):
+    with pytest.raises(UserError, match="max_train_tokens|tokens is"):
         resumed(max_train_tokens=200)
     state.write_bytes(content[: len(content) // 2])
     assert not is_complete(checkpoint)
     state.unlink()
-    with pytest.raises(UserError, match="holds no carried state"):
+    with pytest.raises(UserError, match="has no carried state"):
         resumed()
 
 

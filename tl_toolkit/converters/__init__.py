@@ -1,1 +1,1 @@
-"""Weights of other libraries as models of the toolkit, and back: one file per library, and how their files are read."""
+"""Convert weights of other libraries to models of the toolkit and back, one file per library."""

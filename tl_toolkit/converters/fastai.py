@@ -1,7 +1,7 @@
-"""fastai's AWD-LSTM (language models, encoders and classifiers) as `awd_lstm`, and back.
+"""Convert fastai's AWD-LSTM (language models, encoders and classifiers) to `awd_lstm` and back.
 
-fastai saves a state dict, alone or beside the optimiser's. Sizes are read from the shapes. What its files do not hold,
-the dropouts, is set to fastai's defaults, those of its language model or those of its classifier.
+fastai saves a state dict, with or without that of the optimiser. Sizes are read from the shapes. Dropouts are not part
+of its files; they are set to fastai's defaults for language models or classifiers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..models import AwdLstmConfig
 
-# What the optimiser's state consists of beside tensors; only the model's is used.
+# Types in the optimiser's state besides tensors; they are skipped, because only the model is used.
 _OF_THE_OPTIMISER = (
     "fastcore.foundation.L",
     "numpy.core.multiarray.scalar",
@@ -35,21 +35,21 @@ CLASSIFIER_DROPOUTS = {
     "embedding_dropout": 0.05,
     "weight_dropout": 0.5,
 }
-_LSTM = ("weight_hh_l0", "weight_ih_l0", "bias_ih_l0", "bias_hh_l0")  # fastai's order, which its loader goes by
+_LSTM = ("weight_hh_l0", "weight_ih_l0", "bias_ih_l0", "bias_hh_l0")  # fastai's order, on which its loader depends
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def read_fastai(path: Path) -> dict[str, Tensor]:
-    """The state dict in what `learn.save`, `learn.save_encoder` or fastai's releases wrote.
+    """Read the state dict from a file of `learn.save`, `learn.save_encoder` or fastai's releases.
 
     Raises:
-        UserError: no such file, an exported Learner, or anything else that is no state dict.
+        UserError: the file does not exist, or is an exported Learner or another file without a state dict.
     """
     content = read_tensors(path, dict.fromkeys(_OF_THE_OPTIMISER, Skipped))
     weights = content["model"] if set(content) <= {"model", "opt"} and "model" in content else content
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise UserError(
-            f"The file {str(path)!r} holds no state dict of a model. In fastai, write one by "
+            f"The file {str(path)!r} does not contain a model's state dict. In fastai, save one with "
             "learn.save('weights', with_opt=False)."
         )
     return weights
@@ -61,15 +61,15 @@ def convert_fastai(
     special_ids: dict[str, int | None] | None = None,
     labels: list[str] | None = None,
 ) -> PreTrainedModel:
-    """`AwdLstmForCausalLM`, `AwdLstmForSequenceClassification`, or for an encoder alone `AwdLstmModel`, in float32.
+    """Return `AwdLstmForCausalLM`, `AwdLstmForSequenceClassification` or (for an encoder) `AwdLstmModel` in float32.
 
     Args:
-        direction: `backward` for a model that was trained on reversed texts.
-        special_ids: `pad_token_id` and the like, for the configuration.
-        labels: a classifier's labels by id.
+        direction: `backward` for a model trained on reversed texts.
+        special_ids: ids for the configuration, such as `pad_token_id`.
+        labels: labels of a classifier by id.
 
     Raises:
-        UserError: weights of another architecture, or of a variant that `awd_lstm` has not.
+        UserError: the weights are of another architecture, or of a variant that `awd_lstm` does not support.
     """
     from ..models import AwdLstmConfig, AwdLstmForCausalLM, AwdLstmForSequenceClassification, AwdLstmModel
 
@@ -91,7 +91,7 @@ def convert_fastai(
         head = _head(plain, sizes["embedding_size"])
         num_labels = len(head["output.weight"])
         if labels is not None and len(labels) != num_labels:
-            raise UserError(f"The weights are of {num_labels} labels, and the vocabulary names {len(labels)}.")
+            raise UserError(f"The weights have {num_labels} labels, but the vocabulary has {len(labels)}.")
         names = labels or [f"LABEL_{index}" for index in range(num_labels)]
         config = AwdLstmConfig(
             **settings,
@@ -108,19 +108,19 @@ def convert_fastai(
         model.load_state_dict(renamed)
     except RuntimeError as error:
         reasons = "; ".join(line.strip() for line in str(error).splitlines()[1:])
-        raise UserError(f"The shapes of the weights do not go together: {reasons}") from error
+        raise UserError(f"The shapes of the weights do not match: {reasons}") from error
     return model.eval()
 
 
 def _plain_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """fastai's names without what wraps them, each weight once.
+    """Return the weights by fastai's names without wrapper modules, each weight once.
 
-    `0.module.rnns.1.module.weight_ih_l0` is `rnns.1.weight_ih_l0`. A recurrent matrix under weight drop is
-    `weight_hh_l0_raw`; some versions also save the copy that was used last, with weights dropped, as `weight_hh_l0`.
-    Likewise `encoder_dp.emb.weight` is `encoder.weight` again.
+    `0.module.rnns.1.module.weight_ih_l0` becomes `rnns.1.weight_ih_l0`. A recurrent matrix with weight drop is saved as
+    `weight_hh_l0_raw`; some versions also save the last copy with dropped weights as `weight_hh_l0`, which is ignored.
+    `encoder_dp.emb.weight` is a copy of `encoder.weight`.
     """
     plain: dict[str, Tensor] = {}
-    for name, tensor in sorted(weights.items(), key=lambda item: item[0].endswith("_raw")):  # these last: they count
+    for name, tensor in sorted(weights.items(), key=lambda item: item[0].endswith("_raw")):  # last: take precedence
         short = ".".join(part for part in name.removesuffix("_raw").split(".") if part != "module")
         short = re.sub(r"^0\.(?=encoder|rnns)|^1\.(?=decoder)", "", short)
         if short == "encoder_dp.emb.weight":
@@ -131,7 +131,7 @@ def _plain_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _body_names(depth: int) -> dict[str, str]:
-    """Our names within a body, and fastai's plain ones."""
+    """Return fastai's plain names of the weights of a body, by our names."""
     layers = {f"layers.{layer}.{kind}": f"rnns.{layer}.{kind}" for layer in range(depth) for kind in _LSTM}
     return {"embedding.weight": "encoder.weight", **layers}
 
@@ -140,7 +140,7 @@ def _body_sizes(body: dict[str, Tensor]) -> dict[str, int]:
     depth = sum(name.endswith("weight_hh_l0") for name in body)
     if "encoder.weight" not in body or not depth:
         raise UserError(
-            "These are not the weights of fastai's AWD-LSTM, which has encoder.weight and rnns.0.weight_hh_l0_raw. "
+            "These are not the weights of fastai's AWD-LSTM: encoder.weight or rnns.0.weight_hh_l0_raw is missing. "
             "AWD-QRNN, Transformer and Transformer-XL models cannot be converted."
         )
     _check_names(body, set(_body_names(depth).values()))
@@ -154,16 +154,16 @@ def _body_sizes(body: dict[str, Tensor]) -> dict[str, int]:
 
 
 def _head(plain: dict[str, Tensor], embedding_size: int) -> dict[str, Tensor]:
-    """A classifier's head by our names.
+    """Return the weights of a classifier's head by our names.
 
-    fastai's are `1.layers.{block}.{place}`: batch norm at place 0, the matrix at 2, or at 1 where the dropout is 0.
+    fastai's names are `1.layers.{block}.{place}`: batch norm is at place 0, the matrix at 2, or at 1 without dropout.
     """
     blocks = [name for name in plain if name.endswith(".weight") and plain[name].dim() == 2]
     places = [re.fullmatch(r"1\.layers\.([01])\.([12])\.weight", name) for name in blocks]
     if len(blocks) != 2 or not all(places):
         raise UserError(
-            "The classifier's head is not fastai 2's default of one hidden layer (lin_ftrs of length 1): it has the "
-            f"weights {listing(sorted(plain))}. Convert its encoder alone (learn.save_encoder) and train a new head."
+            "The classifier's head is not the default of fastai 2, one hidden layer (lin_ftrs of length 1): it has the "
+            f"weights {listing(sorted(plain))}. Convert only its encoder (learn.save_encoder) and train a new head."
         )
     first, second = sorted(blocks)
     norms = {"pooled_norm": "1.layers.0.0", "hidden_norm": "1.layers.1.0"}
@@ -174,7 +174,7 @@ def _head(plain: dict[str, Tensor], embedding_size: int) -> dict[str, Tensor]:
 
 
 def _swap_pools(head: dict[str, Tensor], embedding_size: int) -> dict[str, Tensor]:
-    """From [last, max, mean], fastai's order of pooled vectors, to [last, mean, max], ours; and back."""
+    """Convert fastai's order of pooled vectors, [last, max, mean], to ours, [last, mean, max], or back."""
     swapped = dict(head)
     for name in ("hidden.weight", *(f"pooled_norm.{kind}" for kind in _NORM[:-1])):
         last, second, third = head[name].split(embedding_size, dim=-1)
@@ -186,26 +186,24 @@ def _check_names(given: dict[str, Tensor], expected: set[str], optional: set[str
     missing, unknown = expected - set(given) - (optional or set()), set(given) - expected
     if missing or unknown:
         raise UserError(
-            "These are not the weights of an AWD-LSTM as fastai 2 builds it: "
-            f"missing are {listing(sorted(missing)) or 'none'}, unknown {listing(sorted(unknown)) or 'none'}. "
+            "These are not the weights of fastai 2's AWD-LSTM: "
+            f"missing: {listing(sorted(missing)) or 'none'}; unknown: {listing(sorted(unknown)) or 'none'}. "
             "Bidirectional layers (bidir=True) and QRNN cannot be converted."
         )
 
 
 def to_fastai(model: PreTrainedModel, order: list[int] | None = None) -> dict[str, dict[str, Tensor]]:
-    """fastai's state dict of each direction of an `awd_lstm` model, in fastai's order.
+    """Return fastai's state dict for each direction of an `awd_lstm` model, in fastai's order.
 
     Args:
-        order: for each id in fastai's vocabulary the id in ours; by default the same ids.
+        order: our id for each id in fastai's vocabulary; by default, ids are equal.
 
     Raises:
-        UserError: another family.
+        UserError: the model is of another family.
     """
     config: AwdLstmConfig = model.config
     if config.model_type != "awd_lstm":
-        raise UserError(
-            f"Only awd_lstm models are converted to fastai; this one is of the family {config.model_type!r}."
-        )
+        raise UserError(f"Only awd_lstm models can be converted to fastai, but this is a {config.model_type!r} model.")
     state = model.state_dict()
     return {direction: _direction_to_fastai(state, config, direction, order) for direction in config.directions}
 

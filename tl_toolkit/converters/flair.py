@@ -1,4 +1,4 @@
-"""Flair's character language models (Akbik et al. 2018, "Contextual String Embeddings") as `RnnForCausalLM`."""
+"""Convert Flair's character language models (Akbik et al. 2018) to `RnnForCausalLM`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 UNKNOWN = "<unk>"
-START = "\n"  # what Flair puts before a text, and between texts
+START = "\n"  # Flair's token before and between texts
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "best-lm.pt")
 
 
 class FlairModel(NamedTuple):
-    """What a Flair language model consists of."""
+    """The content of a Flair language model."""
 
     weights: dict[str, Tensor]
     items: list[str]
@@ -29,27 +29,27 @@ class FlairModel(NamedTuple):
 
 
 def read_flair(location: Path, vocabulary: Path | None, direction: str | None) -> FlairModel:
-    """Read Flair's own file, or a state dict beside a `config.json`.
+    """Read a file of Flair, or a state dict with a `config.json` in the same folder.
 
     Args:
-        location: a folder with `config.json` and weights, or a file: Flair's own (.pt), or a state dict
-            (.safetensors, .bin, .pt).
-        vocabulary: the characters by id, where the weights do not come with them: .pkl or .json, a list.
-        direction: `forward` or `backward`, where they do not say it.
+        location: a folder with `config.json` and weights, or a file: Flair's own (.pt) or a state dict (.safetensors,
+            .bin, .pt).
+        vocabulary: a file (.pkl or .json) with the list of characters by id, if they are not saved with the weights.
+        direction: `forward` or `backward`, if it is not saved with the weights.
 
     Raises:
-        UserError: nothing to read; anything in it that is not plain; no characters or direction known.
+        UserError: there is no file, it contains unsupported objects, or the characters or the direction are unknown.
     """
     path = next(filter(Path.is_file, (location, *(location / name for name in _WEIGHTS))), None)
     if path is None:
         raise UserError(
-            f"{str(location)!r} (--weights) is neither a file nor a folder with one of {', '.join(_WEIGHTS)} in it."
+            f"{str(location)!r} (--weights) is neither a file nor a folder that contains one of {', '.join(_WEIGHTS)}."
         )
     content = _read(path)
     beside = path.with_name("config.json")
     config = read_json(beside) if beside.is_file() else {}
     config = config if isinstance(config, dict) else {}
-    if isinstance(content.get("state_dict"), dict):  # Flair's own file says everything about itself
+    if isinstance(content.get("state_dict"), dict):  # Flair's own file has all settings
         config = {**config, **{name: value for name, value in content.items() if name != "state_dict"}}
         content = content["state_dict"]
     if vocabulary is not None:
@@ -61,13 +61,12 @@ def read_flair(location: Path, vocabulary: Path | None, direction: str | None) -
         is_forward = direction == "forward"
     if not isinstance(items, list) or not all(isinstance(item, str | bytes) for item in items):
         raise UserError(
-            f"The weights {str(path)!r} come without a list of characters. Name one by --vocab: a pickled list or a "
-            'JSON list of strings, in Flair [item.decode("utf-8") for item in model.dictionary.idx2item].'
+            f"The weights {str(path)!r} have no list of characters. Specify one with --vocab: a pickled list or a JSON "
+            'list of strings, in Flair [item.decode("utf-8") for item in model.dictionary.idx2item].'
         )
     if not isinstance(is_forward, bool | int):
         raise UserError(
-            f"The weights {str(path)!r} do not say in which direction they read. Say it by --direction: forward or "
-            "backward."
+            f"The direction of the weights {str(path)!r} is unknown. Specify it with --direction: forward or backward."
         )
     return FlairModel(
         weights=content,
@@ -88,14 +87,14 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise UserError(f"The file {str(path)!r} is not a safetensors file, or is damaged.") from error
+        raise UserError(f"The file {str(path)!r} is damaged or not a safetensors file.") from error
 
 
 def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The model in float32, with Flair's dropouts, and its tokenizer.
+    """Return the model in float32, with Flair's dropouts, and its tokenizer.
 
     Raises:
-        UserError: weights that are not those of a Flair language model, or of one with a projection.
+        UserError: the weights are not of a Flair language model, or of one with a projection.
     """
     import torch
 
@@ -105,7 +104,7 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
     if any(name.startswith("proj.") for name in weights):
         raise UserError(
             "The Flair model has a projection between its recurrent layer and its head (nout), which the rnn family "
-            "has not. Models with nout=None, as all that Flair has released, can be converted."
+            "does not support. Use a model with nout=None, such as any released by Flair."
         )
     depth = sum(name.startswith("rnn.weight_hh_l") for name in weights)
     renamed = {
@@ -119,12 +118,12 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
     missing, unknown = sorted(set(renamed) - set(weights)), sorted(set(weights) - set(renamed))
     if missing or unknown or not depth:
         raise UserError(
-            "These are not the weights of a Flair language model, which are encoder.weight, rnn.weight_ih_l0, …, "
-            f"decoder.weight and decoder.bias: missing are {missing or 'none'}, unknown {unknown or 'none'}."
+            "These are not the weights of a Flair language model (encoder.weight, rnn.weight_ih_l0, …, decoder.weight, "
+            f"decoder.bias): missing: {missing or 'none'}; unknown: {unknown or 'none'}."
         )
     vocab_size, embedding_size = weights["encoder.weight"].shape
     if vocab_size != len(source.items):
-        raise UserError(f"The weights know {vocab_size} characters and the vocabulary has {len(source.items)}.")
+        raise UserError(f"The weights have {vocab_size} characters, but the vocabulary has {len(source.items)}.")
     ids = {item: place for place, item in enumerate(source.items)}
     config = RnnConfig(
         vocab_size=vocab_size,
@@ -146,12 +145,12 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
 
 
 def character_tokenizer(items: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Flair's dictionary as a fast tokenizer: one id for each character, unknown ones `<unk>`; nothing is added.
+    """Return Flair's dictionary as a fast tokenizer: one id per character, `<unk>` for unknown ones, no special tokens.
 
-    Flair pads with spaces and masks nothing; here padding is masked, and `<unk>` stands for it.
+    Flair pads with spaces and does not mask them; this tokenizer pads with `<unk>` and masks the padding.
 
     Raises:
-        UserError: an item that occurs twice, or no item for unknown characters.
+        UserError: an item occurs twice, or there is no item for unknown characters.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -159,7 +158,7 @@ def character_tokenizer(items: Iterable[str]) -> PreTrainedTokenizerFast:
     vocabulary: dict[str, int] = {}
     for item in items:
         if item in vocabulary:
-            raise UserError(f"The vocabulary has the character {item!r} twice.")
+            raise UserError(f"The vocabulary contains the character {item!r} twice.")
         vocabulary[item] = len(vocabulary)
     if UNKNOWN not in vocabulary:
         raise UserError(f"The vocabulary has no {UNKNOWN!r} for unknown characters.")
@@ -170,7 +169,7 @@ def character_tokenizer(items: Iterable[str]) -> PreTrainedTokenizerFast:
         tokenizer_object=tokenizer,
         unk_token=UNKNOWN,
         pad_token=UNKNOWN,
-        split_special_tokens=True,  # the five characters "<unk>" in a text are five characters
+        split_special_tokens=True,  # "<unk>" in a text is five characters
         padding_side="right",
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,

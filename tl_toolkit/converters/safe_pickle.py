@@ -1,8 +1,8 @@
-"""Read other libraries' files without running anything that stands in them.
+"""Read files of other libraries without running any code in them.
 
-A pickle is a program: it names classes and functions, and the reader calls them. Here nothing is called that a file
-names, but for what builds tensors (torch's `weights_only`) and, where a library keeps plain values in an object of its
-own beside its tensors, an empty class of ours in that object's place.
+A pickle is a program: it names classes and functions, and the reader calls them. The functions here only call those
+that build tensors (torch's `weights_only`). If a library stores plain values in an object of its own, an empty class of
+the toolkit replaces that object.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from torch import Tensor
 
 from ..errors import UserError
 
-# How torch says which class it refused.
+# The class in an error message of torch.
 _NAMED = re.compile(r"GLOBAL ([\w.]+) (?:was not|whose)|unrecognized function <[\w -]+ '?([\w.]+)")
-_NEWEST_OF_TORCH = 2  # the protocol that `weights_only` reads
+_NEWEST_OF_TORCH = 2  # newest protocol that `weights_only` reads
 _ADVICE = (
     "Save plain lists: in fastai pickle.dump(list(learn.dls.vocab), file) for a language model, and "
-    "pickle.dump([list(part) for part in learn.dls.vocab], file) for a classifier, whose second list names the labels."
+    "pickle.dump([list(part) for part in learn.dls.vocab], file) for a classifier (its second list holds the labels)."
 )
 _DTYPES = {
     "FloatStorage": torch.float32,
@@ -40,7 +40,7 @@ _DTYPES = {
 
 
 class PlainState:
-    """Stands for an object of another library: keeps the plain values that the file gives it, and does nothing."""
+    """Replaces an object of another library: stores the plain values from the file and runs no code."""
 
     def __new__(cls, *arguments: Any) -> PlainState:
         return super().__new__(cls)
@@ -50,22 +50,22 @@ class PlainState:
 
 
 class Skipped(PlainState):
-    """Stands for an object that nobody reads: keeps nothing."""
+    """Replaces an object that is not needed: stores nothing."""
 
     def __setstate__(self, state: Any) -> None:
         pass
 
 
 class ForbiddenError(Exception):
-    """The full name of a class or function in a pickle that is not to be called."""
+    """A pickle names a forbidden class or function; the message is its full name."""
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-    """Builds strings, numbers and the containers of Python, and calls nothing but what it is given.
+    """Builds strings, numbers and containers of Python, and calls only allowed functions.
 
     Args:
-        allowed: full names as in the pickle, and what stands for each.
-        storage: numbers outside the pickle by what it says of their place.
+        allowed: replacements by full name in the pickle.
+        storage: returns the storage outside the pickle for a persistent id.
     """
 
     def __init__(self, file: IO[bytes], allowed: dict[str, Any], storage: Callable[[Any], Tensor]) -> None:
@@ -87,13 +87,14 @@ def _no_storage(pid: Any) -> Tensor:
 
 
 def read_tensors(path: Path, stand_ins: dict[str, type] | None = None) -> dict[str, Any]:
-    """What `torch.save` wrote, with tensors on the CPU.
+    """Read a file of `torch.save`, with tensors on the CPU.
 
     Args:
-        stand_ins: full names of foreign classes, and the class of ours that takes the place of each.
+        stand_ins: replacement classes by full name of the original class.
 
     Raises:
-        UserError: no such file; not a file of torch; anything in it but tensors, plain containers and `stand_ins`.
+        UserError: the file does not exist, was not written by torch, or contains other objects than tensors, plain
+            containers and `stand_ins`.
     """
     stand_ins = stand_ins or {}
     check_exists(path)
@@ -103,35 +104,35 @@ def read_tensors(path: Path, stand_ins: dict[str, type] | None = None) -> dict[s
         else:
             with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in stand_ins.items()]):
                 content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what is no such file can fail in any way
+    except Exception as error:  # other files can fail in any way
         found = _NAMED.search(str(error))
         named = str(error) if isinstance(error, ForbiddenError) else found and (found[1] or found[2])
         if named:
             raise UserError(
-                f"The file {str(path)!r} holds an object of {named}, and reading it could run code from the file. Only "
-                "tensors are read. An exported Learner or a whole model is such an object: load it where you trust it, "
-                "and save its weights alone, in fastai with learn.save('weights', with_opt=False), else with "
+                f"The file {str(path)!r} contains an object of {named}, so reading it could run code from the file. "
+                "Only tensors are read. If it is an exported Learner or a whole model that you trust, load it and save "
+                "only its weights: in fastai with learn.save('weights', with_opt=False), otherwise with "
                 "torch.save(model.state_dict(), 'weights.pth')."
             ) from error
         raise UserError(
-            f"The file {str(path)!r} is not a file of tensors that torch.save wrote: it is damaged, cut off or of "
-            "another kind."
+            f"The file {str(path)!r} cannot be read as tensors saved by torch.save: it is damaged, truncated or of "
+            "another type."
         ) from error
     if not isinstance(content, dict):
         raise UserError(
-            f"The file {str(path)!r} holds a {type(content).__name__}, where a mapping of names to tensors is expected "
-            "(a state dict)."
+            f"The file {str(path)!r} contains a {type(content).__name__}, but must contain a state dict (a mapping "
+            "from names to tensors)."
         )
     return content
 
 
 def read_plain_pickle(path: Path, advice: str) -> Any:
-    """Strings, numbers and the containers of Python from a pickle.
+    """Read strings, numbers and containers of Python from a pickle.
 
-    `advice` is a sentence on what to do when there is anything else.
+    `advice` is a sentence for the error message on how to save a supported file.
 
     Raises:
-        UserError: no such file, not a pickle, or any class or function in it.
+        UserError: the file does not exist, is not a pickle, or names a class or function.
     """
     check_exists(path)
     with path.open("rb") as file:
@@ -139,25 +140,25 @@ def read_plain_pickle(path: Path, advice: str) -> Any:
             return RestrictedUnpickler(file, {}, _no_storage).load()
         except ForbiddenError as error:
             raise UserError(
-                f"The file {str(path)!r} holds an object of {error}, and reading it could run code from the file. "
+                f"The file {str(path)!r} contains an object of {error}, so reading it could run code from the file. "
                 f"Only strings, numbers, lists and mappings are read. {advice}"
             ) from error
         except Exception as error:  # a damaged pickle can fail in any way
-            raise UserError(f"The file {str(path)!r} is not a pickle, or is damaged. {advice}") from error
+            raise UserError(f"The file {str(path)!r} is damaged or not a pickle. {advice}") from error
 
 
 class Vocabulary(NamedTuple):
-    """Tokens by id, and labels by id where the file has them."""
+    """Tokens by id, and labels by id if the file has them."""
 
     tokens: list[str]
     labels: list[str] | None = None
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
-    """A list of tokens, or of a list of tokens and a list of labels, from a pickle or a JSON file.
+    """Read a list of tokens, or a pair of lists (tokens and labels), from a pickle or a JSON file.
 
     Raises:
-        UserError: no such file, any class or function in it, or anything but lists of strings.
+        UserError: the file does not exist, names a class or function, or contains other values than lists of strings.
     """
     check_exists(path)
     content = read_json(path) if path.suffix == ".json" else read_plain_pickle(path, _ADVICE)
@@ -166,7 +167,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
     if isinstance(content, list) and len(content) == 2 and all(map(_is_strings, content)):
         return Vocabulary(*content)
     raise UserError(
-        f"The vocabulary {str(path)!r} is no list of strings, nor a list of tokens and a list of labels. {_ADVICE}"
+        f"The vocabulary {str(path)!r} is neither a list of strings nor a pair of such lists, tokens and labels. "
+        f"{_ADVICE}"
     )
 
 
@@ -175,7 +177,7 @@ def _is_strings(content: Any) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises `UserError` when it is none."""
+    """Read a JSON file. Raises `UserError` if it is not valid JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -189,19 +191,19 @@ def write_plain_pickle(path: Path, content: list[Any]) -> None:
 
 
 def check_exists(path: Path) -> None:
-    """Raises UserError when there is no file at `path`."""
+    """Raise `UserError` if there is no file at `path`."""
     if not path.is_file():
         raise UserError(f"There is no file {str(path)!r}.")
 
 
 # --- torch.save's archives of pickle protocol 3 and newer -----------------------------------------------------------
 #
-# Flair writes them, and torch's own restricted reader does not know them. An archive is a zip file of one pickle and
-# one file of raw numbers for each storage.
+# Flair writes them, and torch's own restricted reader does not support them. An archive is a zip file with a pickle and
+# a file of raw numbers per storage.
 
 
 def _needs_own_reader(path: Path) -> bool:
-    """Whether the file is an archive of a protocol that torch's `weights_only` cannot read."""
+    """Return whether the file is an archive with a pickle protocol that torch's `weights_only` cannot read."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive, archive.open(_pickle_name(archive)) as file:
@@ -210,7 +212,7 @@ def _needs_own_reader(path: Path) -> bool:
 
 
 def _load_archive(path: Path, stand_ins: dict[str, type]) -> Any:
-    """The content of an archive, with tensors on the CPU; `stand_ins` as in `read_tensors`."""
+    """Read an archive, with tensors on the CPU; for `stand_ins` see `read_tensors`."""
     with zipfile.ZipFile(path) as archive:
         name = _pickle_name(archive)
         folder = name.removesuffix("data.pkl")
@@ -234,12 +236,12 @@ def _load_archive(path: Path, stand_ins: dict[str, type]) -> Any:
 
 
 def _rebuild(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
-    """A tensor from its storage; torch checks that it lies within."""
+    """Build a tensor from its storage; torch checks the bounds."""
     return storage.as_strided(size, stride, offset).clone()
 
 
 def _pickle_name(archive: zipfile.ZipFile) -> str:
-    """The pickle of the archive, in the one folder at its top. Raises KeyError when there is none."""
+    """Return the name of the pickle in the archive's top folder. Raises KeyError if there is none."""
     for name in archive.namelist():
         if name.count("/") == 1 and name.endswith("/data.pkl"):
             return name

@@ -1,1 +1,1 @@
-"""From what the user names to token ids: sources, columns, splits, tokenizers, static vectors."""
+"""Load and encode data: sources, column roles, splits, tokenizers and static word vectors."""

@@ -1,4 +1,4 @@
-"""Text as one stream of tokens, cut into blocks that are read on their own: language modelling without a state."""
+"""Token streams cut into independent blocks, for language models without a carried state."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _REPLACED, _RANDOM = 0.8, 0.1
 
 
 class Blocks(Dataset, ABC):
-    """Blocks of `block_size` positions, the last one padded; `labels` are -100 where there is nothing to learn.
+    """Blocks of `block_size` positions, the last one padded; ignored `labels` are -100.
 
-    The item behind the last is a blank one, without any label, which fills up the last batch of several processes.
+    The item after the last block is blank: it has no labels and fills the last batch of several processes.
 
     Args:
-        pad_id: fills the last block, where the attention mask is 0.
+        pad_id: id that fills the last block; the attention mask is 0 there.
     """
 
     def __init__(self, stream: TokenStream, block_size: int, pad_id: int) -> None:
@@ -33,16 +33,16 @@ class Blocks(Dataset, ABC):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """For what changes from epoch to epoch."""
+        """Set the epoch, which may change the items."""
         self.epoch = epoch
 
     @abstractmethod
     def places(self, index: int) -> torch.Tensor:
-        """Where in the stream the tokens stand that item `index` predicts, int64 `[predictions]`."""
+        """Return the stream positions of the tokens that item `index` predicts, int64 `[predictions]`."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many blocks there are, without the blank one."""
+        """Return the number of blocks, without the blank one."""
 
     def _padded(self, ids: np.ndarray) -> dict[str, torch.Tensor]:
         input_ids = np.full(self.block_size, self.pad_id, np.int64)
@@ -58,13 +58,13 @@ class Blocks(Dataset, ABC):
 class CausalBlocks(Blocks):
     """Blocks for predicting the next token; `labels` are the input ids, which the loss shifts.
 
-    A block begins with the last token of the one before it, and the first with the stream's start: every token of the
-    stream is predicted exactly once. A block of b positions predicts b - 1 tokens.
+    A block starts with the last token of the previous block, the first block with the start id of the stream. So every
+    token of the stream is predicted exactly once. A block of b positions predicts b - 1 tokens.
     """
 
     def __init__(self, stream: TokenStream, block_size: int, pad_id: int) -> None:
         if block_size < 2:
-            raise UserError(f"--block_size is {block_size}; a causal model needs at least 2, to predict one token.")
+            raise UserError(f"--block_size must be 2 or more for a causal model, but is {block_size}.")
         super().__init__(stream, block_size, pad_id)
         self.ids = np.concatenate([[stream.start], stream.ids]).astype(np.int32)
 
@@ -85,11 +85,11 @@ class CausalBlocks(Blocks):
 
 
 class MaskedBlocks(Blocks):
-    """Blocks with masked tokens to fill in (Devlin et al. 2019, section 3.1 and appendix A.1).
+    """Blocks for masked language modelling (Devlin et al. 2019, section 3.1 and appendix A.1).
 
-    Of the tokens that are not special, each is chosen with `probability`; of those, 80 % become the mask token, 10 % a
-    random one, and 10 % stay. The choice depends on the seed, the epoch and the block alone: it is the same on any
-    number of processes, after a resumption, and in every evaluation, whose epoch stays 0.
+    Each token that is not special is selected with `probability`; 80 % of the selected tokens are replaced by the mask
+    token, 10 % by a random token, and 10 % are kept. The selection depends only on seed, epoch and block. So it is the
+    same for any number of processes, after resuming, and in every evaluation, where the epoch is always 0.
 
     Raises:
         UserError: the tokenizer has no mask token.
@@ -101,8 +101,8 @@ class MaskedBlocks(Blocks):
         super().__init__(stream, block_size, tokenizer.pad_token_id)
         if tokenizer.mask_token_id is None:
             raise UserError(
-                "Masked language modelling needs a mask token, and the tokenizer has none. Train a causal model "
-                "(--task causal-lm), or take a tokenizer with a mask token."
+                "Masked language modelling needs a mask token, but the tokenizer has none. Train a causal model "
+                "(--task causal-lm), or use a tokenizer with a mask token."
             )
         self.ids, self.probability, self.seed = stream.ids, probability, seed
         self.mask_id, self.vocab_size = tokenizer.mask_token_id, len(tokenizer)

@@ -1,4 +1,4 @@
-"""What built-in datasets share: their configurations, splits by hash, and a cache of what was once built."""
+"""Shared helpers of the built-in datasets: configurations, splits by hash, and a cache on disk."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def chosen_config(dataset: str, config: str | None, known: Sequence[str]) -> str:
-    """The configuration that is asked for; by default the first one.
+    """Return the configuration `config`, or the first known one if it is None.
 
     Raises:
-        UserError: it is none of `known`.
+        UserError: `config` is not in `known`.
     """
     if config is not None and config not in known:
         raise UserError(
@@ -33,12 +33,12 @@ def chosen_config(dataset: str, config: str | None, known: Sequence[str]) -> str
 
 
 def digest(text: str) -> bytes:
-    """A hash of a text, the same on every machine."""
+    """Return the SHA-256 hash of a text; it is the same on every machine."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def split_by_hash(text: str, shares: Mapping[str, float]) -> str:
-    """The split that a hash of a text falls into, where each takes its share of 1."""
+    """Choose a split by a hash of `text`; `shares` are the fractions of the splits and sum to 1."""
     position = int.from_bytes(digest(text)[:8], "big") / 2**64
     for split, share in shares.items():
         position -= share
@@ -48,28 +48,28 @@ def split_by_hash(text: str, shares: Mapping[str, float]) -> str:
 
 
 def fingerprint(rows: Any) -> str:
-    """16 hexadecimal digits of a hash over rows that JSON can hold."""
+    """Return 16 hexadecimal digits of a hash over JSON-serialisable rows."""
     return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def cache_folder() -> Path:
-    """The user's cache folder, made or not: `TL_TOOLKIT_CACHE`, else `tl_toolkit` in `XDG_CACHE_HOME` or `~/.cache`."""
+    """Return the cache folder: `TL_TOOLKIT_CACHE`, else `tl_toolkit` in `XDG_CACHE_HOME` or `~/.cache`."""
     named = os.environ.get("TL_TOOLKIT_CACHE")
     if named:
         return Path(named).expanduser().absolute()
-    # The XDG specification has relative paths ignored.
+    # The XDG specification says that relative paths must be ignored.
     base = Path(os.environ.get("XDG_CACHE_HOME") or "")
     return (base if base.is_absolute() else Path.home() / ".cache") / "tl_toolkit"
 
 
 def built_folder(dataset: str, made_of: Any, code: Sequence[str], write: Callable[[Path], None]) -> Path:
-    """The cache folder of a built-in dataset, made by one process while others wait; it appears whole or not at all.
+    """Return the cache folder of a built-in dataset; one process builds it atomically while others wait.
 
     Args:
-        dataset: its name.
-        made_of: what the rows depend on, as JSON: another version is another folder.
-        code: the files of Python that make the rows, so that no change of them meets rows of before.
-        write: puts the files into an empty folder.
+        dataset: name of the dataset.
+        made_of: JSON-serialisable inputs of the rows, such as versions; other inputs lead to another folder.
+        code: Python files that build the rows; a change in any of them leads to another folder.
+        write: writes the files into an empty folder.
 
     Raises:
         UserError: the cache folder cannot be used.
@@ -79,10 +79,10 @@ def built_folder(dataset: str, made_of: Any, code: Sequence[str], write: Callabl
 
 
 def cached_folder(kind: str, key: str, write: Callable[[Path], None]) -> Path:
-    """The folder `kind/key` of the cache. If it is absent, one process writes it while others wait.
+    """Return the cache folder `kind/key`; if it is absent, one process writes it atomically while others wait.
 
     Args:
-        write: puts the files into an empty folder.
+        write: writes the files into an empty folder.
 
     Raises:
         UserError: the cache folder cannot be used.
@@ -97,14 +97,14 @@ def cached_folder(kind: str, key: str, write: Callable[[Path], None]) -> Path:
         parent.mkdir(parents=True, exist_ok=True)
         with FileLock(parent / "lock"):
             if not folder.is_dir():
-                # Whoever holds the lock is alone: what lies here under a temporary name, a killed process left.
+                # No other process holds the lock, so temporary folders here are left over from killed processes.
                 for left in parent.glob("*.tmp"):
                     shutil.rmtree(left, ignore_errors=True)
                 _fill(folder, write)
     except OSError as error:
         raise UserError(
-            f"The cache folder {str(parent)!r} cannot be written: {error.strerror or error}. The environment variable "
-            "TL_TOOLKIT_CACHE names another folder."
+            f"The cache folder {str(parent)!r} cannot be written: {error.strerror or error}. Set the environment "
+            "variable TL_TOOLKIT_CACHE to another folder."
         ) from error
     return folder
 
@@ -122,7 +122,7 @@ def _fill(folder: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_split(columns: Mapping[str, list[Any]], file: Path) -> None:
-    """Write the columns of a split as parquet."""
+    """Write the columns of a split to a parquet file."""
     import pyarrow
     import pyarrow.parquet
 
@@ -130,10 +130,10 @@ def write_split(columns: Mapping[str, list[Any]], file: Path) -> None:
 
 
 def read_split(file: Path, dataset: str, split: str, features: Mapping[str, Any]) -> Dataset:
-    """A split that `write_split` wrote, with those of `features` that it has.
+    """Read a split written by `write_split`, with the entries of `features` that match its columns.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     import pyarrow
     import pyarrow.parquet
@@ -143,17 +143,17 @@ def read_split(file: Path, dataset: str, split: str, features: Mapping[str, Any]
         columns = pyarrow.parquet.read_table(file).to_pydict()
     except (OSError, pyarrow.ArrowInvalid) as error:
         raise UserError(
-            f"The cached rows of 'builtin:{dataset}' in {file} cannot be read; delete {file.parent}."
+            f"The cached rows of 'builtin:{dataset}' in {file} cannot be read: delete {file.parent} to rebuild them."
         ) from error
     return Dataset.from_dict(columns, Features({name: features[name] for name in columns}), split=NamedSplit(split))
 
 
 def write_record(rows: Any, versions: Mapping[str, str], folder: Path) -> None:
-    """Write what identifies the rows: their fingerprint, and the versions of what they were made from."""
+    """Write `record.json`, which identifies the rows: their fingerprint and the versions of their sources."""
     record = {"fingerprint": fingerprint(rows), "versions": dict(versions)}
     (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What `write_record` wrote."""
+    """Read the record written by `write_record`."""
     return json.loads((folder / "record.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Which column plays which role, the text and the label first of all, told from names and types."""
+"""Determine the roles of columns, above all the text and the label, from their names and types."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LABEL_NAMES = (
     "label", "labels", "target", "targets", "class", "classes", "category", "categories", "gold_label", "sentiment",
     "intent", "topic", "y",
 )  # fmt: skip
-# Names of judgements: a label when nothing above is there.
+# Names of ratings: used for the label if no name above occurs.
 RATING_NAMES = (
     "rating", "score", "stars", "star_rating", "polarity", "emotion", "similarity", "similarity_score", "value",
 )  # fmt: skip
@@ -33,7 +33,7 @@ _IDENTIFIER = re.compile(r"(.*_)?(id|idx|index|guid|uuid|uid|row)|unnamed: \d+|_
 
 @dataclass(frozen=True)
 class Columns:
-    """The roles of a dataset's columns. Several label columns are binary indicators of one multi-label problem."""
+    """Roles of the columns. Several label columns are the binary indicators of a multi-label problem."""
 
     text: str
     text_pair: str | None
@@ -52,16 +52,16 @@ def find_columns(
 ) -> Columns:
     """Find the text, its pair and the label among `features` (a `datasets.Features`).
 
-    A column named by the caller is taken, after a check of its type. Otherwise one candidate is taken as it is, and
-    of several the one with a conventional name. Without `label_required`, a dataset with no recognisable label gives
-    `label=None` and `problem_type=None`.
+    A column specified by the caller is used after a check of its type. Otherwise a single candidate is used, and of
+    several candidates the one with a conventional name. If `label_required` is false and there is no recognisable
+    label, `label` and `problem_type` are None.
 
     Raises:
-        UserError: a named column is missing or of a wrong type, or nothing or too much can be the text or the label.
+        UserError: a named column is missing or has the wrong type, or the text or label has no or several candidates.
     """
     labels = tuple(part.strip() for part in label_column.split(",")) if label_column else ()
     if label_column is not None and label_column in features:
-        labels = (label_column,)  # a name that has a comma in it
+        labels = (label_column,)  # a name that contains a comma
     for flag, names in (("text_column", text_column), ("text_pair_column", text_pair_column), ("label_column", labels)):
         for name in (names,) if isinstance(names, str) else names or ():
             check_named(features, flag, name)
@@ -75,10 +75,10 @@ def find_columns(
     if text_pair_column is not None:
         _check_text(features, "text_pair_column", text_pair_column)
         if text_pair_column == text_column:
-            raise UserError(f"--text_column and --text_pair_column both name {text_column!r}: name two columns.")
+            raise UserError(f"--text_column and --text_pair_column both name {text_column!r}: they must differ.")
     texts = {text_column, text_pair_column}
     if texts & set(labels):
-        raise UserError(f"--label_column names {labels[0]!r}, which is the text already. {available(features)}")
+        raise UserError(f"--label_column names {labels[0]!r}, which is already the text. {available(features)}")
     if not labels:
         found = _find_label(features, texts, regression, label_required)
         labels = (found,) if found is not None else ()
@@ -106,9 +106,9 @@ def _find_text(features: Mapping[str, Any], taken: set[str | None]) -> str:
     for likely in (unlike_labels, [name for name in unlike_labels if _words(name) & set(TEXT_NAMES)]):
         if len(likely) == 1:
             return likely[0]
-    trouble = "no column holds strings" if not candidates else f"it could be any of {', '.join(map(repr, remaining))}"
+    trouble = "no column holds strings" if not candidates else f"candidates are {', '.join(map(repr, remaining))}"
     raise UserError(
-        f"The column with the text is not clear: {trouble}. Name it by --text_column. {available(features)}"
+        f"The text column cannot be determined: {trouble}. Specify it with --text_column. {available(features)}"
     )
 
 
@@ -127,7 +127,7 @@ def _find_label(features: Mapping[str, Any], texts: set[str | None], regression:
         return preferred[0]
     if known := _first_known(preferred or candidates, RATING_NAMES):
         return known
-    if regression and required:  # numbers as strings, or hardly a column of them: reading it shows which row is none
+    if regression and required:  # maybe numbers as strings; reading them reports the first row that is not a number
         strings = [name for name, feature in features.items() if name not in texts and is_string(feature)]
         if known := _first_known(strings, LABEL_NAMES + RATING_NAMES):
             return known
@@ -139,15 +139,15 @@ def _find_label(features: Mapping[str, Any], texts: set[str | None], regression:
         return None
     kind = "a number" if regression else "a class"
     if candidates:
-        trouble = f"several columns could be it ({', '.join(map(repr, candidates))})"
-        hint = "" if regression else ", several binary columns separated by commas for a multi-label problem"
+        trouble = f"there are several candidates ({', '.join(map(repr, candidates))})"
+        hint = "" if regression else "; for a multi-label problem, separate several binary columns by commas"
     elif empty := [name for name, feature in features.items() if is_empty(feature) and is_label_name(name)]:
-        trouble, hint = f"the column {empty[0]!r} is empty", " if it is another"
+        trouble, hint = f"the column {empty[0]!r} is empty", " if it is another column"
     else:
         trouble, hint = f"no column holds {kind}", ""
         if not regression and any(is_float(feature) for feature in features.values()):
-            hint = ", or learn a number by --task regression"
-    raise UserError(f"The column with the label is not clear: {trouble}. Name it by --label_column{hint}. "
+            hint = ", or use --task regression to predict a number"
+    raise UserError(f"The label column cannot be determined: {trouble}. Specify it with --label_column{hint}. "
                     f"{available(features)}")  # fmt: skip
 
 
@@ -155,11 +155,11 @@ def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regressi
     several = len(labels) > 1
     if regression:
         if several:
-            raise UserError(f"--task regression learns one number, and --label_column names {len(labels)} columns.")
+            raise UserError(f"--task regression predicts one number, but --label_column names {len(labels)} columns.")
         if not is_number(features[labels[0]]) and not is_string(features[labels[0]]):
             raise UserError(
-                f"The label column {labels[0]!r} is {describe(features[labels[0]])}, not a number: --task regression "
-                f"cannot learn it. {available(features)}"
+                f"--task regression needs a numeric label column, but {labels[0]!r} is "
+                f"{describe(features[labels[0]])}, not a number. {available(features)}"
             )
         return "regression"
     for name in labels:
@@ -168,8 +168,7 @@ def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regressi
         if not usable:
             expected = "integers or booleans, 0 or 1" if several else "classes, strings, integers or lists of them"
             raise UserError(
-                f"The label column {name!r} is {describe(feature)}, where {expected} are expected. "
-                f"{available(features)}"
+                f"The label column {name!r} is {describe(feature)}, but must hold {expected}. {available(features)}"
             )
     kind = "multi" if several or is_list(features[labels[0]]) else "single"
     return f"{kind}_label_classification"
@@ -178,7 +177,7 @@ def _problem_type(features: Mapping[str, Any], labels: tuple[str, ...], regressi
 def check_texts(split: Any, name: str, texts: Sequence[str], others: Sequence[str] = ()) -> None:
     """Raise `UserError` unless a split (a `datasets.Dataset`) has rows, these columns, and a text in every row."""
     if len(split) == 0:
-        raise UserError(f"The split {name!r} is empty: it has no row.")
+        raise UserError(f"The split {name!r} is empty.")
     for column in (*texts, *others):
         if column not in split.column_names:
             raise UserError(f"The split {name!r} has no column {column!r}; it has {listing(split.column_names)}.")
@@ -188,7 +187,7 @@ def check_texts(split: Any, name: str, texts: Sequence[str], others: Sequence[st
             first = values.is_null().index(True).as_py()
             raise UserError(
                 f"Row {first} of split {name!r} has no text in column {column!r} ({values.null_count:,} of "
-                f"{len(split):,} rows have none): fill or remove these rows."
+                f"{len(split):,} rows have none): fill in or remove these rows."
             )
 
 
@@ -206,12 +205,12 @@ def _first_known(names: Iterable[str], known: tuple[str, ...]) -> str | None:
 
 
 def _words(name: str) -> set[str]:
-    """The words of a name: `reviewText` and `review_text` have "review" and "text"."""
+    """Split a name into words: `reviewText` and `review_text` consist of "review" and "text"."""
     return set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_").replace(" ", "_").split("_"))
 
 
 def is_label_name(name: str) -> bool:
-    """Whether a column of this name is a label by convention."""
+    """Return whether this is a conventional name of a label column."""
     return name.lower() in LABEL_NAMES + RATING_NAMES
 
 
@@ -219,9 +218,9 @@ def check_named(
     features: Mapping[str, Any], flag: str, name: str, fits: Callable[[Any], bool] = lambda feature: True,
     wrong: str = "{}",
 ) -> None:  # fmt: skip
-    """Raise `UserError` unless the column that `--flag` names is there, and of a type that `fits`.
+    """Raise `UserError` unless the column specified by `--flag` exists and `fits` accepts its type.
 
-    `wrong` is the end of "the column is …", with the type of the column in place of {}.
+    `wrong` completes the message "The column is …"; {} stands for the type of the column.
     """
     if name not in features:
         raise UserError(f"There is no column {name!r} (--{flag}).{nearest(name, features)} {available(features)}")
@@ -232,20 +231,20 @@ def check_named(
 
 
 def only_or_known(names: Sequence[str], known: tuple[str, ...]) -> str | None:
-    """The only one of `names`, or the first of `known` among them (in any case of letters), or None."""
+    """Return the single entry of `names`, else the first of `known` that it contains (ignoring case), else None."""
     return names[0] if len(names) == 1 else _first_known(names, known)
 
 
 def _check_text(features: Mapping[str, Any], flag: str, name: str) -> None:
     if not is_string(features[name]):
         raise UserError(
-            f"The text column {name!r} is {describe(features[name])}, not a string. Name another by --{flag}. "
-            f"{available(features)}"
+            f"The text column {name!r} is {describe(features[name])}, not a string. Specify another column with "
+            f"--{flag}. {available(features)}"
         )
 
 
 def available(features: Mapping[str, Any]) -> str:
-    """The columns with their types, a sentence for the end of a message."""
+    """List the columns and their types in a sentence for the end of an error message."""
     shown = [f"{name!r} ({describe(feature)})" for name, feature in features.items()]
     rest = f" and {len(shown) - 30} more" if len(shown) > 30 else ""
     return f"The columns are {', '.join(shown[:30])}{rest}."

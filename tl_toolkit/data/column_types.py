@@ -1,4 +1,4 @@
-"""What a column holds, told from its feature: texts, numbers, lists, and how that is said."""
+"""Classify columns by their feature (text, number, list) and describe the type in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def describe(feature: Any) -> str:
-    """A feature in words: 'string', 'int64', '3 classes', 'list of string'."""
+    """Describe a feature in words: 'string', 'int64', '3 classes', 'list of string'."""
     if isinstance(feature, dict):
         return "struct"
     if is_list(feature):
@@ -19,12 +19,12 @@ def describe(feature: Any) -> str:
 
 
 def is_list(feature: Any) -> bool:
-    """Whether the rows of a column are lists."""
+    """Return whether the rows of a column are lists."""
     return isinstance(feature, list) or type(feature).__name__ in ("List", "LargeList", "Sequence")
 
 
 def inner(feature: Any) -> Any:
-    """What a column of lists holds, or the feature of any other column itself."""
+    """Return the element type of a column of lists; other features are returned unchanged."""
     if isinstance(feature, list):
         return feature[0]
     return feature.feature if is_list(feature) else feature
@@ -35,27 +35,27 @@ def _dtype(feature: Any) -> str:
 
 
 def is_empty(feature: Any) -> bool:
-    """Whether no row of a column has a value, so that it has no type either."""
+    """Return whether a column has no values and therefore no type."""
     return _dtype(feature) == "null"
 
 
 def is_string(feature: Any) -> bool:
-    """Whether a column holds strings."""
+    """Return whether a column holds strings."""
     return _dtype(feature) in ("string", "large_string", "string_view")
 
 
 def is_float(feature: Any) -> bool:
-    """Whether a column holds real numbers."""
+    """Return whether a column holds real numbers."""
     return _dtype(feature).startswith(("float", "decimal"))
 
 
 def is_integer(feature: Any) -> bool:
-    """Whether a column holds whole numbers, booleans or class ids."""
+    """Return whether a column holds integers, booleans or class ids."""
     return _dtype(feature).startswith(("int", "uint", "bool"))
 
 
 def is_number(feature: Any) -> bool:
-    """Whether a column holds numbers that mean an amount, which class ids with names do not."""
+    """Return whether a column holds quantities: real numbers or integers, but not booleans or named classes."""
     return is_float(feature) or (
         is_integer(feature) and not getattr(feature, "names", None) and not _dtype(feature).startswith("bool")
     )

@@ -1,8 +1,8 @@
-"""`builtin:dates`: dates as people write them, in English and in Hindi, and the same dates in ISO 8601.
+"""`builtin:dates`: dates in everyday English and Hindi, and the same dates in ISO 8601.
 
-The classical exercise for attention: ten digits to write, each of which stands somewhere in the text, in figures or as
-the name of a month. Everything that is written is spelled out in this file, so that no locale, no library and no
-network has a say in the rows. Hindi follows the forms of the Unicode CLDR and their common variants.
+This is a classical exercise for attention: each part of the target is somewhere in the source, as digits or as the name
+of a month. All words and formats are listed in this file, so that the rows do not depend on locale, libraries or the
+network. Hindi follows the forms of the Unicode CLDR and their common variants.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ SIZES = {"train": 20_000, "validation": 1_000, "test": 1_000}
 FIRST, LAST = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
 
 TWO_DIGIT_YEARS = range(1969, 2069)
-"""Years that may be written with two digits: 69 to 99 are 19xx and 00 to 68 are 20xx, as in POSIX."""
+"""Years that may be written with two digits: as in POSIX, 69 to 99 mean 19xx and 00 to 68 mean 20xx."""
 
 _SEED = 4
 
 
 def load_dates(config_name: str | None = None) -> DatasetDict:
-    """The splits train, validation and test with the columns `human`, `iso` and `language` ("english" or "hindi").
+    """Return the splits train, validation and test with the columns `human`, `iso` and `language`.
 
-    Each row has a date of its own, and a date is in the same split in every configuration. `both`, the default, takes
-    the two languages in turn.
+    `language` is "english" or "hindi". No date occurs in two rows, and a date is in the same split in every
+    configuration. `both`, the default, alternates between the languages.
 
     Raises:
         UserError: an unknown configuration.
@@ -47,12 +47,12 @@ def load_dates(config_name: str | None = None) -> DatasetDict:
 
 
 def dates_record() -> dict[str, Any]:
-    """What the rows depend on beside this file: on the version of nothing."""
+    """Return the versions that the rows depend on: none."""
     return {"versions": None}
 
 
 def rows(config: str, split: str) -> list[dict[str, str]]:
-    """The rows of one split of one configuration, in order."""
+    """Build the rows of a split in order."""
     languages = ("english", "hindi") if config == "both" else (config,)
     made = []
     for place, date in enumerate(_dates_of(split)):
@@ -63,7 +63,7 @@ def rows(config: str, split: str) -> list[dict[str, str]]:
 
 
 def _dates_of(split: str) -> list[datetime.date]:
-    """The dates of a split: a cut of all days in the order of a hash, so that no date is in two splits."""
+    """Return the dates of a split: a slice of all days sorted by a hash, so that no date is in two splits."""
     days = [FIRST + datetime.timedelta(day) for day in range((LAST - FIRST).days + 1)]
     days.sort(key=lambda day: hashlib.sha256(f"{_SEED} {day.isoformat()}".encode()).digest())
     start = 0
@@ -75,10 +75,10 @@ def _dates_of(split: str) -> list[datetime.date]:
 
 
 def write(date: datetime.date, language: str, rng: random.Random) -> str:
-    """`date` in one of the formats of a language, drawn from `rng` through `rng.random()` alone.
+    """Write `date` in a random format of a language; only `rng.random()` is used.
 
-    Where a date is figures only, its order follows from its separators: `31.12.1999` and `31-12-1999` are day, month,
-    year; `12/31/1999` is month, day, year; `1999/12/31` and `1999-12-31` are year, month, day.
+    The separators of an all-digit date define its order: `31.12.1999` and `31-12-1999` are day, month, year;
+    `12/31/1999` is month, day, year; `1999/12/31` and `1999-12-31` are year, month, day.
     """
     formats = [*FORMATS[language], *(SHORT_YEAR_FORMATS[language] if date.year in TWO_DIGIT_YEARS else ())]
     text = _draw(formats, rng)
@@ -90,7 +90,7 @@ def write(date: datetime.date, language: str, rng: random.Random) -> str:
 
 
 def _draw(choices: Any, rng: random.Random) -> Any:
-    return choices[int(rng.random() * len(choices))]  # `random.choice` may change from one Python to the next
+    return choices[int(rng.random() * len(choices))]  # `random.choice` may change between versions of Python
 
 
 # --- English --------------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ HINDI_NUMBERS = (
     "सत्रह", "अठारह", "उन्नीस", "बीस", "इक्कीस", "बाईस", "तेईस", "चौबीस", "पच्चीस", "छब्बीस", "सत्ताईस", "अट्ठाईस", "उनतीस",
     "तीस", "इकतीस",
 )  # fmt: skip
-_HINDI_SUFFIXES = {1: "ली", 2: "री", 3: "री", 4: "थी", 6: "ठी"}  # of तारीख, a feminine noun; वीं behind all others
+_HINDI_SUFFIXES = {1: "ली", 2: "री", 3: "री", 4: "थी", 6: "ठी"}  # agree with तारीख, a feminine noun; all others have वीं
 _DEVANAGARI_DIGITS = str.maketrans("0123456789", "०१२३४५६७८९")
 
 
@@ -226,4 +226,4 @@ SHORT_YEAR_FORMATS: dict[str, tuple[str, ...]] = {
     "english": ("{d} {mon} '{yy}", "{mon} {d}, '{yy}", "{dd}.{mm}.{yy}", "{m}/{d}/{yy}", "{wd} {nth} {mon} {yy}"),
     "hindi": ("{d} {month} '{yy}", "{dd}-{mm}-{yy}", "{d} {mon} {yy}", "{weekday}, {d}.{m}.{yy}"),
 }
-"""Formats with the last two digits of the year, behind day and month."""
+"""Formats that end with the last two digits of the year."""

@@ -1,8 +1,8 @@
-"""scikit-learn's handwritten digits, set on small canvases and described in words: captions that need no download.
+"""`builtin:digits`: a captioning dataset built from scikit-learn's handwritten digits, without downloads.
 
-The 1,797 digits of 8x8 pixels come with scikit-learn (Alpaydin and Kaynak 1998). A picture shows one digit, or two of
-which one is left of or above the other; each is shown at its own size or doubled. The caption says what can be read off
-the picture, in one wording only, so that a right caption is the caption:
+The 1,797 digits of 8x8 pixels come with scikit-learn (Alpaydin and Kaynak 1998). A picture shows one digit, or two
+digits with one left of or above the other; each has its original or twice its size. The caption describes the picture
+in a fixed wording, so that there is only one correct caption:
 
     a large seven                    a small two left of a large nine                    a large four above a small four
 
@@ -29,7 +29,7 @@ _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 _DIGIT_SIZE = 8
 _SCALES = {"small": 1, "large": 2}
 _RELATIONS = ("", "left of", "above")
-# Split: number of pictures, number of digit images of its own.
+# Split: number of pictures, number of digit images that only this split uses.
 _SPLITS = {"train": (6000, 1297), "validation": (500, 200), "test": (1000, 300)}
 _CONFIG = "pairs"
 
@@ -42,19 +42,19 @@ class _Placed(NamedTuple):
 
 
 def load_digits(config: str | None = None) -> DatasetDict:
-    """The pictures: `image` (greyscale PNG, 32x32, white on black), `caption`, `digits` (the labels, in the caption's
-    order) and `boxes` (top, left, height, width of each in pixels).
+    """Return pictures: `image` (greyscale PNG, 32x32, white on black), `caption`, `digits` (labels in the order of the
+    caption) and `boxes` (top, left, height and width of each digit in pixels).
 
     Raises:
-        UserError: a configuration, of which there is one only.
+        UserError: an unknown configuration.
     """
     if config not in (None, _CONFIG):
-        raise UserError(f"builtin:digits has the configuration {_CONFIG!r} only; {config!r} was given.")
+        raise UserError(f"The dataset 'builtin:digits' has no configuration {config!r}, only {_CONFIG!r}.")
     return _made()[0]
 
 
 def digits_record() -> dict[str, Any]:
-    """What a result record says of this dataset: a hash of its pixels and captions, and where the digits come from."""
+    """Return the entry of a result record: a hash of pixels and captions, and the version of scikit-learn."""
     import sklearn
 
     return {"fingerprint": _made()[1], "versions": {"scikit-learn": sklearn.__version__}}
@@ -66,7 +66,7 @@ def _made() -> tuple[DatasetDict, str]:
     from sklearn.datasets import load_digits as load_bundled
 
     bundled = load_bundled()
-    images = np.round(bundled.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8), inks from 0 to 16
+    images = np.round(bundled.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8); the original values are 0 to 16
     labels = bundled.target
     order = list(range(len(images)))
     random.Random(0).shuffle(order)
@@ -113,10 +113,10 @@ def _pictures(
 
 
 def _place(own: list[int], relation: str, rng: random.Random) -> list[_Placed]:
-    """Digits at random places.
+    """Place digits at random positions.
 
-    Of two, each has half the canvas to itself along the axis of their relation, and across it their centres are at most
-    4 pixels apart (along it at least 8), so that there is one way to put their relation.
+    Each of two digits has one half of the canvas along the axis of their relation. Their centres are at least 8 pixels
+    apart along this axis and at most 4 pixels across it, so that their relation is unambiguous.
     """
     if not relation:
         size = rng.choice(list(_SCALES))

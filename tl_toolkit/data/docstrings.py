@@ -1,8 +1,8 @@
-"""English prose from the docstrings of installed Python packages: found with `ast`, cleaned, names masked.
+"""Extract English prose from the docstrings of installed Python packages with `ast`, and mask library names.
 
-Nothing that is read is imported. The file needs the standard library alone, because `collect` runs it as a plain
-script in worker processes: these start in milliseconds, and neither fork the caller (which may hold threads of
-torch) nor import its main module again.
+The packages are not imported. This file uses only the standard library, because `collect` runs it as a script in
+worker processes: these start in milliseconds and neither fork the caller (which may run threads of torch) nor import
+its main module again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 MASK = "library"
-"""What stands in a text where a library was named."""
+"""Replacement for the name of a library in a text."""
 
 FEWEST_WORDS = 5
 """Shorter paragraphs are headings, names and types rather than prose."""
@@ -32,18 +32,18 @@ _SKIPPED_FOLDERS = {
     *("site-packages", "dist-packages", "idlelib", "lib2to3", "ensurepip", "turtledemo", "third_party"),
 }
 _VENDORED = re.compile(r"vendor|^_?extern")
-_GENERATED = b"automatically generated from"  # in the head of a file that repeats another one
+_GENERATED = b"automatically generated from"  # at the start of a file that is a copy of another one
 _TEST_FILE = re.compile(r"^(test_.*|.*_test|tests?|conftest)\.py$")
 
-# Names that give a library away inside longer words too (TorchScript, libtorch, sklearn_tags), and short aliases
-# that must stand alone. "transformer" and "hub" are common nouns, the plural and the pair of words are names.
+# Names that reveal a library even inside longer words (TorchScript, libtorch, sklearn_tags), and short aliases that
+# only count as whole words. "transformer" and "hub" are common nouns; "transformers" is a name.
 _INSIDE = (
     r"torch|numpy|pandas|scipy|scikits?[- _]?learn|sklearn|matplotlib|pyplot|pylab|mpl_|sympy|networkx|"
     r"hugging[- _]?face|hf_|cpython|python"
 )
 _ALONE = r"transformers|np|pd|plt|mpl|nx|hf|hfh|scikits?|(?-i:H[fF][A-Z]\w*)"
 _NAME = re.compile(rf"\w*(?:{_INSIDE})\w*|(?<![A-Za-z0-9])(?:{_ALONE})(?![A-Za-z0-9])", re.IGNORECASE)
-# One of these is in every lower-cased text that `_NAME` finds something in: a fast way past the others.
+# Every lower-cased text that matches `_NAME` contains one of these: a fast check that skips most texts.
 _HINTS = (
     *("torch", "numpy", "pandas", "scipy", "scikit", "sklearn", "matplotlib", "pyplot", "pylab", "python", "mpl"),
     *("sympy", "networkx", "hugging", "hf", "transformers"),
@@ -55,7 +55,7 @@ _NAMED_PATH = re.compile(rf"(?:[\w~]+[./])*(?:{_NAME.pattern})(?:[./]\w+)*", re.
 
 
 def python_files(folder: Path) -> list[Path]:
-    """The package's own `.py` files under `folder`, sorted: no tests, nothing vendored, no links followed."""
+    """Return the sorted `.py` files under `folder`, without tests, vendored code and links to folders."""
     found = []
     for path, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in _SKIPPED_FOLDERS and not _VENDORED.search(name)]
@@ -64,7 +64,7 @@ def python_files(folder: Path) -> list[Path]:
 
 
 def parsed(source: str | bytes) -> ast.Module | None:
-    """The syntax tree of a module, or None if it does not parse."""
+    """Return the syntax tree of a module, or None if it does not parse."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -74,7 +74,7 @@ def parsed(source: str | bytes) -> ast.Module | None:
 
 
 def docstrings(source: bytes) -> Iterator[str]:
-    """The docstrings of a module, its classes and functions in the order of the source; none if it does not parse."""
+    """Yield the docstrings of a module, its classes and functions in source order; none if it does not parse."""
     tree = parsed(source)
     if tree is None:
         return
@@ -86,7 +86,7 @@ def docstrings(source: bytes) -> Iterator[str]:
             text = ast.get_docstring(node, clean=False)
             if text:
                 yield inspect.cleandoc(text)
-        # Only statements hold definitions: the expressions, most of a tree, are never looked at.
+        # Only statements contain definitions, so expressions (most of the tree) are skipped.
         blocks = [body, getattr(node, "orelse", []), getattr(node, "finalbody", []), getattr(node, "handlers", [])]
         pending += reversed([child for block in blocks for child in block if isinstance(child, ast.AST)])
 
@@ -112,7 +112,7 @@ _FENCE = re.compile(r"^\s*(?:```|~~~)")
 
 
 def blocks(docstring: str) -> Iterator[str]:
-    """The paragraphs of a cleaned docstring as raw text, one line each; code, headings and section names left out."""
+    """Yield the paragraphs of a cleaned docstring as raw text, one line each, without code, headings and sections."""
     lines: list[str] = []
     start = last = 0  # indentation of the paragraph's first and latest line
     hidden: int | None = None  # code is skipped while lines are indented deeper than this
@@ -126,7 +126,7 @@ def blocks(docstring: str) -> Iterator[str]:
 
     for line in docstring.splitlines():
         if _FENCE.match(line):
-            # A fence that opens and closes on its own line is inline code set apart.
+            # A fence that opens and closes on the same line is inline code.
             fenced = not fenced if line.strip().count("```") != 2 else fenced
             yield from finished()
             continue
@@ -217,9 +217,9 @@ _SHARE_OF_WORDS = 0.7
 
 
 def mask_names(text: str) -> str:
-    """`text` with every library's name replaced by "library"; of a dotted path below it the last part is left.
+    """Replace the names of libraries by "library"; of a path that starts with one, keep only the last part.
 
-    All of them are masked in every text, so that a missing name says as little as a present one: `np.ndarray` and
+    Names of all libraries are masked in every text, so that masks reveal nothing about the class: `np.ndarray` and
     `torch/nn/modules` become `ndarray` and `modules`, PyTorch becomes `library`.
     """
 
@@ -230,7 +230,7 @@ def mask_names(text: str) -> str:
     lower = text.lower()
     if not any(hint in lower for hint in _HINTS) and not _SHORT_HINT.search(lower):
         return text
-    # The search for paths is slow, and only words with a hint can hold one.
+    # The search for paths is slow, so only words with a hint are searched.
     tokens = _SPACED.sub(r"\1\2", text).split(" ")
     for place, token in enumerate(tokens):
         lower = token.lower()
@@ -240,15 +240,15 @@ def mask_names(text: str) -> str:
 
 
 def names_in(text: str) -> list[str]:
-    """The names of libraries that `text` still holds: none in a masked text."""
+    """Return the names of libraries in `text`; a masked text has none."""
     return _NAME.findall(text)
 
 
 @functools.cache  # a third of all paragraphs are copies of another
 def plain(paragraph: str) -> str | None:
-    """A raw paragraph as plain English with names masked, or None where it is no prose of at least five words."""
+    """Return a raw paragraph as plain English with masked names, or None if it is not prose of at least five words."""
     text = paragraph
-    if len(text.split()) < FEWEST_WORDS:  # nothing below adds a word
+    if len(text.split()) < FEWEST_WORDS:  # the steps below never add words
         return None
     for mark, pattern, replacement in _MARKUP:
         if mark in text:
@@ -262,13 +262,13 @@ def plain(paragraph: str) -> str | None:
 
 
 def paragraphs(docstring: str) -> list[str | None]:
-    """The cleaned paragraphs of one docstring; the first is None where the docstring does not open with prose."""
+    """Return the cleaned paragraphs of a docstring; the first is None if the docstring does not start with prose."""
     first, *rest = [plain(block) for block in blocks(docstring)] or [None]
     return [first, *(text for text in rest if text is not None)]
 
 
 def read(file: str | Path) -> list[list[str | None]]:
-    """The `paragraphs` of every docstring in one file that holds any prose; an unreadable file holds none."""
+    """Return the `paragraphs` of every docstring with prose in a file; an empty list if it cannot be read."""
     try:
         source = Path(file).read_bytes()
     except OSError:
@@ -285,9 +285,9 @@ def read(file: str | Path) -> list[list[str | None]]:
 def collect(
     files: Sequence[Path], processes: int = 1, progress: Callable[[int], object] = lambda files: None
 ) -> list[list[list[str | None]]]:
-    """`read` for each of `files`, in their order, whatever the number of processes.
+    """Return the results of `read` for `files`, in their order for any number of processes.
 
-    `progress` is called from any thread with the number of files just read.
+    `progress` is called from several threads with the number of files that were just read.
     """
     if processes <= 1 or not sys.executable:
         results = []
@@ -300,16 +300,16 @@ def collect(
 
     def run(chunk: Sequence[Path]) -> list[list[list[str | None]]]:
         names = json.dumps([os.fspath(file) for file in chunk])
-        answer = subprocess.run(command, input=names, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
+        output = subprocess.run(command, input=names, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
         progress(len(chunk))
-        return json.loads(answer)
+        return json.loads(output)
 
     with ThreadPoolExecutor(processes) as threads:
         return [result for results in threads.map(run, _chunks(files)) for result in results]
 
 
 def _chunks(files: Iterable[Path], size: int = 2_000_000) -> Iterator[list[Path]]:
-    """Neighbouring files in lists of about `size` bytes: a second of work each, so that no process waits long."""
+    """Yield neighbouring files in lists of about `size` bytes (a second of work), so that no process waits long."""
     chunk: list[Path] = []
     held = 0
     for file in files:
@@ -323,5 +323,5 @@ def _chunks(files: Iterable[Path], size: int = 2_000_000) -> Iterator[list[Path]
 
 
 if __name__ == "__main__":
-    gc.disable()  # syntax trees hold no cycles, and looking for some takes a third of the time
+    gc.disable()  # syntax trees have no cycles, and searching for cycles takes a third of the time
     json.dump([read(name) for name in json.load(sys.stdin)], sys.stdout)

@@ -1,4 +1,4 @@
-"""From texts to token ids: one pass over a split, straight into Arrow columns."""
+"""Encode texts to token ids in one pass over a split, directly into Arrow columns."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ if TYPE_CHECKING:
 
 _BATCH = 1000
 _QUIET_BELOW = 50_000
-# Tokenizers without a limit say so by a number of this size.
+# Tokenizers without a limit have a `model_max_length` of at least this size.
 _NO_LIMIT = 10**9
 
 
 def longest_input(tokenizer: PreTrainedTokenizerBase, max_length: int | None, pairs: bool = False) -> int | None:
-    """The smaller of the length asked for and the tokenizer's own limit; None where neither is set.
+    """Return the smaller of `max_length` and the tokenizer's own limit, or None if neither is set.
 
     Raises:
-        UserError: the length leaves no room for a token beside the special ones.
+        UserError: `max_length` leaves no room for a token besides the special tokens.
     """
     special = tokenizer.num_special_tokens_to_add(pair=pairs)
     if max_length is not None and max_length <= special:
         raise UserError(
-            f"--max_length is {max_length}, and the tokenizer adds {special} special tokens to every input: give at "
-            f"least {special + 1}."
+            f"--max_length must be {special + 1} or more, but is {max_length}: the tokenizer adds {special} special "
+            "tokens to every input."
         )
     limits = [limit for limit in (max_length, tokenizer.model_max_length) if limit and limit < _NO_LIMIT]
     return min(limits, default=None)
 
 
 def truncation(tokenizer: PreTrainedTokenizerBase, max_length: int | None, pairs: bool = False) -> dict[str, Any]:
-    """The arguments by which a tokenizer cuts inputs to `longest_input`."""
+    """Return the arguments that make a tokenizer truncate inputs to `longest_input`."""
     limit = longest_input(tokenizer, max_length, pairs)
     return {"truncation": False} if limit is None else {"truncation": True, "max_length": limit}
 
 
 def padding_multiple(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """What batches are padded to a multiple of: 8 on a GPU, whose kernels like it, if the tokenizer's limit allows."""
+    """Return the padding multiple for batches: 8 on a GPU (faster kernels) if the tokenizer allows it, else None."""
     import torch
 
     fits = tokenizer.model_max_length > _NO_LIMIT or tokenizer.model_max_length % 8 == 0
@@ -51,7 +51,7 @@ def padding_multiple(tokenizer: PreTrainedTokenizerBase) -> int | None:
 
 
 def decode_generated(tokenizer: PreTrainedTokenizerBase, generated: np.ndarray) -> list[str]:
-    """Texts of generated ids (rows, time), filled with -100; without special tokens."""
+    """Decode generated ids (rows, time), padded with -100, to texts without special tokens."""
     ids = np.where(generated == -100, tokenizer.pad_token_id, generated)
     return tokenizer.batch_decode(ids, skip_special_tokens=True)
 
@@ -59,13 +59,12 @@ def decode_generated(tokenizer: PreTrainedTokenizerBase, generated: np.ndarray) 
 def encode_texts(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> dict[str, Any]:
     """Tokenise the column `text` (and `text_pair`) of a split.
 
-    A text without a token (an empty one, for tokenizers that add none) becomes one unknown token, so that every
-    row has a position to read from.
+    A text without tokens (such as an empty one) becomes one unknown token, so that every row has at least one position.
 
     Returns:
-        Arrow columns: what the tokenizer makes (`input_ids`, `attention_mask`, maybe `token_type_ids`) and `length`,
-        the number of tokens. Built directly, not by `Dataset.map`: that would hash the tokenizer and the function to
-        name a cache file, which nothing needs at ten thousand texts a second.
+        Arrow columns: the tokenizer's output (`input_ids`, `attention_mask`, maybe `token_type_ids`) and `length`, the
+        number of tokens. They are built directly, because `Dataset.map` would hash the tokenizer and the function to
+        name a cache file, which is not needed at ten thousand texts per second.
     """
     import pyarrow as pa
     from tqdm.auto import tqdm
@@ -95,7 +94,7 @@ def _fill_empty(encoded: dict[str, Any], row: int, tokenizer: PreTrainedTokenize
 
 
 def batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
-    """Lists of texts: one crossing of the language border for a thousand texts instead of one for each."""
+    """Yield lists of `size` texts, so that the tokenizers library is called once per list instead of per text."""
     batch: list[str] = []
     for text in texts:
         batch.append(text)

@@ -1,9 +1,9 @@
 """fastai's text rules as a fast tokenizer (Howard and Ruder 2018; fastai 2, `fastai.text.core`).
 
 fastai rewrites a text by eight rules and then splits it with spaCy: `Wow!!!!` becomes `xxbos xxmaj wow xxrep 4 !`.
-Here the rules are normalizers and the splitting is pre-tokenizers of the tokenizers library, so that the whole is one
-`tokenizer.json`. Replacements of that library cannot refer to what was matched. Marks are therefore *inserted*, by
-patterns that match nothing but a place, and then what they make superfluous is removed.
+Here the rules are normalizers and the splitting is done by pre-tokenizers of the tokenizers library, so that everything
+is in one `tokenizer.json`. Replacements in that library cannot refer to the match. Marks are therefore *inserted* by
+patterns with zero-width matches, and the text that they replace is removed afterwards.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ UNK, PAD, BOS, EOS, FLD, REP, WREP, UP, MAJ = SPECIAL_TOKENS = (
     *("xxunk", "xxpad", "xxbos", "xxeos", "xxfld"),
     *("xxrep", "xxwrep", "xxup", "xxmaj"),
 )
-FILLER = "xxfake"  # fills fastai's vocabularies up to a multiple of eight, as often as it takes
-_MARK = "\ue000"  # of no use in texts: a private character
+FILLER = "xxfake"  # pads fastai's vocabularies to a multiple of eight
+_MARK = "\ue000"  # a private-use character, which texts do not contain
 _MOST_REPEATED_CHARACTERS, _MOST_REPEATED_WORDS = 99, 20
 
 _FIX_HTML = (
@@ -33,8 +33,8 @@ _FIX_HTML = (
     *(("<br />", "\n"), ('\\"', '"'), ("<unk>", UNK), (" @.@ ", "."), (" @-@ ", "-"), ("...", " …")),
 )
 
-# What spaCy parts from the front of a word, from its end, and within it (spacy/lang/punctuation.py), for text in lower
-# case. Onigmo's syntax: \K keeps what stands before it out of the match, \G is where the last match ended.
+# What spaCy splits off at the start, at the end and inside of words (spacy/lang/punctuation.py), for lower-case text.
+# Onigmo's syntax: \K excludes the text before it from the match, \G is the end of the last match.
 _QUOTES = r"""'"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧"""
 _PUNCTUATION = r"…,:;!?¿¡()\[\]{}<>_#*&。？！，、；：～·।،۔؛٪"
 _SYMBOL = "[\\p{So}&&[^▁]]"
@@ -42,7 +42,7 @@ _EMOTICON = r"[:;=]['’]?-?[)(\]\[]+|[:;]-?[po](?![\p{L}0-9])|\(-?[:;=]|\)-?:|(
 _CLIPPED = r"['’](?:em|cause|cos|cuz|bout|nuff|s)(?![\p{L}0-9])"
 _PREFIX = rf"{_EMOTICON}|{_CLIPPED}|\.\.+|''|[{_PUNCTUATION}{_QUOTES}§%=—–\p{{Sc}}{_SYMBOL}]|\+(?![0-9])"
 _UNITS = "[kcmd]?m[²³]?|ha|[µn]m|yd|in|ft|[mµk]?g|t|lb|oz|mph|mbar|[mkgt]b|%"
-# a full stop that belongs to its word
+# a full stop that is part of the word
 _ABBREVIATION = r"(?<!\A[a-zäöü]|\Aco|\Avs|\Aa\.m|\Ap\.m|\Ai\.e|\Ae\.g|\Av\.s)"
 _SUFFIX = (
     rf"{_EMOTICON}|\.\.+|''|['’]s|(?<!\Aol)[{_PUNCTUATION}{_QUOTES}—–{_SYMBOL}]|(?<=[0-9])\+|(?<=[0-9])\p{{Sc}}"
@@ -55,7 +55,7 @@ _INFIX = (
     rf"|(?<=[{_QUOTES}])\.(?=[{_QUOTES}])"
     rf"|(?<=[\p{{L}}\p{{M}}0-9])(?:---|--|——|[\-–—~])(?={_LETTER})|(?<=[\p{{L}}\p{{M}}0-9])[:<>=/](?={_LETTER})"
 )
-# Words that stand in spaCy's table of English exceptions: contractions with and without their apostrophe.
+# Words in spaCy's table of English exceptions: contractions with and without apostrophe.
 _NEGATED = r"do|does|did|ca|could|have|has|had|ai|are|is|was|were|might|must|need|ought|sha|should|wo|would|may|dare"
 _CONTRACTIONS = "|".join(
     [
@@ -71,16 +71,16 @@ _CONTRACTIONS = "|".join(
 
 
 def fastai_tokenizer(tokens: Iterable[str], max_length: int | None = None) -> PreTrainedTokenizerFast:
-    """fastai's rules with a given vocabulary; `xxbos` is put before every text.
+    """Return a tokenizer with fastai's rules and a given vocabulary; it adds `xxbos` before every text.
 
-    There is no end-of-text token: in fastai's streams each text begins with `xxbos`, and nothing ends it.
+    There is no end-of-text token: in fastai's streams, texts only have a start token.
 
     Args:
-        tokens: by id. `xxfake`, which may occur several times, becomes `xxfake_1`, `xxfake_2`, …
-        max_length: longest input of the model in tokens, kept as `model_max_length`.
+        tokens: the vocabulary by id. `xxfake`, which may occur several times, becomes `xxfake_1`, `xxfake_2`, …
+        max_length: longest input of the model in tokens, stored as `model_max_length`.
 
     Raises:
-        UserError: any other token twice, one of fastai's special tokens missing, or pieces of words.
+        UserError: another token occurs twice, a special token of fastai is missing, or the tokens are sub-words.
     """
     from tokenizers import models
 
@@ -92,7 +92,7 @@ def fastai_tokenizer(tokens: Iterable[str], max_length: int | None = None) -> Pr
             token = f"{FILLER}_{fillers}"
         if token in vocabulary:
             raise UserError(
-                f"The vocabulary has the token {token!r} twice, as number {vocabulary[token]} and as {position}."
+                f"The vocabulary contains the token {token!r} twice, at positions {vocabulary[token]} and {position}."
             )
         vocabulary[token] = position
     _check(vocabulary)
@@ -109,32 +109,34 @@ def learn_fastai_tokenizer(
     max_length: int | None,
     more_words: Iterable[str],
 ) -> PreTrainedTokenizerFast:
-    """fastai's rules with the most frequent tokens of `texts`; arguments as in `build_tokenizer`.
+    """Return a tokenizer with fastai's rules and the most frequent tokens of `texts`; see `build_tokenizer`.
 
     Raises:
-        UserError: a size that has no room for words, no token that is frequent enough, or `lowercase=False`.
+        UserError: `vocab_size` is too small for words, no token is frequent enough, or `lowercase` is False.
     """
     from tokenizers import trainers
 
     if lowercase is False:
-        raise UserError("fastai's rules lower-case a text and mark what was upper case: leave tokenizer_lowercase out.")
+        raise UserError("fastai's rules always lower-case texts and mark upper case: leave --tokenizer_lowercase out.")
     if vocab_size <= len(SPECIAL_TOKENS):
-        raise UserError(f"A fastai tokenizer needs more than {len(SPECIAL_TOKENS)} tokens; {vocab_size} was given.")
+        raise UserError(f"A fastai tokenizer needs more than {len(SPECIAL_TOKENS)} tokens, not {vocab_size}.")
     tokenizer = _rules()
     trainer = trainers.WordLevelTrainer(
         vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
     )
     tokenizer.train_from_iterator(batches(texts), trainer)
     known = tokenizer.get_vocab()
-    words = sorted(known.keys() - set(SPECIAL_TOKENS), key=known.__getitem__)  # marks stand in the texts as well
+    words = sorted(known.keys() - set(SPECIAL_TOKENS), key=known.__getitem__)  # texts may contain special tokens
     if not words:
-        raise UserError(f"No token was found in the training texts: none is there at least {min_frequency} times.")
+        raise UserError(
+            f"No token occurs at least {min_frequency} times in the training texts: lower --tokenizer_min_frequency."
+        )
     new = (word for word in dict.fromkeys(map(str.lower, more_words)) if word not in known)
     return fastai_tokenizer(islice([*SPECIAL_TOKENS, *words, *new], vocab_size), max_length)
 
 
 def fastai_vocabulary(tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    """The tokens by id, as fastai has them: fillers have their one name again."""
+    """Return the tokens by id with fastai's spelling: all fillers are `xxfake`."""
     ids = tokenizer.get_vocab()
     tokens = sorted(ids, key=ids.__getitem__)
     return [FILLER if token.startswith(f"{FILLER}_") else token for token in tokens]
@@ -144,12 +146,12 @@ def _check(vocabulary: dict[str, int]) -> None:
     missing = [token for token in (UNK, PAD, BOS) if token not in vocabulary]
     if missing:
         raise UserError(
-            f"The vocabulary lacks {', '.join(missing)}, which every vocabulary of fastai 2 has. Was it made by fastai?"
+            f"The vocabulary is not a vocabulary of fastai 2: it lacks the special tokens {', '.join(missing)}."
         )
     if sum(token.startswith("▁") for token in vocabulary) > len(vocabulary) / 4:
         raise UserError(
-            "The vocabulary consists of pieces of words (▁the), as SentencePiece makes them. fastai's rules with words "
-            "cannot be put before it."
+            "The vocabulary consists of SentencePiece sub-words (▁the), but the fastai tokenizer only supports "
+            "vocabularies of whole words."
         )
 
 
@@ -175,20 +177,20 @@ def _wrapped(tokenizer: Tokenizer, max_length: int | None) -> PreTrainedTokenize
 
 
 def _rules() -> Tokenizer:
-    """The eight rules in fastai's order, and the splitting, around an empty vocabulary."""
+    """Return fastai's eight rules in their order and the splitting, with an empty vocabulary."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
     def replace(pattern: str, content: str) -> normalizers.Replace:
         return normalizers.Replace(Regex(pattern), content)
 
-    # An entity that html.unescape knows: those of HTML 4, with their semicolon.
+    # Entities that html.unescape replaces: those of HTML 4, with semicolon.
     entities = [(f"&{name};", text) for name, text in entitydefs.items()]
     tokenizer = Tokenizer(models.WordLevel({UNK: 0}, unk_token=UNK))
     tokenizer.normalizer = normalizers.Sequence(
         [
-            normalizers.Prepend(" "),  # the library cannot insert at the very start of a text
+            normalizers.Prepend(" "),  # the library cannot insert at the start of a text
             *(normalizers.Replace(old, new) for old, new in (*_FIX_HTML, *entities, (_MARK, ""))),
-            # replace_rep: cccc is xxrep 4 c. A mark where a run begins; its length; then one character for all.
+            # replace_rep: cccc becomes xxrep 4 c. Mark the start of a run, insert its length, keep one character.
             replace(r"(.|\n)\K(?!\1)(?=(\S)\2\2)", _MARK),
             *(
                 replace(rf"{_MARK}(?=(\S)\1{{{count - 1}}}(?!\1))", f" {REP} {count} ")
@@ -196,7 +198,7 @@ def _rules() -> Tokenizer:
             ),
             replace(_MARK, f" {REP} {_MOST_REPEATED_CHARACTERS} "),
             replace(rf" {REP} [0-9]+ (\S)\K\1+", " "),
-            # replace_wrep: no no no is xxwrep 3 no, in the same way
+            # replace_wrep: no no no becomes xxwrep 3 no, in the same way
             replace(r"\s(?=(\w+)(?:\s+\1){2,}(?!\w))", f" {_MARK}"),
             replace(rf"(?<!\w)(\w+)\K {_MARK}(?=\1(?!\w))", " "),
             *(
@@ -211,7 +213,7 @@ def _rules() -> Tokenizer:
             replace(r"(?<=\s)(?=[A-Z][^A-Z\s]*[a-z][^A-Z\s]*(?=\s|\z))", f"{MAJ} "),  # replace_maj
             normalizers.Lowercase(),
             normalizers.Strip(),
-            replace(r"(?<=[^\S ]) ", "▁"),  # a space within a token of white space
+            replace(r"(?<=[^\S ]) ", "▁"),  # a space inside a whitespace token
         ]
     )
 
@@ -220,7 +222,7 @@ def _rules() -> Tokenizer:
 
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"(?<=\S) "), behavior="removed"),  # one space parts words, the rest are tokens
+            pre_tokenizers.Split(Regex(r"(?<=\S) "), behavior="removed"),  # one space separates, others are tokens
             part(r"\s[\s▁]*"),
             part(rf"\G(?:{_PREFIX})"),
             part(rf"(?:{_SUFFIX})(?=(?:{_SUFFIX})*\z)"),

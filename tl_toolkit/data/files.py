@@ -1,7 +1,7 @@
-"""One local file as a table: csv, tsv, json, jsonl, parquet or plain text, with errors that name the place.
+"""Read one local file (csv, tsv, json, jsonl, parquet or plain text) as a table; errors name the place in the file.
 
-Read here rather than by the builders of `datasets`, whose csv reader takes the words "None", "null" and "NA" for
-missing values, and whose cache would keep a copy of every file ever tried.
+The builders of `datasets` are not used: their csv reader treats the words "None", "null" and "NA" as missing values,
+and their cache keeps a copy of every file.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt")
-_LEADING_ZERO = r"[-+]?0\d"  # numbers are not written so, but codes are, and 007 as a number would lose its name
+_LEADING_ZERO = r"[-+]?0\d"  # marks codes such as 007, which would lose their zeros as numbers
 
 
 def file_suffix(path: Path) -> str:
-    """The suffix that decides how a file is read, looking through `.gz`: `reviews.csv.gz` is `.csv`."""
+    """Return the suffix that determines the file type, without `.gz`: `.csv` for `reviews.csv.gz`."""
     *before, suffix = ["", *(suffix.lower() for suffix in path.suffixes)]
     return before[-1] if suffix == ".gz" and len(before) > 1 else suffix
 
 
 def nearest_sibling(path: Path) -> str:
-    """The name in the same folder most like the one that was not found there, as `errors.nearest` says it."""
+    """Suggest the most similar name in the folder of a missing file, in the words of `errors.nearest`."""
     try:
         return nearest(path.name, (sibling.name for sibling in path.parent.iterdir()))
     except OSError:
@@ -39,12 +39,12 @@ def nearest_sibling(path: Path) -> str:
 
 
 def read_table(path: Path) -> pa.Table:
-    """The rows of a file. Raises `UserError` for a kind, an encoding or a content that cannot be read."""
+    """Read the rows of a file. Raises `UserError` for an unsupported type, encoding or content."""
     suffix = file_suffix(path)
     if suffix not in SUFFIXES:
         raise UserError(
-            f"The file {str(path)!r} cannot be used as a dataset: its name ends in {suffix or 'nothing'!r}, and what "
-            f"can be read is {listing(SUFFIXES)} (also with .gz)."
+            f"The file {str(path)!r} cannot be used as a dataset: its type {suffix or 'none'!r} is not supported. "
+            f"Supported file types: {listing(SUFFIXES)} (also with .gz)."
         )
     if suffix == ".parquet":
         return _read_parquet(path)
@@ -80,8 +80,8 @@ def _read_text(path: Path) -> str:
     if b"\0" in content and not wide:
         line = content.count(b"\n", 0, content.index(b"\0")) + 1
         raise UserError(
-            f"The file {str(path)!r} is no text: line {line} holds a zero byte. Data of another format, or text in "
-            f"UTF-16 without a byte order mark, has to be saved as UTF-8 first."
+            f"The file {str(path)!r} is not a text file: line {line} contains a zero byte. Save it as UTF-8 if it is "
+            f"UTF-16 text without a byte order mark; otherwise use a file of a supported type."
         )
     try:
         return content.decode("utf-16" if wide else "utf-8-sig")
@@ -89,7 +89,7 @@ def _read_text(path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(
             f"The file {str(path)!r} is not {error.encoding.upper()} text: byte 0x{content[error.start]:02x} in line "
-            f"{line} cannot be decoded. It may be in Latin-1 or Windows-1252; save it as UTF-8, for example with "
+            f"{line} cannot be decoded. Save it as UTF-8; if it is Latin-1 or Windows-1252, use "
             f"'iconv -f WINDOWS-1252 -t UTF-8'."
         ) from error
 
@@ -116,7 +116,7 @@ def _read_separated(path: Path, text: str, suffix: str) -> pa.Table:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(io.StringIO(text), **options)
             first = pd.read_csv(io.StringIO(text), header=None, nrows=1, dtype=str, **options)
-            _check_names(path, first.iloc[0].dropna().tolist())  # pandas renames a second column of a name
+            _check_names(path, first.iloc[0].dropna().tolist())  # because pandas renames duplicate columns
             numeric = [place for place, kind in enumerate(frame.dtypes) if pd.api.types.is_numeric_dtype(kind)]
             if numeric and re.search(r"(?<![\d.])0\d", text):
                 written = pd.read_csv(io.StringIO(text), usecols=numeric, dtype=str, **options)
@@ -125,22 +125,22 @@ def _read_separated(path: Path, text: str, suffix: str) -> pa.Table:
                     if values.str.match(_LEADING_ZERO).any():
                         frame.isetitem(place, values)
     except pd.errors.EmptyDataError as error:
-        raise UserError(f"The file {str(path)!r} is empty: a first line with the column names is expected.") from error
+        raise UserError(f"The file {str(path)!r} is empty. Its first line must contain the column names.") from error
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         reason = str(error).replace("Error tokenizing data. C error: ", "").strip()
         raise UserError(
-            f"The file {str(path)!r} cannot be read as a table separated by {separator!r} whose first line holds the "
-            f"column names: {reason}"
+            f"The file {str(path)!r} cannot be read as a table with the separator {separator!r} and the column names "
+            f"in its first line: {reason}"
         ) from error
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     for place, column in enumerate(table.columns):
-        if column.null_count == len(table) > 0:  # which pandas takes for numbers
+        if column.null_count == len(table) > 0:  # pandas reads empty columns as numbers
             table = table.set_column(place, table.column_names[place], pa.nulls(len(table)))
     return table
 
 
 def columns_of_codes(path: Path) -> list[str]:
-    """The columns of a csv file that only leading zeros keep from being numbers; none of a file that cannot be read."""
+    """Return the columns of a csv file that hold numbers with leading zeros; an unreadable file has none."""
     import pyarrow.compute as pc
 
     try:
@@ -154,16 +154,14 @@ def columns_of_codes(path: Path) -> list[str]:
 
 def _check_names(path: Path, names: list[str]) -> None:
     if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-        raise UserError(
-            f"The file {str(path)!r} has two columns named {twice[0]!r}: give every column a name of its own."
-        )
+        raise UserError(f"The file {str(path)!r} has two columns named {twice[0]!r}: give every column a unique name.")
 
 
 def _has_stray_quotes(text: str) -> bool:
-    """Whether quotes in tab-separated text are just characters, which the format by definition says.
+    """Return whether quotes in tab-separated text are plain characters, as the format defines.
 
-    Many programs quote in it all the same. But where every line has all its fields, and a field has a quote that does
-    not close, reading quotes as such would swallow lines.
+    Many programs quote fields in it nevertheless. But if all lines have the same number of fields and a field contains
+    an unclosed quote, parsing quotes would merge lines.
     """
     lines = [line for line in text.splitlines() if line]
     tabs = {line.count("\t") for line in lines}
@@ -171,7 +169,7 @@ def _has_stray_quotes(text: str) -> bool:
 
 
 def _json_records(path: Path, text: str) -> list[dict[str, Any]]:
-    """Objects of a file with one a line, or of a document that is a list of objects or holds exactly one."""
+    """Read objects from a file with one per line, from a list of objects, or from an object that holds one list."""
     start = text.lstrip()[:1]
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     try:
@@ -182,8 +180,8 @@ def _json_records(path: Path, text: str) -> list[dict[str, Any]]:
                 document = lists[0] if len(lists) == 1 else [document]
             if not isinstance(document, list):
                 raise UserError(
-                    f"The file {str(path)!r} holds a JSON {type(document).__name__}, where a list of objects such as "
-                    f'{{"text": "…", "label": "…"}} is expected.'
+                    f"The file {str(path)!r} contains a JSON {type(document).__name__}, but must contain a list of "
+                    f'objects such as {{"text": "…", "label": "…"}}.'
                 )
             return [_as_object(path, f"entry {number}", record) for number, record in enumerate(document, 1)]
     except json.JSONDecodeError as error:
@@ -201,8 +199,8 @@ def _json_records(path: Path, text: str) -> list[dict[str, Any]]:
 def _as_object(path: Path, place: str, record: Any) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise UserError(
-            f"In {str(path)!r}, {place} is a JSON {type(record).__name__}, where an object such as "
-            f'{{"text": "…", "label": "…"}} is expected.'
+            f"In {str(path)!r}, {place} is a JSON {type(record).__name__}, but must be an object such as "
+            f'{{"text": "…", "label": "…"}}.'
         )
     return record
 
@@ -216,7 +214,7 @@ def _table(path: Path, columns: dict[str, list[Any]]) -> pa.Table:
             arrays[name] = pa.array(values)
         except OverflowError as error:
             raise UserError(
-                f"The column {name!r} of {str(path)!r} holds a whole number that does not fit into 64 bits: write it "
+                f"The column {name!r} of {str(path)!r} contains an integer that does not fit into 64 bits: write it "
                 f"as a string, in quotes."
             ) from error
         except pa.ArrowException as error:
@@ -225,7 +223,7 @@ def _table(path: Path, columns: dict[str, list[Any]]) -> pa.Table:
             odd = next((row for row, kind in kinds.items() if kind != first), 0)
             raise UserError(
                 f"The column {name!r} of {str(path)!r} mixes types ({listing(dict.fromkeys(kinds.values()))}): row "
-                f"{odd} holds {values[odd]!r}, while rows before it hold {first}. All rows of a column need one type."
+                f"{odd} holds {values[odd]!r}, but the rows before it hold {first}. Use one type for all rows."
             ) from error
     return pa.table(arrays)
 

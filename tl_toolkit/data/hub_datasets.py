@@ -1,4 +1,4 @@
-"""Datasets of the Hub: the commit that a revision means, with and without a network, and why one cannot be had."""
+"""Datasets on the Hub: resolve revisions to commits, with or without a network, and explain failures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _IN_A_PLACE = re.compile(r"[@/]([0-9a-f]{40})/")
-_FEW = 12  # names that a message still lists
+_FEW = 12  # most names in a message
 
 
 def rows_commit(dataset: DatasetDict) -> str | None:
-    """The commit that the rows come from, which stays true when its branch moves on; None if nothing tells it.
+    """Return the commit that the rows come from, or None if it cannot be determined.
 
-    `datasets` keeps the rows of each commit in a folder of its cache that is named after it.
+    `datasets` stores the rows of each commit in a cache folder that is named after the commit.
     """
     for split in dataset.values():
         for place in (*(split.info.download_checksums or {}), *(file["filename"] for file in split.cache_files)):
@@ -29,7 +29,7 @@ def rows_commit(dataset: DatasetDict) -> str | None:
 
 
 def known_commit(name: str, revision: str | None) -> str | None:
-    """The commit that a revision named when it was last looked up on the Hub from here; None if that never was."""
+    """Return the commit of a revision according to the local Hub cache, or None if the cache does not contain it."""
     from huggingface_hub import constants
 
     revision = revision or "main"
@@ -40,21 +40,21 @@ def known_commit(name: str, revision: str | None) -> str | None:
 
 
 def exact_copy(dataset: DatasetDict, name: str, config: str | None, revision: str | None) -> DatasetDict:
-    """The dataset at the revision that was asked for.
+    """Return the dataset at the requested revision.
 
-    Where the Hub does not answer, `datasets` takes the newest copy in its cache, of whatever revision. The cached copy
-    of the right commit is taken instead.
+    If the Hub cannot be reached, `datasets` loads the newest copy in its cache, whatever its revision. This function
+    replaces it by the cached copy of the right commit.
 
     Raises:
-        UserError: there is no such copy, or nobody knows which commit the revision is.
+        UserError: the cache has no such copy, or the revision cannot be resolved to a commit.
     """
     found, wanted = rows_commit(dataset), known_commit(name, revision)
     if found is None or found == wanted or (wanted is None and revision is None):
         return dataset
     if wanted is None:
         raise UserError(
-            f"Which commit of the dataset {name!r} the revision {revision!r} is was never looked up from here, and the "
-            f"Hub cannot be reached. The cache has commit {found}: give that as --dataset_revision to use it."
+            f"The revision {revision!r} of the dataset {name!r} cannot be resolved to a commit: it is not in the cache "
+            f"and the Hub cannot be reached. Use --dataset_revision {found} to load the commit that is in the cache."
         )
     import datasets
     from datasets.packaged_modules.cache.cache import Cache
@@ -67,13 +67,13 @@ def exact_copy(dataset: DatasetDict, name: str, config: str | None, revision: st
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
         raise UserError(
             f"The dataset {name!r} at revision {revision or 'main'!r} is commit {wanted[:12]}, which is not in the "
-            f"cache: only commit {found[:12]} is, and the Hub cannot be reached. Give --dataset_revision {found} to "
-            "use that."
+            f"cache, and the Hub cannot be reached. Use --dataset_revision {found} to load the commit that is in the "
+            "cache."
         ) from error
 
 
 def why_missing(name: str, revision: str | None) -> str:
-    """A paragraph on a dataset that the Hub does not give: a revision that is not there, or rows that are private."""
+    """Explain why a dataset was not found on the Hub: an unknown revision, no access, or missing files."""
     from datasets import config
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import RepositoryNotFoundError
@@ -83,67 +83,67 @@ def why_missing(name: str, revision: str | None) -> str:
         refs = api.list_repo_refs(name, repo_type="dataset")
     except RepositoryNotFoundError:
         access = (
-            "the token in use may not read it"
+            "the current token has no access to it"
             if get_token()
-            else "nobody is logged in here: `hf auth login`, or a token in HF_TOKEN, opens what it may read"
+            else "you are not logged in: run `hf auth login` or set HF_TOKEN"
         )
         return (
-            f"The dataset {name!r} was not found: it is no local path, and on the Hub there is no such dataset, or it "
-            f"is private or gated and {access}."
+            f"The dataset {name!r} was not found: there is no such local path, and the Hub either has no such dataset, "
+            f"or it is private or gated and {access}."
         )
-    except Exception:  # noqa: BLE001  this only looks for a better message than none
+    except Exception:  # noqa: BLE001  this only looks for a better error message
         return f"The dataset {name!r}{f' at revision {revision!r}' if revision else ''} was not found."
     branches, tags = [each.name for each in refs.branches], [each.name for each in refs.tags]
     known = [*branches, *tags]
     if revision is None or revision in known:
-        return f"The dataset {name!r} was found on the Hub, but files that its README.md names were not."
+        return f"The dataset {name!r} is on the Hub, but some files that its README.md lists were not found."
     there = f"the branches {listing(branches[:_FEW])}" if len(branches) > 1 else f"the branch {branches[0]!r}"
     if tags:
         there += f" and the tag{'s' if len(tags) > 1 else ''} {listing(tags[:_FEW])}"
     return (
-        f"The dataset {name!r} has no revision {revision!r} (--dataset_revision): it has {there}, and each of its "
-        f"commits by its full id.{nearest(revision, known)}"
+        f"The dataset {name!r} has no revision {revision!r} (--dataset_revision): it has {there}. Full commit ids "
+        f"are accepted, too.{nearest(revision, known)}"
     )
 
 
 def trouble(error: BaseException, name: str) -> str | None:
-    """Why the Hub does not give a dataset that may well be there, as the end of a sentence; None for other reasons."""
+    """Explain why the Hub refuses a dataset that may exist, as the end of a sentence; None for other errors."""
     import httpx2
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     one: BaseException | None = error
     while one is not None:
         if isinstance(one, RepositoryNotFoundError) and not isinstance(one, GatedRepoError):
-            return None  # also a 401, where nobody is logged in
+            return None  # includes status 401 without a login
         status = getattr(getattr(one, "response", None), "status_code", 0)
-        # `datasets` drops the cause of what it says itself.
+        # `datasets` drops the cause of some of its own errors, so their text is checked, too.
         if isinstance(one, GatedRepoError) or "is a gated dataset on the Hub" in str(one):
             return (
-                f"it is gated: ask for access on its page, https://huggingface.co/datasets/{name}, and log in by "
-                "`hf auth login` or HF_TOKEN"
+                f"it is gated: request access at https://huggingface.co/datasets/{name}, then run `hf auth login` or "
+                "set HF_TOKEN"
             )
         if status == 401:
-            return "the token in use is not accepted: it has expired, or was revoked. Log in again by `hf auth login`"
+            return "the current token is invalid, expired or revoked: run `hf auth login` again"
         if status == 429:
-            return "too many requests were made: try again in some minutes"
+            return "too many requests: try again in a few minutes"
         if status >= 500:
-            return f"the Hub has trouble of its own (status {status}): try again later"
+            return f"the Hub has a server error (status {status}): try again later"
         if isinstance(one, (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)):
-            return "the connection was cut: try again"
+            return "the connection was interrupted: try again"
         one = one.__cause__ or one.__context__
     return None
 
 
 def first_rows(name: str, config: str | None, revision: str | None, rows: int) -> tuple[DatasetDict, str | None]:
-    """The first rows of each split, at most this many, in the order of the files; and the commit they come from.
+    """Return the first `rows` rows of each split in file order, and the commit they come from.
 
-    They are read from a stream: files behind the last row are not touched, and parquet comes in pieces of some 32 MiB.
+    Rows are streamed: files after the last row are not downloaded, and parquet is read in pieces of about 32 MiB.
     """
     import datasets
     import pyarrow as pa
     from huggingface_hub import HfApi
 
-    # Fixed before reading, so that all splits are of one commit.
+    # Fix the commit before reading, so that all splits come from the same one.
     commit = HfApi(endpoint=datasets.config.HF_ENDPOINT).dataset_info(name, revision=revision).sha
     streams = datasets.load_dataset(name, config, revision=commit, streaming=True)
     splits = {}

@@ -1,8 +1,8 @@
-"""`builtin:pydocs`: a text dataset that every installation carries, the docstrings of its own libraries.
+"""`builtin:pydocs`: a text dataset built from the docstrings of installed libraries, without downloads.
 
-`classification` asks from which of eleven libraries a description comes. `unlabelled` holds the other docstrings,
-whole, to pre-train language models on, and no text of the validation and test rows of `classification`. The rows
-depend on the versions of the libraries alone; see `pydocs_record`.
+In `classification`, the label is the library (one of eleven) that a description comes from. `unlabelled` contains whole
+docstrings for pre-training language models, without the texts of the validation and test rows of `classification`. The
+rows depend only on the versions of the libraries; see `pydocs_record`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch", "functorch", "torchgen"),
     "transformers": ("transformers",),
 }
-"""The classes: distributions that the toolkit requires, itself or through torch, and the packages they install."""
+"""The classes: distributions required by the toolkit or by torch, and the packages they install."""
 
 UNLABELLED_LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "accelerate": ("accelerate",),
@@ -61,13 +61,13 @@ UNLABELLED_LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "jinja2": ("jinja2",),
     "peft": ("peft",),
 }
-"""Required distributions with too few descriptions for a class: their text is in `unlabelled` alone."""
+"""Required distributions with too few descriptions for a class: their text is only in `unlabelled`."""
 
 MOST_WORDS = 60
-"""Longest description that becomes a row of `classification`."""
+"""Most words of a row of `classification`."""
 
 Document = Sequence[str | None]
-"""The paragraphs of one docstring; the first is None where it does not open with prose."""
+"""The paragraphs of a docstring; the first is None if the docstring does not start with prose."""
 
 _TOKEN = re.compile(r"[^\W_]+")
 _QUOTED = re.compile(r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"")
@@ -75,14 +75,14 @@ _STOPS = ".,;:!?()[]'\"-"
 
 
 def load_pydocs(config_name: str | None = None) -> DatasetDict:
-    """The splits train, validation and test of one configuration, built on first use and cached from then on.
+    """Return the splits train, validation and test of a configuration; they are built on first use and cached.
 
-    `classification`, the default, has the columns `text` (a paragraph of 5 to 60 words with the names of libraries
-    masked) and `label` (`ClassLabel`, the eleven names of `LIBRARIES`); `unlabelled` has `text` alone, paragraphs
-    separated by blank lines.
+    `classification`, the default, has the columns `text` (a paragraph of 5 to 60 words with masked library names) and
+    `label` (`ClassLabel`, the eleven names of `LIBRARIES`). `unlabelled` has the column `text`: paragraphs separated by
+    blank lines.
 
     Raises:
-        UserError: an unknown configuration, a library that is not installed, or a cache folder that cannot be used.
+        UserError: the configuration is unknown, a library is not installed, or the cache folder cannot be used.
     """
     from datasets import ClassLabel, DatasetDict, Value
 
@@ -98,7 +98,7 @@ def load_pydocs(config_name: str | None = None) -> DatasetDict:
 
 
 def pydocs_record() -> dict[str, Any]:
-    """What identifies the rows: `fingerprint`, a hash of all of them, and `versions`, the libraries' they come from."""
+    """Return the `fingerprint` (a hash of all rows) and the `versions` of the libraries that they come from."""
     return read_record(_built_folder())
 
 
@@ -114,15 +114,15 @@ Splits = dict[str, list[Any]]
 
 
 def words(text: str) -> list[str]:
-    """Letters and digits in lower case: two texts with the same words count as the same."""
+    """Split a text into lower-case words of letters and digits; texts with the same words count as equal."""
     return _TOKEN.findall(text.casefold())
 
 
 @functools.lru_cache(maxsize=1 << 18)
 def outline(text: str) -> str:
-    """The words without quoted parts, numbers and identifiers: two texts with the same outline are near-duplicates.
+    """Return the words without quoted parts, numbers and identifiers; texts with equal outlines are near-duplicates.
 
-    A text of little else than identifiers is its own outline.
+    The outline of a text that consists mostly of identifiers contains all its words.
     """
     tokens = _QUOTED.sub(" ", text).split() if "'" in text or '"' in text else text.split()
     stripped = [token.strip(_STOPS) for token in tokens]
@@ -131,16 +131,16 @@ def outline(text: str) -> str:
 
 
 def split_of(text: str, config: str) -> str:
-    """The split of a text, from a hash of its outline: near-duplicates share it, other texts have no say in it."""
-    # With the configuration in the hash, what one holds out says nothing about the splits of the other.
+    """Choose the split of a text by a hash of its outline, so that near-duplicates are in the same split."""
+    # The configuration is part of the hash, so that the splits of the two configurations are independent.
     return split_by_hash(f"{config}\n{outline(text)}", _SHARES[config])
 
 
 def classification_rows(documents: Mapping[str, Iterable[Document]]) -> Splits:
-    """Labelled rows `(text, class)` by split, from the documents of each library; classes count in the given order.
+    """Return labelled rows `(text, class)` by split; classes are numbered in the order of `documents`.
 
-    Of near-duplicates within a library the first is kept; what several libraries say alike has no label to learn and
-    is dropped.
+    Of near-duplicates within a library, the first is kept. Near-duplicates in several libraries are dropped, because
+    their label is ambiguous.
     """
     texts: dict[str, dict[int, str]] = defaultdict(dict)
     for label, library in enumerate(documents):
@@ -157,13 +157,13 @@ def classification_rows(documents: Mapping[str, Iterable[Document]]) -> Splits:
 
 
 def unlabelled_texts(documents: Iterable[Document], held_out: Iterable[str]) -> Splits:
-    """Whole documents by split, without those that hold a near-duplicate or, anywhere, the words of a held-out text.
+    """Return whole documents by split, without those that contain a near-duplicate or the words of a held-out text.
 
-    A paragraph that occurs in several documents stays in the first one alone.
+    A paragraph that occurs in several documents is kept only in the first one.
     """
     held_out = list(held_out)
     outlines = {outline(text) for text in held_out}
-    # A text is looked for where its first three words occur; a row has at least five between spaces.
+    # Held-out texts are indexed by their first three words; each has at least five.
     by_start: dict[tuple[str, str, str], list[list[str]]] = defaultdict(list)
     for text in held_out:
         first, second, third, *_ = sequence = words(text)
@@ -186,7 +186,7 @@ def unlabelled_texts(documents: Iterable[Document], held_out: Iterable[str]) -> 
 
 
 def _holds(sequence: list[str], by_start: Mapping[tuple[str, str, str], list[list[str]]]) -> bool:
-    """Whether a sequence of words contains one of the sought sequences, which are filed under their first words."""
+    """Return whether `sequence` contains one of the word sequences in `by_start`, an index by their first words."""
     for place, start in enumerate(zip(sequence, sequence[1:], sequence[2:], strict=False)):
         for sought in by_start.get(start, ()):
             if sequence[place : place + len(sought)] == sought:
@@ -195,7 +195,7 @@ def _holds(sequence: list[str], by_start: Mapping[tuple[str, str, str], list[lis
 
 
 def _shuffled(rows: list[Any], text: Any) -> list[Any]:
-    """Rows in the order of a hash of their text: mixed, and the same everywhere."""
+    """Sort rows by a hash of their text: a shuffled order that is the same on every machine."""
     return sorted(rows, key=lambda row: digest(text(row)))
 
 
@@ -203,11 +203,11 @@ def _shuffled(rows: list[Any], text: Any) -> list[Any]:
 
 
 def _folders(library: str, packages: Sequence[str]) -> list[Path]:
-    """The folders of a library's source."""
+    """Return the folders with a library's source."""
     if library == STANDARD_LIBRARY:
         places: list[str] = [sysconfig.get_path("stdlib")]
     else:
-        # For a package at the top level, find_spec looks at folders and runs nothing.
+        # For top-level packages, find_spec only searches folders and runs no code.
         specs = [importlib.util.find_spec(package) for package in packages]
         places = [place for spec in specs if spec for place in spec.submodule_search_locations or []]
     return [Path(place) for place in places]
@@ -226,14 +226,14 @@ def _library_versions() -> dict[str, str]:
 
 def _missing(library: str) -> UserError:
     return UserError(
-        f"The dataset 'builtin:pydocs' is made from the docstrings of installed libraries, and those of {library!r} "
-        f"are not found. It needs the source files (.py) of {listing((*LIBRARIES, *UNLABELLED_LIBRARIES))}: install "
-        "the toolkit with all its requirements."
+        f"The dataset 'builtin:pydocs' is built from the docstrings of installed libraries, but the source files (.py) "
+        f"of {library!r} were not found. Install the toolkit with all its requirements: the dataset needs "
+        f"{listing((*LIBRARIES, *UNLABELLED_LIBRARIES))}."
     )
 
 
 def _collect() -> dict[str, list[Document]]:
-    """The documents of every library, by the order of their files; a bar on standard error shows progress."""
+    """Read the documents of every library in file order; a bar on standard error shows progress."""
     from tqdm import tqdm
 
     files: list[Path] = []
@@ -245,7 +245,7 @@ def _collect() -> dict[str, list[Document]]:
         files += own
         owners += [library] * len(own)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with tqdm(total=len(files), desc="builtin:pydocs, read once", unit=" files", smoothing=0) as bar:
+    with tqdm(total=len(files), desc="Building builtin:pydocs (once)", unit=" files", smoothing=0) as bar:
         results = docstrings.collect(files, min(cores, 16), bar.update)
     documents: dict[str, list[Document]] = defaultdict(list)
     for library, found in zip(owners, results, strict=True):
@@ -254,7 +254,7 @@ def _collect() -> dict[str, list[Document]]:
 
 
 def build_rows(documents: Mapping[str, Iterable[Document]]) -> dict[str, Splits]:
-    """The rows of both configurations from the documents of every library."""
+    """Build the rows of both configurations from the documents of every library."""
     labelled = classification_rows({library: documents[library] for library in LIBRARIES})
     held_out = [text for split in ("validation", "test") for text, _ in labelled[split]]
     everything = (document for library in documents for document in documents[library])
@@ -262,14 +262,14 @@ def build_rows(documents: Mapping[str, Iterable[Document]]) -> dict[str, Splits]
 
 
 def _built_folder() -> Path:
-    """The cache folder with the rows for the installed versions."""
+    """Return the cache folder with the rows for the installed versions."""
     versions = _library_versions()
     code = (docstrings.__file__, __file__)
     return built_folder("pydocs", versions, code, lambda folder: _write(build_rows(_collect()), versions, folder))
 
 
 def _write(rows: Mapping[str, Splits], versions: Mapping[str, str], folder: Path) -> None:
-    """Both configurations and their record."""
+    """Write both configurations and their record."""
     for config, splits in rows.items():
         for split, held in splits.items():
             columns = {"text": held}

@@ -1,8 +1,8 @@
-"""`builtin:pytokens`: sentences to tag that every Python carries, the lines of its own standard library.
+"""`builtin:pytokens`: a tagging dataset built from the lines of Python's standard library, without downloads.
 
-A row is a logical line; its words are the tokens, and the tag of a name is its role in the syntax tree: whether it is
-read, assigned, called, a method, an attribute, a parameter, and so on. What a token looks like says little about that.
-The rows depend on the version of Python alone.
+A row is a logical line, and its words are the tokens of Python. The tag of a name is its role in the syntax tree: read,
+assigned, called, method, attribute, parameter, and so on; the spelling of a token says little about its role. The rows
+depend only on the version of Python.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ TAGS = (
     "name", "assigned", "call", "attribute", "method", "parameter", "argument", "function", "class", "module",
     "imported",
 )  # fmt: skip
-"""The tags: kinds of tokens, and from `name` on the roles of names."""
+"""The tags: types of tokens and, from `name` on, roles of names."""
 
 LENGTHS = range(4, 41)
-"""How many tokens a line may have to become a row."""
+"""Numbers of tokens that a row may have."""
 
 LINES_PER_FILE = 60
-"""The most rows of one file: no few long modules make up the dataset."""
+"""Most rows from one file, so that long modules do not dominate the dataset."""
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -46,16 +46,16 @@ _LAYOUT = (tokenize.ENCODING, tokenize.COMMENT, tokenize.NL, tokenize.INDENT, to
 
 
 def load_pytokens(config_name: str | None = None) -> DatasetDict:
-    """The splits train, validation and test with the columns `tokens` and `tags`; built once and cached.
+    """Return the splits train, validation and test with the columns `tokens` and `tags`; built once and cached.
 
-    A file has all its rows in one split, and no two rows have the same tokens. Strings are reduced to their quotes.
+    All rows of a file are in one split, and no two rows have the same tokens. Strings are reduced to their quotes.
 
     Raises:
-        UserError: a configuration is named (there is one only), or there is no source of the standard library.
+        UserError: a configuration is specified (there are none), or the source of the standard library is missing.
     """
     if config_name is not None:
         raise UserError(
-            f"The dataset 'builtin:pytokens' has no configuration {config_name!r}: it has one without name."
+            f"The dataset 'builtin:pytokens' has no configuration {config_name!r}: leave the configuration out."
         )
     from datasets import ClassLabel, DatasetDict, List, Value
 
@@ -67,7 +67,7 @@ def load_pytokens(config_name: str | None = None) -> DatasetDict:
 
 
 def pytokens_record() -> dict[str, Any]:
-    """What identifies the rows: `fingerprint`, a hash of all of them, and `versions`, that of Python."""
+    """Return the `fingerprint` (a hash of all rows) and `versions` (that of Python)."""
     return read_record(_built_folder())
 
 
@@ -75,7 +75,7 @@ def pytokens_record() -> dict[str, Any]:
 
 
 def tagged_lines(source: str) -> Iterator[Row]:
-    """The logical lines of a module that become rows, in the order of a hash; none if it does not parse."""
+    """Yield the rows of a module in the order of a hash; none if it does not parse."""
     if (tree := parsed(source)) is None:
         return
     lines = source.splitlines(keepends=True)
@@ -87,7 +87,7 @@ def tagged_lines(source: str) -> Iterator[Row]:
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.stmt]:
-    """All statements in the order of the source; docstrings and other lone strings say nothing and are left out."""
+    """Yield all statements in source order, except docstrings and other lone constants."""
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.stmt) and not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)):
             yield child
@@ -96,7 +96,7 @@ def _statements(tree: ast.AST) -> Iterator[ast.stmt]:
 
 
 def _tagged(statement: ast.stmt, lines: list[str]) -> Row | None:
-    """The logical line that a statement begins on; None where a token's role cannot be told for certain."""
+    """Tag the logical line on which a statement starts; None if the role of a token is uncertain."""
     tokens = _line_tokens(lines, statement.lineno - 1)
     last = tokens[-1].end[0] + statement.lineno - 1 if tokens else 0
     body = getattr(statement, "body", None)
@@ -137,14 +137,14 @@ def _tagged(statement: ast.stmt, lines: list[str]) -> Row | None:
 
 
 def _line_tokens(lines: list[str], start: int) -> list[tokenize.TokenInfo]:
-    """The tokens of the logical line that begins at index `start`, without comments; none if that fails."""
+    """Return the tokens of the logical line at index `start`, without comments; an empty list on errors."""
     tokens: list[tokenize.TokenInfo] = []
     names = {getattr(tokenize, "FSTRING_START", None), getattr(tokenize, "TSTRING_START", None)} - {None}
     try:
         for token in tokenize.generate_tokens(iter(lines[start:]).__next__):
             if token.type == tokenize.NEWLINE:
                 return tokens
-            if token.type in names:  # from Python 3.12 on their inside is tokens, in which earlier versions see none
+            if token.type in names:  # since Python 3.12 f-strings are split into tokens, in earlier versions not
                 return []
             if token.type not in _LAYOUT:
                 tokens.append(token)
@@ -154,7 +154,7 @@ def _line_tokens(lines: list[str], start: int) -> list[tokenize.TokenInfo]:
 
 
 def _roles(statement: ast.stmt) -> dict[Place, str]:
-    """The role of each name by its line and column, in the line of a statement without its body."""
+    """Return the roles of the names in a statement without its body, by line and column."""
     roles: dict[Place, str] = {}
     blocks = ("body", "orelse", "finalbody", "handlers", "cases", "decorator_list")
     pending = [
@@ -166,7 +166,7 @@ def _roles(statement: ast.stmt) -> dict[Place, str]:
     ]
     while pending:
         node = pending.pop()
-        if isinstance(node, ast.Call):  # before its function, so that this has the last word
+        if isinstance(node, ast.Call):  # handled before its function, so that this role takes precedence
             function = node.func
             if isinstance(function, (ast.Name, ast.Attribute)):
                 roles[_place(function)] = "call" if isinstance(function, ast.Name) else "method"
@@ -178,7 +178,7 @@ def _roles(statement: ast.stmt) -> dict[Place, str]:
             roles[node.lineno, node.col_offset] = "parameter"
         elif isinstance(node, ast.keyword) and node.arg is not None:
             roles[node.lineno, node.col_offset] = "argument"
-        if not isinstance(node, ast.JoinedStr):  # a token of its own, and its inside has no right places
+        if not isinstance(node, ast.JoinedStr):  # a single token; the positions inside it are wrong
             pending += ast.iter_child_nodes(node)
     return roles
 
@@ -191,18 +191,18 @@ def _place(node: ast.Name | ast.Attribute) -> Place:
 
 
 def _quotes(string: str) -> str:
-    """The prefix and the quotes of a string literal: what is within may be a whole page."""
+    """Return the prefix and the quotes of a string literal, without its content, which may be long."""
     start = min(string.find(quote) for quote in "'\"" if quote in string)
     return string[:start] + string[start] * 2
 
 
 def split_of(name: str) -> str:
-    """The split of a file, from a hash of its path within the library."""
+    """Choose the split of a file by a hash of its path within the library."""
     return split_by_hash(name, SHARES)
 
 
 def build_rows(sources: Iterable[tuple[str, str]]) -> dict[str, list[Row]]:
-    """The rows of every split, mixed, from the names and sources of files; of equal lines the first one is kept."""
+    """Build the shuffled rows of every split from names and sources of files; equal lines are kept once."""
     splits: dict[str, list[Row]] = {split: [] for split in SHARES}
     seen: set[tuple[str, ...]] = set()
     for name, source in sources:
@@ -225,8 +225,8 @@ def _sources() -> Iterator[tuple[str, str]]:
     files = python_files(folder)
     if not files:
         raise UserError(
-            f"The dataset 'builtin:pytokens' is made from the source of Python's standard library, and {folder} has "
-            "no .py file."
+            f"The dataset 'builtin:pytokens' is built from the source of Python's standard library, but {folder} "
+            "contains no .py files. Use a Python installation that includes them."
         )
     for file in files:
         try:

@@ -1,4 +1,4 @@
-"""From tables with a column of times to a regular series: sorted, one line a time step, numbers or nothing."""
+"""Convert tables with a time column to a regular series: sorted, one row per time step, missing values as NaN."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TIME_NAMES = ("time", "date", "datetime", "timestamp", "ds", "month", "day", "year", "hour")
-# A series with more steps missing than this many times those it has is rather a list of events.
+# If there are more than this many missing steps per present one, the table is treated as a list of events.
 _MOST_GAPS = 5
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86400, "week": 604800}
-# The length of the usual season for each time step: a day of hours, a week of days, a year of months.
+# Length of the usual season for each time step: a day of hours, a week of days, a year of months.
 _SEASONS = {"minute": 60, "hour": 24, "day": 7, "week": 52, "month": 12, "quarter": 4}
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
 
@@ -31,12 +31,12 @@ class Series:
     """One or several variables over the same regular times.
 
     Attributes:
-        names: of the variables.
-        values: float64 (steps, variables), NaN where nothing was observed.
-        times: numpy datetime64 (steps,); whole numbers where the table has no times.
-        time_column: where the times come from; None where rows were taken in their order.
-        step: "hour", "day", "month", …; None where it is none of these.
-        starts: the line at which each of the tables begins.
+        names: names of the variables.
+        values: float64 (steps, variables), NaN if not observed.
+        times: numpy datetime64 (steps,), or integers if the table has no times.
+        time_column: column with the times; None if rows are used in file order.
+        step: "hour", "day", "month", …; None for other step lengths.
+        starts: the step at which each table starts.
     """
 
     names: tuple[str, ...]
@@ -48,12 +48,12 @@ class Series:
 
     @property
     def seasonality(self) -> int:
-        """Time steps in the usual season, 1 where there is none."""
+        """Number of time steps in the usual season, or 1 if there is none."""
         return _SEASONS.get(self.step or "", 1)
 
     @property
     def next_time(self) -> Any:
-        """The time of the step behind the last."""
+        """Time of the step after the last one."""
         import pandas as pd
 
         last = self.times[-1]
@@ -65,19 +65,19 @@ class Series:
 def read_series(
     tables: Sequence[Dataset], time_column: str | None = None, value_columns: Sequence[str] | None = None
 ) -> Series:
-    """Read the variables of one table, or of several that follow each other in time, onto regular time steps.
+    """Convert one table, or several consecutive ones, to a series with regular time steps.
 
-    Rows are sorted by time, and those without any value left out. Time steps that are missing between two others become
-    steps at which nothing was observed. Where times follow no regular step, each row is taken for one, with a warning.
+    Rows are sorted by time, and rows without values are dropped. Missing time steps become unobserved steps. If the
+    times are irregular, each row is used as one step, with a warning.
 
     Args:
-        time_column: by default the column that holds timestamps or is called like a time (`date`, `timestamp`, …); a
-            table without one is taken in its order.
-        value_columns: by default all others that hold numbers.
+        time_column: by default the column that holds timestamps or has a conventional name (`date`, `timestamp`, …);
+            without such a column, rows are used in file order.
+        value_columns: by default all other columns that hold numbers.
 
     Raises:
-        UserError: a column that does not exist, a value that is no number, a time that cannot be read or that is there
-            twice, tables that overlap in time, or nothing to forecast.
+        UserError: a column does not exist, a value is not a number, a time cannot be read or occurs twice, tables
+            overlap in time, or there is nothing to forecast.
     """
     import pandas as pd
 
@@ -85,8 +85,8 @@ def read_series(
     odd = next((frame for frame in frames if set(frame.columns) != set(frames[0].columns)), None)
     if odd is not None:
         raise UserError(
-            f"The splits of a series need the same columns; one has {listing(map(str, frames[0].columns))}, another "
-            f"{listing(map(str, odd.columns))}."
+            f"The splits of a series need the same columns, but one has {listing(map(str, frames[0].columns))} and "
+            f"another {listing(map(str, odd.columns))}."
         )
     frame = pd.concat(frames, ignore_index=True)
     table = np.repeat(np.arange(len(frames)), [len(each) for each in frames])
@@ -94,7 +94,7 @@ def read_series(
     names = _value_columns(frame, time, value_columns)
     values = np.column_stack([_numbers(frame[name], name) for name in names])
     if time is None:
-        logger.warning("The dataset has no column of times (--time_column): rows are taken in their order.")
+        logger.warning("The dataset has no time column (--time_column): rows are used in file order.")
         return Series(names, values, np.arange(len(values)), None, None, _starts(table))
     times = _times(frame[time], time)
     kept = np.flatnonzero(~np.isnan(values).all(axis=1))
@@ -102,13 +102,13 @@ def read_series(
     values, times, table = values[order], times[order], table[order]
     if len(repeated := np.flatnonzero(times[1:] == times[:-1])):
         raise UserError(
-            f"The time {_shown(times[repeated[0]])} stands in two rows of column {time!r}. One row a time step is "
-            "expected: a table of several series has to be parted into one dataset, or into columns, for each."
+            f"The time {_shown(times[repeated[0]])} occurs in two rows of column {time!r}, but a series has one row "
+            "per time step. If the table holds several series, put each in its own columns or its own dataset."
         )
     if (np.diff(table) < 0).any() or len(np.unique(table)) < len(frames):
         raise UserError(
-            f"The splits of the dataset do not follow each other in time (column {time!r}), training first and test "
-            "last, so that a model would be judged on what it has seen. Put them in one file: it is cut by time."
+            f"The splits of the dataset overlap or are out of order in time (column {time!r}), so a model would be "
+            "evaluated on times it was trained on. Put all rows in one file, which is then split by time."
         )
     if np.issubdtype(times.dtype, np.integer):
         step, position = None, (times - times[0]) // max(1, np.gcd.reduce(np.diff(times)))
@@ -116,7 +116,7 @@ def read_series(
         step, position = _positions(pd.DatetimeIndex(times))
     if position is None or position[-1] + 1 > (1 + _MOST_GAPS) * len(position):
         logger.warning(
-            "The times in column %r follow no regular step, or most are missing: each of the %d rows is taken for one "
+            "The times in column %r are irregular, or most time steps are missing: each of the %d rows is used as one "
             "step.",
             time,
             len(times),
@@ -130,29 +130,29 @@ def _starts(table: np.ndarray) -> tuple[int, ...]:
 
 
 def _regular(series: Series, position: np.ndarray, starts: tuple[int, ...]) -> Series:
-    """The series with a line for each whole number from 0 to the last position."""
+    """Expand the series to one row for each integer from 0 to the last position."""
     steps = int(position[-1]) + 1
     if missing := steps - len(position):
-        logger.warning("%d of %d time steps are missing, and count as not observed.", missing, steps)
+        logger.warning("%d of %d time steps are missing and are treated as not observed.", missing, steps)
     values = np.full((steps, series.values.shape[1]), np.nan)
     values[position] = series.values
     whole = series.times.astype(np.int64)
     times = np.interp(np.arange(steps), position, whole).astype(np.int64)
-    times[position] = whole  # interpolation is in floats, which do not have all nanoseconds
+    times[position] = whole  # interpolation uses floats, which cannot represent all nanoseconds
     return replace(
         series, values=values, times=times.astype(series.times.dtype), starts=tuple(int(position[s]) for s in starts)
     )
 
 
 def _positions(times: pd.DatetimeIndex) -> tuple[str | None, np.ndarray | None]:
-    """The kind of time step, and the number of the step of each time; None where they follow none."""
+    """Return the name of the time step and the step number of each time; None for irregular times."""
     if len(times) < 2:
         return None, np.zeros(len(times), dtype=np.int64)
     months = np.asarray(times.year * 12 + times.month, dtype=np.int64)
     offsets = times.to_numpy() - times.to_numpy().astype("datetime64[M]")
     distances = np.diff(months)
     same_day = (offsets == offsets[0]).all() or (np.asarray(times.is_month_end).all())
-    if same_day and distances.min() > 0:  # calendar steps, which are no fixed number of seconds
+    if same_day and distances.min() > 0:  # calendar steps have no fixed number of seconds
         size = int(np.gcd.reduce(distances))
         return {own: name for name, own in _MONTHS.items()}.get(size), (months - months[0]) // size
     seconds = times.to_numpy().astype("datetime64[s]").astype(np.int64)
@@ -205,10 +205,10 @@ def _value_columns(frame: pd.DataFrame, time: str | None, named: Sequence[str] |
     if not numeric:
         raise UserError(
             f"No column of the dataset holds numbers to forecast; its columns are {listing(map(str, frame.columns))}. "
-            "Name those that do by --value_columns."
+            "Specify numeric columns with --value_columns."
         )
     if others := [name for name in columns if name not in numeric]:
-        logger.warning("Columns that hold other things than numbers are left out: %s.", listing(others))
+        logger.warning("Columns that do not hold numbers are ignored: %s.", listing(others))
     return tuple(numeric)
 
 
@@ -222,23 +222,22 @@ def _numbers(column: pd.Series, name: str) -> np.ndarray:
         odd = np.flatnonzero((read.isna() & column.notna() & (column.astype(str).str.strip() != "")).to_numpy())
         if len(odd):
             raise UserError(
-                f"Row {odd[0]} of column {name!r} holds {column.iloc[odd[0]]!r}, where a number is expected (or "
-                "nothing, where there was none)."
+                f"Row {odd[0]} of column {name!r} holds {column.iloc[odd[0]]!r}, but must hold a number or be empty."
             )
         numbers = read.to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isinf(numbers).any():
         raise UserError(f"Row {int(np.isinf(numbers).argmax())} of column {name!r} holds an infinite number.")
     if np.isnan(numbers).all():
-        raise UserError(f"The column {name!r} (--value_columns) holds no number at all: there is nothing to forecast.")
+        raise UserError(f"The column {name!r} (--value_columns) holds no numbers, so there is nothing to forecast.")
     return numbers
 
 
 def _times(column: pd.Series, name: str) -> np.ndarray:
-    """Times as datetime64 in UTC, or whole numbers as they are."""
+    """Return times as datetime64 in UTC; integers are returned unchanged."""
     import pandas as pd
 
     if missing := column.isna().to_numpy().nonzero()[0].tolist():
-        raise UserError(f"Row {missing[0]} of column {name!r} (--time_column) holds no time.")
+        raise UserError(f"Row {missing[0]} of column {name!r} (--time_column) is empty. Fill it in or remove the row.")
     if pd.api.types.is_integer_dtype(column):
         return column.to_numpy(dtype=np.int64)
     try:
@@ -246,8 +245,8 @@ def _times(column: pd.Series, name: str) -> np.ndarray:
     except (ValueError, TypeError) as error:
         bad = next((value for value in column if not _is_iso(value)), column.iloc[0])
         raise UserError(
-            f"The column {name!r} (--time_column) holds {bad!r}, which is no time in ISO 8601, such as 2016-07-01 or "
-            "2016-07-01 13:00:00. In other orders day and month cannot be told apart."
+            f"The column {name!r} (--time_column) holds {bad!r}. Write times in ISO 8601, such as 2016-07-01 or "
+            "2016-07-01 13:00:00; in other formats, day and month are ambiguous."
         ) from error
     return read.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
 

@@ -1,4 +1,4 @@
-"""Where rows come from: the Hub, a local folder or file, or a dataset that every installation carries."""
+"""Load datasets from the Hub, a local folder or file, or the built-in ones."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from ..config.arguments import DataArguments
 
 BUILT_IN = ("dates", "digits", "pydocs", "pytokens", "stocks")
-"""Each is a module of this package, with `load_<name>(config)` and `<name>_record()`, which gives the versions behind
-the rows and may give their fingerprint."""
+"""Names of modules in this package. Each has `load_<name>(config)` and `<name>_record()`, which returns the versions
+behind the rows and optionally their fingerprint."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Loaded rows, and what a result record says of them: name, config, revision, fingerprint, versions."""
+    """Loaded rows and their entry in a result record: name, config, revision, fingerprint, versions."""
 
     dataset: DatasetDict
     record: dict[str, Any]
@@ -42,7 +42,7 @@ _remembered: dict[tuple[str | int | None, ...], Source] | None = None
 
 @contextlib.contextmanager
 def remember_sources() -> Iterator[None]:
-    """Within this context a dataset is read and hashed once, however many runs ask for it."""
+    """Within this context, read and hash every dataset only once, even if several runs use it."""
     global _remembered
     _remembered = {}
     try:
@@ -52,10 +52,10 @@ def remember_sources() -> Iterator[None]:
 
 
 def load_source(arguments: DataArguments) -> Source:
-    """Load what `--dataset_name` names: a Hub id, a local folder or file, or `builtin:name[:config]`.
+    """Load the dataset `--dataset_name`: a Hub id, a local folder or file, or `builtin:name[:config]`.
 
     Raises:
-        UserError: nothing was named, it cannot be found or read, or a configuration or revision does not apply.
+        UserError: no name is set, the dataset cannot be found or read, or a configuration or revision does not apply.
     """
     named = (arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision, arguments.stream_rows)
     if _remembered is None:
@@ -68,22 +68,22 @@ def load_source(arguments: DataArguments) -> Source:
 def _load(name: str | None, config: str | None, revision: str | None, stream_rows: int | None) -> Source:
     if not name:
         raise UserError(
-            "No dataset was named: --dataset_name takes a Hub id, a local folder, a file "
-            f"({', '.join(SUFFIXES)}), or one that is built in: {listing(f'builtin:{kind}' for kind in BUILT_IN)}."
+            "No dataset was specified: set --dataset_name to a Hub id, a local folder, a local file "
+            f"({', '.join(SUFFIXES)}) or a built-in dataset ({listing(f'builtin:{kind}' for kind in BUILT_IN)})."
         )
     path = Path(name).expanduser()
     if stream_rows is not None and (name.startswith("builtin:") or path.exists()):
         raise UserError(
-            f"--stream_rows {stream_rows} reads the beginning of a dataset on the Hub, and {name!r} is here: leave it "
-            "out, and use --label_budget to train on fewer rows."
+            f"--stream_rows {stream_rows} only applies to datasets on the Hub, but {name!r} is local: leave it out, "
+            "and use --label_budget to train on fewer rows."
         )
     if name.startswith("builtin:"):
         return _load_built_in(name, config, revision)
     if path.exists():
         if revision is not None:
             raise UserError(
-                f"--dataset_revision {revision!r} is for datasets on the Hub; {name!r} is a local path: leave it out, "
-                "or say --dataset_revision none where a configuration file names one."
+                f"--dataset_revision {revision!r} only applies to datasets on the Hub, but {name!r} is a local path: "
+                "leave it out, or use --dataset_revision none if a configuration file sets it."
             )
         dataset = _load_folder(name, path, config) if path.is_dir() else _load_file(name, path, config)
     elif file_suffix(path) in SUFFIXES or name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
@@ -106,9 +106,9 @@ def _load_built_in(name: str, config: str | None, revision: str | None) -> Sourc
             f"{nearest(kind, BUILT_IN)}"
         )
     if revision is not None:
-        raise UserError(f"--dataset_revision {revision!r} is for datasets on the Hub; {name!r} is built in.")
+        raise UserError(f"--dataset_revision {revision!r} only applies to datasets on the Hub: {name!r} is built in.")
     if rest and config not in (None, rest[0]):
-        raise UserError(f"The dataset {name!r} and --dataset_config_name {config!r} name two configurations: give one.")
+        raise UserError(f"The dataset {name!r} and --dataset_config_name {config!r} name two configurations: use one.")
     config = rest[0] if rest else config
     module = importlib.import_module(f"tl_toolkit.data.{kind}")
     dataset = getattr(module, f"load_{kind}")(config)
@@ -141,7 +141,7 @@ def _load_folder(name: str, path: Path, config: str | None) -> DatasetDict:
             raise UserError(f"The saved dataset {name!r} cannot be read: {_innermost(error)}") from error
         return DatasetDict({"train": loaded}) if isinstance(loaded, Dataset) else loaded
     kinds = {file_suffix(file) for file in path.rglob("*")} & set(SUFFIXES)
-    # As in single files, the words "None", "null" and "NA" are no missing values, and codes such as 007 no numbers.
+    # As in single files, the words "None", "null" and "NA" are not missing values, and codes such as 007 stay strings.
     options: dict[str, Any] = {}
     if kinds == {".csv"}:
         codes = {column for file in path.rglob("*") if file_suffix(file) == ".csv" for column in columns_of_codes(file)}
@@ -163,17 +163,17 @@ def _load_with_datasets(name: str, path: str, config: str | None, revision: str 
 
 @contextlib.contextmanager
 def _loading(name: str, path: str, config: str | None, revision: str | None) -> Iterator[None]:
-    """Errors in loading a dataset are raised as `UserError`, and there are no progress bars."""
+    """Within this context, raise errors as `UserError` and hide the progress bars of `datasets`."""
     with without_progress_bars():
         try:
             yield
-        except Exception as error:  # datasets wraps errors in many types, and readers of file formats add theirs
+        except Exception as error:  # datasets and its file readers raise many different types
             raise UserError(_reason(error, name, path, config, revision)) from error
 
 
 @contextlib.contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """No progress bars of `datasets`, which would flicker by."""
+    """Within this context, hide the progress bars of `datasets`."""
     from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     disabled = are_progress_bars_disabled()
@@ -192,38 +192,36 @@ def _reason(error: Exception, name: str, path: str, config: str | None, revision
 
     on_hub = not Path(path).exists()
     if on_hub and (reason := trouble(error, name)):
-        return f"The dataset {name!r} cannot be had from the Hub: {reason}."
+        return f"The dataset {name!r} cannot be loaded from the Hub: {reason}."
     if isinstance(error, EmptyDatasetError):
-        return f"The dataset {name!r} holds no data: files that end in {listing(SUFFIXES)} can be read."
+        return f"The dataset {name!r} contains no data files. Supported file types: {listing(SUFFIXES)}."
     if isinstance(error, DatasetNotFoundError | FileNotFoundError | RepositoryNotFoundError | RevisionNotFoundError):
         return why_missing(name, revision) if on_hub else f"The dataset {name!r} was not found: {_innermost(error)}"
     if isinstance(error, ConnectionError | OfflineModeIsEnabled):
         return (
             f"The dataset {name!r} is neither a local path nor in the cache, and the Hub cannot be reached: {error}. "
-            f"Local folders and files, and built-in datasets, need no network."
+            f"Local folders, local files and built-in datasets need no network."
         )
     if isinstance(error, ValueError):
         if empty := re.search(r'Instruction "(.+?)" corresponds to no data', str(error)):
-            return f"The split {empty.group(1)!r} of the dataset {name!r} is empty: it has no row."
+            return f"The split {empty.group(1)!r} of the dataset {name!r} is empty."
         if message := _configuration_message(name, path, config, revision):
             return message
     elif "BatchSize must be greater than 0" in str(error.__cause__):  # a parquet file without rows
-        return f"The dataset {name!r} has {_empty_parquet(path)}: remove it, or fill it."
+        return f"The dataset {name!r} has an empty split{_empty_parquet(path)}: remove it or add rows."
     return f"The dataset {name!r} cannot be loaded: {_innermost(error)}"
 
 
 def _configuration_message(name: str, path: str, config: str | None, revision: str | None) -> str | None:
-    """What to say when the configuration is the trouble: unknown, or needed and not given."""
+    """Return an error message if the configuration is unknown, or required but not set; otherwise None."""
     import datasets
 
     try:
         known = datasets.get_dataset_config_names(path, revision=revision)
-    except Exception:  # noqa: BLE001  this only looks for a better message than the one at hand
+    except Exception:  # noqa: BLE001  this only looks for a better error message
         return None
     if config is None and len(known) > 1:
-        return (
-            f"The dataset {name!r} has several configurations; name one of {listing(known)} by --dataset_config_name."
-        )
+        return f"The dataset {name!r} has several configurations: set --dataset_config_name to one of {listing(known)}."
     if config is not None and config not in known:
         return (
             f"The dataset {name!r} has no configuration {config!r} (--dataset_config_name); it has {listing(known)}."
@@ -233,15 +231,15 @@ def _configuration_message(name: str, path: str, config: str | None, revision: s
 
 
 def _empty_parquet(path: str) -> str:
-    """A split without rows in words, with its file if that is here."""
+    """Name the first local parquet file without rows, as the end of a sentence; an empty string if there is none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     for file in sorted(Path(path).rglob("*.parquet")):
         with contextlib.suppress(pa.ArrowException, OSError):
             if pq.read_metadata(file).num_rows == 0:
-                return f"an empty split: no row is in {str(file)!r}"
-    return "an empty split"
+                return f" ({str(file)!r} has no rows)"
+    return ""
 
 
 def _innermost(error: BaseException) -> str:
@@ -251,9 +249,9 @@ def _innermost(error: BaseException) -> str:
 
 
 def fingerprint(dataset: DatasetDict) -> str:
-    """A hash of split names, column names, class names and values: 16 hex digits, the same on every machine.
+    """Hash split names, column names, class names and values to 16 hex digits that are equal on every machine.
 
-    (The fingerprints of `datasets` depend on where files lie.)
+    The fingerprints of `datasets` are not used because they depend on file paths.
     """
     digest = hashlib.blake2b(digest_size=8)
     for split in sorted(dataset):
@@ -267,7 +265,7 @@ def fingerprint(dataset: DatasetDict) -> str:
 
 
 def _column_digest(rows: Dataset, column: str) -> bytes:
-    """Hash one column through its values, never through Arrow buffers: those differ with chunks, offsets, padding."""
+    """Hash the values of a column. Arrow buffers are not hashed: they vary with chunks, offsets and padding."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

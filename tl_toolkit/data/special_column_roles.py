@@ -1,4 +1,4 @@
-"""Which columns tasks other than those on whole texts read, told from names and types: pictures, pairs, words."""
+"""Determine the columns of captioning, translation and tagging tasks from their names and types."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..config.arguments import DataArguments
 
-# Conventional names of each role are in order of preference, compared in lower case.
+# Conventional names of each role, in order of preference, compared in lower case.
 
 # --- pictures and captions ------------------------------------------------------------------------------------------
 
@@ -28,7 +28,7 @@ CAPTION_NAMES = (
 
 @dataclass(frozen=True)
 class CaptionColumns:
-    """The names of the columns; there may be no caption where there are only pictures to describe."""
+    """Names of the columns; `caption` is None if there are only pictures to describe."""
 
     image: str
     caption: str | None
@@ -37,36 +37,36 @@ class CaptionColumns:
 def find_caption_columns(
     features: Mapping[str, Any], arguments: DataArguments, caption_required: bool = True
 ) -> CaptionColumns:
-    """Find the picture and its caption, or captions, among `features` (a `datasets.Features`).
+    """Find the picture and its caption or captions among `features` (a `datasets.Features`).
 
-    A column that is named is taken; else the one of its type, and of several the one with a conventional name.
+    A specified column is used; otherwise the only one of the right type, and of several the one with a conventional
+    name.
 
     Raises:
-        UserError: a name that is missing or of another type, or nothing or too much that it could be.
+        UserError: a specified column is missing or has the wrong type, or a role has no or several candidates.
     """
     image = _find(
         features, "image_column", arguments.image_column, _is_image, IMAGE_NAMES,
-        lambda feature: _is_image(feature) or is_string(feature), "no picture",
+        lambda feature: _is_image(feature) or is_string(feature), "{}, not a picture",
     )  # fmt: skip
     if image is None:
         raise _not_clear(features, "picture", "image_column", _is_image)
-    text = _find(
-        features, "text_column", arguments.text_column, _is_caption, CAPTION_NAMES, wrong="no text, nor a list of texts"
-    )
+    wrong = "{}, not a text or a list of texts"
+    text = _find(features, "text_column", arguments.text_column, _is_caption, CAPTION_NAMES, wrong=wrong)
     if text is None and caption_required:
         raise _not_clear(features, "caption", "text_column", _is_caption)
     return CaptionColumns(image, text)
 
 
 def _is_image(feature: Any) -> bool:
-    """Whether a column holds pictures: as such, or as the bytes of picture files with or without their paths."""
+    """Return whether a column holds pictures, or bytes of picture files with or without paths."""
     if isinstance(feature, dict):
         return {"bytes", "path"} == set(feature)
     return type(feature).__name__ == "Image" or str(getattr(feature, "dtype", "")) in ("binary", "large_binary")
 
 
 def _is_caption(feature: Any) -> bool:
-    """Whether a column holds texts or lists of texts."""
+    """Return whether a column holds texts or lists of texts."""
     return is_string(feature) or (is_list(feature) and is_string(inner(feature)))
 
 
@@ -74,10 +74,10 @@ def _find(
     features: Mapping[str, Any], flag: str, named: str | None, fits: Callable[[Any], bool], known: tuple[str, ...],
     fits_named: Callable[[Any], bool] | None = None, wrong: str = "{}", taken: Container[str | None] = (),
 ) -> str | None:  # fmt: skip
-    """The column that `--flag` names, else the only one that fits, else the first of a conventional name, or None.
+    """Return the column specified by `--flag`, else the only one that fits, else one with a conventional name, or None.
 
     Args:
-        fits_named, wrong: what a named column may be, and what is said of another (see `check_named`).
+        fits_named, wrong: type check of a specified column, and the message if it fails (see `check_named`).
         taken: columns that have another role.
     """
     if named is not None:
@@ -88,9 +88,9 @@ def _find(
 
 def _not_clear(features: Mapping[str, Any], what: str, flag: str, fits: Callable[[Any], bool]) -> UserError:
     fitting = [repr(name) for name, feature in features.items() if fits(feature)]
-    trouble = f"it could be any of {', '.join(fitting)}" if fitting else "there is none of its type"
+    trouble = f"candidates are {', '.join(fitting)}" if fitting else "no column has the right type"
     return UserError(
-        f"It is not clear which column is the {what}: {trouble}. Name it by --{flag}. {available(features)}"
+        f"The {what} column cannot be determined: {trouble}. Specify it with --{flag}. {available(features)}"
     )
 
 
@@ -108,8 +108,8 @@ class PairColumns:
     """The two texts of a row: columns, or entries of one column that holds a text for each language.
 
     Attributes:
-        source, target: names; there may be no target when there is only something to translate.
-        within: the column whose entries they are; None where they are columns themselves.
+        source, target: names; `target` is None if there are only texts to translate.
+        within: the column that contains both as entries; None if they are columns.
     """
 
     source: str
@@ -126,13 +126,13 @@ class PairColumns:
 
 
 def find_pair(features: Mapping[str, Any], arguments: DataArguments, target_required: bool = True) -> PairColumns:
-    """Find the text that is translated and its translation among `features` (a `datasets.Features`).
+    """Find the text to translate and its translation among `features` (a `datasets.Features`).
 
-    A column that is named is taken; else the column, or the entry of a column "translation", that is called like the
-    language that is named; else two columns with conventional names.
+    A specified column is used; otherwise the column, or the entry of a column "translation", named after the specified
+    language; otherwise two columns with conventional names.
 
     Raises:
-        UserError: a name that is missing or no text, or nothing that says what is translated into what.
+        UserError: a specified column is missing or not a text, or source and target cannot be determined.
     """
     within = TRANSLATIONS if _has_entries(features.get(TRANSLATIONS)) else None
     texts = _entries(features[within]) if within else [name for name in features if is_string(features[name])]
@@ -154,11 +154,12 @@ def find_pair(features: Mapping[str, Any], arguments: DataArguments, target_requ
     missing = [role for role in ("source", "target") if role not in pair and (role == "source" or target_required)]
     if missing:
         raise UserError(
-            f"It is not clear which text is translated into which: name them by --source_column and --target_column, "
-            f"or by --source_lang and --target_lang where they are called after languages. {available(features)}"
+            f"The source and target columns cannot be determined: specify them with --source_column and "
+            f"--target_column, or with --source_lang and --target_lang if their names are languages. "
+            f"{available(features)}"
         )
     if pair["source"] == pair.get("target"):
-        raise UserError(f"{pair['source']!r} is named for the source and for the target: each is a text of its own.")
+        raise UserError(f"{pair['source']!r} is named as both source and target: name two different columns.")
     return PairColumns(pair["source"], pair.get("target"), within)
 
 
@@ -170,18 +171,16 @@ def _check_text(
     if within is None and name in features:
         check_named(features, flag, name, is_string, "{}, not a string")
     where = f"entry of the column {within!r}" if within else "column of texts"
-    raise UserError(
-        f"There is no {where} called {name!r} (--{flag}); there are {listing(texts)}.{nearest(name, texts)}"
-    )
+    raise UserError(f"There is no {where} named {name!r} (--{flag}); there are {listing(texts)}.{nearest(name, texts)}")
 
 
 def _has_entries(feature: Any) -> bool:
-    """Whether a column holds structures, such as `datasets.Translation`; others may be called so, too."""
+    """Return whether a column holds structures, such as `datasets.Translation`."""
     return isinstance(feature, dict) or type(feature).__name__ == "Translation"
 
 
 def _entries(feature: Any) -> list[str]:
-    """The names of the texts in a column of structures, such as a `datasets.Translation`."""
+    """Return the names of the texts in a column of structures, such as `datasets.Translation`."""
     languages = getattr(feature, "languages", None)
     return list(languages) if languages else [name for name in feature if is_string(feature[name])]
 
@@ -196,7 +195,7 @@ TAGS_NAMES = (
 
 @dataclass(frozen=True)
 class WordColumns:
-    """The roles of a dataset's columns."""
+    """Names of the columns; `label` is None if there are no tags."""
 
     text: str
     label: str | None
@@ -205,22 +204,22 @@ class WordColumns:
 def find_word_columns(
     features: Mapping[str, Any], arguments: DataArguments, label_required: bool = True
 ) -> WordColumns:
-    """Find the words (a list of strings) and their tags (a list of classes, strings or whole numbers).
+    """Find the words (a list of strings) and their tags (a list of classes, strings or integers).
 
-    They are told apart as in `find_caption_columns`.
+    The selection and the errors are those of `find_caption_columns`.
     """
     text_column, label_column = arguments.text_column, arguments.label_column
-    words, tags = "a list of strings", "a list of classes, strings or whole numbers"
-    wrong = "{{}}, where {} is expected: --task token-classification labels every word of a sentence"
+    words, tags = "a list of strings", "a list of classes, strings or integers"
+    wrong = "{{}}, but --task token-classification labels every word of a sentence and needs {}"
     taken = {label_column, *TAGS_NAMES}
     text = _find(features, "text_column", text_column, _is_words, WORDS_NAMES, None, wrong.format(words), taken)
     if text is None:
-        raise _unclear(features, "words", words, "text_column", _is_words, taken)
+        raise _unclear(features, "word", words, "text_column", _is_words, taken)
     label = _find(features, "label_column", label_column, _is_tags, TAGS_NAMES, None, wrong.format(tags), {text})
     if text == label_column:
         raise UserError(f"--text_column and --label_column both name {text!r}. {available(features)}")
     if label is None and label_required:
-        raise _unclear(features, "tags", tags, "label_column", _is_tags, {text})
+        raise _unclear(features, "tag", tags, "label_column", _is_tags, {text})
     return WordColumns(text, label)
 
 
@@ -230,12 +229,14 @@ def _unclear(
 ) -> UserError:  # fmt: skip
     several = [repr(name) for name, feature in features.items() if fits(feature) and name not in taken]
     others = [repr(name) for name, feature in features.items() if fits(feature) and name in taken]
-    beside = f" beside {', '.join(others)}" if others else ""
+    excluded = f" except {', '.join(others)}" if others else ""
     if several:
-        trouble = f"several columns could be it ({', '.join(several)})"
+        trouble = f"there are several candidates ({', '.join(several)})"
     else:
-        trouble = f"no column{beside} holds {kind} (in a csv file none can; in JSON Lines or Parquet it can)"
-    return UserError(f"The column with the {what} is not clear: {trouble}. Name it by --{flag}. {available(features)}")
+        trouble = f"no column{excluded} holds {kind} (JSON Lines and Parquet files can hold lists, csv files cannot)"
+    return UserError(
+        f"The {what} column cannot be determined: {trouble}. Specify it with --{flag}. {available(features)}"
+    )
 
 
 def _is_words(feature: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Which rows: held-out parts and label budgets, both as prefixes of one stratified order."""
+"""Select rows for splits, held-out sets and label budgets; the latter two are prefixes of a stratified order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _QUANTILES = 10
 
 
 def find_split(names: Iterable[str], role: str, named: str | None = None) -> str | None:
-    """The split that plays a role ("train", "validation", "test"): the one named, else a usual synonym, else None."""
+    """Return the split for a role ("train", "validation", "test"): `named`, else a common synonym, else None."""
     names = list(names)
     if named is not None:
         if named not in names:
@@ -31,7 +31,7 @@ def find_split(names: Iterable[str], role: str, named: str | None = None) -> str
 
 
 def strata(labels: np.ndarray) -> np.ndarray:
-    """The stratum of each row: its class, the rarest of its labels, or the tenth that its number falls into.
+    """Return the stratum of each row: its class, its rarest label, or the decile of its number.
 
     Args:
         labels: class ids `[rows]`, 0/1 indicators `[rows, labels]`, or real numbers `[rows]`.
@@ -42,7 +42,7 @@ def strata(labels: np.ndarray) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.ndim == 2:
         frequency = labels.sum(axis=0)
-        # A row without any label is in a stratum of its own, after those of the labels.
+        # Rows without labels form a separate stratum after those of the labels.
         rarity = np.where(labels > 0, frequency, len(labels) + 1)
         keys = np.where(labels.any(axis=1), rarity.argmin(axis=1), labels.shape[1])
     elif np.issubdtype(labels.dtype, np.floating):
@@ -53,7 +53,7 @@ def strata(labels: np.ndarray) -> np.ndarray:
 
 
 def _shuffled_positions(groups: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """For each row its place in a shuffle of its own stratum, and the size of that stratum, both `[rows]`."""
+    """Return each row's position in a shuffle of its stratum, and the size of that stratum, both `[rows]`."""
     shuffled = generator.permutation(len(groups))
     by_group = shuffled[np.argsort(groups[shuffled], kind="stable")]
     sizes = np.bincount(groups)
@@ -64,16 +64,16 @@ def _shuffled_positions(groups: np.ndarray, generator: np.random.Generator) -> t
 
 
 def label_budget(labels: np.ndarray, budget: int, seed: int) -> np.ndarray:
-    """The rows that a budget of labels buys: stratified, and nested, so that more labels only add rows.
+    """Select the rows of a label budget; they are stratified and nested, so that a larger budget only adds rows.
 
-    Rows are put into one order that depends on the seed alone, and the budget takes its first rows. The row at place
-    j of its stratum of n rows sorts by (j + 1/2) / n, which keeps every prefix in proportion; the first row of each
-    stratum goes before all of them, the largest stratum first, so that a budget with room for it holds every class.
+    The budget takes the first rows of an order that depends only on the seed. The row at position j of a stratum with n
+    rows is sorted by (j + 1/2) / n, which keeps every prefix in proportion. The first row of each stratum precedes all
+    others, largest stratum first, so that a large enough budget contains every class.
 
     Args:
-        labels: as `strata` takes them.
-        budget: how many rows, from 1 to the number there are.
-        seed: the same seed gives nested budgets.
+        labels: see `strata`.
+        budget: number of rows, from 1 to the number of labels.
+        seed: budgets with the same seed are nested.
 
     Returns:
         Row indices in ascending order, int64 `[budget]`.
@@ -81,8 +81,8 @@ def label_budget(labels: np.ndarray, budget: int, seed: int) -> np.ndarray:
     rows = len(labels)
     if not 1 <= budget <= rows:
         raise UserError(
-            f"A budget of {budget:,} labels was asked for, and the split has {rows:,} labelled rows: give a number "
-            f"from 1 to {rows:,}, or leave --label_budget out to use them all."
+            f"A budget of {budget:,} labels does not fit the split, which has {rows:,} labelled rows: use a number "
+            f"from 1 to {rows:,}, or leave --label_budget out to use all rows."
         )
     generator = np.random.default_rng([seed, 1])
     place, size = _shuffled_positions(strata(labels), generator)
@@ -93,23 +93,23 @@ def label_budget(labels: np.ndarray, budget: int, seed: int) -> np.ndarray:
 
 
 def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Part rows into those that stay and those held out, in proportion over the strata.
+    """Divide rows into remaining and held-out rows, in proportion over the strata.
 
-    The last row of a stratum always stays, so that no class is only ever seen in evaluation.
+    At least one row of every stratum remains, so that no class occurs only in evaluation.
 
     Args:
-        labels: as `strata` takes them.
-        fraction: of the rows to hold out, between 0 and 1.
-        seed: of the choice.
+        labels: see `strata`.
+        fraction: fraction of rows to hold out, between 0 and 1.
+        seed: seed of the selection.
 
     Returns:
-        Indices that stay and indices held out, each int64 and ascending; both have at least one row.
+        Indices of remaining and of held-out rows, both int64, ascending and not empty.
     """
     rows = len(labels)
     if not 0 < fraction < 1:
-        raise UserError(f"--validation_fraction is {fraction}, where a number between 0 and 1 is expected.")
+        raise UserError(f"--validation_fraction must be between 0 and 1, but is {fraction}.")
     if rows < 2:
-        raise UserError(f"A split of {rows} row cannot be parted into rows to train on and rows to evaluate on.")
+        raise UserError(f"A split of {rows} row cannot be divided into training and validation rows.")
     generator = np.random.default_rng([seed, 2])
     place, size = _shuffled_positions(strata(labels), generator)
     share = (place + 0.5) / size

@@ -1,4 +1,4 @@
-"""`builtin:stocks`: monthly stock prices from 1990 on, as they come with every installation of matplotlib."""
+"""`builtin:stocks`: monthly stock prices since 1990, from the sample data of matplotlib."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ if TYPE_CHECKING:
 
 
 def load_stocks(config_name: str | None = None) -> DatasetDict:
-    """One split, "train", with `Date`, the first of each month, and a column of prices for each stock and index.
+    """Return a split "train" with `Date` (the first of each month) and a column of prices per stock and index.
 
-    Some of them begin years after 1990, and are missing until then.
+    Some columns start years after 1990 and are empty until then.
 
     Raises:
-        UserError: a configuration was named, and there is none; or this matplotlib comes without the file.
+        UserError: a configuration is specified (there are none), or matplotlib is installed without the file.
     """
     if config_name is not None:
-        raise UserError(f"The dataset 'builtin:stocks' has no configurations, got {config_name!r}.")
+        raise UserError(f"The dataset 'builtin:stocks' has no configurations: leave {config_name!r} out.")
     import matplotlib
     from datasets import Dataset, DatasetDict
 
     path = Path(matplotlib.get_data_path()) / "sample_data" / "Stocks.csv"
     if not path.exists():
         raise UserError(
-            f"This installation of matplotlib ({version('matplotlib')}) comes without its sample data: there is no "
-            f"{str(path)!r}, which builtin:stocks reads."
+            f"The dataset 'builtin:stocks' needs matplotlib's sample data, but this installation of matplotlib "
+            f"({version('matplotlib')}) has no {str(path)!r}. Reinstall matplotlib from PyPI."
         )
     import pandas as pd
 
-    # Between the months stand days of dividends without prices, and behind the last one a day of an unfinished month.
+    # The file also has dividend days without prices and, at its end, a day of an unfinished month.
     prices = pd.read_csv(path, comment="#")
     monthly = prices[prices["Date"].str.endswith("-01") & prices.drop(columns="Date").notna().any(axis=1)]
     return DatasetDict({"train": Dataset.from_pandas(monthly, preserve_index=False)})
 
 
 def stocks_record() -> dict[str, Any]:
-    """The version of matplotlib that the rows come with."""
+    """Return the version of matplotlib, which provides the rows."""
     return {"versions": {"matplotlib": version("matplotlib")}}

@@ -1,4 +1,4 @@
-"""Text as one stream of tokens, cut into lanes that are read side by side: language modelling with a carried state."""
+"""Token streams cut into lanes that are read in parallel, for language models with a carried state."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _QUIET_BELOW = 50_000
 
 @dataclass(frozen=True)
 class TokenStream:
-    """The documents of a split, one behind the other.
+    """The concatenated documents of a split.
 
     Attributes:
         ids: int32 `[tokens]`, separators included.
-        start: the id that is read before the first token, so that it is predicted too: that of the separator.
-        documents: how many documents they come from.
-        num_bytes: of those documents in UTF-8, without separators.
-        unknown: how many of the tokens are the unknown token.
-        document_tokens: int64 `[documents]`, separators included; of a stream that was cut, more than it has.
+        start: id of the separator, read before the first token so that this one is predicted, too.
+        documents: number of documents.
+        num_bytes: size of the documents in UTF-8, without separators.
+        unknown: number of unknown tokens.
+        document_tokens: int64 `[documents]`, separators included; not reduced if the stream was cut.
         document_bytes: int64 `[documents]`, without separators.
     """
 
@@ -61,30 +61,30 @@ def encode_stream(
 ) -> TokenStream:
     """Tokenise the column `text` of `documents` (a `datasets.Dataset`) and join the documents.
 
-    Behind each document stands `separator`, by default the tokenizer's end-of-text token (`eos`, else `sep`, else
-    `bos`). A tokenizer that frames a text with special tokens itself (BERT's, Llama's) does so here, and what already
-    ends with an end-of-text token is given no second one.
+    Each document is followed by `separator`, by default the tokenizer's end-of-text token (`eos`, else `sep`, else
+    `bos`). Special tokens that the tokenizer adds itself (as BERT's and Llama's do) are kept; no separator is added
+    after an end-of-text token.
 
     Args:
-        max_tokens: read no more documents than are needed for this many tokens, and keep this many.
-        whole_documents: keep the last document whole instead, so that tokens and bytes are those of the same text.
+        max_tokens: read only as many documents as needed for this many tokens, and cut the stream to this length.
+        whole_documents: keep the last document whole instead, so that tokens and bytes belong to the same text.
 
     Raises:
-        UserError: nothing can stand between documents, or `separator` is no token.
+        UserError: the tokenizer has no token to separate documents, or `separator` is not a token.
     """
     from tqdm.auto import tqdm
 
     suffix, start = _framing(tokenizer, separator)
     parts: list[np.ndarray] = []
-    sizes: list[np.ndarray] = []  # of each thousand documents: tokens and bytes
+    sizes: list[np.ndarray] = []  # tokens and bytes of each document, per batch
     tokens = unknown = 0
     quiet = len(documents) < _QUIET_BELOW or os.environ.get("RANK", "0") != "0"
     for first in tqdm(range(0, len(documents), _BATCH), desc="Tokenising", unit="k texts", disable=quiet):
         texts = documents[first : first + _BATCH]["text"]
         encoded = tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)["input_ids"]
         if max_tokens is not None and whole_documents:
-            behind = tokens + np.cumsum([len(ids) + len(suffix) for ids in encoded])
-            kept = int(np.searchsorted(behind, max_tokens)) + 1
+            ends = tokens + np.cumsum([len(ids) + len(suffix) for ids in encoded])
+            kept = int(np.searchsorted(ends, max_tokens)) + 1
             texts, encoded = texts[:kept], encoded[:kept]
         own = _joined(encoded, [])
         unknown += int(np.count_nonzero(own == tokenizer.unk_token_id)) if tokenizer.unk_token_id is not None else 0
@@ -107,38 +107,37 @@ def _joined(encoded: list[list[int]], suffix: list[int]) -> np.ndarray:
 
 
 def _framing(tokenizer: PreTrainedTokenizerBase, separator: str | None) -> tuple[list[int], int]:
-    """What to put behind each document, and what is read before the first token."""
+    """Return the ids that follow each document, and the id that precedes the first token."""
     if separator is not None:
         vocabulary = tokenizer.get_vocab()
         if separator not in vocabulary:
             raise UserError(
-                f"--separator {separator!r} is no token of the tokenizer; give one of its tokens, such as "
+                f"--separator {separator!r} is not a token of the tokenizer: use one of its tokens, such as "
                 f"{tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)!r}."
             )
         return [vocabulary[separator]], vocabulary[separator]
-    own = tokenizer("")["input_ids"]  # what the tokenizer adds to every text
+    own = tokenizer("")["input_ids"]  # the special tokens that the tokenizer adds to every text
     ends = [end for end in (tokenizer.eos_token_id, tokenizer.sep_token_id) if end is not None]
     if own and (own[-1] in ends or not ends):
         return [], own[-1]
     ends += [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     if not ends:
         raise UserError(
-            "The tokenizer has no end-of-text, separator or beginning-of-text token to put between documents: name "
-            "one of its tokens by --separator."
+            "The tokenizer has no end-of-text, separator or beginning-of-text token to put between documents: set "
+            "--separator to one of its tokens."
         )
     return [ends[0]], ends[0]
 
 
 def window_lengths(total: int, base: int, *, seed: int, random: bool) -> np.ndarray:
-    """Lengths of the windows that a lane is read in; they sum to `total`.
+    """Return the lengths of the windows of a lane; they sum to `total`.
 
     Args:
-        total: tokens of a lane.
-        base: the length of a window.
-        seed: of random lengths.
-        random: draw lengths (Merity et al. 2017, section 5): around `base` with probability 0.95 and around half of
-            it otherwise, normal with standard deviation 5, at least 5. Tokens then meet the border of a window in
-            different places.
+        total: number of tokens in a lane.
+        base: usual length of a window.
+        seed: seed of random lengths.
+        random: draw random lengths (Merity et al. 2017, section 5), so that window borders vary: normal with standard
+            deviation 5, at least 5, and with mean `base` (probability 0.95) or half of it.
     """
     least = min(SHORTEST_WINDOW, base)
     if random:
@@ -158,18 +157,18 @@ def window_lengths(total: int, base: int, *, seed: int, random: bool) -> np.ndar
 
 
 class Lanes:
-    """The part of a stream that one process reads: `lanes` contiguous pieces of equal length, side by side.
+    """The part of a stream that one process reads: `lanes` contiguous pieces of equal length, read in parallel.
 
-    The stream is cut into `lanes · world_size` pieces, of which process r owns those from r · lanes on. A lane's input
-    is the token before its target, which for its first target is the last token of the lane before it: every token of
-    the stream is predicted exactly once. Targets behind the end of the stream are -100.
+    The stream is cut into `lanes · world_size` pieces; process r reads the `lanes` pieces that start at r · lanes. The
+    input of a position is the token before its target; for the first target of a lane it is the last token of the
+    previous lane. So every token of the stream is predicted exactly once. Targets after the end of the stream are -100.
 
-    A model that reads backward is given the stream from its end. Its windows come in reading order, the target of a
-    position is the token before it, and the window that comes next is the one that stands before this one in the text.
+    A backward model reads the stream from its end. Tokens within a window are in text order, the target of a position
+    is the token before it, and the next window is the one that precedes the current one in the text.
 
     Args:
-        lanes: pieces of this process.
-        backward: whether the stream is read from its end.
+        lanes: number of pieces of this process.
+        backward: read the stream from its end.
     """
 
     def __init__(
@@ -178,7 +177,7 @@ class Lanes:
         ids = stream.ids[::-1] if backward else stream.ids
         self.tokens, self.backward, self.rank = len(ids), backward, rank
         self.global_lanes = lanes * world_size
-        self.length = -(-len(ids) // self.global_lanes)  # of a lane, rounded up
+        self.length = -(-len(ids) // self.global_lanes)  # tokens in a lane, rounded up
         first, last = rank * lanes * self.length, (rank + 1) * lanes * self.length
         targets = np.full(lanes * self.length, IGNORED, np.int32)
         inputs = np.full(lanes * self.length, stream.start, np.int32)
@@ -191,42 +190,42 @@ class Lanes:
         self.targets = targets.reshape(lanes, self.length)
 
     def window(self, begin: int, length: int, lanes: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
-        """Input ids and targets of the positions from `begin` on, both int64 `[lanes, length]`, in reading order."""
+        """Return input ids and targets from position `begin`, both int64 `[lanes, length]`, in text order."""
         step = -1 if self.backward else 1
         inputs, targets = (part[lanes, begin : begin + length][:, ::step] for part in (self.inputs, self.targets))
         return torch.from_numpy(inputs.astype(np.int64)), torch.from_numpy(targets.astype(np.int64))
 
     def places(self, begin: int, length: int) -> torch.Tensor:
-        """Where in the stream the targets of that window stand, int64 `[lanes, length]`; behind its end, anywhere."""
+        """Return the stream positions of a window's targets, int64 `[lanes, length]`; arbitrary after the end."""
         lanes = len(self.inputs)
         starts = (np.arange(lanes) + self.rank * lanes)[:, None] * self.length
         places = starts + np.arange(begin, begin + length)
         return torch.from_numpy(self.tokens - 1 - places[:, ::-1] if self.backward else places)
 
     def targets_in(self, begin: int, length: int) -> int:
-        """How many tokens that window predicts over all processes."""
+        """Return the number of tokens that a window predicts over all processes."""
         in_lane = np.clip(self.tokens - np.arange(self.global_lanes) * self.length, 0, self.length)
         return int(np.clip(in_lane - begin, 0, length).sum())
 
     def windows(self, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """All windows of this process with their places, each of `length` positions but for the last."""
+        """Yield all windows of this process with their places; each has `length` positions, except the last."""
         for begin in range(0, self.length, length):
             own = begin, min(length, self.length - begin)
             yield (*self.window(*own), self.places(*own))
 
 
 class StreamWindows(Dataset):
-    """An epoch of training on lanes: item i is the whole batch of step i.
+    """A training epoch over lanes: item i is the whole batch of step i.
 
-    With gradient accumulation the lanes of a process come in `groups`, and an update reads the same window of each:
-    accumulation trains what as many more lanes at once would train.
+    With gradient accumulation, the lanes of a process are divided into `groups`, and an update reads the same window of
+    each group. The result equals training all these lanes in one batch.
 
     Args:
-        lanes: of this process, over all groups.
-        groups: batches of an update.
-        window_length: of a window; see `window_lengths`.
-        seed: of random window lengths. They are drawn once, and come in another order every epoch, so that all epochs
-            have as many updates; every process draws the same.
+        lanes: lanes of this process, over all groups.
+        groups: number of batches per update.
+        window_length: usual length of a window; see `window_lengths`.
+        seed: seed of random window lengths, equal in all processes. Lengths are drawn once and reordered in every
+            epoch, so that all epochs have the same number of updates.
     """
 
     def __init__(self, lanes: Lanes, *, groups: int, window_length: int, random_lengths: bool, seed: int) -> None:
@@ -237,7 +236,7 @@ class StreamWindows(Dataset):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Put the windows into the order of that epoch."""
+        """Order the windows for an epoch."""
         lengths = self.drawn
         if self.random_lengths:
             lengths = np.random.default_rng([self.seed, 5, epoch]).permutation(lengths)
@@ -245,11 +244,11 @@ class StreamWindows(Dataset):
 
     @property
     def updates(self) -> int:
-        """Updates of an epoch."""
+        """Number of updates per epoch."""
         return len(self.drawn)
 
     def identity(self) -> dict[str, int | bool]:
-        """What has to be the same for a state that was carried over these windows to mean anything."""
+        """Return the settings that must be equal to resume with a saved carried state."""
         lanes = self.lanes
         return {
             "tokens": lanes.tokens, "lanes": lanes.global_lanes, "groups": self.groups, "own_lanes": len(lanes.inputs),

@@ -1,4 +1,4 @@
-"""Tokenizers for models trained from scratch: words, characters, or byte-level pairs, learned from given texts."""
+"""Learn tokenizers for models trained from scratch: words, characters or byte-level pairs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 KINDS = ("word", "whitespace", "char", "bpe", "fastai")
 PAD, UNK, BOS, EOS = SPECIAL_TOKENS = ("<pad>", "<unk>", "<bos>", "<eos>")
 
-# A letter of a word: letters with the marks that combine with them (Devanagari vowel signs are marks), digits,
-# underscore, and the joiners of Indic scripts. Scripts written without spaces give one token a character.
+# Characters of a word: letters, combining marks (such as Devanagari vowel signs), digits, underscore and the joiners of
+# Indic scripts. In scripts written without spaces, each character is a token.
 _LETTER = r"[\p{L}\p{M}\p{N}_\x{200C}\x{200D}&&[^\p{Han}\p{Hiragana}\p{Katakana}]]"
 _CLITIC = rf"'(?:s|re|ve|ll|d|m)(?!{_LETTER})"
-# Contractions part as in the Penn treebank (do n't, it 's), because tokenised corpora and word vectors have them so.
+# Contractions are split as in the Penn treebank (do n't, it 's), as in tokenised corpora and word vectors.
 _WORD = "|".join(
     [
         rf"{_LETTER}+?(?=n't(?!{_LETTER}))",
         rf"n't(?!{_LETTER})",
         _CLITIC,
-        # o'clock and 3.14 are words; an apostrophe or a full stop at the end is not part of one
+        # o'clock and 3.14 are words; a final apostrophe or full stop is not part of a word
         rf"{_LETTER}+(?:(?:'(?!(?:s|re|ve|ll|d|m)(?!{_LETTER}))|(?<=\p{{N}})[.,](?=\p{{N}})){_LETTER}+)*",
         r"\.{2,}",
         r"-{2,}",
@@ -45,27 +45,25 @@ def build_tokenizer(
     max_length: int | None = None,
     more_words: Iterable[str] = (),
 ) -> PreTrainedTokenizerFast:
-    """Learn a vocabulary and wrap it as a fast tokenizer of transformers, saved and loaded like any other.
+    """Learn a vocabulary and return it as a fast tokenizer of transformers.
 
-    Ids 0 to 3 are `<pad>`, `<unk>`, `<bos>` and `<eos>`; none of them is added to a text. The vocabulary depends on
-    the texts alone: more frequent tokens first, equally frequent ones in the order of their characters.
+    Ids 0 to 3 are `<pad>`, `<unk>`, `<bos>` and `<eos>`; none of them is added to texts. The order of the vocabulary
+    depends only on the texts: by descending frequency, then by characters.
 
     Args:
-        kind: "word" (words, numbers and punctuation marks), "whitespace" (what stands between spaces, for texts that
-            are tokenised already), "char" (Unicode characters, spaces too), "bpe" (byte-level pairs; decodes to
-            exactly the text that was encoded, and knows every text) or "fastai" (words by the rules of
-            `fastai_tokenizer`, with special tokens of its own).
-        texts: what to learn from.
-        vocab_size: at most this many tokens, the special ones included.
-        min_frequency: a token (for "bpe", a merge) must be seen this often.
+        kind: "word" (words, numbers and punctuation marks), "whitespace" (text between spaces, for tokenised texts),
+            "char" (Unicode characters, spaces included), "bpe" (byte-level pairs; encodes any text and decodes to
+            exactly the same text) or "fastai" (words by the rules of `fastai_tokenizer`, with other special tokens).
+        texts: training texts.
+        vocab_size: maximum number of tokens, special tokens included.
+        min_frequency: minimum frequency of a token (for "bpe", of a merge).
         lowercase: by default True for "word" and False for the others.
-        max_length: longest input of the model in tokens, kept as `model_max_length`.
-        more_words: for "word", "whitespace" and "fastai", words that join the vocabulary behind those of the texts, in
-            their order, as far as `vocab_size` allows: words that have vectors are then known although no training text
-            has them.
+        max_length: longest input of the model in tokens, stored as `model_max_length`.
+        more_words: for "word", "whitespace" and "fastai", words to append to the vocabulary, in their order, up to
+            `vocab_size`. So words that have vectors are known even if they do not occur in the training texts.
 
     Raises:
-        UserError: an unknown kind, a size too small, or texts in which nothing is frequent enough.
+        UserError: an unknown kind, a size that is too small, or texts without a token that is frequent enough.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -73,9 +71,9 @@ def build_tokenizer(
         raise UserError(f"There is no tokenizer kind {kind!r}; the kinds are {listing(KINDS)}.{nearest(kind, KINDS)}")
     smallest = len(SPECIAL_TOKENS) + (256 if kind == "bpe" else 1)
     if vocab_size < smallest:
-        raise UserError(f"A {kind} tokenizer needs a vocabulary of at least {smallest} tokens; {vocab_size} was given.")
+        raise UserError(f"A {kind} tokenizer needs a vocabulary of at least {smallest} tokens, not {vocab_size}.")
     if min_frequency < 1:
-        raise UserError(f"The minimum frequency of a token is {min_frequency}, where 1 or more is expected.")
+        raise UserError(f"The minimum frequency of a token must be 1 or more, but is {min_frequency}.")
     if kind == "fastai":
         return learn_fastai_tokenizer(texts, vocab_size, min_frequency, lowercase, max_length, more_words)
     lowercase = kind == "word" if lowercase is None else lowercase
@@ -88,8 +86,8 @@ def build_tokenizer(
     tokenizer = build(texts, vocab_size, min_frequency, lowercase)
     if tokenizer.get_vocab_size() <= len(SPECIAL_TOKENS):
         raise UserError(
-            f"No token for a {kind} tokenizer was found in the training texts: none is there at least "
-            f"{min_frequency} times."
+            f"The {kind} tokenizer found no token that occurs at least {min_frequency} times in the training texts: "
+            f"lower --tokenizer_min_frequency, or use more texts."
         )
     if kind in ("word", "whitespace"):
         _extend(tokenizer, more_words, vocab_size)
@@ -113,7 +111,7 @@ def _word_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, l
     tokenizer = Tokenizer(models.WordLevel({UNK: 0}, unk_token=UNK))
     steps = [normalizers.NFC(), normalizers.Replace("\u2019", "'")]
     tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Lowercase()] if lowercase else steps)
-    # An inverted pattern with "removed" keeps what matches and drops what lies between.
+    # An inverted pattern with "removed" keeps the matches and drops the text between them.
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
     return _learn_words(tokenizer, texts, vocab_size, min_frequency)
 
@@ -125,7 +123,7 @@ def _whitespace_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: 
     tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase()] if lowercase else [])
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = _learn_words(tokenizer, texts, vocab_size, min_frequency)
-    # A text may hold a special token as a word, as WikiText does <unk>: the trainer numbers it twice.
+    # If a text contains a special token as a word, as WikiText does with <unk>, the trainer numbers it twice.
     learned = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     ordered = [*SPECIAL_TOKENS, *(word for word, _ in learned if word not in SPECIAL_TOKENS)]
     tokenizer.model = models.WordLevel({word: index for index, word in enumerate(ordered)}, unk_token=UNK)

@@ -1,4 +1,4 @@
-"""Static word vectors: GloVe and word2vec text files, read for the words of one vocabulary."""
+"""Read static word vectors (GloVe and word2vec text files) for the words of a vocabulary."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from .files import nearest_sibling
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Deviation of unknown words around the mean, as a part of the deviation of the known ones.
+# Standard deviation of unknown words around the mean, as a fraction of that of the known words.
 _NOISE = 0.1
 
 
 def load_vectors(path: str | Path, tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
-    """Read the vectors of a tokenizer's tokens from a text file with a word and its numbers in each line.
+    """Read the vectors of a tokenizer's tokens from a text file with a word and its numbers on each line.
 
-    The file may be compressed (.gz) and may begin with word2vec's line of sizes. A token is looked up as it is, then
-    in lower case; byte-level and sentence-piece marks of a word's beginning are left out. Of a word that comes twice
-    the first counts.
+    The file may be compressed (.gz) and may start with word2vec's line of sizes. Tokens are looked up unchanged, then
+    in lower case, without the byte-level or SentencePiece mark of a word start. If a word occurs twice, the first entry
+    is used.
 
-    Tokens without a vector get the mean of those found, with a tenth of their deviation as noise: the mean says
-    nothing about the word, which is right when vectors stay frozen, and the noise lets two unknown words part when
-    they are tuned. The padding token gets zeros.
+    Tokens without a vector get the mean of the found vectors plus noise of a tenth of their standard deviation. The
+    mean is neutral if vectors stay frozen; the noise lets unknown words diverge if they are tuned. The padding token
+    gets zeros.
 
     Returns:
-        Vectors, float32 `[vocabulary, dimensions]`, and which tokens were found, bool `[vocabulary]`.
+        Vectors, float32 `[vocabulary, dimensions]`, and a mask of the found tokens, bool `[vocabulary]`.
 
     Raises:
-        UserError: the file cannot be read, a line has another number of values, or no token is in it.
+        UserError: the file cannot be read, a line has a wrong number of values, or the file contains no token.
     """
     path = Path(path).expanduser()
     exact, lower = _surface_forms(tokenizer)
@@ -46,13 +46,13 @@ def load_vectors(path: str | Path, tokenizer: PreTrainedTokenizerBase) -> tuple[
         found_exact, found_lower = _read(lines, path, set(exact), set(lower))
     if not found_exact and not found_lower:
         raise UserError(
-            f"None of the tokenizer's {size:,} tokens has a vector in {str(path)!r}: the file is of another language "
-            f"or kind, or the tokenizer does not make words (--tokenizer_name word does)."
+            f"None of the tokenizer's {size:,} tokens has a vector in {str(path)!r}. Use word vectors of the same "
+            f"language and a tokenizer that produces words, such as --tokenizer_name word."
         )
     dimensions = len(next(iter((found_exact or found_lower).values())))
     vectors = np.zeros((size, dimensions), dtype=np.float32)
     found = np.zeros(size, dtype=bool)
-    # Exact matches are written last: they win over those in lower case.
+    # Exact matches are written last, so that they replace lower-case matches.
     for forms, values in ((lower, found_lower), (exact, found_exact)):
         for word, vector in values.items():
             vectors[forms[word]] = vector
@@ -66,7 +66,7 @@ def load_vectors(path: str | Path, tokenizer: PreTrainedTokenizerBase) -> tuple[
 
 
 def _surface_forms(tokenizer: PreTrainedTokenizerBase) -> tuple[dict[bytes, list[int]], dict[bytes, list[int]]]:
-    """Token ids by the bytes of the token as written, and of its lower case where that differs."""
+    """Return token ids by the bytes of the token, and by those of its lower case if that differs."""
     exact: dict[bytes, list[int]] = {}
     lower: dict[bytes, list[int]] = {}
     special = set(tokenizer.all_special_tokens)
@@ -99,16 +99,16 @@ def _read(
         line = line.rstrip().replace(b"\t", b" ")
         spaces = line.count(b" ")
         if number == 1 and spaces == 1 and all(field.isdigit() for field in line.split()):
-            dimensions = int(line.split()[1])  # word2vec's first line: the number of words and of dimensions
+            dimensions = int(line.split()[1])  # word2vec's first line: numbers of words and dimensions
             continue
         dimensions = dimensions or spaces
         if spaces == dimensions:
             word, _, numbers = line.partition(b" ")
-        elif spaces > dimensions > 0:  # some published files have words with spaces in them
+        elif spaces > dimensions > 0:  # in some published files, words contain spaces
             word, *fields = line.rsplit(b" ", dimensions)
             numbers = b" ".join(fields)
         else:
-            _bad_line(path, number, f"has {spaces} values, where {dimensions} are expected")
+            _bad_line(path, number, f"has {spaces} values, but must have {dimensions}")
         if word in wanted and word not in vectors:
             vectors[word] = _numbers(numbers, dimensions, path, number)
     return (
@@ -119,25 +119,25 @@ def _read(
 
 def _numbers(text: bytes, dimensions: int, path: Path, line: int) -> np.ndarray:
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # how NumPy says that it stopped at something else
+        warnings.simplefilter("error", DeprecationWarning)  # NumPy's warning about text that is not a number
         try:
             vector = np.fromstring(text, dtype=np.float32, sep=" ")
         except (DeprecationWarning, ValueError):
-            _bad_line(path, line, "holds something that is not a number")
+            _bad_line(path, line, "contains a value that is not a number")
     if len(vector) != dimensions or not np.isfinite(vector).all():
-        _bad_line(path, line, f"has {len(vector)} finite values, where {dimensions} are expected")
+        _bad_line(path, line, f"has {len(vector)} finite values, but must have {dimensions}")
     return vector
 
 
 def _bad_line(path: Path, line: int, trouble: str) -> NoReturn:
     raise UserError(
-        f"Line {line} of the word vectors {str(path)!r} {trouble}. A text file is expected, with a word and its "
-        f"numbers in every line, separated by spaces, as GloVe and word2vec (not binary) write them."
+        f"Line {line} of the word vectors {str(path)!r} {trouble}. Use a text file in the format of GloVe or of "
+        f"word2vec (not binary): on every line a word and its numbers, separated by spaces."
     )
 
 
 def words_of(path: str | Path) -> Iterator[str]:
-    """The words of a vector file in its order, which in published files is that of their frequency.
+    """Yield the words of a vector file in file order, which in published files is that of frequency.
 
     Raises:
         UserError: the file cannot be read.

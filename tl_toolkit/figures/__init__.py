@@ -1,1 +1,1 @@
-"""Pictures of what a model attends to."""
+"""Figures, above all of the attention of models."""

@@ -1,4 +1,4 @@
-"""Where an encoder-decoder looks while it writes: the weights of its attention over the source."""
+"""Attention weights of an encoder-decoder over the source while it generates."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Alignment(NamedTuple):
-    """What was read, what was written, and where each piece of the latter looked in the former.
+    """Source, generated target, and the attention of each target piece over the source.
 
-    Source and target are readable pieces, special tokens by their names; rows of `weights` (target, source) sum to 1.
+    Source and target are readable pieces (names for special tokens); rows of `weights` (target, source) sum to 1.
     """
 
     source: list[str]
@@ -35,21 +35,21 @@ def attention_of(
     words: bool = False,
     **generation: Any,
 ) -> Alignment:
-    """Let an encoder-decoder write its answer to `text`, and read off where it looked.
+    """Generate the output of an encoder-decoder for `text` and return its attention over the source.
 
-    The answer is written by `generate`; the decoder then reads it once more, in one go, and hands out its attention
-    over the source, averaged over the heads of its last layer.
+    The output of `generate` is read by the decoder again in one pass, which returns the attention over the source, by
+    default averaged over the heads of the last layer.
 
     Args:
-        target_tokenizer: reads what is written, where the vocabularies are separate.
-        inputs: encoded `text` (tensors with one row); by default what `tokenizer` makes of it.
-        layer: of the decoder, counted from 0, or from -1 backwards.
-        head: one head instead of the average over all.
-        words: join the tokens of a word.
-        **generation: what `generate` takes, such as `num_beams`.
+        target_tokenizer: tokenizer of the output, if the vocabularies are separate.
+        inputs: encoded `text` (tensors with one row); by default encoded by `tokenizer`.
+        layer: index of the decoder layer; negative values count from the end.
+        head: index of a head; by default the average over all heads.
+        words: join the tokens of each word.
+        **generation: arguments of `generate`, such as `num_beams`.
 
     Raises:
-        UserError: the model is no encoder-decoder, has no attention, or not this layer or head.
+        UserError: the model is not an encoder-decoder, has no attention, or lacks this layer or head.
     """
     _check_has_alignment(model)
     inputs = tokenizer(text, return_tensors="pt") if inputs is None else inputs
@@ -70,10 +70,10 @@ def alignment_of(
     head: int | None = None,
     words: bool = False,
 ) -> Alignment:
-    """Where an encoder-decoder looks for each token of `written` (time,), which begins with its start token.
+    """Return the attention for each token of `written` (time,), which starts with the start token.
 
-    `inputs` are `text` as the first of `tokenizers` encodes it; the second reads what was written. The rest is as in
-    `attention_of`.
+    `inputs` are `text` encoded by the first of `tokenizers`; the second one decodes `written`. For the other arguments
+    see `attention_of`.
     """
     ids, weights = cross_attention(model, inputs, written, layer=layer, head=head)
     source = pieces_of_text(text, inputs["input_ids"][0].tolist(), tokenizers[0])
@@ -87,7 +87,7 @@ def alignment_of(
 def cross_attention(
     model: PreTrainedModel, inputs: Any, written: Tensor, *, layer: int = -1, head: int | None = None
 ) -> tuple[list[int], Tensor]:
-    """The ids behind the start token of `written` (time,), up to the end of the text, and the attention of each.
+    """Return the ids of `written` (time,) after the start token, up to the end of the text, and their attention.
 
     Weights are (ids, source), in float32 on the CPU. For the other arguments and errors see `attention_of`.
     """
@@ -96,7 +96,7 @@ def cross_attention(
     written = written[: answer_length(written.tolist(), model)]
     layers = with_attention(model, **inputs, decoder_input_ids=written[None, :-1], use_cache=False).cross_attentions
     if not layers or layers[0] is None:
-        raise UserError(f"{name} has no attention over the source, or does not hand out its weights.")
+        raise UserError(f"{name} has no attention over the source or does not return its weights.")
     weights = _choose(list(layers), layer, "layer", name)[0].float()
     weights = weights.mean(0) if head is None else _choose(list(weights), head, "head", name)
     return written[1:].tolist(), weights.detach().cpu()
@@ -105,12 +105,12 @@ def cross_attention(
 def _check_has_alignment(model: PreTrainedModel) -> None:
     if not model.config.is_encoder_decoder:
         raise UserError(
-            f"{type(model).__name__} is no encoder-decoder: there is no attention of what it writes over what it read."
+            f"{type(model).__name__} is not an encoder-decoder, so it has no attention from target to source."
         )
 
 
 def with_attention(model: PreTrainedModel, **inputs: Any) -> Any:
-    """One pass that hands out attention, which only the plain implementation of transformers' models does."""
+    """Run one forward pass that returns attention, with the eager implementation if necessary."""
     import torch
 
     chosen = model.config._attn_implementation
@@ -127,7 +127,7 @@ def with_attention(model: PreTrainedModel, **inputs: Any) -> Any:
 
 
 def answer_length(ids: list[int], model: PreTrainedModel, start: int = 1) -> int:
-    """How many of `ids` there are up to the first end of the text at position `start` or behind it, with that end."""
+    """Return the number of `ids` up to and including the first end of the text at or after position `start`."""
     ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
     return next((place + 1 for place in range(start, len(ids)) if ids[place] in ends), len(ids))
@@ -135,5 +135,5 @@ def answer_length(ids: list[int], model: PreTrainedModel, start: int = 1) -> int
 
 def _choose(choices: list[Tensor], index: int, what: str, name: str) -> Tensor:
     if not -len(choices) <= index < len(choices):
-        raise UserError(f"There is no {what} {index} in {name}, which has {len(choices)}, counted from 0.")
+        raise UserError(f"{name} has no {what} {index}: it has {len(choices)}, counted from 0.")
     return choices[index]

@@ -1,4 +1,4 @@
-"""A heat map of the alignment between two texts, as in Bahdanau et al. (2015), figure 3."""
+"""Heat map of the alignment between two texts, as in Bahdanau et al. (2015), figure 3."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .palette import LINE, MUTED
 from .style import font_families, new_figure, picture_style, save_picture
 
 CELL = 0.27
-"""Width and height of a cell in inches, as long as the picture stays below `LARGEST`."""
+"""Width and height of a cell in inches, unless the picture would exceed `LARGEST`."""
 LARGEST = 22.0
-"""Most inches that the cells of a picture take in a direction: longer texts have smaller cells and letters."""
+"""Largest width and height of all cells in inches; longer texts have smaller cells and letters."""
 LONGEST_LABEL = 24
-"""Characters after which a label is shortened."""
+"""Most characters of a label; longer ones are shortened."""
 
 _DOTTED_CIRCLE = "◌"
 _VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥", "\u200c": "ZWNJ", "\u200d": "ZWJ", "\u00a0": "␣", "": "∅"}
@@ -26,25 +26,25 @@ _VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥", "\u200c": "ZWNJ", "\u200d": "Z
 def draw_attention_map(
     source_tokens: Sequence[str], target_tokens: Sequence[str], weights: Any, path: str | Path
 ) -> None:
-    """Draw where each token of the target looked in the source: a row for each, dark where the weight is large.
+    """Draw the attention of each target token over the source: a row per target token, dark for large weights.
 
-    Colours run from 0 to the largest weight, which the scale beside the map tells.
+    Colours range from 0 to the largest weight; a scale is drawn beside the map.
 
     Args:
-        source_tokens: what the columns are, from left to right.
-        target_tokens: what the rows are, from top to bottom.
+        source_tokens: labels of the columns, from left to right.
+        target_tokens: labels of the rows, from top to bottom.
         weights: (target, source), at least 0; an array, a tensor or nested lists.
         path: a `.png` or `.svg` file.
 
     Raises:
         UserError: the path cannot be written to.
-        ValueError: the weights are of another shape, negative or not finite.
+        ValueError: the weights have a wrong shape, are negative or not finite.
     """
     values = np.asarray(weights, dtype=float)
     if values.shape != (len(target_tokens), len(source_tokens)) or not values.size:
         raise ValueError(
-            f"the weights have the shape {values.shape}; {len(target_tokens)} target and {len(source_tokens)} source "
-            f"tokens need {(len(target_tokens), len(source_tokens))}, and at least one of each"
+            f"the weights must have the shape (target tokens, source tokens) "
+            f"{(len(target_tokens), len(source_tokens))} and not be empty, but have the shape {values.shape}"
         )
     if not np.isfinite(values).all() or values.min() < 0:
         raise ValueError("the weights must be finite and at least 0")
@@ -54,10 +54,10 @@ def draw_attention_map(
 
 
 def label(token: str) -> str:
-    """What stands beside a cell: the token, with what is invisible made visible.
+    """Return the label of a token; invisible characters are replaced by visible ones.
 
-    A text that begins with a combining mark (a vowel sign of Devanagari that is a token by itself) is shown on a dotted
-    circle, as in the charts of Unicode; spaces around a longer piece are left out.
+    A token that starts with a combining mark (such as a single vowel sign of Devanagari) is drawn on a dotted circle,
+    as in the Unicode charts. Spaces around longer tokens are removed.
     """
     if token in _VISIBLE:
         return _VISIBLE[token]
@@ -70,9 +70,9 @@ def label(token: str) -> str:
 def _figure(columns: Sequence[str], rows: Sequence[str], values: np.ndarray) -> Any:
     cell = min(CELL, LARGEST / max(len(columns), len(rows)))
     width, height = cell * len(columns), cell * len(rows)
-    figure = new_figure(width, height)  # the labels lie outside, and are kept when the picture is cut out
+    figure = new_figure(width, height)  # the labels are outside; cropping keeps them
     axes = figure.add_axes((0, 0, 1, 1))
-    # Squares by `pcolormesh` are rectangles in an SVG, which stay sharp at any size.
+    # `pcolormesh` draws rectangles in an SVG, which are sharp at any size.
     mesh = axes.pcolormesh(values, cmap="Blues", vmin=0.0, vmax=max(values.max(), 1e-9), edgecolors=LINE, linewidth=0.4)
     axes.invert_yaxis()
     axes.set_aspect("equal")
@@ -84,8 +84,8 @@ def _figure(columns: Sequence[str], rows: Sequence[str], values: np.ndarray) -> 
         shown.set_rotation(90 if _columns_of(shown.get_text()) > 1 else 0)
     for shown in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         shown.set_fontfamily(font_families(shown.get_text()))
-    axes.set_ylabel("written", labelpad=8)
-    axes.set_xlabel("read", labelpad=8)
+    axes.set_ylabel("target", labelpad=8)
+    axes.set_xlabel("source", labelpad=8)
     axes.xaxis.set_label_position("top")
     tall = min(height, 2.4)
     scale = figure.add_axes((1 + 0.2 / width, 1 - tall / height, 0.1 / width, tall / height))
@@ -96,5 +96,5 @@ def _figure(columns: Sequence[str], rows: Sequence[str], values: np.ndarray) -> 
 
 
 def _columns_of(shown: str) -> int:
-    """Letters side by side: marks stand on the letter before them."""
+    """Return the number of letters side by side; combining marks do not count."""
     return sum(not unicodedata.category(letter).startswith("M") for letter in shown.removeprefix(_DOTTED_CIRCLE)) or 1

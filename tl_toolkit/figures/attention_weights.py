@@ -1,4 +1,4 @@
-"""Where a model looks in a few test texts, left beside its predictions: weights of attention, one for each word."""
+"""Save attention weights of words in a few test texts, beside the predictions of a model."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 ATTENTION = "attention.json"
 TEXTS = 6
-"""How many of the first test rows are looked into: the same for every model of a comparison."""
+"""Number of test rows whose attention is saved: the first rows, the same for every model of a comparison."""
 _LONGEST = 512
 
 
 def save_attention(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, encoded: Dataset, split: Dataset, folder: Path
 ) -> str | None:
-    """Leave `attention.json` for the first rows of `split` (with a column `text`), of which `encoded` are the inputs.
+    """Write `attention.json` for the first rows of `split` (with a column `text`); `encoded` has their inputs.
 
-    It holds `what`, which weights they are, and `rows`: each with its `row`, its `tokens` (words and special tokens),
-    and their `weights`, which sum to 1. What they say of a model's reasons is disputed (Jain and Wallace 2019,
-    "Attention is not Explanation"; Wiegreffe and Pinter 2019, "Attention is not not Explanation").
+    The file contains `what`, a description of the weights, and `rows`: each has its `row`, its `tokens` (words and
+    special tokens) and their `weights`, which sum to 1. It is disputed whether attention explains predictions (Jain and
+    Wallace 2019, "Attention is not Explanation"; Wiegreffe and Pinter 2019, "Attention is not not Explanation").
 
     Returns:
-        The file's name; None for a model that has no attention or does not hand it out.
+        Name of the file; None if the model has no attention or does not return it.
     """
     rows, what = [], ""
     for place in range(min(TEXTS, len(split))):
@@ -57,25 +57,25 @@ def save_attention(
 
 
 def _weights(model: PreTrainedModel, row: dict[str, Any]) -> tuple[torch.Tensor, str] | None:
-    """The weight of each token (time,) of one row in what the classifier reads, and in words what weights they are."""
+    """Return the attention weights of the tokens of a row (time,), and a description of the weights; or None."""
     import torch
 
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in row]
     inputs = {name: torch.tensor([row[name]], device=model.device) for name in names}
     try:
         layers = getattr(with_attention(model, **inputs), "attentions", None)
-    except (TypeError, ValueError):  # a model that knows no output_attentions, or whose attention is not of this kind
+    except (TypeError, ValueError):  # a model without output_attentions, or with another type of attention
         return None
     if not layers or layers[-1] is None:
         return None
     last = layers[-1][0].detach().float().cpu()
     if last.dim() == 1:
-        return last, "the weights by which the states of all words are summed (attention pooling)"
+        return last, "attention-pooling weights of the words"
     if last.dim() != 3 or last.shape[-1] != len(row["input_ids"]):
         return None
     heads = last.mean(0)
     if getattr(model.config, "pooling", None) is not None:
-        return heads.mean(0), "self-attention of the last layer, averaged over its heads and over the words that look"
+        return heads.mean(0), "self-attention of the last layer, averaged over heads and query words"
     if torch.equal(heads, heads.tril()):
-        return heads[-1], "self-attention of the last layer, averaged over its heads: where the last token looks"
-    return heads[0], "self-attention of the last layer, averaged over its heads: where the first token looks"
+        return heads[-1], "self-attention of the last token in the last layer, averaged over heads"
+    return heads[0], "self-attention of the first token in the last layer, averaged over heads"

@@ -1,4 +1,4 @@
-"""A forecast as a picture: what came before, what was forecast, and what came."""
+"""Draw a forecast with its context and the observed values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .palette import BASELINE_DASH, INK, LINE, MUTED, SERIES
 from .style import font_families, new_figure, picture_style, save_picture
 
 MOST_VARIABLES = 4
-"""More are not drawn: the picture is one look, not a report."""
+"""Most variables that are drawn, so that the picture stays readable."""
 
 
 def draw_forecast(
@@ -23,16 +23,16 @@ def draw_forecast(
     names: Sequence[str],
     path: str | Path,
 ) -> None:
-    """Draw one window, a strip a variable, and write it as PNG or SVG by the suffix of `path`.
+    """Draw a window with a strip per variable, and write it as PNG or SVG, depending on the suffix of `path`.
 
     Args:
         times: (context + steps,), datetime64 or numbers.
-        values: (context + steps, variables), what was observed; NaN leaves a gap in the line.
-        forecast: (steps, variables) of the model.
-        baseline: (steps, variables) of the seasonal-naive forecast.
+        values: (context + steps, variables), observed values; NaN leaves a gap in the line.
+        forecast: (steps, variables), forecast of the model.
+        baseline: (steps, variables), seasonal-naive forecast.
 
     Raises:
-        UserError: the suffix is no format, or the folder does not exist.
+        UserError: the suffix is not a supported format, or the folder does not exist.
     """
     shown = names[:MOST_VARIABLES]
     with picture_style():

@@ -1,7 +1,7 @@
-"""Colours, markers and dashes of the figures, and the custom properties that stand in for them within a page.
+"""Colours, markers and dashes of figures, and the CSS custom properties that replace the colours in a page.
 
-A page has a light and a dark scheme, a picture file only a light one. So figures are drawn in the light colours, and
-within a page each colour is replaced by `var(--name, colour)`, which the style sheet sets for both schemes.
+A page has a light and a dark scheme, a picture file only a light one. So figures are drawn in the light colours, and in
+a page each colour is replaced by `var(--name, colour)`, which the style sheet sets for both schemes.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 INK, MUTED, LINE, SURFACE = "#1c2430", "#5a6575", "#dfe3e8", "#fffffe"
 
-# Eight hues that stay apart for readers with the common colour deficiencies when their lightness is kept too
-# (after Okabe and Ito, "Color Universal Design"), darkened to 4.5:1 on white since they also colour text.
+# Eight hues with different lightness that readers with common colour deficiencies can distinguish (after Okabe and Ito,
+# "Color Universal Design"), darkened to a contrast of 4.5:1 on white because they also colour text.
 SERIES = ("#0b62a4", "#b84a00", "#0a7358", "#a02c7d", "#7a5c00", "#4a3fa3", "#56616e", "#b3123c")
 DARK_SERIES = ("#6db3f2", "#ff9d5c", "#4fcf9f", "#f08cd0", "#d9b94a", "#aaa5fa", "#a9b4bf", "#ff8095")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-"""One fewer than the hues, so that hue and marker together tell 56 entries apart."""
+"""One fewer than the hues, so that hue and marker together distinguish 56 entries."""
 
 GLYPHS = ("●○", "■□", "▲△", "◆◇", "▼▽", "✚+", "✖×")
 """The markers as characters, filled and hollow."""
@@ -34,17 +34,17 @@ PROPERTIES = {
 
 
 def colour(position: int) -> str:
-    """The colour of the entry at this position of the grid."""
+    """Return the colour of the entry at this position of the grid."""
     return SERIES[position % len(SERIES)]
 
 
 def marker(position: int) -> str:
-    """The marker of the entry at this position of the grid."""
+    """Return the marker of the entry at this position of the grid."""
     return MARKERS[position % len(MARKERS)]
 
 
 def key(entries: Sequence[tuple[str, bool]]) -> list[tuple[str, str, str]]:
-    """(name, glyph, colour's custom property) for each (name, whether transferred), in the order of the grid."""
+    """Return (name, glyph, custom property of the colour) for each (name, uses transfer), in grid order."""
     return [
         (name, GLYPHS[position % len(GLYPHS)][0 if transfer else 1], PROPERTIES[colour(position)])
         for position, (name, transfer) in enumerate(entries)

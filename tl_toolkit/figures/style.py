@@ -1,4 +1,4 @@
-"""What pictures share: their look, fonts that have the letters of a text, and how files are written."""
+"""Shared style of figures, selection of fonts that cover a text, and writing of picture files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".svg")
 
 DEFAULT_FONT = "DejaVu Sans"
-"""Comes with matplotlib: Latin, Greek, Cyrillic, Arabic and more, but none of India's scripts."""
+"""Comes with matplotlib; covers Latin, Greek, Cyrillic, Arabic and more, but no Indic scripts."""
 
 _OWN_FONTS = Path(__file__).parent / "fonts"
 
 STYLE: Any = {
-    "text.parse_math": False,  # a token or the name of an entry may have a dollar sign
+    "text.parse_math": False,  # tokens and names may contain dollar signs
     "font.size": 10,
     "font.family": [DEFAULT_FONT],
-    "svg.fonttype": "path",  # shaped letters, on machines too that do not have the font
+    "svg.fonttype": "path",  # shaped letters, also on machines without the font
     "svg.hashsalt": "tl_toolkit",
     "text.color": INK,
     "axes.edgecolor": LINE,
@@ -54,11 +54,11 @@ PLOT_STYLE: Any = {
     "xtick.major.size": 0,
     "ytick.major.size": 0,
 }
-"""Of curves and diagrams: axes with a grid, and text that stays text."""
+"""Style of curves and diagrams: axes with a grid, and text stored as text."""
 
 
 def new_figure(width: float, height: float, layout: str | None = None) -> Figure:
-    """An empty figure of that many inches, which no window belongs to."""
+    """Create an empty figure without a window; width and height are in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -69,7 +69,7 @@ def new_figure(width: float, height: float, layout: str | None = None) -> Figure
 
 @contextmanager
 def picture_style() -> Iterator[None]:
-    """Within this context matplotlib draws as the toolkit does."""
+    """Within this context, use the toolkit's style in matplotlib."""
     import matplotlib
 
     with matplotlib.rc_context(STYLE):
@@ -77,15 +77,15 @@ def picture_style() -> Iterator[None]:
 
 
 def font_families(text: str) -> list[str]:
-    """The fonts to draw `text` with, the first of which has its letters, combining marks among them.
+    """Return the fonts to draw `text` with; the first one covers its letters and combining marks, if possible.
 
-    That is matplotlib's own where it will do; else the fonts of this package (Devanagari), then the installed ones.
-    matplotlib 3.11 shapes the text: conjuncts and vowel signs are joined as the font says.
+    Candidates are matplotlib's default font, then the fonts of this package (Devanagari), then installed fonts.
+    matplotlib 3.11 shapes the text, so that conjuncts and vowel signs are joined by the rules of the font.
     """
     missing = frozenset(x for x in text if unicodedata.category(x)[0] not in "CZ") - _letters_of(DEFAULT_FONT)
     if not missing:
         return [DEFAULT_FONT]
-    installed = sorted(name for name in _files() if not name.startswith("Last Resort"))  # whose letters are all boxes
+    installed = sorted(name for name in _files() if not name.startswith("Last Resort"))  # draws only boxes
     for candidates in (_own_families(), installed):
         covered = {family: len(missing & _letters_of(family)) for family in candidates}
         if any(covered.values()):
@@ -95,7 +95,7 @@ def font_families(text: str) -> list[str]:
 
 @cache
 def _own_families() -> list[str]:
-    """The fonts of this package, made known to matplotlib."""
+    """Register the fonts of this package with matplotlib and return their families."""
     from matplotlib import font_manager
 
     paths = sorted(_OWN_FONTS.glob("*.ttf"))
@@ -106,10 +106,10 @@ def _own_families() -> list[str]:
 
 @cache
 def _files() -> dict[str, str]:
-    """The file of every family that has upright letters of normal weight."""
+    """Return the file of every font family with upright letters of normal weight."""
     from matplotlib import font_manager
 
-    _own_families()  # are in the list from then on
+    _own_families()  # adds them to the list
     known = font_manager.fontManager.ttflist
     return {font.name: font.fname for font in known if font.weight in (400, "normal") and font.style == "normal"}
 
@@ -122,17 +122,17 @@ def _letters_of(family: str) -> frozenset[str]:
 
 
 def check_picture_path(path: str | Path) -> Path:
-    """`path`; raises `UserError` if its suffix is no format of pictures, or its folder does not exist."""
+    """Return `path`; raise `UserError` if its suffix is not a picture format or its folder does not exist."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
-        raise UserError(f"A picture was to be written to {str(path)!r}, whose name must end in {listing(FORMATS)}.")
+        raise UserError(f"The name of the picture {str(path)!r} must end in {listing(FORMATS)}.")
     if not path.parent.is_dir():
-        raise UserError(f"A picture was to be written to {str(path)!r}, but there is no folder {str(path.parent)!r}.")
+        raise UserError(f"The picture {str(path)!r} cannot be written: there is no folder {str(path.parent)!r}.")
     return path
 
 
 def save_picture(figure: Figure, path: str | Path) -> None:
-    """Write a figure, PNG or SVG by the suffix of `path`, cut to what is drawn."""
+    """Write a cropped figure as PNG or SVG, depending on the suffix of `path`."""
     path = check_picture_path(path)
     kind = path.suffix.lower().removeprefix(".")
     metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}

@@ -1,4 +1,4 @@
-"""Tokens as readable pieces of a text: what a token stands for, and which tokens only together stand for something."""
+"""Map tokens to readable pieces of a text; tokens that are not whole characters are joined."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-_INCOMPLETE = "\ufffd"  # what a decoder shows of bytes that are no whole character
+_INCOMPLETE = "\ufffd"  # decoders replace incomplete characters by this one
 
 
 class Piece(NamedTuple):
-    """A part of a text, with the space before it, and the positions of its tokens, mostly one.
+    """A part of a text, including the space before it, and the positions of its tokens (usually one).
 
-    Special tokens are no part of the text, and are shown by their names.
+    Special tokens are not part of the text; their `text` is their name.
     """
 
     text: str
@@ -24,11 +24,10 @@ class Piece(NamedTuple):
 
 
 def pieces_of_text(text: str, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[Piece]:
-    """The pieces of `text`, which `tokenizer` has encoded as `ids`: what stands in the text, unknown words included.
+    """Return the pieces of `text`, which `tokenizer` has encoded as `ids`, as spelt in the text.
 
-    Tokens that share a character are one piece: of a character of Devanagari, byte-level pairs may know only single
-    bytes. Where the tokenizer does not tell which token stands where, or `ids` are not all it makes of the text, the
-    tokens are decoded.
+    Tokens that share a character form one piece; for example, byte-level pairs may split Devanagari characters into
+    bytes. The tokens are decoded instead if the tokenizer has no offsets or encodes the text to other ids.
     """
     if not tokenizer.is_fast:
         return pieces_of_ids(ids, tokenizer)
@@ -37,10 +36,10 @@ def pieces_of_text(text: str, ids: Sequence[int], tokenizer: PreTrainedTokenizer
         bare = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
         if list(bare["input_ids"]) != list(ids)[: len(bare["input_ids"])]:
             return pieces_of_ids(ids, tokenizer)
-        encoded = bare  # with tokens behind it that the tokenizer does not add by itself, such as the end of the text
+        encoded = bare  # `ids` also have tokens that were added later, such as the end of the text
     offsets = [*encoded["offset_mapping"], *[(0, 0)] * (len(ids) - len(encoded["input_ids"]))]
     pieces: list[Piece] = []
-    end = 0  # of the last piece, in the text
+    end = 0  # end of the last piece in the text
     for position, (start, stop) in enumerate(offsets):
         if start == stop:
             pieces.append(Piece(_name(ids[position], tokenizer), range(position, position + 1), special=True))
@@ -54,13 +53,13 @@ def pieces_of_text(text: str, ids: Sequence[int], tokenizer: PreTrainedTokenizer
 
 
 def pieces_of_ids(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[Piece]:
-    """The pieces of the text that `ids` decode to; tokens that are no whole character by themselves are joined.
+    """Return the pieces of the text that `ids` decode to; tokens that are not whole characters are joined.
 
-    A piece is what its token adds to the text that is decoded from the tokens before it.
+    A piece is the text that its tokens add to the text decoded from the tokens before them.
     """
     special = set(tokenizer.all_special_ids)
     pieces: list[Piece] = []
-    first = start = 0  # of the ids of a text between special tokens, and of the piece that is read
+    first = start = 0  # first ids of the text after a special token, and of the current piece
     for position, index in enumerate(ids):
         if index in special:
             if start < position:
@@ -78,7 +77,7 @@ def pieces_of_ids(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> lis
 
 
 def words_of(pieces: Sequence[Piece]) -> list[Piece]:
-    """Pieces joined to what stands between spaces."""
+    """Join pieces to words, which are separated by spaces."""
     words: list[Piece] = []
     for piece in pieces:
         last = words[-1] if words else None
@@ -90,10 +89,10 @@ def words_of(pieces: Sequence[Piece]) -> list[Piece]:
 
 
 def merge_weights(weights: Tensor, target: Sequence[Piece], source: Sequence[Piece]) -> Tensor:
-    """Weights between tokens (target, source) as weights between pieces.
+    """Convert weights between tokens (target, source) to weights between pieces.
 
-    What several tokens of a source piece get is added, since a row is a distribution over the source; over the tokens
-    of a target piece the rows are averaged.
+    Weights of the tokens of a source piece are added, because each row is a distribution over the source. Rows of the
+    tokens of a target piece are averaged.
     """
     import torch
 
@@ -102,7 +101,7 @@ def merge_weights(weights: Tensor, target: Sequence[Piece], source: Sequence[Pie
 
 
 def _added(ids: Sequence[int], first: int, start: int, stop: int, tokenizer: PreTrainedTokenizerBase) -> str:
-    """What the tokens from `start` to `stop` add to the text of those from `first` on."""
+    """Return the text that the tokens from `start` to `stop` add to the text of the tokens from `first` to `start`."""
     return _decode(ids[first:stop], tokenizer)[len(_decode(ids[first:start], tokenizer)) :]
 
 

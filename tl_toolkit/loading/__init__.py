@@ -1,1 +1,1 @@
-"""Models, tokenizers and vocabularies from the names that a user gives."""
+"""Load models, tokenizers and vocabularies by name."""

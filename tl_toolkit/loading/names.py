@@ -1,4 +1,4 @@
-"""From the name of a checkpoint or tokenizer to the thing: where it lies, and what is said if it cannot be loaded."""
+"""Resolve names of checkpoints and tokenizers to locations, and explain loading errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Architectures that have the head of an Auto class, for somebody who has chosen one that has not.
+# Suggested architectures that have the head of an Auto class, for an error message.
 _HAVE_HEADS = {
     "AutoModelForSequenceClassification": "bert, gpt2 and rnn have",
     "AutoModelForTokenClassification": "bert, rnn and self_attention have",
@@ -32,33 +32,33 @@ _NO_SAFETENSORS = re.compile(r"no file named model\.safetensors|cannot be loaded
 
 
 def location_of(name: str | None) -> str:
-    """Where `from_pretrained` finds `name`: the folder of a built-in model, a local folder, or the Hub id itself."""
-    assert name is not None  # the callers' arguments were checked: there is a checkpoint or a tokenizer
+    """Return the argument of `from_pretrained` for `name`: a folder (built-in or local) or the Hub id itself."""
+    assert name is not None  # checked by the callers: there is a checkpoint or a tokenizer
     if name.startswith("builtin:"):
         from .builtin_models import builtin_model_path
 
         return str(builtin_model_path(name))
     path = Path(name).expanduser()
     if path.is_file():
-        raise UserError(f"{name!r} is a file; a checkpoint is the folder that holds config.json and the weights.")
+        raise UserError(f"{name!r} is a file: name the folder that contains config.json and the weights.")
     if path.is_dir():
         _check_folder(path, name)
         return str(path)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UserError(
-            f"The folder {name!r} does not exist.{nearest_sibling(path)} Give a local model folder, a Hub id or "
+            f"The folder {name!r} does not exist.{nearest_sibling(path)} Use a local model folder, a Hub id or "
             "builtin:minilm."
         )
     if path.parent != Path() and path.parent.is_dir() and not _is_offline():
-        _say_that_it_is_not_here(name)
+        _warn_not_local(name)
     return name
 
 
-@functools.cache  # once, however many files of it are asked for
-def _say_that_it_is_not_here(name: str) -> None:
-    """Said before the Hub is asked, which takes most of a minute where it cannot be reached."""
+@functools.cache  # warn once, even if several files are loaded
+def _warn_not_local(name: str) -> None:
+    """Warn before contacting the Hub, which may take a minute to time out."""
     logger.warning(
-        "There is no local folder %r.%s It is looked for on the Hugging Face Hub.", name, nearest_sibling(Path(name))
+        "There is no local folder %r.%s Looking for it on the Hugging Face Hub.", name, nearest_sibling(Path(name))
     )
 
 
@@ -69,7 +69,7 @@ def _is_offline() -> bool:
 
 
 def not_here(name: str | None, problem: str) -> str:
-    """What to add to the reason why `name` could not be had from the Hub: it is no local folder either."""
+    """Return a sentence for failed downloads which says that `name` is not a local folder either; may be empty."""
     if name is None or name.startswith("builtin:") or "does not appear to have a file" in problem:
         return ""
     path = Path(name).expanduser()
@@ -84,8 +84,8 @@ def not_here(name: str | None, problem: str) -> str:
 def _check_folder(path: Path, name: str) -> None:
     if (path / "adapter_model.bin").is_file() and not (path / "adapter_model.safetensors").is_file():
         raise UserError(
-            f"The adapter in {name!r} is pickled (adapter_model.bin), and pickles are never loaded. Save it as "
-            "safetensors where you trust it, by save_pretrained of peft."
+            f"The adapter in {name!r} is a pickle (adapter_model.bin), and pickles are never loaded. If you trust it, "
+            "convert it to safetensors with save_pretrained of peft."
         )
     config = path / "config.json"
     try:
@@ -93,25 +93,26 @@ def _check_folder(path: Path, name: str) -> None:
     except OSError as error:
         if (path / "tokenizer.json").is_file():
             return
-        raise UserError(f"The folder {name!r} has no readable config.json, so it is no model folder.") from error
+        raise UserError(f"The folder {name!r} is not a model folder: it has no readable config.json.") from error
     except ValueError as error:
         raise UserError(f"{str(config)!r} is not valid JSON: {error}.") from error
     if "model_type" not in settings:
         raise UserError(
-            f"The config.json in {name!r} names no model_type, so its architecture is unknown to transformers."
+            f"The config.json in {name!r} has no model_type, so transformers cannot determine the architecture."
         )
 
 
 def loading(make: Callable[[], T], what: str, name: str | None = None) -> T:
-    """`make()`, with what the libraries raise about its input turned into one paragraph.
+    """Return `make()`; library errors about its input become a `UserError` of one paragraph.
 
     Args:
-        name: the checkpoint or tokenizer that is loaded, as it was given, if one is.
+        what: the object that is created or loaded, in words for the message.
+        name: the checkpoint or tokenizer that is loaded, as specified by the user; None if there is none.
     """
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    # The Hub's bot would be asked to convert pickles, and its proposal loaded, which nobody has looked at.
+    # Otherwise transformers asks the Hub's bot to convert pickles and loads the result, which nobody has reviewed.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     about_input = (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError)
     try:
@@ -121,14 +122,13 @@ def loading(make: Callable[[], T], what: str, name: str | None = None) -> T:
             raise
         if _NO_SAFETENSORS.search(str(error)):
             raise UserError(
-                f"Could not load {what}: it has no weights in safetensors. Pickled ones (.bin, .pt, .h5) are never "
-                "loaded, since loading a pickle can run anything. Take another revision or model; or convert it where "
-                "you trust it, by from_pretrained and save_pretrained of transformers, and give the folder that this "
-                "leaves."
+                f"Could not load {what}: it has no safetensors weights. Use another revision or model. If you trust "
+                "it, convert it with from_pretrained and save_pretrained of transformers and use the new folder. "
+                "Pickled weights (.bin, .pt, .h5) are never loaded, because loading a pickle can run any code."
             ) from error
         problem = " ".join(str(error).split())
         if found := re.match(r"Unrecognized configuration class .*?(\w+)'> for this kind of AutoModel: (\w+)", problem):
             some = _HAVE_HEADS.get(found[2], "")
-            problem = f"An architecture of {found[1]} has no head for {found[2]}{some and f', as {some} one'}."
+            problem = f"The architecture of {found[1]} has no head for {found[2]}{some and f'; {some} one'}."
         absent = not_here(name, problem) if isinstance(error, OSError) else ""
-        raise UserError(f"Could not make or load {what}. {problem[:600]}{absent}") from error
+        raise UserError(f"Could not create or load {what}. {problem[:600]}{absent}") from error

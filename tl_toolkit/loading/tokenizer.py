@@ -1,4 +1,4 @@
-"""The tokenizer of a run: learned from its training texts, or pre-trained."""
+"""Create the tokenizer of a run: learned from its training texts, or pre-trained."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 def make_tokenizer(
     arguments: ModelArguments, training_texts: Callable[[], Iterable[str]], max_length: int | None
 ) -> PreTrainedTokenizerBase:
-    """The checkpoint's tokenizer, another pre-trained one, or one learned from the training texts.
+    """Return the checkpoint's tokenizer, another pre-trained one, or one learned from the training texts.
 
     Raises:
-        UserError: a tokenizer that cannot be found, or a new vocabulary for an old model.
+        UserError: the tokenizer cannot be found, or the checkpoint does not support a new vocabulary.
     """
     from ..data import tokenizers, vectors
 
     name = arguments.tokenizer_name or ("word" if arguments.model_type else None)
     if name in tokenizers.KINDS:
         own = _replaceable_words(arguments, name) if arguments.model_name_or_path else None
-        if own is not None and arguments.tokenizer_lowercase is None:  # else a tokenizer of other rules is wanted
+        if own is not None and arguments.tokenizer_lowercase is None:  # else other rules are required
             return relearn_words(
                 own,
                 training_texts(),
@@ -49,15 +49,15 @@ def make_tokenizer(
 
 
 def _replaceable_words(arguments: ModelArguments, kind: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a checkpoint that can be given a new vocabulary of `kind`; `make_model` maps its rows.
+    """Return the checkpoint's tokenizer if its vocabulary can be replaced; `make_model` maps the embeddings.
 
     Raises:
-        UserError: one of the two is not word-level.
+        UserError: `kind` or the tokenizer of the checkpoint is not word-level.
     """
     if kind != "word":
         raise UserError(
-            f"--tokenizer_name {kind!r} makes a new vocabulary, which the embeddings of the checkpoint "
-            f"{arguments.model_name_or_path!r} do not know. Leave it out to use the checkpoint's own tokenizer."
+            f"--tokenizer_name {kind!r} learns a new vocabulary, which does not match the embeddings of the checkpoint "
+            f"{arguments.model_name_or_path!r}. Leave it out to use the checkpoint's own tokenizer."
         )
     own = load_tokenizer(replace(arguments, tokenizer_name=None))
     check_word_level(own, f"the tokenizer of the checkpoint {arguments.model_name_or_path!r}")
@@ -65,19 +65,19 @@ def _replaceable_words(arguments: ModelArguments, kind: str) -> PreTrainedTokeni
 
 
 def load_tokenizer(arguments: ModelArguments) -> PreTrainedTokenizerBase:
-    """The pre-trained tokenizer that was named, or that of the checkpoint.
+    """Return the specified pre-trained tokenizer, or that of the checkpoint.
 
-    One without a padding token (GPT-2's) pads with its end-of-text token; attention masks, and the `pad_token_id` that
-    the model is given, keep the two meanings apart.
+    A tokenizer without a padding token (GPT-2's) pads with its end-of-text token; attention masks and the model's
+    `pad_token_id` distinguish the two meanings.
 
     Raises:
-        UserError: it cannot be found, is no tokenizer, or has nothing to pad with.
+        UserError: it cannot be found, is not a tokenizer, or has no token to pad with.
     """
     from transformers import AutoTokenizer
 
     name = arguments.tokenizer_name or arguments.model_name_or_path
     revision = None if arguments.tokenizer_name else arguments.model_revision
-    own = "--tokenizer_name; word, char and bpe are made from the training split"
+    own = "--tokenizer_name; word, char and bpe are learned from the training split"
     tokenizer = loading(
         lambda: AutoTokenizer.from_pretrained(
             location_of(name), revision=revision, trust_remote_code=arguments.trust_remote_code
@@ -88,5 +88,5 @@ def load_tokenizer(arguments: ModelArguments) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token is None:
-        raise UserError(f"The tokenizer {name!r} has no padding, end-of-text or unknown token to pad with.")
+        raise UserError(f"The tokenizer {name!r} has no padding, end-of-text or unknown token: use another tokenizer.")
     return tokenizer

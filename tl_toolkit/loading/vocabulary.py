@@ -1,4 +1,4 @@
-"""A new word-level vocabulary for a trained model (ULMFiT, Howard and Ruder 2018, section 3.2)."""
+"""Replace the word-level vocabulary of a trained model (ULMFiT, Howard and Ruder 2018, section 3.2)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _ROLES = ("pad_token_id", "unk_token_id", "bos_token_id", "eos_token_id", "cls_t
 def adapt_vocabulary(
     model: PreTrainedModel, old_tokenizer: PreTrainedTokenizerBase, new_tokenizer: PreTrainedTokenizerBase
 ) -> int:
-    """Rebuild the embeddings of `model`, and its language-modelling head, for the words of another tokenizer.
+    """Rebuild the embeddings and the language-modelling head of `model` for the words of another tokenizer.
 
-    A known word keeps its row of the embedding matrix, and of the head's weight and bias; a word written with capitals
-    that is only known in lower case gets the row of that; the others start from the mean of all old rows. Special
-    tokens are mapped by their role, however they are spelt. Tied weights stay tied; the vocabulary's size and the
-    special ids in the configuration become those of the new tokenizer.
+    A known word keeps its row of the embedding matrix and of the head's weight and bias; a word that is only known in
+    lower case uses that row; all other words start with the mean of the old rows. Special tokens are mapped by role,
+    whatever their spelling. Tied weights stay tied. The vocabulary size and special ids in the configuration become
+    those of the new tokenizer.
 
     Returns:
-        How many of the new tokenizer's words were known, special tokens not counted.
+        Number of the new tokenizer's words that were known, without special tokens.
 
     Raises:
-        UserError: a tokenizer that is not word-level, or a model whose embeddings cannot be replaced.
+        UserError: a tokenizer is not word-level, or the model's embeddings cannot be replaced.
     """
     import torch
 
@@ -54,7 +54,7 @@ def adapt_vocabulary(
         except (ValueError, TypeError, NotImplementedError) as error:
             raise UserError(
                 f"The vocabulary of {type(model).__name__} cannot be changed: {' '.join(str(error).split())} Leave out "
-                "--tokenizer_name to use the tokenizer it was trained with."
+                "--tokenizer_name to use the checkpoint's own tokenizer."
             ) from error
         model.get_input_embeddings().weight.copy_(rows)
         for name, values in head_rows.items():
@@ -71,10 +71,10 @@ def adapt_vocabulary(
 def relearn_words(
     tokenizer: Any, texts: Iterable[str], *, vocab_size: int, min_frequency: int, max_length: int | None = None
 ) -> PreTrainedTokenizerBase:
-    """A tokenizer that parts and writes words as `tokenizer` does, with the vocabulary of other texts.
+    """Return a tokenizer with the rules of `tokenizer` and a vocabulary learned from `texts`.
 
     Args:
-        vocab_size, min_frequency, max_length: as for `build_tokenizer`.
+        vocab_size, min_frequency, max_length: see `build_tokenizer`.
 
     Raises:
         UserError: `tokenizer` is not word-level, or no word is frequent enough.
@@ -86,36 +86,36 @@ def relearn_words(
         batches(texts), vocab_size, min_frequency=min_frequency, show_progress=False
     )
     if _size(new) <= len(new.all_special_ids):
-        raise UserError(f"No word was found in the training texts at least {min_frequency} times.")
+        raise UserError(f"No word in the texts occurs at least {min_frequency} times: lower --tokenizer_min_frequency.")
     if max_length is not None:
         new.model_max_length = max_length
     return new
 
 
 def is_word_level(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the tokens are whole words: neither parts of words, nor characters that a tokenizer lists like words."""
+    """Return whether the tokens are whole words, not sub-words or single characters."""
     if type(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)).__name__ != "WordLevel":
         return False
     words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
-    return sum(len(word) > 1 for word in words) > len(words) / 2  # a few longer ones may be markers
+    return sum(len(word) > 1 for word in words) > len(words) / 2  # a character vocabulary may have a few longer markers
 
 
 def check_word_level(tokenizer: PreTrainedTokenizerBase, what: str) -> None:
-    """Refuse a tokenizer whose vocabulary is not made of words.
+    """Check that the vocabulary of a tokenizer consists of words.
 
     Raises:
-        UserError: it is not.
+        UserError: it does not.
     """
     if not is_word_level(tokenizer):
         raise UserError(
-            f"A new vocabulary can only be mapped to an old one word by word, but {what} "
-            f"({tokenizer.name_or_path or type(tokenizer).__name__}) is not word-level. Sub-word and character "
-            "tokenizers know every text and are reused as they are: leave out --tokenizer_name."
+            f"A vocabulary can only be replaced word by word, but {what} "
+            f"({tokenizer.name_or_path or type(tokenizer).__name__}) is not word-level. Leave out --tokenizer_name: "
+            "sub-word and character tokenizers can encode any text and need no new vocabulary."
         )
 
 
 def _sources(old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase) -> tuple[list[int], int]:
-    """For every new id the old one whose row it gets, -1 for none; and how many ordinary words have one."""
+    """Return for each new id the old id whose row it uses (-1 for none), and the number of known ordinary words."""
     words = old.get_vocab()
     special = {getattr(new, role): getattr(old, role) for role in _ROLES if getattr(old, role) is not None}
     sources, known = [-1] * _size(new), 0

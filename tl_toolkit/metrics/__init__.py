@@ -1,5 +1,5 @@
-"""How answers are judged. `scores` holds the formulas; the `evaluate.Metric` classes are imported when first asked for,
-because importing `evaluate` takes seconds."""
+"""Metrics. `scores` has the formulas; the `evaluate.Metric` classes are imported lazily, because importing `evaluate`
+takes seconds."""
 
 from __future__ import annotations
 

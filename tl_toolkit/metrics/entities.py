@@ -1,4 +1,4 @@
-"""Entities in tagged sentences, found and counted as conlleval counts them."""
+"""Find and score entities in tagged sentences by the rules of conlleval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OUTSIDE = "O"
 
 
 class Entity(NamedTuple):
-    """A span of words of one sentence, from `start` up to but not including `end`."""
+    """A span of words in a sentence; `start` is inclusive, `end` exclusive."""
 
     type: str
     start: int
@@ -18,7 +18,7 @@ class Entity(NamedTuple):
 
 
 class EntityScores(NamedTuple):
-    """Micro averages over all entities; 0 where there is nothing to divide by."""
+    """Micro averages over all entities; 0 if the denominator is 0."""
 
     precision: float
     recall: float
@@ -26,16 +26,16 @@ class EntityScores(NamedTuple):
 
 
 def tag_scheme(labels: Iterable[str], sentences: Iterable[Sequence[str]] = ()) -> str | None:
-    """What kind of tags these are: "IOB1", "IOB2", "IOBES", or None for tags that mark no entities.
+    """Return the tag scheme: "IOB1", "IOB2", "IOBES", or None if the tags do not mark entities.
 
-    Tags mark entities if every one of `labels` is `O`, or `B-`, `I-`, `E-` or `S-` with the entity's type behind it,
-    and `B-` or `I-` is there. With `E-` or `S-` they are IOBES. Otherwise `sentences` decide (Ramshaw and Marcus 1995,
-    Tjong Kim Sang and Veenstra 1999): in IOB2 every entity begins with `B-`; if in any sentence one begins with `I-`,
-    it is IOB1, where `B-` stands only between two entities of one type that touch.
+    Tags mark entities if each of `labels` is `O`, or `B-`, `I-`, `E-` or `S-` followed by a type, and `B-` or `I-`
+    occurs. If `E-` or `S-` occurs, the scheme is IOBES. Otherwise it depends on `sentences` (Ramshaw and Marcus 1995,
+    Tjong Kim Sang and Veenstra 1999): in IOB2, every entity starts with `B-`; if any entity starts with `I-`, the
+    scheme is IOB1, which uses `B-` only between two adjacent entities of the same type.
     """
     prefixes = set()
     for label in labels:
-        prefix, _ = _parts(label)
+        prefix, _ = _split_tag(label)
         if prefix == OUTSIDE != label:
             return None
         prefixes.add(prefix)
@@ -44,24 +44,24 @@ def tag_scheme(labels: Iterable[str], sentences: Iterable[Sequence[str]] = ()) -
     if prefixes & {"E", "S"}:
         return "IOBES"
     for tags in sentences:
-        for (last_prefix, last_kind), (prefix, kind) in pairwise(map(_parts, (OUTSIDE, *tags))):
+        for (last_prefix, last_kind), (prefix, kind) in pairwise(map(_split_tag, (OUTSIDE, *tags))):
             if prefix == "I" and (last_prefix == OUTSIDE or last_kind != kind):
                 return "IOB1"
     return "IOB2"
 
 
 def entities(tags: Sequence[str | None]) -> list[Entity]:
-    """The entities of one sentence, in order.
+    """Return the entities of a sentence, in order.
 
-    The rules are those of conlleval (Tjong Kim Sang and Buchholz 2000), which `seqeval` follows where it is not told
-    to be strict. They read IOB1, IOB2 and IOBES alike and make sense of tags that no scheme allows: an entity begins at
-    `B-` and `S-`, at any tag behind `O`, `E-` or `S-`, and where the type changes: `O I-PER` is an entity. None,
-    and whatever is no tag of an entity, counts as `O`.
+    The rules are those of conlleval (Tjong Kim Sang and Buchholz 2000), which `seqeval` also uses in its default mode.
+    They read IOB1, IOB2 and IOBES and accept tag sequences that violate the scheme: an entity starts at `B-` and `S-`,
+    at any tag after `O`, `E-` or `S-`, and where the type changes; for example, `O I-PER` has an entity. None and all
+    tags that do not mark entities count as `O`.
     """
     found: list[Entity] = []
     start = 0
     padded = [OUTSIDE, *(tag if tag is not None else OUTSIDE for tag in tags), OUTSIDE]
-    for place, ((last_prefix, last_kind), (prefix, kind)) in enumerate(pairwise(map(_parts, padded))):
+    for place, ((last_prefix, last_kind), (prefix, kind)) in enumerate(pairwise(map(_split_tag, padded))):
         last_inside, inside = last_prefix != OUTSIDE, prefix != OUTSIDE
         breaks = last_kind != kind or last_prefix in "ES" or prefix in "BS"
         if last_inside and (breaks or not inside):
@@ -71,14 +71,14 @@ def entities(tags: Sequence[str | None]) -> list[Entity]:
     return found
 
 
-def _parts(tag: str) -> tuple[str, str]:
-    """The prefix and the type: "B", "PER". What is no tag of an entity is "O" and no type."""
+def _split_tag(tag: str) -> tuple[str, str]:
+    """Return the prefix and the type, such as "B", "PER"; a tag that does not mark an entity is "O" without type."""
     prefix, _, kind = tag.partition("-")
     return (prefix, kind) if prefix in ("B", "I", "E", "S") and kind else (OUTSIDE, "")
 
 
 def entity_scores(predictions: Iterable[Sequence[str | None]], references: Iterable[Sequence[str]]) -> EntityScores:
-    """Precision, recall and F1 over the entities of all sentences; one is right if its type and both ends are.
+    """Return precision, recall and F1 over all entities; type and both ends of an entity must be correct.
 
     Raises:
         ValueError: a sentence and its prediction differ in length.
@@ -86,11 +86,11 @@ def entity_scores(predictions: Iterable[Sequence[str | None]], references: Itera
     right = predicted = actual = 0
     for given, expected in zip(predictions, references, strict=True):
         if len(given) != len(expected):
-            raise ValueError(f"a sentence of {len(expected)} tags was predicted {len(given)} tags")
+            raise ValueError(f"a sentence has {len(expected)} tags, but its prediction has {len(given)}")
         own, true = set(entities(given)), set(entities(expected))
         right, predicted, actual = right + len(own & true), predicted + len(own), actual + len(true)
-    return EntityScores(_part(right, predicted), _part(right, actual), _part(2 * right, predicted + actual))
+    return EntityScores(_ratio(right, predicted), _ratio(right, actual), _ratio(2 * right, predicted + actual))
 
 
-def _part(count: int, whole: int) -> float:
-    return count / whole if whole else 0.0
+def _ratio(count: int, total: int) -> float:
+    return count / total if total else 0.0

@@ -1,7 +1,6 @@
-"""How forecasts are judged, and the forecasts that need no model, which every one is judged beside.
+"""Metrics of forecasts, and baseline forecasts without a model.
 
-Arrays are (windows, steps, variables) in the units of the data; NaN in the truth is what was not observed and counts
-nowhere.
+Arrays are (windows, steps, variables) in the units of the data. NaN in the truth means not observed and is ignored.
 """
 
 from __future__ import annotations
@@ -10,9 +9,12 @@ import numpy as np
 
 
 def last_value(past: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """The last observed value of each variable, 0 where none is: (windows, context, variables) -> (windows, variables).
+    """Return the last observed value of each variable, 0 if there is none: (windows, variables).
 
-    Forecasting it for every step is the naive forecast, the best there is of a random walk.
+    Repeating it for every step is the naive forecast, which is optimal for a random walk.
+
+    Args:
+        past, observed: values and mask, both (windows, context, variables).
     """
     context = past.shape[1]
     position = (np.arange(context)[:, None] * observed).max(axis=1, keepdims=True)
@@ -21,10 +23,10 @@ def last_value(past: np.ndarray, observed: np.ndarray) -> np.ndarray:
 
 
 def seasonal_naive(past: np.ndarray, observed: np.ndarray, steps: int, seasonality: int) -> np.ndarray:
-    """What was observed at the same place of the season before, as far back as the context goes.
+    """Return for each step the latest observed value at the same position of an earlier season.
 
-    Where the context holds no such value it is the naive forecast (`last_value`): everywhere with a context shorter
-    than a season, and with a seasonality of 1. Returns (windows, steps, variables).
+    If the context has no such value, the naive forecast (`last_value`) is used, for example if the context is shorter
+    than a season or if the seasonality is 1. Returns (windows, steps, variables).
     """
     windows, context, variables = past.shape
     forecast = np.repeat(last_value(past, observed)[:, None], steps, axis=1)
@@ -39,9 +41,9 @@ def seasonal_naive(past: np.ndarray, observed: np.ndarray, steps: int, seasonali
 
 
 def seasonal_error(values: np.ndarray, seasonality: int) -> np.ndarray:
-    """The mean absolute change over a season within (steps, variables), the scale of `mase`: (variables,).
+    """Return the mean absolute change over a season of (steps, variables), the scale of `mase`: (variables,).
 
-    NaN where no two values are a season apart, 0 where they differ by no more than rounding.
+    It is NaN if no two values are a season apart, and 0 if changes are only rounding errors.
     """
     changes = np.abs(values[seasonality:] - values[:-seasonality])
     counts = (~np.isnan(changes)).sum(axis=0)
@@ -51,28 +53,28 @@ def seasonal_error(values: np.ndarray, seasonality: int) -> np.ndarray:
 
 
 def mae(forecast: np.ndarray, truth: np.ndarray) -> float:
-    """The mean absolute error."""
+    """Return the mean absolute error."""
     return float(np.nanmean(np.abs(forecast - truth)))
 
 
 def mse(forecast: np.ndarray, truth: np.ndarray) -> float:
-    """The mean squared error."""
+    """Return the mean squared error."""
     return float(np.nanmean(np.square(forecast - truth)))
 
 
 def smape(forecast: np.ndarray, truth: np.ndarray) -> float:
-    """The mean of 2 |y - f| / (|y| + |f|), from 0 to 2, 0 where both are 0 (Makridakis 1993)."""
+    """Return the mean of 2 |y - f| / (|y| + |f|), from 0 to 2; terms are 0 if both are 0 (Makridakis 1993)."""
     total = np.abs(truth) + np.abs(forecast)
     error = np.divide(2 * np.abs(forecast - truth), total, out=np.zeros_like(total), where=total != 0)
     return float(np.nanmean(error + 0 * truth))
 
 
 def mase(forecast: np.ndarray, truth: np.ndarray, scale: np.ndarray) -> float | None:
-    """The mean absolute scaled error of Hyndman and Koehler 2006.
+    """Return the mean absolute scaled error (Hyndman and Koehler 2006).
 
-    Errors are divided by each variable's `seasonal_error` in the training part, so that variables of any unit can be
-    averaged, and 1 is what the seasonal-naive forecast of one season reached there. Variables without such a scale,
-    which are constant, are left out; None where all are.
+    Errors are divided by each variable's `seasonal_error` in the training data, so that variables with different units
+    can be averaged; 1 is the error of the seasonal-naive forecast on the training data. Constant variables have no such
+    scale and are left out; the result is None if all variables are constant.
     """
     usable = np.isfinite(scale) & (scale > 0)
     scaled = np.abs(forecast - truth)[..., usable] / scale[usable]

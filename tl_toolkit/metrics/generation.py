@@ -1,4 +1,4 @@
-"""How written answers are judged against references: BLEU and chrF by sacrebleu, and exact matches."""
+"""Metrics of generated texts: BLEU and chrF from sacrebleu, and exact matches."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ..errors import UserError
 
 
 def text_scores(predictions: Sequence[str], references: Sequence[str | Sequence[str]]) -> dict[str, float]:
-    """Scores of a corpus, each from 0 to 100 except `exact_match`, which is a part of 1.
+    """Score a corpus. All scores are between 0 and 100, except `exact_match`, which is between 0 and 1.
 
     Args:
-        predictions: one text a row.
-        references: one reference a row, or several.
+        predictions: one text per row.
+        references: one or several references per row.
 
     Returns:
-        `bleu` (Papineni et al. 2002) of the texts as they are and `bleu_lowercase` of the same in lower case, with
-        sacrebleu's own tokenisation (Post 2018), see `signatures`; `chrf` (Popović 2015); `exact_match` with any of the
-        references, spaces at the ends left aside.
+        `bleu` (Papineni et al. 2002), and `bleu_lowercase` of the lower-cased texts, both with sacrebleu's tokenisation
+        (Post 2018), see `signatures`; `chrf` (Popović 2015); `exact_match`, the fraction of predictions that equal one
+        of their references, apart from leading and trailing spaces.
 
     Raises:
         UserError: sacrebleu is not installed.
@@ -33,9 +33,9 @@ def text_scores(predictions: Sequence[str], references: Sequence[str | Sequence[
 
 
 def signatures(predictions: Sequence[str], references: Sequence[str | Sequence[str]]) -> dict[str, str]:
-    """What sacrebleu says of how each of its scores was computed; without it a BLEU cannot be compared.
+    """Return sacrebleu's signatures, which document how scores were computed; BLEU is not comparable without them.
 
-    The number of references is part of it, so it takes the texts that were scored.
+    The arguments are the scored texts, because signatures contain the number of references.
     """
     found = {}
     for name, metric in scorers().items():
@@ -49,18 +49,18 @@ def _lists(references: Sequence[str | Sequence[str]]) -> list[list[str]]:
 
 
 def streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
-    """References as sacrebleu takes them: a list for each place among them; rows with fewer leave theirs empty."""
+    """Transpose references for sacrebleu: a list per reference position, with None for rows that have fewer."""
     places = max(map(len, references))
     return [[row[place] if place < len(row) else None for row in references] for place in range(places)]
 
 
 def check_installed() -> None:
-    """Refuse to begin what could not be scored in the end: raises `UserError` if sacrebleu is not installed."""
+    """Raise `UserError` early if sacrebleu is not installed."""
     scorers()
 
 
 def scorers() -> dict[str, Any]:
-    """sacrebleu's metrics by their names in a record, with the settings that all scores here have.
+    """Return sacrebleu's metrics, with the toolkit's settings, by their names in a record.
 
     Raises:
         UserError: sacrebleu is not installed.
@@ -69,6 +69,6 @@ def scorers() -> dict[str, Any]:
         from sacrebleu.metrics import BLEU, CHRF
     except ImportError as error:
         raise UserError(
-            "Written answers are scored by sacrebleu, which is not installed: pip install 'tl-toolkit[translation]'."
+            "Generated texts are scored with sacrebleu, which is not installed: pip install 'tl-toolkit[translation]'."
         ) from error
     return {"bleu": BLEU(), "bleu_lowercase": BLEU(lowercase=True), "chrf": CHRF()}

@@ -1,4 +1,4 @@
-"""The metrics as `evaluate.Metric` classes that need no network: `Accuracy().compute(predictions=…, references=…)`."""
+"""Metrics as `evaluate.Metric` classes without network access: `Accuracy().compute(predictions=…, references=…)`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import scores
 from .entities import entity_scores
 from .generation import text_scores
 
-_CITATION = "Metrics of the transfer learning toolkit, computed by its own NumPy functions."
+_CITATION = "Metrics of the transfer-learning toolkit, computed with NumPy."
 _ID, _NUMBER, _TEXT = datasets.Value("int64"), datasets.Value("float64"), datasets.Value("string")
 
 
@@ -26,11 +26,11 @@ _OF_NUMBERS = [_columns(_NUMBER, _NUMBER)]
 
 
 class _Metric(evaluate.Metric):
-    """A function of `tl_toolkit.metrics.scores` behind the interface of `evaluate`."""
+    """A function of `tl_toolkit.metrics.scores` with the interface of `evaluate`."""
 
     score: ClassVar[tuple[str, Callable[..., float]]]
     kinds: ClassVar[list[datasets.Features]]
-    inputs: ClassVar[str] = "predictions and references: one value a row, or 0/1 of each class a row."
+    inputs: ClassVar[str] = "predictions and references: one value per row, or one 0/1 value per class and row."
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
@@ -46,31 +46,31 @@ class _Metric(evaluate.Metric):
 
 
 class Accuracy(_Metric):
-    """The part of rows that are right; of label sets, that are right in every label."""
+    """Fraction of correct rows; a label set is correct if all its labels are."""
 
     score, kinds = ("accuracy", scores.accuracy), _OF_CLASSES
 
 
 class MacroF1(_Metric):
-    """Mean F1 over classes; `compute(…, num_classes=n)` averages over all n, else over those that occur."""
+    """Mean F1 over classes: over all n with `compute(…, num_classes=n)`, otherwise over those that occur."""
 
     score, kinds = ("macro_f1", scores.macro_f1), _OF_CLASSES
 
 
 class MicroF1(_Metric):
-    """F1 of the decisions of all classes taken together."""
+    """F1 over the pooled decisions of all classes."""
 
     score, kinds = ("micro_f1", scores.micro_f1), _OF_CLASSES
 
 
 class Pearson(_Metric):
-    """Linear correlation; 0 for a constant."""
+    """Linear correlation; 0 for constant values."""
 
     score, kinds = ("pearson", scores.pearson), _OF_NUMBERS
 
 
 class Spearman(_Metric):
-    """Rank correlation; 0 for a constant."""
+    """Rank correlation; 0 for constant values."""
 
     score, kinds = ("spearman", scores.spearman), _OF_NUMBERS
 
@@ -88,9 +88,9 @@ class MeanAbsoluteError(_Metric):
 
 
 class EntityF1(_Metric):
-    """Precision, recall and F1 of the entities in tagged sentences, as conlleval counts them."""
+    """Precision, recall and F1 of entities in tagged sentences, by the rules of conlleval."""
 
-    inputs = "predictions and references: a list of tags (IOB1, IOB2 or IOBES) a sentence."
+    inputs = "predictions and references: a list of tags (IOB1, IOB2 or IOBES) per sentence."
     kinds: ClassVar = [_columns(datasets.Sequence(_TEXT), datasets.Sequence(_TEXT))]
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:  # type: ignore[override]
@@ -98,9 +98,9 @@ class EntityF1(_Metric):
 
 
 class TextScores(_Metric):
-    """BLEU, BLEU in lower case and chrF by sacrebleu, and the part of texts that are exactly right."""
+    """BLEU, lower-case BLEU and chrF from sacrebleu, and the fraction of exact matches."""
 
-    inputs = "predictions: a text a row; references: a text a row, or several."
+    inputs = "predictions: one text per row; references: one or several texts per row."
     kinds: ClassVar = [_columns(_TEXT, references) for references in (_TEXT, datasets.Sequence(_TEXT))]
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:  # type: ignore[override]

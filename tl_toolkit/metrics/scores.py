@@ -1,7 +1,7 @@
-"""The formulas, on NumPy arrays and with nothing to import: what runs are judged by.
+"""The formulas of the metrics of runs; they need only NumPy.
 
-Every function takes predictions and references over all rows of a split. Class ids are integers `[rows]`; label sets
-are 0/1 `[rows, classes]`; numbers are real `[rows]`.
+All functions take predictions and references of all rows of a split. Class ids are integers `[rows]`, label sets are
+0/1 `[rows, classes]`, and numbers are real `[rows]`.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import numpy as np
 
 
 def accuracy(predictions: np.ndarray, references: np.ndarray) -> float:
-    """The part of rows that are right; of label sets, that are right in every label."""
+    """Return the fraction of correct rows; a label set is correct if all its labels are."""
     predictions, references = _checked(predictions, references)
     right = predictions == references
     return float((right.all(axis=1) if right.ndim == 2 else right).mean())
 
 
 def macro_f1(predictions: np.ndarray, references: np.ndarray, num_classes: int | None = None) -> float:
-    """The mean over classes of F1 = 2 TP / (2 TP + FP + FN).
+    """Return the mean over classes of F1 = 2 TP / (2 TP + FP + FN).
 
-    The mean runs over all `num_classes` classes of a problem; a class that is neither predicted nor there counts 0
-    (scikit-learn's `zero_division=0` with all classes as `labels`), so that the value does not depend on which
-    classes a sample happens to hold. Without `num_classes` it runs over the classes that occur, which is
-    scikit-learn's default. Label sets have as many classes as columns.
+    With `num_classes`, the mean is over all classes, and a class that neither predictions nor references contain counts
+    as 0 (scikit-learn's `zero_division=0` with all classes as `labels`). So the value does not depend on the classes
+    that occur in a sample. Without it, the mean is over the classes that occur, which is scikit-learn's default. Label
+    sets have as many classes as columns.
     """
     predictions, references = _checked(predictions, references)
     true_positive, predicted, actual = _counts(predictions, references, num_classes)
@@ -34,31 +34,31 @@ def macro_f1(predictions: np.ndarray, references: np.ndarray, num_classes: int |
 
 
 def micro_f1(predictions: np.ndarray, references: np.ndarray) -> float:
-    """F1 of the decisions of all classes taken together; 0 when no label is predicted or there."""
+    """Return the F1 over the pooled decisions of all classes; 0 if there are no predicted and no true labels."""
     predictions, references = _checked(predictions, references)
     true_positive, predicted, actual = (counts.sum() for counts in _counts(predictions, references, None))
     return float(2 * true_positive / (predicted + actual)) if predicted + actual > 0 else 0.0
 
 
 def pearson(predictions: np.ndarray, references: np.ndarray) -> float:
-    """The linear correlation of Pearson, -1 to 1.
+    """Return Pearson's linear correlation, from -1 to 1.
 
-    Undefined for a constant; then 0.0 is returned, because a predictor that always says the same has found nothing
-    of the order of the rows, and because a result record in JSON, or a choice of the best model, has no place for
-    not-a-number. Predictions that are not finite give not-a-number.
+    The correlation of constant values is undefined. It is set to 0.0, because constant predictions contain no
+    information on the order of rows, and because result records in JSON and the selection of the best model cannot use
+    NaN. If a prediction is not finite, the result is NaN.
     """
     predictions, references = _checked(predictions, references)
     if len(predictions) < 2 or any((values == values[0]).all() for values in (predictions, references)):
         return 0.0
     x, y = predictions.astype(np.float64), references.astype(np.float64)
     x, y = x - x.mean(), y - y.mean()
-    # Scaled before squaring: neither tiny nor huge numbers leave the range of floats.
+    # Scale before squaring, so that tiny and huge numbers stay in the range of floats.
     x, y = x / np.abs(x).max(), y / np.abs(y).max()
     return float(np.clip((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum()), -1.0, 1.0))
 
 
 def spearman(predictions: np.ndarray, references: np.ndarray) -> float:
-    """The rank correlation of Spearman, -1 to 1: Pearson's of the ranks, equal values sharing their mean rank."""
+    """Return Spearman's rank correlation, from -1 to 1; equal values have their mean rank."""
     predictions, references = _checked(predictions, references)
     if not (np.isfinite(predictions).all() and np.isfinite(references).all()):
         return float("nan")
@@ -66,25 +66,23 @@ def spearman(predictions: np.ndarray, references: np.ndarray) -> float:
 
 
 def mse(predictions: np.ndarray, references: np.ndarray) -> float:
-    """The mean squared error."""
+    """Return the mean squared error."""
     predictions, references = _checked(predictions, references)
     return float(np.square(predictions.astype(np.float64) - references).mean())
 
 
 def mae(predictions: np.ndarray, references: np.ndarray) -> float:
-    """The mean absolute error."""
+    """Return the mean absolute error."""
     predictions, references = _checked(predictions, references)
     return float(np.abs(predictions.astype(np.float64) - references).mean())
 
 
 def constant_answer(labels: np.ndarray) -> int | float | list[int]:
-    """The best that can be said without reading, which a model has to beat.
+    """Return the best constant prediction, a baseline that ignores the input.
 
-    That is the most frequent class id of `[rows]`, the most frequent label set of 0/1 `[rows, classes]`, or the mean of
-    real `[rows]`.
-
-    Of answers that are equally frequent it is the first: the lowest id, or the set that comes first in order of its
-    columns.
+    It is the most frequent class id of `[rows]`, the most frequent label set of 0/1 `[rows, classes]`, or the mean of
+    real `[rows]`. Among equally frequent predictions, it is the lowest id, or the label set that comes first in order
+    of its columns.
     """
     if np.issubdtype(labels.dtype, np.floating) and labels.ndim == 1:
         return float(labels.mean())
@@ -96,14 +94,14 @@ def constant_answer(labels: np.ndarray) -> int | float | list[int]:
 def _checked(predictions: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     predictions, references = np.asarray(predictions), np.asarray(references)
     if predictions.shape != references.shape or len(predictions) == 0:
-        raise ValueError(f"predictions {predictions.shape} and references {references.shape} need one shape, not empty")
+        raise ValueError(f"predictions {predictions.shape} and references {references.shape} need one non-empty shape")
     return predictions, references
 
 
 def _counts(
     predictions: np.ndarray, references: np.ndarray, num_classes: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """True positives, predicted and actual numbers of each class."""
+    """Return the numbers of true positives, predictions and references of each class."""
     if predictions.ndim == 2:
         both = (predictions > 0) & (references > 0)
         return both.sum(axis=0), (predictions > 0).sum(axis=0), (references > 0).sum(axis=0)

@@ -1,1 +1,1 @@
-"""The result record, the folder and the checkpoints of a run, and what it cost."""
+"""Result records, output folders, checkpoints and costs of runs."""

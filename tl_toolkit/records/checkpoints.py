@@ -1,4 +1,4 @@
-"""Which checkpoint a killed run can go on from."""
+"""Find and check the checkpoints from which a run can resume."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ if TYPE_CHECKING:
 
 
 def last_complete_checkpoint(output_dir: Path) -> Path | None:
-    """The newest checkpoint in `output_dir` that was written to its end; None when there is none.
+    """Return the newest complete checkpoint in `output_dir`, or None if there is none.
 
-    Trainer writes straight into `checkpoint-N`, so that a run killed while saving leaves a folder that has the highest
-    number and is torn.
+    Trainer writes directly to `checkpoint-N`, so a run that is killed while saving leaves an incomplete folder with the
+    highest number.
     """
     return next((path for path in reversed(checkpoints(output_dir)) if is_complete(path)), None)
 
 
 def checkpoints(output_dir: Path) -> list[Path]:
-    """All folders `checkpoint-N` of `output_dir`, oldest first."""
+    """Return all folders `checkpoint-N` in `output_dir`, oldest first."""
     found = [p for p in output_dir.glob("checkpoint-*") if p.is_dir() and p.name.split("-")[1].isdigit()]
     return sorted(found, key=lambda path: int(path.name.split("-")[1]))
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Whether every file that a resumed run needs is there and whole."""
+    """Return whether all files needed to resume exist and are complete."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     weights = sorted(checkpoint.glob("*.safetensors"))
     pickled = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *checkpoint.glob("rng_state*.pth")]
-    if any(path.is_dir() for path in checkpoint.iterdir()):  # FSDP and DeepSpeed shard the rest into folders
+    if any(path.is_dir() for path in checkpoint.iterdir()):  # FSDP and DeepSpeed write the rest to folders
         return bool(weights) and all(map(is_whole_safetensors, weights))
     pickled += _carried_states(checkpoint)
-    # torch.save writes a zip archive, whose directory comes last
+    # torch.save writes a zip archive, which has its directory at the end
     whole = [*map(is_whole_safetensors, weights), *map(zipfile.is_zipfile, pickled)]
     return bool(weights) and len(pickled) > 2 and all(whole)
 
 
 def _carried_states(checkpoint: Path) -> list[Path]:
-    """The states that the processes of a language model carry from window to window: `carried_state_RANK_of_N.pt`."""
+    """Return the files `carried_state_RANK_of_N.pt`, the states that language models carry between windows."""
     found = sorted(checkpoint.glob("carried_state_*_of_*.pt"))
     if not found:
         return []
@@ -54,13 +54,13 @@ def _carried_states(checkpoint: Path) -> list[Path]:
 
 
 def resolve_resume(resume: str | None, output_dir: Path) -> Path | None:
-    """The checkpoint that `--resume_from_checkpoint` means, None for a run that starts anew.
+    """Return the checkpoint for `--resume_from_checkpoint`, or None for a new run.
 
-    `true` (or the flag alone) is the last complete checkpoint of `output_dir`, if there is one; anything else is the
-    folder of a checkpoint.
+    `true` (or the flag without a value) means the last complete checkpoint in `output_dir`, if there is one; any other
+    value is the folder of a checkpoint.
 
     Raises:
-        UserError: a folder that is not there or is torn.
+        UserError: the folder does not exist or is incomplete.
     """
     if resume is None:
         return None
@@ -69,40 +69,39 @@ def resolve_resume(resume: str | None, output_dir: Path) -> Path | None:
     path = Path(resume)
     if not path.is_dir():
         raise UserError(
-            f"--resume_from_checkpoint {resume!r} is not a folder. Give a checkpoint-N folder, or 'true' for the last "
-            f"complete one in {str(output_dir)!r}."
+            f"--resume_from_checkpoint {resume!r} is not a folder. Use a checkpoint-N folder, or 'true' for the last "
+            f"complete checkpoint in {str(output_dir)!r}."
         )
     if not is_complete(path):
         last = last_complete_checkpoint(path.parent)
-        advice = f"The last complete one beside it is {last.name!r}." if last else "There is no complete one beside it."
-        raise UserError(f"The checkpoint {resume!r} is not complete: the run was stopped while saving it. {advice}")
+        advice = f"Use the last complete one, {last.name!r}." if last else "Its folder has no complete checkpoint."
+        raise UserError(f"The checkpoint {resume!r} is incomplete: the run stopped while saving it. {advice}")
     return path
 
 
 def check_same_architecture(checkpoint: Path, model: PreTrainedModel) -> None:
-    """Refuse to resume from a checkpoint of another model.
+    """Check that a checkpoint matches the architecture of `model`. Adapters are checked by peft.
 
     Raises:
-        UserError: a weight that `model` does not have, or has in another shape. Adapters are left to peft.
+        UserError: `model` does not have one of the weights, or has it with another shape.
     """
     from safetensors import safe_open
 
     own = {name: list(weight.shape) for name, weight in model.state_dict().items()}
     for path in checkpoint.glob("model*.safetensors"):
         with safe_open(path, framework="numpy") as weights:
-            for name in weights.keys():  # noqa: SIM118 - the open file is no mapping
+            for name in weights.keys():  # noqa: SIM118 - the open file is not a mapping
                 shape = weights.get_slice(name).get_shape()
                 if own.get(name) != shape:
-                    found = f"has the shape {own[name]} here" if name in own else "does not exist here"
+                    found = f"has the shape {own[name]} in the model" if name in own else "is not in the model"
                     raise UserError(
-                        f"The checkpoint {str(checkpoint)!r} is of another architecture than this run's "
-                        f"{type(model).__name__}: its weight {name!r} of shape {shape} {found}. Resume with the "
-                        "arguments the checkpoint was made with."
+                        f"The checkpoint {str(checkpoint)!r} does not match this run's {type(model).__name__}: its "
+                        f"weight {name!r} of shape {shape} {found}. Resume with the original arguments."
                     )
 
 
 def is_whole_safetensors(path: Path) -> bool:
-    """Whether a file of weights is as long as its header says."""
+    """Return whether a safetensors file is complete."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -1,4 +1,4 @@
-"""What a run costs, and on what it ran."""
+"""The costs of a run (time, memory, disk space) and its hardware and software."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "
 
 
 class Stages:
-    """Seconds of the stages of a run, in the order in which they come: each lasts until the next begins."""
+    """Measures the seconds of consecutive stages of a run; each lasts until the next starts."""
 
     def __init__(self, first: str) -> None:
         self.began = self._since = time.perf_counter()
@@ -27,22 +27,22 @@ class Stages:
         self._stage = first
 
     def begin(self, stage: str) -> None:
-        """The stage before is over, this one begins."""
+        """End the current stage and start this one."""
         now = time.perf_counter()
         self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + now - self._since
         self._stage, self._since = stage, now
 
     def seconds(self) -> dict[str, float]:
-        """Seconds of each stage so far, the present one included, and their `total`."""
+        """Return the seconds of each stage so far, including the current one, and their `total`."""
         self.begin(self._stage)
         return {**self._seconds, "total": self._since - self.began}
 
 
 @contextmanager
 def peak_memory() -> Iterator[dict[str, int | None]]:
-    """The most memory held within the context, as `bytes`: of the GPU where there is one, of the process otherwise.
+    """Measure the peak memory within the context as `bytes`: of the GPU if there is one, otherwise of the process.
 
-    On a CPU it is the resident set, interpreter and libraries included; None where the system cannot reset its mark.
+    On a CPU this is the resident set size, including interpreter and libraries; None if the system cannot reset it.
     """
     import torch
 
@@ -63,19 +63,19 @@ def peak_memory() -> Iterator[dict[str, int | None]]:
 
 
 def disk_bytes(folder: Path) -> int:
-    """The size of a saved model: weights, configuration, code, tokenizer; checkpoints are none of it."""
+    """Return the size of a saved model (weights, configuration, code, tokenizer) without checkpoints."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     own = [path for path in files if not path.relative_to(folder).parts[0].startswith(("checkpoint-", "."))]
     return sum(path.stat().st_size for path in own)
 
 
 def trainable_parameters(model: nn.Module) -> int:
-    """How many numbers of `model` are trained."""
+    """Return the number of trainable parameters of `model`."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def hardware(args: TrainingArguments) -> dict[str, Any]:
-    """Device, world size and threads of this run."""
+    """Return device, number of processes, threads and platform of this run."""
     import torch
 
     name = torch.cuda.get_device_name() if args.device.type == "cuda" else _processor()
@@ -89,7 +89,7 @@ def hardware(args: TrainingArguments) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the libraries a result depends on."""
+    """Return the versions of Python and of the libraries that affect results."""
     return {"python": sys.version.split()[0], **{name: version(name) for name in _LIBRARIES}}
 
 
@@ -102,7 +102,7 @@ def _processor() -> str:
 
 
 def wait_for_device() -> None:
-    """Wait until the GPU has done what it was given, so that a clock can be read."""
+    """Wait until the GPU has finished its work, so that times are correct."""
     import torch
 
     if torch.cuda.is_available():

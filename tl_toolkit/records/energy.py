@@ -1,4 +1,4 @@
-"""The energy that a machine says it has used: by RAPL for processors, by NVML for NVIDIA's GPUs; never an estimate."""
+"""Energy measured by the hardware: RAPL for processors, NVML for NVIDIA GPUs; never an estimate."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 RAPL = Path("/sys/class/powercap")
 _READ_EVERY = 30.0
-"""Seconds; RAPL's counters start again at 0 after some 260 kJ, which takes minutes at full load."""
+"""Seconds between reads; RAPL's counters wrap around after about 260 kJ, which takes minutes at full load."""
 SHARED = "TL_TOOLKIT_RUNS_AT_ONCE"
-"""Environment variable with the number of runs that share this machine: of several, none has a figure of its own."""
+"""Environment variable with the number of runs that share this machine; energy is only measured for a single run."""
 
 
 @contextmanager
 def energy_used() -> Iterator[dict[str, float]]:
-    """Joules used within the context, under `cpu` and `gpu`: all processors and this process's GPUs, idle or not.
+    """Measure the joules used within the context: `cpu` for all processors, `gpu` for this process's GPUs.
 
-    What the machine does not report, or does not let this process read, is absent; so is all of it where several runs
-    share the machine.
+    The values include idle consumption. A value is absent if the machine does not report it or this process may not
+    read it; both are absent if several runs share the machine.
     """
     result: dict[str, float] = {}
     if int(os.environ.get(SHARED, "1")) > 1:
@@ -51,14 +51,14 @@ def energy_used() -> Iterator[dict[str, float]]:
 
 
 class _Rapl:
-    """Intel's and AMD's running average power limit: counters in microjoules, one for each processor package."""
+    """Running average power limit of Intel and AMD: a counter in microjoules per processor package."""
 
     name = "cpu"
 
     def __init__(self) -> None:
         self.joules = 0.0
         self.works = True
-        # intel-rapl:0:0 is a part of intel-rapl:0, and a zone called psys is the whole machine, packages included.
+        # Zone intel-rapl:0:0 is part of intel-rapl:0; a zone named psys is the whole machine, packages included.
         zones = [zone for zone in sorted(RAPL.glob("intel-rapl:*")) if zone.name.count(":") == 1]
         self.zones = [zone for zone in zones if _zone_name(zone).startswith("package")]
         self.last: list[int] = []
@@ -66,11 +66,11 @@ class _Rapl:
         self.joules = 0.0
 
     def read(self) -> None:
-        """Add what was used since the last time."""
+        """Add the energy used since the last read."""
         try:
             now = [int((zone / "energy_uj").read_text()) for zone in self.zones]
             ends = [int((zone / "max_energy_range_uj").read_text()) for zone in self.zones]
-        except (OSError, ValueError):  # most systems let only the superuser read them
+        except (OSError, ValueError):  # on most systems only the superuser may read them
             now, ends = [], []
         if not now or (self.last and len(now) != len(self.last)):
             self.works = False
@@ -88,7 +88,7 @@ def _zone_name(zone: Path) -> str:
 
 
 class _Nvml:
-    """NVIDIA's management library: one counter in millijoules for each GPU, since the driver was loaded."""
+    """NVIDIA's management library: a counter in millijoules per GPU, since the driver was loaded."""
 
     name = "gpu"
 
@@ -108,7 +108,7 @@ class _Nvml:
                 self.handles.append(pynvml.nvmlDeviceGetHandleByUUID(uuid))
             self.first = self._total()
             self.works = True
-        except Exception:  # no such package, driver, permission or counter: then there is nothing to tell
+        except Exception:  # no package, driver, permission or counter: no measurement
             return
 
     def _total(self) -> float:
@@ -117,7 +117,7 @@ class _Nvml:
         return sum(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) for handle in self.handles) / 1000
 
     def read(self) -> None:
-        """Take in what was used since the beginning."""
+        """Update the energy used since the start."""
         try:
             self.joules = self._total() - self.first
         except Exception:

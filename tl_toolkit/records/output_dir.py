@@ -1,4 +1,4 @@
-"""The folder of a run: what an earlier run left in it, and how a finished model gets there whole."""
+"""The output folder of a run: check and clear the files of an earlier run, and write a finished model atomically."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ T = TypeVar("T")
 PREDICTIONS = {split: f"predictions_{split}.parquet" for split in ("validation", "test")}
 PICTURES = ("forecast.png",)
 TARGET_FOLDER = "target_tokenizer"
-"""Where a model with a vocabulary of its own for targets keeps their tokenizer."""
+"""Folder of the target tokenizer of a model with a separate target vocabulary."""
 
 
 def for_output_dir(recipe: Callable[[R], T]) -> Callable[[R], T]:
-    """A decorator of what leaves its results in `run.output_dir` of its argument, which it sees to.
+    """Decorate a function that writes its results to `run.output_dir` of its argument.
 
-    The folder has to be named, and is taken away again where it was made for a run that could not begin.
+    The decorator checks that the folder is specified, and removes it if the run created it but failed to start.
     """
 
     @functools.wraps(recipe)
     def checked(arguments: R) -> T:
         if "output_dir" not in arguments.run.as_given:
-            raise UserError("Nothing says where the results go: name a folder by --output_dir.")
+            raise UserError("No output folder is specified: set --output_dir.")
         with without_empty_folder(Path(arguments.run.output_dir)):
             return recipe(arguments)
 
@@ -45,70 +45,70 @@ def for_output_dir(recipe: Callable[[R], T]) -> Callable[[R], T]:
 
 @contextmanager
 def without_empty_folder(output_dir: Path) -> Iterator[None]:
-    """What fails without having written anything leaves no folder behind that was not there before."""
+    """Within this context, remove new folders if an error occurs before anything is written to them."""
     absent = [folder for folder in (output_dir, *output_dir.parents) if not folder.exists()]
     try:
         yield
     except BaseException:
-        for folder in absent:  # the innermost first; one that holds something stays
+        for folder in absent:  # innermost first; folders with files are kept
             with suppress(OSError):
                 folder.rmdir()
         raise
 
 
 def make_folder(output_dir: Path) -> None:
-    """Make the folder that was asked for.
+    """Create the output folder.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: it cannot be created.
     """
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"The folder {str(output_dir)!r} (--output_dir) cannot be made: {error.strerror}.") from error
+        raise UserError(f"The --output_dir {str(output_dir)!r} cannot be created: {error.strerror}.") from error
 
 
 def check_free(output_dir: Path, *, overwrite: bool, sources: list[str | None]) -> None:
-    """See that a run may write to `output_dir`, without changing anything in it.
+    """Check that a run may write to `output_dir`, without changing its content.
 
     Args:
-        overwrite: whether checkpoints of a run that did not finish may go.
-        sources: what the run reads: model, tokenizer, dataset, as far as they are local.
+        overwrite: whether checkpoints of an unfinished run may be deleted.
+        sources: inputs of the run (model, tokenizer, dataset), which may be local paths.
 
     Raises:
-        UserError: the folder cannot be made; holds one of the sources; holds a model that no run of the toolkit left;
-            or, without `overwrite`, checkpoints that somebody may want to resume.
+        UserError: the folder cannot be created; it contains one of the sources, or a model that was not written by a
+            run of the toolkit; or it contains checkpoints of an unfinished run and `overwrite` is false.
     """
     make_folder(output_dir)
     here = output_dir.resolve()
     for source in sources:
         if source is not None and Path(source).expanduser().resolve().is_relative_to(here):
             raise UserError(
-                f"The run reads {source!r}, which lies in its own --output_dir {str(output_dir)!r}, where it would be "
-                "deleted. Choose another --output_dir."
+                f"The run reads {source!r}, which is in its own --output_dir {str(output_dir)!r} and would be "
+                "overwritten. Choose another --output_dir."
             )
     finished = (output_dir / RESULT_NAME).exists()
     if any(output_dir.glob("*.safetensors")) and not finished and not checkpoints(output_dir):
         raise UserError(
-            f"The folder {str(output_dir)!r} (--output_dir) holds a model, but no result.json of an earlier run, so it "
-            "is not overwritten. Choose another --output_dir."
+            f"The folder {str(output_dir)!r} (--output_dir) contains a model but no result.json of an earlier run, so "
+            "it is not overwritten. Choose another --output_dir."
         )
     if checkpoints(output_dir) and not finished and not overwrite:
         raise UserError(
-            f"The folder {str(output_dir)!r} holds checkpoints of a run that did not finish. Continue it with "
+            f"The folder {str(output_dir)!r} contains checkpoints of an unfinished run. Continue it with "
             "--resume_from_checkpoint, start again with --overwrite_output_dir, or choose another --output_dir."
         )
 
 
 def clear(output_dir: Path, *, keep_checkpoints: bool) -> None:
-    """Remove what an earlier run left, so that nothing of it can be taken for this one's; other files stay."""
+    """Remove the files of an earlier run, so that they are not mistaken for this run's; keep other files."""
     if not (output_dir / RESULT_NAME).exists() and not checkpoints(output_dir):
         return
-    (output_dir / RESULT_NAME).unlink(missing_ok=True)  # first: what follows is no finished run any more
+    (output_dir / RESULT_NAME).unlink(missing_ok=True)  # first, so that the run no longer counts as finished
     left = (*PREDICTIONS.values(), *PICTURES, ATTENTION)
     for path in [*output_dir.glob("model*.safetensors"), *(output_dir / name for name in left)]:
         path.unlink(missing_ok=True)
-    # A tokenizer of targets would be taken for that of a model which has one vocabulary for both.
+    # Otherwise, a model with one vocabulary for source and target would use the old target tokenizer.
     parts = [output_dir / name for name in ("adapter", TARGET_FOLDER)]
     for folder in [*parts, *([] if keep_checkpoints else checkpoints(output_dir))]:
         shutil.rmtree(folder, ignore_errors=True)
@@ -116,7 +116,7 @@ def clear(output_dir: Path, *, keep_checkpoints: bool) -> None:
 
 @contextmanager
 def staged(output_dir: Path) -> Iterator[Path]:
-    """A folder to write to, whose content is moved into `output_dir` at the end, file by file, each one whole."""
+    """Provide a temporary folder; on success, its files are moved to `output_dir`, each one atomically."""
     staging = output_dir / ".staging-model"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)

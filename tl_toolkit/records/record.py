@@ -1,4 +1,4 @@
-"""The result record: one JSON file that is enough to judge a run by itself."""
+"""The result record: a JSON file with everything needed to evaluate a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESULT_NAME = "result.json"
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The result record in `folder`; None when there is none, or none of this schema."""
+    """Return the result record in `folder`, or None if there is none with this schema version."""
     try:
         record = json.loads((folder / RESULT_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -27,14 +27,13 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def changed_arguments(arguments: Iterable[Any]) -> dict[str, Any]:
-    """Every argument that was given another value than its default, as one flat mapping of plain values.
+    """Return all arguments that differ from their defaults, as a flat mapping of plain values.
 
-    These are the values as they were asked for, so that they ask for the same again; what a run made of them is told
-    by `resolved_arguments`. Where and how a run is stored and watched is left out: it does not change the result, and
-    names folders of the machine it ran on.
+    The values are those that the user set, so that they can be used again; `resolved_arguments` returns the values in
+    use. Arguments for storage and logging are left out, because they do not affect results and contain local paths.
 
     Args:
-        arguments: dataclasses of arguments, the `RunArguments` last.
+        arguments: dataclasses of arguments, with `RunArguments` last.
     """
     changed: dict[str, Any] = {}
     *groups, run = arguments
@@ -45,7 +44,7 @@ def changed_arguments(arguments: Iterable[Any]) -> dict[str, Any]:
 
 
 def resolved_arguments(run: RunArguments) -> dict[str, float]:
-    """The schedule in use, once `resolve_schedule` has settled what was left open or had to give way."""
+    """Return the schedule in use, after `resolve_schedule` has set missing or adjusted values."""
     return {"learning_rate": run.learning_rate, "num_train_epochs": run.num_train_epochs}
 
 
@@ -53,5 +52,5 @@ _STORAGE = frozenset(
     ("output_dir", "overwrite_output_dir", "logging_dir", "resume_from_checkpoint", "save_only_model")
     + ("save_total_limit", "name", "run_name", "project", "disable_tqdm", "log_level", "report_to", "trackio_space_id")
     + ("push_to_hub", "hub_token", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_always_push")
-    + ("hub_revision", "debug", "include_num_input_tokens_seen")  # the last two change their type in parsing
+    + ("hub_revision", "debug", "include_num_input_tokens_seen")  # parsing changes the type of the last two
 )

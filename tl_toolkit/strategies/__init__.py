@@ -1,4 +1,4 @@
-"""How knowledge moves into a model: one file per strategy."""
+"""Strategies for training a model, with or without transfer."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ _TRANSFERRING = [name for name, kind in STRATEGIES.items() if not kind.from_scra
 
 
 def make_strategy(arguments: StrategyArguments, model: ModelArguments) -> Strategy:
-    """The strategy that was asked for, by default `scratch` for an architecture and `full` for a checkpoint.
+    """Return the specified strategy, by default `scratch` for an architecture and `full` for a checkpoint.
 
     Raises:
-        UserError: neither or both of a checkpoint and an architecture, or one that the strategy has no use for.
+        UserError: neither or both of a checkpoint and an architecture are set, or the strategy cannot use the one set.
     """
     if (model.model_name_or_path is None) == (model.model_type is None):
-        given = "neither was" if model.model_type is None else "both were"
+        given = "neither is" if model.model_type is None else "both are"
         raise UserError(
             "A run needs either --model_name_or_path (a checkpoint to transfer from) or --model_type (an architecture "
-            f"to train from scratch), but {given} given."
+            f"to train from scratch), but {given} set."
         )
     name = arguments.strategy or ("scratch" if model.model_type else "full")
     strategy = STRATEGIES[name](arguments)
     if strategy.from_scratch and model.model_name_or_path:
         raise UserError(
-            f"The strategy 'scratch' starts from random weights, but --model_name_or_path {model.model_name_or_path!r} "
-            f"was given. Name the architecture with --model_type, or use one of {listing(_TRANSFERRING)}."
+            "The strategy 'scratch' starts from random weights and cannot use --model_name_or_path "
+            f"{model.model_name_or_path!r}. Use --model_type instead, or one of {listing(_TRANSFERRING)}."
         )
     if not strategy.from_scratch and model.model_type:
         raise UserError(
             f"The strategy {name!r} transfers from a checkpoint, but --model_type {model.model_type!r} has random "
-            "weights. Give --model_name_or_path, or use scratch."
+            "weights. Use --model_name_or_path, or the strategy 'scratch'."
         )
     if arguments.head_learning_rate is not None and name != "full":
-        raise UserError(f"--head_learning_rate is for the strategy 'full'; {name!r} trains with --learning_rate alone.")
+        raise UserError(f"--head_learning_rate only applies to the strategy 'full': use --learning_rate with {name!r}.")
     return strategy

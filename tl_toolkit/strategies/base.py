@@ -1,4 +1,4 @@
-"""What a strategy is: how knowledge moves into a model."""
+"""The base class of strategies."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Strategy(ABC):
-    """Prepares a model for training and hands back an ordinary model afterwards.
+    """Prepares a model for training and returns an ordinary model afterwards.
 
     Class attributes:
-        name: what users call it.
-        from_scratch: whether it trains random weights, and so has no use for a checkpoint.
-        wraps: whether `prepare` wraps the model, so that `finish` has to undo it.
-        learning_rate, epochs: what is usual for it, where the user does not say.
+        name: the name in `--strategy`.
+        from_scratch: whether it trains random weights and cannot use a checkpoint.
+        wraps: whether `prepare` wraps the model and `finish` has to unwrap it.
+        learning_rate, epochs: defaults if the user does not set them.
     """
 
     name: ClassVar[str]
@@ -36,33 +36,33 @@ class Strategy(ABC):
 
     @abstractmethod
     def prepare(self, model: PreTrainedModel) -> nn.Module:
-        """The module to train: `model` itself, changed in place, or a wrapper around it.
+        """Return the module to train: `model` itself, changed in place, or a wrapper around it.
 
         Raises:
             UserError: the strategy cannot be applied to this model.
         """
 
     def configure(self, args: TrainingArguments) -> None:
-        """Set what the strategy needs of the trainer; called before there is one.
+        """Set the training arguments that the strategy needs, before the trainer is created.
 
         Raises:
             UserError: the strategy cannot be used with these arguments.
         """
         if self.wraps and args.fsdp_plugin_args is not None:
-            raise UserError(f"The strategy {self.name!r} cannot be used with FSDP, whose shards it cannot merge.")
+            raise UserError(f"The strategy {self.name!r} cannot be used with FSDP: it cannot merge sharded weights.")
 
     def learning_rates(self, model: nn.Module, learning_rate: float) -> dict[str, float]:
-        """Peak learning rates of parameters, by name, that are not trained with the run's own, `learning_rate`."""
+        """Return the peak learning rates, by parameter name, that differ from the run's `learning_rate`."""
         return {}
 
     def callbacks(self, model: nn.Module) -> list[TrainerCallback]:
-        """What the trainer of `model`, the module that `prepare` made, is to call while it trains."""
+        """Return callbacks for the trainer of `model`, the module returned by `prepare`."""
         return []
 
     def finish(self, model: nn.Module, output_dir: Path) -> PreTrainedModel:
-        """The trained model without any wrapper; what only the strategy can save goes to `output_dir`."""
+        """Return the trained model without wrapper; files that only the strategy can save go to `output_dir`."""
         return model
 
     def record(self) -> dict[str, Any]:
-        """What a result record says about the strategy."""
+        """Return the entry of the strategy in a result record."""
         return {"name": self.name}

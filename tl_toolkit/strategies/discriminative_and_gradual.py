@@ -1,4 +1,4 @@
-"""The two strategies of ULMFiT: a learning rate for every layer, and one layer more in every epoch."""
+"""The two strategies of ULMFiT: discriminative learning rates and gradual unfreezing."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 
 class Discriminative(Strategy):
-    """Everything is tuned, and the less the closer it is to the input (Howard and Ruder 2018, section 3.2).
+    """Tunes all layers, with lower learning rates closer to the input (Howard and Ruder 2018, section 3.2).
 
-    Layer group l of L, counted from the embedding to the head, learns at `learning_rate / lr_decay ** (L - l)`: the
-    head at the learning rate itself, the group under it at a 2.6th of it, and so on. So the usual learning rate, the
-    head's, is higher than that of `full`.
+    Layer group l of L, counted from the embeddings to the head, has the rate `learning_rate / lr_decay ** (L - l)`: the
+    head has the learning rate itself, the group below it 1/2.6 of it by default, and so on. Therefore the default
+    learning rate, that of the head, is higher than that of `full`.
     """
 
     name = "discriminative"
@@ -36,7 +36,7 @@ class Discriminative(Strategy):
         super().__init__(arguments)
         self.group_names: list[str] = []
         if arguments.lr_decay < 1:
-            raise UserError(f"--lr_decay is {arguments.lr_decay:g}, where 1 (no decay) or more is expected.")
+            raise UserError(f"--lr_decay must be 1 (no decay) or more, but is {arguments.lr_decay:g}.")
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         self.group_names = group_names(layer_groups(model))
@@ -50,15 +50,15 @@ class Discriminative(Strategy):
         return rates
 
     def record(self) -> dict[str, Any]:
-        """With the groups from embedding to head, once a model was prepared."""
+        """Return the entry in a result record; it has the groups, embeddings first, once a model was prepared."""
         groups = {"groups": self.group_names} if self.group_names else {}
         return {"name": self.name, "lr_decay": self.arguments.lr_decay, **groups}
 
 
 class GradualUnfreezing(Discriminative):
-    """In the first epoch the head is trained, and in every further one a layer group more (Howard and Ruder 2018, 3.3).
+    """Trains the head in the first epoch and one more layer group in every further epoch (Howard and Ruder 2018, 3.3).
 
-    What is unfrozen stays so and has the rates of `discriminative`. Frozen layers keep their dropout.
+    Unfrozen groups stay unfrozen and have the learning rates of `discriminative`. Frozen layers keep their dropout.
     """
 
     name = "gradual_unfreezing"
@@ -66,33 +66,33 @@ class GradualUnfreezing(Discriminative):
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         super().prepare(model)
-        self.epochs = max(self.epochs, len(self.group_names))  # the last group has its turn, too
+        self.epochs = max(self.epochs, len(self.group_names))  # so that the last group is trained, too
         return model
 
     def configure(self, args: TrainingArguments) -> None:
         super().configure(args)
         if args.fsdp_plugin_args is not None or args.deepspeed_plugin is not None:
             raise UserError(
-                f"The strategy {self.name!r} cannot be used with FSDP or DeepSpeed, which shard parameters once and "
-                "for all by whether they are trained. Use 'discriminative' there, or plain data parallelism here."
+                f"The strategy {self.name!r} cannot be used with FSDP or DeepSpeed, which fix the set of trained "
+                "parameters at the start. Use the strategy 'discriminative', or plain data parallelism."
             )
         for name in ("auto_find_batch_size", "ddp_static_graph"):
             if getattr(args, name):
                 raise UserError(
-                    f"The strategy {self.name!r} cannot be used with --{name}: what is trained changes with the epochs."
+                    f"The strategy {self.name!r} cannot be used with --{name}: it trains other layers in every epoch."
                 )
-        args.ddp_find_unused_parameters = True  # processes do not wait for the gradients of frozen layers
+        args.ddp_find_unused_parameters = True  # do not wait for gradients of frozen layers
 
     def callbacks(self, model: nn.Module) -> list[TrainerCallback]:
         return [Unfreezing(model, layer_groups(model))]
 
 
 class Unfreezing(TrainerCallback):
-    """Freezes the groups whose turn has not come, at the beginning of every epoch.
+    """Freezes the groups that are not yet trained, at the start of every epoch.
 
-    Until training begins everything requires a gradient: the processes of distributed data parallel training agree when
-    they wrap a model on the parameters that they average, and those that are unfrozen later would not be among them.
-    Parameters that are fixed in the model itself stay so, and a group of them alone takes no turn.
+    All parameters require a gradient until training starts: distributed data parallel training determines the
+    parameters to average when it wraps the model, and would miss those that are unfrozen later. Parameters that the
+    model itself fixes stay fixed, and a group that only has such parameters is skipped.
     """
 
     def __init__(self, model: nn.Module, groups: list[list[str]]) -> None:
@@ -105,15 +105,15 @@ class Unfreezing(TrainerCallback):
         never = self.names[: max(0, len(self.names) - state.num_train_epochs)]
         if never and state.is_world_process_zero:
             logger.warning(
-                "%d epochs are fewer than the %d layer groups: never trained are %s. Train for more epochs "
-                "(--num_train_epochs) to reach them.",
+                "%d epochs are fewer than the %d layer groups, so these are never trained: %s. Increase "
+                "--num_train_epochs to train them.",
                 state.num_train_epochs,
                 len(self.names),
                 listing(never),
             )
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # In the middle of an epoch, which a resumed run may begin with, the fraction is that of the running one.
+        # A resumed run may start in the middle of an epoch; then `state.epoch` is a fraction, which is rounded down.
         first = len(self.groups) - 1 - int(state.epoch or 0)
         for number, group in enumerate(self.groups):
             for parameter in group:

@@ -1,4 +1,4 @@
-"""A model's parameters as groups from embedding to head: what strategies freeze, unfreeze and give rates to."""
+"""Divide a model's parameters into layer groups, which strategies freeze, unfreeze and assign learning rates."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
 
 
 def layer_groups(model: PreTrainedModel) -> list[list[str]]:
-    """Names of all parameters of `model`, in groups from embedding to head; the last group is the head.
+    """Return the names of all parameters of `model` in groups from embeddings to head; the last group is the head.
 
-    A family of the toolkit declares its groups as prefixes (`layer_groups()` of the model). For any other model they
-    are derived from the module tree: the longest outermost `nn.ModuleList` of the body holds the layers, one group
-    each; what is registered in front of it makes the first group, and what comes behind it (a final norm, a pooler,
-    the classifier) the head.
+    A family of the toolkit declares its groups as prefixes (`layer_groups()` of the model). For other models, groups
+    are derived from the module tree: the longest outermost `nn.ModuleList` of the body contains the layers, one group
+    each; modules registered before it form the first group, and modules after it (a final norm, a pooler, the
+    classifier) form the head.
 
-    A matrix that a language model's head shares with its embeddings has one name and is in one group, the head's, as in
-    the language models of Howard and Ruder (2018): new words learn there first.
+    A matrix that a language model's head shares with its embeddings is in the group of the head, as in the language
+    models of Howard and Ruder (2018): new words are learned there first.
 
     Raises:
-        ValueError: a parameter that no declared group holds, or that two groups hold.
+        ValueError: a parameter is in none or in several of the declared groups.
     """
     names = [name for name, _ in model.named_parameters()]  # lists a shared parameter once
     declared = getattr(model, "layer_groups", None)
@@ -39,18 +39,18 @@ def layer_groups(model: PreTrainedModel) -> list[list[str]]:
 
 
 def head_parameters(model: PreTrainedModel) -> set[str]:
-    """Names of the parameters that are the head's alone, which a checkpoint with another head does not have."""
+    """Return the names of parameters that belong only to the head; a checkpoint with another head lacks them."""
     shared = _shared_matrix(model)
     return {name for name in layer_groups(model)[-1] if name != shared}
 
 
 def group_names(groups: Sequence[Sequence[str]]) -> list[str]:
-    """What to call each group: the outermost modules that hold parameters of this group alone.
+    """Return a name for each group: the outermost modules that only hold parameters of this group.
 
     With BERT: `bert.embeddings`, `bert.encoder.layer.0`, …, `bert.pooler, classifier`.
     """
     others = {name: number for number, group in enumerate(groups) for name in group}
-    owners: dict[str, set[int]] = {}  # the groups of what lies under each module
+    owners: dict[str, set[int]] = {}  # the groups of the parameters in each module
     for name, number in others.items():
         for prefix in _prefixes(name):
             owners.setdefault(prefix, set()).add(number)
@@ -61,14 +61,14 @@ def group_names(groups: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _prefixes(name: str) -> list[str]:
-    """`["a", "a.b", "a.b.c"]` for `a.b.c`."""
+    """Return `["a", "a.b", "a.b.c"]` for `a.b.c`."""
     parts = name.split(".")
     return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 
 def _from_module_tree(model: PreTrainedModel, names: list[str]) -> tuple[list[list[str]], bool]:
-    """The groups, and whether the last one is a head."""
-    # An encoder-decoder has two stacks; for a head on top of both, the body is one group.
+    """Return the groups, and whether the last one is a head."""
+    # An encoder-decoder has two stacks, so its body is one group.
     blocks = None if model.config.is_encoder_decoder else _longest_module_list(model)
     if blocks is None:
         body = f"{model.base_model_prefix}."
@@ -80,8 +80,8 @@ def _from_module_tree(model: PreTrainedModel, names: list[str]) -> tuple[list[li
         return [names], False
     first = names.index(inside[0])
     layers = [[name for name in inside if name.startswith(f"{prefix}.{i}.")] for i in range(length)]
-    behind = [name for name in names[first:] if name not in set(inside)]
-    return [group for group in [names[:first], *layers, behind] if group], bool(behind)
+    head = [name for name in names[first:] if name not in set(inside)]
+    return [group for group in [names[:first], *layers, head] if group], bool(head)
 
 
 def _by_prefix(names: list[str], prefixes: list[list[str]]) -> list[list[str]]:
@@ -93,13 +93,13 @@ def _by_prefix(names: list[str], prefixes: list[list[str]]) -> list[list[str]]:
     if held != sorted(names):
         wrong = sorted({name for name in names if held.count(name) != 1})
         raise ValueError(
-            f"layer_groups() must hold every parameter once, but these are held by none or several: {wrong}"
+            f"layer_groups() must assign every parameter to one group, but these are in none or several: {wrong}"
         )
     return [group for group in groups if group]
 
 
 def _shared_matrix(model: PreTrainedModel) -> str | None:
-    """The name of the matrix that is both embeddings and head; None where there is none."""
+    """Return the name of the matrix shared by embeddings and head, or None if there is none."""
     try:
         embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     except NotImplementedError:  # a model that reads no tokens
@@ -114,6 +114,6 @@ def _longest_module_list(model: PreTrainedModel) -> tuple[str, int] | None:
     from torch import nn
 
     lists = {name: len(module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
-    # The experts of a layer, say, are a list inside the list of layers, and may be more.
+    # Inner lists may be longer, for example the experts of a layer.
     outermost = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
     return max(((name, lists[name]) for name in outermost), key=lambda entry: entry[1], default=None)

@@ -1,4 +1,4 @@
-"""Low-rank adaptation through peft."""
+"""Low-rank adaptation with peft."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _RECURRENT_WEIGHTS = ("weight_ih", "weight_hh", "weight_hr")
 
 
 class Lora(Strategy):
-    """Adds `B A` of rank r to frozen matrices and trains only those and the head (Hu et al. 2022, equation 3).
+    """Adds `B A` of rank r to frozen matrices and trains only A, B and the head (Hu et al. 2022, equation 3).
 
-    Every linear layer of the body is adapted, attention projections included, and the input-to-hidden and
-    hidden-to-hidden matrices of recurrent layers. The adapter is saved in `adapter/`; the model folder itself holds the
-    merged weights, which any reader loads without peft.
+    All linear layers of the body are adapted, including attention projections, and the input-to-hidden and
+    hidden-to-hidden matrices of recurrent layers. The adapter is saved in `adapter/`. The model folder contains the
+    merged weights, which can be loaded without peft.
     """
 
     name = "lora"
@@ -36,13 +36,13 @@ class Lora(Strategy):
         modules, parameters = _targets(model, head)
         if not modules and not parameters:
             raise UserError(
-                f"The strategy 'lora' adapts linear and recurrent layers, and the body of {type(model).__name__} has "
-                "none. Use 'full' or 'frozen'."
+                f"The strategy 'lora' adapts linear and recurrent layers, but the body of {type(model).__name__} has "
+                "none. Use the strategy 'full' or 'frozen'."
             )
         if parameters and self.arguments.lora_dropout:
             raise UserError(
                 f"--lora_dropout {self.arguments.lora_dropout} cannot be applied to the recurrent weights of "
-                f"{type(model).__name__}, which enter a fused kernel as they are. Use --lora_dropout 0."
+                f"{type(model).__name__}, because a fused kernel reads them. Use --lora_dropout 0."
             )
         return peft.get_peft_model(
             model,
@@ -59,7 +59,7 @@ class Lora(Strategy):
     def finish(self, model: Any, output_dir: Path) -> PreTrainedModel:
         config = model.peft_config["default"]
         if Path(str(config.base_model_name_or_path)).exists():
-            # A folder of this machine means nothing elsewhere; peft would take it from the model again.
+            # Do not save a local path; peft would read it from the model again.
             config.base_model_name_or_path = None
             model.get_base_model().name_or_path = None
         model.save_pretrained(output_dir / "adapter")
@@ -70,7 +70,7 @@ class Lora(Strategy):
 
 
 def _targets(model: PreTrainedModel, head: set[str]) -> tuple[list[str], list[str]]:
-    """Names of the body's linear modules, and of its recurrent weight matrices."""
+    """Return the names of the body's linear modules and of its recurrent weight matrices."""
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
@@ -80,14 +80,14 @@ def _targets(model: PreTrainedModel, head: set[str]) -> tuple[list[str], list[st
             modules.append(name)
         elif isinstance(module, nn.RNNBase):
             for own, weight in module.named_parameters(recurse=False):
-                # What the family itself keeps fixed, such as the identity in front of one-hot input, stays fixed.
+                # Parameters that the family itself fixes stay fixed, such as the identity before one-hot input.
                 if own.startswith(_RECURRENT_WEIGHTS) and weight.requires_grad and f"{name}.{own}" not in head:
                     parameters.append(f"{name}.{own}")
     return modules, parameters
 
 
 def _modules_of(model: PreTrainedModel, parameters: set[str]) -> list[str]:
-    """The outermost modules all of whose parameters are among `parameters`: what peft trains and saves whole."""
+    """Return the outermost modules that only have parameters in `parameters`; peft trains and saves them whole."""
     whole = [
         name
         for name, module in model.named_modules()

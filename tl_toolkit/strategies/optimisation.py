@@ -1,4 +1,4 @@
-"""What the optimiser is given: groups over every parameter, and a schedule that transformers does not have."""
+"""Parameter groups for the optimiser, and the slanted triangular schedule, which transformers does not have."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 def parameter_groups(
     model: nn.Module, weight_decay: float, learning_rates: Mapping[str, float] | None = None
 ) -> list[dict[str, Any]]:
-    """Optimiser groups over *all* parameters of `model`, frozen ones included.
+    """Return optimiser groups over *all* parameters of `model`, frozen ones included.
 
-    A frozen parameter has no gradient, so that the optimiser passes it over, but one that the optimiser never saw
-    would stay untrained after it is unfrozen. Weight decay is for matrices that mix features: biases and norms (one
-    dimension) and embeddings (a row of which is seen now and then, but would be decayed at every step) are spared.
+    The optimiser skips frozen parameters because they have no gradient, but it must know them to train them after they
+    are unfrozen. Weight decay applies only to matrices that mix features, not to biases and norms (one dimension) or
+    embeddings (their rows have a gradient only now and then, but would decay at every step).
 
     Args:
-        learning_rates: by parameter name, where it is not the optimiser's own.
+        learning_rates: learning rates by parameter name that differ from that of the optimiser.
 
     Raises:
-        ValueError: a rate for a parameter that `model` does not have.
+        ValueError: a learning rate is for a parameter that `model` does not have.
     """
     rates = dict(learning_rates or {})
     if unknown := rates.keys() - {name for name, _ in model.named_parameters()}:
@@ -49,19 +49,19 @@ def parameter_groups(
 
 
 def slanted_triangular_factor(step: int, steps: int, cut_fraction: float, ratio: float) -> float:
-    """The learning rate of a step as a part of the peak rate (Howard and Ruder 2018, equation 3).
+    """Return the learning rate of a step as a fraction of the peak rate (Howard and Ruder 2018, equation 3).
 
         cut = floor(T cut_fraction);  p = t / cut for t < cut, else 1 - (t - cut) / (cut (1 / cut_fraction - 1))
         eta_t = eta_max (1 + p (ratio - 1)) / ratio
 
-    Where `T cut_fraction` is not whole, rounding it down would take p below 0 and the rate with it, so the second
-    denominator is T - cut, which is the same number where it is whole (and what the authors' own code has).
+    If `T cut_fraction` is not an integer, p and the rate would become negative, because cut is rounded down. Therefore
+    the second denominator is T - cut, as in the authors' code; for integers, both are equal.
 
     Args:
-        step: t, from 0 to T - 1; later ones stay at the lowest rate.
-        steps: T, the updates of the whole run.
-        cut_fraction: the part of them in which the rate rises.
-        ratio: how much smaller the lowest rate is than the peak.
+        step: t, from 0 to T - 1; later steps keep the lowest rate.
+        steps: T, the number of updates of the whole run.
+        cut_fraction: fraction of the updates in which the rate rises.
+        ratio: peak rate divided by lowest rate.
     """
     cut = math.floor(steps * cut_fraction + 1e-9)  # 0.29 * 100 is 28.999999999999996
     p = step / cut if step < cut else max(0.0, 1 - (step - cut) / max(1, steps - cut))
@@ -69,5 +69,5 @@ def slanted_triangular_factor(step: int, steps: int, cut_fraction: float, ratio:
 
 
 def slanted_triangular(optimizer: Optimizer, steps: int, cut_fraction: float, ratio: float) -> LambdaLR:
-    """The slanted triangular schedule over `steps` updates, on each group's own peak rate."""
+    """Return the slanted triangular schedule over `steps` updates; it scales the peak rate of each group."""
     return LambdaLR(optimizer, partial(slanted_triangular_factor, steps=steps, cut_fraction=cut_fraction, ratio=ratio))

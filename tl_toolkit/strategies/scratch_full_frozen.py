@@ -1,4 +1,4 @@
-"""The strategies that need no more than what is trained: everything from scratch, everything, or the head alone."""
+"""The simple strategies: train everything from scratch, tune everything, or train only the head."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Scratch(Strategy):
-    """No transfer: every weight starts random and is trained."""
+    """No transfer: trains all weights from random values."""
 
     name = "scratch"
     from_scratch = True
@@ -25,10 +25,10 @@ class Scratch(Strategy):
 
 
 class Full(Strategy):
-    """Every weight starts from the checkpoint and is tuned (Devlin et al. 2019, section 3.2).
+    """Tunes all weights of the checkpoint (Devlin et al. 2019, section 3.2).
 
-    With few labels there are few updates, and a random head needs larger ones than the body can bear:
-    `head_learning_rate` is for it.
+    With few labels there are few updates, and a new head needs a higher learning rate than the body tolerates; set
+    `head_learning_rate` for this case.
     """
 
     name = "full"
@@ -44,9 +44,9 @@ class Full(Strategy):
 
 
 class Frozen(Strategy):
-    """The checkpoint extracts features and only the head is trained (Peters et al. 2019, "To Tune or Not to Tune?").
+    """Trains only the head on features of the checkpoint (Peters et al. 2019, "To Tune or Not to Tune?").
 
-    The head is the last of the model's layer groups. Frozen layers keep their dropout, which regularises the head.
+    The head is the last layer group of the model. Frozen layers keep their dropout, which regularises the head.
     """
 
     name = "frozen"

@@ -1,1 +1,1 @@
-"""The trainers and their callbacks."""
+"""Trainers and their callbacks."""

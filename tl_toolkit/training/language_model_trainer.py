@@ -1,4 +1,4 @@
-"""The trainers of language models: contiguous windows with a carried state, or independent blocks."""
+"""The trainers of language models: windows with a carried state, or independent blocks."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
     from ..data.blocks import Blocks
 
-_MOST_LOGITS = 2**25  # numbers held at a time in evaluation: 128 MiB in float32
+_MOST_LOGITS = 2**25  # most logits in memory during evaluation: 128 MiB in float32
 
 
 class LanguageModelTrainer(BaseTrainer, ABC):
-    """What both trainers share: evaluation by the exact mean over all tokens of all processes.
+    """Base class with evaluation by the exact mean over all tokens of all processes.
 
-    `eval_dataset`, and what `score` takes, is whatever `_losses` of the trainer reads.
+    `eval_dataset` and the argument of `score` have the type that `_predictions` of the trainer reads.
     """
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
@@ -48,15 +48,15 @@ class LanguageModelTrainer(BaseTrainer, ABC):
 
     @torch.no_grad()
     def score(self, dataset: Any, losses: torch.Tensor | None = None) -> dict[str, float]:
-        """The mean loss over all predicted tokens of `dataset` in nats, and its exponential, the perplexity.
+        """Return the mean loss per predicted token of `dataset` in nats, and the perplexity, its exponential.
 
         Args:
-            losses: float32 `[tokens]`; takes the loss of each token that this process predicts.
+            losses: float32 `[tokens]`; filled with the loss of each token that this process predicts.
 
         Raises:
             NonFiniteLoss: the loss is infinite or not a number.
         """
-        if not self.accelerator._models:  # evaluated without training: only mixed precision is to be prepared
+        if not self.accelerator._models:  # evaluation without training only needs mixed precision
             self.accelerator.prepare_model(self.model, evaluation_mode=True)
         self.model.eval()
         if callable(getattr(self.optimizer, "eval", None)):
@@ -75,20 +75,20 @@ class LanguageModelTrainer(BaseTrainer, ABC):
 
     @abstractmethod
     def _predictions(self, dataset: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Logits `[rows, time, vocab]`, targets `[rows, time]` and, on the CPU, their places in the stream, of this
-        process, a few at a time."""
+        """Yield parts of this process's predictions: logits `[rows, time, vocab]`, targets `[rows, time]` and, on the
+        CPU, the stream positions of the targets."""
 
     def _prepare_input(self, data: Any) -> Any:
-        if isinstance(data, torch.Tensor):  # batches lie in pinned memory: copying them must not wait for the device
+        if isinstance(data, torch.Tensor):  # batches are in pinned memory, so copy without waiting for the device
             return data.to(self.args.device, non_blocking=True)
         return super()._prepare_input(data)
 
 
 class BlockTrainer(LanguageModelTrainer):
-    """The trainer of models without a state: blocks in an order that depends on the seed and the epoch alone.
+    """The trainer of stateless models: blocks in an order that depends only on the seed and the epoch.
 
     Args:
-        shifted: whether the logits of a position score the token behind it.
+        shifted: whether the logits of a position predict the next token.
     """
 
     train_dataset: Blocks
@@ -126,12 +126,12 @@ class BlockTrainer(LanguageModelTrainer):
 class StreamTrainer(LanguageModelTrainer):
     """The trainer of recurrent models: truncated back-propagation through time with a carried state.
 
-    Each process reads its own lanes of the stream (`data/streams.py`) and carries the state from one window to the
-    next, cut off from the gradient; an epoch starts without a state. The loss of an update is the mean over the
-    tokens of its window over all lanes of all processes. An update's learning rate is scaled by the length of its
-    window over the usual one (Merity et al. 2017, section 5): a short window has fewer tokens to average over.
+    Each process reads its own lanes of the stream (`data/streams.py`) and carries the detached state from one window to
+    the next; an epoch starts without a state. The loss of an update is the mean over the tokens of its window in all
+    lanes of all processes. The learning rate of an update is scaled by the length of its window over the usual length
+    (Merity et al. 2017, section 5), because a short window averages over fewer tokens.
 
-    The state is part of every checkpoint, in one file for each process.
+    The state is part of every checkpoint, in one file per process.
     """
 
     train_dataset: StreamWindows
@@ -148,13 +148,13 @@ class StreamTrainer(LanguageModelTrainer):
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def get_train_dataloader(self) -> DataLoader:
-        # Not handed to accelerate, which would deal the batches out to the processes: they are this process's own.
+        # Not prepared by accelerate, which would distribute the batches; they already belong to this process.
         return DataLoader(
-            self.train_dataset, batch_size=1, collate_fn=_only, pin_memory=self.args.dataloader_pin_memory
+            self.train_dataset, batch_size=1, collate_fn=_single, pin_memory=self.args.dataloader_pin_memory
         )
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
-        # Known without asking the other processes; filled in on the device, so that nothing waits for a copy.
+        # Known without communication; created on the device, so that nothing waits for a copy.
         return torch.full((), batch_samples[0]["num_targets"], device=device) if batch_samples else None
 
     def compute_loss(
@@ -191,28 +191,28 @@ class StreamTrainer(LanguageModelTrainer):
         torch.save({"identity": self.train_dataset.identity(), "step": self.state.global_step, "layers": layers},
                    temporary)  # fmt: skip
         os.replace(temporary, path)
-        self.accelerator.wait_for_everyone()  # trainer_state.json, which is written next, says that all are there
+        self.accelerator.wait_for_everyone()  # trainer_state.json, written next, marks a complete checkpoint
 
     def _restore(self, checkpoint: Path) -> None:
         path = _state_path(checkpoint, self.args)
         if not path.is_file():
             raise UserError(
-                f"The checkpoint {str(checkpoint)!r} holds no carried state {path.name!r}: it is of another kind of "
-                "run, or of another number of processes. Resume with the processes it was made with."
+                f"The checkpoint {str(checkpoint)!r} has no carried state {path.name!r}: it belongs to another kind of "
+                "run or was saved by another number of processes. Resume with the original number of processes."
             )
         saved = torch.load(path, map_location="cpu", weights_only=True)
         for name, value in self.train_dataset.identity().items():
             if saved["identity"].get(name) != value:
                 raise UserError(
-                    f"The checkpoint {str(checkpoint)!r} cannot be resumed on this stream: its {name} was "
-                    f"{saved['identity'].get(name)}, and here it is {value}. Resume with the arguments, data and "
-                    "processes that it was made with."
+                    f"The checkpoint {str(checkpoint)!r} cannot be resumed: its {name} is "
+                    f"{saved['identity'].get(name)}, but this run's is {value}. Resume with the original arguments, "
+                    "data and number of processes."
                 )
         self.carried = {group: _cache(layers, self.args.device) for group, layers in saved["layers"].items()}
 
 
 class _EachEpoch(TrainerCallback):
-    """Tells the training data which epoch it is, at the start of a resumed one too."""
+    """Sets the epoch of the training data, also in a resumed run."""
 
     def __init__(self, trainer: BlockTrainer) -> None:
         self.trainer = trainer
@@ -225,7 +225,7 @@ class _EachEpoch(TrainerCallback):
 
 
 class _WindowCallback(TrainerCallback):
-    """Starts epochs, and scales the learning rate of each update to its window."""
+    """Starts epochs and scales the learning rate of each update to its window."""
 
     def __init__(self, trainer: StreamTrainer) -> None:
         self.trainer = trainer
@@ -255,7 +255,7 @@ class _WindowCallback(TrainerCallback):
 
 
 def carries_state(model: PreTrainedModel) -> bool:
-    """Whether a model is recurrent in the way of the toolkit: its state is an `RnnCache`, argument and return value."""
+    """Return whether a model takes and returns its recurrent state as an `RnnCache`."""
     return (
         bool(getattr(model, "_is_stateful", False))
         and not model._supports_default_dynamic_cache()
@@ -285,5 +285,5 @@ def _cache(layers: list[Any], device: torch.device) -> RnnCache:
     return cache
 
 
-def _only(batch: list[Any]) -> Any:
+def _single(batch: list[Any]) -> Any:
     return batch[0]

@@ -1,4 +1,4 @@
-"""A learning-rate range test: which rates the training of this very model can bear."""
+"""Learning-rate range test: find a learning rate for the model and data of a run."""
 
 from __future__ import annotations
 
@@ -37,47 +37,47 @@ def find_learning_rate(
     end: float | None = None,
     steps: int | None = None,
 ) -> dict[str, Any]:
-    """Sweep the learning rate over the updates of a short training, and suggest one (Smith 2017, section 3.3).
+    """Sweep the learning rate over the updates of a short training and suggest one (Smith 2017, section 3.3).
 
-    Update t of N is made at `start * (end / start) ** (t / (N - 1))`; groups with a rate of their own keep its ratio to
-    the run's. Nothing is frozen that a strategy would unfreeze later. The loss is smoothed exponentially with the
-    correction for its start from 0 (Kingma and Ba 2015, section 3), and the sweep ends early where that exceeds four
-    times its least value. The suggestion is the rate at which the smoothed loss falls most steeply over the logarithm
-    of the rate, in front of its minimum; a more careful one is a tenth of the rate of the minimum.
+    Update t of N has the rate `start * (end / start) ** (t / (N - 1))`; groups with other rates keep their ratio to the
+    run's. Layers that a strategy would unfreeze later are not frozen. The loss is smoothed exponentially with bias
+    correction (Kingma and Ba 2015, section 3), and the sweep stops early if the smoothed loss exceeds four times its
+    minimum. The suggestion is the rate before the minimum at which the smoothed loss falls most steeply over the
+    logarithm of the rate; a more cautious choice is a tenth of the rate at the minimum.
 
-    Writes `lr_finder.json` and `lr_finder.png` into `output_dir`, and prints both suggestions. The model's weights, the
-    generators of random numbers and the trainer are left as they were found.
+    Writes `lr_finder.json` and `lr_finder.png` to `output_dir` and prints both suggestions. The model's weights, the
+    random number generators and the trainer are restored afterwards.
 
     Args:
-        trainer: one that has not been trained yet.
+        trainer: a trainer that has not been trained yet.
         start, end, steps: by default `find_lr_start`, `find_lr_end` and `find_lr_steps` of the trainer's arguments.
 
     Returns:
-        `suggestion` (None where the loss never fell), `minimum_divided_by_10`, and the curve: `learning_rates`,
-        `losses` and `smoothed_losses`, an entry an update.
+        `suggestion` (None if the loss never fell), `minimum_divided_by_10`, and the curve with one entry per update:
+        `learning_rates`, `losses` and `smoothed_losses`.
 
     Raises:
-        UserError: with FSDP or DeepSpeed; when the first loss is not finite.
+        UserError: FSDP or DeepSpeed is used, or the first loss is not finite.
     """
     args: Any = trainer.args
     start = args.find_lr_start if start is None else start
     end = args.find_lr_end if end is None else end
     steps = args.find_lr_steps if steps is None else steps
     if args.fsdp_plugin_args is not None or args.deepspeed_plugin is not None:
-        raise UserError("--find_lr cannot be used with FSDP or DeepSpeed. Find the rate on one process.")
-    with _undone(trainer):
+        raise UserError("--find_lr cannot be used with FSDP or DeepSpeed. Run it in one process.")
+    with _restored(trainer):
         sweep = _Sweep(trainer, start, end, steps)
         sweep.run()
     found = sweep.result()
     if trainer.is_world_process_zero():
         write_json(output_dir / CURVE_NAME, found)
         _draw(found, output_dir / PICTURE_NAME)
-        _say(found, output_dir)
+        _print_suggestions(found, output_dir)
     return found
 
 
 class _Sweep(TrainerCallback):
-    """Raises the rate from update to update of an otherwise ordinary training, and keeps the losses."""
+    """Raises the learning rate with every update of an otherwise ordinary training and records the losses."""
 
     def __init__(self, trainer: BaseTrainer, start: float, end: float, steps: int) -> None:
         self.trainer, self.start, self.end, self.steps = trainer, start, end, steps
@@ -104,17 +104,17 @@ class _Sweep(TrainerCallback):
         trainer.create_optimizer()
         self.schedule = LambdaLR(trainer.optimizer, lambda step: self.rate(step) / base)
         trainer.lr_scheduler = self.schedule
-        trainer._created_lr_scheduler = False  # Trainer replaces one that it has made itself, if only on trial
+        trainer._created_lr_scheduler = False  # Trainer replaces a schedule that it created itself
         trainer.train()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer._tr_loss.zero_()  # Trainer adds up the losses of the parts of an update, and of all updates
+        self.trainer._tr_loss.zero_()  # Trainer accumulates the losses of all updates and their parts
         if self.trainer.lr_scheduler is not self.schedule:
-            raise RuntimeError("The trainer has replaced the schedule of the sweep.")
-        self._rate = self.rate(self.schedule.last_epoch)  # it stands still where half precision overflows
+            raise RuntimeError("The trainer has replaced the learning-rate schedule of the sweep.")
+        self._rate = self.rate(self.schedule.last_epoch)  # unchanged after an update that overflowed in half precision
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # The same on every process, so that all stop together.
+        # Gathered, so that all processes stop together.
         loss = nested_gather(self.trainer._tr_loss, args.parallel_mode).mean().item()
         if not math.isfinite(loss):
             control.should_training_stop = True
@@ -129,8 +129,8 @@ class _Sweep(TrainerCallback):
     def result(self) -> dict[str, Any]:
         if not self.losses:
             raise UserError(
-                f"The loss was not finite at the lowest learning rate, {self.start:g} (--find_lr_start): look at the "
-                "labels and inputs, or leave out half precision."
+                f"The loss was not finite at the lowest learning rate, {self.start:g} (--find_lr_start): check the "
+                "labels and inputs, or train without half precision."
             )
         lowest = int(np.argmin(self.smoothed))
         return {
@@ -142,12 +142,12 @@ class _Sweep(TrainerCallback):
         }
 
     def _steepest(self, lowest: int) -> float | None:
-        """The rate of the steepest descent in front of the minimum; the first tenth, hardly smoothed, does not count.
+        """Return the rate of the steepest descent before the minimum, without the hardly smoothed first tenth.
 
-        A descent is measured over a tenth of the sweep: that from one update to the next is noise.
+        Descents are measured over a tenth of the sweep, because differences between two updates are noise.
         """
         first, reach = self.steps // 10, max(1, self.steps // 20)
-        slopes = {}  # by update; the rates are equally far apart in their logarithm
+        slopes = {}  # by update, because the logarithms of the rates are equally spaced
         for middle in range(first, lowest):
             left, right = max(first, middle - reach), min(lowest, middle + reach)
             slopes[middle] = (self.smoothed[right] - self.smoothed[left]) / (right - left)
@@ -156,8 +156,8 @@ class _Sweep(TrainerCallback):
 
 
 @contextmanager
-def _undone(trainer: BaseTrainer) -> Iterator[None]:
-    """Gives the trainer, its model and all generators of random numbers back as they were."""
+def _restored(trainer: BaseTrainer) -> Iterator[None]:
+    """Restore the trainer, its model and all random number generators on exit."""
     model: Any = trainer.model
     weights = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
     before = {name: getattr(trainer, name) for name in _CHANGED}
@@ -182,18 +182,18 @@ def _undone(trainer: BaseTrainer) -> Iterator[None]:
             torch.cuda.set_rng_state_all(devices)
 
 
-def _say(found: dict[str, Any], output_dir: Path) -> None:
+def _print_suggestions(found: dict[str, Any], output_dir: Path) -> None:
     print()
     if found["suggestion"] is None:
         print("The loss did not fall at any learning rate of the sweep.")
     else:
-        print(f"Steepest descent of the loss at:  --learning_rate {found['suggestion']:.2g}")
-    print(f"A tenth of the loss's minimum at: --learning_rate {found['minimum_divided_by_10']:.2g}")
-    print(f"The curve is in {output_dir / PICTURE_NAME} and {output_dir / CURVE_NAME}")
+        print(f"Steepest descent of the loss:       --learning_rate {found['suggestion']:.2g}")
+    print(f"A tenth of the rate at its minimum: --learning_rate {found['minimum_divided_by_10']:.2g}")
+    print(f"Curve saved to {output_dir / PICTURE_NAME} and {output_dir / CURVE_NAME}")
 
 
 def _draw(found: dict[str, Any], path: Path) -> None:
-    """The losses, raw and smoothed, over the learning rate, with both suggestions."""
+    """Plot raw and smoothed losses over the learning rate, with both suggestions."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -212,7 +212,7 @@ def _draw(found: dict[str, Any], path: Path) -> None:
                 axes.axvline(rate, color=colour, linewidth=1.5, linestyle="--", label=f"{text}: {rate:.2g}")
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:.0e}".replace("e-0", "e-").replace("e+0", "e"))
-        # One wild loss at the end of the sweep would press everything else to the ground.
+        # Limit the axis, because a single huge loss at the end would flatten the curve.
         low, high = min(losses.min(), smoothed.min()), max(smoothed.max(), np.percentile(losses, 90))
         margin = 0.05 * (high - low) or 0.5
         axes.set_ylim(low - margin, high + margin)

@@ -1,8 +1,8 @@
-"""NT-ASGD: SGD that turns into averaged SGD once the validation loss stops falling (Merity et al. 2017, section 4).
+"""NT-ASGD: SGD that becomes averaged SGD when the validation loss stops falling (Merity et al. 2017, section 4).
 
-`--optim nt_asgd` works for every trainer that derives from `BaseTrainer`, which is an `AveragingTrainer`: evaluations
-and saved weights are those of the average, training goes on from the last iterate. A trainer with an evaluation loop
-of its own, which does not end in `Trainer.evaluate`, evaluates within
+`--optim nt_asgd` works for every trainer derived from `BaseTrainer`, which is an `AveragingTrainer`: evaluations and
+saved weights use the average, and training continues with the last iterate. A trainer with its own evaluation loop that
+does not call `Trainer.evaluate` evaluates within
 
     with averaged(self.optimizer):
         ...
@@ -27,16 +27,16 @@ from ..errors import UserError
 
 
 class NtAsgd(torch.optim.SGD):
-    """SGD, and from `trigger()` on the mean of its iterates beside it (Merity et al. 2017, algorithm 1).
+    """SGD that also averages its iterates from `trigger()` on (Merity et al. 2017, algorithm 1).
 
-    With the trigger at step T, the average after step K is 1 / (K - T + 1) · Σ w_i over i = T … K. It has a place of
-    its own in the state of each parameter; training never reads it. `swap()` puts it into the parameters, and back.
+    With the trigger at step T, the average after step K is 1 / (K - T + 1) · Σ w_i over i = T … K. It is stored in the
+    state of each parameter, and training never reads it. `swap()` exchanges the parameters and their averages.
 
-    Whether the state dictionary is taken before the trigger, after it, or while swapped, an optimiser (and a model)
-    that loads it is in exactly that state.
+    A state dictionary can be saved before the trigger, after it or while swapped; loading it (and the model) restores
+    exactly this state.
 
     Args:
-        settings: what else `torch.optim.SGD` takes.
+        settings: other arguments of `torch.optim.SGD`.
     """
 
     def __init__(
@@ -47,23 +47,23 @@ class NtAsgd(torch.optim.SGD):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        for group in self.param_groups:  # kept there because groups are what every state dictionary holds
+        for group in self.param_groups:  # stored in groups, which are part of every state dictionary
             group.setdefault("averaged", 0)
             group.setdefault("swapped", False)
 
     @property
     def triggered(self) -> bool:
-        """Whether averages are kept."""
+        """Whether averaging has started."""
         return any(group["averaged"] for group in self.param_groups)
 
     @property
     def swapped(self) -> bool:
-        """Whether the parameters hold the averages, and the optimiser the iterates."""
+        """Whether the parameters hold the averages and the optimiser holds the iterates."""
         return any(group["swapped"] for group in self.param_groups)
 
     @torch.no_grad()
     def trigger(self) -> None:
-        """Start averaging, from the parameters as they are; nothing happens when it has started already."""
+        """Start averaging with the current parameters; does nothing if it has already started."""
         if self.triggered:
             return
         for group in self.param_groups:
@@ -73,7 +73,7 @@ class NtAsgd(torch.optim.SGD):
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange the parameters and their averages; nothing happens before the trigger."""
+        """Exchange the parameters and their averages; does nothing before the trigger."""
         for group in self.param_groups:
             if not group["averaged"]:
                 continue
@@ -85,7 +85,7 @@ class NtAsgd(torch.optim.SGD):
                 average.copy_(held)
 
     def finish(self) -> None:
-        """Leave the averages in the parameters for good, and go on as SGD."""
+        """Keep the averages as the parameters and continue as SGD."""
         if not self.swapped:
             self.swap()
         for group in self.param_groups:
@@ -95,27 +95,27 @@ class NtAsgd(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One step of SGD, and after the trigger its result into the averages."""
+        """Take a step of SGD and, after the trigger, update the averages."""
         if self.swapped:
-            raise RuntimeError("The parameters hold their averages: swap() them back before the next step.")
+            raise RuntimeError("The parameters hold their averages: call swap() before the next step.")
         loss = super().step(closure)
         for group in self.param_groups:
             if not group["averaged"]:
                 continue
             group["averaged"] += 1
-            for parameter in group["params"]:  # those without a gradient too: their mean is over as many iterates
+            for parameter in group["params"]:  # also without a gradient, so that all average the same iterates
                 self.state[parameter]["average"].lerp_(parameter, 1 / group["averaged"])
         return loss
 
 
 class NtAsgdTrigger(TrainerCallback, ExportableState):
-    """Triggers averaging at an evaluation whose loss is above the best of those more than `interval` evaluations ago.
+    """Triggers averaging if a loss exceeds the best loss from more than `interval` evaluations ago.
 
-    That is Merity et al.'s non-monotone criterion as in their code: v > min(logs[:-n]). Being an `ExportableState`,
-    the losses are part of every checkpoint.
+    This is the non-monotone criterion in the code of Merity et al.: v > min(logs[:-n]). As an `ExportableState`, the
+    callback saves its losses in every checkpoint.
 
     Args:
-        interval: n, by the paper 5.
+        interval: n; 5 in the paper.
     """
 
     def __init__(self, interval: int = 5) -> None:
@@ -136,7 +136,7 @@ class NtAsgdTrigger(TrainerCallback, ExportableState):
 
 
 class AveragingTrainer(Trainer):
-    """Trainer that knows `--optim nt_asgd`: it evaluates and saves the averages, and trains the iterates."""
+    """Trainer with `--optim nt_asgd`: it evaluates and saves the averages and trains the iterates."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -144,8 +144,8 @@ class AveragingTrainer(Trainer):
             return
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise UserError(
-                f"--optim {NT_ASGD} keeps an average beside every parameter, and cannot be used with FSDP or "
-                "DeepSpeed, which cut parameters into pieces. Train on one process or with DDP."
+                f"--optim {NT_ASGD} averages whole parameters and cannot be used with FSDP or DeepSpeed, which shard "
+                "them. Train in one process or with DDP."
             )
         self.add_callback(NtAsgdTrigger(self.args.nt_asgd_interval))
 
@@ -162,7 +162,7 @@ class AveragingTrainer(Trainer):
             return super().evaluate(*args, **kwargs)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        with averaged(self.optimizer):  # the weights are the averages, and the optimiser's file has the iterates
+        with averaged(self.optimizer):  # weights are the averages; the optimiser's file has the iterates
             super()._save_checkpoint(*args, **kwargs)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -174,15 +174,15 @@ class AveragingTrainer(Trainer):
     def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
         optimizer = nt_asgd_within(self.optimizer)
         if optimizer is not None:
-            optimizer.finish()  # the trained model is the average, unless a better one is loaded now
+            optimizer.finish()  # the trained model is the average, unless the best one is loaded next
         return super()._finalize_training(*args, **kwargs)
 
 
 @contextmanager
 def averaged(optimizer: Any) -> Iterator[None]:
-    """The averages in the place of the parameters, where `optimizer` is an NT-ASGD that keeps any.
+    """Within this context, use the averages as parameters if `optimizer` is NT-ASGD and has averages.
 
-    Averaging may be triggered within: the parameters then are their averages, and stay.
+    If averaging is triggered within the context, the parameters are the averages and stay unchanged.
     """
     nt_asgd = nt_asgd_within(optimizer)
     if nt_asgd is None or nt_asgd.swapped:
@@ -197,6 +197,6 @@ def averaged(optimizer: Any) -> Iterator[None]:
 
 
 def nt_asgd_within(optimizer: Any) -> NtAsgd | None:
-    """The optimiser inside accelerate's wrapper, if it is NT-ASGD."""
+    """Return the optimiser inside accelerate's wrapper if it is NT-ASGD, else None."""
     inner = getattr(optimizer, "optimizer", optimizer)
     return inner if isinstance(inner, NtAsgd) else None

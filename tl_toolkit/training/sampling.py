@@ -1,4 +1,4 @@
-"""The order in which training rows are read: the same for any number of processes."""
+"""The order of training rows, which is the same for any number of processes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ if TYPE_CHECKING:
 
 
 class EpochSampler(Sampler[int]):
-    """Every row once an epoch, in an order that depends on the seed and the epoch alone.
+    """Every row once per epoch, in an order that depends only on the seed and the epoch.
 
-    Each process draws the same order and takes its share of it, whatever else it has drawn at random before (dropout on
-    batches of different shapes leaves the processes' generators apart). The order is filled up to whole global batches
-    with the index `rows`, that of a blank row, see `with_blank_row`: repeating real rows instead, as samplers of
-    several processes usually do, would train on them twice.
+    All processes compute the same order and read their share of it; the global random generators, which diverge between
+    processes, are not used. The order is filled to whole global batches with the index `rows`, which is a blank row
+    (see `with_blank_row`). Distributed samplers usually repeat real rows instead, which trains on them twice.
 
     Args:
-        rows: how many rows there are.
-        seed: of the order.
-        global_batch: rows of one update over all processes.
-        lengths: with these, rows of similar lengths come together, in groups of `global_batch`.
-        fill: whether to fill the last batch, which only several processes need.
+        rows: number of rows.
+        seed: seed of the order.
+        global_batch: rows per update over all processes.
+        lengths: if set, rows of similar lengths are grouped in batches of `global_batch`.
+        fill: whether to fill the last batch, which is only needed with several processes.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class EpochSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """accelerate's data loaders call this at the start of every epoch, a resumed one included."""
+        """Set the epoch; accelerate's data loaders call this at the start of every epoch, also of a resumed one."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
@@ -55,7 +54,7 @@ class EpochSampler(Sampler[int]):
 
 
 def with_blank_row(dataset: Dataset, task: Task) -> Dataset:
-    """`dataset` and behind it one row whose targets are ignored by every loss: the shortest one without its targets."""
+    """Append a blank row to `dataset`: a copy of the shortest row with targets that every loss ignores."""
     from datasets import Dataset, concatenate_datasets
 
     lengths = dataset["length"]

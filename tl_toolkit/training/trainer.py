@@ -1,4 +1,4 @@
-"""transformers' Trainer, where a run of the toolkit needs something else of it."""
+"""Extensions of transformers' Trainer."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ if TYPE_CHECKING:
 
 
 class NonFiniteLoss(UserError):
-    """The loss became infinite or not a number; the run was stopped and nothing of it was saved."""
+    """The loss is infinite or not a number; the run stopped without saving the model."""
 
 
 class Publisher(Protocol):
-    """A repository that is open for the models of a run."""
+    """An open repository for the models of a run."""
 
     @property
     def repo_id(self) -> str:
-        """Its name."""
+        """Id of the repository."""
 
     def start(self, checkpoint: Path, step: int) -> list[Any]:
-        """Publish a checkpoint beside the training; the futures that end when that is done."""
+        """Publish a checkpoint in the background; return futures that finish when it is published."""
 
     def model(self, folder: Path, message: str) -> Any:
-        """Publish the model that was saved in `folder`."""
+        """Publish the model saved in `folder`."""
 
 
 def no_publisher(args: TrainingArguments) -> Publisher:
-    """What a trainer that was given no publisher opens."""
-    raise UserError("--push_to_hub cannot be served: this trainer was given no publisher.")
+    """Raise `UserError`: the default of trainers without a publisher."""
+    raise UserError("--push_to_hub is not available: this trainer has no publisher.")
 
 
 class Stopwatch(TrainerCallback, ExportableState):
-    """Seconds spent training, without those spent evaluating and saving; they survive a resumed run.
+    """Measures the seconds of training, without those of evaluating and saving.
 
-    Being an `ExportableState`, the seconds are part of every checkpoint.
+    As an `ExportableState`, the callback saves its seconds in every checkpoint, so that a resumed run continues them.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -92,11 +92,11 @@ class Stopwatch(TrainerCallback, ExportableState):
 
 
 class BaseTrainer(AveragingTrainer):
-    """Trainer with decay-sparing groups over all parameters, and a stop at losses that are not finite.
+    """Trainer with parameter groups over all parameters that stops if the loss is not finite.
 
     Args:
-        learning_rates: of parameters, by name, that are not trained with `args.learning_rate`.
-        publisher: opens the repository of `--push_to_hub`.
+        learning_rates: learning rates by parameter name that differ from `args.learning_rate`.
+        publisher: opens the repository for `--push_to_hub`.
     """
 
     optimizer: Any
@@ -118,19 +118,19 @@ class BaseTrainer(AveragingTrainer):
 
     @property
     def train_seconds(self) -> float:
-        """Seconds of the training so far, without those of evaluating and saving."""
-        callbacks = self.callback_handler.callbacks  # among which Trainer puts another one when it resumes
+        """Seconds of training so far, without those of evaluating and saving."""
+        callbacks = self.callback_handler.callbacks  # Trainer replaces the stopwatch when it resumes
         return next(callback.seconds for callback in callbacks if isinstance(callback, Stopwatch))
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             model = self.model if model is None else model
             optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
-            if settings.keys() & {"params", "model", "optimizer_dict"}:  # optimisers that choose their own groups
+            if settings.keys() & {"params", "model", "optimizer_dict"}:  # optimisers that build their own groups
                 if self.learning_rates:
                     raise UserError(
-                        f"--optim {self.args.optim.value} chooses its own groups of parameters, so that layers cannot "
-                        "be given learning rates of their own. Choose another one, or --strategy full."
+                        f"--optim {self.args.optim.value} builds its own parameter groups and does not support "
+                        "learning rates per layer. Use another optimiser, or --strategy full."
                     )
                 return super().create_optimizer(model)
             groups = parameter_groups(model, self.args.weight_decay, self.learning_rates)
@@ -150,20 +150,20 @@ class BaseTrainer(AveragingTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
-        # A pickle of all arguments, which names local folders and may hold a token; nothing reads it again.
+        # Remove the pickle of all arguments: it has local paths and maybe a token, and nothing reads it.
         (Path(output_dir or self.args.output_dir) / "training_args.bin").unlink(missing_ok=True)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Open the repository of `--push_to_hub`, before anything is trained."""
+        """Open the repository for `--push_to_hub` before training starts."""
         self.push_in_progress = None
         if self.is_world_process_zero():
             self.pushes = self.open_repository(self.args)
             self.hub_model_id = self.pushes.repo_id
 
     def push_to_hub(self, commit_message: str | None = "End of training", *_: Any, **__: Any) -> Any:
-        """Publish the model as it is now, with its code and tokenizer; the card is left to `publish`.
+        """Publish the current model with its code and tokenizer; `tl-toolkit publish` adds the card.
 
-        Trainer's own would send all that lies in `output_dir`, with the predictions and the paths of the machine.
+        Trainer's own method would upload all files in `output_dir`, including predictions and local paths.
         """
         if self.hub_model_id is None:
             self.init_hf_repo()
@@ -178,7 +178,7 @@ class BaseTrainer(AveragingTrainer):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        # Trainer's own would copy the weights to output_dir, pickle all arguments, and send both without the code.
+        # Trainer's own method would upload the weights and a pickle of all arguments, without the code.
         if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
             return
         busy = self.push_in_progress is not None and not self.push_in_progress.is_done()
@@ -189,7 +189,7 @@ class BaseTrainer(AveragingTrainer):
 
     def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         if self.control.should_log or self.control.should_evaluate or self.control.should_save:
-            # Gathered, so that every process stops; the loss is read when it is logged anyway.
+            # Gathered, so that every process stops; the loss is read for logging anyway.
             loss = nested_gather(tr_loss, self.args.parallel_mode).mean().item()
             if not math.isfinite(loss):
                 raise not_finite("training", loss, self.state.global_step, self.args.learning_rate)
@@ -197,12 +197,12 @@ class BaseTrainer(AveragingTrainer):
 
 
 class ToolkitTrainer(BaseTrainer):
-    """The trainer of a task: exact losses and metrics, and the same order of rows on any number of processes.
+    """The trainer of a task: exact losses and metrics, and the same order of rows for any number of processes.
 
     Args:
-        task: says what the loss is, what is gathered to judge a model, and how it is judged.
-        generation: for a task that generates, what `generate` is told in evaluations during training; in `predict` it
-            goes by the model's own `generation_config` alone.
+        task: defines the loss, the gathered predictions and the metrics.
+        generation: for tasks that generate, arguments of `generate` in evaluations during training; `predict` only uses
+            the model's `generation_config`.
     """
 
     def __init__(
@@ -253,7 +253,7 @@ class ToolkitTrainer(BaseTrainer):
     def prediction_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[None, Any, torch.Tensor | None]:
-        """What the task gathers of a batch. The loss is none of it: `Task.metrics` computes it over all rows."""
+        """Return what the task gathers for a batch, without the loss: `Task.metrics` computes it over all rows."""
         inputs = self._prepare_inputs(inputs)
         labels = inputs.get(self.task.label_name)
         answers: tuple[Any, ...] = ()
@@ -268,7 +268,7 @@ class ToolkitTrainer(BaseTrainer):
         return None, nested_detach(answers if len(answers) > 1 else answers[0]), labels
 
     def answer(self, inputs: Mapping[str, Any]) -> Any:
-        """What the model makes of a batch without its targets: generated ids (rows, time), or its outputs."""
+        """Predict a batch without its targets: return generated ids (rows, time) or the model's outputs."""
         targets = (self.task.label_name, "decoder_input_ids", "decoder_attention_mask")
         given = {name: value for name, value in inputs.items() if name not in targets}
         model = self.accelerator.unwrap_model(self.model)
@@ -279,18 +279,18 @@ class ToolkitTrainer(BaseTrainer):
         answers = output.predictions
         rows, predicted = len(dataloader.dataset), len(answers[0] if isinstance(answers, tuple) else answers)
         if rows != predicted:
-            raise RuntimeError(f"{predicted} predictions were gathered for {rows} rows.")
+            raise RuntimeError(f"Gathered {predicted} predictions for {rows} rows.")
         return output
 
     def _metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        """All metrics from the gathered rows: the mean of per-process or per-batch means would be another number."""
+        """Compute all metrics over the gathered rows; a mean over processes or batches would give other values."""
         metrics = self.task.metrics(prediction.predictions, prediction.label_ids, self._rows)
         if not math.isfinite(metrics["loss"]):
             raise not_finite("evaluation", metrics["loss"], self.state.global_step, self.args.learning_rate)
         return metrics
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
-        dataset = self.train_dataset  # what is passed has lost its column of lengths
+        dataset = self.train_dataset  # the argument has no column of lengths
         strategy = self.args.train_sampling_strategy
         if strategy not in ("random", "group_by_length"):
             return super()._get_train_sampler(train_dataset)
@@ -305,14 +305,14 @@ class ToolkitTrainer(BaseTrainer):
         )
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
-        # Rows stay in their order, whatever the order in training; accelerate shards batches over processes.
+        # Rows keep their order in evaluation; accelerate shards batches over processes.
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
 
 
 def not_finite(kind: str, loss: float, step: int, learning_rate: float) -> NonFiniteLoss:
-    """The error for a training or evaluation loss that is infinite or not a number."""
+    """Return the error for a training or evaluation loss that is infinite or not a number."""
     return NonFiniteLoss(
-        f"The {kind} loss was {loss} at step {step}, so the run was stopped and that state was not saved. The usual "
-        f"causes are a learning rate that is too high (--learning_rate was {learning_rate:g}), half precision, and "
-        "labels or inputs that are not finite."
+        f"The {kind} loss was {loss} at step {step}, so the run stopped without saving this state. Lower the learning "
+        f"rate (--learning_rate was {learning_rate:g}), train without half precision, or check that labels and inputs "
+        "are finite."
     )
