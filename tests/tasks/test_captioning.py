@@ -228,7 +228,7 @@ def test_predictions_of_the_saved_model_are_the_same(trained, tmp_path):
     path, record = trained
     flags = ["--model_name_or_path", str(path), "--dataset_name", "builtin:digits", "--output_dir", str(tmp_path / "p")]
     flags += ["--use_cpu", "true", "--disable_tqdm", "true"]
-    metrics = predict(parse_predict_arguments(flags))
+    metrics = predict(parse_predict_arguments(flags)).metrics
     own = pd.read_parquet(path / "predictions_test.parquet")
     every = pd.read_parquet(tmp_path / "p" / "predictions.parquet").set_index("row")
     assert len(every) == 1000 and metrics["loss"] == pytest.approx(record["metrics"]["test"]["loss"], rel=0.2)

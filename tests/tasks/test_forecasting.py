@@ -234,7 +234,7 @@ def test_a_run_and_a_forecast_beyond_the_end(finetune: Callable[..., dict], tmp_
     assert np.abs(errors).mean() == pytest.approx(found["mae"], rel=1e-5)
 
     argv = ["--model_name_or_path", str(output), "--dataset_name", str(path), "--use_cpu", "--disable_tqdm", "true"]
-    metrics = predict(parse_predict_arguments([*argv, "--output_dir", str(tmp_path / "all")]))
+    metrics = predict(parse_predict_arguments([*argv, "--output_dir", str(tmp_path / "all")])).metrics
     assert metrics["mae"] > 0 and json.loads((tmp_path / "all" / "metrics.json").read_text())["metrics"] == metrics
     predictions = pd.read_parquet(tmp_path / "all" / "predictions.parquet")
     assert predictions["row"].tolist() == [*range(CONTEXT, STEPS - HORIZON + 1), STEPS]
@@ -245,7 +245,7 @@ def test_a_run_and_a_forecast_beyond_the_end(finetune: Callable[..., dict], tmp_
     # A series shorter than the context, with an additional column: one forecast, and no targets to compare with.
     short = write(tmp_path / "short", frame(9, seed=1).assign(other=1.0))
     argv[3] = str(short)
-    assert predict(parse_predict_arguments([*argv, "--output_dir", str(tmp_path / "short_out")])) == {}
+    assert predict(parse_predict_arguments([*argv, "--output_dir", str(tmp_path / "short_out")])).metrics == {}
     assert pd.read_parquet(tmp_path / "short_out" / "predictions.parquet")["row"].tolist() == [9]
 
 

@@ -212,13 +212,15 @@ def test_a_run_and_its_predictions(names_folder: Path, tmp_path: Path, head: str
     # From the folder alone, with and without tags, and with words that are not in the training data.
     flags = ["--model_name_or_path", str(tmp_path / "out"), "--use_cpu", "true", "--disable_tqdm", "true"]
     again = ["--dataset_name", str(names_folder), "--output_dir", str(tmp_path / "again")]
-    assert predict(parse_predict_arguments([*flags, *again])) == pytest.approx(result["metrics"]["test"], rel=1e-4)
+    assert predict(parse_predict_arguments([*flags, *again])).metrics == pytest.approx(
+        result["metrics"]["test"], rel=1e-4
+    )
     before = pd.read_parquet(tmp_path / "out" / result["predictions"]["test"])
     after = pd.read_parquet(tmp_path / "again" / "predictions.parquet")
     assert [list(row) for row in before["prediction"]] == [list(row) for row in after["prediction"]]
     bare = jsonl(tmp_path / "bare.jsonl", [{"tokens": ["Zoe", "went", "to", "Rome"]}, {"tokens": []}])
     untagged = ["--dataset_name", str(bare), "--output_dir", str(tmp_path / "bare")]
-    assert predict(parse_predict_arguments([*flags, *untagged])) == {}
+    assert predict(parse_predict_arguments([*flags, *untagged])).metrics == {}
     frame = pd.read_parquet(tmp_path / "bare" / "predictions.parquet")
     assert list(frame.columns) == ["row", "words", "prediction"]
     assert [len(row) for row in frame["prediction"]] == [4, 0]
