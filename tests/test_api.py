@@ -75,6 +75,12 @@ def test_what_finetune_returns(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("trainer_output"))
 
 
+def test_a_learning_rate_is_found_from_python() -> None:
+    found = finetune(ROWS, find_lr=True, find_lr_steps=10, output_dir="lr", **TINY)
+    assert found.record["suggestion"] is None or found.record["suggestion"] > 0
+    assert found.metrics == {} and "lr" in repr(found)
+
+
 def test_a_model_and_a_tokenizer_stand_where_their_names_go(tmp_path: Path) -> None:
     first = finetune(ROWS, output_dir="first", **TINY)
     rest = {name: value for name, value in TINY.items() if name not in ("model_type", "config_overrides")}
@@ -104,6 +110,9 @@ def test_predictions_of_other_tasks(tmp_path: Path) -> None:
 def test_a_language_model_is_trained_and_continues_a_text() -> None:
     model = pretrain([text for text, _ in ROWS], output_dir="lm", **TINY)
     assert model.metrics["test" if "test" in model.metrics else "validation"]["perplexity"] > 1
+    assert type(model.model) is tl_toolkit.RnnForCausalLM and model.tokenizer is not None
+    with pytest.raises(UserError, match=r"is a language model: use generate\(\)"):
+        model.predict(["a fine"])
     found = generate(model, ["a fine", "so"], max_new_tokens=2, use_cpu=True)
     assert [result.input for result in found] == ["a fine", "so"]
 

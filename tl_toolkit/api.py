@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from .errors import as_user_error
+from .errors import UserError, as_user_error
 from .workflows.summary import verdict_of
 
 if TYPE_CHECKING:
@@ -67,19 +67,18 @@ class Trained(os.PathLike[str]):
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Numbers by split and metric: `metrics["test"]["accuracy"]`."""
-        return self.record["metrics"]
+        """Numbers by split and metric: `metrics["test"]["accuracy"]`. There are none after `find_lr`."""
+        return self.record.get("metrics", {})
 
     @property
-    @_verb
     def model(self) -> PreTrainedModel:
-        """The trained model, in float32 on the CPU."""
-        return self._predictor.model
+        """The trained model, in float32."""
+        return self._model_and_tokenizer[0]
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase | None:
         """The tokenizer of the model's inputs; None for a model that reads no tokens."""
-        return self._predictor.tokenizer
+        return self._model_and_tokenizer[1]
 
     @_verb
     def predict(self, inputs: Any) -> list[Any]:
@@ -90,11 +89,13 @@ class Trained(os.PathLike[str]):
                 columns that it was trained on. The function `predict` returns probabilities as well.
 
         Raises:
-            UserError: inputs that the model cannot read.
+            UserError: inputs that the model cannot read, or a language model, which predicts no labels.
         """
         from .data.sources import Source
         from .loading.objects import dataset_from
 
+        if self._language_model_class:
+            raise UserError(f"The model in {str(self.output_dir)!r} is a language model: use generate() instead.")
         rows = self._as_rows(list(inputs)) if isinstance(inputs, (list, tuple)) else inputs
         source = Source(dataset_from({"test": rows}), {"name": "the inputs"})
         frame = self._predictor(source).predictions
@@ -107,6 +108,27 @@ class Trained(os.PathLike[str]):
         columns = self.record["dataset"]["columns"]
         names = [columns[role] for role in ("text", "text_pair", "source", "image") if columns.get(role)]
         return [dict(zip(names, row if len(names) > 1 else [row], strict=True)) for row in inputs]
+
+    @property
+    def _language_model_class(self) -> str | None:
+        """The Auto class of a language model; None for other models."""
+        from .tasks.language_modeling import AUTO_CLASSES, NAMES
+
+        name = self.record["task"]["name"]
+        return next((AUTO_CLASSES[kind] for kind in NAMES if NAMES[kind] == name), None)
+
+    @cached_property
+    @_verb
+    def _model_and_tokenizer(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None]:
+        from .config.arguments import ModelArguments
+        from .loading.model import load_trained
+        from .loading.tokenizer import load_tokenizer
+
+        if self._language_model_class is None:
+            return self._predictor.model, self._predictor.tokenizer
+        folder = ModelArguments(model_name_or_path=str(self.output_dir))
+        tokenizer = load_tokenizer(folder)
+        return load_trained(folder, self._language_model_class, tokenizer), tokenizer
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -122,7 +144,7 @@ class Trained(os.PathLike[str]):
         return str(self.output_dir)
 
     def __repr__(self) -> str:
-        lines = [f"{self.record.get('name')} in {self.output_dir}"]
+        lines = [f"{self.record.get('name', 'A search for the learning rate')} in {self.output_dir}"]
         for split, metrics in self.metrics.items():
             lines.append(f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
         return "\n".join(lines)

@@ -193,6 +193,26 @@ def test_rerun_puts_shared_arguments_in_the_file_and_others_in_flags(tmp_path, m
     assert words[words.index("--label_budget") + 1] == "500" and "\n" not in " ".join(words)
 
 
+@pytest.mark.parametrize(
+    ("device", "launcher"),
+    [
+        ("cuda", "accelerate launch --num_processes 3 -m tl_toolkit finetune"),
+        (
+            "cpu",  # where --num_processes alone starts a single process
+            'accelerate launch --config_file "$(tl-toolkit configs two_cpu.yaml)" --num_processes 3 '
+            "-m tl_toolkit finetune",
+        ),
+    ],
+)
+def test_a_run_of_several_processes_is_rerun_on_as_many(
+    device: str, launcher: str, tmp_path, make_record, write_lines
+) -> None:
+    record = make_record("lstm", 100, 1, 0.25, hardware={"device": device, "world_size": 3})
+    write_lines(tmp_path, [record])
+    results = read(tmp_path)
+    assert rerun(results, results[0]).command.split(" \\\n")[0] == launcher
+
+
 def test_a_language_model_is_rerun_by_pretraining(tmp_path, make_record, write_lines):
     task = {"name": "causal-language-modeling", "main_metric": "bits_per_byte", "greater_is_better": False}
     changes = {"task": task, "arguments": {"max_train_tokens": 700, "seed": 1}}

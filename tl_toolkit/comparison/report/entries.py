@@ -128,11 +128,19 @@ def rerun(results: Sequence[Result], shown: Result) -> Rerun:
     configuration = yaml.safe_dump(shared, sort_keys=False, allow_unicode=True, width=100) if shared else ""
     name = folder_name(shown.entry)
     recipe = "pretrain" if str(shown.section("task").get("name")).endswith("language-modeling") else "finetune"
-    processes = shown.section("hardware").get("world_size") or 1
-    several = ["accelerate", "launch", "--num_processes", str(processes), "-m", "tl_toolkit"]
-    lines = [[*(several if processes > 1 else ["tl-toolkit"]), recipe], ["--config", f"{name}.yaml"], *_flags(flags)]
-    lines.append(["--output_dir", f"outputs/{name}"])
-    return Rerun(f"{name}.yaml", configuration, " \\\n    ".join(map(shlex.join, lines)))
+    lines = [["--config", f"{name}.yaml"], *_flags(flags), ["--output_dir", f"outputs/{name}"]]
+    command = [f"{_launcher(shown)} {recipe}", *map(shlex.join, lines)]
+    return Rerun(f"{name}.yaml", configuration, " \\\n    ".join(command))
+
+
+def _launcher(shown: Result) -> str:
+    """The command in front of the verb. Several processes on a CPU need a launch file: accelerate starts one else."""
+    hardware = shown.section("hardware")
+    processes = hardware.get("world_size") or 1
+    if processes == 1:
+        return "tl-toolkit"
+    file = '--config_file "$(tl-toolkit configs two_cpu.yaml)" ' if hardware.get("device") == "cpu" else ""
+    return f"accelerate launch {file}--num_processes {processes} -m tl_toolkit"
 
 
 def _flags(arguments: Mapping[str, Any]) -> list[list[str]]:
