@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -139,11 +140,12 @@ def _predict(argv: list[str], help: Help) -> None:
     from .workflows.predict import parse_predict_arguments, predict
 
     arguments = parse_predict_arguments(argv, help)
-    metrics = predict(arguments).metrics
+    found = predict(arguments)
+
+    from .workflows.summary import print_predictions
+
     if arguments.run.process_index == 0:
-        for name, value in metrics.items():
-            print(f"{name:<12} {value:.4f}")
-        print(f"The predictions are in {arguments.run.output_dir}")
+        print_predictions(*found, arguments.run.output_dir)
 
 
 @_verb(
@@ -334,9 +336,7 @@ def exit_cleanly(run: Callable[[], None], resuming: str = "") -> None:
             raise
         if not explained.everywhere:
             _let_the_first_speak()
-        width = min(100, _columns())
-        paragraph = textwrap.fill(f"error: {without_tokens(str(explained))}", width, break_long_words=False)
-        print(f"\n{paragraph}", file=sys.stderr, flush=True)
+        print(f"\n{_paragraph(f'error: {without_tokens(str(explained))}')}", file=sys.stderr, flush=True)
         if explained.command:  # never broken into lines, so that it can be copied
             print(f"    {explained.command}", file=sys.stderr, flush=True)
         _leave(2)
@@ -359,6 +359,13 @@ def _leave(code: int) -> None:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _paragraph(text: str) -> str:
+    """`text` in lines of the terminal's width. Commands in backticks are not broken, so that they can be copied."""
+    whole = re.sub("`[^`]+`", lambda command: command[0].replace(" ", "\0"), text)
+    lines = textwrap.fill(whole, min(100, _columns()), break_long_words=False, break_on_hyphens=False)
+    return lines.replace("\0", " ")
 
 
 def _columns() -> int:

@@ -28,9 +28,9 @@ class CompareArguments:
     """Comparison"""
 
     title: str | None = flag("Title of the report.")
-    label_budgets: list[str] | None = flag("Numbers of training labels, and all. They replace the grid's.")
+    label_budgets: list[str] | None = flag("Numbers of training labels, or all. By default the grid's.")
     token_budgets: list[str] | None = flag("Language models: numbers of training tokens. They replace the grid's.")
-    seeds: list[int] | None = flag("Random seeds. They replace the grid's.")
+    seeds: list[int] | None = flag("Random seeds (by default the grid's, else 1 2 3).")
     stage_datasets: list[str] | None = flag("NAME=DATASET for each stage whose dataset is not the grid's: wiki=PATH.")
     grid_datasets: list[str] | None = flag("NAME=DATASET for each of the grid's datasets that is found elsewhere.")
     dry_run: bool = flag("List the runs and estimate their cost from the records, without training.", False)
@@ -39,7 +39,7 @@ class CompareArguments:
         "merged into --output_dir if that is given."
     )
     report_texts: bool = flag("Quote rows of the dataset in the report. If off, rows are only numbered.", True)
-    keep_models: bool = flag("Keep the model folder of each run, not only its record.", True)
+    keep_models: bool = flag("Keep the model folders, not only records (by default as the grid says, else true).", True)
     retry_failed: bool = flag("Rerun failed runs.", False)
     parallel_runs: int = flag("Train N runs at once. They share the processor threads and GPUs.", 1)
     executor: Literal["workers", "ray"] = flag(

@@ -94,7 +94,7 @@ class DataArguments:
 class ModelArguments:
     """Model: a checkpoint, or an architecture with random weights"""
 
-    model_name_or_path: str | None = flag("A checkpoint to start from. A Hub id, a local folder, or builtin:minilm.")
+    model_name_or_path: str | None = flag("A checkpoint: a Hub id, a local folder, or builtin:minilm.")
     model_revision: str | None = flag("Commit, tag or branch of a Hub checkpoint.")
     model_type: str | None = flag(
         "An architecture to train from scratch. rnn, awd_lstm, self_attention, rnn_encoder_decoder, "
@@ -148,7 +148,7 @@ class StrategyArguments:
 class RunArguments(TrainingArguments):
     """Training and output"""
 
-    output_dir: str = flag("The folder for the model, its predictions and result.json.")
+    output_dir: str = flag("The folder for the results.")
     seed: int = flag("Random seed.", 42)
     name: str | None = flag("Name of the run in reports. By default the model type or checkpoint.")
     per_device_train_batch_size: int = flag("Training batch size on each device.", 32)

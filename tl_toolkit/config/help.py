@@ -63,8 +63,9 @@ class VerbParser(HfArgumentParser):
             explained = [name for name in names if everything or name in self.help.common]
             lines = [f"{title}:", *(_explain(actions[name], everything) for name in explained)]
             if others := " ".join(f"--{name}" for name in names if name not in explained):
-                lines.append(textwrap.fill(f"and {others}", _width(), break_on_hyphens=False, initial_indent="  ",
-                                           subsequent_indent="      "))  # fmt: skip
+                lead = "  and " if explained else "  "
+                lines.append(textwrap.fill(others, _width(), break_on_hyphens=False, initial_indent=lead,
+                                           subsequent_indent=" " * len(lead)))  # fmt: skip
             parts.append("\n".join(lines))
         inherited = self._inherited()
         if everything and inherited:

@@ -41,7 +41,8 @@ def find_config(name: str | Path) -> Path:
 
 def nearest_config(path: Path) -> str:
     """The shipped file that a name which was not found may have meant, as part of an error message."""
-    return nearest(path.name, shipped_files()) + " `tl-toolkit configs` lists the files that come with the toolkit."
+    name = path.name if path.suffix else f"{path.name}.yaml"
+    return nearest(name, shipped_files()) + " `tl-toolkit configs` lists the files that come with the toolkit."
 
 
 def describe_configs(name: str | None = None) -> str:

@@ -82,7 +82,7 @@ def label_budget(labels: np.ndarray, budget: int, seed: int) -> np.ndarray:
     if not 1 <= budget <= rows:
         raise UserError(
             f"A budget of {budget:,} labels does not fit the split, which has {rows:,} labelled rows: use a number "
-            f"from 1 to {rows:,}, or leave --label_budget out to use all rows."
+            f"from 1 to {rows:,}, or no budget for all rows."
         )
     generator = np.random.default_rng([seed, 1])
     place, size = _shuffled_positions(strata(labels), generator)

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..config.arguments import RunArguments
 
 _SHOWN_CLASSES = 10
+_SHOWN_ROWS = 5
+_SHOWN_CHARACTERS = 80
 
 
 def print_data(record: dict[str, Any], args: RunArguments) -> None:
@@ -66,8 +70,7 @@ def print_summary(record: dict[str, Any], output_dir: str) -> None:
     print(
         f"\nTrained on {budget['train_labels']:,} labels, selected on {budget['validation_labels']:,}; "
         f"{cost['parameters']['trained']:,} of {cost['parameters']['total']:,} parameters trained in "
-        f"{cost['train_seconds']:.1f} s ({cost['examples_per_second']:,.0f} rows/s) on "
-        f"{record['hardware']['world_size']} {record['hardware']['device']} process(es)."
+        f"{cost['train_seconds']:.1f} s ({cost['examples_per_second']:,.0f} rows/s) on {_processes(record)}."
     )
     print(f"The model and result.json are in {output_dir}")
 
@@ -81,8 +84,7 @@ def print_language_model_summary(record: dict[str, Any], output_dir: str) -> Non
         print(
             f"\nTrained on {tokens:,} tokens in {cost['epochs']:g} epochs; {cost['parameters']['trained']:,} of "
             f"{cost['parameters']['total']:,} parameters trained in {cost['train_seconds']:.1f} s "
-            f"({cost['tokens_per_second']:,.0f} tokens/s) on {record['hardware']['world_size']} "
-            f"{record['hardware']['device']} process(es)."
+            f"({cost['tokens_per_second']:,.0f} tokens/s) on {_processes(record)}."
         )
     print(f"{'The model and result.json are' if cost['steps'] else 'result.json is'} in {output_dir}")
 
@@ -101,9 +103,26 @@ def print_ensemble_summary(record: dict[str, Any], output_dir: str) -> None:
     print(f"The model and result.json are in {output_dir}")
 
 
+def print_predictions(predictions: pd.DataFrame, metrics: dict[str, float], output_dir: str) -> None:
+    """The first predictions, the metrics, and where the rest is."""
+    column = "prediction_name" if "prediction_name" in predictions else "prediction"
+    for row in predictions.head(_SHOWN_ROWS).to_dict("records"):
+        text = " ".join(str(row.get("text", row.get("source", f"row {row['row']}"))).split())
+        print(f"{row[column]!s:<16} {text[:_SHOWN_CHARACTERS]}")
+    for name, value in metrics.items():
+        print(f"{name:<12} {value:.4f}")
+    print(f"{len(predictions):,} predictions are in {Path(output_dir) / 'predictions.parquet'}")
+
+
 def verdict_of(output_dir: Path) -> str:
     """The first part of a comparison's report in Markdown: title, verdict and facts."""
     return (output_dir / "report.md").read_text(encoding="utf-8").split("\n##")[0].strip()
+
+
+def _processes(record: dict[str, Any]) -> str:
+    """How many processes trained on what: `2 processes (cpu)`."""
+    size = record["hardware"]["world_size"]
+    return f"{size} process{'es' if size > 1 else ''} ({record['hardware']['device']})"
 
 
 def _print_table(results: dict[str, dict[str, float]]) -> None:

@@ -65,7 +65,7 @@ def grid_datasets(content: Mapping[str, Any], flags: Mapping[str, Any], where: s
         if other in found:
             models = "language models" if task in KINDS else f"the task {task!r}" if task else "labelled datasets"
             raise UserError(f"Use {kind!r} instead of {other!r} in {place}: that is the budget of {models}.")
-        budgets = _budgets(found.get(kind), kind, place)
+        budgets = _budgets(found.get(kind), kind, "the flags" if kind in axes else place)
         seeds = found.get("seeds")
         by_budget = _by_budget([1, 2, 3] if seeds is None else seeds, budgets)
         seeds = _seeds({budget: by_budget.get(budget) for budget in budgets}, place)
