@@ -19,12 +19,11 @@ from tl_toolkit.training import language_model_trainer
 
 Pretrain = Callable[..., dict]
 RNN = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=13,num_hidden_layers=2"}
-WARM_UP = 23
 
 
 @pytest.fixture(autouse=True)
 def short_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"MOST_LANES": 5, "SHORTEST_LANE": 31, "WARM_UP": WARM_UP, "MOST_ROWS": 3}.items():
+    for name, value in {"MOST_LANES": 5, "SHORTEST_LANE": 31, "WARM_UP": 23, "MOST_ROWS": 3}.items():
         monkeypatch.setattr(evaluation_lanes, name, value)
     monkeypatch.setattr(language_model_trainer, "_MOST_LOGITS", 1000)  # windows of a few tokens
 
@@ -49,15 +48,19 @@ def losses_from(model: torch.nn.Module, ids: list[int], eos: int, begin: int, en
     return losses
 
 
-def test_each_lane_is_scored_as_by_a_plain_loop(pretrain: Pretrain, tmp_path: Path, dataset_folder: Path) -> None:
+def test_each_lane_is_scored_as_by_a_plain_loop(
+    pretrain: Pretrain, tmp_path: Path, dataset_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm_up = 2  # so short that the state at its start matters
+    monkeypatch.setattr(evaluation_lanes, "WARM_UP", warm_up)
     record = pretrain(**RNN, learning_rate=0.05)
     ids, eos = token_ids(tmp_path / "out", dataset_folder)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
-    stride = math.ceil((len(ids) - WARM_UP) / 5)
-    lanes = [losses_from(model, ids, eos, 0, stride + WARM_UP)]
+    stride = math.ceil((len(ids) - warm_up) / 5)
+    lanes = [losses_from(model, ids, eos, 0, stride + warm_up)]
     for lane in range(1, 5):
-        end = min((lane + 1) * stride + WARM_UP, len(ids))
-        lanes.append(losses_from(model, ids, eos, lane * stride, end)[WARM_UP:])
+        end = min((lane + 1) * stride + warm_up, len(ids))
+        lanes.append(losses_from(model, ids, eos, lane * stride, end)[warm_up:])
     each = [loss for lane in lanes for loss in lane]
     assert len(each) == len(ids) == record["dataset"]["tokens"]["test"]
     assert record["metrics"]["test"]["loss"] == pytest.approx(math.fsum(each) / len(ids), abs=1e-6)
