@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -51,6 +52,8 @@ def test_two_processes_do_what_one_does(dataset_folder: Path, tmp_path: Path, mo
     assert one["cost"]["steps"] == two["cost"]["steps"]
     for split in ("validation", "test"):
         assert two["metrics"][split] == pytest.approx(one["metrics"][split], rel=1e-5)
+    rows = [pd.read_parquet(tmp_path / name / "predictions_test.parquet") for name in ("one", "two")]
+    pd.testing.assert_frame_equal(*rows, rtol=1e-4)
     losses = [[e["loss"] for e in record["history"] if "loss" in e] for record in (one, two)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))

@@ -97,12 +97,13 @@ def pretrain_arguments_from(settings: Mapping[str, Any], where: str) -> Pretrain
 
 def _parser(help: Help = Help("pretrain")) -> VerbParser:
     parser = make_parser(help, _DATACLASSES)
-    # Each evaluation row is a lane of the stream that starts without a state, so a small batch is more exact.
     parser.set_defaults(task=None, max_length=None, per_device_eval_batch_size=32)
     help_texts = {
         "task": "causal-lm or masked-lm. By default masked-lm for encoders (bert) and causal-lm for all others.",
         "train_split_name": "The split to train on. By default 'train'; several are separated by commas.",
         "test_split_name": "The split to report. By default 'test', if there is one.",
+        "per_device_eval_batch_size": "Evaluation batch size on each device. Not used by recurrent models, whose lanes "
+        "depend only on the text.",
         "per_device_train_batch_size": "Training batch size on each device. For recurrent models, the number of lanes.",
     }
     for action in parser._actions:

@@ -29,7 +29,7 @@ class Blocks(Dataset, ABC):
 
     def __init__(self, stream: TokenStream, block_size: int, pad_id: int) -> None:
         self.block_size, self.pad_id = block_size, pad_id
-        self.tokens = len(stream)
+        self.tokens = self.num_places = len(stream)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:

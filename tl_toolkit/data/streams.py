@@ -1,4 +1,4 @@
-"""Token streams cut into lanes that are read in parallel, for language models with a carried state."""
+"""Token streams, cut into lanes that are read in parallel to train language models with a carried state."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from torch.utils.data import Dataset
 from ..errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
@@ -175,7 +173,7 @@ class Lanes:
         self, stream: TokenStream, lanes: int, *, rank: int = 0, world_size: int = 1, backward: bool = False
     ) -> None:
         ids = stream.ids[::-1] if backward else stream.ids
-        self.tokens, self.backward, self.rank = len(ids), backward, rank
+        self.tokens, self.backward = len(ids), backward
         self.global_lanes = lanes * world_size
         self.length = -(-len(ids) // self.global_lanes)  # tokens in a lane, rounded up
         first, last = rank * lanes * self.length, (rank + 1) * lanes * self.length
@@ -195,23 +193,10 @@ class Lanes:
         inputs, targets = (part[lanes, begin : begin + length][:, ::step] for part in (self.inputs, self.targets))
         return torch.from_numpy(inputs.astype(np.int64)), torch.from_numpy(targets.astype(np.int64))
 
-    def places(self, begin: int, length: int) -> torch.Tensor:
-        """Return the stream positions of a window's targets, int64 `[lanes, length]`; arbitrary after the end."""
-        lanes = len(self.inputs)
-        starts = (np.arange(lanes) + self.rank * lanes)[:, None] * self.length
-        places = starts + np.arange(begin, begin + length)
-        return torch.from_numpy(self.tokens - 1 - places[:, ::-1] if self.backward else places)
-
     def targets_in(self, begin: int, length: int) -> int:
         """Return the number of tokens that a window predicts over all processes."""
         in_lane = np.clip(self.tokens - np.arange(self.global_lanes) * self.length, 0, self.length)
         return int(np.clip(in_lane - begin, 0, length).sum())
-
-    def windows(self, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Yield all windows of this process with their places; each has `length` positions, except the last."""
-        for begin in range(0, self.length, length):
-            own = begin, min(length, self.length - begin)
-            yield (*self.window(*own), self.places(*own))
 
 
 class StreamWindows(Dataset):

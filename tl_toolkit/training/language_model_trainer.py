@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, Sampler, default_collate
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 
-from ..data.streams import IGNORED, Lanes, StreamWindows
+from ..data.evaluation_lanes import EvaluationLanes
+from ..data.streams import IGNORED, StreamWindows
 from ..errors import UserError
 from ..models.rnn_cache import RnnCache
 from .sampling import EpochSampler
@@ -23,6 +24,7 @@ from .trainer import BaseTrainer, not_finite
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from transformers import PreTrainedModel
 
     from ..data.blocks import Blocks
@@ -31,7 +33,7 @@ _MOST_LOGITS = 2**25  # most logits in memory during evaluation: 128 MiB in floa
 
 
 class LanguageModelTrainer(BaseTrainer, ABC):
-    """Base class with evaluation by the exact mean over all tokens of all processes.
+    """Base class with evaluation by the exact mean over all tokens, whatever the batches and processes.
 
     `eval_dataset` and the argument of `score` have the type that `_predictions` of the trainer reads.
     """
@@ -42,41 +44,42 @@ class LanguageModelTrainer(BaseTrainer, ABC):
     def evaluation_loop(
         self, dataloader: Any, description: str, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
     ) -> EvalLoopOutput:
-        scored = self.score(dataloader)
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in scored.items()}
+        metrics, _ = self.score(dataloader)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         return EvalLoopOutput(None, None, metrics, num_samples=dataloader.tokens)
 
     @torch.no_grad()
-    def score(self, dataset: Any, losses: torch.Tensor | None = None) -> dict[str, float]:
-        """Return the mean loss per predicted token of `dataset` in nats, and the perplexity, its exponential.
+    def score(self, dataset: Any) -> tuple[dict[str, float], np.ndarray]:
+        """Return the metrics of `dataset`, and the loss at each of its places.
 
-        Args:
-            losses: float32 `[tokens]`; filled with the loss of each token that this process predicts.
+        The metrics are the mean loss per token in nats, summed in float64, and the perplexity, its exponential. They
+        and the losses, float64 `[num_places]` with NaN where nothing is predicted, are equal in all processes.
 
         Raises:
-            NonFiniteLoss: the loss is infinite or not a number.
+            NonFiniteLoss: the loss of a token is infinite or not a number.
         """
         if not self.accelerator._models:  # evaluation without training only needs mixed precision
             self.accelerator.prepare_model(self.model, evaluation_mode=True)
         self.model.eval()
         if callable(getattr(self.optimizer, "eval", None)):
             self.optimizer.eval()
-        total = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        scored = torch.zeros(2, dataset.num_places)  # the loss at each place, and 1 where there is a prediction
         for logits, targets, places in self._predictions(dataset):
-            total += torch.stack([_loss_sum(logits, targets).double(), (targets != IGNORED).sum().double()])
-            if losses is not None:
-                known = (targets != IGNORED).cpu()
-                losses[places[known]] = _each_loss(logits, targets).cpu()[known]
-        loss_sum, count = self.accelerator.reduce(total, reduction="sum").tolist()
-        loss = loss_sum / count if count else math.nan
+            known = (targets != IGNORED).cpu()
+            scored[0, places[known]] = _losses(logits, targets, "none").view_as(targets).cpu()[known]
+            scored[1, places[known]] = 1
+        scored = self.accelerator.reduce(scored.to(self.args.device), reduction="sum").cpu()  # a place has one process
+        losses = scored[0].double().where(scored[1] > 0, math.nan).numpy()
+        counted = losses[: dataset.tokens][scored[1, : dataset.tokens].numpy() > 0]
+        loss = float(counted.mean()) if len(counted) else math.nan
         if not math.isfinite(loss):
             raise not_finite("evaluation", loss, self.state.global_step, self.args.learning_rate)
-        return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+        return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}, losses
 
     @abstractmethod
     def _predictions(self, dataset: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Yield parts of this process's predictions: logits `[rows, time, vocab]`, targets `[rows, time]` and, on the
-        CPU, the stream positions of the targets."""
+        CPU, the places of the targets. All processes yield equally often, because a forward pass can be collective."""
 
     def _prepare_input(self, data: Any) -> Any:
         if isinstance(data, torch.Tensor):  # batches are in pinned memory, so copy without waiting for the device
@@ -99,7 +102,7 @@ class BlockTrainer(LanguageModelTrainer):
         self.add_callback(_EachEpoch(self))
 
     def _mean_loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-        return _loss_sum(*self._aligned(outputs.logits, labels)) / num_items_in_batch
+        return _losses(*self._aligned(outputs.logits, labels), "sum") / num_items_in_batch
 
     def _aligned(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return (logits[:, :-1], labels[:, 1:]) if self.shifted else (logits, labels)
@@ -115,8 +118,9 @@ class BlockTrainer(LanguageModelTrainer):
 
     def _predictions(self, dataset: Blocks) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         size, rank, world = self.args.eval_batch_size, self.args.process_index, self.args.world_size
-        for first in range(rank * size, len(dataset), world * size):
-            items = range(first, min(first + size, len(dataset)))
+        for first_of_all in range(0, len(dataset), world * size):
+            first = first_of_all + rank * size
+            items = range(first, min(first + size, len(dataset))) or [len(dataset)]  # the blank item
             batch = self._prepare_inputs(default_collate([dataset[i] for i in items]))
             labels = batch.pop("labels")
             places = torch.stack([dataset.places(i) for i in items])
@@ -168,15 +172,16 @@ class StreamTrainer(LanguageModelTrainer):
         self.carried[group] = outputs.past_key_values.detach()
         return (loss, outputs) if return_outputs else loss
 
-    def _predictions(self, dataset: Lanes) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    def _predictions(self, dataset: EvaluationLanes) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         vocab_size = self.model.get_output_embeddings().weight.shape[0]
-        length = max(1, _MOST_LOGITS // (len(dataset.inputs) * vocab_size))
-        state = None
-        for *window, places in dataset.windows(length):
-            input_ids, targets = self._prepare_input(window)
-            outputs = self.model(input_ids=input_ids, past_key_values=state, use_cache=True)
-            state = outputs.past_key_values
-            yield outputs.logits, targets, places
+        length = max(1, _MOST_LOGITS // (dataset.rows * vocab_size))
+        for lanes in dataset.batches:
+            state = None
+            for *window, places in dataset.windows(lanes, length):
+                input_ids, targets = self._prepare_input(window)
+                outputs = self.model(input_ids=input_ids, past_key_values=state, use_cache=True)
+                state = outputs.past_key_values
+                yield outputs.logits, targets, places
 
     # The carried state in checkpoints
 
@@ -263,15 +268,9 @@ def carries_state(model: PreTrainedModel) -> bool:
     )
 
 
-def _loss_sum(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def _losses(logits: torch.Tensor, targets: torch.Tensor, reduction: str) -> torch.Tensor:
     flat = logits.float().flatten(0, 1)
-    return torch.nn.functional.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED, reduction="sum")
-
-
-def _each_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
-    ).view_as(targets)
+    return torch.nn.functional.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED, reduction=reduction)
 
 
 def _state_path(checkpoint: Path, args: TrainingArguments) -> Path:

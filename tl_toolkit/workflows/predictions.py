@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..records.output_dir import PREDICTIONS, staged
 
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
     from datasets import Dataset, DatasetDict
 
     from ..data.streams import TokenStream
@@ -52,27 +52,25 @@ def save_predictions(task: Task, splits: DatasetDict, predicted: Mapping[str, An
     return {split: PREDICTIONS[split] for split in predicted}
 
 
-def save_losses(losses: torch.Tensor, stream: TokenStream, output_dir: Path) -> str:
-    """Write a parquet file with a row for each document of the test split, and return its name.
+def save_losses(losses: np.ndarray, stream: TokenStream, output_dir: Path) -> None:
+    """Write a parquet file with a row for each document of the test split.
 
     Its columns are `row`, `loss_sum` (in nats), `tokens` (the number of predicted tokens) and `bytes` (of the text).
 
     Args:
-        losses: `[tokens]`, the loss of each token of `stream`; NaN where a token was not predicted.
+        losses: float64 `[tokens]`, the loss of each token of `stream`; NaN where a token was not predicted.
         stream: the test split, in whole documents.
     """
     import numpy as np
     import pandas as pd
 
-    values = losses.double().numpy()
     document = np.repeat(np.arange(stream.documents), stream.document_tokens)
-    known = ~np.isnan(values)
+    known = ~np.isnan(losses)
     columns = {
         "row": np.arange(stream.documents),
-        "loss_sum": np.bincount(document[known], values[known], stream.documents),
+        "loss_sum": np.bincount(document[known], losses[known], stream.documents),
         "tokens": np.bincount(document[known], minlength=stream.documents),
         "bytes": stream.document_bytes,
     }
     with staged(output_dir) as staging:
         pd.DataFrame(columns).to_parquet(staging / PREDICTIONS["test"], index=False)
-    return PREDICTIONS["test"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from ..config.pretrain_arguments import LanguageModelArguments, PretrainArgument
 from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input, make_model, shortest
 from ..loading.tokenizer import make_tokenizer
-from ..records.output_dir import for_output_dir
+from ..records.output_dir import PREDICTIONS, for_output_dir
 from ..tasks.language_modeling import LanguageModeling
 from .lifecycle import Training, without_progress_bars
 from .predictions import save_losses
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from ..config.arguments import RunArguments
     from ..data.streams import TokenStream
     from ..training.language_model_trainer import LanguageModelTrainer
+
+logger = logging.getLogger(__name__)
+
+_NOISE = 0.1  # nats; the means over 512 tokens with two states of a stable model differ by less than 0.01
 
 
 @without_progress_bars()
@@ -53,7 +58,8 @@ class Pretraining(Training[PretrainArguments]):
     def __init__(self, arguments: PretrainArguments) -> None:
         super().__init__(arguments)
         self.settings = arguments.language_model
-        self.losses: dict[str, str] = {}
+        self.predictions: dict[str, str] = {}
+        self.lanes: dict[str, list[float]] = {}
         _check_devices(self.args)
 
     def prepare(self) -> None:
@@ -85,12 +91,12 @@ class Pretraining(Training[PretrainArguments]):
         return updates
 
     def new_trainer(self, model: Any, **common: Any) -> LanguageModelTrainer:
-        from ..data.streams import Lanes
+        from ..data.evaluation_lanes import EvaluationLanes
         from ..training.language_model_trainer import BlockTrainer, StreamTrainer
 
         evaluated = self.datasets.get("validation", self.datasets.get("test"))
         common |= {"train_dataset": self.datasets.get("train"), "eval_dataset": evaluated}
-        if isinstance(evaluated, Lanes):
+        if isinstance(evaluated, EvaluationLanes):
             return StreamTrainer(model, self.args, **common)
         return BlockTrainer(model, self.args, shifted=self.kind == "causal-lm", **common)
 
@@ -113,18 +119,24 @@ class Pretraining(Training[PretrainArguments]):
             super().work()
 
     def evaluate(self) -> dict[str, dict[str, float]]:
-        import torch
+        from ..data.evaluation_lanes import EvaluationLanes
 
-        metrics = {}
+        metrics, differences, first = {}, {}, self.trainer.is_world_process_zero()
         for split in ("validation",) if self.args.skip_test else ("validation", "test"):
             if split not in self.datasets:
                 continue
-            stream, losses = self.streams[split], None
-            if split == "test" and self.args.world_size == 1:  # one of several processes has only part of them
-                losses = torch.full((len(stream),), math.nan)
-            metrics[split] = _metrics(self.trainer.score(self.datasets[split], losses), stream, self.kind)
-            if losses is not None:
-                self.losses[split] = save_losses(losses, stream, self.output_dir)
+            stream, dataset = self.streams[split], self.datasets[split]
+            scored, losses = self.trainer.score(dataset)
+            metrics[split] = _metrics(scored, stream, self.kind)
+            if isinstance(dataset, EvaluationLanes):
+                self.lanes[split] = dataset.losses_by_lane(losses)
+                differences[split] = dataset.differences(losses)
+            if split == "test":
+                self.predictions[split] = PREDICTIONS[split]
+                if first:
+                    save_losses(losses[: len(stream)], stream, self.output_dir)
+        if first:
+            _warn_of_unstable_states(differences)
         return metrics
 
     def save(self) -> None:
@@ -132,7 +144,7 @@ class Pretraining(Training[PretrainArguments]):
             super().save()
 
     def findings(self) -> dict[str, Any]:
-        return {"predictions": self.losses}
+        return {"predictions": self.predictions, **({"lanes": self.lanes} if self.lanes else {})}
 
     def publish(self) -> None:
         if not self.settings.evaluate_only:
@@ -215,6 +227,7 @@ def _datasets(
 ) -> tuple[dict[str, Any], int]:
     """The dataset of each split for the trainer, and the number of updates in an epoch."""
     from ..data.blocks import CausalBlocks, MaskedBlocks
+    from ..data.evaluation_lanes import EvaluationLanes
     from ..data.streams import Lanes, StreamWindows
     from ..training.language_model_trainer import carries_state
 
@@ -227,7 +240,7 @@ def _datasets(
             "backward": getattr(model.config, "direction", "forward") == "backward",
         }
         read: dict[str, Any] = {
-            split: Lanes(stream, args.eval_batch_size, **place) for split, stream in streams.items() if split != "train"
+            split: EvaluationLanes(stream, **place) for split, stream in streams.items() if split != "train"
         }
         if "train" in streams:
             if len(streams["train"]) < 2 * batch * world:
@@ -256,6 +269,21 @@ def _datasets(
         pad = tokenizer.pad_token_id
         read = {split: CausalBlocks(stream, block_size, pad) for split, stream in streams.items()}
     return read, math.ceil(len(read["train"]) / (batch * world)) if "train" in read else 1
+
+
+def _warn_of_unstable_states(differences: dict[str, list[float]]) -> None:
+    """Warn if `differences`, by split the differences in loss of two states on the same tokens, exceed noise."""
+    unstable = {split: [abs(value) for value in values if abs(value) > _NOISE] for split, values in differences.items()}
+    if any(unstable.values()):
+        where = " and ".join(
+            f"{len(found)} of {len(differences[split])} ({split})" for split, found in unstable.items() if found
+        )
+        logger.warning(
+            "The carried state is unstable, so the perplexity depends on where it starts: at %s borders between lanes "
+            "of the text, two states predict the same tokens with losses that differ by more than %g nats (at most "
+            "%.2f). Train again with a lower --learning_rate. 'lanes' in result.json has the loss of each lane.",
+            where, _NOISE, max(max(found, default=0.0) for found in unstable.values()),
+        )  # fmt: skip
 
 
 def _metrics(scored: dict[str, float], stream: TokenStream, kind: str) -> dict[str, float]:
