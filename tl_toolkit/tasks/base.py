@@ -260,6 +260,7 @@ class RowTask(Task):
     target: ClassVar[str] = "a label"
     is_stratified: ClassVar[bool] = False
     columns: Any
+    spelling: Mapping[str, Mapping[str, Any]]  # of the loaded source
 
     @abstractmethod
     def _find_columns(self, features: Any, required: bool = True) -> Any:
@@ -306,6 +307,7 @@ class RowTask(Task):
         from datasets import DatasetDict
 
         source = load_source(self.arguments)
+        self.spelling = source.spelling
         splits = named_splits(list(source.dataset), self.arguments)
         self.columns = self._find_columns(source.dataset[splits["train"]].features)
         inputs, read, labelled = {}, {}, {}
@@ -344,6 +346,7 @@ class RowTask(Task):
     def prepare_for_prediction(self, split: str | None = None, source: Source | None = None) -> Dataset:
         """As in `Task`."""
         source = source or load_source(self.arguments)
+        self.spelling = source.spelling
         name = self._prediction_split(source, split)
         rows = source.dataset[name]
         self.columns = self._find_columns(rows.features, required=False)
