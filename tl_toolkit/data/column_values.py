@@ -5,7 +5,7 @@ A column of text cells is integers, real numbers or booleans only if all its cel
 
 from __future__ import annotations
 
-import logging
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,11 @@ from .json_layouts import Number, plain
 if TYPE_CHECKING:
     import pyarrow as pa
 
-logger = logging.getLogger(__name__)
-
 _CODE = r"^[-+]?0\d"  # marks codes such as 007, which would lose their zeros as numbers
 _INTEGER = r"^[-+]?\d+$"
 _CANONICAL_INTEGER = r"^(0|-?[1-9]\d*)$"
 _REAL = r"^[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|(?i:inf|infinity))$"
 _BOOLEAN = r"^(TRUE|True|true|FALSE|False|false)$"
-_SPELT_LIKE_PYTHON = ["False", "True"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def settle(
     """
     import pyarrow as pa
 
-    names = {split: _common_columns(files) for split, files in splits.items()}
+    names = {split: dict.fromkeys(_common_columns(files)) for split, files in splits.items()}
     tables: dict[str, dict[str, pa.ChunkedArray]] = {split: {} for split in splits}
     spellings: dict[str, dict[str, pa.ChunkedArray]] = {split: {} for split in splits}
     for column in dict.fromkeys(name for own in names.values() for name in own):
@@ -191,6 +188,8 @@ def _cast(text: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     if pa.types.is_null(kind):
         return pa.chunked_array([pa.nulls(len(text))])
     if pa.types.is_floating(kind):
+        with contextlib.suppress(pa.ArrowInvalid):  # such as +0.5
+            return text.cast(kind)
         numbers = [pd.to_numeric(chunk.to_pandas()).to_numpy("float64") for chunk in text.chunks]
         return pa.chunked_array([pa.array(own, from_pandas=True) for own in numbers], pa.float64())
     if pa.types.is_integer(kind):

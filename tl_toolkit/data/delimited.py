@@ -10,6 +10,7 @@ import csv
 import io
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -136,6 +137,12 @@ def read_delimited(path: Path, text: str, suffix: str) -> tuple[dict[str, pa.Chu
     )
 
 
+def check_names(path: Path, names: Iterable[str]) -> None:
+    """Raise `UserError` if two columns have one name."""
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise UserError(f"The file {str(path)!r} has two columns named {twice[0]!r}: give every column a unique name.")
+
+
 def _lines(text: str) -> Iterator[str]:
     """Split text at its line separator: "\\n" if there is one, else the old "\\r" alone."""
     return iter(io.StringIO(text, newline="\n" if "\n" in text else "\r"))
@@ -163,16 +170,20 @@ def _separator(text: str, suffix: str) -> str:
 
 def _formats(text: str, separator: str) -> list[Format]:
     """Return the formats to try, the usual one first."""
-    spaced = re.search(re.escape(separator) + ' +"', text) is not None
+    between = re.escape(separator)
+    spaced = re.search(between + ' +"', text) is not None
     quoted, plain = Format(separator, spaced=spaced), Format(separator, quote=None)
-    if '"' not in text:
-        single = re.match(rf"\s*'[^']*'({re.escape(separator)} *'[^']*')+\s*[\r\n]", text)
-        return [Format(separator, quote="'", spaced=True), quoted] if single else [quoted]
     if separator == "\t" and _has_stray_quotes(text):
         return [plain]
+    if re.match(rf"\s*'[^']*'({between} *'[^']*')+\s*[\r\n]", text):
+        quoted = Format(separator, quote="'", spaced=True)
+    escaped = []
     # A backslash before any other character is part of the text, and would be lost.
-    escapes = '\\"' in text and not re.search(rf'\\(?![\\"\r\n{re.escape(separator)}])', text.replace("\\\\", ""))
-    return [quoted, *([Format(separator, escape="\\", spaced=spaced)] if escapes else []), plain]
+    if not re.search(rf'\\(?![\\"\r\n{between}])', text.replace("\\\\", "")):
+        escaped = [Format(separator, escape="\\", spaced=spaced)]
+    if '\\"' in text and '\\""' not in text:  # written without doubling quotes
+        return [*escaped, quoted, plain]
+    return [quoted, *(escaped if "\\" + separator in text else []), plain]
 
 
 def _has_stray_quotes(text: str) -> bool:
@@ -211,8 +222,7 @@ def _read(path: Path, text: str, form: Format, first_line: int) -> tuple[_Column
     head = list(islice(records, _SAMPLE))
     has_header = _has_header([record for *_, record in head])
     names = [name.strip() for name in head[0][2]] if has_header else [f"column_{n + 1}" for n in range(len(head[0][2]))]
-    if twice := [name for place, name in enumerate(names) if name and name in names[:place]]:
-        raise UserError(f"The file {str(path)!r} has two columns named {twice[0]!r}: give every column a unique name.")
+    check_names(path, filter(None, names))
     columns = _Columns([name or f"Unnamed: {place}" for place, name in enumerate(names)])
     columns.trimmed = sum(name != written for name, written in zip(names, head[0][2], strict=True)) * has_header
     width = len(names)
@@ -226,7 +236,7 @@ def _read(path: Path, text: str, form: Format, first_line: int) -> tuple[_Column
 
     for start, end, record in rest():
         if len(record) != width:
-            if form.quote is None:
+            if form.quote is None or form.escape is not None:
                 raise _Misread(start, f"{len(record)} cells instead of {width}")
             if any(cell.strip() for cell in record[width:]):
                 raise _Misread(start, f"{len(record)} cells, but there are {width} column names")

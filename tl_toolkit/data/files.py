@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError, listing, nearest
 from .column_values import Cells, json_cells
-from .delimited import read_delimited
+from .delimited import check_names, read_delimited
 from .json_layouts import read_json
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ def read_typed(path: Path) -> pa.Table:
     kind = file_suffix(path).removeprefix(".")
     try:
         if kind == "parquet":
-            _check_names(path, pq.read_schema(path).names)
+            check_names(path, pq.read_schema(path).names)
             table = pq.ParquetFile(path).read()  # not read_table, which takes folders named "a=b" as columns
         else:
             table = _read_arrow(path)
-            _check_names(path, table.column_names)
+            check_names(path, table.column_names)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"The file {str(path)!r} cannot be read as {kind}: {_first_line(error)}") from error
     for place, column in enumerate(table.schema):
@@ -125,11 +125,6 @@ def _read_text(path: Path) -> str:
             f"{line} cannot be decoded. Save it as UTF-8; if it is Latin-1 or Windows-1252, use "
             f"'iconv -f WINDOWS-1252 -t UTF-8'."
         ) from error
-
-
-def _check_names(path: Path, names: list[str]) -> None:
-    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-        raise UserError(f"The file {str(path)!r} has two columns named {twice[0]!r}: give every column a unique name.")
 
 
 def _first_line(error: BaseException) -> str:

@@ -21,12 +21,13 @@ def fingerprint(dataset: DatasetDict) -> str:
     for split in sorted(dataset):
         rows = dataset[split]
         digest.update(json.dumps(["split", split, len(rows)]).encode())
+        features = rows.features  # a copy, which takes long with thousands of columns
         columns = {name: _ColumnDigest() for name in rows.column_names}
         for batch in rows.with_format("arrow").iter(10_000):
             for name, values in zip(batch.column_names, batch.columns, strict=True):
                 columns[name].update(values.combine_chunks())
         for name, own in columns.items():
-            digest.update(json.dumps(["column", name, getattr(rows.features[name], "names", None)]).encode())
+            digest.update(json.dumps(["column", name, getattr(features[name], "names", None)]).encode())
             digest.update(own.digest())
     return digest.hexdigest()
 

@@ -80,6 +80,9 @@ class TextTask(RowTask):
     def _label_name(self) -> str | None:
         return ",".join(self._label_columns()) or None
 
+    def _used_columns(self) -> list[str]:
+        return [name for name in (self.columns.text, self.columns.text_pair, *self._label_columns()) if name]
+
     def _roles(self) -> dict[str, str | None]:
         return {"text": self.columns.text, "text_pair": self.columns.text_pair, "label": self._label_name()}
 
