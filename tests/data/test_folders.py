@@ -109,6 +109,14 @@ def test_files_of_one_split_need_the_same_columns(tmp_path):
         sizes(tmp_path)
 
 
+def test_a_test_split_without_labels(tmp_path):
+    write(tmp_path / "train.csv")
+    (tmp_path / "test.csv").write_text("text,more\na,1\n")
+    dataset = load_source(DataArguments(dataset_name=str(tmp_path))).dataset
+    assert dataset["test"].to_dict() == {"text": ["a"], "label": [None], "more": [1]}
+    assert dataset["test"].features["label"] == dataset["train"].features["label"]
+
+
 def test_images_beside_tables(tmp_path):
     from PIL import Image
 

@@ -88,12 +88,15 @@ def settle(
 ) -> tuple[dict[str, pa.Table], dict[str, dict[str, pa.ChunkedArray]]]:
     """Return each split as one typed table, and per split the spelling of values that a type does not keep.
 
+    A column of the first split that another one lacks, such as the label of a test split, is empty there.
+
     Raises:
         UserError: the files of a split have different columns, or a column has different types.
     """
     import pyarrow as pa
 
     names = {split: dict.fromkeys(_common_columns(files)) for split, files in splits.items()}
+    first = next(iter(names.values()))
     tables: dict[str, dict[str, pa.ChunkedArray]] = {split: {} for split in splits}
     spellings: dict[str, dict[str, pa.ChunkedArray]] = {split: {} for split in splits}
     for column in dict.fromkeys(name for own in names.values() for name in own):
@@ -107,7 +110,9 @@ def settle(
             if spelling:
                 written = [c for _, text in own if text is not None for c in text.chunks]
                 spellings[split][column] = pa.chunked_array(written, pa.large_string())
-    return {split: pa.table({n: tables[split][n] for n in names[split]}) for split in splits}, spellings
+        for split in splits.keys() - holding.keys() if column in first else ():
+            tables[split][column] = pa.chunked_array([pa.nulls(sum(map(len, splits[split])), values[0].type)])
+    return {split: pa.table({n: tables[split][n] for n in {**first, **names[split]}}) for split in splits}, spellings
 
 
 def _common_columns(files: Sequence[Cells]) -> list[str]:
