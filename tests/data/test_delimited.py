@@ -32,7 +32,8 @@ def saved(tmp_path, text, name="d.csv"):
         ("text|label\na film, good|pos\nb film|neg\nc|pos", "separator '|'"),
         ("sep=;\r\ntext;label\r\na film, good;pos\r\nb film;neg\r\nc;pos\r\n", "separator ';'"),
         ('text, label\n"a film, good", pos\n"b film", neg\n"c", pos\n', "separator ','"),
-        ('"text", "label"\n"a film, good", "pos"\n"b film", "neg"\n"c", "pos"\n', "spaces before quotes"),
+        ('"text", "label"\n"a film, good", "pos"\n"b film", "neg"\n"c", "pos"\n', "spaces beside quotes"),
+        ('"text" , "label"\n"a film, good" , "pos"\n"b film" ,"neg" \n"c", "pos"\n', "spaces beside quotes"),
         ("'text','label'\n'a film, good','pos'\n'b film','neg'\n'c','pos'\n", "quotes '"),
         ('text,label\r"a film, good",pos\rb film,neg\rc,pos\r', "separator ','"),  # line ends of old Macs
         ('\n\ntext,label\n\n"a film, good",pos\nb film,neg\n\nc,pos\n\n', "separator ','"),

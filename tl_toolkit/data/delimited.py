@@ -12,7 +12,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +38,12 @@ class Format:
     quote: str | None = '"'
     escape: str | None = None
     spaced: bool = False  # whether spaces between a separator and a quote are skipped
+    trailing: bool = False  # whether spaces between a quote and a separator are skipped
 
     def reader(self, lines: Iterable[str], strict: bool = True) -> Any:
+        if self.trailing:
+            spaces = re.compile(rf'" +(?={re.escape(self.separator)}|\r?\n|$)')
+            lines = (spaces.sub('"', line) for line in lines)
         return csv.reader(
             lines, delimiter=self.separator, quotechar=self.quote, escapechar=self.escape, strict=strict,
             doublequote=self.escape is None, skipinitialspace=self.spaced,
@@ -48,7 +52,7 @@ class Format:
 
     def __str__(self) -> str:
         quote = "" if self.quote == '"' else f", quotes {self.quote}" if self.quote else ", no quotes"
-        spaces = ", spaces before quotes" if self.spaced else ""
+        spaces = ", spaces beside quotes" if self.spaced or self.trailing else ""
         return f"separator {self.separator!r}{quote}{spaces}" + (f", escapes {self.escape}" if self.escape else "")
 
 
@@ -183,7 +187,8 @@ def _formats(text: str, separator: str) -> list[Format]:
         escaped = [Format(separator, escape="\\", spaced=spaced)]
     if '\\"' in text and '\\""' not in text:  # written without doubling quotes
         return [*escaped, quoted, plain]
-    return [quoted, *(escaped if "\\" + separator in text else []), plain]
+    trailing = [replace(quoted, trailing=True)] if re.search(rf'" +({between}|\r?\n|$)', text) else []
+    return [quoted, *(escaped if "\\" + separator in text else []), *trailing, plain]
 
 
 def _has_stray_quotes(text: str) -> bool:
