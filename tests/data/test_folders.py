@@ -81,6 +81,9 @@ def test_several_files(tmp_path, monkeypatch):
     write(Path("more.csv"), 3)
     assert sizes("train.csv, test.jsonl") == {"train": 2, "test": 4}
     write(Path("more2.csv"))
+    write(tmp_path / "test" / "train.csv")
+    write(tmp_path / "test" / "dev.csv", 2)
+    assert sizes(f"{tmp_path}/test/train.csv,{tmp_path}/test/dev.csv") == {"train": 2, "validation": 4}
     assert sizes("more.csv,more2.csv") == {"train": 8}
     with pytest.raises(UserError, match="names 2 files, but 'tset.jsonl' is not a file.*Did you mean 'test.jsonl'"):
         sizes("train.csv,tset.jsonl")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import importlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,8 +132,9 @@ def _load_files(name: str, paths: Sequence[Path], config: str | None) -> Loaded:
         raise UserError(f"--dataset_config_name {config!r} does not apply to a single file such as {name!r}.")
     if len(paths) == 1:
         return read_splits(name, {"train": paths})
-    splits = assign_splits([path.as_posix().lstrip("/") for path in paths], name)
-    named = {path.as_posix().lstrip("/"): path for path in paths}
+    shared = os.path.commonpath([path.absolute().parent for path in paths])  # its name says nothing about the splits
+    named = {path.absolute().relative_to(shared).as_posix(): path for path in paths}
+    splits = assign_splits(list(named), name)
     return read_splits(name, {split: [named[file] for file in own] for split, own in splits.items()})
 
 
