@@ -60,7 +60,6 @@ def test_from_numbers_to_predictions(tmp_path):
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        ([0.5] * 20 + [None], "Row 20 of column 'score' .* has no label"),
         ([0.5] * 20 + [float("inf")], "Row 20 of column 'score' .* is infinite"),
         (["high", "low"] * 9, "Row 0 of column 'score' .* contains 'high', .* not a number .*18 of 18 rows are not"),
     ],
@@ -84,9 +83,14 @@ def test_strings_are_parsed_as_numbers(tmp_path):
     scores = [i / 7 for i in range(31)]
     data = task_of(jsonl(tmp_path / "d.jsonl", [f" {score} " for score in scores])).prepare(1)
     assert all(row["label"] == scores[row["row"]] for split in data.values() for row in split)
-    path = jsonl(tmp_path / "e.jsonl", [*map(str, scores), None])
-    with pytest.raises(UserError, match="Row 31 of column 'score' .* has no label"):
-        task_of(path).prepare(1)
+
+
+def test_rows_without_a_number_are_counted_and_dropped(tmp_path, caplog):
+    for scores in ([i / 7 for i in range(31)], [str(i / 7) for i in range(31)]):
+        caplog.clear()
+        data = task_of(jsonl(tmp_path / "d.jsonl", [*scores, None])).prepare(1)
+        assert sum(map(len, data.values())) == 31
+        assert "1 of 32 rows of split 'train' have no label and are not used" in caplog.text
 
 
 def test_constant_labels_cause_a_warning(tmp_path, caplog):

@@ -31,8 +31,8 @@ class DataArguments:
         "text-classification",
     )
     dataset_name: str | None = flag(
-        "A Hub id, a file or folder, or builtin:NAME. Files are csv, tsv, json, jsonl, parquet or txt; built in are "
-        "pydocs, dates, digits, pytokens and stocks."
+        "A Hub id, a file or folder, or builtin:NAME. Files are csv, tsv, json, jsonl, parquet, arrow or txt; several "
+        "are separated by commas. Built in are pydocs, dates, digits, pytokens and stocks."
     )
     dataset_config_name: str | None = flag("The dataset's configuration.")
     dataset_revision: str | None = flag("Commit, tag or branch of a Hub dataset.")

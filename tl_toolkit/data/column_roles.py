@@ -135,6 +135,8 @@ def _find_label(features: Mapping[str, Any], texts: set[str | None], regression:
     for few in (likely, candidates):
         if len(few) == 1:
             return few[0]
+    if not regression and (known := _first_known((n for n in features if is_float(features[n])), LABEL_NAMES)):
+        return known  # classes may be written as 1.0; reading them reports numbers that are no classes
     if not required:
         return None
     kind = "a number" if regression else "a class"

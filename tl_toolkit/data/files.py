@@ -1,27 +1,28 @@
-"""Read one local file (csv, tsv, json, jsonl, parquet or plain text) as a table; errors name the place in the file.
+"""Read one local file (csv, tsv, json, jsonl, parquet, arrow or plain text); errors name the place in the file.
 
-The builders of `datasets` are not used: their csv reader treats the words "None", "null" and "NA" as missing values,
-and their cache keeps a copy of every file.
+The builders of `datasets` are not used for text formats: they decide types for each file alone, treat the words "None",
+"null" and "NA" as missing values, and their cache keeps a copy of every file.
 """
 
 from __future__ import annotations
 
 import gzip
-import io
-import json
 import re
-import warnings
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import UserError, listing, nearest
+from .column_values import Cells, json_cells
+from .delimited import check_names, read_delimited
+from .json_layouts import read_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt")
-_LEADING_ZERO = r"[-+]?0\d"  # marks codes such as 007, which would lose their zeros as numbers
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow", ".txt")
+TYPED = (".parquet", ".arrow")
+"""File types that declare the types of their columns."""
 
 
 def file_suffix(path: Path) -> str:
@@ -38,35 +39,65 @@ def nearest_sibling(path: Path) -> str:
         return ""
 
 
-def read_table(path: Path) -> pa.Table:
-    """Read the rows of a file. Raises `UserError` for an unsupported type, encoding or content."""
+def check_suffix(path: Path) -> str:
+    """Return the file type. Raises `UserError` if it is not supported."""
     suffix = file_suffix(path)
-    if suffix not in SUFFIXES:
+    if suffix not in SUFFIXES or (suffix in TYPED and path.suffix.lower() == ".gz"):
         raise UserError(
             f"The file {str(path)!r} cannot be used as a dataset: its type {suffix or 'none'!r} is not supported. "
-            f"Supported file types: {listing(SUFFIXES)} (also with .gz)."
+            f"Supported file types: {listing(SUFFIXES)} (text formats also with .gz)."
         )
-    if suffix == ".parquet":
-        return _read_parquet(path)
+    return suffix
+
+
+def read_cells(path: Path) -> Cells:
+    """Read the rows of a file. Raises `UserError` for an unsupported type, encoding or content."""
+    suffix = check_suffix(path)
+    if suffix in TYPED:
+        table = read_typed(path)
+        return Cells(str(path), dict(zip(table.column_names, table.columns, strict=True)))
     text = _read_text(path)
     if suffix in (".csv", ".tsv"):
-        return _read_separated(path, text, suffix)
+        columns, notes = read_delimited(path, text, suffix)
+        return Cells(str(path), columns, frozenset(columns), {}, notes)
     if suffix == ".txt":
-        return _table(path, {"text": re.split(r"\r\n|\r|\n", text.rstrip("\r\n"))})
-    records = _json_records(path, text)
-    names = dict.fromkeys(name for record in records for name in record)
-    return _table(path, {name: [record.get(name) for record in records] for name in names})
+        return json_cells(str(path), {"text": re.split(r"\r\n|\r|\n", text.rstrip("\r\n"))}, "one text per line")
+    values, notes = read_json(path, text, suffix)
+    return json_cells(str(path), values, notes)
 
 
-def _read_parquet(path: Path) -> pa.Table:
+def read_typed(path: Path) -> pa.Table:
+    """Read a parquet or arrow file with its types; categories become the values that they stand for."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    kind = file_suffix(path).removeprefix(".")
     try:
-        _check_names(path, pq.read_schema(path).names)
-        return pq.read_table(path)
+        if kind == "parquet":
+            check_names(path, pq.read_schema(path).names)
+            table = pq.ParquetFile(path).read()  # not read_table, which takes folders named "a=b" as columns
+        else:
+            table = _read_arrow(path)
+            check_names(path, table.column_names)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"The file {str(path)!r} cannot be read as parquet: {_first_line(error)}") from error
+        raise UserError(f"The file {str(path)!r} cannot be read as {kind}: {_first_line(error)}") from error
+    for place, column in enumerate(table.schema):
+        if pa.types.is_dictionary(column.type):
+            values = table.column(place).cast(column.type.value_type)
+            table = table.set_column(place, column.with_type(column.type.value_type), values)
+    return table
+
+
+def _read_arrow(path: Path) -> pa.Table:
+    """Read an arrow file in either of its formats; the stream is what `datasets` writes."""
+    import pyarrow as pa
+
+    source = pa.memory_map(str(path))
+    try:
+        return pa.ipc.open_file(source).read_all()
+    except pa.ArrowInvalid:
+        source.seek(0)
+        return pa.ipc.open_stream(source).read_all()
 
 
 def _read_text(path: Path) -> str:
@@ -76,15 +107,17 @@ def _read_text(path: Path) -> str:
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"The file {str(path)!r} cannot be read: {_first_line(error)}") from error
+    # Only a byte order mark declares an encoding; others are not guessed.
     wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-    if b"\0" in content and not wide:
+    encoding = "utf-32" if content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") else "utf-16" if wide else "utf-8-sig"
+    if b"\0" in content and encoding == "utf-8-sig":
         line = content.count(b"\n", 0, content.index(b"\0")) + 1
         raise UserError(
             f"The file {str(path)!r} is not a text file: line {line} contains a zero byte. Save it as UTF-8 if it is "
             f"UTF-16 text without a byte order mark; otherwise use a file of a supported type."
         )
     try:
-        return content.decode("utf-16" if wide else "utf-8-sig")
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(
@@ -92,140 +125,6 @@ def _read_text(path: Path) -> str:
             f"{line} cannot be decoded. Save it as UTF-8; if it is Latin-1 or Windows-1252, use "
             f"'iconv -f WINDOWS-1252 -t UTF-8'."
         ) from error
-
-
-def _read_separated(path: Path, text: str, suffix: str) -> pa.Table:
-    import csv
-
-    import pandas as pd
-    import pyarrow as pa
-
-    header = text.lstrip().split("\n", 1)[0]
-    separator = "\t" if suffix == ".tsv" else max(",;\t", key=header.count)
-    unquoted = separator == "\t" and _has_stray_quotes(text)
-    options: dict[str, Any] = {
-        "sep": separator,
-        "index_col": False,
-        "low_memory": False,
-        "keep_default_na": False,
-        "na_values": [""],
-        "quoting": csv.QUOTE_NONE if unquoted else csv.QUOTE_MINIMAL,
-    }
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(io.StringIO(text), **options)
-            first = pd.read_csv(io.StringIO(text), header=None, nrows=1, dtype=str, **options)
-            _check_names(path, first.iloc[0].dropna().tolist())  # because pandas renames duplicate columns
-            numeric = [place for place, kind in enumerate(frame.dtypes) if pd.api.types.is_numeric_dtype(kind)]
-            if numeric and re.search(r"(?<![\d.])0\d", text):
-                written = pd.read_csv(io.StringIO(text), usecols=numeric, dtype=str, **options)
-                for place, name in zip(numeric, written.columns, strict=True):
-                    values = written[name].str.strip()
-                    if values.str.match(_LEADING_ZERO).any():
-                        frame.isetitem(place, values)
-    except pd.errors.EmptyDataError as error:
-        raise UserError(f"The file {str(path)!r} is empty. Its first line must contain the column names.") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        reason = str(error).replace("Error tokenizing data. C error: ", "").strip()
-        raise UserError(
-            f"The file {str(path)!r} cannot be read as a table with the separator {separator!r} and the column names "
-            f"in its first line: {reason}"
-        ) from error
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    for place, column in enumerate(table.columns):
-        if column.null_count == len(table) > 0:  # pandas reads empty columns as numbers
-            table = table.set_column(place, table.column_names[place], pa.nulls(len(table)))
-    return table
-
-
-def columns_of_codes(path: Path) -> list[str]:
-    """Return the columns of a csv file that hold numbers with leading zeros; an unreadable file has none."""
-    import pyarrow.compute as pc
-
-    try:
-        table = read_table(path)
-    except UserError:
-        return []
-    text = [name for name, kind in zip(table.column_names, table.schema.types, strict=True) if "string" in str(kind)]
-    numbers = {name: pc.all(pc.match_substring_regex(table[name], r"^\s*[-+]?[\d.]+\s*$")).as_py() for name in text}
-    return [name for name, are_numbers in numbers.items() if are_numbers]
-
-
-def _check_names(path: Path, names: list[str]) -> None:
-    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-        raise UserError(f"The file {str(path)!r} has two columns named {twice[0]!r}: give every column a unique name.")
-
-
-def _has_stray_quotes(text: str) -> bool:
-    """Return whether quotes in tab-separated text are plain characters, as the format defines.
-
-    Many programs quote fields in it nevertheless. But if all lines have the same number of fields and a field contains
-    an unclosed quote, parsing quotes would merge lines.
-    """
-    lines = [line for line in text.splitlines() if line]
-    tabs = {line.count("\t") for line in lines}
-    return len(tabs) == 1 and any(field.count('"') % 2 for line in lines for field in line.split("\t"))
-
-
-def _json_records(path: Path, text: str) -> list[dict[str, Any]]:
-    """Read objects from a file with one per line, from a list of objects, or from an object that holds one list."""
-    start = text.lstrip()[:1]
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    try:
-        if start == "[" or file_suffix(path) == ".json":
-            document = json.loads(text)
-            if isinstance(document, dict):
-                lists = [value for value in document.values() if isinstance(value, list)]
-                document = lists[0] if len(lists) == 1 else [document]
-            if not isinstance(document, list):
-                raise UserError(
-                    f"The file {str(path)!r} contains a JSON {type(document).__name__}, but must contain a list of "
-                    f'objects such as {{"text": "…", "label": "…"}}.'
-                )
-            return [_as_object(path, f"entry {number}", record) for number, record in enumerate(document, 1)]
-    except json.JSONDecodeError as error:
-        if start == "[" or len(lines) < 2:
-            raise UserError(f"The file {str(path)!r} is not valid JSON: {error}.") from error
-    records = []
-    for number, line in lines:
-        try:
-            records.append(_as_object(path, f"line {number}", json.loads(line)))
-        except json.JSONDecodeError as error:
-            raise UserError(f"Line {number} of {str(path)!r} is not valid JSON: {error}.") from error
-    return records
-
-
-def _as_object(path: Path, place: str, record: Any) -> dict[str, Any]:
-    if not isinstance(record, dict):
-        raise UserError(
-            f"In {str(path)!r}, {place} is a JSON {type(record).__name__}, but must be an object such as "
-            f'{{"text": "…", "label": "…"}}.'
-        )
-    return record
-
-
-def _table(path: Path, columns: dict[str, list[Any]]) -> pa.Table:
-    import pyarrow as pa
-
-    arrays = {}
-    for name, values in columns.items():
-        try:
-            arrays[name] = pa.array(values)
-        except OverflowError as error:
-            raise UserError(
-                f"The column {name!r} of {str(path)!r} contains an integer that does not fit into 64 bits: write it "
-                f"as a string, in quotes."
-            ) from error
-        except pa.ArrowException as error:
-            kinds = {row: type(value).__name__ for row, value in enumerate(values) if value is not None}
-            first = next(iter(kinds.values()))
-            odd = next((row for row, kind in kinds.items() if kind != first), 0)
-            raise UserError(
-                f"The column {name!r} of {str(path)!r} mixes types ({listing(dict.fromkeys(kinds.values()))}): row "
-                f"{odd} holds {values[odd]!r}, but the rows before it hold {first}. Use one type for all rows."
-            ) from error
-    return pa.table(arrays)
 
 
 def _first_line(error: BaseException) -> str:

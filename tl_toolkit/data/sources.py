@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import glob
 import importlib
-import json
+import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..errors import UserError, listing, nearest
-from .files import SUFFIXES, columns_of_codes, file_suffix, nearest_sibling, read_table
+from .files import SUFFIXES, file_suffix, nearest_sibling
+from .fingerprints import fingerprint
+from .folders import assign_splits, table_files
 from .hub_datasets import exact_copy, first_rows, rows_commit, trouble, why_missing
+from .local_files import Loaded, local_paths, read_splits
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import DatasetDict
 
     from ..config.arguments import DataArguments
 
@@ -31,10 +32,17 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 @dataclass(frozen=True)
 class Source:
-    """Loaded rows and their entry in a result record: name, config, revision, fingerprint, versions."""
+    """Loaded rows.
+
+    Attributes:
+        dataset: the rows of each split.
+        record: their entry in a result record: name, config, revision, fingerprint, versions.
+        spelling: by split and column, how numbers and booleans are written in files, where their type does not keep it.
+    """
 
     dataset: DatasetDict
     record: dict[str, Any]
+    spelling: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 _remembered: dict[tuple[str | int | None, ...], Source] | None = None
@@ -71,7 +79,9 @@ def _load(name: str | None, config: str | None, revision: str | None, stream_row
             "No dataset was specified: set --dataset_name to a Hub id, a local folder, a local file "
             f"({', '.join(SUFFIXES)}) or a built-in dataset ({listing(f'builtin:{kind}' for kind in BUILT_IN)})."
         )
-    path = Path(name).expanduser()
+    paths = local_paths(name)
+    path = paths[0]
+    spelling: Mapping[str, Mapping[str, Any]] = {}
     if stream_rows is not None and (name.startswith("builtin:") or path.exists()):
         raise UserError(
             f"--stream_rows {stream_rows} only applies to datasets on the Hub, but {name!r} is local: leave it out, "
@@ -85,7 +95,7 @@ def _load(name: str | None, config: str | None, revision: str | None, stream_row
                 f"--dataset_revision {revision!r} only applies to datasets on the Hub, but {name!r} is a local path: "
                 "leave it out, or use --dataset_revision none if a configuration file sets it."
             )
-        dataset = _load_folder(name, path, config) if path.is_dir() else _load_file(name, path, config)
+        dataset, spelling = _load_folder(name, path, config) if path.is_dir() else _load_files(name, paths, config)
     elif file_suffix(path) in SUFFIXES or name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
         raise UserError(f"The dataset {name!r} was not found: there is no such file or folder.{nearest_sibling(path)}")
     elif stream_rows is not None:
@@ -95,7 +105,7 @@ def _load(name: str | None, config: str | None, revision: str | None, stream_row
         dataset = exact_copy(_load_with_datasets(name, name, config, revision), name, config, revision)
         revision = rows_commit(dataset) or revision
     record = {"name": name, "config": config, "revision": revision, "fingerprint": fingerprint(dataset)}
-    return Source(dataset, {**record, "versions": None})
+    return Source(dataset, {**record, "versions": None}, spelling)
 
 
 def _load_built_in(name: str, config: str | None, revision: str | None) -> Source:
@@ -117,21 +127,18 @@ def _load_built_in(name: str, config: str | None, revision: str | None) -> Sourc
     return Source(dataset, {"name": name, "config": config, "revision": None, **record})
 
 
-def _load_file(name: str, path: Path, config: str | None) -> DatasetDict:
-    from datasets import Dataset, DatasetDict
-
+def _load_files(name: str, paths: Sequence[Path], config: str | None) -> Loaded:
     if config is not None:
         raise UserError(f"--dataset_config_name {config!r} does not apply to a single file such as {name!r}.")
-    try:
-        rows = Dataset(read_table(path))
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise UserError(f"The columns of {name!r} cannot be used: {error}") from error
-    if len(rows) == 0:
-        raise UserError(f"The file {name!r} has no rows.")
-    return DatasetDict({"train": rows})
+    if len(paths) == 1:
+        return read_splits(name, {"train": paths})
+    shared = os.path.commonpath([path.absolute().parent for path in paths])  # its name says nothing about the splits
+    named = {path.absolute().relative_to(shared).as_posix(): path for path in paths}
+    splits = assign_splits(list(named), name)
+    return read_splits(name, {split: [named[file] for file in own] for split, own in splits.items()})
 
 
-def _load_folder(name: str, path: Path, config: str | None) -> DatasetDict:
+def _load_folder(name: str, path: Path, config: str | None) -> Loaded:
     from datasets import Dataset, DatasetDict, load_from_disk
 
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
@@ -139,26 +146,24 @@ def _load_folder(name: str, path: Path, config: str | None) -> DatasetDict:
             loaded = load_from_disk(str(path))
         except Exception as error:
             raise UserError(f"The saved dataset {name!r} cannot be read: {_innermost(error)}") from error
-        return DatasetDict({"train": loaded}) if isinstance(loaded, Dataset) else loaded
-    kinds = {file_suffix(file) for file in path.rglob("*")} & set(SUFFIXES)
-    # As in single files, the words "None", "null" and "NA" are not missing values, and codes such as 007 stay strings.
-    options: dict[str, Any] = {}
-    if kinds == {".csv"}:
-        codes = {column for file in path.rglob("*") if file_suffix(file) == ".csv" for column in columns_of_codes(file)}
-        converters = dict.fromkeys(codes, _text_or_missing) or None
-        options = {"keep_default_na": False, "na_values": [""], "converters": converters}
-    return _load_with_datasets(name, str(path), config, None, **options)
+        return DatasetDict({"train": loaded}) if isinstance(loaded, Dataset) else loaded, {}
+    splits = table_files(path, name) if config is None else None
+    if splits is None:
+        return _load_with_datasets(name, str(path), config, None), {}
+    if all(file_suffix(file) == ".parquet" for files in splits.values() for file in files):
+        # `datasets` keeps large folders on disk. Its patterns would not find files below a folder such as "data [v2]".
+        files = {split: [glob.escape(str(file.absolute())) for file in own] for split, own in splits.items()}
+        return _load_with_datasets(name, str(path), None, None, builder="parquet", data_files=files), {}
+    return read_splits(name, splits)
 
 
-def _text_or_missing(field: str) -> str | None:
-    return field.strip() or None
-
-
-def _load_with_datasets(name: str, path: str, config: str | None, revision: str | None, **options: Any) -> DatasetDict:
+def _load_with_datasets(
+    name: str, path: str, config: str | None, revision: str | None, *, builder: str | None = None, **options: Any
+) -> DatasetDict:
     import datasets
 
     with _loading(name, path, config, revision):
-        return datasets.load_dataset(path, config, revision=revision, **options)
+        return datasets.load_dataset(builder or path, config, revision=revision, **options)
 
 
 @contextlib.contextmanager
@@ -246,47 +251,3 @@ def _innermost(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}".rstrip(": ")
-
-
-def fingerprint(dataset: DatasetDict) -> str:
-    """Hash split names, column names, class names and values to 16 hex digits that are equal on every machine.
-
-    The fingerprints of `datasets` are not used because they depend on file paths.
-    """
-    digest = hashlib.blake2b(digest_size=8)
-    for split in sorted(dataset):
-        rows = dataset[split]
-        digest.update(json.dumps(["split", split, len(rows)]).encode())
-        for column in rows.column_names:
-            names = getattr(rows.features[column], "names", None)
-            digest.update(json.dumps(["column", column, names]).encode())
-            digest.update(_column_digest(rows, column))
-    return digest.hexdigest()
-
-
-def _column_digest(rows: Dataset, column: str) -> bytes:
-    """Hash the values of a column. Arrow buffers are not hashed: they vary with chunks, offsets and padding."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    values, shape = hashlib.blake2b(), hashlib.blake2b()
-    for batch in rows.select_columns([column]).with_format("arrow").iter(10_000):
-        array = batch.column(0).combine_chunks()
-        kind = array.type
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            lengths = pc.binary_length(array).fill_null(-1)
-            shape.update(lengths.to_numpy(zero_copy_only=False).astype("<i8").tobytes())
-            filled = array.fill_null("").cast(pa.large_string())
-            _, offsets, content = filled.buffers()
-            if content is not None:
-                bounds = np.frombuffer(offsets, dtype="<i8")[[filled.offset, filled.offset + len(filled)]]
-                values.update(memoryview(content)[bounds[0] : bounds[1]])
-        elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-            shape.update(array.is_null().to_numpy(zero_copy_only=False).tobytes())
-            number = "<f8" if pa.types.is_floating(kind) else "<i8"
-            filled = array.fill_null(False if pa.types.is_boolean(kind) else 0)
-            values.update(filled.to_numpy(zero_copy_only=False).astype(number).tobytes())
-        else:
-            for value in array.to_pylist():
-                values.update(json.dumps(value, default=repr, sort_keys=True).encode() + b"\n")
-    return values.digest() + shape.digest()

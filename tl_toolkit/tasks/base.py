@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -260,10 +260,20 @@ class RowTask(Task):
     target: ClassVar[str] = "a label"
     is_stratified: ClassVar[bool] = False
     columns: Any
+    spelling: Mapping[str, Mapping[str, Any]]  # of the loaded source
 
     @abstractmethod
     def _find_columns(self, features: Any, required: bool = True) -> Any:
         """The roles of the columns; without `required`, the target column may be missing."""
+
+    def _used_columns(self) -> Sequence[str] | None:
+        """The columns to keep, before anything else is done with a split; None for all."""
+        return None
+
+    def _split(self, source: Source, name: str) -> Dataset:
+        """A split with the columns that have a role, if it has them all: a table may have thousands of others."""
+        split, used = source.dataset[name], self._used_columns()
+        return split if used is None or set(used) - set(split.column_names) else split.select_columns(list(used))
 
     @abstractmethod
     def _roles(self) -> dict[str, str | None]:
@@ -306,11 +316,12 @@ class RowTask(Task):
         from datasets import DatasetDict
 
         source = load_source(self.arguments)
+        self.spelling = source.spelling
         splits = named_splits(list(source.dataset), self.arguments)
         self.columns = self._find_columns(source.dataset[splits["train"]].features)
         inputs, read, labelled = {}, {}, {}
         for role, name in list(splits.items()):
-            split = source.dataset[name]
+            split = self._split(source, name)
             is_requested = role == "train" or getattr(self.arguments, f"{role}_split_name") is not None
             if is_requested or self._has_targets(role, split):
                 own = self._read_inputs(split, name)
@@ -344,9 +355,10 @@ class RowTask(Task):
     def prepare_for_prediction(self, split: str | None = None, source: Source | None = None) -> Dataset:
         """As in `Task`."""
         source = source or load_source(self.arguments)
+        self.spelling = source.spelling
         name = self._prediction_split(source, split)
-        rows = source.dataset[name]
-        self.columns = self._find_columns(rows.features, required=False)
+        self.columns = self._find_columns(source.dataset[name].features, required=False)
+        rows = self._split(source, name)
         inputs = self._read_inputs(rows, name)
         return self._rows(inputs, self._known_targets(rows, name, inputs), np.arange(len(rows)))
 

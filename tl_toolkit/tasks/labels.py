@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ class NamedLabels:
         rows: for lists of labels, the row of each value, `[values]`; None for one label per row.
         labelled: whether each row has a label, `[rows]`.
         declared: whether the dataset declares the classes (ClassLabel), in an order to keep.
+        values: names of the same classes by value, if `names` are as written in a file: "1" for "1.0".
     """
 
     codes: np.ndarray
@@ -35,13 +36,17 @@ class NamedLabels:
     rows: np.ndarray | None
     labelled: np.ndarray
     declared: bool = False
+    values: list[str] | None = None
 
 
-def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
-    """Read a column of classes, or of lists of classes.
+def read_named(split: Dataset, column: str, split_name: str, spelling: Any = None) -> NamedLabels:
+    """Read a column of classes, or of lists of classes; a missing value is no label.
+
+    Args:
+        spelling: how the values are written in a file, if their type does not keep it; class names keep it.
 
     Raises:
-        UserError: an id outside the declared classes, a number that is not whole, some labels missing.
+        UserError: an id outside the declared classes, a number that is not whole, a list written as text.
     """
     feature = split.features[column]
     array = arrow_column(split, column)
@@ -50,10 +55,8 @@ def read_named(split: Dataset, column: str, split_name: str) -> NamedLabels:
         codes, names, declared = _factorise(array, feature, where, rows=None)
         if names == ["-1"]:  # datasets with integer classes mark withheld labels this way
             codes, names = np.full(len(codes), UNLABELLED), []
-        labelled = codes != UNLABELLED
-        if not declared and labelled.any() and not labelled.all():
-            _missing(where, labelled)
-        return NamedLabels(codes, names, None, labelled, declared)
+        labels = NamedLabels(codes, names, None, codes != UNLABELLED, declared)
+        return labels if spelling is None or declared else _as_written(labels, spelling)
     import pyarrow.compute as pc
 
     values, rows = pc.list_flatten(array), pc.list_parent_indices(array).to_numpy()
@@ -117,7 +120,7 @@ def read_numbers(split: Dataset, column: str, split_name: str) -> tuple[np.ndarr
     Strings are parsed as numbers.
 
     Raises:
-        UserError: a string that is not a number, an infinite number, or some numbers missing.
+        UserError: a string that is not a number, or an infinite number.
     """
     import pyarrow as pa
 
@@ -130,8 +133,6 @@ def read_numbers(split: Dataset, column: str, split_name: str) -> tuple[np.ndarr
     labelled = ~np.isnan(numbers)
     if np.isinf(numbers).any():
         raise UserError(f"Row {np.flatnonzero(np.isinf(numbers))[0]} of {where} is infinite: numbers must be finite.")
-    if labelled.any() and not labelled.all():
-        _missing(where, labelled)
     if len(numbers) and (numbers == UNLABELLED).all():
         labelled[:] = False
     return numbers, labelled
@@ -147,8 +148,11 @@ def class_names(labels: Sequence[NamedLabels]) -> list[str]:
                 f"{listing(next(names for names in declared if sorted(names) != sorted(declared[0])))}."
             )
         return list(declared[0])
-    names = {name for split in labels for name in split.names}
-    return sorted(names, key=lambda name: (0, int(name), name) if _is_whole(name) else (1, 0, name))
+    names = {
+        name: value for split in labels for name, value in zip(split.names, split.values or split.names, strict=True)
+    }
+    order = sorted((0, int(value), name) if _is_whole(value) else (1, 0, name) for name, value in names.items())
+    return [name for *_, name in order]
 
 
 def encode(labels: NamedLabels, classes: Sequence[str], where: str) -> np.ndarray:
@@ -159,6 +163,10 @@ def encode(labels: NamedLabels, classes: Sequence[str], where: str) -> np.ndarra
     """
     ids = {name: index for index, name in enumerate(classes)}
     used = np.unique(labels.codes[labels.codes != UNLABELLED])
+    # The model may have been trained on a file that writes the same values in another way.
+    values = labels.values or labels.names
+    if not all(labels.names[code] in ids for code in used) and all(values[code] in ids for code in used):
+        labels = replace(labels, names=values)
     if unknown := [labels.names[code] for code in used if labels.names[code] not in ids]:
         raise UserError(
             f"{where} has unknown labels: {listing(unknown)}; the known labels are {listing(classes)}."
@@ -195,8 +203,32 @@ def _factorise(array: Any, feature: Any, where: str, rows: np.ndarray | None) ->
         array = _whole_numbers(array, where)
     values = pc.unique(array.drop_null())
     values = values.take(pc.sort_indices(values))
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        _check_lists_as_text(values, where)
     codes = pc.fill_null(pc.index_in(array, value_set=values), UNLABELLED)
     return codes.to_numpy(zero_copy_only=False).astype(np.int64), [str(value) for value in values.to_pylist()], False
+
+
+def _as_written(labels: NamedLabels, spelling: Any) -> NamedLabels:
+    """The same labels, with the names that the file gives to the values, which are one to one."""
+    rows = np.flatnonzero(labels.labelled)
+    used, first, codes = np.unique(labels.codes[rows], return_index=True, return_inverse=True)
+    written = np.full(len(labels.codes), UNLABELLED)
+    written[rows] = codes
+    names = [spelling[int(row)].as_py() for row in rows[first]]
+    return replace(labels, codes=written, names=names, values=[labels.names[code] for code in used])
+
+
+def _check_lists_as_text(values: Any, where: str) -> None:
+    import pyarrow.compute as pc
+
+    written = values.filter(pc.match_substring_regex(values, r"^\s*\[.*\]\s*$"))
+    if len(written):
+        raise UserError(
+            f"The {where} contains {written[0].as_py()!r}, a list written as text. For several labels per row, write "
+            f'JSON Lines with lists ({{"text": "…", "labels": ["a", "b"]}}) or Parquet, or use one column of 0 and 1 '
+            f"for each class and name them with --label_column a,b,c."
+        )
 
 
 def _whole_numbers(array: Any, where: str) -> Any:
@@ -242,11 +274,3 @@ def arrow_column(split: Dataset, column: str) -> Any:
 
 def _is_whole(name: str) -> bool:
     return re.fullmatch(r"-?[0-9]+", name) is not None
-
-
-def _missing(where: str, labelled: np.ndarray) -> None:
-    absent = np.flatnonzero(~labelled)
-    raise UserError(
-        f"Row {absent[0]} of {where} has no label ({len(absent):,} of {len(labelled):,} rows have none). Label or "
-        f"remove these rows, or put unlabelled rows in a separate split."
-    )

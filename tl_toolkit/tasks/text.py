@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..data.column_roles import Columns, check_texts, find_columns, is_label_name
+from ..data.column_types import is_float
 from ..data.encoding import encode_texts, padding_multiple
 from ..errors import UserError
 from ..metrics.scores import constant_answer
@@ -79,6 +80,9 @@ class TextTask(RowTask):
     def _label_name(self) -> str | None:
         return ",".join(self._label_columns()) or None
 
+    def _used_columns(self) -> list[str]:
+        return [name for name in (self.columns.text, self.columns.text_pair, *self._label_columns()) if name]
+
     def _roles(self) -> dict[str, str | None]:
         return {"text": self.columns.text, "text_pair": self.columns.text_pair, "label": self._label_name()}
 
@@ -101,7 +105,9 @@ class TextTask(RowTask):
         except UserError:
             # A column that was guessed to be the label, as the only one left, may contain something else.
             label = self.columns.label
-            if self.arguments.label_column is not None or not isinstance(label, str) or is_label_name(label):
+            if self.arguments.label_column is not None or not isinstance(label, str):
+                raise
+            if is_label_name(label) and not is_float(split.features[label]):
                 raise
             logger.warning("Column %r does not contain labels of this model: no metrics are computed.", label)
             return None

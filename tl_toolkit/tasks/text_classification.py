@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,19 +52,27 @@ class TextClassification(TextTask):
     def _read_targets(self, split: Dataset, name: str, inputs: Any) -> tuple[NamedLabels, np.ndarray]:
         label = self.columns.label
         assert label is not None
-        labels = read_indicators(split, label, name) if isinstance(label, tuple) else read_named(split, label, name)
+        if isinstance(label, tuple):
+            labels = read_indicators(split, label, name)
+        else:
+            labels = read_named(split, label, name, self.spelling.get(name, {}).get(label))
         return labels, labels.labelled
 
     def _learn(self, targets: list[NamedLabels]) -> None:
         self.labels = class_names(targets)
+        _warn_of_spaces(self.labels)
         rows = sum(len(split.labelled) for split in targets)
         declared = any(split.declared for split in targets)
         if not declared and len(self.labels) > max(_FEW_CLASSES, rows // 2):
-            raise UserError(
-                f"The label column {self._label_name()!r} has {len(self.labels):,} different values in {rows:,} rows: "
-                f"they look like ids, numbers or texts, not classes. Name another column with --label_column, or use "
-                f"--task regression to predict numbers."
+            found = (
+                f"The label column {self._label_name()!r} has {len(self.labels):,} different values in {rows:,} rows"
             )
+            if self.arguments.label_column is None:
+                raise UserError(
+                    f"{found}: they look like ids, numbers or texts, not classes. Name another column with "
+                    f"--label_column, or this one if they are classes, or use --task regression to predict numbers."
+                )
+            logger.warning("%s: each has few rows to learn from and to be measured on.", found)
         if len(self.labels) < 2 and self.problem_type != MULTI_LABEL:
             raise UserError(
                 f"Every row has the label {self.labels[0]!r} in column {self._label_name()!r}: a classifier needs at "
@@ -114,3 +123,13 @@ class TextClassification(TextTask):
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
         return {"prediction": predicted.astype(np.int64), "scores": list(probabilities.astype(np.float32))}
+
+
+def _warn_of_spaces(names: Sequence[str]) -> None:
+    """Warn of class names that differ only in the spaces around them; in delimited text they are trimmed."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.strip() in seen:
+            logger.warning("The classes %r and %r differ only in spaces.", seen[name.strip()], name)
+            return
+        seen[name.strip()] = name
