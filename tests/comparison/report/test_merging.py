@@ -36,7 +36,7 @@ def merged(tmp_path, write_lines, write_parquet):
             for record in records:
                 columns = {"row": [0, 1], "text": ["a", "b"], "label": [0, 1], "prediction": [0, len(name) % 2]}
                 write_parquet(tmp_path / name / record["folder"], columns)
-        found = [own for name in folders for own in find_runs((tmp_path / name).resolve())]
+        found = [own for name in folders for own in find_runs((tmp_path / name).resolve()).runs]
         merge(found, tmp_path / "out", "All")
         return read_results(tmp_path / "out" / "results.jsonl"), merging.notes_of(tmp_path / "out")
 
@@ -141,7 +141,7 @@ def test_single_runs_are_identified_by_their_names(tmp_path, run):
             del record[name]
         (tmp_path / "runs" / place).mkdir(parents=True)
         (tmp_path / "runs" / place / "result.json").write_text(json.dumps(record))
-    one, two = find_runs(tmp_path / "runs"), find_runs(tmp_path / "runs" / "b")
+    one, two = find_runs(tmp_path / "runs").runs, find_runs(tmp_path / "runs" / "b").runs
     assert [(own.result.entry, own.result.seed, own.result.folder) for own in one] == [
         ("lstm", 1, "."),
         ("lstm", 2, "."),
