@@ -194,16 +194,16 @@ def test_unreadable_records_are_named(tmp_path, run, write_lines):
     with pytest.raises(UserError, match="nowhere' contains no records"):
         report_from_results([tmp_path / "nowhere"])
     (tmp_path / "result.json").write_text("{")
-    with pytest.raises(UserError, match=r"result\.json' cannot be read"):
+    with pytest.raises(UserError, match=r"result\.json' is not JSON"):
         find_runs(tmp_path)
     (tmp_path / "result.json").write_text(json.dumps(run() | {"schema_version": 9}))
     with pytest.raises(UserError, match=r"result\.json' has schema_version 9"):
         find_runs(tmp_path)
     write_lines(tmp_path / "grid", [run(), run() | {"schema_version": 9}])
-    with pytest.raises(UserError, match=r"Line 2 of .*grid/results\.jsonl' has schema_version 9"):
-        report_from_results([tmp_path / "grid"])
+    page = report_from_results([tmp_path / "grid"])
+    assert "Line 2 of results.jsonl has schema_version 9" in page.read_text()
     (tmp_path / "grid" / "results.jsonl").write_text('{"half')
-    (tmp_path / "grid" / "report.html").write_text("an older report")
+    page.write_text("an older report")
     with pytest.raises(UserError, match=r"grid/results\.jsonl' contains no record"):
         report_from_results([tmp_path / "grid"])
     assert (tmp_path / "grid" / "report.html").read_text() == "an older report"

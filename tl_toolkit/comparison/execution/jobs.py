@@ -92,7 +92,7 @@ class Job(abc.ABC):
             if (damage := damage_of_record(folder)) is not None:
                 logger.warning("The record of %s in %r %s.", self.called, self.name, damage)
             return None
-        if self._key_of(folder, record) != self.key:
+        if not self.is_current(output_dir, record):
             return None
         if record["status"] == "failed":
             return None if retry_failed else record
@@ -100,6 +100,10 @@ class Job(abc.ABC):
             said = "; ".join(f"{name} {damage}" for name, damage in damaged.items())
             logger.warning("Files of %s in %r are missing or damaged: %s.", self.called, self.name, said)
         return None if damaged else record
+
+    def is_current(self, output_dir: Path, record: Mapping[str, Any]) -> bool:
+        """Whether `record` was written by this job, with the same settings, data and dependencies."""
+        return self._key_of(output_dir / self.name, record) == self.key
 
     def _damages(self, folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
         """What is wrong with the files of a completed job, by their names."""
