@@ -77,7 +77,7 @@ def _state(job: Job, existing: Mapping[str, Any] | None, pending: bool, output_d
         return "to run" if damage_of_record(output_dir / job.name) is None else "rerun: damaged record"
     if not job.is_current(output_dir, left):
         return "rerun: changed"
-    return "rerun: failed before" if left["status"] == "failed" else "rerun: missing or damaged files"
+    return "rerun: failed before" if left.get("status") == "failed" else "rerun: missing or damaged files"
 
 
 def _cost(job: Job, output_dir: Path, estimator: Estimator) -> Estimate:

@@ -92,7 +92,7 @@ class Job(abc.ABC):
             if (damage := damage_of_record(folder)) is not None:
                 logger.warning("The record of %s in %r %s.", self.called, self.name, damage)
             return None
-        if not self.is_current(output_dir, record):
+        if not self.is_current(output_dir, record) or "status" not in record:
             return None
         if record["status"] == "failed":
             return None if retry_failed else record
