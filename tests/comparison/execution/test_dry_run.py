@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.numpy import save_file
 
 from tl_toolkit.comparison.execution.dry_run import plan
 from tl_toolkit.comparison.execution.jobs import Job
@@ -44,7 +43,7 @@ def leave(job: Any, output: Path, **changes: Any) -> None:
     folder = output / job.name
     folder.mkdir(parents=True)
     (folder / "result.json").write_text(json.dumps(record))
-    save_file({}, folder / "model.safetensors")
+    (folder / "model.safetensors").touch()
 
 
 def lines_of(text: str) -> dict[str, list[str]]:

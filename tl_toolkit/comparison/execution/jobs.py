@@ -18,7 +18,7 @@ from typing import Any
 from ...atomic_files import write_json
 from ...errors import UserError
 from ...records.artefacts import artefacts_of, damages, keeping
-from ...records.checkpoints import checkpoints, is_whole_safetensors
+from ...records.checkpoints import checkpoints
 from ...records.record import (
     RESULT_NAME,
     SCHEMA_VERSION,
@@ -106,14 +106,11 @@ class Job(abc.ABC):
         return self._key_of(output_dir / self.name, record) == self.key
 
     def _damages(self, folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
-        """What is wrong with the files of a completed job, by their names."""
-        if "artefacts" in record:
-            found = damages(folder, record)
-        else:  # written by the first version: only missing and cut files can be found
-            names = (record.get("predictions") or {}).values()
-            found = {name: "is missing" for name in names if not (folder / name).is_file()}
-            cut = [path.name for path in folder.glob("*.safetensors") if not is_whole_safetensors(path)]
-            found |= {name: "is incomplete" for name in cut}
+        """What is wrong with the files of a completed job, by their names.
+
+        Records of the first version describe no files, so that only a missing model is found.
+        """
+        found = damages(folder, record)
         if self._leaves_a_model and not any(folder.glob("*.safetensors")):
             found.setdefault("model.safetensors", "is missing")
         return found
