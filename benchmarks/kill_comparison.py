@@ -29,7 +29,7 @@ RECIPE = Path(__file__).parents[1] / "recipes" / "compare.py"
 SMALL = {"embedding_size": 7, "hidden_size": 13, "num_hidden_layers": 1}
 WORDS = {"fruit": ["apple", "pear", "plum"], "metal": ["iron", "tin", "zinc"], "river": ["rhine", "elbe", "oder"]}
 TIMES = frozenset(
-    ["started", "finished", "train_seconds", "evaluate_seconds", "examples_per_second", "tokens_per_second"]
+    ["checksum", "started", "finished", "train_seconds", "evaluate_seconds", "examples_per_second", "tokens_per_second"]
     + ["peak_memory_bytes", "seconds", "inference", "energy_joules", "train_runtime", "eval_runtime"]
 )
 """Fields of a record that depend on time or load and differ between runs."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 
 import numpy as np
@@ -11,8 +12,12 @@ from tl_toolkit.comparison.report.entries import rerun
 from tl_toolkit.errors import UserError
 from tl_toolkit.evaluation.evidence.worst_rows import worst_rows
 from tl_toolkit.evaluation.predictions import PredictionReader, confusion_matrix, label_counts
-from tl_toolkit.evaluation.results import Result, folder_name, panels, read_results, table
+from tl_toolkit.evaluation.results import Result, folder_name, panels, read_results, read_store, table
 from tl_toolkit.evaluation.statistics.cells import make_cells
+from tl_toolkit.records.record import sealed
+
+OLD = '{"entry": "a", "folder": "b", "schema_version": 1'
+"""The beginning of a record of the first version."""
 
 
 def read(folder):
@@ -49,12 +54,28 @@ def test_an_incomplete_last_line_is_ignored(tmp_path, make_record, write_lines):
     [
         ("{", "Line 2 .* is not JSON"),
         ("[]", "Line 2 .* is not a result record"),
+        (f'{OLD}, "metrics": {{"test": [0.5]}}}}', "Line 2 .* field 'metrics.test' must be a mapping, but is "),
+        (
+            f'{OLD}, "metrics": {{"test": {{"accuracy": "0.5"}}}}}}',
+            "Line 2 .* 'metrics.test.accuracy' must not be '0.5'",
+        ),
+        (f'{OLD}, "cost": {{"steps": 1.5}}}}', "Line 2 .* field 'cost.steps' must not be 1.5"),
+        (f'{OLD}, "seed": true}}', "Line 2 .* field 'seed' must not be True"),
+        (f'{OLD}, "status": "done"}}', "Line 2 .* field 'status' must not be 'done'"),
+        (f'{OLD}, "stages": [3]}}', "Line 2 .* field 'stages' must be a mapping, but is 3"),
+        (f"{OLD.replace('1', '2')}}}", "Line 2 .* was changed after it was written"),
         ('{"entry": "a", "folder": "b", "schema_version": 9}', "Line 2 .* schema_version 9"),
     ],
 )
-def test_an_invalid_record_is_reported_with_its_line(tmp_path, make_record, line, message):
-    (tmp_path / "results.jsonl").write_text(json.dumps(make_record("lstm", 100, 1, 0.2)) + "\n" + line + "\n")
-    with pytest.raises(UserError, match=message):
+def test_an_invalid_record_costs_its_line_only(tmp_path, make_record, line, message, caplog):
+    records = [json.dumps(make_record("lstm", 100, seed, 0.2)) for seed in (1, 2)]
+    (tmp_path / "results.jsonl").write_text("\n".join([records[0], line, records[1], ""]))
+    store = read_store(tmp_path / "results.jsonl")
+    assert [own.seed for own in store.results] == [1, 2] and len(store.damaged) == 1
+    assert re.search(message, store.damaged[0])
+    assert len(read(tmp_path)) == 2 and re.search(message, caplog.text)
+    (tmp_path / "results.jsonl").write_text(line + "\n")
+    with pytest.raises(UserError, match=f"contains no valid record. {message.replace('2', '1')}"):
         read(tmp_path)
 
 
@@ -239,3 +260,42 @@ def test_a_language_model_is_rerun_by_pretraining(tmp_path, make_record, write_l
 )
 def test_a_local_dataset_has_the_name_of_its_last_part(name, short):
     assert Result("lstm", "runs/lstm", {"dataset": {"name": name}}).dataset == short
+
+
+def test_null_is_an_unknown_value_in_every_field(tmp_path, make_record, write_lines):
+    """Fields that may be null: metrics that were not finite, sections of a run that failed early."""
+    record = make_record("lstm", 100, 1, 0.25)
+    required = ("schema_version", "entry", "status")
+    empty = {name: value if name in required else None for name, value in record.items()}
+    half = record | {"seed": 2, "metrics": {"validation": None, "test": {"accuracy": 0.5, "macro_f1": None}}}
+    half |= {name: dict.fromkeys(record[name]) for name in ("cost", "hardware", "budget", "dataset")}
+    write_lines(tmp_path, [record, empty, half])
+    store = read_store(tmp_path / "results.jsonl")
+    assert store.damaged == [] and len(table(store.results)) == 3
+    assert [own.completed for own in store.results] == [True, False, True]
+    assert store.results[2].metrics("test") == {"accuracy": 0.5}
+
+
+def test_a_changed_record_is_found_by_its_checksum(tmp_path, make_record, write_lines):
+    records = [sealed(make_record("lstm", 100, seed, 0.25) | {"schema_version": 2}) for seed in (1, 2)]
+    records[1]["metrics"]["test"]["accuracy"] = 0.75
+    write_lines(tmp_path, records)
+    store = read_store(tmp_path / "results.jsonl")
+    assert [(own.seed, own.verified) for own in store.results] == [(1, True)]
+    assert store.damaged == ["Line 2 of results.jsonl was changed after it was written: its checksum does not match."]
+
+
+def test_entries_with_paths_of_one_last_part_stay_apart(tmp_path, make_record, write_lines):
+    names = ["/data/one/net", "/data/two/net", "../three/net", "/home/anna/net", "/home/otto/net", "lstm"]
+    write_lines(tmp_path, [make_record(name, 100, 1, 0.2) for name in names])
+    results = read(tmp_path)
+    assert [own.entry for own in results] == ["one/net", "two/net", "three/net", "net", "net (2)", "lstm"]
+    assert len(make_cells(results)) == 6 and len({own.entry_id for own in results}) == 6
+
+
+def test_datasets_with_paths_of_one_last_part_stay_apart(tmp_path, make_record, write_lines):
+    records = [make_record("lstm", 100, 1, 0.2) for _ in range(3)]
+    for record, name in zip(records, ["/one/reviews", "/two/reviews", "data/2024/sst2"], strict=True):
+        record["dataset"] = record["dataset"] | {"name": name}
+    write_lines(tmp_path, records)
+    assert list(panels(read(tmp_path))) == ["one/reviews", "two/reviews", "sst2"]

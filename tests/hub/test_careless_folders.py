@@ -13,6 +13,8 @@ from tl_toolkit.hub.arguments import parse_publish_arguments
 from tl_toolkit.hub.card import model_card
 from tl_toolkit.hub.cleaning import clean_text
 from tl_toolkit.hub.contents import model_contents
+from tl_toolkit.records.artefacts import artefacts_in
+from tl_toolkit.records.record import sealed, write_record
 
 
 def change(path: Path, **values: Any) -> None:
@@ -89,3 +91,22 @@ def test_a_card_claims_no_labels_that_training_never_saw(run_folder: Path, epoch
     record = json.loads((run_folder / "result.json").read_text())
     change(run_folder / "result.json", cost=record["cost"] | {"epochs": epochs})
     assert sentence in str(model_card(run_folder))
+
+
+def test_files_that_the_run_did_not_write_are_refused(run_folder: Path) -> None:
+    record = json.loads((run_folder / "result.json").read_text())
+    write_record(run_folder, record | {"schema_version": 2, "artefacts": artefacts_in(run_folder)})
+    record = model_contents(run_folder, ["*.parquet"]).record
+    assert record is not None and {"model.safetensors", "predictions_test.parquet"} <= set(record["artefacts"])
+    assert sealed(record) == record  # of the published record, whose paths are cleaned
+    change(run_folder / "config.json", note="edited by hand")
+    model_contents(run_folder)
+    for name in ("predictions_test.parquet", "model.safetensors"):
+        content = bytearray((run_folder / name).read_bytes())
+        content[-9] ^= 1
+        (run_folder / name).write_bytes(content)
+        assert f"{name!r} in" in refusal(run_folder, "*.parquet")
+    change(run_folder / "result.json", metrics={"test": {"accuracy": 1.0}})
+    assert "was changed after it was written" in refusal(run_folder)
+    (run_folder / "result.json").write_text('{"another": "program"}')
+    assert model_contents(run_folder).record is None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..records.artefacts import damage
 from .formatting import MINUS
 from .results import Result
 
@@ -34,12 +35,14 @@ _LABELLED = ("single_label_classification", "multi_label_classification", "regre
 class PredictionReader:
     """Reads the predictions of runs below a comparison's folder, and the labels of each file only once.
 
-    A missing or unreadable file, or one without labels, gives None, because reports are written while runs go on.
+    A missing, unreadable or damaged file, or one without labels, gives None, because reports are written while runs go
+    on. A file is damaged if it is not the one that the record describes.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self._read: dict[str, Predictions | None] = {}
+        self._damaged: dict[Path, bool] = {}
         self.shared: dict[str, Any] = {}
         """Shared results computed from the predictions, by name."""
 
@@ -65,8 +68,13 @@ class PredictionReader:
         name = result.section("predictions").get("test")
         if not name:
             return None
+        path = self.folder / result.folder / name
+        if path not in self._damaged:
+            self._damaged[path] = damage(path, result.record, name) is not None
+        if self._damaged[path]:
+            return None
         try:
-            file = pq.ParquetFile(self.folder / result.folder / name)
+            file = pq.ParquetFile(path)
             table = file.read(columns=[name for name in wanted if name in file.schema_arrow.names])
         except (OSError, ValueError):  # pyarrow: a missing or truncated file, or not parquet
             return None

@@ -1,21 +1,27 @@
-"""Read the result records of a comparison: `results.jsonl` has one JSON object per line and run."""
+"""Read the result records of a comparison: `results.jsonl` has one JSON object per line and run.
+
+Entries, datasets and runs have ids. Names are only shown, so names that are equal for different ids are told apart.
+"""
 
 from __future__ import annotations
 
-import json
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..records.record import FIRST_VERSION, key_of, parse_record
+from .names import short_name, told_apart, without_paths
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
+logger = logging.getLogger(__name__)
+
 UNKNOWN = "unknown"
 ALL_LABELS = math.inf
 """The label budget of a run without a limit; it sorts after every number."""
@@ -23,11 +29,38 @@ ALL_LABELS = math.inf
 
 @dataclass(frozen=True)
 class Result:
-    """One run of an entry; `folder` is relative to the comparison's folder, `record` is the parsed record."""
+    """One run of an entry.
+
+    Attributes:
+        entry: the name of the entry as shown, unique among the results that were read together.
+        folder: the run's folder, relative to that of the comparison.
+        record: the parsed record.
+    """
 
     entry: str
     folder: str
     record: Mapping[str, Any]
+
+    @property
+    def entry_id(self) -> str:
+        """The id of the entry, which stays when the entry gets another name."""
+        record = self.record
+        return str(record.get("entry_id") or key_of(["entry", record.get("entry") or record.get("name")]))
+
+    @property
+    def dataset_id(self) -> str:
+        """The id of the dataset, or of its name in the grid."""
+        return str(self.record.get("dataset_id") or key_of(["dataset", self._dataset_name]))
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run: of its dataset, entry, budget and seed."""
+        return key_of([self.dataset_id, self.entry_id, str(self.budget), self.seed])
+
+    @property
+    def verified(self) -> bool:
+        """Whether the record has checksums of itself and of its files; those of the first version have none."""
+        return self.record.get("schema_version") != FIRST_VERSION
 
     @property
     def completed(self) -> bool:
@@ -60,14 +93,19 @@ class Result:
         return self.record.get(name) or {}
 
     def metrics(self, split: str) -> Mapping[str, float]:
-        """Metric values of a split by metric name; empty without any."""
-        return self.section("metrics").get(split) or {}
+        """Known metric values of a split by metric name; empty without any."""
+        values = self.section("metrics").get(split) or {}
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def dataset(self) -> str:
         """The name of the run's dataset: from the grid if it has several datasets, otherwise from the record."""
+        return short_name(self._dataset_name)
+
+    @property
+    def _dataset_name(self) -> str:
         named = self.record.get("grid_dataset") or self.section("dataset").get("name")
-        return short_name(str(named or self.section("arguments").get("dataset_name") or UNKNOWN))
+        return str(named or self.section("arguments").get("dataset_name") or UNKNOWN)
 
     @property
     def pretrain_seconds(self) -> float | None:
@@ -81,45 +119,73 @@ class Result:
         return None if labels is None else [str(label) for label in labels]
 
 
-def short_name(name: str) -> str:
-    """Return a Hub id or plain name unchanged, and a local path as its last part, because reports hide local paths."""
-    local = name.startswith(("/", "./", "../", "~", "\\")) or (name.count("/") > 1 and "://" not in name)
-    return (Path(name).name or name) if local else name
-
-
 def folder_name(entry: str) -> str:
     """The name of an entry in a form for folder and file names."""
     return re.sub(r"[^\w.-]+", "_", entry)
+
+
+@dataclass(frozen=True)
+class Store:
+    """The runs of a `results.jsonl`, and a sentence on each line that is not a valid record."""
+
+    results: list[Result]
+    damaged: list[str]
 
 
 def read_results(path: Path) -> list[Result]:
     """The runs in a `results.jsonl`, in the order of their first appearance.
 
     A repeated run (same dataset, entry, label budget and seed) counts once, with its latest record. A last line without
-    a line end is a record that is still being written, and is ignored.
+    a line end is a record that is still being written, and is ignored. A line that is not a valid record costs its run
+    only, and is logged.
 
     Raises:
-        UserError: the file does not exist, or a line is not a result record of this schema version.
+        UserError: the file does not exist, or none of its lines is a valid record.
     """
+    store = read_store(path)
+    for problem in store.damaged:
+        logger.warning("%s It is left out.", problem)
+    return store.results
+
+
+def read_store(path: Path) -> Store:
+    """As `read_results`, with the lines that are not valid records."""
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise UserError(
             f"The result records {str(path)!r} cannot be read ({error}). Name the folder of a comparison, with the "
             "results.jsonl that tl-toolkit compare writes."
         ) from error
-    whole = text[: text.rfind("\n") + 1]
-    results: dict[tuple[str, str, float, int | None], Result] = {}
-    for number, line in enumerate(whole.split("\n"), start=1):
+    whole = content[: content.rfind(b"\n") + 1]
+    results: dict[str, Result] = {}
+    damaged = []
+    for number, line in enumerate(whole.split(b"\n"), start=1):
         if line.strip():
-            where = f"Line {number} of {str(path)!r}"
             try:
-                result = as_result(json.loads(line), where)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{where} is not JSON ({error}). Each line must be one result record.") from error
-            results[(result.dataset, result.entry, result.budget, result.seed)] = result
-    return list(results.values())
+                result = as_result(parse_record(line))
+                results[result.run_id] = result
+            except ValueError as error:
+                damaged.append(f"Line {number} of {path.name} {error}.")
+    if damaged and not results:
+        raise UserError(f"{str(path)!r} contains no valid record. {damaged[0]}")
+    return Store(with_distinct_names(list(results.values())), damaged)
+
+
+def with_distinct_names(results: Sequence[Result]) -> list[Result]:
+    """The runs, with the shortest names that differ for different entries and for different datasets."""
+    raw = {run.entry_id: str(run.record.get("entry") or run.record.get("name")) for run in results}
+    entries = told_apart(raw, without_paths)
+    known = [run for run in results if run.record.get("grid_dataset") or run.section("dataset")]
+    datasets = told_apart({run.dataset_id: run._dataset_name for run in known}, short_name)
+    renamed = []
+    for run in results:
+        record, dataset = run.record, datasets.get(run.dataset_id, run.dataset)
+        if dataset != run.dataset:  # another dataset has the same short name
+            record = {**record, "grid_dataset": dataset, "dataset_id": run.dataset_id}
+        renamed.append(replace(run, entry=entries[run.entry_id], record=record))
+    return renamed
 
 
 def panels(results: Sequence[Result]) -> dict[str, list[Result]]:
@@ -143,21 +209,16 @@ def panels(results: Sequence[Result]) -> dict[str, list[Result]]:
     return found
 
 
-def as_result(record: Any, where: str) -> Result:
+def as_result(record: Mapping[str, Any]) -> Result:
     """A run from its record: of a comparison, or of a single finetune or pretrain run, with a name but no entry.
 
     Raises:
-        UserError: it is not a result record, or has another schema version; `where` is its place for the message.
+        ValueError: the record has neither.
     """
-    named = isinstance(record, dict) and (record.get("entry") or record.get("name"))
+    named = record.get("entry") or record.get("name")
     if not named:
-        raise UserError(f"{where} is not a result record: it must be a mapping with the key 'entry' or 'name'.")
-    if record.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(
-            f"{where} has schema_version {record.get('schema_version')!r}, but this version of the toolkit reads "
-            f"{SCHEMA_VERSION}."
-        )
-    return Result(entry=str(named), folder=str(record.get("folder", ".")), record=record)
+        raise ValueError("is not a result record: it must be a mapping with the key 'entry' or 'name'")
+    return Result(entry=without_paths(str(named)), folder=str(record.get("folder") or "."), record=record)
 
 
 TEXT_COLUMNS = ("dataset", "fingerprint", "entry", "model", "strategy", "failure", "error") + (

@@ -62,7 +62,7 @@ class Evaluation:
     """
 
     def __init__(self, record: Record, folder: Path) -> None:
-        result = as_result({**record, "entry": record.get("entry") or record.get("name") or "run", "folder": "."}, "it")
+        result = as_result({**record, "entry": record.get("entry") or record.get("name") or "run", "folder": "."})
         self.reader = PredictionReader(folder)
         self.goal: Goal = goal_of([result])
         cells = make_cells([result])

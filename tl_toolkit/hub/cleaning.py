@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import struct
-from collections.abc import Mapping
-from pathlib import Path, PureWindowsPath
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..errors import TOKEN, UserError
+from ..evaluation.names import HOME, last_part, without_paths
 from .destination import HubFile
 
-# An absolute path, or one from the home or a parent folder: /home/anna/lm, ~/lm, ../data/sst2, C:\Users\anna\lm; but
-# not the end of a tag, </b>, or +/-.
-_PATH = re.compile(r"(?<![\w/.:~-])(?!(?<=<)/\w+>|(?<=\+)/-)(?:~?/|\.{1,2}/|[A-Za-z]:[\\/])[^\s,;:'\"()\[\]{}<>|=]*")
-_HOME = re.compile(r"(?:/home/|/Users/|[A-Za-z]:\\{1,2}Users\\{1,2})[^\s/\\'\"]+")  # JSON doubles backslashes
 # Record keys with values that may name a local file or folder, such as `outputs/lm`.
 _NAMES = frozenset(
     ("name", "model_name_or_path", "tokenizer", "tokenizer_name", "dataset_name", "vectors", "forward", "backward")
@@ -27,7 +23,7 @@ _LEARNED = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_to
 
 def clean_text(text: str) -> str:
     """`text` with every path shortened to its last part and all tokens masked."""
-    return TOKEN.sub("hf_***", _PATH.sub(lambda found: _last(found.group()), text))
+    return TOKEN.sub("hf_***", without_paths(text))
 
 
 def clean_name(name: str) -> str:
@@ -35,20 +31,28 @@ def clean_name(name: str) -> str:
     if name.startswith("builtin:") or "://" in name:
         return clean_text(name)
     local = "/" in name and (Path(name).expanduser().exists() or name.count("/") > 1)
-    return _last(name) if local else clean_text(name)
+    return last_part(name) if local else clean_text(name)
 
 
 def clean_record(value: Any, key: str | None = None) -> Any:
     """A result record, or part of it, without private data."""
+    return _changed(value, lambda text, name: clean_name(text) if name in _NAMES else clean_text(text), key)
+
+
+def without_absolute_paths(record: Any) -> Any:
+    """A result record, or part of it, for a report on this machine: without absolute paths and tokens."""
+    return _changed(record, lambda text, name: TOKEN.sub("hf_***", without_paths(text, relative=False)))
+
+
+def _changed(value: Any, change: Callable[[str, str | None], str], key: str | None = None) -> Any:
+    """`value` with each text changed by `change(text, key)`, except names and numbers of the data."""
     if key in _DATA:
         return value
     if isinstance(value, Mapping):
-        return {name: clean_record(item, name) for name, item in value.items()}
+        return {name: _changed(item, change, name) for name, item in value.items()}
     if isinstance(value, list):
-        return [clean_record(item, key) for item in value]
-    if isinstance(value, str):
-        return clean_name(value) if key in _NAMES else clean_text(value)
-    return value
+        return [_changed(item, change, key) for item in value]
+    return change(value, key) if isinstance(value, str) else value
 
 
 def clean_settings(content: bytes) -> bytes:
@@ -76,7 +80,7 @@ def check_private(files: list[HubFile]) -> None:
             )
         if Path(file.path).name in _LEARNED:  # words of the training texts, which may look like paths
             continue
-        found = _HOME.search(text)
+        found = HOME.search(text)
         named = found.group() if found else home if len(home) > 1 and (home + "/").encode() in content else None
         if named is not None:
             raise UserError(
@@ -93,10 +97,3 @@ def _readable(file: HubFile) -> bytes:
         return file.content[8 : 8 + struct.unpack("<Q", file.content[:8])[0]]
     with file.content.open("rb") as stream:
         return stream.read(struct.unpack("<Q", stream.read(8))[0])
-
-
-def _last(path: str) -> str:
-    """The last part of a path of any operating system; `~` for a home folder or the root."""
-    if _HOME.fullmatch(path.rstrip("/\\")) or Path(path).expanduser() == Path.home():
-        return "~"
-    return PureWindowsPath(path).name if "\\" in path else path.rstrip("/").rpartition("/")[2] or path

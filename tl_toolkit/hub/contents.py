@@ -12,9 +12,10 @@ from typing import Any
 
 from ..data.files import nearest_sibling
 from ..errors import UserError
+from ..records.artefacts import damage, keeping
 from ..records.checkpoints import checkpoints, is_whole_safetensors
 from ..records.output_dir import TARGET_FOLDER
-from ..records.record import RESULT_NAME, read_record
+from ..records.record import RESULT_NAME, damage_of_record, read_record, sealed
 from .cleaning import clean_record, clean_settings
 from .destination import HubFile
 
@@ -88,7 +89,8 @@ def finished(folder: Path, files: list[HubFile], include: Sequence[str]) -> Cont
             files.append(HubFile(name, path, "by --include"))
     record = read_record(folder)
     if record is not None:
-        record = _published_record(record, {file.path for file in files})
+        _check_undamaged(folder, files, record)
+        record = _published_record(record, {file.path for file in files if isinstance(file.content, Path)})
         files.append(HubFile(RESULT_NAME, as_json(record, indent=1), "without paths of this machine"))
     files.sort(key=lambda file: file.path)
     for file in files:
@@ -108,9 +110,23 @@ def included(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
     return files
 
 
+def _check_undamaged(folder: Path, files: Sequence[HubFile], record: Mapping[str, Any]) -> None:
+    """UserError if published weights or predictions are not those that the run wrote."""
+    for file in files:
+        path = file.content
+        if not isinstance(path, Path) or path.suffix not in (".safetensors", ".parquet"):
+            continue
+        name = path.relative_to(folder).as_posix()
+        if (found := damage(path, record, name)) is not None:
+            raise UserError(
+                f"The file {name!r} in {str(folder)!r} {found}, so nothing was sent. Repeat the run, or remove its "
+                "result.json to publish the file without the results of the run."
+            )
+
+
 def _published_record(record: Mapping[str, Any], published: set[str]) -> dict[str, Any]:
     """A result record without details of this machine and without references to unpublished files."""
-    cleaned = clean_record(record)
+    cleaned: dict[str, Any] = clean_record(keeping(record, published))
     named = record.get("predictions") or {}
     cleaned["predictions"] = {split: name for split, name in named.items() if name in published}
     if not cleaned["predictions"]:
@@ -118,7 +134,7 @@ def _published_record(record: Mapping[str, Any], published: set[str]) -> dict[st
     if cleaned.get("attention") not in published:
         cleaned["attention"] = None
     cleaned.pop("folder", None)
-    return cleaned
+    return sealed(cleaned)
 
 
 def check_model_folder(folder: Path) -> dict[str, Any]:
@@ -127,6 +143,11 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise UserError(f"The folder {name!r} {what}.{nearest_sibling(folder)} Name the folder with config.json.")
+    if (damage := damage_of_record(folder)) is not None:
+        raise UserError(
+            f"The result.json in {name!r} {damage}. Repeat the run, or remove the file to publish the model without "
+            "its results."
+        )
     record = read_record(folder)
     if record is not None and record.get("status") != "completed":
         raise UserError(

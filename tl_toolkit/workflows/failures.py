@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..atomic_files import write_json
 from ..errors import UserError, without_tokens
-from ..records.record import RESULT_NAME
+from ..records.record import write_record
 
 if TYPE_CHECKING:
     from ..training.trainer import BaseTrainer
@@ -81,7 +80,7 @@ def failures_recorded(record: dict[str, Any], trainer: BaseTrainer, output_dir: 
             "predictions": {},
         }
         if trainer.is_world_process_zero():
-            write_json(output_dir / RESULT_NAME, record)
+            write_record(output_dir, record)
         raise
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import __version__
-from ..atomic_files import write_json
 from ..errors import UserError
 from ..hub.pushing import HubPushes, publish_finished
+from ..records.artefacts import artefacts_in
 from ..records.checkpoints import check_same_architecture, resolve_resume
 from ..records.cost import Stages, disk_bytes, hardware, peak_memory, trainable_parameters, versions
 from ..records.energy import energy_used
 from ..records.output_dir import check_free, clear, staged
-from ..records.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, resolved_arguments
+from ..records.record import SCHEMA_VERSION, changed_arguments, resolved_arguments, write_record
 from ..strategies import make_strategy
 from .failures import failures_recorded, now, setting_up
 
@@ -94,7 +94,8 @@ class Lifecycle(ABC, Generic[A]):
         cost = {**self.cost(), "disk_bytes": size, **record.get("cost", {})}
         record |= {"status": "completed", "finished": now(), "history": self.trainer.state.log_history, "cost": cost}
         if self.trainer.is_world_process_zero():
-            write_json(self.output_dir / RESULT_NAME, record)  # last: this file marks a finished run
+            record["artefacts"] = artefacts_in(self.output_dir)
+            write_record(self.output_dir, record)  # last: this file marks a finished run
         self.publish()
         return record
 

@@ -116,3 +116,19 @@ def test_latex_compiles_the_table(exported, make_record):
     page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{results}\\end{document}"
     (folder / "page.tex").write_text(page)
     subprocess.run(["pdflatex", "-halt-on-error", "page.tex"], cwd=folder, check=True, timeout=60)
+
+
+def test_no_text_of_the_csv_file_is_a_formula_and_numbers_stay_numbers(exported, make_record):
+    """A spreadsheet runs a cell that begins with one of these signs."""
+    names = ["=1+2", "+cmd|'calc'!A0", "-lora", "@SUM(A1)", "\t=1", "plain = x"]
+    records = [make_record(name, 100, 1, 0.25) for name in names]
+    for record in records:
+        record["metrics"]["test"]["pearson"] = -0.5
+    failed = {"schema_version": 1, "status": "failed", "error": "=HYPERLINK(1)", "entry": "lstm", "folder": "r"}
+    folder = exported([*records, failed])
+    with (folder / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["entry"] for row in rows] == [*(f"'{name}" for name in names[:-1]), names[-1], "lstm"]
+    assert rows[-1]["error"] == "'=HYPERLINK(1)"
+    assert [row["test.pearson"] for row in rows] == ["-0.5"] * 6 + [""]
+    assert pd.read_parquet(folder / "results.parquet")["entry"].tolist() == [*names, "lstm"]

@@ -36,7 +36,7 @@ def merged(tmp_path, write_lines, write_parquet):
             for record in records:
                 columns = {"row": [0, 1], "text": ["a", "b"], "label": [0, 1], "prediction": [0, len(name) % 2]}
                 write_parquet(tmp_path / name / record["folder"], columns)
-        found = [own for name in folders for own in find_runs((tmp_path / name).resolve())]
+        found = [own for name in folders for own in find_runs((tmp_path / name).resolve()).runs]
         merge(found, tmp_path / "out", "All")
         return read_results(tmp_path / "out" / "results.jsonl"), merging.notes_of(tmp_path / "out")
 
@@ -141,7 +141,7 @@ def test_single_runs_are_identified_by_their_names(tmp_path, run):
             del record[name]
         (tmp_path / "runs" / place).mkdir(parents=True)
         (tmp_path / "runs" / place / "result.json").write_text(json.dumps(record))
-    one, two = find_runs(tmp_path / "runs"), find_runs(tmp_path / "runs" / "b")
+    one, two = find_runs(tmp_path / "runs").runs, find_runs(tmp_path / "runs" / "b").runs
     assert [(own.result.entry, own.result.seed, own.result.folder) for own in one] == [
         ("lstm", 1, "."),
         ("lstm", 2, "."),
@@ -194,16 +194,16 @@ def test_unreadable_records_are_named(tmp_path, run, write_lines):
     with pytest.raises(UserError, match="nowhere' contains no records"):
         report_from_results([tmp_path / "nowhere"])
     (tmp_path / "result.json").write_text("{")
-    with pytest.raises(UserError, match=r"result\.json' cannot be read"):
+    with pytest.raises(UserError, match=r"result\.json' is not JSON"):
         find_runs(tmp_path)
     (tmp_path / "result.json").write_text(json.dumps(run() | {"schema_version": 9}))
     with pytest.raises(UserError, match=r"result\.json' has schema_version 9"):
         find_runs(tmp_path)
     write_lines(tmp_path / "grid", [run(), run() | {"schema_version": 9}])
-    with pytest.raises(UserError, match=r"Line 2 of .*grid/results\.jsonl' has schema_version 9"):
-        report_from_results([tmp_path / "grid"])
+    page = report_from_results([tmp_path / "grid"])
+    assert "Line 2 of results.jsonl has schema_version 9" in page.read_text()
     (tmp_path / "grid" / "results.jsonl").write_text('{"half')
-    (tmp_path / "grid" / "report.html").write_text("an older report")
+    page.write_text("an older report")
     with pytest.raises(UserError, match=r"grid/results\.jsonl' contains no record"):
         report_from_results([tmp_path / "grid"])
     assert (tmp_path / "grid" / "report.html").read_text() == "an older report"

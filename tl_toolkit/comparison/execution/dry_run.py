@@ -11,7 +11,7 @@ from ...data.sources import load_source, remember_sources
 from ...data.splits import find_split
 from ...evaluation.formatting import memory
 from ...evaluation.formatting import seconds as in_words
-from ...records.record import read_record
+from ...records.record import damage_of_record, read_record
 from ..planning.grid import Grid
 from ..planning.planned_run import PlannedRun
 from .estimates import BASES, SAME, UNKNOWN, Estimate, Estimator, disk_of, seconds_of, train_rows_in
@@ -72,10 +72,12 @@ def _state(job: Job, existing: Mapping[str, Any] | None, pending: bool, output_d
         return "not needed"
     left = read_record(output_dir / job.name)
     if left is None:
-        return f"{job.trials_left(output_dir)} trials to run" if isinstance(job, SearchJob) else "to run"
-    if not isinstance(job, StageJob) and left.get("key") != job.key:
+        if isinstance(job, SearchJob):
+            return f"{job.trials_left(output_dir)} trials to run"
+        return "to run" if damage_of_record(output_dir / job.name) is None else "rerun: damaged record"
+    if not job.is_current(output_dir, left):
         return "rerun: changed"
-    return "rerun: failed before" if left["status"] == "failed" else "rerun: changed or without its model"
+    return "rerun: failed before" if left.get("status") == "failed" else "rerun: missing or damaged files"
 
 
 def _cost(job: Job, output_dir: Path, estimator: Estimator) -> Estimate:

@@ -6,6 +6,7 @@ import abc
 import contextlib
 import functools
 import json
+import logging
 import os
 import shutil
 import sys
@@ -16,8 +17,16 @@ from typing import Any
 
 from ...atomic_files import write_json
 from ...errors import UserError
+from ...records.artefacts import artefacts_of, damages, keeping
 from ...records.checkpoints import checkpoints
-from ...records.record import RESULT_NAME, SCHEMA_VERSION, changed_arguments, read_record
+from ...records.record import (
+    RESULT_NAME,
+    SCHEMA_VERSION,
+    changed_arguments,
+    damage_of_record,
+    read_record,
+    write_record,
+)
 from ...strategies import make_strategy
 from ..planning.launch_settings import Launch
 from ..planning.planned_run import PlannedRun
@@ -26,6 +35,8 @@ from ..planning.stages import Stage
 from .accelerate_processes import through
 from .failures import Failure, failed, free_memory
 from .processes import changed_environment
+
+logger = logging.getLogger(__name__)
 
 Train = Callable[[Any], dict[str, Any]]
 """Trains a run from its arguments and returns the record; a function that other processes can import."""
@@ -72,16 +83,37 @@ class Job(abc.ABC):
     def made(self, output_dir: Path, retry_failed: bool) -> dict[str, Any] | None:
         """The record of a job that need not be executed again; None otherwise.
 
-        A job is repeated if its settings, its data, the toolkit or a dependency has changed, or if its model is to be
-        kept but is missing. A failed job is repeated only with `retry_failed`.
+        A job is repeated if its settings, its data, the toolkit or a dependency has changed, or if its record or one of
+        its files is missing or damaged, which is logged. A failed job is repeated only with `retry_failed`.
         """
         folder = output_dir / self.name
         record = read_record(folder)
-        if record is None or self._key_of(folder, record) != self.key:
+        if record is None:
+            if (damage := damage_of_record(folder)) is not None:
+                logger.warning("The record of %s in %r %s.", self.called, self.name, damage)
+            return None
+        if not self.is_current(output_dir, record) or "status" not in record:
             return None
         if record["status"] == "failed":
             return None if retry_failed else record
-        return record if not self._leaves_a_model or any(folder.glob("*.safetensors")) else None
+        if damaged := self._damages(folder, record):
+            said = "; ".join(f"{name} {damage}" for name, damage in damaged.items())
+            logger.warning("Files of %s in %r are missing or damaged: %s.", self.called, self.name, said)
+        return None if damaged else record
+
+    def is_current(self, output_dir: Path, record: Mapping[str, Any]) -> bool:
+        """Whether `record` was written by this job, with the same settings, data and dependencies."""
+        return self._key_of(output_dir / self.name, record) == self.key
+
+    def _damages(self, folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong with the files of a completed job, by their names.
+
+        Records of the first version describe no files, so that only a missing model is found.
+        """
+        found = damages(folder, record)
+        if self._leaves_a_model and not any(folder.glob("*.safetensors")):
+            found.setdefault("model.safetensors", "is missing")
+        return found
 
     def tidy(self, output_dir: Path) -> None:  # noqa: B027 - most jobs leave nothing
         """Remove leftovers of a job that was killed after its last step."""
@@ -178,6 +210,7 @@ class StageJob(Job):
         return {**record, "name": self.stage.name}
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
+        _remove_without_record(output_dir / self.name)
         self._prepare_folder(output_dir / self.name)
         create = functools.partial(self.stage.arguments, output_dir)
         return train_through(self.launch, train, create, resume=True)
@@ -209,9 +242,8 @@ class StageJob(Job):
         if record["status"] == "failed":
             if _key_in(folder) != self.key:  # killed before it could write its key
                 self._prepare_folder(folder)
-            write_json(folder / RESULT_NAME, record)
-        else:
-            self.tidy(output_dir)
+            return write_record(folder, record)
+        self.tidy(output_dir)
         return record
 
 
@@ -269,7 +301,13 @@ class RunJob(PlannedJob):
     def _leaves_a_model(self) -> bool:
         return self.keep_models
 
+    def _damages(self, folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
+        if not self.keep_models:
+            record = keeping(record, filter(_outlives_the_model, artefacts_of(record)))
+        return super()._damages(folder, record)
+
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
+        _remove_without_record(output_dir / self.name)
         if self.planned.search_folder is None:
             return train_through(self.launch, train, functools.partial(self.planned.arguments, output_dir))
         search = read_record(output_dir / self.planned.search_folder)
@@ -300,8 +338,8 @@ class RunJob(PlannedJob):
             record["stages"] = stages
         folder = output_dir / self.name
         self._tidy(folder)
-        write_json(folder / RESULT_NAME, record)
-        return read_record(folder) or record  # in plain values, as in the file
+        left = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        return write_record(folder, keeping(record, left))
 
     def _tidy(self, folder: Path) -> None:
         """Keep the model (only with `keep_models`), the record and the predictions, and remove everything else."""
@@ -314,7 +352,7 @@ class RunJob(PlannedJob):
                     or not (self.keep_models or path.name == TENSORBOARD)
                 ):
                     shutil.rmtree(path)
-            elif temporary or not self.keep_models and path.suffix != ".parquet" and path.name not in _KEPT:
+            elif temporary or not (self.keep_models or _outlives_the_model(path.name)):
                 path.unlink()
 
 
@@ -332,6 +370,20 @@ def _train(train: Train, create: Callable[[], Any], resume: bool) -> dict[str, A
     arguments = create()
     with tracked(Path(arguments.run.output_dir), resume=resume):
         return train(arguments)
+
+
+def _outlives_the_model(name: str) -> bool:
+    """Whether a file of a run is kept without `keep_models`."""
+    return name.endswith(".parquet") or name in _KEPT
+
+
+def _remove_without_record(folder: Path) -> None:
+    """Remove the folder of a job that lost its record, because a run refuses to overwrite a model of unknown origin.
+
+    The folder of a killed job, which has checkpoints, is kept.
+    """
+    if not (folder / RESULT_NAME).exists() and not checkpoints(folder):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _key_in(folder: Path) -> str | None:

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from ... import __version__
-from ...atomic_files import write_json
 from ...data.sources import remember_sources
 from ...errors import UserError
-from ...records.record import RESULT_NAME
+from ...records.record import write_record
 from .failures import quiet
 from .jobs import Job, RunJob, Train
 
@@ -118,8 +117,7 @@ class RayTasks:
         except errors.RayError as error:
             return job.fail(output_dir, "killed", f"The Ray worker of the run died: {_first_line(error)}")
         record = json.loads(json.dumps(record).replace(json.dumps(there)[1:-1], json.dumps(str(output_dir))[1:-1]))
-        put_in_place(archive, job.name, output_dir, record)
-        return record
+        return put_in_place(archive, job.name, output_dir, record)
 
     def _gpus(self, job: Job) -> int:
         if job.launch.gpus is not None:
@@ -165,18 +163,22 @@ def unpack(content: bytes, folder: Path) -> None:
         archive.extractall(folder, filter="data")
 
 
-def put_in_place(content: bytes, name: str, output_dir: Path, record: dict[str, Any]) -> None:
-    """Move a packed folder of a job into place, with `record` in it. A kill leaves the new, the old or no folder."""
+def put_in_place(content: bytes, name: str, output_dir: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Move a packed folder of a job into place, with `record` in it. A kill leaves the new, the old or no folder.
+
+    Returns the record as written.
+    """
     incoming, target = output_dir / INCOMING, output_dir / name
     shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir()
     unpack(content, incoming)
-    write_json(incoming / name / RESULT_NAME, record)
+    record = write_record(incoming / name, record)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         os.replace(target, incoming / "before")
     os.replace(incoming / name, target)
     shutil.rmtree(incoming)
+    return record
 
 
 def _first_line(error: Exception) -> str:

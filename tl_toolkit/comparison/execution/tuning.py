@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...atomic_files import write_json
 from ...errors import UserError
-from ...records.record import RESULT_NAME, SCHEMA_VERSION, read_record
+from ...records.artefacts import keeping
+from ...records.record import SCHEMA_VERSION, read_record, write_record
 from ..planning.keys import key_of
 from ..planning.search import Search
 from .failures import failed, free_memory
@@ -91,8 +91,7 @@ class SearchJob(PlannedJob):
         if record is None or record.get("key") != key or again and record["status"] == "failed":
             shutil.rmtree(folder, ignore_errors=True)
             record = {**self._make_trial(values, output_dir, train, folder), "key": key, "values": values}
-            write_json(folder / RESULT_NAME, record)
-            record = read_record(folder) or record  # in plain values: a metric that is not finite is None
+            record = write_record(folder, record)  # in plain values: a metric that is not finite is None
             free_memory()
         validation, task = record["metrics"].get("validation") or {}, record.get("task") or {}
         value = validation.get(task.get("main_metric")) if record["status"] == "completed" else None
@@ -134,7 +133,7 @@ class SearchJob(PlannedJob):
                 shutil.rmtree(path)
             elif path.name != "error.txt":
                 path.unlink()
-        return {**record, "predictions": {}, "seconds": time.perf_counter() - began}
+        return {**keeping(record, ()), "predictions": {}, "seconds": time.perf_counter() - began}
 
     def _known_record(self, output_dir: Path) -> dict[str, Any]:
         dataset = {"grid_dataset": self.planned.dataset}
@@ -142,6 +141,4 @@ class SearchJob(PlannedJob):
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
         (output_dir / self.name).mkdir(parents=True, exist_ok=True)
-        record = {**record, "key": self.key, "folder": self.name}
-        write_json(output_dir / self.name / RESULT_NAME, record)
-        return record
+        return write_record(output_dir / self.name, {**record, "key": self.key, "folder": self.name})

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...records.record import RESULT_NAME
+from ...records.record import key_of as key_of
 
 _READ = ("model_name_or_path", "tokenizer_name", "vectors")
 # Logging and data-loading settings, which do not affect results. (Arguments that records leave out are not listed.)
@@ -26,11 +27,6 @@ _WITHOUT_EFFECT = frozenset(
 # Files in a model folder that are not part of the model.
 _BESIDE_MODELS = frozenset([RESULT_NAME, "stage.json", "error.txt", "trainer_state.json", "training_args.bin"])
 _KINDS_BESIDE_MODELS = frozenset([".parquet", ".md", ".png", ".svg", ".html"])
-
-
-def key_of(content: Any) -> str:
-    """A hash of `content`, serialised by JSON or `str`, as 16 hex digits."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def key_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:

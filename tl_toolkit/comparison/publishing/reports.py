@@ -6,12 +6,12 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
-from ...evaluation.results import read_results
+from ...evaluation.results import Result, read_results, read_store
 from ...hub.arguments import CardArguments
 from ...hub.card_comparison import RESULTS
 from ...hub.card_metadata import CARD_TASKS, TAG
@@ -20,8 +20,11 @@ from ...hub.contents import CARD, Contents, included
 from ...hub.destination import HubFile
 from ...hub.provenance import hub_dataset
 from ...hub.readme import MARKER, own_readme, render
+from ...records.artefacts import artefacts_of, damage, keeping
+from ...records.record import sealed
 from ..report.merging import notes_of, title_of
-from ..report.writing import write_report
+from ..report.verification import prove_equal, statements, verdicts
+from ..report.writing import build_context, write_pages
 
 
 @dataclass(frozen=True)
@@ -90,37 +93,65 @@ def public_report(folder: Path, *, texts: bool = False, published: set[str] | No
         published: names of the files of runs that are published as well, so that records may refer to them.
 
     Raises:
-        UserError: the folder is not a comparison, or none of its runs is recorded.
+        UserError: the folder is not a comparison, none of its runs is recorded, a published file is damaged, or the
+            new report differs from that of `folder` in an entry, a run or a verdict.
     """
     check_report_folder(folder)
-    results = read_results(folder / RESULTS)
+    store = read_store(folder / RESULTS)
+    results = store.results
     if not results:
         raise UserError(f"No run of the comparison in {str(folder)!r} is recorded yet.")
-    records = [_public_record(result.record, result.folder, texts, published or set()) for result in results]
+    _check_published(results, folder, published or set())
+    records = [_public_record(result, texts, published or set()) for result in results]
     title = title_of(folder) or "Comparison"
     with tempfile.TemporaryDirectory() as made:
         place = Path(made)
         # The report needs the files of the runs, which are linked here; the published records do not name them.
-        named = ("predictions", "attention")
+        named = ("predictions", "attention", "artefacts")
         kept = [{name: result.record[name] for name in named if name in result.record} for result in results]
         (place / RESULTS).write_bytes(_lines([record | own for record, own in zip(records, kept, strict=True)]))
         for path in folder.resolve().iterdir():
             if path.is_dir() and path.name != "figures":
                 os.symlink(path, place / path.name, target_is_directory=True)
-        write_report(place, title, texts, notes_of(folder))
+        public = read_store(place / RESULTS)
+        context = build_context(public.results, place, title, texts)
+        write_pages(context, replace(public, damaged=store.damaged), place, notes_of(folder))
+        shown = dict(enumerate(panel["verdict"] for panel in context["panels"]))
+        local = statements(results) | {"verdicts": verdicts(results, folder)}
+        prove_equal(local, statements(public.results) | {"verdicts": shown})
         written = [path for path in (*place.iterdir(), *(place / "figures").rglob("*")) if path.is_file()]
         files = {path.relative_to(place).as_posix(): path.read_bytes() for path in written}
-    files[RESULTS] = _lines(records)
+        (place / RESULTS).write_bytes(_lines(records))
+        prove_equal(statements(results), statements(read_results(place / RESULTS)))
+        files[RESULTS] = _lines(records)
     return Report(title, dict(sorted(files.items())), records)
 
 
 def _lines(records: Sequence[Mapping[str, Any]]) -> bytes:
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+    return "".join(json.dumps(sealed(record), ensure_ascii=False) + "\n" for record in records).encode()
 
 
-def _public_record(record: Mapping[str, Any], folder: str, texts: bool, published: set[str]) -> dict[str, Any]:
-    """The published version of a record: no paths of the machine, and texts of the dataset only if `texts`."""
-    cleaned: dict[str, Any] = clean_record(dict(record))
+def _check_published(results: Sequence[Result], folder: Path, published: set[str]) -> None:
+    """Check that the published files of runs are those that the runs wrote."""
+    for result in results:
+        for name in artefacts_of(result.record):
+            path = f"{result.folder}/{name}"
+            if path in published and (found := damage(folder / path, result.record, name)) is not None:
+                raise UserError(
+                    f"The file {path!r} {found}, so nothing was sent. Run the comparison again to repeat this run, or "
+                    "leave the file out of --include."
+                )
+
+
+def _public_record(result: Result, texts: bool, published: set[str]) -> dict[str, Any]:
+    """The published version of a record: no paths of the machine, and texts of the dataset only if `texts`.
+
+    It has the names that the local report shows, and ids, so that entries stay apart whose names are cleaned alike.
+    """
+    record, folder = result.record, result.folder
+    own = [name for name in artefacts_of(record) if f"{folder}/{name}" in published]
+    cleaned: dict[str, Any] = clean_record(keeping(record, own))
+    cleaned |= {"entry": result.entry, "entry_id": result.entry_id, "dataset_id": result.dataset_id}
     if not texts:
         cleaned.pop("samples", None)
     named = record.get("predictions") or {}

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...evaluation import formatting as show
-from ...evaluation.results import Result
-from ..planning.keys import key_of
+from ...evaluation.results import Result, with_distinct_names
+from ...records.record import key_of
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,21 @@ def settle(found: Sequence[Found]) -> tuple[list[tuple[Result, Path]], list[str]
     - A dataset with different names in different folders, such as a local one, gets its name in the first folder.
     - Runs on datasets of the same name but different test rows (another fingerprint, configuration, label column or
       number of test rows) get different dataset names, so they are not compared with each other.
-    - An entry that differs between folders is renamed to "name (folder)" in each of them. It differs if two completed
-      runs have the same budget and seed but different keys, or if no two runs have the same arguments.
+    - An entry that differs between folders is renamed to "name (folder)" in each of them, and gets an id for each. It
+      differs if two completed runs have the same budget and seed but different keys, or if no two runs have the same
+      arguments. Entries with different ids are never joined, even if their names are shown alike.
     - Duplicates of a run count once: a completed run takes precedence over a failed one, then the newest.
     """
     apart, warnings = _with_distinct_datasets(_with_common_names(found))
     apart, more = _with_distinct_entries(apart)
     once: dict[tuple[Any, ...], Found] = {}
     for run in apart:
-        same = (run.result.dataset, run.result.entry, run.result.budget, run.result.seed)
+        same = (run.result.dataset, run.result.entry_id, run.result.budget, run.result.seed)
         if same not in once or _newness(run) > _newness(once[same]):
             once[same] = run
-    return [(run.result, run.origin) for run in once.values()], [*warnings, *more]
+    kept = list(once.values())
+    named = with_distinct_names([run.result for run in kept])
+    return [(result, run.origin) for result, run in zip(named, kept, strict=True)], [*warnings, *more]
 
 
 def identity(result: Result) -> str:
@@ -116,27 +119,32 @@ def _distinct_names(name: str, different: Sequence[Tested]) -> Mapping[Tested, s
 
 
 def _on_dataset(run: Found, dataset: str | None) -> Found:
-    if dataset in (None, run.result.dataset):
+    if dataset is None:
         return run
-    return replace(run, result=replace(run.result, record={**run.result.record, "grid_dataset": dataset}))
+    record = {name: value for name, value in run.result.record.items() if name != "dataset_id"}  # follows the name
+    return replace(run, result=replace(run.result, record={**record, "grid_dataset": dataset}))
 
 
 def _with_distinct_entries(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
     """The runs, with the folder added to the names of entries that differ between folders, and warnings."""
-    entries = _grouped(found, lambda run: (run.result.dataset, run.result.entry), lambda run: run.source)
+    entries = _grouped(found, lambda run: (run.result.dataset, run.result.entry_id), lambda run: run.source)
     labels = _short_names([run.source for run in found])
-    differing_entries = {name for name, by_source in entries.items() if _differs(list(by_source.values()))}
-    warnings = []
-    for name in sorted(differing_entries):
-        where = _folders([run for runs in entries[name].values() for run in runs])
-        warnings.append(f"{name[1]} differs between {where}: the folder is added to the name of the entry.")
+    warnings, differing = [], set()
+    for key, by_source in entries.items():
+        if _differs(list(by_source.values())):
+            differing.add(key)
+            runs = [run for own in by_source.values() for run in own]
+            where = f"{runs[0].result.entry} differs between {_folders(runs)}"
+            warnings.append(f"{where}: the folder is added to the name of the entry.")
     apart = []
     for run in found:
         result = run.result
-        if (result.dataset, result.entry) in differing_entries:
-            result = replace(result, entry=f"{result.entry} ({labels[run.source]})")
-        apart.append(replace(run, result=result))
-    return apart, warnings
+        if (result.dataset, result.entry_id) in differing:
+            entry = f"{result.entry} ({labels[run.source]})"
+            record = {**result.record, "entry": entry, "entry_id": key_of([result.entry_id, str(run.source)])}
+            run = replace(run, result=replace(result, entry=entry, record=record))
+        apart.append(run)
+    return apart, sorted(warnings)
 
 
 def _differs(sources: Sequence[Sequence[Found]]) -> bool:
@@ -154,14 +162,14 @@ def _differs(sources: Sequence[Sequence[Found]]) -> bool:
 def _shared_arguments(result: Result) -> str:
     """The arguments that all runs of an entry share, as JSON, without those that a search chooses for each budget.
 
-    Only the last part of the path of a local checkpoint counts, because each comparison has its own stage folders.
+    Only the last part of the path of a stage counts, because each comparison has its own stage folders.
     """
     searched = (result.section("tuning").get("search") or {}).keys()
     varying = {"label_budget", "max_train_tokens", "seed", "dataset_name", "validation_budget", *searched}
     given = {name: value for name, value in result.section("arguments").items() if name not in varying}
     for name in ("model_name_or_path", "tokenizer_name", "vectors"):
         path = Path(str(given.get(name) or ""))
-        if path.parent.name == "stages" or path.is_absolute() or path.parts[:1] in (("..",), ("~",)):
+        if path.parent.name == "stages":
             given[name] = path.name
     return json.dumps(given, sort_keys=True, default=str)
 

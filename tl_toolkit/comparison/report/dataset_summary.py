@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ...evaluation import formatting as show
-from ...evaluation.results import Result, short_name
+from ...evaluation.names import short_name
+from ...evaluation.results import Result
 from ...evaluation.statistics.cells import Cell, budget_names
 
 MOST_ERROR = 600

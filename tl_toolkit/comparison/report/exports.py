@@ -54,11 +54,17 @@ def write_exports(groups: Mapping[str, Sequence[Result]], output_dir: Path) -> N
     frame = frame.astype(dict.fromkeys(TEXT_COLUMNS, "string"))  # the same type even if all values are missing
     for column in WHOLE_COLUMNS:
         frame[column] = frame[column].round().astype("Int64")
-    write_whole(output_dir / "results.csv", lambda path: frame.to_csv(path, index=False, lineterminator="\n"))
+    texts = frame.assign(**{name: frame[name].map(plain_cell, na_action="ignore") for name in TEXT_COLUMNS})
+    write_whole(output_dir / "results.csv", lambda path: texts.to_csv(path, index=False, lineterminator="\n"))
     write_whole(output_dir / "results.parquet", lambda path: frame.to_parquet(path, index=False))
     tables = [latex_table(name, make_cells(runs), goal_of(runs)) for name, runs in groups.items()]
     head = "% Made by tl_toolkit from results.jsonl. Needs \\usepackage{booktabs}; names may hold any Unicode letter.\n"
     write_text(output_dir / "results.tex", "\n".join([head, *filter(None, tables)]))
+
+
+def plain_cell(text: str) -> str:
+    """A text for a cell of a CSV file: one that a spreadsheet would run as a formula begins with an apostrophe."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 
 
 def latex_table(dataset: str, cells: Sequence[Cell], goal: Goal) -> str:

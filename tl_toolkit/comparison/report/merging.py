@@ -13,19 +13,27 @@ import shutil
 from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...atomic_files import write_json, write_whole
 from ...errors import UserError
-from ...evaluation.results import Result, as_result, folder_name, read_results
+from ...evaluation.results import Result, as_result, folder_name, read_store
+from ...records.artefacts import keeping
 from ...records.output_dir import make_folder
-from ...records.record import RESULT_NAME
+from ...records.record import RESULT_NAME, parse_record, sealed
 from ..execution.scheduler import RESULTS_NAME
 from .conflicts import Found, settle
 from .results import budget_key
 from .writing import write_report
 
 MERGED_NAME = "merged.json"
+
+
+class Recorded(NamedTuple):
+    """The runs recorded in a folder, and a sentence on each damaged record."""
+
+    runs: list[Found]
+    damaged: list[str]
 
 
 def report_from_results(
@@ -42,12 +50,12 @@ def report_from_results(
         texts: quote texts of the dataset in the report.
 
     Raises:
-        UserError: a folder without records, a record that cannot be read, or an output folder that must not be used.
+        UserError: a folder without valid records, or an output folder that must not be used.
     """
     given = [Path(folder).resolve() for folder in folders]
     sources = list(dict.fromkeys(own.parent if own.name in (RESULTS_NAME, RESULT_NAME) else own for own in given))
     target = Path(output_dir).resolve() if output_dir is not None else None
-    found = [run for folder in sources for run in find_runs(folder)]
+    recorded = [find_runs(folder) for folder in sources]
     if len(sources) == 1 and (sources[0] / RESULTS_NAME).exists() and target in (None, sources[0]):
         return write_report(sources[0], title or title_of(sources[0]) or "Comparison", texts, notes_of(sources[0]))
     if target is None:
@@ -56,19 +64,23 @@ def report_from_results(
             "it, only the report of one comparison can be rebuilt, in its own folder."
         )
     _check_target(target, sources)
-    merge(found, target, title or title_of(target) or "Comparison")
+    found = [run for own in recorded for run in own.runs]
+    damaged = [problem for own in recorded for problem in own.damaged]
+    merge(found, target, title or title_of(target) or "Comparison", damaged)
     return write_report(target, title_of(target) or "Comparison", texts, notes_of(target))
 
 
-def find_runs(folder: Path) -> list[Found]:
+def find_runs(folder: Path) -> Recorded:
     """All runs recorded in a folder: of a comparison, a single run, or single runs one level below.
 
     Raises:
-        UserError: there are no records, or a record cannot be read.
+        UserError: there is no valid record.
     """
     if (folder / RESULTS_NAME).exists():
-        if results := read_results(folder / RESULTS_NAME):
-            return [Found(result, folder, folder) for result in results]
+        store = read_store(folder / RESULTS_NAME)
+        if store.results:
+            damaged = [f"In {folder.name}: {problem} This run is left out." for problem in store.damaged]
+            return Recorded([Found(result, folder, folder) for result in store.results], damaged)
         raise UserError(f"{str(folder / RESULTS_NAME)!r} contains no record: it is still empty, or it is damaged.")
     single = [folder] if (folder / RESULT_NAME).exists() else []
     single = single or sorted(path.parent for path in folder.glob(f"*/{RESULT_NAME}"))
@@ -77,16 +89,21 @@ def find_runs(folder: Path) -> list[Found]:
             f"--from_results {str(folder)!r} contains no records. Name the folder of a comparison (with "
             f"{RESULTS_NAME}), of a run (with {RESULT_NAME}), or a folder that contains folders of runs."
         )
-    return [Found(_read(own / RESULT_NAME), own, own) for own in single]
-
-
-def _read(path: Path) -> Result:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"The record {str(path)!r} cannot be read ({error}).") from error
-    result = as_result(record, f"The record {str(path)!r}")
-    return Result(result.entry, ".", record)  # its files are next to the record, whatever folder it names
+    runs: list[Found] = []
+    problems: dict[Path, Exception] = {}
+    for own in single:
+        try:
+            result = as_result(parse_record((own / RESULT_NAME).read_bytes()))
+        except (OSError, ValueError) as error:
+            problems[own] = error
+            continue
+        # Its files are next to the record, whatever folder it names.
+        runs.append(Found(Result(result.entry, ".", result.record), own, own))
+    if not runs:
+        own, problem = next(iter(problems.items()))
+        raise UserError(f"The record {str(own / RESULT_NAME)!r} {problem}.") from problem
+    damaged = [f"The record of the run in {own.name} {why}. This run is left out." for own, why in problems.items()]
+    return Recorded(runs, damaged)
 
 
 def _check_target(target: Path, sources: Sequence[Path]) -> None:
@@ -103,8 +120,12 @@ def _check_target(target: Path, sources: Sequence[Path]) -> None:
         )
 
 
-def merge(found: Sequence[Found], target: Path, title: str) -> None:
-    """Write the settled records, their files, the title and the warnings into `target`."""
+def merge(found: Sequence[Found], target: Path, title: str, damaged: Sequence[str] = ()) -> None:
+    """Write the settled records, their files, the title and the warnings into `target`.
+
+    Args:
+        damaged: sentences on records that are left out.
+    """
     settled, warnings = settle(found)
     make_folder(target)
     several = len({result.dataset for result, _ in settled}) > 1
@@ -112,10 +133,11 @@ def merge(found: Sequence[Found], target: Path, title: str) -> None:
     lines = []
     for result, origin in settled:
         place = _place(result, several, taken)
-        _copy_files(result, origin, target / place)
-        lines.append(json.dumps({**result.record, "entry": result.entry, "folder": place}) + "\n")
+        record = keeping(result.record, _copy_files(result, origin, target / place))
+        ids = {"entry_id": result.entry_id, "dataset_id": result.dataset_id}
+        lines.append(json.dumps(sealed({**record, "entry": result.entry, **ids, "folder": place})) + "\n")
     write_whole(target / RESULTS_NAME, lambda path: path.write_text("".join(lines), encoding="utf-8"))
-    write_json(target / MERGED_NAME, {"title": title, "notes": warnings, "runs": len(lines)})
+    write_json(target / MERGED_NAME, {"title": title, "notes": [*damaged, *warnings], "runs": len(lines)})
     for folder in (target / "runs").glob("*"):  # left by an earlier merge
         if folder.is_dir() and f"runs/{folder.name}" not in taken:
             shutil.rmtree(folder)
@@ -132,14 +154,15 @@ def _place(result: Result, several: bool, taken: set[str]) -> str:
     return place
 
 
-def _copy_files(result: Result, origin: Path, folder: Path) -> None:
-    """Copy the test predictions and the attention of a run, if they exist."""
-    names = [result.section("predictions").get("test"), result.record.get("attention")]
-    for name in filter(None, names):
-        path = origin / result.folder / str(name)
-        if Path(str(name)).name == name and path.is_file():
+def _copy_files(result: Result, origin: Path, folder: Path) -> list[str]:
+    """Copy the test predictions and the attention of a run, if they exist; returns the names of both in its record."""
+    names = [str(name) for name in (result.section("predictions").get("test"), result.record.get("attention")) if name]
+    for name in names:
+        path = origin / result.folder / name
+        if Path(name).name == name and path.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / str(name), lambda copy, path=path: shutil.copyfile(path, copy))  # type: ignore[misc]
+            write_whole(folder / name, lambda copy, path=path: shutil.copyfile(path, copy))  # type: ignore[misc]
+    return names
 
 
 def notes_of(folder: Path) -> list[str]:

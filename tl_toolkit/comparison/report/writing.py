@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...atomic_files import write_text
 from ...evaluation import formatting as show
-from ...evaluation.results import UNKNOWN, Result, folder_name, panels, read_results
+from ...evaluation.names import without_paths
+from ...evaluation.results import UNKNOWN, Result, Store, folder_name, panels, read_store
 from ...evaluation.statistics.baseline import Baseline
 from ...figures.palette import DARK_SERIES, SERIES, key
+from ...hub.cleaning import without_absolute_paths
 from ..verdict.wording import decide
 from . import dataset_summary
 from .entries import describe_entry, representative
@@ -25,6 +28,7 @@ from .panel import Panel
 from .pareto import describe_fronts
 from .results import more_metrics, results_table
 from .shown_evidence import describe_attention, describe_calibration, describe_classes, describe_disagreement
+from .verification import doubts_about
 
 TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = (
@@ -49,17 +53,25 @@ def write_report(output_dir: Path, title: str, texts: bool = True, notes: Sequen
     """Write report.html, report.md, figures/ and the exports from output_dir/results.jsonl; returns the page's path.
 
     It works while the grid runs, with failed runs and without prediction files. All files are replaced atomically.
+    Damaged records and files are named and not used. Absolute paths are shortened.
 
     Args:
         texts: quote texts of the dataset; without it, rows are only numbered.
         notes: notes on the origin of the records.
 
     Raises:
-        UserError: results.jsonl is missing or contains something other than result records.
+        UserError: results.jsonl is missing, or has no valid record.
     """
     output_dir = Path(output_dir)
-    results = read_results(output_dir / "results.jsonl")
-    context = build_context(results, output_dir, title, texts) | {"notes": list(notes)}
+    store = read_store(output_dir / "results.jsonl")
+    write_pages(build_context(store.results, output_dir, title, texts), store, output_dir, notes)
+    return output_dir / "report.html"
+
+
+def write_pages(context: dict[str, Any], store: Store, output_dir: Path, notes: Sequence[str]) -> None:
+    """Write the pages and the exports of `write_report`, from the variables of `build_context` for the same runs."""
+    said = [*notes, *doubts_about(store, output_dir)]
+    context = context | {"notes": [without_paths(note, relative=False) for note in said]}
     page, summary = _environment(html=True), _environment(html=False)
     pages = {
         "report.html": page.get_template("report.html.jinja").render(context),
@@ -67,8 +79,15 @@ def write_report(output_dir: Path, title: str, texts: bool = True, notes: Sequen
     }
     for name, text in pages.items():
         write_text(output_dir / name, text)
-    write_exports(panels(results), output_dir)
-    return output_dir / "report.html"
+    write_exports(shown_panels(store.results), output_dir)
+
+
+def shown_panels(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The runs by dataset as they are shown: without absolute paths."""
+    return {
+        name: [replace(run, record=without_absolute_paths(run.record)) for run in runs]
+        for name, runs in panels(results).items()
+    }
 
 
 def build_context(results: Sequence[Result], output_dir: Path, title: str, texts: bool = True) -> dict[str, Any]:
@@ -78,7 +97,7 @@ def build_context(results: Sequence[Result], output_dir: Path, title: str, texts
     """
     from markupsafe import Markup
 
-    groups = panels(results) or {UNKNOWN: []}
+    groups = shown_panels(results) or {UNKNOWN: []}
     several = len(groups) > 1
     described = [
         {"name": name if several else None}

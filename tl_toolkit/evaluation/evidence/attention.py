@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...records.artefacts import damage
 from ..results import Result
 from ..statistics.cells import Cell, at_largest_budget
 
@@ -61,8 +62,11 @@ def read_attention(result: Result, folder: Path) -> tuple[str, list[AttendedRow]
     name = result.record.get("attention")
     if not isinstance(name, str):
         return None
+    path = Path(folder) / result.folder / name
+    if damage(path, result.record, name) is not None:
+        return None
     try:
-        content = json.loads((Path(folder) / result.folder / name).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     rows = content.get("rows") if isinstance(content, dict) else None
