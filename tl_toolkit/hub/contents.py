@@ -13,6 +13,7 @@ from typing import Any
 from ..data.files import nearest_sibling
 from ..errors import UserError
 from ..records.checkpoints import checkpoints, is_whole_safetensors
+from ..records.identity import IDENTITY_NAME
 from ..records.output_dir import TARGET_FOLDER
 from ..records.record import RESULT_NAME, read_record
 from .cleaning import clean_record, clean_settings
@@ -31,6 +32,7 @@ _SETTINGS = (
     "preprocessor_config.json",
     "processor_config.json",
     "series_config.json",
+    IDENTITY_NAME,
 )
 _TOKENS = (
     *("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json", "chat_template.jinja"),
