@@ -196,7 +196,9 @@ def test_a_run_killed_with_kill_9_is_resumed(dataset_folder: Path, tmp_path: Pat
     assert not (tmp_path / "out" / "result.json").exists()
     refused = start(*command)
     assert refused.returncode == 2 and "--resume_from_checkpoint" in refused.stderr
-    resumed = start(*command, "--resume_from_checkpoint", "--max_steps", "2400")
+    other = start(*command, "--resume_from_checkpoint", "--num_train_epochs", "300")
+    assert other.returncode == 2 and "was 2400, is now 1800" in " ".join(other.stderr.split())
+    resumed = start(*command, "--resume_from_checkpoint")
     assert resumed.returncode == 0, resumed.stderr[-2000:]
     record = json.loads((tmp_path / "out" / "result.json").read_text())
     steps = [entry["step"] for entry in record["history"] if "eval_loss" in entry]

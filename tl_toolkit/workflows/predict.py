@@ -108,7 +108,7 @@ class Predictor:
         columns = self.trained.get("columns", {})
         self.task.arguments = as_trained(self.data, columns, features)
         rows = self.task.prepare_for_prediction(split, source)
-        warn_about_other_targets(columns, self.data, getattr(self.task, "columns", None))
+        warn_about_other_targets(columns, self.data, getattr(self.task, "columns", None), rows.column_names)
         own_limits = (self.trained.get("max_length"), self.tokenizer and self.tokenizer.model_max_length)
         limit = shortest(self.data.max_length, longest_input(self.model), *own_limits)
         encoded = self.task.encode(DatasetDict({"rows": rows}), self.processing, limit)["rows"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ _INPUTS = {
     "image": "image_column",
 }
 _TARGETS = {"label": "label_column", "target": "target_column", "caption": "text_column"}
+_PREPARED_TARGETS = frozenset(("label", "tags", "target", "captions"))
 _LANGUAGES = {"source_column": "source_lang", "target_column": "target_lang"}  # name a column as well
 
 
@@ -54,13 +55,18 @@ def as_trained(arguments: DataArguments, columns: Mapping[str, Any], features: M
     return replace(arguments, **named)
 
 
-def warn_about_other_targets(columns: Mapping[str, Any], arguments: DataArguments, found: Any) -> None:
+def warn_about_other_targets(
+    columns: Mapping[str, Any], arguments: DataArguments, found: Any, prepared: Iterable[str]
+) -> None:
     """Warn if predictions are compared with another column than the model was trained on.
 
     Args:
         arguments: those of the user; a column that they name needs no warning.
-        found: the columns of the prepared rows, with an attribute for each role.
+        found: the columns that were found, with an attribute for each role.
+        prepared: the columns of the prepared rows, which tell whether the targets could be used.
     """
+    if _PREPARED_TARGETS.isdisjoint(prepared):
+        return
     for role, flag in _TARGETS.items():
         trained, used = columns.get(role), getattr(found, role, None)
         used = ",".join(used) if isinstance(used, tuple) else used
