@@ -134,11 +134,9 @@ class Trained(os.PathLike[str]):
     def _predictor(self) -> Predictor:
         from .workflows.predict import Predictor, parse_predict_arguments
 
-        given = self.record["arguments"]
-        columns = {key: value for key, value in given.items() if key.endswith(("_column", "_columns", "_lang"))}
         self._temporary = TemporaryDirectory()  # transformers' trainer makes a folder, which nothing is written to
         asked = {"model_name_or_path": str(self.output_dir), "output_dir": self._temporary.name, "disable_tqdm": True}
-        return Predictor(parse_predict_arguments({**columns, **asked, "use_cpu": bool(given.get("use_cpu"))}))
+        return Predictor(parse_predict_arguments({**asked, "use_cpu": bool(self.record["arguments"].get("use_cpu"))}))
 
     def __fspath__(self) -> str:
         return str(self.output_dir)

@@ -196,11 +196,30 @@ def test_a_run_killed_with_kill_9_is_resumed(dataset_folder: Path, tmp_path: Pat
     assert not (tmp_path / "out" / "result.json").exists()
     refused = start(*command)
     assert refused.returncode == 2 and "--resume_from_checkpoint" in refused.stderr
-    resumed = start(*command, "--resume_from_checkpoint", "--max_steps", "2400")
+    other = start(*command, "--resume_from_checkpoint", "--num_train_epochs", "300")
+    assert other.returncode == 2 and "was 2400, is now 1800" in " ".join(other.stderr.split())
+    resumed = start(*command, "--resume_from_checkpoint")
     assert resumed.returncode == 0, resumed.stderr[-2000:]
     record = json.loads((tmp_path / "out" / "result.json").read_text())
     steps = [entry["step"] for entry in record["history"] if "eval_loss" in entry]
     assert steps == list(range(25, 2401, 25))  # as if it had never been killed
+
+
+def test_another_number_of_processes_resumes_at_the_same_global_batch(dataset_folder: Path, tmp_path: Path) -> None:
+    command = [
+        str(RECIPES / "finetune.py"), *RNN, "--dataset_name", str(dataset_folder), "--disable_tqdm",
+        "--num_train_epochs", "3", "--save_total_limit", "9", "--output_dir",
+    ]  # fmt: skip
+    done = start(sys.executable, *command, str(tmp_path / "one"), "--per_device_train_batch_size", "22")
+    assert done.returncode == 0, done.stderr[-2000:]
+    more = ["--resume_from_checkpoint", str(tmp_path / "one" / "checkpoint-3")]
+    refused = launch("two_cpu.yaml", *command, str(tmp_path / "two"), *more, "--per_device_train_batch_size", "22")
+    assert refused.returncode != 0 and "was 22, is now 44" in " ".join(refused.stderr.split())
+    done = launch("two_cpu.yaml", *command, str(tmp_path / "two"), *more, "--per_device_train_batch_size", "11")
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two"))
+    assert two["hardware"]["world_size"] == 2 and two["identity"] == one["identity"]
+    assert two["metrics"]["test"] == pytest.approx(one["metrics"]["test"], rel=1e-4)
 
 
 def test_predict_repeats_what_finetune_reported(dataset_folder: Path, tmp_path: Path) -> None:

@@ -250,6 +250,9 @@ def test_a_checkpoint_of_another_architecture_is_refused(
     finetune("first", **tiny_rnn)
     checkpoint = next((tmp_path / "first").glob("checkpoint-*"))
     other = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=11,num_hidden_layers=1"}
+    with pytest.raises(UserError, match="hidden_size of the model .*: was 13, is now 11"):
+        finetune("second", **other, resume_from_checkpoint=str(checkpoint))
+    (checkpoint / "identity.json").unlink()  # as in the first version
     with pytest.raises(UserError, match="does not match this run's RnnForSequenceClassification"):
         finetune("second", **other, resume_from_checkpoint=str(checkpoint))
 

@@ -14,6 +14,7 @@ from ..data.files import nearest_sibling
 from ..errors import UserError
 from ..records.artefacts import damage, keeping
 from ..records.checkpoints import checkpoints, is_whole_safetensors
+from ..records.identity import IDENTITY_NAME
 from ..records.output_dir import TARGET_FOLDER
 from ..records.record import RESULT_NAME, damage_of_record, read_record, sealed
 from .cleaning import clean_record, clean_settings
@@ -32,6 +33,7 @@ _SETTINGS = (
     "preprocessor_config.json",
     "processor_config.json",
     "series_config.json",
+    IDENTITY_NAME,
 )
 _TOKENS = (
     *("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json", "chat_template.jinja"),

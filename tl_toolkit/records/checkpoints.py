@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from .identity import IDENTITY_NAME, read_identity
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,6 +34,8 @@ def is_complete(checkpoint: Path) -> bool:
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return False
+    if (checkpoint / IDENTITY_NAME).exists() and read_identity(checkpoint) is None:
         return False
     weights = sorted(checkpoint.glob("*.safetensors"))
     pickled = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *checkpoint.glob("rng_state*.pth")]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..errors import UserError
 from ..figures.attention_weights import ATTENTION
 from .checkpoints import checkpoints
+from .identity import IDENTITY_NAME
 from .record import RESULT_NAME
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def clear(output_dir: Path, *, keep_checkpoints: bool) -> None:
     if not (output_dir / RESULT_NAME).exists() and not checkpoints(output_dir):
         return
     (output_dir / RESULT_NAME).unlink(missing_ok=True)  # first, so that the run no longer counts as finished
-    left = (*PREDICTIONS.values(), *PICTURES, ATTENTION)
+    left = (*PREDICTIONS.values(), *PICTURES, ATTENTION, IDENTITY_NAME)
     for path in [*output_dir.glob("model*.safetensors"), *(output_dir / name for name in left)]:
         path.unlink(missing_ok=True)
     # Otherwise, a model with one vocabulary for source and target would use the old target tokenizer.

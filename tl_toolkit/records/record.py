@@ -109,7 +109,7 @@ def changed_arguments(arguments: Iterable[Any]) -> dict[str, Any]:
     for group in groups:
         changed |= differing(group)
     changed |= {**run.as_given, "seed": run.seed}
-    return {name: plain(value) for name, value in changed.items() if name not in _STORAGE}
+    return {name: plain(value) for name, value in changed.items() if name not in STORAGE}
 
 
 def resolved_arguments(run: RunArguments) -> dict[str, float]:
@@ -117,9 +117,10 @@ def resolved_arguments(run: RunArguments) -> dict[str, float]:
     return {"learning_rate": run.learning_rate, "num_train_epochs": run.num_train_epochs}
 
 
-_STORAGE = frozenset(
+STORAGE = frozenset(
     ("output_dir", "overwrite_output_dir", "logging_dir", "resume_from_checkpoint", "save_only_model")
     + ("save_total_limit", "name", "run_name", "project", "disable_tqdm", "log_level", "report_to", "trackio_space_id")
     + ("push_to_hub", "hub_token", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_always_push")
     + ("hub_revision", "debug", "include_num_input_tokens_seen")  # parsing changes the type of the last two
 )
+"""Arguments for storage and logging, which records leave out."""

@@ -138,7 +138,8 @@ class Task(ABC):
             UserError: as `prepare`.
         """
 
-    def _prediction_split(self, source: Source, split: str | None) -> str:
+    def prediction_split(self, source: Source, split: str | None) -> str:
+        """The name of the split to predict; the arguments and errors are those of `prepare_for_prediction`."""
         names = list(source.dataset)
         if split is None:
             found = find_split(names, "test", self.arguments.test_split_name) or (names[0] if len(names) == 1 else None)
@@ -356,7 +357,7 @@ class RowTask(Task):
         """As in `Task`."""
         source = source or load_source(self.arguments)
         self.spelling = source.spelling
-        name = self._prediction_split(source, split)
+        name = self.prediction_split(source, split)
         self.columns = self._find_columns(source.dataset[name].features, required=False)
         rows = self._split(source, name)
         inputs = self._read_inputs(rows, name)

@@ -151,7 +151,7 @@ class Forecasting(Task):
         Uses the columns that the model was trained on and ignores others.
         """
         source = source or load_source(self.arguments)
-        rows = source.dataset[self._prediction_split(source, split)]
+        rows = source.dataset[self.prediction_split(source, split)]
         processing = self.processing
         time, values = self._columns()
         time = time or (processing.time_column if processing.time_column in rows.column_names else None)

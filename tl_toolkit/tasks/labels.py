@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,10 +159,17 @@ def class_names(labels: Sequence[NamedLabels]) -> list[str]:
 def encode(labels: NamedLabels, classes: Sequence[str], where: str) -> np.ndarray:
     """Class ids by name: int64 `[rows]` with -1 for unlabelled rows, or 0/1 int8 `[rows, classes]` for lists.
 
+    A number that is not in `classes`, such as "1.0", has the class of equal value, such as "1", because the types of
+    columns vary between files.
+
     Raises:
         UserError: a label that is not in `classes`.
     """
     ids = {name: index for index, name in enumerate(classes)}
+    by_value = _by_value(classes)
+    for name in labels.names:
+        if name not in ids and (index := by_value.get(_value(name))) is not None:
+            ids[name] = index
     used = np.unique(labels.codes[labels.codes != UNLABELLED])
     # The model may have been trained on a file that writes the same values in another way.
     values = labels.values or labels.names
@@ -179,6 +187,17 @@ def encode(labels: NamedLabels, classes: Sequence[str], where: str) -> np.ndarra
     indicators = np.zeros((len(labels.labelled), len(classes)), dtype=np.int8)
     indicators[labels.rows, mapped] = 1
     return indicators
+
+
+def _by_value(classes: Sequence[str]) -> dict[Decimal | None, int]:
+    """The ids of the classes that are numbers, by value; without values that several classes have."""
+    values = [_value(name) for name in classes]
+    return {value: index for index, value in enumerate(values) if value is not None and values.count(value) == 1}
+
+
+def _value(name: str) -> Decimal | None:
+    """The number that a class name spells, else None."""
+    return Decimal(name) if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", name) else None
 
 
 def _factorise(array: Any, feature: Any, where: str, rows: np.ndarray | None) -> tuple[np.ndarray, list[str], bool]:

@@ -20,6 +20,7 @@ from transformers.utils import PushInProgress
 from ..config.arguments import SLANTED_TRIANGULAR
 from ..errors import UserError
 from ..records.cost import wait_for_device
+from ..records.identity import write_identity
 from ..strategies.optimisation import parameter_groups, slanted_triangular
 from .nt_asgd import AveragingTrainer
 from .sampling import EpochSampler, with_blank_row
@@ -97,8 +98,12 @@ class BaseTrainer(AveragingTrainer):
     Args:
         learning_rates: learning rates by parameter name that differ from `args.learning_rate`.
         publisher: opens the repository for `--push_to_hub`.
+
+    Attributes:
+        identity: the identity of the run, saved with every checkpoint and model; None for a trainer without a run.
     """
 
+    identity: Mapping[str, Any] | None = None
     optimizer: Any
     lr_scheduler: Any
     _signature_columns: Any
@@ -147,6 +152,11 @@ class BaseTrainer(AveragingTrainer):
             )
             self._created_lr_scheduler = True
         return super().create_scheduler(num_training_steps, optimizer)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        super().save_model(output_dir, _internal_call)
+        if self.identity is not None and self.args.should_save:
+            write_identity(Path(output_dir or self.args.output_dir), self.identity)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)

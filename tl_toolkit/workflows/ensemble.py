@@ -21,6 +21,7 @@ from ..errors import UserError, listing
 from ..hub.pushing import HubPushes
 from ..loading.model import load_config, load_trained, shortest
 from ..loading.tokenizer import load_tokenizer
+from ..records.identity import rows_of, write_identity
 from ..records.output_dir import for_output_dir, staged
 from ..records.record import read_record
 from ..tasks import task_for_model
@@ -105,7 +106,7 @@ class Ensembling(Lifecycle[EnsembleRequest]):
         data = self.arguments.data
         self.members = [_load(name, direction) for name, direction in zip(self.names, _DIRECTIONS, strict=True)]
         self.joined = join(*self.members)
-        self.tokenizer = self.members[0].tokenizer
+        self.tokenizer = self.processing = self.members[0].tokenizer
         self.task = task_for_model(data, self.joined.config)
         known = self.task.labels
         splits = self.task.prepare(self.args.seed)
@@ -120,7 +121,7 @@ class Ensembling(Lifecycle[EnsembleRequest]):
                 "Specify --max_length: the members were trained on texts truncated to different lengths, "
                 f"{limits[0]:,} and {limits[1]:,} tokens."
             )
-        max_length = shortest(data.max_length, limits[0])
+        self.max_length = max_length = shortest(data.max_length, limits[0])
         self.splits = DatasetDict({split: splits[split] for split in ("validation", "test")})
         self.encoded = self.task.encode(self.splits, self.tokenizer, max_length)
         self.tokenizer.model_max_length = max_length or self.tokenizer.model_max_length
@@ -157,6 +158,9 @@ class Ensembling(Lifecycle[EnsembleRequest]):
             "strategy": {"name": "ensemble"},
         }
 
+    def rows(self) -> dict[str, Any]:
+        return {role: rows_of(split) for role, split in self.splits.items()}
+
     def work(self) -> None:
         began = time.perf_counter()
         self.results = self._evaluated(self.trainer)
@@ -174,6 +178,7 @@ class Ensembling(Lifecycle[EnsembleRequest]):
             with staged(self.output_dir) as folder:
                 self.model.save_pretrained(folder)
                 self.tokenizer.save_pretrained(folder)
+                write_identity(folder, self.trainer.identity or {})
 
     def findings(self) -> dict[str, Any]:
         """Evaluate the members alone, and save the ensemble's predictions."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.arguments import Arguments
 from ..figures.attention_weights import save_attention
 from ..loading.model import longest_input, make_model, shortest
+from ..records.identity import rows_of
 from ..records.output_dir import for_output_dir
 from ..tasks import make_task
 from ..tasks.generation import GREEDY, settle_generation
@@ -61,11 +62,11 @@ class FineTuning(Training[Arguments]):
         model = make_model(self.model_arguments, task.auto_class, task.config_arguments(processing), tokenizer)
         task.adapt(model, processing)
         own_limit = tokenizer and tokenizer.model_max_length
-        max_length = shortest(self.arguments.data.max_length, longest_input(model), own_limit)
+        self.max_length = shortest(self.arguments.data.max_length, longest_input(model), own_limit)
         if tokenizer is not None:  # saved, so that prediction truncates in the same way
-            tokenizer.model_max_length = max_length or tokenizer.model_max_length
+            tokenizer.model_max_length = self.max_length or tokenizer.model_max_length
         self.stages.begin("data")
-        self.encoded = task.encode(self.splits, processing, max_length)
+        self.encoded = task.encode(self.splits, processing, self.max_length)
         self.stages.begin("model")
         if task.generates:
             settle_generation(model, self.args, self.encoded["train"])
@@ -100,6 +101,9 @@ class FineTuning(Training[Arguments]):
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **self.task.record()}
+
+    def rows(self) -> dict[str, Any]:
+        return {role: rows_of(split) for role, split in self.splits.items()}
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         evaluated = ("validation",) if self.args.skip_test else ("validation", "test")

@@ -17,6 +17,7 @@ from ..records.artefacts import artefacts_in
 from ..records.checkpoints import check_same_architecture, resolve_resume
 from ..records.cost import Stages, disk_bytes, hardware, peak_memory, trainable_parameters, versions
 from ..records.energy import energy_used
+from ..records.identity import check_same_run, identity_of, write_identity
 from ..records.output_dir import check_free, clear, staged
 from ..records.record import SCHEMA_VERSION, changed_arguments, resolved_arguments, write_record
 from ..strategies import make_strategy
@@ -41,12 +42,16 @@ class Lifecycle(ABC, Generic[A]):
         stages: measures the seconds of each stage.
         checkpoint: the checkpoint to resume from; None for a new run.
         tokenizer: set by `prepare`; None for a model without tokens.
+        processing: the tokenizer or processor that turns rows into inputs, saved with the model; set by `prepare`.
+        max_length: the tokens to which texts are truncated; None for no limit.
         model: the result of `build`.
         trainer: the result of `make_trainer`.
         peak, joules: peak memory in bytes and energy in joules of `work`.
     """
 
     tokenizer: PreTrainedTokenizerBase | None
+    processing: Any
+    max_length: int | None = None
     checkpoint: Path | None
     model: PreTrainedModel
     trainer: BaseTrainer
@@ -72,14 +77,15 @@ class Lifecycle(ABC, Generic[A]):
         self.stages.begin("model")
         set_seed(self.args.seed)  # later random numbers are for the model and the trainer
         self.model = self.build()
-        if self.checkpoint is not None:
-            check_same_architecture(self.checkpoint, self.model)
         self.trainer = self.make_trainer()
         if self.args.find_lr:
             from ..training.lr_finder import find_learning_rate
 
             return find_learning_rate(self.trainer, self.output_dir)
         record = {**self._opening(), **self.describe()}
+        record["identity"] = self.trainer.identity = self._identity(record)
+        if self.checkpoint is not None and not check_same_run(self.checkpoint, record["identity"]):
+            check_same_architecture(self.checkpoint, self.model)
         self._make_room()
         with failures_recorded(record, self.trainer, self.output_dir):
             self.stages.begin("training")
@@ -121,6 +127,19 @@ class Lifecycle(ABC, Generic[A]):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """The parts of the record that are known before `work`: model, strategy, task, dataset."""
+
+    @abstractmethod
+    def rows(self) -> dict[str, Any]:
+        """The rows of each split for the identity of the run: `rows_of` or `tokens_of` them."""
+
+    def schedule(self) -> dict[str, Any]:
+        """The schedule for the identity of the run; empty if nothing is trained."""
+        return {}
+
+    @property
+    def start(self) -> ModelArguments | None:
+        """The arguments that name the checkpoint which training starts from, if any."""
+        return None
 
     @abstractmethod
     def work(self) -> None:
@@ -167,6 +186,17 @@ class Lifecycle(ABC, Generic[A]):
             "versions": versions(),
         }
 
+    def _identity(self, record: dict[str, Any]) -> dict[str, Any]:
+        return identity_of(
+            record,
+            rows=self.rows(),
+            processing=self.processing,
+            max_length=self.max_length,
+            config=self.model.config,
+            model_arguments=self.start,
+            schedule=self.schedule(),
+        )
+
     def _make_room(self) -> None:
         """Remove the files of an earlier run from `output_dir`, once every process has read it."""
         self.trainer.accelerator.wait_for_everyone()
@@ -182,12 +212,12 @@ class Training(Lifecycle[T]):
 
     Attributes:
         strategy: how knowledge is transferred to the model.
-        processing: the tokenizer or processor that turns rows into inputs, saved with the model.
         parameters: numbers of parameters, `total` and `trained`.
+        learning_rates: peak learning rates by parameter name that differ from the run's.
     """
 
-    processing: Any
     parameters: dict[str, int]
+    learning_rates: dict[str, float]
 
     def __init__(self, arguments: T) -> None:
         super().__init__(arguments)
@@ -197,6 +227,10 @@ class Training(Lifecycle[T]):
     def model_arguments(self) -> ModelArguments:
         """The arguments that choose the model."""
         return self.arguments.model
+
+    @property
+    def start(self) -> ModelArguments:
+        return self.model_arguments
 
     @property
     def sources(self) -> list[str | None]:
@@ -231,14 +265,18 @@ class Training(Lifecycle[T]):
         # 0 means the strategy's default
         args.learning_rate = args.learning_rate or strategy.learning_rate
         args.num_train_epochs = args.num_train_epochs or strategy.epochs
-        args.num_train_epochs = max(args.num_train_epochs, math.ceil(args.min_train_steps / self.updates()))
+        updates = self.updates()
+        args.num_train_epochs = max(args.num_train_epochs, math.ceil(args.min_train_steps / updates))
+        self._steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * updates)
+        self._epochs = args.num_train_epochs if args.max_steps <= 0 else args.max_steps / updates
         strategy.configure(args)
         if args.selects_on_main_metric:
             args.metric_for_best_model, args.greater_is_better = self.main_metric
         with setting_up():
+            self.learning_rates = strategy.learning_rates(model, args.learning_rate)
             trainer = self.new_trainer(
                 model,
-                learning_rates=strategy.learning_rates(model, args.learning_rate),
+                learning_rates=self.learning_rates,
                 processing_class=self.processing,
                 callbacks=callbacks(args, strategy, model),
                 publisher=HubPushes,
@@ -265,6 +303,15 @@ class Training(Lifecycle[T]):
             "resolved": resolved_arguments(self.args),
         }
 
+    def schedule(self) -> dict[str, Any]:
+        args = self.args
+        return {
+            "steps": self._steps,
+            "epochs": self._epochs,
+            "global_batch": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+            "learning_rates": sorted({args.learning_rate, *self.learning_rates.values()}, reverse=True),
+        }
+
     def work(self) -> None:
         self.trainer.train(resume_from_checkpoint=str(self.checkpoint) if self.checkpoint else None)
 
@@ -279,6 +326,7 @@ class Training(Lifecycle[T]):
             elif first:
                 self.strategy.finish(trainer.accelerator.unwrap_model(trainer.model), folder).save_pretrained(folder)
                 trainer.processing_class.save_pretrained(folder)
+                write_identity(folder, trainer.identity or {})
             trainer.accelerator.wait_for_everyone()
         trainer.accelerator.wait_for_everyone()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,11 +11,14 @@ from ..config.arguments import DataArguments, ModelArguments, RunArguments
 from ..config.fields import flag
 from ..config.help import Help
 from ..config.parsing import Given, read_arguments
+from ..data.sources import load_source
 from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input, shortest
+from ..records.identity import identity_of_model
 from ..records.output_dir import for_output_dir, make_folder, staged
 from ..tasks import task_for_model
 from .failures import explaining
+from .trained_columns import as_trained, warn_about_other_targets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,13 +74,20 @@ class Predictions(NamedTuple):
 class Predictor:
     """A trained model, loaded once, that predicts for any rows.
 
+    It reads the columns and truncates to the length that it was trained with, as its identity says, unless the
+    arguments say otherwise.
+
     Raises:
         UserError: the model cannot be used.
     """
 
     def __init__(self, arguments: PredictionArguments) -> None:
         self.arguments = arguments
-        self.task = task_for_model(arguments.data, load_config(arguments.model))
+        config = load_config(arguments.model)
+        self.trained = identity_of_model(str(arguments.model.model_name_or_path), arguments.model.model_revision)
+        prefix = arguments.data.source_prefix or self.trained.get("settings", {}).get("source_prefix")
+        self.data = replace(arguments.data, source_prefix=prefix)
+        self.task = task_for_model(self.data, config)
         self.processing = self.task.load_processing(arguments.model)
         self.tokenizer = self.task.tokenizer(self.processing)
         self.model = load_trained(arguments.model, self.task.auto_class, self.tokenizer)
@@ -93,9 +103,14 @@ class Predictor:
         from ..training.trainer import ToolkitTrainer
         from .predictions import predict_in_order
 
-        rows = self.task.prepare_for_prediction(self.arguments.predict.split, source)
-        own_limit = self.tokenizer and self.tokenizer.model_max_length
-        limit = shortest(self.arguments.data.max_length, longest_input(self.model), own_limit)
+        source, split = source or load_source(self.data), self.arguments.predict.split
+        features = source.dataset[self.task.prediction_split(source, split)].features
+        columns = self.trained.get("columns", {})
+        self.task.arguments = as_trained(self.data, columns, features)
+        rows = self.task.prepare_for_prediction(split, source)
+        warn_about_other_targets(columns, self.data, getattr(self.task, "columns", None), rows.column_names)
+        own_limits = (self.trained.get("max_length"), self.tokenizer and self.tokenizer.model_max_length)
+        limit = shortest(self.data.max_length, longest_input(self.model), *own_limits)
         encoded = self.task.encode(DatasetDict({"rows": rows}), self.processing, limit)["rows"]
         with explaining():
             self.trainer = ToolkitTrainer(

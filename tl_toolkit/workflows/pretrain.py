@@ -11,6 +11,7 @@ from ..config.pretrain_arguments import LanguageModelArguments, PretrainArgument
 from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input, make_model, shortest
 from ..loading.tokenizer import make_tokenizer
+from ..records.identity import tokens_of
 from ..records.output_dir import PREDICTIONS, for_output_dir
 from ..tasks.language_modeling import LanguageModeling
 from .lifecycle import Training, without_progress_bars
@@ -113,6 +114,17 @@ class Pretraining(Training[PretrainArguments]):
         }
         print_texts(record, self.args)
         return record
+
+    def rows(self) -> dict[str, Any]:
+        return {role: tokens_of(stream.ids) for role, stream in self.streams.items()}
+
+    def schedule(self) -> dict[str, Any]:
+        from ..training.language_model_trainer import carries_state
+
+        if not carries_state(self.model):
+            return super().schedule()
+        # Each lane starts without a state, so their number affects the losses by which the model is selected.
+        return {**super().schedule(), "evaluation_lanes": self.args.eval_batch_size * self.args.world_size}
 
     def work(self) -> None:
         if not self.settings.evaluate_only:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...records.identity import IDENTITY_NAME
 from ...records.record import RESULT_NAME
 from ...records.record import key_of as key_of
 
@@ -25,7 +26,9 @@ _WITHOUT_EFFECT = frozenset(
     + ["dataloader_prefetch_factor", "skip_memory_metrics", "include_tokens_per_second"]
 )
 # Files in a model folder that are not part of the model.
-_BESIDE_MODELS = frozenset([RESULT_NAME, "stage.json", "error.txt", "trainer_state.json", "training_args.bin"])
+_BESIDE_MODELS = frozenset(
+    [RESULT_NAME, IDENTITY_NAME, "stage.json", "error.txt", "trainer_state.json", "training_args.bin"]
+)
 _KINDS_BESIDE_MODELS = frozenset([".parquet", ".md", ".png", ".svg", ".html"])
 
 
