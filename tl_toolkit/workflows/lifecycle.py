@@ -101,7 +101,7 @@ class Lifecycle(ABC, Generic[A]):
         record |= {"status": "completed", "finished": now(), "history": self.trainer.state.log_history, "cost": cost}
         if self.trainer.is_world_process_zero():
             record["artefacts"] = artefacts_in(self.output_dir)
-            write_record(self.output_dir, record)  # last: this file marks a finished run
+            record = write_record(self.output_dir, record)  # last: this file marks a finished run
         self.publish()
         return record
 
