@@ -179,7 +179,7 @@ def test_every_shipped_configuration_is_listed_with_a_line_that_says_what_it_doe
         (line,) = [line.split(maxsplit=1)[1] for line in lines if line.strip().startswith(f"{name} ")]
         assert 20 < len(line) < 100, name
         assert describe_configs(name) == str(path)
-    with pytest.raises(UserError, match="no shipped file 'demos.yaml'. Did you mean 'demo.yaml'"):
+    with pytest.raises(UserError, match="No shipped file is named 'demos.yaml'. Did you mean 'demo.yaml'"):
         describe_configs("demos.yaml")
 
 

@@ -49,12 +49,12 @@ def describe_configs(name: str | None = None) -> str:
     """The path of the shipped file `name`; without a name all of them with a line each, and the folder they are in.
 
     Raises:
-        UserError: there is no shipped file of this name.
+        UserError: no shipped file has this name.
     """
     if name is not None:
         path = find_config(Path(name).name)
         if path not in shipped_files().values():
-            raise UserError(f"There is no shipped file {name!r}.{nearest_config(Path(name))}")
+            raise UserError(f"No shipped file is named {name!r}.{nearest_config(Path(name))}")
         return str(path)
     width = max(map(len, shipped_files()), default=0)
     groups = []

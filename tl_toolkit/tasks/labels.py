@@ -159,22 +159,19 @@ def class_names(labels: Sequence[NamedLabels]) -> list[str]:
 def encode(labels: NamedLabels, classes: Sequence[str], where: str) -> np.ndarray:
     """Class ids by name: int64 `[rows]` with -1 for unlabelled rows, or 0/1 int8 `[rows, classes]` for lists.
 
-    A number that is not in `classes`, such as "1.0", has the class of equal value, such as "1", because the types of
-    columns vary between files.
+    A label that is not in `classes`, such as "1.0" or "TRUE", has the class of equal value, such as "1" or "True",
+    because the types and spellings of columns vary between files.
 
     Raises:
         UserError: a label that is not in `classes`.
     """
     ids = {name: index for index, name in enumerate(classes)}
     by_value = _by_value(classes)
-    for name in labels.names:
-        if name not in ids and (index := by_value.get(_value(name))) is not None:
+    # The model may have been trained on a file that writes the same values in another way.
+    for name, value in zip(labels.names, labels.values or labels.names, strict=True):
+        if name not in ids and (index := ids.get(value, by_value.get(_value(name)))) is not None:
             ids[name] = index
     used = np.unique(labels.codes[labels.codes != UNLABELLED])
-    # The model may have been trained on a file that writes the same values in another way.
-    values = labels.values or labels.names
-    if not all(labels.names[code] in ids for code in used) and all(values[code] in ids for code in used):
-        labels = replace(labels, names=values)
     if unknown := [labels.names[code] for code in used if labels.names[code] not in ids]:
         raise UserError(
             f"{where} has unknown labels: {listing(unknown)}; the known labels are {listing(classes)}."
