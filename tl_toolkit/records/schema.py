@@ -132,6 +132,7 @@ class Record(Named, total=False):
     dataset_id: str
     folder: Text
     key: Text
+    kind: Text
     seed: Count
     grid_dataset: Text
     task: Task | None

@@ -19,6 +19,7 @@ from ..records.cost import Stages, disk_bytes, hardware, peak_memory, trainable_
 from ..records.energy import energy_used
 from ..records.identity import check_same_run, identity_of, write_identity
 from ..records.output_dir import check_free, clear, staged
+from ..records.kind import kind_of
 from ..records.record import SCHEMA_VERSION, changed_arguments, resolved_arguments, write_record
 from ..strategies import make_strategy
 from .failures import failures_recorded, now, setting_up
@@ -83,6 +84,7 @@ class Lifecycle(ABC, Generic[A]):
 
             return find_learning_rate(self.trainer, self.output_dir)
         record = {**self._opening(), **self.describe()}
+        record["kind"] = kind_of(record)
         record["identity"] = self.trainer.identity = self._identity(record)
         if self.checkpoint is not None and not check_same_run(self.checkpoint, record["identity"]):
             check_same_architecture(self.checkpoint, self.model)
