@@ -1,0 +1,79 @@
+"""Learn the table of n-grams of a `BagOfNgramsForSequenceClassification`, and its features of many rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
+
+_BATCH = 64
+
+
+def learn_ngrams(model: Any, rows: Dataset) -> None:
+    """Fill the table of `model` with the n-grams of `rows` (column `input_ids`), and set its weights to zeros.
+
+    `min_rows` and `max_ngrams` of the configuration choose the n-grams; of those in equally many rows, the ones with
+    lower token ids are kept. The inverse document frequencies are those of scikit-learn's `TfidfVectorizer`:
+    1 + ln((1 + rows) / (1 + rows with the n-gram)).
+
+    Raises:
+        UserError: no n-gram is in enough rows.
+    """
+    import torch
+
+    config = model.config
+    found = []
+    for ids, mask in _batches(model, rows):
+        keys = model.ngrams.keys_of(ids, mask)
+        is_first = torch.nn.functional.pad(keys[:, 1:] != keys[:, :-1], (1, 0), value=True)
+        found.append(keys[is_first & (keys > 0)].cpu().numpy())
+    keys, frequencies = np.unique(np.concatenate(found), return_counts=True)
+    often = frequencies >= config.min_rows
+    keys, frequencies = keys[often], frequencies[often]
+    if not len(keys):
+        smallest, largest = config.ngram_range
+        lengths = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+        raise UserError(
+            f"No sequence of {lengths} tokens is in {config.min_rows} or more of the {len(rows)} training texts, so "
+            "there is nothing to count. Lower min_rows or ngram_range in --config_overrides, or use more texts."
+        )
+    if config.max_ngrams is not None and len(keys) > config.max_ngrams:
+        kept = np.sort(np.argsort(-frequencies, kind="stable")[: config.max_ngrams])
+        keys, frequencies = keys[kept], frequencies[kept]
+    idf = 1 + np.log((1 + len(rows)) / (1 + frequencies))
+    model.set_ngrams(
+        torch.from_numpy(keys), torch.from_numpy(idf if config.weighting == "tfidf" else np.ones(len(keys)))
+    )
+
+
+def ngram_features(model: Any, rows: Dataset) -> Any:
+    """The features of the head of `model` for `rows`, as a scipy matrix (rows, num_ngrams) in CSR format."""
+    from scipy import sparse
+
+    weights, indices, sizes = [], [], [np.zeros(1, dtype=np.int64)]
+    for ids, mask in _batches(model, rows):
+        index, weight = model.ngrams(ids, mask)
+        used = weight > 0
+        weights.append(weight[used].cpu().numpy())
+        indices.append(index[used].cpu().numpy())
+        sizes.append(used.sum(dim=1).cpu().numpy())
+    entries = (np.concatenate(weights), np.concatenate(indices), np.concatenate(sizes).cumsum())
+    return sparse.csr_matrix(entries, shape=(len(rows), model.config.num_ngrams))
+
+
+def _batches(model: Any, rows: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
+    """Ids and mask of batches of rows."""
+    import torch
+
+    device = model.device
+    for start in range(0, len(rows), _BATCH):
+        texts = [torch.tensor(ids) for ids in rows[start : start + _BATCH]["input_ids"]]
+        ids = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=-1)
+        yield ids.to(device), (ids >= 0).int().to(device)
