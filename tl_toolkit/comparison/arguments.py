@@ -17,10 +17,11 @@ from ..config.pretrain_arguments import LanguageModelArguments
 from ..config.shipped import find_config
 from ..errors import UserError
 from .planning.grid import Grid, make_grid
+from .planning.ladder import expand
 
 FOR_ANY_DATASET = "compare.yaml"
 """The shipped grid that a dataset is compared by if no other is named."""
-_GRID_ALONE = ("entries", "datasets", "stages", "tuning")  # keys of a grid file that are not flags
+_GRID_ALONE = ("datasets", "stages", "tuning")  # keys of a grid file that are not flags
 
 
 @dataclass
@@ -28,6 +29,12 @@ class CompareArguments:
     """Comparison"""
 
     title: str | None = flag("Title of the report.")
+    entries: Literal["quick", "ladder", "full"] | None = flag(
+        "Compare a ladder of models instead of a grid's entries: a constant answer, TF-IDF, networks from scratch, and "
+        "checkpoints as features and fine-tuned; quick has fewer, full also LoRA and ULMFiT."
+    )
+    models: list[str] | None = flag("Checkpoints of the ladder, by default builtin:minilm.")
+    unlabelled_dataset: str | None = flag("--entries full: texts to pre-train ULMFiT on, before the task's own.")
     label_budgets: list[str] | None = flag("Numbers of training labels, or all. By default the grid's.")
     token_budgets: list[str] | None = flag("Language models: numbers of training tokens. They replace the grid's.")
     seeds: list[int] | None = flag("Random seeds (by default the grid's, else 1 2 3).")
@@ -83,8 +90,9 @@ def parse_compare_arguments(given: Given = None, help: Help = Help("compare")) -
     parser = make_parser(help, kinds)
     grid = {}
     if isinstance(given, Mapping):
-        grid = {key: given[key] for key in _GRID_ALONE if given.get(key) is not None}
-        given = {key: value for key, value in given.items() if key not in _GRID_ALONE}
+        own = [key for key in given if key in _GRID_ALONE or key == "entries" and not isinstance(given[key], str)]
+        grid = {key: given[key] for key in own if given[key] is not None}
+        given = {key: value for key, value in given.items() if key not in own}
     argv = command_line(parser, given)
     parser.parse_known_args(argv)  # shows the help, with defaults, if that was asked for
     for action in parser._actions:  # only what was given is kept, so that the grid's own values are not overridden
@@ -120,4 +128,5 @@ def parse_compare_arguments(given: Given = None, help: Help = Help("compare")) -
         raise UserError("--ray_address is for --executor ray: give both, or neither.")
     if how.get("parallel_runs", 1) < 1:
         raise UserError(f"--parallel_runs must be a whole number of 1 or more, but is {how['parallel_runs']}.")
+    content, flags = expand(content, flags, where)
     return ParsedComparison(make_grid(content, flags, where), Path(next(filter(None, places))), **how)

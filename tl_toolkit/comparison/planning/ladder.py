@@ -1,0 +1,112 @@
+"""Ladders: the entries of a comparison that needs no grid file, from a constant answer to a tuned transformer.
+
+The entries set no training arguments: the defaults of the models and strategies (`strategies/recommended.py`) decide,
+so that an entry is the run that `tl-toolkit finetune` with its model and strategy trains.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from ...errors import UserError, listing
+from ...loading.builtin_models import builtin_model_path
+
+logger = logging.getLogger(__name__)
+
+LADDERS = ("quick", "ladder", "full")
+DEFAULT_MODEL = "builtin:minilm"
+FLAGS = ("models", "vectors", "unlabelled_dataset")
+"""The flags of a ladder, which choose its entries."""
+_TASKS = ("text-classification", "regression", "token-classification")
+
+_CONSTANT = {"name": "Constant", "model_type": "bag_of_ngrams", "config_overrides": {"max_ngrams": 0}}
+_LINEAR = {"name": "TF-IDF + linear", "model_type": "bag_of_ngrams"}
+_LSTM = {"name": "LSTM", "model_type": "rnn"}
+_BILSTM = {"name": "BiLSTM", "model_type": "rnn", "config_overrides": {"bidirectional": True}}
+_SELF_ATTENTION = {"name": "Self-attention", "model_type": "self_attention"}
+_ADAPTED, _UNLABELLED = "task-texts", "unlabelled-texts"
+
+
+def expand(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`content` of a grid and `flags`, with the name of a ladder in `entries` replaced by its entries and stages.
+
+    Raises:
+        UserError: an unknown ladder, a task without one, or a flag of ladders for a grid with its own entries.
+    """
+    content, flags = dict(content), dict(flags)
+    name = flags.pop("entries", None) or content.get("entries")
+    own = {key: flags.pop(key, None) or content.pop(key, None) for key in FLAGS if key != "vectors"}
+    if not isinstance(name, str):
+        if given := next((key for key, value in own.items() if value), None):
+            raise UserError(f"--{given} chooses the entries of a ladder, but {where} lists its own entries.")
+        return content, flags
+    if name not in LADDERS:
+        raise UserError(f"'entries' in {where} must be one of {listing(LADDERS)}, or a list, but is {name!r}.")
+    task = flags.get("task") or content.get("task") or _TASKS[0]
+    if task not in _TASKS:
+        raise UserError(
+            f"There is no ladder for the task {task!r}, only for {listing(_TASKS)}. Name a grid with --config; "
+            "tl-toolkit configs lists those that are shipped."
+        )
+    vectors = flags.pop("vectors", None) or content.pop("vectors", None)
+    dataset = flags.get("dataset_name") or content.get("dataset_name")
+    content["entries"] = _entries(name, str(task), own["models"], vectors)
+    if name == "full" and task != "token-classification":
+        content["stages"] = _stages(dataset, own["unlabelled_dataset"])
+        ulmfit = {"name": "ULMFiT", "model_name_or_path": f"stage:{_ADAPTED}", "strategy": "gradual_unfreezing"}
+        content["entries"].append(ulmfit)
+    elif own["unlabelled_dataset"]:
+        raise UserError(f"--unlabelled_dataset is for ULMFiT, an entry of --entries full, but the ladder is {name!r}.")
+    return content, flags
+
+
+def _entries(name: str, task: str, models: Sequence[str] | None, vectors: str | None) -> list[dict[str, Any]]:
+    tagging = task == "token-classification"
+    entries = [] if tagging else [_CONSTANT, _LINEAR]
+    if name != "quick":
+        entries.append(_LSTM)
+    entries.append(_BILSTM)
+    if vectors is not None:
+        entries.append({**_BILSTM, "name": "BiLSTM + vectors", "vectors": vectors})
+    if name != "quick":
+        entries.append(_SELF_ATTENTION)
+    strategies = {"quick": ["probe"], "ladder": ["probe", "full"], "full": ["probe", "lora", "full"]}[name]
+    called = {"probe": "probe", "lora": "LoRA", "full": "fine-tuned"}
+    for model in _checkpoints(models):
+        short = PurePosixPath(model.removeprefix("builtin:")).name
+        entries += [
+            {"name": f"{short}, {called[strategy]}", "model_name_or_path": model, "strategy": strategy}
+            for strategy in strategies
+        ]
+    return [dict(entry) for entry in entries]
+
+
+def _checkpoints(models: Sequence[str] | None) -> list[str]:
+    if models:
+        return list(models)
+    try:
+        builtin_model_path(DEFAULT_MODEL)
+    except UserError as error:
+        logger.warning("The entries with a pre-trained transformer are left out: %s Or name one with --models.", error)
+        return []
+    return [DEFAULT_MODEL]
+
+
+def _stages(dataset: str | None, unlabelled: str | None) -> dict[str, dict[str, Any]]:
+    """ULMFiT's language model: of the task's own texts, after the unlabelled ones if there are any."""
+    model = {
+        "model_type": "awd_lstm",
+        "config_overrides": {"embedding_size": 128, "hidden_size": 256, "num_hidden_layers": 2},
+    }
+    common = {"tokenizer_name": "word", "lr_scheduler_type": "slanted_triangular", "learning_rate": 5e-3, "seed": 1}
+    adapted = {**common, "dataset_name": dataset, "num_train_epochs": 5, "min_train_steps": 300}
+    if unlabelled is None:
+        return {_ADAPTED: {**adapted, **model}}
+    general = {**common, **model, "dataset_name": unlabelled, "num_train_epochs": 1, "min_train_steps": 300}
+    return {
+        _UNLABELLED: general,
+        _ADAPTED: {**adapted, "learning_rate": 2e-3, "model_name_or_path": f"stage:{_UNLABELLED}"},
+    }
