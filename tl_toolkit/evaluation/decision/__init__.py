@@ -1,0 +1,6 @@
+"""What a comparison concludes: arrays of scores in, the decision as a dictionary out (docs/decision.md)."""
+
+from .decide import decide
+from .inputs import KINDS, Cell, Entry, Panel, Settings
+
+__all__ = ["KINDS", "Cell", "Entry", "Panel", "Settings", "decide"]
