@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from .intervals import Interval, Spread
 from .results import Result
@@ -230,29 +230,7 @@ def markdown_text(value: Any) -> Any:
     return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", re.sub(r"\s*[\r\n]+\s*", " ", visible(value)))
 
 
-_SPOKEN = re.compile(r"\b(?:[Ll]abels|[Ll]abel(?= budget))\b")
-_LEFT_ALONE = re.compile(r"(<(?:pre|code)\b.*?</(?:pre|code)>)", flags=re.DOTALL)
-Text = TypeVar("Text", bound=str)
-
-
 def unit_of(results: Sequence[Result]) -> str:
     """The unit of the budgets of a panel's runs: "labels" or "tokens"."""
     known = next((result for result in results if result.section("budget")), None)
     return TOKENS if known is not None and known.section("budget").get("train_tokens") else LABELS
-
-
-def in_unit(text: Text, unit: str) -> Text:
-    """A panel of a report in the unit of its budgets; code blocks are unchanged.
-
-    All sentences, tables and figures are written for labels, the unit of all tasks except language modelling.
-    """
-    if unit == LABELS:
-        return text
-    parts = _LEFT_ALONE.split(text)
-    parts[::2] = [_SPOKEN.sub(_as_tokens, str(part)) for part in parts[::2]]
-    return type(text)("".join(map(str, parts)))
-
-
-def _as_tokens(found: re.Match[str]) -> str:
-    word = "tokens" if found[0].endswith("s") else "token"
-    return word.capitalize() if found[0][0].isupper() else word

@@ -18,8 +18,8 @@ from ..records.checkpoints import check_same_architecture, resolve_resume
 from ..records.cost import Stages, disk_bytes, hardware, peak_memory, trainable_parameters, versions
 from ..records.energy import energy_used
 from ..records.identity import check_same_run, identity_of, write_identity
-from ..records.output_dir import check_free, clear, staged
 from ..records.kind import kind_of
+from ..records.output_dir import check_free, clear, staged
 from ..records.record import SCHEMA_VERSION, changed_arguments, resolved_arguments, write_record
 from ..strategies import make_strategy
 from .failures import failures_recorded, now, setting_up
