@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import UserError, listing, nearest
-from .base import Task
+from .base import RowTask, Task
 from .captioning import Captioning
 from .forecasting import Forecasting
 from .regression import Regression
@@ -43,7 +43,10 @@ def make_task(arguments: DataArguments) -> Task:
         raise UserError(
             f"There is no task {arguments.task!r}; the tasks are {listing(TASKS)}.{nearest(arguments.task, TASKS)}"
         )
-    return TASKS[arguments.task](arguments)
+    task = TASKS[arguments.task](arguments)
+    if arguments.group_column is not None and not isinstance(task, RowTask):
+        raise UserError(f"--group_column does not apply to --task {arguments.task}: leave it out.")
+    return task
 
 
 def task_for_model(arguments: DataArguments, config: PretrainedConfig) -> Task:

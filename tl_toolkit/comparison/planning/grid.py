@@ -40,7 +40,7 @@ _REFUSED = {
 
 # The settings that determine the test rows and the task.
 _SAME_FOR_ALL = frozenset(
-    ["task", "dataset_name", "dataset_config_name", "dataset_revision", "label_column", "test_budget"]
+    ["task", "dataset_name", "dataset_config_name", "dataset_revision", "label_column", "group_column", "test_budget"]
     + ["stream_rows", "train_split_name", "validation_split_name", "test_split_name", "max_eval_tokens"]
 )
 _SHARED_WITH_STAGES = ("use_cpu",)  # all other settings of a stage are in its own mapping

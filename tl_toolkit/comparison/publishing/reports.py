@@ -118,7 +118,7 @@ def public_report(folder: Path, *, texts: bool = False, published: set[str] | No
         asked = asked_in(folder)
         context = build_context(public.results, place, title, texts, asked)
         write_pages(context, replace(public, damaged=store.damaged), place, notes_of(folder))
-        local = statements(results) | {"verdicts": verdicts(decision_in(folder, **asked))}
+        local = statements(results) | {"verdicts": verdicts(decision_in(folder))}
         prove_equal(local, statements(public.results) | {"verdicts": verdicts(context["decision"])})
         written = [path for path in (*place.iterdir(), *(place / "figures").rglob("*")) if path.is_file()]
         files = {path.relative_to(place).as_posix(): path.read_bytes() for path in written}

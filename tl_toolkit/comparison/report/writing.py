@@ -53,8 +53,7 @@ def write_report(
     title: str,
     texts: bool = True,
     notes: Sequence[str] = (),
-    margin: float | None = None,
-    target: float | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write report.html, report.md, decision.json, figures/ and the exports; returns the page's path.
 
@@ -65,15 +64,14 @@ def write_report(
     Args:
         texts: quote texts of the dataset; without it, rows are only numbered.
         notes: notes on the origin of the records.
-        margin: see `decision.decision_in`.
-        target: see `decision.decision_in`.
+        asked: the margin and the target; by default those of the folder's decision.json.
 
     Raises:
         UserError: results.jsonl is missing, or has no valid record; or the margin is not above 0.
     """
     output_dir = Path(output_dir)
     store = read_store(output_dir / "results.jsonl")
-    asked = asked_in(output_dir, margin, target)
+    asked = asked or asked_in(output_dir)
     write_pages(build_context(store.results, output_dir, title, texts, asked), store, output_dir, notes)
     return output_dir / "report.html"
 
@@ -102,7 +100,7 @@ def build_context(
     Runs are shown without absolute paths.
 
     Args:
-        asked: the margin and the target, from `asked_in`.
+        asked: see `write_report`.
     """
     from markupsafe import Markup
 
@@ -112,7 +110,9 @@ def build_context(
     for number, (name, runs) in enumerate(groups.items(), start=1):
         cleaned = [replace(run, record=without_absolute_paths(run.record)) for run in runs]
         shown[name] = Panel(cleaned, output_dir, f"{folder_name(name)}-{number}-" if several else "", texts)
-    decision = decide_runs({name: (own.results, own.reader) for name, own in shown.items()}, **(asked or {}))
+    decision = decide_runs(
+        {name: (own.results, own.reader) for name, own in shown.items()}, asked or asked_in(output_dir)
+    )
     for name, own in shown.items():
         own.decision.update(of_dataset(decision, name))
     described = [{"name": name if several else None} | describe_panel(own) for name, own in shown.items()]

@@ -18,7 +18,6 @@ from ...evaluation.scored_panels import ScoredPanel, bounds_of, default_margin, 
 from .wording import card_of, headline_of
 
 NAME = "decision.json"
-ASKED = ("margin", "target")
 _LISTS = ("budgets", "kinds", "label_equivalence", "more_labels", "target", "pairs")
 
 
@@ -32,28 +31,33 @@ def decision_in(folder: Path, margin: float | None = None, target: float | None 
     """
     reader = PredictionReader(folder)
     groups = {name: (runs, reader) for name, runs in panels(read_results(folder / "results.jsonl")).items()}
-    return decide_runs(groups, **asked_in(folder, margin, target))
+    return decide_runs(groups, asked_in(folder, margin, target))
 
 
-def asked_in(folder: Path, margin: float | None = None, target: float | None = None) -> dict[str, float | None]:
-    """The margin and the target: those given, else those asked for when the folder's decision.json was written."""
+def asked_in(folder: Path, margin: float | None = None, target: float | None = None) -> dict[str, Any]:
+    """`margin`, `target` and `settle`: those given, else those asked for when the folder's decision.json was written.
+
+    `settle` maps the folder of the first run of a cell to the seeds that `--settle` added to it.
+    """
     try:
         before = dict(json.loads((folder / NAME).read_text(encoding="utf-8"))["asked"])
     except (OSError, ValueError, KeyError, TypeError):
         before = {}
-    given = {"margin": margin, "target": target}
-    return {name: before.get(name) if given[name] is None else given[name] for name in ASKED}
+    given = {name: value for name, value in (("margin", margin), ("target", target)) if value is not None}
+    return {"margin": None, "target": None, "settle": {}} | before | given
 
 
 def decide_runs(
-    groups: Mapping[str, tuple[Sequence[Result], PredictionReader]],
-    margin: float | None = None,
-    target: float | None = None,
+    groups: Mapping[str, tuple[Sequence[Result], PredictionReader]], asked: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The decision on the runs of each dataset, as the content of decision.json.
 
     Datasets with different metrics are decided separately, so that there is no overall recommendation.
+
+    Args:
+        asked: from `asked_in`.
     """
+    margin, target = asked["margin"], asked["target"]
     if margin is not None and not (margin > 0 and math.isfinite(margin)):
         raise UserError(f"--margin must be a number above 0, in the unit of the main metric, but is {margin}.")
     scored = [(scored_panel(name, runs, reader), runs) for name, (runs, reader) in groups.items()]
@@ -78,7 +82,7 @@ def decide_runs(
         "greater_is_better": first is None or first.greater_is_better,
         "margin": facts[0]["margin"] if facts else margin,
         "confidence": Settings("").confidence,
-        "asked": {"margin": margin, "target": target},
+        "asked": dict(asked),
     }
     found["panels"] = [own | {"card": card_of(found, own)} for own in facts]
     return {"headline": headline_of(found), **found}

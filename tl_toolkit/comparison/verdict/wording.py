@@ -133,7 +133,10 @@ def card_of(decision: Json, facts: Json) -> dict[str, Any]:
     used, other = top["recommended"] or top["best"], _other(top)
     parts = {"headline": _headline(top, words), "cost": "", "runner_up": "", "next": _next(top, here, words)}
     entries = {one["entry"]: one for one in top["entries"]}
-    if top["status"] != "nothing_beats_constant":
+    if top["status"] == "nothing_beats_constant":
+        reached = f"{words.score(top['expected']['value'])}{words.interval(top['expected'])}"
+        parts["runner_up"] = f"The best of them, {used}, has {reached}."
+    else:
         costs = [words.cost(entries[used]), words.cost(entries[other]) if other else ""]
         parts["cost"] = f"It costs {costs[0]}{f'; {other} costs {costs[1]}' if costs[1] else ''}." if costs[0] else ""
         parts["runner_up"] = _runner_up(top, used, other, words) if other else ""
@@ -256,8 +259,7 @@ def _cheaper(top: Json, first: str, second: str) -> bool:
 def _next(top: Json, here: Mapping[str, list[Json]], words: Words) -> str:
     """What to do next."""
     if top["status"] == "nothing_beats_constant":
-        more = "Label more training rows" if words.unit == show.LABELS else "Train on more tokens"
-        return f"Next: {more[0].lower()}{more[1:]}, and check that inputs and labels belong together."
+        return "Next: label more training and test rows, and check that inputs and labels belong together."
     if top["expected"]["low"] is None:
         return "Next: run 3 seeds, with --seeds 1 2 3."
     if not top["comparisons"]:
