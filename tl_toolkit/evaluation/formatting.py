@@ -165,11 +165,6 @@ def p_value(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
 
 
-def effect(value: float) -> str:
-    """An effect size in two digits."""
-    return f"{value:.2f}".replace("-", MINUS) if abs(value) < 1e6 else "∞"
-
-
 def per_cent(value: Spread | None) -> str:
     """A fraction as a whole percentage, without its unit."""
     return MISSING if value is None else f"{100 * value.mean:.0f}"
