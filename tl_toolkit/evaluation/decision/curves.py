@@ -15,6 +15,7 @@ from scipy.special import ndtri
 EXPONENTS = np.geomspace(0.05, 2.0, 20)
 USUAL, SPREAD = np.log(0.5), 0.7
 """Mean and standard deviation of log α (learning curves of text classifiers, Johnson et al. 2018)."""
+PARAMETERS = 3
 BELOW, ABOVE, POINTS = 5.0, 10.0, 4
 """An inverted curve reaches this many doublings below and above the measured budgets, in steps of 1/4."""
 
@@ -27,8 +28,8 @@ class Curves:
         labels: (B,) the measured budgets.
         limit: (D,) c, and `gap` (D,) a, for labels in units of `unit`.
         exponent: (D,) α.
-        rest: (D, B) monotone scores at the budgets minus the power law.
-        scores: (D, B) what the curves are fitted to.
+        rest: (D, B) monotone scores at the budgets minus the power law, as far as they are more than noise (the
+            positive-part estimator of James and Stein).
     """
 
     labels: np.ndarray
@@ -37,7 +38,6 @@ class Curves:
     gap: np.ndarray
     exponent: np.ndarray
     rest: np.ndarray
-    scores: np.ndarray
 
     def at(self, labels: float) -> np.ndarray:
         """The power law's scores (D,) at a number of labels."""
@@ -102,7 +102,10 @@ def fit_curves(labels: np.ndarray, scores: np.ndarray, variance: np.ndarray, hig
     best, index = square.argmin(axis=1), np.arange(len(scores))
     limit, gap, exponent = limit[index, best], gap[index, best], EXPONENTS[best]
     law = limit[:, None] - gap[:, None] * (labels / unit) ** -exponent[:, None]
-    return Curves(labels, unit, limit, gap, exponent, isotonic(scores, weights) - law, scores)
+    rest = isotonic(scores, weights) - law
+    misfit = float(rest[0] ** 2 @ weights)
+    believed = max(0.0, 1 - (len(labels) - PARAMETERS) / misfit) if misfit > 0 and len(labels) > PARAMETERS else 1.0
+    return Curves(labels, unit, limit, gap, exponent, believed * rest)
 
 
 def isotonic(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:

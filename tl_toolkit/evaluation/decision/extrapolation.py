@@ -41,7 +41,7 @@ def label_equivalence(
         for other in names:
             if other == name:
                 continue
-            needs = curves[other].labels_for(own.scores.T)
+            needs = curves[other].labels_for(own.values(np.log2(own.labels)).T)
             for labels, needed in zip(places, needs, strict=True):
                 low, high = interval(needed[1:], 1 - settings.confidence)
                 found.append(

@@ -15,7 +15,7 @@ _Z_POWER = float(ndtri(POWER))
 
 
 def reading(low: float, high: float, equivalent: bool) -> str:
-    """Whether the second of two sides is `ahead`, `behind`, `equivalent` or `undecided`, by the interval of its lead."""
+    """What the interval of a lead says of its owner: `ahead`, `behind`, `equivalent` or `undecided`."""
     if low > 0:
         return "ahead"
     if high < 0:
@@ -55,7 +55,9 @@ def to_settle(
     return {"seeds": None, "test_rows": None}
 
 
-def score_interval(mean: float, variance: float, critical: float, units: int, bounds: tuple[float, float] | None):
+def score_interval(
+    mean: float, variance: float, critical: float, units: int, bounds: tuple[float, float] | None
+) -> tuple[float, float]:
     """An interval of an expected score; with bounds, Wilson's, which stays within them and is right near them.
 
     Wilson (1927): the scores p with |m − p| ≤ c sqrt(p (1 − p) / n), where n is the effective number of rows,

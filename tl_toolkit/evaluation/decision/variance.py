@@ -161,26 +161,24 @@ def moderate(
         fit: (C,) whether the prior is fitted to the variance.
     """
     used = fit & (freedom > 0)
-    level, prior_freedom, pooled = fit_prior(variances[used], freedom[used], place[used], place)
+    level, prior_freedom = fit_prior(variances[used], freedom[used], place[used], place)
     own = np.where(freedom > 0, variances, 0.0)
-    if np.isinf(prior_freedom):
-        shrunk = level
-    else:
-        shrunk = (prior_freedom * level + freedom * own) / (prior_freedom + freedom)
-    return shrunk, np.minimum(prior_freedom + freedom, np.maximum(pooled, freedom))
+    both = prior_freedom + freedom
+    shrunk = level if np.isinf(prior_freedom) else (prior_freedom * level + freedom * own) / both
+    return shrunk, np.minimum(both, freedom[used].sum())
 
 
 def fit_prior(
     variances: np.ndarray, freedom: np.ndarray, place: np.ndarray, at: np.ndarray
-) -> tuple[np.ndarray, float, np.ndarray]:
-    """The scaled F prior of variances: s₀² at the places `at`, d₀, and the degrees of freedom of s₀² itself.
+) -> tuple[np.ndarray, float]:
+    """The scaled F prior of variances: s₀² at the places `at`, and d₀, which is infinite without spread beyond chance.
 
     Moments of log s² (Smyth 2004, section 6.2), with degrees of freedom d, known up to the trend:
     E log s² = log s₀² + ψ(d/2) − log(d/2) − ψ(d₀/2) + log(d₀/2), Var log s² = ψ′(d/2) + ψ′(d₀/2).
     """
     positive = variances[variances > 0]
     if len(positive) == 0:
-        return np.zeros(len(at)), np.inf, np.full(len(at), float(freedom.sum()))
+        return np.zeros(len(at)), np.inf
     offset = np.maximum(variances, 1e-5 * np.median(positive))
     logs = np.log(offset) - digamma(freedom / 2) + np.log(freedom / 2)
     degree = min(2, len(np.unique(place)) - 1, max(0, len(logs) // 3 - 1))
@@ -189,18 +187,16 @@ def fit_prior(
     wanted = np.vander((np.clip(at, place.min(), place.max()) - centre) / width, degree + 1)
     inverse = np.linalg.pinv(design.T @ design)
     fitted, expected = design @ (inverse @ (design.T @ logs)), wanted @ (inverse @ (design.T @ logs))
-    leverage = np.einsum("ij,jk,ik->i", wanted, inverse, wanted)
-    pooled = freedom.mean() / leverage
     left = len(logs) - degree - 1
     excess = -1.0
     if left > 0:
         excess = float(((logs - fitted) ** 2).sum() / left - polygamma(1, freedom / 2).mean())
     if excess <= 0:  # no more spread than chance: one variance along the trend, estimated by its ratio to the trend
         ratio = float((freedom * offset / np.exp(fitted)).sum() / freedom.sum())
-        return ratio * np.exp(expected), np.inf, pooled
+        return ratio * np.exp(expected), np.inf
     prior_freedom = 2 * trigamma_inverse(excess)
     level = np.exp(expected + digamma(prior_freedom / 2) - np.log(prior_freedom / 2))
-    return level, prior_freedom, pooled
+    return level, prior_freedom
 
 
 def trigamma_inverse(value: float) -> float:
