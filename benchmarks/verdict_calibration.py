@@ -3,8 +3,8 @@
     python benchmarks/verdict_calibration.py [--worlds equal,lead --reports 1000 --processes 1 --seed 1 --list]
 
 Each row of the table simulates reports of one world, from scores of 0 and 1 on test rows, and compares what the
-decision says with the truth. A line has what was measured, its bound, two standard errors of the simulation, and whether
-it is inside the bound with these two standard errors.
+decision says with the truth. A line has what was measured, its bound, two standard errors of the simulation, and
+whether it is inside the bound with these two standard errors.
 """
 
 from __future__ import annotations

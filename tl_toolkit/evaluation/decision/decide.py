@@ -243,8 +243,7 @@ class _PanelDecision:
             return []
         pairs, tested = families.all_pairs(self.layout, self.level)
         family, found = tested.family, []
-        sizes = np.abs(family.noise)
-        alone = (sizes >= np.abs(family.estimates)).mean(axis=0)
+        alone = (np.abs(family.noise) >= np.abs(family.estimates)).mean(axis=0)
         for place, (labels, first, second) in enumerate(pairs):
             value, half = float(family.estimates[place]), float(tested.half[place])
             found.append(
@@ -287,12 +286,8 @@ def _crossing(lead: families.Lead, average: float, slope: float, half: float) ->
 
 def plain(value: Any) -> Any:
     """The value for JSON: floats that are not finite become None."""
-    if isinstance(value, Mapping):
-        return {key: plain(own) for key, own in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(own) for own in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, float | np.floating):
+    if isinstance(value, float):  # also numpy's
         return float(value) if math.isfinite(value) else None
-    return value
+    if isinstance(value, dict):
+        return {key: plain(own) for key, own in value.items()}
+    return [plain(own) for own in value] if isinstance(value, list) else value

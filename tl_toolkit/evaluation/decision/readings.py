@@ -64,9 +64,10 @@ def score_interval(
     m (1 − m) / variance. With few rows on the rarer side the variance is itself unknown: it is drawn towards the
     binomial one with the weight of four such rows.
     """
-    if bounds is None:
+    if bounds is None or not np.isfinite(bounds).all():
         half = critical * math.sqrt(variance)
-        return mean - half, mean + half
+        least, most = bounds or (-math.inf, math.inf)
+        return max(mean - half, least), min(mean + half, most)
     low, width = bounds[0], bounds[1] - bounds[0]
     m = min(max((mean - low) / width, 0.0), 1.0)
     binomial = m * (1 - m) / units

@@ -77,7 +77,7 @@ def components(cells: list[np.ndarray], labels: np.ndarray, fit: np.ndarray, fix
         cells: scores (runs, units) of each cell.
         labels: (C,) the budget of each cell, for the prior of the variances over runs.
         fit: (C,) whether the prior is fitted to the cell.
-        fixed: (C,) whether the cell is a constant without runs of its own.
+        fixed: (C,) whether the cell has no variance over runs: a constant answer, a method without chance.
     """
     counts = np.array([len(scores) for scores in cells])
     units = cells[0].shape[1]
@@ -88,7 +88,7 @@ def components(cells: list[np.ndarray], labels: np.ndarray, fit: np.ndarray, fix
     square = np.array([residual_square(scores) for scores in cells])
     over_runs = np.array([scores.mean(axis=1).var(ddof=1) if len(scores) > 1 else np.nan for scores in cells])
     several = counts > 1
-    if not (several & fit & ~fixed).any():
+    if not (several & fit).any():
         return None
     # A single run: its residual is taken to be the same part of its rows' variance as elsewhere.
     spread = np.diag(rows) * units
@@ -160,7 +160,9 @@ def moderate(
         place: (C,) the covariate.
         fit: (C,) whether the prior is fitted to the variance.
     """
-    used = fit & (freedom > 0)
+    used = fit & (freedom > 0) & (np.nan_to_num(variances) > 0)
+    if not used.any():
+        return np.where(freedom > 0, variances, 0.0), np.maximum(freedom, 1.0)
     level, prior_freedom = fit_prior(variances[used], freedom[used], place[used], place)
     own = np.where(freedom > 0, variances, 0.0)
     both = prior_freedom + freedom
@@ -171,15 +173,12 @@ def moderate(
 def fit_prior(
     variances: np.ndarray, freedom: np.ndarray, place: np.ndarray, at: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """The scaled F prior of variances: s₀² at the places `at`, and d₀, which is infinite without spread beyond chance.
+    """The scaled F prior of positive variances: s₀² at the places `at`, and d₀ (infinite: no spread beyond chance).
 
     Moments of log s² (Smyth 2004, section 6.2), with degrees of freedom d, known up to the trend:
     E log s² = log s₀² + ψ(d/2) − log(d/2) − ψ(d₀/2) + log(d₀/2), Var log s² = ψ′(d/2) + ψ′(d₀/2).
     """
-    positive = variances[variances > 0]
-    if len(positive) == 0:
-        return np.zeros(len(at)), np.inf
-    offset = np.maximum(variances, 1e-5 * np.median(positive))
+    offset = np.maximum(variances, 1e-5 * np.median(variances))
     logs = np.log(offset) - digamma(freedom / 2) + np.log(freedom / 2)
     degree = min(2, len(np.unique(place)) - 1, max(0, len(logs) // 3 - 1))
     centre, width = place.mean(), max(float(np.ptp(place)), 1e-9)
