@@ -462,9 +462,9 @@ def table() -> Iterator[Row]:
     for points, sense, bound in ((0, "<=", 0.06), (5, ">=", 0.85), (2, ">=", 0.25)):
         name = f"one pair, {points} points apart, before adjustment"
         yield Row("pair", name, partial(pair, difference=points / 100), (("found", sense, bound),))
-    for points, sense, bound in ((0.3, ">=", 0.7), (2.0, "<=", 0.05)):
-        world = partial(equivalence, difference=points / 100)
-        yield Row("equivalence", f"one pair, {points} points apart", world, (("equivalent", sense, bound),))
+    for apart, sense, bound in ((0.3, ">=", 0.7), (2.0, "<=", 0.05)):
+        world = partial(equivalence, difference=apart / 100)
+        yield Row("equivalence", f"one pair, {apart} points apart", world, (("equivalent", sense, bound),))
     for costs in ("alike", "different"):
         name = f"recommendation of six, costs {costs}: points lost"
         world = partial(recommendation, costs=costs)

@@ -72,20 +72,20 @@ def lay_out(panel: Panel) -> Layout:
         cells.append(np.asarray(constant, dtype=float)[None])
         places.append(budgets[0] if budgets else 1.0)
     means = np.array([scores.mean() for scores in cells])
-    labels = np.maximum(np.array(places), 1.0)
+    at = np.maximum(np.array(places), 1.0)
     fixed = np.zeros(len(cells), dtype=bool)
     sure = {entry.name for entry in entries if entry.kind in WITHOUT_CHANCE}
-    for (name, _), cell in own.items():
-        fixed[cell] = name in sure and len(cells[cell]) > 1 and bool((cells[cell] == cells[cell][0]).all())
+    for (name, _), place in own.items():
+        fixed[place] = name in sure and len(cells[place]) > 1 and bool((cells[place] == cells[place][0]).all())
     fixed[-1:] |= constant is not None
-    parts = _components(panel, cells, labels, count, fixed)
+    parts = _components(panel, cells, at, count, fixed)
     return Layout(
         budgets=budgets,
         entry=own,
         kind=kinds,
         constant=None if constant is None else len(cells) - 1,
         means=means,
-        labels=labels,
+        labels=at,
         rows=cells[0].shape[1] if cells else 0,
         parts=parts,
         noise=None if parts is None else Noise(parts),
