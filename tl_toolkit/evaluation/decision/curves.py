@@ -81,31 +81,41 @@ def fit_curves(labels: np.ndarray, scores: np.ndarray, variance: np.ndarray, hig
     """
     weights = 1 / np.maximum(variance, 1e-12)
     unit = float(np.exp(np.log(labels).mean()))
-    prior = np.full(len(scores), USUAL)
-    prior[1:] += SPREAD * ndtri((np.arange(1, len(scores)) * 0.6180339887498949) % 1)  # a low-discrepancy sequence
-    basis = (labels / unit) ** -EXPONENTS[:, None]  # (A, B)
-    w, wf, wff = weights.sum(), basis @ weights, basis**2 @ weights
-    wy, wfy = scores @ weights, scores @ (basis * weights).T  # (D,), (D, A)
-    wyy = (scores**2 @ weights)[:, None]
-    if len(labels) > 1:
-        gap = (wf * wy[:, None] / w - wfy) / np.maximum(wff - wf**2 / w, 1e-300)
-        gap = np.maximum(gap, 0)
-    else:
-        gap = np.zeros(wfy.shape)
-    limit = (wy[:, None] + gap * wf) / w
-    if highest is not None:
-        over = limit > highest
-        limit = np.where(over, highest, limit)
-        gap = np.where(over, np.maximum((highest * wf - wfy) / wff, 0), gap)
-    square = wyy + limit**2 * w + gap**2 * wff - 2 * limit * wy[:, None] + 2 * gap * wfy - 2 * limit * gap * wf
-    square += ((np.log(EXPONENTS) - prior[:, None]) / SPREAD) ** 2
-    best, index = square.argmin(axis=1), np.arange(len(scores))
-    limit, gap, exponent = limit[index, best], gap[index, best], EXPONENTS[best]
+    prior = np.full((len(scores), 1), USUAL)
+    prior[1:, 0] += SPREAD * ndtri((np.arange(1, len(scores)) * 0.6180339887498949) % 1)  # a low-discrepancy sequence
+    logs = np.log(EXPONENTS)
+    square = _least_squares((labels / unit) ** -EXPONENTS[:, None], scores, weights, highest)[2]
+    square += ((logs - prior) / SPREAD) ** 2
+    best, index = square[:, 1:-1].argmin(axis=1) + 1, np.arange(len(scores))
+    before, here, after = (square[index, best + step] for step in (-1, 0, 1))
+    bend = np.maximum(before - 2 * here + after, 1e-300)
+    place = logs[best] + np.clip((before - after) / (2 * bend), -1, 1) * (logs[1] - logs[0])  # of the parabola's least
+    exponent = np.exp(place)
+    limit, gap, _ = _least_squares((labels / unit) ** -exponent[:, None, None], scores, weights, highest)
+    limit, gap = limit[:, 0], gap[:, 0]
     law = limit[:, None] - gap[:, None] * (labels / unit) ** -exponent[:, None]
     rest = isotonic(scores, weights) - law
     misfit = float(rest[0] ** 2 @ weights)
     believed = max(0.0, 1 - (len(labels) - PARAMETERS) / misfit) if misfit > 0 and len(labels) > PARAMETERS else 1.0
     return Curves(labels, unit, limit, gap, exponent, believed * rest)
+
+
+def _least_squares(
+    basis: np.ndarray, scores: np.ndarray, weights: np.ndarray, highest: float | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """c ≤ highest and a ≥ 0 of the curves c − a basis, and their weighted squares: (…, A, B) and (D, B) -> (D, A)."""
+    w, wf, wff = weights.sum(), basis @ weights, basis**2 @ weights
+    wy, wyy = (scores @ weights)[:, None], (scores**2 @ weights)[:, None]
+    wfy = ((basis * weights) @ scores[:, :, None])[..., 0]
+    gap = np.zeros(wfy.shape)
+    if len(weights) > 1:
+        gap = np.maximum((wf * wy / w - wfy) / np.maximum(wff - wf**2 / w, 1e-300), 0)
+    limit = (wy + gap * wf) / w
+    if highest is not None:
+        over = limit > highest
+        limit = np.where(over, highest, limit)
+        gap = np.where(over, np.maximum((highest * wf - wfy) / wff, 0), gap)
+    return limit, gap, wyy + limit**2 * w + gap**2 * wff - 2 * limit * wy + 2 * gap * wfy - 2 * limit * gap * wf
 
 
 def isotonic(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 from scipy.special import ndtri
@@ -33,8 +34,8 @@ def to_settle(
 ) -> dict[str, float | None]:
     """Runs and test rows with which an observed difference would be decided with 80 % power.
 
-    Decided means found, or shown to be within the margin, whichever is easier. Runs are increased first, up to 20;
-    then rows by a factor of up to 100. Nothing (None) would settle it beyond that.
+    Decided means found, or shown to be within the margin, whichever is easier. Runs are increased first, up to 20; then
+    rows by a factor of up to 100; then runs again, up to 100. Nothing (None) would settle it beyond that.
 
     Args:
         critical: the interval's half-length in standard errors.
@@ -47,10 +48,10 @@ def to_settle(
     residual = float(contrast[used] ** 2 @ (parts.residual[used] * counts))
     runs = float(contrast[used] ** 2 @ (np.maximum(parts.runs - parts.residual, 0)[used] * counts))
     now = int(counts.min())
-    for factor in (1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100):
+    for most, factor in product((20, 100), (1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100)):
         left = error**2 - by_rows / factor
         seeds = math.ceil((runs + residual / factor) / left) if left > 0 else math.inf
-        if seeds <= max(20, now):
+        if seeds <= max(most, now):
             return {"seeds": max(seeds, now), "test_rows": math.ceil(rows * factor)}
     return {"seeds": None, "test_rows": None}
 
