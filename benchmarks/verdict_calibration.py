@@ -32,7 +32,13 @@ Outcome = dict[str, float]
 
 @lru_cache(maxsize=1)
 def sst2_sds() -> np.ndarray:
-    """SDs over seeds of the cells of docs/reports/sst2, as parts of 1."""
+    """SDs over seeds of the cells of docs/reports/sst2 with several runs, as parts of 1."""
+    return np.array([np.std(values, ddof=1) for values in sst2_runs().values() if len(values) > 1])
+
+
+@lru_cache(maxsize=1)
+def sst2_runs() -> dict[tuple[str, str], list[float]]:
+    """The test accuracies of docs/reports/sst2 by entry and number of labels."""
     import csv
     from collections import defaultdict
     from pathlib import Path
@@ -41,8 +47,8 @@ def sst2_sds() -> np.ndarray:
     with open(Path(__file__).parents[1] / "docs/reports/sst2/results.csv", newline="") as file:
         for row in csv.DictReader(file):
             if row.get("test.accuracy"):
-                runs[row["entry"], row["budget"]].append(float(row["test.accuracy"]))
-    return np.array([np.std(values, ddof=1) for values in runs.values() if len(values) > 1])
+                runs[row["entry"], row["train_labels"]].append(float(row["test.accuracy"]))
+    return runs
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------
@@ -418,6 +424,32 @@ def several_datasets(rng: np.random.Generator, datasets: int, between: float = 0
     }
 
 
+def held_out() -> str:
+    """How often the largest budget of docs/reports/sst2 lies in the interval that the smaller ones predict."""
+    from tl_toolkit.evaluation.decision.curves import fit_curves, interval
+
+    generator, rows, inside, missed = np.random.default_rng(0), 1821, [], []
+    typical = float(np.median(sst2_sds()))
+    for entry in sorted({name for name, _ in sst2_runs()}):
+        cells = {float(labels): values for (name, labels), values in sst2_runs().items() if name == entry}
+        labels = np.array(sorted(cells))
+        if len(labels) < 4:
+            continue
+        means = np.array([np.mean(cells[own]) for own in labels])
+        seeds = np.array([max(float(np.std(cells[own])), typical) ** 2 / len(cells[own]) for own in labels])
+        variance = means * (1 - means) / rows + seeds
+        noise = np.sqrt(variance) * generator.standard_normal((2000, len(labels)))
+        noise[0] = 0
+        curves = fit_curves(labels[:-1], (means + noise)[:, :-1], variance[:-1], 1.0)
+        low, high = interval((curves.at(float(labels[-1])) + noise[:, -1])[1:], 0.05)
+        inside.append(low <= means[-1] <= high)
+        missed.append(curves.at(float(labels[-1]))[0] - means[-1])
+    error = 100 * float(np.mean(np.abs(missed)))
+    return (
+        f"largest budget left out: {sum(inside)} of {len(inside)} in the 95 % interval, mean error {error:.1f} points"
+    )
+
+
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
@@ -529,9 +561,13 @@ def main() -> None:
     parser.add_argument("--reports", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--held-out", action="store_true", help="check extrapolations on docs/reports/sst2, and stop")
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
     parser.add_argument("--json", help="also write the lines to this file, one record each")
     arguments = parser.parse_args()
+    if arguments.held_out:
+        print(held_out())
+        return
     wanted = {name for name in arguments.worlds.split(",") if name}
     rows = [row for row in table() if not wanted or row.group in wanted]
     if unknown := wanted - {row.group for row in rows}:

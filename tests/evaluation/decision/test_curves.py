@@ -14,7 +14,7 @@ def law(labels, limit=0.9, gap=0.3, exponent=0.4):
 
 def test_an_exact_power_law_is_found_and_extrapolated():
     curves = fit_curves(LABELS, np.tile(law(LABELS), (5, 1)), np.full(5, 1e-8), 1.0)
-    assert curves.at(28000.0)[0] == pytest.approx(law(28000), abs=0.002)
+    assert curves.at(28000.0)[0] == pytest.approx(law(28000), abs=0.003)
     assert curves.labels_for(np.full((1, 5), law(1700)))[0, 0] == pytest.approx(1700, rel=0.03)
     assert curves.labels_for(np.full((1, 5), law(14000)))[0, 0] == pytest.approx(14000, rel=0.1)
 

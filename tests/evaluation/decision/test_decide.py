@@ -51,7 +51,8 @@ def test_the_decision_is_the_documented_json():
     assert kind["average_lead"].keys() >= {"value", "low", "high", "reading"}
     assert kind["trend"].keys() == {"per_doubling", "low", "high", "reading"}
     assert found["label_equivalence"][0].keys() == {"dataset", "entry", "labels", "against", "needs", "low", "high"}
-    assert found["more_labels"][0].keys() == {"dataset", "entry", "labels", "expected", "low", "high"}
+    assert found["more_labels"][0].keys() == {"dataset", "entry", "labels", "expected", "low", "high", "gain"}
+    assert [one["labels"] for one in found["more_labels"][:2]] == [6000, 12000]
 
 
 def test_a_clear_lead_is_found_everywhere():

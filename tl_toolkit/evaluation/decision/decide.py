@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from . import families, readings
-from .extrapolation import all_curves, label_equivalence, more_labels, target_labels
+from .extrapolation import all_curves, label_equivalence, more_labels, target_labels, whole
 from .inputs import Entry, Panel, Settings, check
 from .layout import Layout, lay_out
 from .noise import quantile
@@ -96,7 +96,7 @@ class _PanelDecision:
                     "b": lead.b,
                     "average_lead": {
                         **self._interval(value, half),
-                        "p_adjusted": float(averages.p[place]),
+                        "p_adjusted": self._p(float(averages.p[place]), averages.level),
                         "reading": readings.reading(value - half, value + half, same),
                     },
                     "trend": {
@@ -144,7 +144,7 @@ class _PanelDecision:
         expected = {name: self._expected(cell) for name, cell in here.items()}
         return {
             "dataset": self.panel.dataset,
-            "labels": labels,
+            "labels": whole(labels),
             "recommended": recommended,
             "status": word,
             "expected": expected[recommended or best],
@@ -200,7 +200,7 @@ class _PanelDecision:
                     "a": best,
                     "b": self.names[second],
                     **self._bounds(value, low, high, "difference"),
-                    "p_adjusted": max(float(self.best.p[place]), self.gate.p),
+                    "p_adjusted": self._p(max(float(self.best.p[place]), self.gate.p), self.level),
                     "reading": word,
                     "detectable": half + power,
                     "to_settle": settle,
@@ -243,22 +243,26 @@ class _PanelDecision:
             return []
         pairs, tested = families.all_pairs(self.layout, self.level)
         family, found = tested.family, []
-        alone = (np.abs(family.noise) >= np.abs(family.estimates)).mean(axis=0)
+        alone = ((np.abs(family.noise) >= np.abs(family.estimates)).sum(axis=0) + 1) / (len(family.noise) + 1)
         for place, (labels, first, second) in enumerate(pairs):
             value, half = float(family.estimates[place]), float(tested.half[place])
             found.append(
                 {
                     "dataset": self.panel.dataset,
-                    "labels": labels,
+                    "labels": whole(labels),
                     "a": self.names[first],
                     "b": self.names[second],
                     **self._interval(value, half, "difference"),
                     "p": float(alone[place]),
-                    "p_adjusted": float(tested.p[place]),
+                    "p_adjusted": self._p(float(tested.p[place]), self.level),
                     "reading": readings.reading(value - half, value + half, False),
                 }
             )
         return found
+
+    def _p(self, p: float, level: float) -> float:
+        """A p-value of a family with a part of the error rate: significant if it is at most 1 − confidence."""
+        return min(1.0, p * (1 - self.settings.confidence) / level)
 
     def _interval(self, value: float, half: float, name: str = "value") -> Json:
         return self._bounds(value, value - half, value + half, name)

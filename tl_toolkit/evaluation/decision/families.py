@@ -59,11 +59,12 @@ def _leads(names: Sequence[str], cells: dict[tuple[str, float], int], layout: La
 
 @dataclass(frozen=True)
 class Tested:
-    """A family with its half-lengths of intervals (K,) and adjusted p-values (K,)."""
+    """A family with its half-lengths of intervals (K,) and adjusted p-values (K,) at the error rate `level`."""
 
     family: Family
     half: np.ndarray
     p: np.ndarray
+    level: float
 
 
 def tested(noise: Noise, contrasts: Sequence[np.ndarray], level: float, worst: np.ndarray | None = None) -> Tested:
@@ -71,7 +72,7 @@ def tested(noise: Noise, contrasts: Sequence[np.ndarray], level: float, worst: n
     family = Family(noise, np.reshape(contrasts, (len(contrasts), len(noise.parts.means))))
     if worst is None:
         worst = family.worst()
-    return Tested(family, family.half_lengths(worst, level), family.adjusted(worst))
+    return Tested(family, family.half_lengths(worst, level), family.adjusted(worst), level)
 
 
 @dataclass(frozen=True)
