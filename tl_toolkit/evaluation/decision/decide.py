@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from . import families, readings
-from .extrapolation import all_curves, label_equivalence, more_labels, target_labels
+from .extrapolation import all_curves, label_equivalence, more_labels, target_labels, whole
 from .inputs import Entry, Panel, Settings, check
 from .layout import Layout, lay_out
 from .noise import quantile
@@ -24,13 +24,15 @@ def decide(panels: Sequence[Panel], settings: Settings) -> Json:
     """What the runs of a comparison show, as the content of decision.json.
 
     `headline` and `verified` are left to the caller. Differences are b − a in the metric's unit; readings are those of
-    b against a. Of several datasets each has its part of the error rate.
+    b against a. Of several datasets each has its part of the error rate, and their means have half of it.
 
     Raises:
         UserError: for shapes that do not fit together.
     """
     check(panels, settings)
-    level = 1 - settings.confidence ** (1 / len(panels))
+    level = 1 - settings.confidence
+    if len(panels) > 1:  # half for the mean differences over datasets, half for the datasets one by one
+        level = 1 - (1 - level / 2) ** (1 / len(panels))
     layouts = [lay_out(panel) for panel in panels]
     found: Json = {
         "schema_version": 1,
@@ -69,9 +71,8 @@ class _PanelDecision:
         self.panel, self.layout, self.settings, self.level = panel, layout, settings, level
         self.sign = settings.sign
         self.names = {cell: name for (name, _), cell in layout.entry.items()}
-        self.gate_p = 1.0
         if layout.noise is not None:
-            self.between, self.averages, self.trends, self.gate_p = families.gate(layout, level)
+            self.gate = families.gate(layout, level)
             self.against, self.best = families.with_the_best(layout, level)
         self.beating = families.beats_constant(layout, level)
 
@@ -80,12 +81,13 @@ class _PanelDecision:
         if self.layout.noise is None:
             return [self._undecided_lead(lead) for lead in families.leads(self.layout)[0]]
         found, slopes = [], 0
-        for place, lead in enumerate(self.between):
-            value, half = float(self.averages.family.estimates[place]), float(self.averages.half[place])
-            same = readings.equivalent(value, self.averages.family.noise[:, place], self.settings.margin)
+        averages, trends = self.gate.averages, self.gate.trends
+        for place, lead in enumerate(self.gate.between):
+            value, half = float(averages.family.estimates[place]), float(averages.half[place])
+            same = readings.equivalent(value, averages.family.noise[:, place], self.settings.margin)
             slope = spread = math.nan
             if lead.slope is not None:
-                slope, spread = float(self.trends.family.estimates[slopes]), float(self.trends.half[slopes])
+                slope, spread = float(trends.family.estimates[slopes]), float(trends.half[slopes])
                 slopes += 1
             found.append(
                 {
@@ -94,7 +96,7 @@ class _PanelDecision:
                     "b": lead.b,
                     "average_lead": {
                         **self._interval(value, half),
-                        "p_adjusted": float(self.averages.p[place]),
+                        "p_adjusted": self._p(float(averages.p[place]), averages.level),
                         "reading": readings.reading(value - half, value + half, same),
                     },
                     "trend": {
@@ -142,7 +144,7 @@ class _PanelDecision:
         expected = {name: self._expected(cell) for name, cell in here.items()}
         return {
             "dataset": self.panel.dataset,
-            "labels": labels,
+            "labels": whole(labels),
             "recommended": recommended,
             "status": word,
             "expected": expected[recommended or best],
@@ -174,7 +176,7 @@ class _PanelDecision:
         if self.layout.noise is None:
             return [self._unknown(best, name, here) for name in here if name != best]
         noise, found = self.layout.noise, []
-        family, opened = self.best.family, self.gate_p <= self.level
+        family, opened = self.best.family, self.gate.p <= self.level
         for place, (budget, first, second) in enumerate(self.against):
             if budget != labels:
                 continue
@@ -198,7 +200,7 @@ class _PanelDecision:
                     "a": best,
                     "b": self.names[second],
                     **self._bounds(value, low, high, "difference"),
-                    "p_adjusted": max(float(self.best.p[place]), self.gate_p),
+                    "p_adjusted": self._p(max(float(self.best.p[place]), self.gate.p), self.level),
                     "reading": word,
                     "detectable": half + power,
                     "to_settle": settle,
@@ -241,23 +243,26 @@ class _PanelDecision:
             return []
         pairs, tested = families.all_pairs(self.layout, self.level)
         family, found = tested.family, []
-        sizes = np.abs(family.noise)
-        alone = (sizes >= np.abs(family.estimates)).mean(axis=0)
+        alone = ((np.abs(family.noise) >= np.abs(family.estimates)).sum(axis=0) + 1) / (len(family.noise) + 1)
         for place, (labels, first, second) in enumerate(pairs):
             value, half = float(family.estimates[place]), float(tested.half[place])
             found.append(
                 {
                     "dataset": self.panel.dataset,
-                    "labels": labels,
+                    "labels": whole(labels),
                     "a": self.names[first],
                     "b": self.names[second],
                     **self._interval(value, half, "difference"),
                     "p": float(alone[place]),
-                    "p_adjusted": float(tested.p[place]),
+                    "p_adjusted": self._p(float(tested.p[place]), self.level),
                     "reading": readings.reading(value - half, value + half, False),
                 }
             )
         return found
+
+    def _p(self, p: float, level: float) -> float:
+        """A p-value of a family with a part of the error rate: significant if it is at most 1 − confidence."""
+        return min(1.0, p * (1 - self.settings.confidence) / level)
 
     def _interval(self, value: float, half: float, name: str = "value") -> Json:
         return self._bounds(value, value - half, value + half, name)
@@ -285,12 +290,8 @@ def _crossing(lead: families.Lead, average: float, slope: float, half: float) ->
 
 def plain(value: Any) -> Any:
     """The value for JSON: floats that are not finite become None."""
-    if isinstance(value, Mapping):
-        return {key: plain(own) for key, own in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(own) for own in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, float | np.floating):
+    if isinstance(value, float):  # also numpy's
         return float(value) if math.isfinite(value) else None
-    return value
+    if isinstance(value, dict):
+        return {key: plain(own) for key, own in value.items()}
+    return [plain(own) for own in value] if isinstance(value, list) else value

@@ -35,20 +35,21 @@ def label_equivalence(
     pointwise; a number of labels that is not reached within 1,000 times the largest budget is None.
     """
     names = [name for name in _of_kinds(panel, layout) if name in curves]
+    targets = {name: curves[name].values(np.log2(curves[name].labels)).T for name in names}
     found = []
-    for name in names:
-        own, places = curves[name], [labels for labels in layout.budgets if (name, labels) in layout.entry]
-        for other in names:
-            if other == name:
-                continue
-            needs = curves[other].labels_for(own.scores.T)
-            for labels, needed in zip(places, needs, strict=True):
+    for other in names:
+        entries = [name for name in names if name != other]
+        if not entries:
+            continue
+        needs = iter(curves[other].labels_for(np.concatenate([targets[name] for name in entries])))
+        for name in entries:
+            for labels, needed in zip(curves[name].labels, needs, strict=False):
                 low, high = interval(needed[1:], 1 - settings.confidence)
                 found.append(
                     {
                         "dataset": panel.dataset,
                         "entry": name,
-                        "labels": labels,
+                        "labels": whole(labels),
                         "against": other,
                         "needs": float(needed[0]),
                         "low": low,
@@ -59,21 +60,27 @@ def label_equivalence(
 
 
 def more_labels(panel: Panel, curves: Mapping[str, Curves], settings: Settings) -> list[dict[str, Any]]:
-    """The expected score of each entry with twice and four times the labels of its largest budget."""
+    """The expected score of each entry with twice and four times the labels of its largest budget.
+
+    `gain` is b − a of this score and that of the same curve at the largest budget.
+    """
     found = []
     for name, own in curves.items():
         for factor in MORE:
             labels = factor * float(own.labels[-1])
             values = settings.sign * own.at(labels)
+            gains = values - settings.sign * own.at(float(own.labels[-1]))
             low, high = interval(values[1:], 1 - settings.confidence)
+            gain = interval(gains[1:], 1 - settings.confidence)
             found.append(
                 {
                     "dataset": panel.dataset,
                     "entry": name,
-                    "labels": labels,
+                    "labels": whole(labels),
                     "expected": float(values[0]),
                     "low": low,
                     "high": high,
+                    "gain": {"value": float(gains[0]), "low": gain[0], "high": gain[1]},
                 }
             )
     return found
@@ -89,6 +96,11 @@ def target_labels(panel: Panel, curves: Mapping[str, Curves], settings: Settings
         low, high = interval(needed[1:], 1 - settings.confidence)
         found.append({"dataset": panel.dataset, "entry": name, "needs": float(needed[0]), "low": low, "high": high})
     return found
+
+
+def whole(labels: float) -> float:
+    """A number of labels, an int if it is a whole number."""
+    return int(labels) if float(labels).is_integer() else float(labels)
 
 
 def _curves(name: str, layout: Layout, settings: Settings) -> Curves:

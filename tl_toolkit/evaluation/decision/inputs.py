@@ -117,8 +117,12 @@ def _check_panel(panel: Panel) -> None:
                 expected = "(runs, rows)" if rows is None else f"(runs, {rows})"
                 raise UserError(f"{where} have the shape {cell.scores.shape}: it must be {expected}.")
             rows = cell.scores.shape[1]
+            if rows < 2:
+                raise UserError(f"{where} are of {rows} test row: a decision needs at least 2.")
             if not np.isfinite(cell.scores).all():
                 raise UserError(f"{where} are not all finite: count a diverged run in `failed` instead.")
+    if panel.clusters is not None and len(np.unique(panel.clusters)) < 2:
+        raise UserError(f"All test rows of {panel.dataset} are in one cluster: a decision needs at least 2 clusters.")
     for name, values in (("clusters", panel.clusters), ("folds", panel.folds)):
         if values is not None and rows is not None and values.shape[-1] != rows:
             raise UserError(f"The {name} of {panel.dataset} are for {values.shape[-1]} rows; there are {rows} rows.")

@@ -12,6 +12,9 @@ from .inputs import KINDS, Cell, Entry, Panel
 from .noise import Noise
 from .variance import Components, cluster_scores, components, fold_components
 
+WITHOUT_CHANCE = ("linear", "prompt")
+"""Kinds whose runs, if all are the same, would be the same again."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -69,15 +72,20 @@ def lay_out(panel: Panel) -> Layout:
         cells.append(np.asarray(constant, dtype=float)[None])
         places.append(budgets[0] if budgets else 1.0)
     means = np.array([scores.mean() for scores in cells])
-    labels = np.maximum(np.array(places), 1.0)
-    parts = _components(panel, cells, labels, count, constant is not None)
+    at = np.maximum(np.array(places), 1.0)
+    fixed = np.zeros(len(cells), dtype=bool)
+    sure = {entry.name for entry in entries if entry.kind in WITHOUT_CHANCE}
+    for (name, _), place in own.items():
+        fixed[place] = name in sure and len(cells[place]) > 1 and bool((cells[place] == cells[place][0]).all())
+    fixed[-1:] |= constant is not None
+    parts = _components(panel, cells, at, count, fixed)
     return Layout(
         budgets=budgets,
         entry=own,
         kind=kinds,
         constant=None if constant is None else len(cells) - 1,
         means=means,
-        labels=labels,
+        labels=at,
         rows=cells[0].shape[1] if cells else 0,
         parts=parts,
         noise=None if parts is None else Noise(parts),
@@ -85,21 +93,19 @@ def lay_out(panel: Panel) -> Layout:
 
 
 def _components(
-    panel: Panel, cells: list[np.ndarray], labels: np.ndarray, count: int, constant: bool
+    panel: Panel, cells: list[np.ndarray], labels: np.ndarray, count: int, fixed: np.ndarray
 ) -> Components | None:
     if not cells:
         return None
     if panel.folds is not None:
-        repeated = [np.repeat(scores, len(panel.folds), axis=0) if len(scores) == 1 else scores for scores in cells]
-        return fold_components(repeated if constant else cells, panel.folds)
+        last = cells[-1:] if not fixed[-1] else [np.repeat(cells[-1], len(panel.folds), axis=0)]
+        return fold_components([*cells[:-1], *last], panel.folds)
     clusters = panel.clusters
     if clusters is None and panel.ordered:
         clusters = time_blocks(np.stack([scores.mean(axis=0) for scores in cells]))
     if clusters is not None:
         cells = [cluster_scores(scores, clusters) for scores in cells]
-    fit, fixed = np.arange(len(cells)) < count, np.zeros(len(cells), dtype=bool)
-    fixed[-1] = constant
-    return components(cells, labels, fit, fixed)
+    return components(cells, labels, np.arange(len(cells)) < count, fixed)
 
 
 def _runs(cell: Cell) -> int:
@@ -151,17 +157,23 @@ def pick(names: Sequence[str], labels: float, filled: Mapping[float, Mapping[str
 
 def _without(cell: Cell, run: int) -> float | None:
     """The mean validation score of all runs but one."""
-    if cell.validation is None or len(cell.validation) < 2:
+    validation = _validation(cell)
+    if len(validation) < 2:
         return None
-    others = np.delete(cell.validation, run)
+    others = np.delete(validation, run)
     return float(others.mean()) if np.isfinite(others).all() else None
 
 
 def _elsewhere(name: str, labels: float, filled: Mapping[float, Mapping[str, Cell]]) -> float | None:
     """The mean validation score at the nearest other budget."""
     known = [
-        (abs(np.log(max(other, 1.0) / max(labels, 1.0))), float(cells[name].validation.mean()))  # type: ignore[union-attr]
+        (abs(np.log(max(other, 1.0) / max(labels, 1.0))), float(_validation(cells[name]).mean()))
         for other, cells in filled.items()
-        if other != labels and name in cells and cells[name].validation is not None
+        if other != labels and name in cells and np.isfinite(_validation(cells[name])).all()
     ]
     return min(known)[1] if known else None
+
+
+def _validation(cell: Cell) -> np.ndarray:
+    """The validation scores (runs,); nan if there are none."""
+    return np.array([np.nan]) if cell.validation is None or not len(cell.validation) else cell.validation

@@ -63,7 +63,7 @@ class Noise:
 
     def scale(self, contrasts: np.ndarray) -> np.ndarray:
         """About the half-length of 95 % intervals / 1.96, of contrasts (K, C) -> (K,)."""
-        rows = np.einsum("kc,cd,kd->k", contrasts, self.parts.rows, contrasts) * self._row_tails
+        rows = ((contrasts @ self.parts.rows) * contrasts).sum(axis=1) * self._row_tails
         return np.sqrt(np.maximum(rows, 0) + contrasts**2 @ (self.parts.runs * self._tails))
 
 

@@ -26,7 +26,7 @@ def over_datasets(panels: Sequence[Panel], layouts: Sequence[Layout], settings: 
         return {"differences": [], "ranks": None}
     means = np.array([[own.means[top[name]] for name in names] for own, top in zip(layouts, tops, strict=True)])
     best = names[int(means.mean(axis=0).argmax())]
-    level = (1 - settings.confidence) / (len(names) - 1)  # Bonferroni over the comparisons with the best
+    level = (1 - settings.confidence) / 2 / (len(names) - 1)  # Bonferroni over the comparisons with the best
     differences = []
     for place, name in enumerate(names):
         if name == best:
@@ -43,7 +43,7 @@ def over_datasets(panels: Sequence[Panel], layouts: Sequence[Layout], settings: 
                 "difference": settings.sign * mean,
                 "low": ends[0] if decided else math.nan,
                 "high": ends[1] if decided else math.nan,
-                "p_adjusted": min(1.0, p * (len(names) - 1)) if decided else math.nan,
+                "p_adjusted": min(1.0, 2 * p * (len(names) - 1)) if decided else math.nan,
                 "between_datasets": between,
                 "reading": "behind" if decided and mean + half < 0 else "undecided",
             }

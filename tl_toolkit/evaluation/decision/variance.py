@@ -77,7 +77,7 @@ def components(cells: list[np.ndarray], labels: np.ndarray, fit: np.ndarray, fix
         cells: scores (runs, units) of each cell.
         labels: (C,) the budget of each cell, for the prior of the variances over runs.
         fit: (C,) whether the prior is fitted to the cell.
-        fixed: (C,) whether the cell is a constant without runs of its own.
+        fixed: (C,) whether the cell has no variance over runs: a constant answer, a method without chance.
     """
     counts = np.array([len(scores) for scores in cells])
     units = cells[0].shape[1]
@@ -88,7 +88,7 @@ def components(cells: list[np.ndarray], labels: np.ndarray, fit: np.ndarray, fix
     square = np.array([residual_square(scores) for scores in cells])
     over_runs = np.array([scores.mean(axis=1).var(ddof=1) if len(scores) > 1 else np.nan for scores in cells])
     several = counts > 1
-    if not (several & fit & ~fixed).any():
+    if not (several & fit).any():
         return None
     # A single run: its residual is taken to be the same part of its rows' variance as elsewhere.
     spread = np.diag(rows) * units
@@ -160,28 +160,25 @@ def moderate(
         place: (C,) the covariate.
         fit: (C,) whether the prior is fitted to the variance.
     """
-    used = fit & (freedom > 0)
-    level, prior_freedom, pooled = fit_prior(variances[used], freedom[used], place[used], place)
+    used = fit & (freedom > 0) & (np.nan_to_num(variances) > 0)
+    if not used.any():
+        return np.where(freedom > 0, variances, 0.0), np.maximum(freedom, 1.0)
+    level, prior_freedom = fit_prior(variances[used], freedom[used], place[used], place)
     own = np.where(freedom > 0, variances, 0.0)
-    if np.isinf(prior_freedom):
-        shrunk = level
-    else:
-        shrunk = (prior_freedom * level + freedom * own) / (prior_freedom + freedom)
-    return shrunk, np.minimum(prior_freedom + freedom, np.maximum(pooled, freedom))
+    both = prior_freedom + freedom
+    shrunk = level if np.isinf(prior_freedom) else (prior_freedom * level + freedom * own) / both
+    return shrunk, np.minimum(both, freedom[used].sum())
 
 
 def fit_prior(
     variances: np.ndarray, freedom: np.ndarray, place: np.ndarray, at: np.ndarray
-) -> tuple[np.ndarray, float, np.ndarray]:
-    """The scaled F prior of variances: s₀² at the places `at`, d₀, and the degrees of freedom of s₀² itself.
+) -> tuple[np.ndarray, float]:
+    """The scaled F prior of positive variances: s₀² at the places `at`, and d₀ (infinite: no spread beyond chance).
 
     Moments of log s² (Smyth 2004, section 6.2), with degrees of freedom d, known up to the trend:
     E log s² = log s₀² + ψ(d/2) − log(d/2) − ψ(d₀/2) + log(d₀/2), Var log s² = ψ′(d/2) + ψ′(d₀/2).
     """
-    positive = variances[variances > 0]
-    if len(positive) == 0:
-        return np.zeros(len(at)), np.inf, np.full(len(at), float(freedom.sum()))
-    offset = np.maximum(variances, 1e-5 * np.median(positive))
+    offset = np.maximum(variances, 1e-5 * np.median(variances))
     logs = np.log(offset) - digamma(freedom / 2) + np.log(freedom / 2)
     degree = min(2, len(np.unique(place)) - 1, max(0, len(logs) // 3 - 1))
     centre, width = place.mean(), max(float(np.ptp(place)), 1e-9)
@@ -189,18 +186,16 @@ def fit_prior(
     wanted = np.vander((np.clip(at, place.min(), place.max()) - centre) / width, degree + 1)
     inverse = np.linalg.pinv(design.T @ design)
     fitted, expected = design @ (inverse @ (design.T @ logs)), wanted @ (inverse @ (design.T @ logs))
-    leverage = np.einsum("ij,jk,ik->i", wanted, inverse, wanted)
-    pooled = freedom.mean() / leverage
     left = len(logs) - degree - 1
     excess = -1.0
     if left > 0:
         excess = float(((logs - fitted) ** 2).sum() / left - polygamma(1, freedom / 2).mean())
     if excess <= 0:  # no more spread than chance: one variance along the trend, estimated by its ratio to the trend
         ratio = float((freedom * offset / np.exp(fitted)).sum() / freedom.sum())
-        return ratio * np.exp(expected), np.inf, pooled
+        return ratio * np.exp(expected), np.inf
     prior_freedom = 2 * trigamma_inverse(excess)
     level = np.exp(expected + digamma(prior_freedom / 2) - np.log(prior_freedom / 2))
-    return level, prior_freedom, pooled
+    return level, prior_freedom
 
 
 def trigamma_inverse(value: float) -> float:
