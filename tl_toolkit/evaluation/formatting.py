@@ -17,6 +17,8 @@ SPACE = "\u00a0"
 """A no-break space between a number and its unit."""
 
 PERCENT_METRICS = {"accuracy", "macro_f1", "micro_f1", "weighted_f1", "f1", "precision", "recall", "exact_match"}
+POINT_METRICS = {"bleu", "bleu_lowercase", "chrf"}
+"""Metrics from 0 to 100."""
 MOST_TEXT = 600
 """The maximum number of characters shown of a text."""
 METRIC_NAMES = {
@@ -58,11 +60,11 @@ def capital(text: str) -> str:
 
 
 def plain_score(value: float, metric: str) -> str:
-    """A metric value without its unit: per cent with one decimal, or three decimals, or four significant digits."""
+    """A metric value without its unit: one decimal up to 100, else three decimals or four significant digits."""
     if not math.isfinite(value):
         return "undefined"
-    if metric in PERCENT_METRICS:
-        return _signed(f"{100 * value:.1f}")
+    if metric in PERCENT_METRICS or metric in POINT_METRICS:
+        return _signed(f"{100 * value if metric in PERCENT_METRICS else value:.1f}")
     return _signed(f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}")
 
 
@@ -74,7 +76,7 @@ def score(value: float, metric: str) -> str:
 def gap(value: float, metric: str) -> str:
     """The size of a difference, without its sign: `3.2 points` or `0.041`."""
     number = plain_score(abs(value), metric)
-    if metric not in PERCENT_METRICS:
+    if metric not in PERCENT_METRICS | POINT_METRICS:
         return number
     return f"{number}{SPACE}{'point' if number == '1.0' else 'points'}"
 

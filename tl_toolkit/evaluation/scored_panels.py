@@ -18,8 +18,6 @@ from .statistics.cells import Goal, goal_of, make_cells
 from .statistics.row_metrics import jackknife
 from .statistics.scored_rows import FORECASTING, ScoredRows, score_rows
 
-POINTS = ("bleu", "bleu_lowercase", "chrf")
-"""Metrics from 0 to 100."""
 CORRELATIONS = ("pearson", "spearman")
 MOST_NAMED = 3
 """The maximum number of runs that a note names."""
@@ -48,7 +46,7 @@ def bounds_of(metric: str) -> tuple[float, float] | None:
         return 0.0, 1.0
     if metric in CORRELATIONS:
         return -1.0, 1.0
-    return (0.0, 100.0) if metric in POINTS else None
+    return (0.0, 100.0) if metric in show.POINT_METRICS else None
 
 
 def default_margin(panels: Sequence[ScoredPanel]) -> float:

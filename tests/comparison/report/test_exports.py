@@ -88,7 +88,9 @@ def test_a_latex_table_marks_the_recommended_entries(tmp_path, make_record, writ
         records += [make_record(entry, 100, seed, test + seed / 100) for seed in (1, 2)]
     records.append(make_record("minilm", None, 1, 0.7))
     write_lines(tmp_path, records)
-    table = latex_table("50 % & more", make_cells(read_results(tmp_path / "results.jsonl")), ACCURACY, {("minilm", math.inf)})
+    table = latex_table(
+        "50 % & more", make_cells(read_results(tmp_path / "results.jsonl")), ACCURACY, {("minilm", math.inf)}
+    )
     lines = table.splitlines()
     assert r"\begin{tabular}{lrr}" in lines and r" & 100 & all 6,920 \\" in lines
     assert r"lstm & 21.5 $\pm$ 0.7 & – \\" in lines

@@ -74,7 +74,7 @@ def decide_runs(
         found |= {name: found[name] + made.pop(name) for name in _LISTS}
         found |= made if len(by_metric) == 1 else {"single_runs": found["single_runs"] or made["single_runs"]}
     first = scored[0][0].goal if scored else None
-    facts = [_facts(own, runs, margins) for own, runs in scored]
+    facts = [_facts(own, runs, margins) | {"target": target} for own, runs in scored]
     found |= {
         "schema_version": 1,
         "verified": all(run.verified for runs, _ in groups.values() for run in runs),

@@ -36,7 +36,7 @@ class Words:
     def __init__(self, facts: Json) -> None:
         self.metric, self.unit, self.margin = facts["metric"], facts["unit"], facts["margin"]
         self.sign = 1 if facts["greater_is_better"] else -1
-        self.constant, self.rows = facts["constant"] or "the same", facts["test_rows"]
+        self.constant, self.rows, self.target = facts["constant"], facts["test_rows"], facts["target"]
 
     def score(self, value: float) -> str:
         """`91.2 % accuracy`, `a BLEU of 23.1`."""
@@ -48,6 +48,11 @@ class Words:
         """` (95 % interval 90.1 to 92.3)`; empty without an interval."""
         known = own["low"] is not None and own["high"] is not None
         return f" (95{show.SPACE}% interval {self.ends(own)})" if known else ""
+
+    @property
+    def within(self) -> str:
+        """The margin, `2 points`."""
+        return self.gap(self.margin).replace(f".0{show.SPACE}", show.SPACE)
 
     @property
     def axis(self) -> str:
@@ -85,6 +90,8 @@ class Words:
         """`3.1 points better (95 % interval 1.0 to 5.2)`; for a negative lead, how much worse."""
         value, low, high = (lead[part] for part in ("value", "low", "high"))
         said = f"{self.gap(value)} {'worse' if value < 0 else 'better'}"
+        if self.plain(abs(value)) == self.plain(0):
+            said = "equally good"
         if low is None or high is None:
             return said
         if low < 0 < high:
@@ -156,8 +163,8 @@ def budget_row(one: Json, facts: Json) -> dict[str, str]:
         "labels": show.count(one["labels"]),
         "recommended": show.MISSING if nothing else used,
         "expected": show.MISSING if nothing else expected,
-        "runner_up": other or show.MISSING,
-        "difference": show.MISSING if lead is None else words.difference(lead, "value"),
+        "runner_up": show.MISSING if nothing else other or show.MISSING,
+        "difference": show.MISSING if lead is None or nothing else words.difference(lead, "value"),
         "status": "single runs" if single else STATUS[one["status"]] if other or nothing else "the only entry",
     }
 
@@ -216,7 +223,8 @@ def _headline(top: Json, words: Words) -> str:
     expected, used = top["expected"], top["recommended"] or top["best"]
     score, with_labels = words.score(expected["value"]), f"with {words.labels(top['labels'])}"
     if top["status"] == "nothing_beats_constant":
-        return f"Use none of these entries: {with_labels}, none is shown to beat always predicting {words.constant}."
+        constant = words.constant or "the same"
+        return f"Use none of these entries: {with_labels}, none is shown to beat always predicting {constant}."
     if expected["low"] is None:
         return f"In these runs, {used} scores best: {score} {with_labels}. Run 3 seeds to decide."
     start = f"Use {used} for now" if top["status"] == "undecided" else f"Use {used}"
@@ -229,7 +237,11 @@ def _runner_up(top: Json, used: str, other: str, words: Words) -> str:
     pair, turned = _pair(top, used, other)
     lead = words.lead(pair, turned=not turned)  # of the other entry over the recommended one
     start = f"Runner-up: {other} is {words.better(lead)}"
-    within = f"the margin of {words.gap(words.margin)}"
+    failed = next(one for one in top["entries"] if one["entry"] == other)
+    if failed["failed"]:
+        counted = f"always predicting {words.constant}" if words.constant else "the worst run"
+        start = f"{start}, with {failed['failed']} of {failed['runs']} runs failed, which count as {counted}"
+    within = f"the margin of {words.within}"
     cheaper = f"{used} costs less" if _cheaper(top, used, other) else ""
     reading = pair["reading"]
     if lead["low"] is None:
@@ -297,9 +309,9 @@ def _more_labels(top: Json, here: Mapping[str, list[Json]], words: Words) -> str
     used = top["recommended"] or top["best"]
     aim = next((one for one in here["target"] if one["entry"] == used), None)
     if aim is not None and aim["needs"] is not None:
-        return f"the target needs {words.needs(aim)} with {used}."
+        return f"to reach {words.score(words.target)}, {used} needs {words.needs(aim)}."
     if aim is not None:
-        return f"lower the target, which {used} is not expected to reach with any number of {words.unit}."
+        return f"choose another target. {used} is not expected to reach {words.score(words.target)}."
     later = next((one for one in here["more_labels"] if one["entry"] == used and one["expected"] is not None), None)
     if later is None:
         return ""
@@ -314,7 +326,7 @@ def _more_labels(top: Json, here: Mapping[str, list[Json]], words: Words) -> str
 
 def _sentences(own: Sequence[Json], here: Mapping[str, list[Json]], used: Json, words: Words) -> list[str]:
     """The average leads of the recommended entry's kind, the trend of one of them, and what labels are worth."""
-    if own[-1]["expected"]["low"] is None or len(own) < 2:
+    if own[-1]["expected"]["low"] is None or own[-1]["status"] == "nothing_beats_constant" or len(own) < 2:
         return []
     pairs = [one for one in here["kinds"] if used["kind"] in (one["a"], one["b"])]
     leads = [_lead_of(used["kind"], one, words) for one in pairs]
@@ -346,7 +358,7 @@ def _average(kind: str, leads: Sequence[Json], budgets: int, words: Words) -> st
     alike = [KINDS[one["over"]] for one in leads if one["reading"] == "equivalent"]
     parts = [f"{words.better(one['lead'])} than {KINDS[one['over']]}" for one in told[:2]]
     if not told and alike:
-        parts = [f"equivalent to {show.joined(alike)} within {words.gap(words.margin)}"]
+        parts = [f"equivalent to {show.joined(alike)} within {words.within}"]
     if not parts:
         return ""
     return f"On average over the {budgets} budgets, {KINDS[kind]} are {show.joined(parts)}."

@@ -20,7 +20,17 @@ from ..predictions import PredictionReader, answer_in_words
 from ..results import Result
 from .cells import Cell, Goal
 from .row_metrics import jackknife
-from .scored_rows import FORECASTING, TAGGING, Rows, ScoredRows, read_rows, row_metrics, score_rows
+from .scored_rows import (
+    FORECASTING,
+    GENERATION,
+    LANGUAGE,
+    TAGGING,
+    Rows,
+    ScoredRows,
+    read_rows,
+    row_metrics,
+    score_rows,
+)
 
 WHAT = {
     "single_label_classification": "the most frequent class",
@@ -129,7 +139,11 @@ def _constant(budget: float, results: Sequence[Result], reader: PredictionReader
     """The constant baseline; None if the test labels are not available, or the task has no such baseline."""
     task = results[0].section("task")
     tagging = task.get("name") == TAGGING
-    if not tagging and task.get("problem_type", "single_label_classification") not in WHAT:
+    if (
+        task.get("name") in LANGUAGE + GENERATION
+        or not tagging
+        and task.get("problem_type", "single_label_classification") not in WHAT
+    ):
         return None
     found = ((result, rows) for result in results if (rows := read_rows(result, reader)) is not None)
     first, rows = next(found, (None, None))
