@@ -19,7 +19,7 @@ class Cell:
 
     Args:
         scores: (runs, rows) the score of each run on each test row, greater is better. For a metric that is not a mean
-            over rows, jackknife pseudo-values, whose mean over rows is the run's metric. With repeated
+            over rows, `pseudo_values`, whose mean over rows is the run's metric. With repeated
             cross-validation, a run is a repetition: each row's score is that of the model that did not train on it.
         validation: (runs,) the main metric on validation rows, greater is better.
         failed: runs that diverged or failed. They are outcomes of the entry: each counts as one more run that gives
