@@ -195,6 +195,9 @@ def test_a_target_has_labels():
         ({"entries": [Entry("a", "scratch", {100.0: Cell(np.ones((2, 3)))})], "constant": np.ones(4)}, r"\(2, 3\)"),
         ({"entries": [Entry("a", "scratch", {100.0: Cell(np.array([[1.0, np.nan]]))})]}, "not all finite"),
         ({"entries": [Entry("a", "scratch", {}), Entry("a", "linear", {})]}, "same name"),
+        ({"entries": [Entry("a", "scratch", {9.0: Cell(np.ones((2, 3)))})], "clusters": np.zeros(3)}, "one cluster"),
+        ({"entries": [Entry("a", "scratch", {9.0: Cell(np.ones((2, 1)))})]}, "at least 2"),
+        ({"entries": [Entry("a", "scratch", {9.0: Cell(np.ones((2, 3)))})], "folds": np.zeros((2, 3))}, "2 folds"),
     ],
 )
 def test_bad_input_is_named(change, words):

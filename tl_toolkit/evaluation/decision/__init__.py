@@ -2,5 +2,6 @@
 
 from .decide import decide
 from .inputs import KINDS, Cell, Entry, Panel, Settings
+from .pseudo_values import pseudo_values
 
-__all__ = ["KINDS", "Cell", "Entry", "Panel", "Settings", "decide"]
+__all__ = ["KINDS", "Cell", "Entry", "Panel", "Settings", "decide", "pseudo_values"]

@@ -19,7 +19,7 @@ class Cell:
 
     Args:
         scores: (runs, rows) the score of each run on each test row, greater is better. For a metric that is not a mean
-            over rows, jackknife pseudo-values, whose mean over rows is the run's metric. With repeated
+            over rows, `pseudo_values`, whose mean over rows is the run's metric. With repeated
             cross-validation, a run is a repetition: each row's score is that of the model that did not train on it.
         validation: (runs,) the main metric on validation rows, greater is better.
         failed: runs that diverged or failed. They are outcomes of the entry: each counts as one more run that gives
@@ -123,6 +123,8 @@ def _check_panel(panel: Panel) -> None:
                 raise UserError(f"{where} are not all finite: count a diverged run in `failed` instead.")
     if panel.clusters is not None and len(np.unique(panel.clusters)) < 2:
         raise UserError(f"All test rows of {panel.dataset} are in one cluster: a decision needs at least 2 clusters.")
+    if panel.folds is not None and (panel.folds.ndim != 2 or min(len(np.unique(own)) for own in panel.folds) < 2):
+        raise UserError(f"The folds of {panel.dataset} must be (repetitions, rows), with at least 2 folds in each.")
     for name, values in (("clusters", panel.clusters), ("folds", panel.folds)):
         if values is not None and rows is not None and values.shape[-1] != rows:
             raise UserError(f"The {name} of {panel.dataset} are for {values.shape[-1]} rows; there are {rows} rows.")

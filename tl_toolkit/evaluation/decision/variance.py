@@ -52,11 +52,11 @@ def cluster_scores(scores: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     The linearised ratio mean (Cochran 1977, "Sampling Techniques", equation 9A.3): m + (G/n) (sum_g − size_g · m).
     """
     _, index = np.unique(clusters, return_inverse=True)
-    sizes = np.bincount(index).astype(float)
-    member = np.zeros((len(index), len(sizes)))
-    member[np.arange(len(index)), index] = 1.0
+    sizes = np.bincount(index)
+    starts = np.cumsum(sizes) - sizes
+    sums = np.add.reduceat(scores[..., np.argsort(index, kind="stable")], starts, axis=-1)
     mean = scores.mean(axis=-1, keepdims=True)
-    return mean + (len(sizes) / len(index)) * (scores @ member - sizes * mean)
+    return mean + (len(sizes) / len(index)) * (sums - sizes * mean)
 
 
 def residual_square(scores: np.ndarray) -> float:
@@ -119,10 +119,8 @@ def fold_components(cells: list[np.ndarray], folds: np.ndarray) -> Components:
     tested = []
     for repetition in range(repetitions):
         _, index = np.unique(folds[repetition], return_inverse=True)
-        sizes = np.bincount(index)
-        member = np.zeros((len(index), len(sizes)))
-        member[np.arange(len(index)), index] = 1 / sizes[index]
-        tested.append(scored[:, repetition] @ member)  # (C, folds)
+        member = index[:, None] == np.arange(index.max() + 1)
+        tested.append(scored[:, repetition] @ (member / member.sum(axis=0)))  # (C, folds)
     each = np.concatenate(tested, axis=1)
     count, number = each.shape[1], each.shape[1] / repetitions
     rows = np.atleast_2d(np.cov(each)) * (1 / count + 1 / (number - 1))
