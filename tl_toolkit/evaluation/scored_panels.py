@@ -15,7 +15,6 @@ from .predictions import PredictionReader
 from .results import Result
 from .statistics.baseline import Baseline, baselines, constant_scores
 from .statistics.cells import Goal, goal_of, make_cells
-from .statistics.row_metrics import jackknife
 from .statistics.scored_rows import FORECASTING, ScoredRows, score_rows
 
 CORRELATIONS = ("pearson", "spearman")
@@ -118,8 +117,7 @@ def _cell(runs: Sequence[Result], finished: set[str], usable: Mapping[str, Score
     failed = len({run.seed for run in runs if run.run_id not in finished} - chosen.keys())
     scores, validation = [], []
     for run in chosen.values():
-        rows = usable[run.run_id]
-        scores.append(goal.sign * jackknife(rows.quantities, rows.metric))
+        scores.append(goal.sign * usable[run.run_id].scores)
         validation.append(goal.sign * run.metrics("validation").get(goal.metric, math.nan))
     width = len(next(iter(usable.values())).quantities) if usable else 0
     known = bool(validation) and all(map(math.isfinite, validation))

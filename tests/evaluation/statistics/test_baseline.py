@@ -9,7 +9,8 @@ from tl_toolkit.evaluation.predictions import PredictionReader
 from tl_toolkit.evaluation.results import read_results
 from tl_toolkit.evaluation.statistics.baseline import baselines, beats
 from tl_toolkit.evaluation.statistics.cells import Goal, make_cells
-from tl_toolkit.evaluation.statistics.row_metrics import RowMetric, classification, jackknife, mean_of, quotient
+from tl_toolkit.evaluation.statistics.row_metrics import classification
+from tl_toolkit.evaluation.statistics.scored_rows import ScoredRows
 
 ACCURACY = Goal("accuracy")
 # 7 of 19 rows have class 3, the most frequent one; no row has class 5.
@@ -143,28 +144,24 @@ def test_the_noise_counts_rows_of_a_group_once(leave, tmp_path):
     assert not beats(cells[0].results[0], grouped, ACCURACY, PredictionReader(tmp_path))
 
 
-def test_the_jackknife_of_a_mean_is_the_rows_themselves():
-    quantities = np.array([[2.0], [3.0], [7.0]])
-    assert jackknife(quantities, mean_of(lambda a, b: a)).tolist() == [2, 3, 7]
+def test_scores_of_rows_have_the_metric_as_their_mean():
+    label, prediction = np.tile(LABEL, 3), np.tile(np.where(LABEL == 3, 0, LABEL), 3)
+    for metric in classification(5).values():
+        rows = ScoredRows(b"", metric.quantities(label, prediction), metric)
+        assert rows.scores.mean() == pytest.approx(float(metric.value(rows.quantities.mean(axis=0))))
+    right = classification(5)["accuracy"]
+    np.testing.assert_array_equal(
+        ScoredRows(b"", right.quantities(label, prediction), right).scores, label == prediction
+    )
 
 
-def test_the_jackknife_of_a_quotient_by_hand():
-    """θ = (1 + 2 + 6) / (2 + 3 + 5); without the last row it is 3/5, so its value is 3 · 9/10 − 2 · 3/5."""
-    quantities = np.array([[1.0, 2.0], [2.0, 3.0], [6.0, 5.0]])
-    without = np.array([8 / 8, 7 / 7, 3 / 5])
-    by_hand = 3 * 0.9 - 2 * without
-    found = jackknife(quantities, RowMetric(lambda a, b: a, quotient))
-    assert found.mean() == pytest.approx(0.9)
-    np.testing.assert_allclose(found - found.mean(), by_hand - by_hand.mean())
-
-
-def test_the_jackknife_gives_the_variance_of_macro_f1():
-    """Its standard error agrees with that of a bootstrap of the rows."""
+def test_the_scores_of_rows_have_the_variance_of_macro_f1():
+    """Their standard error agrees with that of a bootstrap of the rows."""
     generator = np.random.default_rng(5)
     label = generator.integers(5, size=997)
     prediction = np.where(generator.random(997) < 0.7, label, generator.integers(5, size=997))
     metric = classification(5)["macro_f1"]
     quantities = metric.quantities(label, prediction)
     drawn = generator.multinomial(997, np.full(997, 1 / 997), size=1000) / 997
-    values = jackknife(quantities, metric)
-    assert values.std(ddof=1) / np.sqrt(997) == pytest.approx(metric.value(drawn @ quantities).std(), rel=0.1)
+    scores = ScoredRows(b"", quantities, metric).scores
+    assert scores.std(ddof=1) / np.sqrt(997) == pytest.approx(metric.value(drawn @ quantities).std(), rel=0.1)

@@ -46,7 +46,9 @@ def _against_best(own: Json, words: Words, labels: str) -> dict[str, Any]:
             needed = [show.MISSING, show.MISSING]
             if (settle := pair["to_settle"]) is not None:
                 known = settle["seeds"] is not None
-                needed = [show.count(settle["seeds"]), show.count(settle["test_rows"])] if known else ["over 20", "any"]
+                needed = (
+                    [show.count(settle["seeds"]), show.count(settle["test_rows"])] if known else ["over 100", "any"]
+                )
             rows.append(
                 [pair["b"], pair["a"], READING[pair["reading"]], show.count(one["labels"]), words.difference(pair)]
                 + [show.p_value(pair["p_adjusted"]), words.gap(pair["detectable"]), *needed]

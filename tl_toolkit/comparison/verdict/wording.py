@@ -293,7 +293,7 @@ def _settle(top: Json, now_rows: int) -> str:
     needs, runs = pair["to_settle"], {one["entry"]: one["runs"] for one in top["entries"]}
     both = f"{pair['a']} and {pair['b']}"
     if needs["seeds"] is None:
-        return f"Next: choose by cost. Even 20 seeds and 100 times the test rows may leave {both} undecided."
+        return f"Next: choose by cost. Even 100 seeds and 100 times the test rows may leave {both} undecided."
     now = min(runs[pair["a"]], runs[pair["b"]])
     seeds = f"run {needs['seeds']} seeds of {both} (now {now})" if needs["seeds"] > now else ""
     rows = f"label {show.significant(needs['test_rows'])} test rows" if needs["test_rows"] > now_rows else ""

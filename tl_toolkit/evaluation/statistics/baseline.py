@@ -19,7 +19,6 @@ from ..intervals import Spread, spread
 from ..predictions import PredictionReader, answer_in_words
 from ..results import Result
 from .cells import Cell, Goal
-from .row_metrics import jackknife
 from .scored_rows import (
     FORECASTING,
     GENERATION,
@@ -67,7 +66,7 @@ class Baseline:
 
 
 def constant_scores(baseline: Baseline, metric: str, rows: ScoredRows) -> np.ndarray | None:
-    """The metric of a constant answer as scores of the test rows (rows,), see `jackknife`; None for other test rows.
+    """The scores of a constant answer in the test rows (rows,), as of `ScoredRows`; None for other test rows.
 
     The answers of naive forecasts are not stored, so every row has their mean score.
     """
@@ -76,20 +75,20 @@ def constant_scores(baseline: Baseline, metric: str, rows: ScoredRows) -> np.nda
         return np.full(len(rows.quantities), baseline.test[metric].mean)
     if known is None or own.key != rows.key:
         return None
-    made = [jackknife(known.quantities(own.label, _filled(answer, own)), known) for answer in baseline.answers]
-    return np.mean(made, axis=0)
+    made = [known.quantities(own.label, _filled(answer, own)) for answer in baseline.answers]
+    return np.mean([ScoredRows(own.key, quantities, known).scores for quantities in made], axis=0)
 
 
 def beats(result: Result, baseline: Baseline, goal: Goal, reader: PredictionReader) -> bool:
     """Whether a run is better than a baseline, by more than the noise of the test rows if predictions are available.
 
-    The score without the baseline's has a one-sided 97.5 % bound above 0, by the jackknife over groups of rows.
+    The score without the baseline's has a one-sided 97.5 % bound above 0, by the deviations of groups of rows.
     """
     metric, rows = goal.metric, score_rows(result, goal.metric, reader)
     least = None if rows is None else constant_scores(baseline, metric, rows)
     if rows is None or least is None:
         return (result.metrics("test")[metric] - baseline.test[metric].mean) * goal.sign > 0
-    lead = goal.sign * (jackknife(rows.quantities, rows.metric) - least)
+    lead = goal.sign * (rows.scores - least)
     groups = np.arange(len(lead)) if rows.clusters is None else rows.clusters
     deviations = np.bincount(groups, lead - lead.mean())
     return bool(lead.mean() > 1.96 * np.sqrt((deviations**2).sum()) / len(lead))

@@ -42,21 +42,6 @@ def mean_of(own: Callable[[Any, Any], np.ndarray]) -> RowMetric:
     return RowMetric(lambda label, prediction: own(label, prediction)[:, None].astype(float), _only, additive=True)
 
 
-def jackknife(quantities: np.ndarray, metric: RowMetric) -> np.ndarray:
-    """The score of each row (rows,) from the metric's quantities (rows, k); their mean is the metric θ.
-
-    Additive metrics have a score for each row. For others these are the jackknife's pseudo-values n θ − (n − 1) θ₍₋ᵢ₎
-    (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 11), moved to the mean θ.
-    """
-    rows = len(quantities)
-    if metric.additive or rows < 2:
-        return metric.value(quantities)
-    means = quantities.mean(axis=0)
-    score = float(metric.value(means))
-    values = rows * score - (rows - 1) * metric.value((rows * means - quantities) / (rows - 1))
-    return values - values.mean() + score
-
-
 def quotient(means: np.ndarray, part: int = 0, whole: int = 1) -> np.ndarray:
     """The quotient of two means; 0 if the denominator is 0."""
     a, b = means[..., part], means[..., whole]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import UserError
+from ..decision import pseudo_values
 from ..predictions import PredictionReader, clusters, column
 from ..results import Result
 from .row_metrics import LANGUAGE_MODELS, NUMBERS, TAGS, TEXTS, RowMetric, classification, forecasts
@@ -53,7 +54,14 @@ class ScoredRows:
     key: bytes
     quantities: np.ndarray
     metric: RowMetric
-    clusters: np.ndarray | None
+    clusters: np.ndarray | None = None
+
+    @property
+    def scores(self) -> np.ndarray:
+        """The score of each row (n,), with the metric as their mean: pseudo-values unless the metric is additive."""
+        if self.metric.additive or len(self.quantities) < 2:
+            return self.metric.value(self.quantities)
+        return pseudo_values(self.quantities, self.metric.value)
 
 
 def read_rows(result: Result, reader: PredictionReader) -> Rows | None:
