@@ -11,8 +11,8 @@ import numpy as np
 
 from ...evaluation import formatting as show
 from ...evaluation.statistics.cells import Cell, Goal
-from ...figures.palette import MUTED, colour
-from .drawing import grid_of_axes, pictures, short
+from ...figures.palette import MUTED
+from .drawing import grid_of_axes, pictures
 from .learning_curves import line_style
 from .panel import Panel
 
@@ -129,7 +129,7 @@ def _draw(found: Sequence[Front], entries: Sequence[str], goal: Goal, columns: i
     width = 300 if columns == 1 else 600
     figure, all_axes = grid_of_axes(width, len(found), columns, 235)
     for axes, each in zip(all_axes, found, strict=True):
-        _points(axes, each, entries, goal, label=columns > 1)
+        _points(axes, each, entries, goal)
     low = min(axes.get_ylim()[0] for axes in all_axes)
     high = max(axes.get_ylim()[1] for axes in all_axes)
     for position, axes in enumerate(all_axes):
@@ -153,7 +153,7 @@ def _make_room_for_ticks(all_axes: Sequence[Axes], width: float) -> None:
             axes.set_position(((needed + (x * width - left) * part) / width, y, wide * part, tall))
 
 
-def _points(axes: Axes, found: Front, entries: Sequence[str], goal: Goal, label: bool) -> None:
+def _points(axes: Axes, found: Front, entries: Sequence[str], goal: Goal) -> None:
     scale = 100.0 if goal.metric in show.PERCENT_METRICS else 1.0
     unit = 1000.0 if found.price.name == "latency_seconds" else 1.0
     at = {cell.entry: (_cost(cell, found.price) * unit, cell.test[goal.metric].mean * scale) for cell in found.cells}
@@ -165,32 +165,9 @@ def _points(axes: Axes, found: Front, entries: Sequence[str], goal: Goal, label:
         look: dict[str, Any] = line_style(position, cell.transfer) | {"linestyle": "none", "markersize": 6.5}
         axes.plot(*at[cell.entry], alpha=1.0 if cell in found.best else 0.45, **look)
     axes.margins(x=0.14, y=0.12)
-    if label:
-        _name_front(axes, found, at, entries, goal)
     axes.set_xlabel(f"{found.price.axis} (logarithmic)")
     axes.minorticks_off()
     plain_log_ticks(axes.xaxis)
-
-
-def _name_front(
-    axes: Axes, found: Front, at: dict[str, tuple[float, float]], entries: Sequence[str], goal: Goal
-) -> None:
-    """Write the names of the front's members next to their marks, on the side with more room."""
-    low, high = axes.get_xlim()
-    for cell in found.best:
-        x, y = at[cell.entry]
-        place = np.log(x / low) / np.log(high / low)
-        side = "right" if place > 0.5 else "center" if place > 0.12 else "left"
-        # No point is above and to the left of a member of the front (below, if a lower score is better).
-        axes.annotate(
-            short(cell.entry, 18),
-            xy=(x, y),
-            xytext=(3 if side == "right" else -3, 7 * goal.sign - (goal.sign < 0) * 8),
-            textcoords="offset points",
-            ha=side,
-            fontsize=8.5,
-            color=colour(entries.index(cell.entry)),
-        )
 
 
 def plain_log_ticks(axis: Axis, written: Callable[[float], str] = show.parameters) -> None:
