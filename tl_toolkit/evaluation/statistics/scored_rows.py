@@ -113,8 +113,8 @@ def score_rows(result: Result, metric: str, reader: PredictionReader) -> ScoredR
 def _lists(table: pa.Table | None, label: str) -> Rows | None:
     if table is None or not {label, "prediction"} <= set(table.column_names):
         return None
-    texts = (table.column(name).to_pylist() for name in (label, "prediction"))
-    return Rows(column(table, "row"), *texts, clusters(table))
+    expected, made = (table.column(name).to_pylist() for name in (label, "prediction"))
+    return Rows(column(table, "row"), expected, made, clusters(table))
 
 
 def _losses(table: pa.Table | None) -> Rows | None:
