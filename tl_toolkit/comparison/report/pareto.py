@@ -12,7 +12,7 @@ import numpy as np
 from ...evaluation import formatting as show
 from ...evaluation.statistics.cells import Cell, Goal
 from ...figures.palette import MUTED
-from .drawing import grid_of_axes, pictures
+from .drawing import grid_of_axes, pictures, short
 from .learning_curves import line_style
 from .panel import Panel
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+IN_A_ROW = 4
+"""The number of entries in a row of the figure's key."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,12 @@ def describe_fronts(panel: Panel) -> dict[str, Any] | None:
 
 
 def _draw(found: Sequence[Front], entries: Sequence[str], goal: Goal, columns: int) -> Figure:
+    from matplotlib.lines import Line2D
+
     width = 300 if columns == 1 else 600
-    figure, all_axes = grid_of_axes(width, len(found), columns, 235)
+    named = [entry for entry in entries if any(cell.entry == entry for each in found for cell in each.cells)]
+    below = 0.0 if columns == 1 else 15.0 * -(-len(named) // IN_A_ROW)  # the narrow page has a key
+    figure, all_axes = grid_of_axes(width, len(found), columns, 235, below)
     for axes, each in zip(all_axes, found, strict=True):
         _points(axes, each, entries, goal)
     low = min(axes.get_ylim()[0] for axes in all_axes)
@@ -137,6 +144,16 @@ def _draw(found: Sequence[Front], entries: Sequence[str], goal: Goal, columns: i
         if position % columns:
             axes.tick_params(labelleft=False)
     _make_room_for_ticks(all_axes, width)
+    if below:
+        transfer = {cell.entry: cell.transfer for each in found for cell in each.cells}
+        looks = [line_style(entries.index(entry), transfer[entry]) for entry in named]
+        handles = [
+            Line2D([], [], label=short(entry, 24), **look | {"linestyle": "none", "markersize": 5})
+            for entry, look in zip(named, looks, strict=True)
+        ]
+        key: dict[str, Any] = {"frameon": False, "fontsize": 9, "handletextpad": 0.2, "columnspacing": 1.2}
+        key["labelcolor"] = [look["color"] for look in looks]
+        figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.03, 0), ncols=IN_A_ROW, **key)
     all_axes[0].set_title(f"Test {show.metric_axis(goal.metric)}")
     return figure
 

@@ -174,9 +174,11 @@ def card_text(title: str, decision: Json) -> str:
     several = len(decision["panels"]) > 1
     parts = [title, *([decision["headline"]] if several else [])]
     for facts in decision["panels"]:
-        card = facts["card"]
+        card, failed = facts["card"], f", {facts['failed']} failed" if facts["failed"] else ""
         head = f"{facts['dataset']}: {card['headline']}" if several else card["headline"]
-        parts += [text for text in (head, card["cost"], card["runner_up"], card["next"], *card["sentences"]) if text]
+        data = f"Dataset: {facts['dataset']}. {show.count(facts['runs'])} runs finished{failed}."
+        texts = (head, card["cost"], card["runner_up"], card["next"], *card["sentences"], data)
+        parts += [text for text in texts if text]
     return "\n\n".join(parts)
 
 
