@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
@@ -547,8 +547,8 @@ def simulate(row: Row, reports: int, seed: int, part: int = 0, parts: int = 1) -
     Learning curves take half of the time and no part in claims: only the worlds about them have them.
     """
     outcomes: dict[str, list[float]] = {}
-    without = nullcontext() if row.group == "labels" else patch(f"{decide.__module__}.all_curves", lambda *_: {})
-    with without:
+    without: AbstractContextManager[Any] = patch(f"{decide.__module__}.all_curves", lambda *_: {})
+    with nullcontext() if row.group == "labels" else without:
         for report in range(part, reports, parts):
             rng = np.random.default_rng([seed, report, *row.name.encode()])
             for name, value in row.world(rng).items():
