@@ -173,6 +173,13 @@ def equal(rng: np.random.Generator, kinds: int, budgets: int, runs: int, rows: i
     return {"claim": false_claims(decide([panel(design, rng)], SETTINGS))}
 
 
+def unequal(rng: np.random.Generator, kinds: int, runs: int) -> Outcome:
+    """Equal scores, but the seeds of one kind vary ten times as much as those of another."""
+    truth, sds, counts = square(KINDS[:kinds], 5, runs)
+    sds = np.array([(0.04, 0.04, 0.03, 0.02, 0.01), (0.003,) * 5, (0.01,) * 5])[:kinds]
+    return {"claim": false_claims(decide([panel(Design(KINDS[:kinds], truth, sds, counts, 1821), rng)], SETTINGS))}
+
+
 def picked(rng: np.random.Generator, validation: int) -> Outcome:
     kinds = ("scratch",) * 8 + ("transformer",)
     truth, sds, runs = square(kinds, 5, 3)
@@ -484,6 +491,9 @@ def table() -> Iterator[Row]:
     for runs in (2, 3, 5):
         world = partial(equal, kinds=2, budgets=5, runs=runs, rows=1821, drawn=True)
         yield Row("equal-drawn", f"all equal, SDs of SST-2: 2 kinds, 5 budgets, {runs} seeds, 1821 rows", world, claim)
+    for kinds in (2, 3):
+        name = f"all equal, SDs of 4 to 1, 0.3 (and 1) points: {kinds} kinds, 3 seeds"
+        yield Row("unequal", name, partial(unequal, kinds=kinds, runs=3), claim)
     for rows in (200, 1000):
         name = f"all equal: 8 from scratch against 1, picked on {rows} rows"
         yield Row("picked", name, partial(picked, validation=rows), (("claim", "<=", 0.06),))
