@@ -1,6 +1,6 @@
 """The error rates, power and coverage of the decision, by simulation (the table in docs/decision.md).
 
-    python benchmarks/verdict_calibration.py [--worlds equal,lead --reports 1000 --processes 1 --seed 1 --list]
+    python benchmarks/verdict_calibration.py [--worlds equal,lead --reports 1000 --processes 1 --list]
 
 Each row of the table simulates reports of one world, from scores of 0 and 1 on test rows, and compares what the
 decision says with the truth. A line has what was measured, its bound, two standard errors of the simulation, and
@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
@@ -171,6 +171,13 @@ def equal(rng: np.random.Generator, kinds: int, budgets: int, runs: int, rows: i
         sds = rng.choice(sst2_sds(), size=truth.shape)
     design = Design(KINDS[:kinds], truth, sds, counts, rows, budgets=BUDGETS[:budgets])
     return {"claim": false_claims(decide([panel(design, rng)], SETTINGS))}
+
+
+def unequal(rng: np.random.Generator, kinds: int, runs: int) -> Outcome:
+    """Equal scores, but the seeds of one kind vary ten times as much as those of another."""
+    truth, sds, counts = square(KINDS[:kinds], 5, runs)
+    sds = np.array([(0.04, 0.04, 0.03, 0.02, 0.01), (0.003,) * 5, (0.01,) * 5])[:kinds]
+    return {"claim": false_claims(decide([panel(Design(KINDS[:kinds], truth, sds, counts, 1821), rng)], SETTINGS))}
 
 
 def picked(rng: np.random.Generator, validation: int) -> Outcome:
@@ -445,6 +452,19 @@ def held_out() -> str:
     return f"without the largest budget: {covered}, mean error {error:.1f} points"
 
 
+def seconds() -> str:
+    """The processor time of a report of eight entries, five budgets, three seeds and 1,821 rows; the median of 20."""
+    kinds = ("scratch", "scratch", "word_vectors", "linear", "ulmfit", "transformer", "transformer", "distilled")
+    truth, sds, runs = square(kinds, 5, 3)
+    own = panel(Design(kinds, truth, sds, runs, 1821, 200, constant=0.5), np.random.default_rng(0))
+    spent = []
+    for _ in range(20):
+        began = time.process_time()
+        decide([own], SETTINGS)
+        spent.append(time.process_time() - began)
+    return f"{1000 * np.median(spent):.0f} ms a report"
+
+
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
@@ -471,6 +491,9 @@ def table() -> Iterator[Row]:
     for runs in (2, 3, 5):
         world = partial(equal, kinds=2, budgets=5, runs=runs, rows=1821, drawn=True)
         yield Row("equal-drawn", f"all equal, SDs of SST-2: 2 kinds, 5 budgets, {runs} seeds, 1821 rows", world, claim)
+    for kinds in (2, 3):
+        name = f"all equal, SDs of 4 to 1, 0.3 (and 1) points: {kinds} kinds, 3 seeds"
+        yield Row("unequal", name, partial(unequal, kinds=kinds, runs=3), claim)
     for rows in (200, 1000):
         name = f"all equal: 8 from scratch against 1, picked on {rows} rows"
         yield Row("picked", name, partial(picked, validation=rows), (("claim", "<=", 0.06),))
@@ -534,8 +557,8 @@ def simulate(row: Row, reports: int, seed: int, part: int = 0, parts: int = 1) -
     Learning curves take half of the time and no part in claims: only the worlds about them have them.
     """
     outcomes: dict[str, list[float]] = {}
-    without = nullcontext() if row.group == "labels" else patch(f"{decide.__module__}.all_curves", lambda *_: {})
-    with without:
+    without: AbstractContextManager[Any] = patch(f"{decide.__module__}.all_curves", lambda *_: {})
+    with nullcontext() if row.group == "labels" else without:
         for report in range(part, reports, parts):
             rng = np.random.default_rng([seed, report, *row.name.encode()])
             for name, value in row.world(rng).items():
@@ -562,11 +585,12 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--held-out", action="store_true", help="check extrapolations on docs/reports/sst2, and stop")
+    parser.add_argument("--seconds", action="store_true", help="print the time of a report, and stop")
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
     parser.add_argument("--json", help="also write the lines to this file, one record each")
     arguments = parser.parse_args()
-    if arguments.held_out:
-        print(held_out())
+    if arguments.held_out or arguments.seconds:
+        print(held_out() if arguments.held_out else seconds())
         return
     wanted = {name for name in arguments.worlds.split(",") if name}
     rows = [row for row in table() if not wanted or row.group in wanted]

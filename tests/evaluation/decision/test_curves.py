@@ -31,8 +31,15 @@ def test_the_limit_stays_below_the_greatest_score():
 
 def test_a_falling_curve_is_made_flat():
     falling = np.array([[0.9, 0.8, 0.7, 0.6, 0.5]])
-    values = fit_curves(LABELS, falling, np.full(5, 1e-4), 1.0).values(np.log2(LABELS))
-    assert (np.diff(values) >= 0).all()
+    curves = fit_curves(LABELS, falling, np.full(5, 1e-4), 1.0)
+    assert (np.diff(curves.values(np.log2(LABELS))) >= 0).all()
+    assert [curves.at(100.0)[0], curves.at(28000.0)[0]] == pytest.approx([0.7, 0.7])
+
+
+def test_a_curve_that_starts_flat_is_extrapolated():
+    late = 0.95 - 0.45 * ((LABELS + 1500) / 1600) ** -0.7
+    curves = fit_curves(LABELS, late[None], np.full(5, 1e-5), 1.0)
+    assert curves.at(14000.0)[0] == pytest.approx(0.95 - 0.45 * (15500 / 1600) ** -0.7, abs=0.02)
 
 
 def test_a_clear_misfit_of_the_power_law_is_followed():

@@ -143,6 +143,12 @@ def test_a_closed_gate_keeps_a_single_budget_from_saying_behind():
                 assert opened or not behind
 
 
+def test_entries_of_one_kind_are_compared():
+    found = decide([panel({"transformer 1": 0.65, "transformer 2": 0.9})], SETTINGS)
+    assert found["kinds"] == []
+    assert all(one["status"] == "ahead" and one["recommended"] == "transformer 2" for one in found["budgets"])
+
+
 def test_several_datasets_are_decided_together():
     panels = [panel({"scratch": 0.6, "transformer": 0.9}, seed=seed, name=f"set {seed}") for seed in range(5)]
     found = decide(panels, SETTINGS)

@@ -30,6 +30,15 @@ def test_independent_rows_have_wilsons_interval(right, rows):
     assert found == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
+def test_a_variance_estimated_from_one_wrong_row_is_not_believed():
+    """Ten times too small by chance: the interval stays near Wilson's. With many wrong rows it is believed."""
+    near = binomtest(99, 100).proportion_ci(method="wilson")
+    low, high = score_interval(0.99, 0.1 * 0.99 * 0.01 / 100, norm.ppf(0.975), 100, (0.0, 1.0))
+    assert high - low > 0.85 * (near.high - near.low)
+    low, high = score_interval(0.8, 0.1 * 0.8 * 0.2 / 10000, norm.ppf(0.975), 10000, (0.0, 1.0))
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.1) * 0.004, rel=0.02)
+
+
 def test_interval_in_other_units_and_without_bounds():
     inside = score_interval(0.7, 0.001, 1.96, 100, (0.0, 1.0))
     assert score_interval(70.0, 10.0, 1.96, 100, (0.0, 100.0)) == pytest.approx((100 * inside[0], 100 * inside[1]))

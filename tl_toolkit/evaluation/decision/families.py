@@ -33,11 +33,11 @@ class Lead:
 
 
 def leads(layout: Layout) -> tuple[list[Lead], list[Lead]]:
-    """The leads of all pairs of kinds, and those that are the gate: of entries if all are of one kind."""
+    """The leads of all pairs of kinds, and those that are the gate: of entries if no two kinds share a budget."""
     kinds = [kind for kind in KINDS if any(own == kind for own, _ in layout.kind)]
     between = _leads(kinds, layout.kind, layout)
     names = list(dict.fromkeys(name for name, _ in layout.entry))
-    return between, between if len(kinds) > 1 else _leads(names, layout.entry, layout)
+    return between, between or _leads(names, layout.entry, layout)
 
 
 def _leads(names: Sequence[str], cells: dict[tuple[str, float], int], layout: Layout) -> list[Lead]:
@@ -89,7 +89,7 @@ class Gate:
 
 
 def gate(layout: Layout, level: float) -> Gate:
-    """The tests of the leads of kinds; of entries, for the gate alone, if all are of one kind."""
+    """The tests of the leads of kinds; of entries, for the gate alone, if no two kinds share a budget."""
     between, gates = leads(layout)
     tested_leads = _test_leads(layout, between, level)
     if gates is between:

@@ -94,11 +94,6 @@ class Family:
         above = len(ordered) - np.searchsorted(ordered, np.abs(self.estimates) / self.scales, side="left")
         return np.where(self.estimates == 0, 1.0, (above + 1) / (len(ordered) + 1))
 
-    def pointwise(self, level: float) -> np.ndarray:
-        """Half-lengths (K,) of intervals with error rate `level` each."""
-        own = quantile(np.abs(self.noise), 1 - level)
-        return np.maximum(own, ndtri(1 - level / 2) * self.scales * (self.noise.std(axis=0) == 0))
-
 
 def quantile(values: np.ndarray, part: float) -> np.ndarray:
     """The quantile over draws (DRAWS, …) -> (…)."""
