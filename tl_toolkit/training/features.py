@@ -58,7 +58,7 @@ class Features:
         self.model, self.head, self._task, self._collator, self._args = model, head, task, collator, args
         self._encoded = splits
         self._inputs = input_columns(model, task, splits["train"])
-        self._rows: list[np.ndarray | None] = [None] * sum(map(len, splits.values()))
+        self._rows: list[Any] = [None] * sum(map(len, splits.values()))  # None: not computed yet
         self._starts = dict(zip(splits, np.cumsum([0, *map(len, splits.values())]), strict=False))
         self.splits = {
             name: split.remove_columns(self._inputs).add_column(
@@ -95,9 +95,7 @@ class Features:
     def of(self, name: str) -> list[np.ndarray]:
         """The features of each row of a split, (features,) or (tokens, features) in float32, after `fill`."""
         start = self._starts[name]
-        rows = [row for row in self._rows[start : start + len(self._encoded[name])] if row is not None]
-        assert len(rows) == len(self._encoded[name])
-        return rows
+        return self._rows[start : start + len(self._encoded[name])]
 
     def record(self) -> dict[str, Any]:
         """The cost of the features for the result record."""
@@ -113,17 +111,14 @@ class Features:
         if COLUMN not in rows[0]:
             return self._collator(rows)
         own = [self._rows[row[COLUMN]] for row in rows]
-        label = self._task.label_name
-        batch: dict[str, torch.Tensor] = {}
-        if own[0].ndim == 1:  # type: ignore[union-attr]
-            batch[COLUMN] = torch.from_numpy(np.stack(own))  # type: ignore[arg-type]
-            labels: Any = [row[label] for row in rows if label in row]
-        else:
-            longest = max(map(len, own))  # type: ignore[arg-type]
-            batch[COLUMN] = torch.from_numpy(np.stack([_padded(one, longest, 0) for one in own]))
-            labels = [_padded(np.array(row[label]), longest, -100) for row in rows if label in row]
+        labels = [row[self._task.label_name] for row in rows if self._task.label_name in row]
+        if own[0].ndim == 2:
+            longest = max(map(len, own))
+            own = [_padded(one, longest, 0) for one in own]
+            labels = [_padded(np.array(one), longest, -100) for one in labels]
+        batch = {COLUMN: torch.from_numpy(np.stack(own))}
         if labels:
-            batch[label] = torch.as_tensor(np.array(labels)) if own[0].ndim == 2 else torch.tensor(labels)  # type: ignore[union-attr]
+            batch[self._task.label_name] = torch.tensor(labels if own[0].ndim == 1 else np.stack(labels))
         return batch
 
     def _compute(self, rows: Dataset) -> list[np.ndarray]:
@@ -187,7 +182,7 @@ def _accept_features(model: PreTrainedModel, head: HeadInput) -> None:
             return whole(*args, **kwargs)
         return SequenceClassifierOutput(logits=head.logits(features))
 
-    forward.__signature__ = signature.replace(parameters=[*before, added, *parameters[len(before) :]])  # type: ignore[attr-defined]
+    forward.__signature__ = signature.replace(parameters=[*before, added, *parameters[len(before) :]])
     model.forward = forward
 
 
