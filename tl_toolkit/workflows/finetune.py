@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.arguments import Arguments
 from ..figures.attention_weights import save_attention
 from ..loading.model import longest_input, make_model, shortest
+from ..loading.pooled_encoder import check_pooling
 from ..records.identity import rows_of
 from ..records.output_dir import for_output_dir
 from ..tasks import make_task
@@ -50,6 +51,7 @@ class FineTuning(Training[Arguments]):
     def __init__(self, arguments: Arguments) -> None:
         super().__init__(arguments)
         self.task = make_task(arguments.data)
+        check_pooling(arguments.model, self.task.name)
 
     def prepare(self) -> None:
         self.splits = self.task.prepare(self.args.seed)
