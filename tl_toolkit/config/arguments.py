@@ -160,11 +160,11 @@ class RunArguments(TrainingArguments):
     name: str | None = flag("Name of the run in reports. By default the model type or checkpoint.")
     per_device_train_batch_size: int = flag("Training batch size on each device.", 32)
     per_device_eval_batch_size: int = flag("Evaluation batch size on each device.", 128)
-    learning_rate: float = flag("Peak learning rate. 0 means the strategy's default.", 0.0)
-    num_train_epochs: float = flag("Number of epochs. 0 means the strategy's default.", 0.0)
-    min_train_steps: int = flag(
-        "Add epochs until there are N updates. A few labels need many passes (Mosbach et al. 2021).",
-        0,
+    learning_rate: float = flag("Peak learning rate. 0 means the default of the task and strategy.", 0.0)
+    num_train_epochs: float = flag("Number of epochs. 0 means the default of the task and strategy.", 0.0)
+    min_train_steps: int | None = flag(
+        "Add epochs until there are N updates. By default a few hundred for labelled texts if the number of epochs is "
+        "not named: a few labels need many passes (Mosbach et al. 2021)."
     )
     lr_scheduler_type: str = flag(
         "Learning-rate schedule; slanted_triangular is that of Howard and Ruder (2018).",
@@ -193,11 +193,19 @@ class RunArguments(TrainingArguments):
     generation_max_length: int | None = flag(
         "Maximum tokens of an output. By default the length of the longest training target."
     )
-    eval_strategy: IntervalStrategy | str = flag("When to evaluate: no, steps or epoch.", "epoch")
-    save_strategy: SaveStrategy | str = flag("When to save a checkpoint: no, steps, epoch or best.", "epoch")
+    eval_strategy: str | None = flag(
+        "When to evaluate: no, steps or epoch. By default every epoch, or ten times in a run of unnamed length.",
+        choices=[name.value for name in IntervalStrategy],
+    )
+    save_strategy: str | None = flag(
+        "When to save a checkpoint: no, steps, epoch or best. By default as often as it is evaluated.",
+        choices=[name.value for name in SaveStrategy],
+    )
     save_total_limit: int | None = flag("Number of checkpoints to keep beside the best one.", 1)
     load_best_model_at_end: bool = flag("Keep the model that was best on the validation split.", True)
-    early_stopping_patience: int | None = flag("Stop after N evaluations without improvement.")
+    early_stopping_patience: int | None = flag(
+        "Stop after N evaluations without improvement. By default five in a run whose length is not named."
+    )
     logging_nan_inf_filter: bool = flag("Hide losses that are not finite. If off, such a loss stops the run.", False)
     logging_steps: float = flag("Log every N updates; below 1, a fraction of all updates.", 0.05)
     restore_callback_states_from_checkpoint: bool = flag(
@@ -227,6 +235,10 @@ class RunArguments(TrainingArguments):
         self.as_given = differing(self)  # the parent rewrites values, but repeating a run needs the given ones
         # The parent sets "loss"; a run selects on its task's main metric instead.
         self.selects_on_main_metric = self.metric_for_best_model is None
+        self.evaluates_by_rule = self.eval_strategy is None and self.save_strategy is None
+        self.save_strategy = self.save_strategy or self.eval_strategy or "epoch"
+        self.eval_strategy = self.eval_strategy or "epoch"
+        self.takes_warmup = self.lr_scheduler_type not in (SLANTED_TRIANGULAR, "constant")
         if self.load_best_model_at_end and self.eval_strategy in ("no", IntervalStrategy.NO):
             self.load_best_model_at_end = False
         # accelerate's launcher starts CPU processes without setting use_cpu.

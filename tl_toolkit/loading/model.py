@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.arguments import ModelArguments
 from ..config.overrides import parse_overrides
 from ..errors import UserError, listing, nearest
+from ..strategies.recommended import architecture
 from .names import loading, location_of
 from .pooled_encoder import load_pooled_encoder, pooling_of, with_pooling_field
 from .tokenizer import load_tokenizer
@@ -142,7 +143,8 @@ def _from_scratch(
     known = {*config_class.__dataclass_fields__, *config_class.attribute_map, *_HEAD_SETTINGS}
     if config_class.is_encoder_decoder:
         known.add("decoder_start_token_id")  # T5 and others need it but have no field for it
-    settings = {name: value for name, value in {**vocabulary, **task_config}.items() if name in known}
+    chosen = architecture(model_type, auto_class.__name__)
+    settings = {name: value for name, value in {**chosen, **vocabulary, **task_config}.items() if name in known}
     if pretrained is not None and "embedding_size" in config_class.__dataclass_fields__:
         settings["embedding_size"] = pretrained.shape[1]
     config = loading(lambda: config_class(**{**settings, **overrides}), f"a configuration of {model_type!r}")

@@ -24,7 +24,7 @@ class Strategy(ABC):
         wraps: whether `prepare` wraps the model and `finish` has to unwrap it.
         fits: whether the head is solved at once instead of trained in updates.
         reads_features: whether only the head is trained, on features that the rest of the model computes once.
-        learning_rate, epochs: defaults if the user does not set them.
+        least_epochs: the fewest epochs in which all layers are trained.
     """
 
     name: ClassVar[str]
@@ -32,8 +32,7 @@ class Strategy(ABC):
     wraps: ClassVar[bool] = False
     fits: ClassVar[bool] = False
     reads_features: ClassVar[bool] = False
-    learning_rate: ClassVar[float]
-    epochs: float
+    least_epochs: float = 0.0
 
     def __init__(self, arguments: StrategyArguments) -> None:
         self.arguments = arguments
@@ -62,8 +61,13 @@ class Strategy(ABC):
         if self.wraps and args.fsdp_plugin_args is not None:
             raise UserError(f"The strategy {self.name!r} cannot be used with FSDP: it cannot merge sharded weights.")
 
-    def learning_rates(self, model: nn.Module, learning_rate: float) -> dict[str, float]:
-        """Return the peak learning rates, by parameter name, that differ from the run's `learning_rate`."""
+    def learning_rates(
+        self, model: nn.Module, learning_rate: float, head_learning_rate: float | None = None
+    ) -> dict[str, float]:
+        """Return the peak learning rates, by parameter name, that differ from the run's `learning_rate`.
+
+        Strategies with rates of their own for the head ignore `head_learning_rate`.
+        """
         return {}
 
     def callbacks(self, model: nn.Module) -> list[TrainerCallback]:

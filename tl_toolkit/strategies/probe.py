@@ -32,8 +32,6 @@ class Probe(Strategy):
     name = "probe"
     fits = True
     reads_features = True
-    learning_rate = 0.0
-    epochs = 0.0
 
     def check(self, args: RunArguments) -> None:
         given = [name for name in _OF_UPDATES if args.as_given.get(name)]

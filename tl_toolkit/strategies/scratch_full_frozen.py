@@ -17,8 +17,6 @@ class Scratch(Strategy):
 
     name = "scratch"
     from_scratch = True
-    learning_rate = 1e-3
-    epochs = 10.0
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         return model
@@ -27,19 +25,18 @@ class Scratch(Strategy):
 class Full(Strategy):
     """Tunes all weights of the checkpoint (Devlin et al. 2019, section 3.2).
 
-    With few labels there are few updates, and a new head needs a higher learning rate than the body tolerates; set
-    `head_learning_rate` for this case.
+    A new head may have a higher learning rate than the body tolerates (`head_learning_rate`).
     """
 
     name = "full"
-    learning_rate = 5e-5
-    epochs = 3.0
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         return model
 
-    def learning_rates(self, model: nn.Module, learning_rate: float) -> dict[str, float]:
-        rate = self.arguments.head_learning_rate
+    def learning_rates(
+        self, model: nn.Module, learning_rate: float, head_learning_rate: float | None = None
+    ) -> dict[str, float]:
+        rate = self.arguments.head_learning_rate or head_learning_rate
         return {} if rate is None else dict.fromkeys(head_parameters(model), rate)
 
 
@@ -52,8 +49,6 @@ class Frozen(Strategy):
 
     name = "frozen"
     reads_features = True
-    learning_rate = 1e-3
-    epochs = 10.0
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         head = set(layer_groups(model)[-1])

@@ -93,6 +93,10 @@ class FineTuning(Training[Arguments]):
     def main_metric(self) -> tuple[str, bool]:
         return self.task.main_metric, self.task.greater_is_better
 
+    @property
+    def task_name(self) -> str:
+        return self.task.name
+
     def updates(self) -> int:
         batch = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
         return math.ceil(len(self.encoded["train"]) / batch)

@@ -18,10 +18,11 @@ from ..records.checkpoints import check_same_architecture, resolve_resume
 from ..records.cost import Stages, disk_bytes, hardware, peak_memory, trainable_parameters, versions
 from ..records.energy import energy_used
 from ..records.identity import check_same_run, identity_of, write_identity
-from ..records.output_dir import check_free, clear, staged
 from ..records.kind import kind_of
+from ..records.output_dir import check_free, clear, staged
 from ..records.record import SCHEMA_VERSION, changed_arguments, resolved_arguments, write_record
 from ..strategies import make_strategy
+from ..strategies.recommended import recommended, settle
 from .failures import failures_recorded, now, setting_up
 
 if TYPE_CHECKING:
@@ -247,6 +248,11 @@ class Training(Lifecycle[T]):
     def main_metric(self) -> tuple[str, bool]:
         """The metric that selects the model, and whether higher values are better."""
 
+    @property
+    def task_name(self) -> str | None:
+        """The name of the task; None for a language model."""
+        return None
+
     @abstractmethod
     def updates(self) -> int:
         """The number of updates in an epoch."""
@@ -267,18 +273,15 @@ class Training(Lifecycle[T]):
         total = sum(parameter.numel() for parameter in self.model.parameters())
         model = strategy.prepare(self.model)
         self.parameters = {"total": total, "trained": trainable_parameters(model)}
-        # 0 means the strategy's default
-        args.learning_rate = args.learning_rate or strategy.learning_rate
-        args.num_train_epochs = args.num_train_epochs or strategy.epochs
         updates = self.updates()
-        args.num_train_epochs = max(args.num_train_epochs, math.ceil(args.min_train_steps / updates))
+        head_rate = settle(args, recommended(strategy.name, self.task_name), updates, strategy.least_epochs)
         self._steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * updates)
         self._epochs = args.num_train_epochs if args.max_steps <= 0 else args.max_steps / updates
         strategy.configure(args)
         if args.selects_on_main_metric:
             args.metric_for_best_model, args.greater_is_better = self.main_metric
         with setting_up():
-            self.learning_rates = strategy.learning_rates(model, args.learning_rate)
+            self.learning_rates = strategy.learning_rates(model, args.learning_rate, head_rate)
             trainer = self.new_trainer(
                 model,
                 learning_rates=self.learning_rates,
