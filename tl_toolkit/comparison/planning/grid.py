@@ -12,8 +12,8 @@ from ...config.arguments import ModelArguments
 from ...config.parsing import known_keys, make_parser
 from ...config.pretrain_arguments import LanguageModelArguments
 from ...errors import UserError, listing
-from ...records.record import changed_arguments
 from ...loading.pooled_encoder import check_pooling
+from ...records.record import changed_arguments
 from ...strategies import make_strategy
 from .axes import AXES, GridDataset, check_used, grid_datasets
 from .checks import by_name, expect, expect_known
