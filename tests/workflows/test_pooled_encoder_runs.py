@@ -16,6 +16,8 @@ from transformers import AutoModelForSequenceClassification, BertConfig, BertMod
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
 from tl_toolkit.hub.adapters import base_of, is_for_everybody
+from tl_toolkit.hub.arguments import CardArguments
+from tl_toolkit.hub.card import model_card
 from tl_toolkit.hub.contents import model_contents
 from tl_toolkit.workflows.predict import parse_predict_arguments, predict
 
@@ -77,6 +79,7 @@ def test_the_folder_predicts_here_and_in_a_pipeline(
     finetune: Finetune, tmp_path: Path, dataset_folder: Path, encoder: str
 ) -> None:
     record = finetune(model_name_or_path=encoder, pooling="max", num_train_epochs=4, learning_rate=0.01)
+    assert record["attention"] == "attention.json"
     given = {"model_name_or_path": str(tmp_path / "out"), "dataset_name": str(dataset_folder), "use_cpu": True}
     found = predict(parse_predict_arguments({**given, "output_dir": str(tmp_path / "answers"), "disable_tqdm": True}))
     assert found.metrics == pytest.approx(record["metrics"]["test"])
@@ -110,6 +113,9 @@ def test_the_published_files_are_complete_and_without_local_paths(
     with pytest.raises(UserError, match="with --merge"):  # the adapter alone cannot be applied to the encoder
         base_of(tmp_path / "out", "user/encoder")
     assert not is_for_everybody(tmp_path / "out")
+    card = str(model_card(tmp_path / "out", "user/fruit", CardArguments(base_model="user/encoder")))
+    assert "A transformer (bert) with mean pooling" in card
+    assert "base_model: user/encoder" in card and "trust_remote_code=True" in card and "@inproceedings{devlin" in card
 
 
 def test_pooling_is_refused_before_the_data_is_read(finetune: Finetune, encoder: str) -> None:
