@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .configuration_awd_lstm import AwdLstmConfig
+from .configuration_pooled_encoder import PooledEncoderConfig
 from .configuration_rnn import RnnConfig
 from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
 from .configuration_rnn_image_captioner import RnnImageCaptionerConfig
@@ -17,6 +18,7 @@ from .registration import register
 
 if TYPE_CHECKING:
     from .modeling_awd_lstm import AwdLstmForCausalLM, AwdLstmForSequenceClassification, AwdLstmModel
+    from .modeling_pooled_encoder import PooledEncoderForSequenceClassification, PooledEncoderModel
     from .modeling_rnn import (
         RnnForCausalLM,
         RnnForSequenceClassification,
@@ -33,7 +35,14 @@ if TYPE_CHECKING:
         SelfAttentionModel,
     )
 
-FAMILIES = (AwdLstmConfig, RnnConfig, RnnEncoderDecoderConfig, RnnImageCaptionerConfig, SelfAttentionConfig)
+FAMILIES = (
+    AwdLstmConfig,
+    PooledEncoderConfig,
+    RnnConfig,
+    RnnEncoderDecoderConfig,
+    RnnImageCaptionerConfig,
+    SelfAttentionConfig,
+)
 
 _MODELS = {name: model for config_class in FAMILIES for name, model in register(config_class).items()}
 
@@ -43,6 +52,9 @@ __all__ = [
     "AwdLstmForCausalLM",
     "AwdLstmForSequenceClassification",
     "AwdLstmModel",
+    "PooledEncoderConfig",
+    "PooledEncoderForSequenceClassification",
+    "PooledEncoderModel",
     "RnnConfig",
     "RnnEncoderDecoderConfig",
     "RnnEncoderDecoderForConditionalGeneration",

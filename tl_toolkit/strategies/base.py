@@ -24,6 +24,7 @@ class Strategy(ABC):
         wraps: whether `prepare` wraps the model and `finish` has to unwrap it.
         fits: whether the head is solved at once instead of trained in updates.
         reads_features: whether only the head is trained, on features that the rest of the model computes once.
+        pooling: how token vectors of a checkpoint are pooled if nothing says how; "auto" keeps the checkpoint's own head.
         learning_rate, epochs: defaults if the user does not set them.
     """
 
@@ -32,6 +33,7 @@ class Strategy(ABC):
     wraps: ClassVar[bool] = False
     fits: ClassVar[bool] = False
     reads_features: ClassVar[bool] = False
+    pooling: ClassVar[str] = "auto"
     learning_rate: ClassVar[float]
     epochs: float
 

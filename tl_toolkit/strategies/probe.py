@@ -26,12 +26,15 @@ _OF_UPDATES = (
 class Probe(Strategy):
     """Solves the last linear layer on features of the checkpoint (Alain and Bengio 2017), with L-BFGS.
 
-    The regularisation is chosen by cross-validation on the training rows, so there is nothing to tune.
+    The regularisation is chosen by cross-validation on the training rows, so there is nothing to tune. A text is the
+    mean of its token vectors, unless `--pooling` or the checkpoint says otherwise: the head of an architecture has
+    further layers, which a probe would leave random.
     """
 
     name = "probe"
     fits = True
     reads_features = True
+    pooling = "mean"
     learning_rate = 0.0
     epochs = 0.0
 

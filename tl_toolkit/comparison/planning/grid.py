@@ -12,6 +12,7 @@ from ...config.arguments import ModelArguments
 from ...config.parsing import known_keys, make_parser
 from ...config.pretrain_arguments import LanguageModelArguments
 from ...errors import UserError, listing
+from ...loading.pooled_encoder import check_pooling
 from ...records.record import changed_arguments
 from ...strategies import make_strategy
 from .axes import AXES, GridDataset, check_used, grid_datasets
@@ -169,6 +170,7 @@ def _template(
         try:
             arguments = typed(settings, dataset.language_model, where)
             make_strategy(arguments.strategy, arguments.model)
+            check_pooling(arguments.model, arguments.data.task or "causal-lm")
             _check_overrides(arguments.model)
         except UserError as error:  # written for a single run: name the entry
             if where in str(error):
