@@ -33,7 +33,7 @@ def test_rows_are_found_by_their_key_and_body() -> None:
     store.add(_keys(1, 2), [np.full(3, 1, np.float32), np.full(3, 2, np.float32)], seconds=8.0)
     store.add(_keys(5), [np.full(3, 5, np.float32)], seconds=1.0)
     found, seconds = store.find(_keys(2, 5, 7))
-    assert {key: own.tolist() for key, own in found.items()} == dict(zip(_keys(2, 5), [[2.0] * 3, [5.0] * 3]))
+    assert {key: own.tolist() for key, own in found.items()} == {_keys(2)[0]: [2.0] * 3, _keys(5)[0]: [5.0] * 3}
     assert seconds == 8.0 / 2 + 1.0
     assert _store("other").find(_keys(1)) == ({}, 0.0)
 

@@ -256,6 +256,7 @@ def test_a_class_without_training_rows(finetune: Finetune, tmp_path: Path, datas
         ({"num_train_epochs": 4}, ["--num_train_epochs 4", "probe"]),
         ({"max_steps": 4}, ["--max_steps 4"]),
         ({"find_lr": True}, ["--find_lr"]),
+        ({"task": "translation"}, ["probe", "--task translation", "token-classification"]),
     ],
 )
 def test_settings_of_updates_are_refused_before_the_run_begins(

@@ -24,7 +24,7 @@ class Strategy(ABC):
         wraps: whether `prepare` wraps the model and `finish` has to unwrap it.
         fits: whether the head is solved at once instead of trained in updates.
         reads_features: whether only the head is trained, on features that the rest of the model computes once.
-        pooling: how token vectors of a checkpoint are pooled if nothing says how; "auto" keeps the checkpoint's own head.
+        pooling: how the token vectors of a checkpoint are pooled if nothing says how; "auto" keeps its own head.
         learning_rate, epochs: defaults if the user does not set them.
     """
 
@@ -40,11 +40,11 @@ class Strategy(ABC):
     def __init__(self, arguments: StrategyArguments) -> None:
         self.arguments = arguments
 
-    def check(self, args: RunArguments) -> None:  # noqa: B027  most strategies can be used with all settings
-        """Check the settings of a run before it begins.
+    def check(self, args: RunArguments, task: str) -> None:  # noqa: B027  most strategies can be used for all runs
+        """Check the settings and the task of a run before it begins.
 
         Raises:
-            UserError: the strategy cannot be used with these settings.
+            UserError: the strategy cannot be used with these settings, or for this task.
         """
 
     @abstractmethod
