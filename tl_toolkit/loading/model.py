@@ -40,6 +40,7 @@ def make_model(
     auto_class_name: str,
     task_config: dict[str, Any],
     tokenizer: PreTrainedTokenizerBase | None,
+    default_pooling: str = "auto",
 ) -> PreTrainedModel:
     """Return the model of a run in float32, with the task's head and the tokenizer's vocabulary.
 
@@ -48,6 +49,8 @@ def make_model(
         task_config: settings of the task (labels, problem type, sizes of inputs). A new configuration uses those that
             it has fields for; the configuration of a checkpoint uses only labels and problem type.
         tokenizer: None for a model that reads no tokens.
+        default_pooling: how a checkpoint is pooled for classification if neither it nor the user says; "auto" keeps
+            its own head.
 
     Raises:
         UserError: an unknown architecture or checkpoint, weights of another architecture, or a wrong override.
@@ -57,7 +60,7 @@ def make_model(
     auto_class = getattr(transformers, auto_class_name)
     if arguments.model_type:
         return _from_scratch(arguments, auto_class, task_config, tokenizer)
-    return _from_checkpoint(arguments, auto_class, task_config, tokenizer)
+    return _from_checkpoint(arguments, auto_class, task_config, tokenizer, default_pooling)
 
 
 def load_config(arguments: ModelArguments) -> PreTrainedConfig:
@@ -178,7 +181,11 @@ def _config_class(model_type: str) -> Any:
 
 
 def _from_checkpoint(
-    arguments: ModelArguments, auto_class: Any, task_config: dict[str, Any], tokenizer: PreTrainedTokenizerBase | None
+    arguments: ModelArguments,
+    auto_class: Any,
+    task_config: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase | None,
+    default_pooling: str,
 ) -> PreTrainedModel:
     import torch
 
@@ -198,7 +205,7 @@ def _from_checkpoint(
     if tokenizer is not None:
         config.pad_token_id = (tokenizer if own is None else own).pad_token_id
     classifies = auto_class.__name__ == "AutoModelForSequenceClassification"
-    pooling = pooling_of(arguments, config) if classifies else None
+    pooling = pooling_of(arguments, config, default_pooling) if classifies else None
     if pooling is not None:
         model, report = load_pooled_encoder(arguments, config, pooling, head, **loaded_as)
     else:

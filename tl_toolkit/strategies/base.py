@@ -25,6 +25,7 @@ class Strategy(ABC):
         fits: whether the head is solved at once instead of trained in updates.
         reads_features: whether only the head is trained, on features that the rest of the model computes once.
         least_epochs: the fewest epochs in which all layers are trained.
+        pooling: how the token vectors of a checkpoint are pooled if nothing says how; "auto" keeps its own head.
     """
 
     name: ClassVar[str]
@@ -33,15 +34,16 @@ class Strategy(ABC):
     fits: ClassVar[bool] = False
     reads_features: ClassVar[bool] = False
     least_epochs: float = 0.0
+    pooling: ClassVar[str] = "auto"
 
     def __init__(self, arguments: StrategyArguments) -> None:
         self.arguments = arguments
 
-    def check(self, args: RunArguments) -> None:  # noqa: B027  most strategies can be used with all settings
-        """Check the settings of a run before it begins.
+    def check(self, args: RunArguments, task: str) -> None:  # noqa: B027  most strategies can be used for all runs
+        """Check the settings and the task of a run before it begins.
 
         Raises:
-            UserError: the strategy cannot be used with these settings.
+            UserError: the strategy cannot be used with these settings, or for this task.
         """
 
     @abstractmethod

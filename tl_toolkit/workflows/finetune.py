@@ -76,7 +76,13 @@ class FineTuning(Training[Arguments]):
 
     def build(self) -> PreTrainedModel:
         task, processing, tokenizer = self.task, self.processing, self.tokenizer
-        model = make_model(self.model_arguments, task.auto_class, task.config_arguments(processing), tokenizer)
+        model = make_model(
+            self.model_arguments,
+            task.auto_class,
+            task.config_arguments(processing),
+            tokenizer,
+            default_pooling=self.strategy.pooling,
+        )
         task.adapt(model, processing)
         own_limit = tokenizer and tokenizer.model_max_length
         self.max_length = shortest(self.arguments.data.max_length, longest_input(model), own_limit)

@@ -169,8 +169,9 @@ def _template(
     def check(settings: Mapping[str, Any]) -> dict[str, Any]:
         try:
             arguments = typed(settings, dataset.language_model, where)
-            make_strategy(arguments.strategy, arguments.model)
-            check_pooling(arguments.model, arguments.data.task or "causal-lm")
+            task = arguments.data.task or "causal-lm"
+            make_strategy(arguments.strategy, arguments.model).check(arguments.run, task)
+            check_pooling(arguments.model, task)
             _check_overrides(arguments.model)
         except UserError as error:  # written for a single run: name the entry
             if where in str(error):
