@@ -186,7 +186,7 @@ def _logistic(
             if len(tried) > 2 and min(tried[-2:]) > min(tried):
                 break
     strength = min(scores, key=scores.__getitem__) if scores else FIXED_STRENGTH
-    model = LogisticRegression(C=strength, tol=1e-6, max_iter=5000).fit(features, targets, weights)
+    model = LogisticRegression(C=strength, tol=1e-8, max_iter=5000).fit(features, targets, weights)
     return model, strength, scores
 
 

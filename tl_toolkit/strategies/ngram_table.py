@@ -1,4 +1,4 @@
-"""Learn the table of n-grams of a `BagOfNgramsForSequenceClassification`, and its features of many rows at once."""
+"""Fit a `BagOfNgramsForSequenceClassification`: its table of n-grams, and its weights."""
 
 from __future__ import annotations
 
@@ -14,6 +14,33 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _BATCH = 64
+
+
+def fit_ngrams(model: Any, rows: Dataset, targets: Any, *, class_weight: Any = None, seed: int = 0) -> dict[str, Any]:
+    """Learn the table of `model` from `rows` and solve its weights. Returns how, for the result record.
+
+    Args:
+        rows: encoded rows, with the column `input_ids`.
+        targets, class_weight, seed: see `fit_linear`.
+
+    Raises:
+        UserError: there is nothing to count, see `learn_ngrams`.
+    """
+    import torch
+
+    from .linear_solver import fit_linear
+
+    learn_ngrams(model, rows)
+    config, features = model.config, ngram_features(model, rows)
+    fit = fit_linear(
+        features, targets, config.problem_type, outputs=config.num_labels, class_weight=class_weight, seed=seed
+    )
+    with torch.no_grad():
+        model.classifier.weight.copy_(torch.from_numpy(fit.weight.T))
+        model.bias.copy_(torch.from_numpy(fit.bias))
+    return {
+        "rows": len(rows), "features": config.num_ngrams, "regularisation": fit.regularisation, "scores": fit.scores
+    }  # fmt: skip
 
 
 def learn_ngrams(model: Any, rows: Dataset) -> None:
