@@ -18,6 +18,7 @@ from ..errors import UserError
 from .fields import differing, flag, require
 
 NT_ASGD = "nt_asgd"  # an optimiser of the toolkit, unknown to transformers
+StrategyName = Literal["scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "probe", "lora"]
 SLANTED_TRIANGULAR = "slanted_triangular"  # a schedule of the toolkit, unknown to transformers
 
 
@@ -126,10 +127,11 @@ class ModelArguments:
 class StrategyArguments:
     """Strategy: how knowledge is transferred"""
 
-    strategy: Literal["scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "lora"] | None = flag(
-        "scratch, full, frozen, lora, discriminative or gradual_unfreezing. full tunes all weights; frozen trains only "
-        "the head; discriminative tunes lower layers at lower rates; gradual_unfreezing also adds one layer group in "
-        "every epoch, from the head down. By default scratch with --model_type, full with --model_name_or_path."
+    strategy: StrategyName | None = flag(
+        "scratch, full, frozen, probe, lora, discriminative or gradual_unfreezing. full tunes all weights; frozen "
+        "trains only the head; probe solves its last layer; discriminative tunes lower layers at lower rates; "
+        "gradual_unfreezing also adds one layer group in every epoch, from the head down. By default scratch with "
+        "--model_type, full with --model_name_or_path."
     )
     lr_decay: float = flag(
         "discriminative and gradual_unfreezing: each layer group's learning rate is that of the group above divided by "

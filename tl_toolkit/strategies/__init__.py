@@ -8,13 +8,14 @@ from ..errors import UserError, listing
 from .base import Strategy
 from .discriminative_and_gradual import Discriminative, GradualUnfreezing
 from .lora import Lora
+from .probe import Probe
 from .scratch_full_frozen import Frozen, Full, Scratch
 
 if TYPE_CHECKING:
     from ..config.arguments import ModelArguments, StrategyArguments
 
 STRATEGIES: dict[str, type[Strategy]] = {
-    kind.name: kind for kind in (Scratch, Full, Discriminative, GradualUnfreezing, Frozen, Lora)
+    kind.name: kind for kind in (Scratch, Full, Discriminative, GradualUnfreezing, Frozen, Probe, Lora)
 }
 
 _TRANSFERRING = [name for name, kind in STRATEGIES.items() if not kind.from_scratch]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
-    from ..config.arguments import StrategyArguments
+    from ..config.arguments import RunArguments, StrategyArguments
 
 
 class Strategy(ABC):
@@ -22,17 +22,28 @@ class Strategy(ABC):
         name: the name in `--strategy`.
         from_scratch: whether it trains random weights and cannot use a checkpoint.
         wraps: whether `prepare` wraps the model and `finish` has to unwrap it.
+        fits: whether the head is solved at once instead of trained in updates.
+        reads_features: whether only the head is trained, on features that the rest of the model computes once.
         learning_rate, epochs: defaults if the user does not set them.
     """
 
     name: ClassVar[str]
     from_scratch: ClassVar[bool] = False
     wraps: ClassVar[bool] = False
+    fits: ClassVar[bool] = False
+    reads_features: ClassVar[bool] = False
     learning_rate: ClassVar[float]
     epochs: float
 
     def __init__(self, arguments: StrategyArguments) -> None:
         self.arguments = arguments
+
+    def check(self, args: RunArguments) -> None:  # noqa: B027  most strategies can be used with all settings
+        """Check the settings of a run before it begins.
+
+        Raises:
+            UserError: the strategy cannot be used with these settings.
+        """
 
     @abstractmethod
     def prepare(self, model: PreTrainedModel) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .base import Strategy
 from .layer_groups import head_parameters, layer_groups
@@ -46,10 +46,12 @@ class Full(Strategy):
 class Frozen(Strategy):
     """Trains only the head on features of the checkpoint (Peters et al. 2019, "To Tune or Not to Tune?").
 
-    The head is the last layer group of the model. Frozen layers keep their dropout, which regularises the head.
+    The head is the last layer group of the model. Frozen layers are in evaluation mode, without dropout, so that their
+    features are the same in every epoch.
     """
 
     name = "frozen"
+    reads_features = True
     learning_rate = 1e-3
     epochs = 10.0
 
@@ -58,4 +60,16 @@ class Frozen(Strategy):
         for name, parameter in model.named_parameters():
             if name not in head:
                 parameter.requires_grad_(False)
+        frozen = {part for module in model.modules() if _is_frozen(module) for part in module.modules()}
+
+        def evaluate(*_: Any) -> None:
+            for module in frozen if model.training else ():
+                module.training = False
+
+        model.register_forward_pre_hook(evaluate)  # Trainer sets the whole model to training mode before every update
         return model
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    own = [parameter.requires_grad for parameter in module.parameters()]
+    return bool(own) and not any(own)

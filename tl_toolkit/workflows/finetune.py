@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import Arguments
+from ..errors import UserError
 from ..figures.attention_weights import save_attention
 from ..loading.model import longest_input, make_model, shortest
 from ..records.identity import rows_of
 from ..records.output_dir import for_output_dir
+from ..strategies.probe import solve
 from ..tasks import make_task
 from ..tasks.generation import GREEDY, settle_generation
 from .inference_cost import measure_inference
@@ -18,9 +21,10 @@ from .predictions import by_length, predict_in_order, save_predictions
 from .summary import print_data
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
     from transformers import PreTrainedModel
 
+    from ..training.features import Features
     from ..training.trainer import ToolkitTrainer
 
 
@@ -40,16 +44,27 @@ def finetune(arguments: Arguments) -> dict[str, Any]:
 
 
 class FineTuning(Training[Arguments]):
-    """Training on a task with labelled rows, with model selection on validation rows."""
+    """Training on a task with labelled rows, with model selection on validation rows.
+
+    Attributes:
+        splits: the rows.
+        encoded: the model inputs of the rows.
+        features: of the rows, if only a head is trained; None if the model is trained on its inputs.
+        predictions: raw predictions by split.
+        solution: how the head was solved, for the record; empty if it was trained.
+    """
 
     trainer: ToolkitTrainer
     splits: DatasetDict
     encoded: DatasetDict
+    features: Features | None = None
     predictions: dict[str, Any]
+    solution: dict[str, Any]
 
     def __init__(self, arguments: Arguments) -> None:
         super().__init__(arguments)
         self.task = make_task(arguments.data)
+        self.solution = {}
 
     def prepare(self) -> None:
         self.splits = self.task.prepare(self.args.seed)
@@ -81,19 +96,48 @@ class FineTuning(Training[Arguments]):
         return math.ceil(len(self.encoded["train"]) / batch)
 
     def new_trainer(self, model: Any, **common: Any) -> ToolkitTrainer:
+        from ..training.features import features_of
         from ..training.trainer import ToolkitTrainer
 
-        validation = self.encoded["validation"]
+        collator = self.task.collator(self.processing, model)
+        if self.strategy.reads_features:
+            self.features = features_of(model, self.task, self.encoded, collator, self.args)
+        if self.features is None and self.strategy.fits:
+            raise UserError(
+                f"The strategy {self.strategy.name!r} needs a model whose last linear layer returns the logits, from "
+                f"which --task {self.task.name} computes the loss; {type(model).__name__} is no such model. Use the "
+                "strategy 'frozen'."
+            )
+        rows = self.encoded if self.features is None else self.features.splits
+        validation = rows["validation"]
         return ToolkitTrainer(
             model,
             self.args,
             task=self.task,
             generation=GREEDY,
-            train_dataset=self.encoded["train"],
-            eval_dataset=validation.select(by_length(validation)),
-            data_collator=self.task.collator(self.processing, model),
+            train_dataset=rows["train"],
+            eval_dataset=validation.select(by_length(self.encoded["validation"])),
+            data_collator=collator if self.features is None else self.features.collate,
             **common,
         )
+
+    def work(self) -> None:
+        if self.features is None:
+            return super().work()
+        began = time.perf_counter()
+        self.features.fill("train")
+        if self.strategy.fits:
+            self.solution = solve(
+                self.features.head.final,
+                self.features.of("train"),
+                self.encoded["train"][self.task.label_name],
+                self.task.problem_type,
+                self.args.seed,
+            )
+        self.seconds_without_updates = time.perf_counter() - began
+        self.features.fill("validation")
+        if not self.strategy.fits:
+            super().work()
 
     @property
     def epoch(self) -> tuple[int, int]:
@@ -105,24 +149,35 @@ class FineTuning(Training[Arguments]):
     def rows(self) -> dict[str, Any]:
         return {role: rows_of(split) for role, split in self.splits.items()}
 
+    def cost(self) -> dict[str, Any]:
+        features = {} if self.features is None else {"features": self.features.record()}
+        return {**super().cost(), **features}
+
     def evaluate(self) -> dict[str, dict[str, float]]:
         evaluated = ("validation",) if self.args.skip_test else ("validation", "test")
-        results = {split: predict_in_order(self.trainer, self.encoded[split]) for split in evaluated}
+        results = {split: predict_in_order(self.trainer, self._rows_of(split)) for split in evaluated}
         self.predictions = {split: predictions for split, (predictions, _) in results.items()}
         return {split: metrics for split, (_, metrics) in results.items()}
+
+    def _rows_of(self, split: str) -> Dataset:
+        """The rows of a split as the trainer reads them."""
+        if self.features is None:
+            return self.encoded[split]
+        self.features.fill(split)
+        return self.features.splits[split]
 
     def findings(self) -> dict[str, Any]:
         """Save the predictions, and measure the inference cost and save the attention on the test rows."""
         if not self.trainer.is_world_process_zero():
             return {}
         files = save_predictions(self.task, self.splits, self.predictions, self.output_dir)
-        found: dict[str, Any] = {"predictions": files}
+        found: dict[str, Any] = {"predictions": files, **({"solution": self.solution} if self.solution else {})}
         if "test" not in self.predictions:
             return found
         rows, encoded = self.splits["test"], self.encoded["test"]
         found |= self.task.details(self.predictions["test"], rows)
         self.stages.begin("inference")
-        found["cost"] = {"inference": measure_inference(self.trainer, encoded)}
+        found["cost"] = {**found.get("cost", {}), "inference": measure_inference(self.trainer, encoded)}
         if self.tokenizer is not None and "text" in rows.column_names:
             model = self.trainer.accelerator.unwrap_model(self.trainer.model)
             found["attention"] = save_attention(model, self.tokenizer, encoded, rows, self.output_dir)

@@ -212,16 +212,19 @@ class Training(Lifecycle[T]):
 
     Attributes:
         strategy: how knowledge is transferred to the model.
+        seconds_without_updates: seconds of training beside those of the trainer: of computing features and of solving.
         parameters: numbers of parameters, `total` and `trained`.
         learning_rates: peak learning rates by parameter name that differ from the run's.
     """
 
     parameters: dict[str, int]
     learning_rates: dict[str, float]
+    seconds_without_updates: float = 0.0
 
     def __init__(self, arguments: T) -> None:
         super().__init__(arguments)
         self.strategy: Strategy = make_strategy(arguments.strategy, arguments.model)
+        self.strategy.check(self.args)
 
     @property
     def model_arguments(self) -> ModelArguments:
@@ -305,6 +308,8 @@ class Training(Lifecycle[T]):
 
     def schedule(self) -> dict[str, Any]:
         args = self.args
+        if self.strategy.fits:
+            return {}
         return {
             "steps": self._steps,
             "epochs": self._epochs,
@@ -332,14 +337,16 @@ class Training(Lifecycle[T]):
 
     def cost(self) -> dict[str, Any]:
         """Parameters, time, throughput, memory, energy. `select` is the time of evaluation and saving in training."""
-        (rows, tokens), epochs, train = self.epoch, self.trainer.state.epoch or 0.0, self.trainer.train_seconds
+        (rows, tokens), epochs = self.epoch, self.trainer.state.epoch or 0.0
+        train = self.trainer.train_seconds + self.seconds_without_updates
+        passes = 1.0 if self.strategy.fits else epochs
         seconds = self.stages.seconds()
         training = seconds.pop("training")
         return {
             "parameters": self.parameters,
             "train_seconds": train,
-            "examples_per_second": epochs * rows / train if train and rows is not None else None,
-            "tokens_per_second": epochs * tokens / train if train else None,
+            "examples_per_second": passes * rows / train if train and rows is not None else None,
+            "tokens_per_second": passes * tokens / train if train else None,
             "steps": self.trainer.state.global_step,
             "epochs": epochs,
             "peak_memory_bytes": self.peak["bytes"],
