@@ -16,9 +16,9 @@ from transformers import PreTrainedTokenizerFast
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
 from tl_toolkit.models import BagOfNgramsConfig, BagOfNgramsForSequenceClassification
-from tl_toolkit.strategies.ngram_table import fit_ngrams, learn_ngrams
+from tl_toolkit.strategies.bag_of_ngrams import learn_ngrams, solve_weights
 
-WORDS = "Good bad dull fine not very plot cast and the".split()
+WORDS = ["Good", "bad", "dull", "fine", "not", "very", "plot", "cast", "and", "the"]
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 SETTINGS: dict[str, tuple[str, dict[str, Any], Callable[..., Any], dict[str, Any]]] = {
     "words": ("word", {}, TfidfVectorizer, {"sublinear_tf": True, "ngram_range": (1, 2)}),
@@ -82,7 +82,8 @@ def test_equals_the_pipeline_of_scikit_learn(settings: str, problem_type: str) -
     model = new_model(tokenizer, problem_type, **fields)
     targets = targets_of(TRAINING, problem_type)
 
-    solution = fit_ngrams(model, encoded(tokenizer, TRAINING), targets)
+    learn_ngrams(model, encoded(tokenizer, TRAINING))
+    solution = solve_weights(model, encoded(tokenizer, TRAINING), targets)
 
     features, others = vectorizer.fit_transform(TRAINING), vectorizer.transform(OTHERS)
     assert model.config.num_ngrams == solution["features"] == features.shape[1]
@@ -117,7 +118,8 @@ def test_two_classes_equal_one_logistic_regression() -> None:
     model.config.num_labels = 2
     model = BagOfNgramsForSequenceClassification(model.config).eval()
     targets = targets_of(TRAINING, MULTI)[:, 0]
-    strength = fit_ngrams(model, encoded(tokenizer, TRAINING), targets)["regularisation"]
+    learn_ngrams(model, encoded(tokenizer, TRAINING))
+    strength = solve_weights(model, encoded(tokenizer, TRAINING), targets)["regularisation"]
     vectorizer = TfidfVectorizer(
         tokenizer=tokenizer.tokenize, token_pattern=None, lowercase=False, sublinear_tf=True, ngram_range=(1, 2)
     )
