@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainingArguments
 
 _BATCH = 64
+_LEAST_STRENGTH = 1.0
+"""The lowest C: below it, logits are so small that the bias alone decides, while the log loss is hardly higher."""
 
 
 class NgramProbe(Probe):
@@ -51,11 +53,18 @@ def solve_weights(
     """
     import torch
 
-    from .linear_solver import fit_linear
+    from .linear_solver import STRENGTHS, fit_linear
 
     config, features = model.config, ngram_features(model, rows)
+    is_ridge = config.problem_type == "regression"
     fit = fit_linear(
-        features, targets, config.problem_type, outputs=config.num_labels, class_weight=class_weight, seed=seed
+        features,
+        targets,
+        config.problem_type,
+        outputs=config.num_labels,
+        class_weight=class_weight,
+        strengths=[strength for strength in STRENGTHS if is_ridge or strength >= _LEAST_STRENGTH],
+        seed=seed,
     )
     with torch.no_grad():
         model.classifier.weight.copy_(torch.from_numpy(fit.weight.T))
