@@ -111,6 +111,11 @@ class ModelArguments:
     config_overrides: str | None = flag(
         "Configuration changes: key=value,key=value. In YAML and Python this can be a mapping."
     )
+    pooling: Literal["auto", "mean", "cls", "last", "max"] = flag(
+        "text classification and regression: how the token vectors of a checkpoint become the vector that is "
+        "classified. auto: as the modules of a sentence-transformers model say; other checkpoints keep their own head.",
+        "auto",
+    )
     tokenizer_name: str | None = flag(
         "word, whitespace, char, bpe, fastai, or a pre-trained one. The first five are built from the training split. "
         "By default the checkpoint's own; for a model from scratch word (for translation bpe). With a checkpoint that "

@@ -74,6 +74,7 @@ class Cost(TypedDict, total=False):
     epochs: Number | None
     seconds: dict[str, Number | None] | None
     inference: Inference | None
+    features: dict[str, Number | None] | None
     energy_joules: dict[str, Number] | None
 
 
@@ -141,6 +142,7 @@ class Record(Named, total=False):
     strategy: Names
     arguments: Names
     resolved: Names
+    solution: Names
     metrics: dict[str, dict[str, Number | None] | None] | None
     predictions: dict[str, str] | None
     attention: Text

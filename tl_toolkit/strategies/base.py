@@ -25,6 +25,7 @@ class Strategy(ABC):
         wraps: whether `prepare` wraps the model and `finish` has to unwrap it.
         fits: whether the head is solved at once instead of trained in updates.
         reads_features: whether only the head is trained, on features that the rest of the model computes once.
+        pooling: how the token vectors of a checkpoint are pooled if nothing says how; "auto" keeps its own head.
         learning_rate, epochs: defaults if the user does not set them.
     """
 
@@ -33,17 +34,18 @@ class Strategy(ABC):
     wraps: ClassVar[bool] = False
     fits: ClassVar[bool] = False
     reads_features: ClassVar[bool] = False
+    pooling: ClassVar[str] = "auto"
     learning_rate: ClassVar[float]
     epochs: float
 
     def __init__(self, arguments: StrategyArguments) -> None:
         self.arguments = arguments
 
-    def check(self, args: RunArguments) -> None:  # noqa: B027  most strategies can be used with all settings
-        """Check the settings of a run before it begins.
+    def check(self, args: RunArguments, task: str) -> None:  # noqa: B027  most strategies can be used for all runs
+        """Check the settings and the task of a run before it begins.
 
         Raises:
-            UserError: the strategy cannot be used with these settings.
+            UserError: the strategy cannot be used with these settings, or for this task.
         """
 
     def adapt(self, model: PreTrainedModel, rows: Dataset) -> None:  # noqa: B027  most models do not depend on rows

@@ -73,15 +73,16 @@ class HeadInput:
         was_training = model.training
         model.eval()
         try:
-            with torch.inference_mode(not self.selects):
+            with torch.enable_grad() if self.selects else torch.inference_mode():
                 logits = model(**inputs)["logits"]
+                total = logits.sum()
         finally:
             model.train(was_training)
             for hook in hooks:
                 hook.remove()
         features = seen["features"].float()
         if self.selects:  # 1 for the selected token of each row, and 0 for the others: (rows, tokens)
-            (selected,) = torch.autograd.grad(logits.sum(), seen["outputs"])
+            (selected,) = torch.autograd.grad(total, seen["outputs"])
             features = torch.einsum("rt,rtf->rf", selected[..., 0].to(features.dtype), features)
         return features, logits.detach()
 
@@ -118,13 +119,13 @@ def head_input(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> HeadInpu
         return None
     chain = [calls[last]]
     for call in reversed(calls[:last]):
-        if call.returned is not chain[0].given:
+        if not _is_same(call.returned, chain[0].given):
             continue
         is_complete = trained <= {parameter for one in chain for parameter in _parameters(one)}
         if not _parameters(call) <= trained or (is_complete and not isinstance(call.module, _PASSING)):
             break
         chain.insert(0, call)
-    found = HeadInput([call.module for call in chain], selects=calls[last].returned is not logits)
+    found = HeadInput([call.module for call in chain], selects=not _is_same(calls[last].returned, logits))
     others = {parameter for call in calls if not any(call is one for one in chain) for parameter in _parameters(call)}
     if not trained <= found.parameters or others & trained or (found.selects and calls[last].returned.ndim != 3):
         return None
@@ -135,6 +136,11 @@ def head_input(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> HeadInpu
     model.train(was_training)
     same = again.shape == expected.shape and torch.allclose(again, expected.float(), rtol=1e-3, atol=1e-4)
     return found if same else None
+
+
+def _is_same(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors are the same values in memory; a view of the same shape is the same."""
+    return first.data_ptr() == second.data_ptr() and first.shape == second.shape and first.stride() == second.stride()
 
 
 def _parameters(call: _Call) -> set[int]:

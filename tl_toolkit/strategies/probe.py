@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, listing
 from .base import Strategy
 from .layer_groups import layer_groups
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..config.arguments import RunArguments
 
+_TASKS = ("text-classification", "regression", "token-classification")
 _OF_UPDATES = (
     *("learning_rate", "num_train_epochs", "max_steps", "min_train_steps", "label_smoothing_factor", "find_lr"),
     *("early_stopping_patience", "resume_from_checkpoint"),
@@ -26,16 +27,24 @@ _OF_UPDATES = (
 class Probe(Strategy):
     """Solves the last linear layer on features of the checkpoint (Alain and Bengio 2017), with L-BFGS.
 
-    The regularisation is chosen by cross-validation on the training rows, so there is nothing to tune.
+    The regularisation is chosen by cross-validation on the training rows, so there is nothing to tune. A text is the
+    mean of its token vectors, unless `--pooling` or the checkpoint says otherwise: the head of an architecture has
+    further layers, which a probe would leave random.
     """
 
     name = "probe"
     fits = True
     reads_features = True
+    pooling = "mean"
     learning_rate = 0.0
     epochs = 0.0
 
-    def check(self, args: RunArguments) -> None:
+    def check(self, args: RunArguments, task: str) -> None:
+        if task not in _TASKS:
+            raise UserError(
+                f"The strategy 'probe' solves a linear layer with an output for each label, which --task {task} does "
+                f"not have: use the strategy 'frozen', or one of the tasks {listing(_TASKS)}."
+            )
         given = [name for name in _OF_UPDATES if args.as_given.get(name)]
         if given:
             raise UserError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .. import __version__
 from ..strategies.head_input import HeadInput, head_input
 from .feature_store import KEY_BYTES, FeatureStore
 
@@ -182,7 +183,8 @@ def _accept_features(model: PreTrainedModel, head: HeadInput) -> None:
             return whole(*args, **kwargs)
         return SequenceClassifierOutput(logits=head.logits(features))
 
-    forward.__signature__ = signature.replace(parameters=[*before, added, *parameters[len(before) :]])
+    extended = signature.replace(parameters=[*before, added, *parameters[len(before) :]])
+    forward.__signature__ = extended  # type: ignore[attr-defined]  # Trainer reads the columns from it
     model.forward = forward
 
 
@@ -192,7 +194,7 @@ def _body_hash(model: PreTrainedModel, head: HeadInput, device: str) -> str:
 
     settings = {name: value for name, value in model.config.to_diff_dict().items() if name not in _NOT_OF_BODY}
     names = {id(module): name for name, module in model.named_modules()}
-    where = [names[id(head.modules[0])], device, torch.__version__, transformers.__version__]
+    where = [names[id(head.modules[0])], device, __version__, torch.__version__, transformers.__version__]
     digest = hashlib.blake2b(digest_size=KEY_BYTES)
     digest.update(json.dumps([type(model).__name__, settings, where], sort_keys=True, default=str).encode())
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:

@@ -10,6 +10,7 @@ from ..config.arguments import Arguments
 from ..errors import UserError
 from ..figures.attention_weights import save_attention
 from ..loading.model import longest_input, make_model, shortest
+from ..loading.pooled_encoder import check_pooling
 from ..records.identity import rows_of
 from ..records.output_dir import for_output_dir
 from ..strategies.bag_of_ngrams import NgramProbe
@@ -66,6 +67,7 @@ class FineTuning(Training[Arguments]):
         super().__init__(arguments)
         self.task = make_task(arguments.data)
         self.solution = {}
+        check_pooling(arguments.model, self.task.name)
 
     def prepare(self) -> None:
         self.splits = self.task.prepare(self.args.seed)
@@ -75,7 +77,13 @@ class FineTuning(Training[Arguments]):
 
     def build(self) -> PreTrainedModel:
         task, processing, tokenizer = self.task, self.processing, self.tokenizer
-        model = make_model(self.model_arguments, task.auto_class, task.config_arguments(processing), tokenizer)
+        model = make_model(
+            self.model_arguments,
+            task.auto_class,
+            task.config_arguments(processing),
+            tokenizer,
+            default_pooling=self.strategy.pooling,
+        )
         task.adapt(model, processing)
         own_limit = tokenizer and tokenizer.model_max_length
         self.max_length = shortest(self.arguments.data.max_length, longest_input(model), own_limit)

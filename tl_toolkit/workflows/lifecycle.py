@@ -224,7 +224,7 @@ class Training(Lifecycle[T]):
     def __init__(self, arguments: T) -> None:
         super().__init__(arguments)
         self.strategy: Strategy = make_strategy(arguments.strategy, arguments.model)
-        self.strategy.check(self.args)
+        self.strategy.check(self.args, arguments.data.task or "causal-lm")
 
     @property
     def model_arguments(self) -> ModelArguments:

@@ -12,6 +12,7 @@ from ...config.arguments import ModelArguments
 from ...config.parsing import known_keys, make_parser
 from ...config.pretrain_arguments import LanguageModelArguments
 from ...errors import UserError, listing
+from ...loading.pooled_encoder import check_pooling
 from ...records.record import changed_arguments
 from ...strategies import make_strategy
 from .axes import AXES, GridDataset, check_used, grid_datasets
@@ -168,7 +169,9 @@ def _template(
     def check(settings: Mapping[str, Any]) -> dict[str, Any]:
         try:
             arguments = typed(settings, dataset.language_model, where)
-            make_strategy(arguments.strategy, arguments.model)
+            task = arguments.data.task or "causal-lm"
+            make_strategy(arguments.strategy, arguments.model).check(arguments.run, task)
+            check_pooling(arguments.model, task)
             _check_overrides(arguments.model)
         except UserError as error:  # written for a single run: name the entry
             if where in str(error):
