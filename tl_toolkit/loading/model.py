@@ -27,6 +27,10 @@ _OTHER_NAMES = {
     "rnn_tanh": "rnn with --config_overrides cell_type=rnn_tanh",
     "rnn_relu": "rnn with --config_overrides cell_type=rnn_relu",
     "transformer": "self_attention",
+    "bag_of_words": "bag_of_ngrams with --config_overrides ngram_range=[1,1]",
+    "linear": "bag_of_ngrams",
+    "logistic_regression": "bag_of_ngrams",
+    "tfidf": "bag_of_ngrams",
 }
 
 # Settings that a task may change for any architecture: every configuration of transformers has them.
@@ -174,8 +178,8 @@ def _config_class(model_type: str) -> Any:
             raise UserError(f"There is no --model_type {model_type!r}: use --model_type {known}.")
         raise UserError(
             f"Unknown --model_type {model_type!r}.{nearest(model_type, CONFIG_MAPPING)} Use one of the toolkit's model "
-            "types (rnn, awd_lstm, self_attention, rnn_encoder_decoder, rnn_image_captioner) or one of transformers, "
-            "such as bert, gpt2 or distilbert."
+            "types (rnn, awd_lstm, self_attention, bag_of_ngrams, rnn_encoder_decoder, rnn_image_captioner) or one of "
+            "transformers, such as bert, gpt2 or distilbert."
         )
     return CONFIG_MAPPING[model_type]
 
@@ -200,6 +204,11 @@ def _from_checkpoint(
         "use_safetensors": True,
     }
     config = load_config(arguments)
+    if config.model_type == "bag_of_ngrams":
+        raise UserError(
+            f"The checkpoint {name!r} (--model_name_or_path) is a bag of n-grams, which is solved for its own training "
+            "rows and cannot be trained further. Use --model_type bag_of_ngrams to fit a new one."
+        )
     head = {name: value for name, value in task_config.items() if name in _HEAD_SETTINGS}
     own = _own_words(arguments, tokenizer)  # None if the embeddings stay unchanged
     if tokenizer is not None:

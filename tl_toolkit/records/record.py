@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..atomic_files import plain, write_json
+from ..config.arguments import FAMILY_DEFAULTS
 from ..config.fields import differing
 from .schema import problem_of
 
@@ -108,6 +109,9 @@ def changed_arguments(arguments: Iterable[Any]) -> dict[str, Any]:
     *groups, run = arguments
     for group in groups:
         changed |= differing(group)
+    # Recorded even if it is the field's default, which differs from that of the family.
+    own = FAMILY_DEFAULTS.get(changed.get("model_type"), {})
+    changed |= {name: getattr(group, name) for group in groups for name in own if hasattr(group, name)}
     changed |= {**run.as_given, "seed": run.seed}
     return {name: plain(value) for name, value in changed.items() if name not in STORAGE}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import UserError
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from torch import nn
     from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
@@ -44,6 +45,13 @@ class Strategy(ABC):
 
         Raises:
             UserError: the strategy cannot be used with these settings, or for this task.
+        """
+
+    def adapt(self, model: PreTrainedModel, rows: Dataset) -> None:  # noqa: B027  most models do not depend on rows
+        """Adapt the sizes of a new model to the encoded training rows, before `prepare`.
+
+        Raises:
+            UserError: the rows do not suffice.
         """
 
     @abstractmethod

@@ -13,6 +13,7 @@ from ..loading.model import longest_input, make_model, shortest
 from ..loading.pooled_encoder import check_pooling
 from ..records.identity import rows_of
 from ..records.output_dir import for_output_dir
+from ..strategies.bag_of_ngrams import NgramProbe
 from ..strategies.probe import solve
 from ..tasks import make_task
 from ..tasks.generation import GREEDY, settle_generation
@@ -91,6 +92,9 @@ class FineTuning(Training[Arguments]):
         self.stages.begin("data")
         self.encoded = task.encode(self.splits, processing, self.max_length)
         self.stages.begin("model")
+        began = time.perf_counter()
+        self.strategy.adapt(model, self.encoded["train"])
+        self.seconds_without_updates = time.perf_counter() - began
         if task.generates:
             settle_generation(model, self.args, self.encoded["train"])
         return model
@@ -114,7 +118,7 @@ class FineTuning(Training[Arguments]):
         collator = self.task.collator(self.processing, model)
         if self.strategy.reads_features:
             self.features = features_of(model, self.task, self.encoded, collator, self.args)
-        if self.features is None and self.strategy.fits:
+        if self.features is None and self.strategy.fits and self.strategy.reads_features:
             raise UserError(
                 f"The strategy {self.strategy.name!r} needs a model whose last linear layer returns the logits, from "
                 f"which --task {self.task.name} computes the loss; {type(model).__name__} is no such model. Use the "
@@ -134,9 +138,14 @@ class FineTuning(Training[Arguments]):
         )
 
     def work(self) -> None:
+        began = time.perf_counter()
+        if isinstance(self.strategy, NgramProbe):
+            targets = self.encoded["train"][self.task.label_name]
+            self.solution = self.strategy.fit(self.model, self.encoded["train"], targets, self.args.seed)
+            self.seconds_without_updates += time.perf_counter() - began
+            return
         if self.features is None:
             return super().work()
-        began = time.perf_counter()
         self.features.fill("train")
         if self.strategy.fits:
             self.solution = solve(
