@@ -116,8 +116,8 @@ class Predictor:
         warn_about_other_targets(columns, self.data, getattr(self.task, "columns", None), rows.column_names)
         own_limits = (self.trained.get("max_length"), self.tokenizer and self.tokenizer.model_max_length)
         limit = shortest(self.data.max_length, longest_input(self.model), *own_limits)
-        encoded = self.task.encode(DatasetDict({name: rows}), self.processing, limit)
-        for heading, text in lines(truncated(encoded, limit)):
+        encoded = self.task.encode(DatasetDict({"rows": rows}), self.processing, limit)["rows"]
+        for heading, text in lines(truncated({f"split {name!r}": encoded}, limit)):
             logger.warning("%s: %s.", heading, text)
         with explaining():
             self.trainer = ToolkitTrainer(
@@ -127,7 +127,7 @@ class Predictor:
                 data_collator=self.task.collator(self.processing, self.model),
                 processing_class=self.processing,
             )
-            predicted, metrics = predict_in_order(self.trainer, encoded[name])
+            predicted, metrics = predict_in_order(self.trainer, encoded)
         return Predictions(self.task.predictions(predicted, rows), metrics)
 
 
