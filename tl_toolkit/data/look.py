@@ -168,10 +168,10 @@ def _look_at_labels(splits: Splits, classes: Sequence[str] | None) -> dict[str, 
         looks.setdefault(_appearance(name), []).append(name)
     if alike := [names for names in looks.values() if len(names) > 1]:
         found["alike"] = alike
-    missing = {role: np.flatnonzero(own == 0) for role, own in counts.items()}
+    absent = {role: np.flatnonzero(own == 0) for role, own in counts.items()}
     if missing := {
         role: {"count": len(ids), "classes": [classes[index] for index in ids[:_SHOWN]]}
-        for role, ids in missing.items()
+        for role, ids in absent.items()
         if len(ids)
     }:
         found["missing"] = missing
