@@ -31,7 +31,7 @@ def splits(train: Dataset, test: Dataset | None = None, validation: Dataset | No
 def test_data_without_findings_has_one_line() -> None:
     found = look(splits(split(["a", "b", "c", "d"], [0, 1, 1, 1])), TEXT, ["bad", "good"])
     assert found == {"most_frequent": {"label": "good", "share": 0.75}}
-    assert lines(found) == brief(found) == [("Most frequent label", "good (75.0% of the training rows)")]
+    assert lines(found) == brief(found) == [("Most frequent label", "'good' (75.0% of the training rows)")]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_missing_classes() -> None:
     }
     told = dict(lines(found))
     assert told["Missing classes"].startswith("training has no 'A', 'B', 'D' and 3 more; validation has no 'C'")
-    assert told["Most frequent label"] == "C (100.0% of the training rows): there is nothing to learn"
+    assert told["Most frequent label"] == "'C' (100.0% of the training rows): there is nothing to learn"
 
 
 def test_texts_in_two_splits_or_with_two_labels() -> None:
@@ -103,11 +103,18 @@ def test_many_labels_of_a_row() -> None:
     assert found["repeated"] == {"count": 1, "rows": [2]}
 
 
+@pytest.mark.parametrize(("last", "is_constant"), [([1, 0], True), ([1, 1], False)])
+def test_a_label_of_all_rows_is_not_all_there_is_to_learn(last: list[int], is_constant: bool) -> None:
+    found = look({"train": split(["a", "b", "c"], [[1, 0], [1, 0], last])}, TEXT, ["r", "s"])
+    assert found["most_frequent"].get("is_constant", False) == is_constant
+    assert lines(found)[0][1].endswith("rows)" + ": there is nothing to learn" * is_constant)
+
+
 def test_numbers_have_no_classes() -> None:
     varied, equal = split(["a", "b", "a"], [0.5, 2.0, 0.25]), split(["a", "b", "a"], [0.5, 0.5, 0.5])
     assert look({"train": varied}, TEXT, None) == {"several_labels": {"count": 2, "rows": [0, 2]}}
     assert look({"train": equal}, TEXT, None) == {
-        "most_frequent": {"label": "0.5", "share": 1.0}, "repeated": {"count": 1, "rows": [2]}
+        "most_frequent": {"label": "0.5", "share": 1.0, "is_constant": True}, "repeated": {"count": 1, "rows": [2]}
     }  # fmt: skip
 
 

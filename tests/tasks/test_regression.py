@@ -93,7 +93,10 @@ def test_rows_without_a_number_are_counted_and_dropped(tmp_path, caplog):
 
 
 def test_constant_labels_are_noticed(tmp_path):
-    for scores, expected in (([0.5] * 40, {"label": "0.5", "share": 1.0}), ([0.5, 0.25] * 20, None)):
+    for scores, expected in (
+        ([0.5] * 40, {"label": "0.5", "share": 1.0, "is_constant": True}),
+        ([0.5, 0.25] * 20, None),
+    ):
         task = task_of(jsonl(tmp_path / "d.jsonl", scores))
         task.prepare(1)
         assert task.record()["dataset"]["data_look"].get("most_frequent") == expected

@@ -49,8 +49,8 @@ def look(
     Returns:
         JSON values. What does not occur is left out, except `most_frequent` of classes.
 
-        - `most_frequent`: the `label` that most training rows (words, for tags) have, and their `share`. Of numbers
-          only if all are equal.
+        - `most_frequent`: the `label` that most training rows (words, for tags) have, and their `share`; `of` words,
+          if not of rows; `is_constant` if the labels of all are the same. Of numbers only then.
         - `alike`: lists of class names that differ only in case, white space, Unicode form, or as `1` and `1.0`.
         - `missing`: by split, the classes that no row has: `count`, and the first `classes`.
         - `empty`: by split, the rows with an empty text: `count`, and the first `rows` (their `row`).
@@ -95,7 +95,7 @@ def truncated(encoded: Splits, max_length: int | None) -> dict[str, Any]:
         encoded: encoded rows with the column `is_cut`; without it nothing is found.
         max_length: the number of tokens at which they were cut.
     """
-    cut = {name: np.asarray(split["is_cut"]) for name, split in encoded.items() if "is_cut" in split.column_names}
+    cut = {name: _values(split, "is_cut") for name, split in encoded.items() if "is_cut" in split.column_names}
     found = {name: {"count": int(own.sum()), "of": len(own)} for name, own in cut.items() if own.any()}
     return {"truncated": {"length": max_length, "splits": found}} if found else {}
 
@@ -114,9 +114,9 @@ def lines(found: Mapping[str, Any], rows: bool = True) -> list[tuple[str, str]]:
 
     told = []
     if most := found.get("most_frequent"):
-        only = ": there is nothing to learn" if most["share"] == 1 else ""
+        nothing = ": there is nothing to learn" if most.get("is_constant") else ""
         unit = most.get("of", "training rows")
-        told.append((MOST_FREQUENT, f"{most['label']} ({most['share']:.1%} of the {unit}){only}"))
+        told.append((MOST_FREQUENT, f"{_quoted(most['label'])} ({most['share']:.1%} of the {unit}){nothing}"))
     if alike := found.get("alike"):
         groups = [" and ".join(map(_quoted, group)) for group in alike]
         told.append(("Classes that look alike", _shortened(groups, len(groups), "; ")))
@@ -154,15 +154,16 @@ def _look_at_labels(splits: Splits, classes: Sequence[str] | None) -> dict[str, 
     if target is None:
         return {}
     if classes is None:
-        numbers = np.asarray(train["label"])
-        return {"most_frequent": {"label": f"{numbers[0]:g}", "share": 1.0}} if np.ptp(numbers) == 0 else {}
+        numbers = _values(train, "label")
+        most_frequent = {"label": f"{numbers[0]:g}", "share": 1.0, "is_constant": True}
+        return {"most_frequent": most_frequent} if np.ptp(numbers) == 0 else {}
     counts = {role: _class_counts(split, target, len(classes)) for role, split in splits.items()}
     most = int(counts["train"].argmax())
     total = counts["train"].sum() if target == "tags" else len(train)
-    found: dict[str, Any] = {
-        "most_frequent": {"label": classes[most], "share": float(counts["train"][most] / max(total, 1))}
-        | ({"of": "training words"} if target == "tags" else {})
-    }
+    most_frequent = {"label": classes[most], "share": float(counts["train"][most] / max(total, 1))}
+    most_frequent |= {"of": "training words"} if target == "tags" else {}
+    most_frequent |= {"is_constant": True} if np.isin(counts["train"], (0, total)).all() else {}
+    found: dict[str, Any] = {"most_frequent": most_frequent}
     looks: dict[Any, list[str]] = {}
     for name in classes:
         looks.setdefault(_appearance(name), []).append(name)
@@ -188,6 +189,10 @@ def _class_counts(split: Dataset, target: str, classes: int) -> np.ndarray:
         return np.bincount(column.to_numpy(), minlength=classes)
     values = pc.list_flatten(column).to_numpy()
     return np.bincount(values, minlength=classes) if target == "tags" else values.reshape(-1, classes).sum(axis=0)
+
+
+def _values(split: Dataset, name: str) -> np.ndarray:
+    return split.with_format("arrow")[:][name].to_numpy()
 
 
 def _appearance(name: str) -> Any:

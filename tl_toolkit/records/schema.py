@@ -45,6 +45,7 @@ class MostFrequent(TypedDict, total=False):
     label: str
     share: Number
     of: str
+    is_constant: bool
 
 
 class DataLook(TypedDict, total=False):

@@ -156,7 +156,7 @@ def test_findings_on_the_data_are_those_of_the_run_with_most_labels(make_record,
     write_lines(tmp_path, [few, many, old])
     write_report(tmp_path, "A title", texts=False)
     lines = (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
-    assert "- Most frequent label: numpy (25.0% of the training rows)" in lines
+    assert "- Most frequent label: 'numpy' (25.0% of the training rows)" in lines
     assert "- Duplicate training texts: 3 also in test" in lines
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<dt>Also found</dt><dd>missing classes (training has no &#39;&lt;b&gt;&#39;)</dd>" in page
