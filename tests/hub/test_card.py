@@ -66,6 +66,7 @@ def test_unknown_facts_are_left_out(tmp_path: Path) -> None:
     text = str(card)
     assert "/home" not in text and "anna" not in text and "a secret text" not in text
     assert "None" not in text and "Learning rate" not in text and CURVE not in text
+    assert "Most frequent label" not in text and "Also found" not in text
 
 
 def test_a_model_without_a_record_is_described_by_its_configuration(tmp_path: Path) -> None:

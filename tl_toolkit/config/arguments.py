@@ -82,6 +82,11 @@ class DataArguments:
         "Select the model on at most N labelled rows. These labels count towards the budget."
     )
     test_budget: int | None = flag("Report on a fixed sample of N test rows. It is the same for every seed.")
+    drop_duplicates: bool = flag(
+        "Leave out training rows whose text is also in the validation or test split, has several labels, or repeats an "
+        "earlier row. Label budgets are drawn from the others.",
+        False,
+    )
     validation_fraction: float = flag(
         "The fraction of the training split that is held out if the dataset has no validation split.",
         0.1,

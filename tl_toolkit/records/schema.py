@@ -23,6 +23,46 @@ class Task(TypedDict, total=False):
     greater_is_better: bool | None
 
 
+class Found(TypedDict, total=False):
+    """Rows or classes that a look at the data found."""
+
+    count: int
+    of: int
+    rows: list[int]
+    classes: list[Any]
+
+
+class Truncated(TypedDict, total=False):
+    """Texts cut to the maximum length."""
+
+    length: int
+    splits: dict[str, Found]
+
+
+class MostFrequent(TypedDict, total=False):
+    """The most frequent label of the training rows."""
+
+    label: str
+    share: Number
+    of: str
+    is_constant: bool
+
+
+class DataLook(TypedDict, total=False):
+    """A look at the data before training."""
+
+    most_frequent: MostFrequent
+    alike: list[list[str]]
+    missing: dict[str, Found]
+    empty: dict[str, Found]
+    in_test: Found
+    in_validation: Found
+    several_labels: Found
+    repeated: Found
+    dropped: dict[str, int]
+    truncated: Truncated
+
+
 class Dataset(TypedDict, total=False):
     """The rows."""
 
@@ -33,6 +73,7 @@ class Dataset(TypedDict, total=False):
     versions: Names
     columns: Names
     rows: dict[str, Count] | None
+    data_look: DataLook | None
 
 
 class Budget(TypedDict, total=False):

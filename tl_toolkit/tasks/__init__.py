@@ -43,7 +43,12 @@ def make_task(arguments: DataArguments) -> Task:
         raise UserError(
             f"There is no task {arguments.task!r}; the tasks are {listing(TASKS)}.{nearest(arguments.task, TASKS)}"
         )
-    return TASKS[arguments.task](arguments)
+    task = TASKS[arguments.task](arguments)
+    if arguments.drop_duplicates and not task.texts:
+        raise UserError(
+            f"--drop_duplicates compares the texts of rows, but those of --task {task.name} have none: leave it out."
+        )
+    return task
 
 
 def task_for_model(arguments: DataArguments, config: PretrainedConfig) -> Task:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from ..data.look import look, without_duplicates
 from ..data.sources import Source, load_source
 from ..data.splits import SYNONYMS, find_split
 from ..errors import UserError, listing
-from .split_roles import assign_parts, named_splits, within_budgets
+from .split_roles import Part, assign_parts, named_splits, within_budgets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +45,7 @@ class Task(ABC):
         generates: predictions come from `generate`; the generated ids are gathered after the outputs of `answers`.
         label_name: the model argument that takes the targets.
         collated_columns: columns that the collator reads in addition to the model's arguments.
+        texts: the columns of prepared rows whose texts (or lists of words) are compared to find duplicates.
     """
 
     name: ClassVar[str]
@@ -50,6 +53,7 @@ class Task(ABC):
     generates: ClassVar[bool] = False
     label_name: ClassVar[str] = "labels"
     collated_columns: ClassVar[tuple[str, ...]] = ()
+    texts: ClassVar[tuple[str, ...]] = ()
     problem_type: str | None = None
     main_metric: str
     greater_is_better: bool = True
@@ -343,15 +347,26 @@ class RowTask(Task):
         encoded = {name: self._encode(own, name) for name, own in read.items()}
         strata = encoded if self.is_stratified else {name: np.zeros(len(own), int) for name, own in labelled.items()}
         numbers = {name: np.flatnonzero(own) for name, own in labelled.items()}
+
+        def prepared(parts: Mapping[str, Part]) -> DatasetDict:
+            return DatasetDict(
+                {role: self._rows(inputs[part.split], encoded[part.split], part.rows) for role, part in parts.items()}
+            )
+
         parts = assign_parts(splits, strata, numbers, self.arguments, seed)
+        dropped: dict[str, int] = {}
+        if self.arguments.drop_duplicates:
+            kept, dropped = without_duplicates(prepared(parts), self.texts)
+            parts["train"] = replace(parts["train"], rows=parts["train"].rows[kept])
         parts = within_budgets(parts, strata, self.arguments, seed)
         facts = self._training_facts(encoded[parts["train"].split], parts["train"].rows)
         rows = {role: len(part.rows) for role, part in parts.items()}
         origins = {role: part.origin for role, part in parts.items()}
         self._record = self._describe(source, self._roles(), rows, origins, **facts)
-        return DatasetDict(
-            {role: self._rows(inputs[part.split], encoded[part.split], part.rows) for role, part in parts.items()}
-        )
+        result = prepared(parts)
+        if self.texts:
+            self._record["dataset"]["data_look"] = look(result, self.texts, self.labels, dropped)
+        return result
 
     def prepare_for_prediction(self, split: str | None = None, source: Source | None = None) -> Dataset:
         """As in `Task`."""

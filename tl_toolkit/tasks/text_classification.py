@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +59,6 @@ class TextClassification(TextTask):
 
     def _learn(self, targets: list[NamedLabels]) -> None:
         self.labels = class_names(targets)
-        _warn_of_spaces(self.labels)
         rows = sum(len(split.labelled) for split in targets)
         declared = any(split.declared for split in targets)
         if not declared and len(self.labels) > max(_FEW_CLASSES, rows // 2):
@@ -81,19 +79,6 @@ class TextClassification(TextTask):
 
     def _encode(self, targets: NamedLabels, name: str) -> np.ndarray:
         return encode(targets, self.labels, f"Column {self._label_name()!r} of split {name!r}")
-
-    def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
-        counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(self.labels))
-        if labels.ndim == 1 and (counts > 0).sum() == 1:
-            logger.warning(
-                "All %d training rows have the same class, %r: there is nothing to learn.",
-                len(labels), self.labels[int(counts.argmax())],
-            )  # fmt: skip
-        elif (counts == 0).any():
-            logger.warning(
-                "%d of %d classes have no training rows (the first is %r): they cannot be learned.",
-                (counts == 0).sum(), len(self.labels), self.labels[int(counts.argmin())],
-            )  # fmt: skip
 
     def _adopt(self, config: PretrainedConfig) -> None:
         self.problem_type = config.problem_type or self.problem_type
@@ -123,13 +108,3 @@ class TextClassification(TextTask):
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
         return {"prediction": predicted.astype(np.int64), "scores": list(probabilities.astype(np.float32))}
-
-
-def _warn_of_spaces(names: Sequence[str]) -> None:
-    """Warn of class names that differ only in the spaces around them; in delimited text they are trimmed."""
-    seen: dict[str, str] = {}
-    for name in names:
-        if name.strip() in seen:
-            logger.warning("The classes %r and %r differ only in spaces.", seen[name.strip()], name)
-            return
-        seen[name.strip()] = name

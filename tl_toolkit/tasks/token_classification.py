@@ -57,6 +57,7 @@ class TokenClassification(RowTask):
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
     collated_columns: ClassVar[tuple[str, ...]] = ("pieces",)
     target: ClassVar[str] = "tags"
+    texts: ClassVar[tuple[str, ...]] = ("words",)
     columns: WordColumns
     labels: list[str]
     scheme: str | None = None
@@ -97,12 +98,6 @@ class TokenClassification(RowTask):
         if not sum(map(len, tags)):
             raise UserError(f"No training row has any words in column {self.columns.text!r}.")
         self.scheme = tag_scheme(self.labels, ([self.labels[index] for index in own] for own in tags))
-        seen = set(np.concatenate(tags).tolist())
-        if unseen := [label for index, label in enumerate(self.labels) if index not in seen]:
-            logger.warning(
-                "%d of %d tags have no training words (the first is %r): they cannot be learned.",
-                len(unseen), len(self.labels), unseen[0],
-            )  # fmt: skip
         return {"constant_answer": constant_answer(np.concatenate(tags)), "tag_scheme": self.scheme}
 
     def _rows(self, inputs: Any, targets: list[np.ndarray] | None, rows: np.ndarray) -> Dataset:
@@ -154,35 +149,30 @@ class TokenClassification(RowTask):
     def encode(self, dataset: DatasetDict, processing: PreTrainedTokenizerBase, max_length: int | None) -> DatasetDict:
         """Token ids of every split, truncated to `max_length`, and the columns that are needed to score words.
 
-        Columns: the tokenizer's outputs, `length`, `places` (the first token of each word that was not truncated); with
-        tags, `labels` (per token: the tag of the word that starts there, or -100) and `tags` (per word, including
-        truncated words); for models that read characters, `pieces` (per token: the word that starts there).
+        Columns: the tokenizer's outputs, `length`, `is_cut` (whether words were truncated), `places` (the first token
+        of each other word); with tags, `labels` (per token: the tag of the word that starts there, or -100) and `tags`
+        (per word, including truncated words); for models that read characters, `pieces` (per token: the word that
+        starts there).
         """
         from datasets import DatasetDict
 
         longest_input(processing, max_length)  # raises an error if max_length leaves no room for a word
         self._processing, self._max_length = processing, max_length
-        encoded = DatasetDict({name: self._encode_split(split) for name, split in dataset.items()})
-        for name, split in dataset.items():
-            cut = sum(map(len, split["words"])) - sum(map(len, encoded[name]["places"]))
-            if cut:
-                logger.warning(
-                    "%d words of split %r are beyond token %s of their sentence (--max_length): they are truncated and "
-                    "count as wrong.", cut, name, max_length,
-                )  # fmt: skip
-        return encoded
+        return DatasetDict({name: self._encode_split(split) for name, split in dataset.items()})
 
     def _encode_split(self, split: Dataset) -> Dataset:
         import pyarrow as pa
         from datasets import Dataset
 
-        columns: dict[str, list[Any]] = {"length": [], "places": []}
+        columns: dict[str, list[Any]] = {"length": [], "places": [], "is_cut": []}
         tagged = "tags" in split.column_names
         for start in range(0, len(split), _BATCH):
             batch = split[start : start + _BATCH]
             for place, one in enumerate(encode_words(batch["words"], self._processing, self._max_length)):
                 length = len(one.inputs["input_ids"])
-                for name, values in {**one.inputs, "length": length, "places": one.places}.items():
+                is_cut = len(one.places) < len(batch["words"][place])
+                own = {**one.inputs, "length": length, "places": one.places, "is_cut": is_cut}
+                for name, values in own.items():
                     columns.setdefault(name, []).append(values)
                 if tagged:
                     tags = batch["tags"][place]
@@ -191,7 +181,12 @@ class TokenClassification(RowTask):
                 if self._has_characters:
                     words = [as_read(word) for word in batch["words"][place]]
                     columns.setdefault("pieces", []).append(_at(one.places, words, length, ""))
-        types = {"length": pa.int32(), "labels": pa.list_(pa.int64()), "pieces": pa.list_(pa.string())}
+        types = {
+            "length": pa.int32(),
+            "is_cut": pa.bool_(),
+            "labels": pa.list_(pa.int64()),
+            "pieces": pa.list_(pa.string()),
+        }
         arrays = {name: pa.array(own, types.get(name, pa.list_(pa.int32()))) for name, own in columns.items()}
         return Dataset(pa.table(arrays))
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import Arguments
+from ..data.look import truncated
 from ..errors import UserError
 from ..figures.attention_weights import save_attention
 from ..loading.model import longest_input, make_model, shortest
@@ -20,7 +21,7 @@ from ..tasks.generation import GREEDY, settle_generation
 from .inference_cost import measure_inference
 from .lifecycle import Training, without_progress_bars
 from .predictions import by_length, predict_in_order, save_predictions
-from .summary import print_data
+from .summary import print_data, print_findings
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -91,6 +92,10 @@ class FineTuning(Training[Arguments]):
             tokenizer.model_max_length = self.max_length or tokenizer.model_max_length
         self.stages.begin("data")
         self.encoded = task.encode(self.splits, processing, self.max_length)
+        if (found := task.record()["dataset"].get("data_look")) is not None:
+            cut = truncated(self.encoded, self.max_length)
+            found |= cut
+            print_findings(cut, self.args)
         self.stages.begin("model")
         began = time.perf_counter()
         self.strategy.adapt(model, self.encoded["train"])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..data.look import DUPLICATES, lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +20,7 @@ _SHOWN_CHARACTERS = 80
 
 
 def print_data(record: dict[str, Any], args: RunArguments) -> None:
-    """Print one line about the data in the first process: columns, classes, and rows of each role with their split.
+    """Print in the first process a line with columns, classes, and rows of each role, and the findings on the data.
 
     Prints nothing if `log_level` shows errors only, as in comparisons.
     """
@@ -30,6 +33,14 @@ def print_data(record: dict[str, Any], args: RunArguments) -> None:
             parts.append(f"{role}: {named}{_kind(record) if role == 'label' else ''}")
     rows = ", ".join(f"{rows:,} {_role(role, record)}" for role, rows in record["dataset"]["rows"].items())
     _say(f"{' · '.join(parts)} · {rows} rows", args)
+    print_findings(record["dataset"].get("data_look", {}), args)
+
+
+def print_findings(found: Mapping[str, Any], args: RunArguments) -> None:
+    """Print one line for each finding of a look at the data, in the first process."""
+    for heading, text in lines(found):
+        advice = ". --drop_duplicates leaves them out" if heading == DUPLICATES and "dropped" not in found else ""
+        _say(f"{heading}: {text}{advice}", args)
 
 
 def _kind(record: dict[str, Any]) -> str:
