@@ -19,6 +19,8 @@ _LABELLED_ROWS_ONLY = {
     "test_budget": "use --max_eval_tokens",
     "max_length": "use --window_length or --block_size",
     "text_pair_column": "use a single --text_column",
+    "class_weight": "their texts have no classes",
+    "main_metric": "they are ranked by the loss",
 }
 
 _UNSUPPORTED = {

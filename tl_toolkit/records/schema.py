@@ -21,6 +21,7 @@ class Task(TypedDict, total=False):
     labels: list[Any] | None
     main_metric: Text
     greater_is_better: bool | None
+    class_weights: dict[str, Number] | None
 
 
 class Dataset(TypedDict, total=False):
@@ -75,6 +76,15 @@ class Cost(TypedDict, total=False):
     seconds: dict[str, Number | None] | None
     inference: Inference | None
     energy_joules: dict[str, Number] | None
+
+
+class Calibration(TypedDict, total=False):
+    """The temperature of the probabilities, and the calibration error on the test rows."""
+
+    temperature: Number | None
+    rows: Count
+    test_error_before: Number | None
+    test_error_after: Number | None
 
 
 class Hardware(TypedDict, total=False):
@@ -143,6 +153,8 @@ class Record(Named, total=False):
     resolved: Names
     metrics: dict[str, dict[str, Number | None] | None] | None
     predictions: dict[str, str] | None
+    never_predicted: list[str] | None
+    calibration: Calibration | None
     attention: Text
     cost: Cost | None
     hardware: Hardware | None

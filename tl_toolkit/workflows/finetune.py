@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..config.arguments import Arguments
 from ..figures.attention_weights import save_attention
 from ..loading.model import longest_input, make_model, shortest
@@ -12,6 +14,7 @@ from ..records.identity import rows_of
 from ..records.output_dir import for_output_dir
 from ..tasks import make_task
 from ..tasks.generation import GREEDY, settle_generation
+from .calibration import calibrate, error_of
 from .inference_cost import measure_inference
 from .lifecycle import Training, without_progress_bars
 from .predictions import by_length, predict_in_order, save_predictions
@@ -49,6 +52,7 @@ class FineTuning(Training[Arguments]):
 
     def __init__(self, arguments: Arguments) -> None:
         super().__init__(arguments)
+        self.calibration: dict[str, Any] = {}
         self.task = make_task(arguments.data)
 
     def prepare(self) -> None:
@@ -106,10 +110,22 @@ class FineTuning(Training[Arguments]):
         return {role: rows_of(split) for role, split in self.splits.items()}
 
     def evaluate(self) -> dict[str, dict[str, float]]:
-        evaluated = ("validation",) if self.args.skip_test else ("validation", "test")
-        results = {split: predict_in_order(self.trainer, self.encoded[split]) for split in evaluated}
+        results = {"validation": predict_in_order(self.trainer, self.encoded["validation"])}
+        if self.task.problem_type == "single_label_classification":
+            results["validation"] = self._calibrate(*results["validation"])
+        if not self.args.skip_test:
+            results["test"] = predict_in_order(self.trainer, self.encoded["test"])
         self.predictions = {split: predictions for split, (predictions, _) in results.items()}
         return {split: metrics for split, (_, metrics) in results.items()}
+
+    def _calibrate(self, logits: np.ndarray, metrics: dict[str, float]) -> tuple[np.ndarray, dict[str, float]]:
+        """Calibrate the model on the validation rows, and return their logits and metrics afterwards."""
+        rows = self.encoded["validation"]
+        self.calibration = calibrate(self.trainer, rows, logits)
+        if self.calibration["temperature"] == 1:
+            return logits, metrics
+        logits = logits / np.float32(self.calibration["temperature"])
+        return logits, metrics | self.task.metrics(logits, np.asarray(rows["labels"]), rows)
 
     def findings(self) -> dict[str, Any]:
         """Save the predictions, and measure the inference cost and save the attention on the test rows."""
@@ -117,10 +133,16 @@ class FineTuning(Training[Arguments]):
             return {}
         files = save_predictions(self.task, self.splits, self.predictions, self.output_dir)
         found: dict[str, Any] = {"predictions": files}
+        if self.calibration:
+            found["calibration"] = self.calibration
         if "test" not in self.predictions:
             return found
         rows, encoded = self.splits["test"], self.encoded["test"]
         found |= self.task.details(self.predictions["test"], rows)
+        if self.calibration:
+            logits, labels = self.predictions["test"], np.asarray(encoded["labels"])
+            errors = [error_of(own, labels) for own in (logits * self.calibration["temperature"], logits)]
+            self.calibration |= dict(zip(("test_error_before", "test_error_after"), errors, strict=True))
         self.stages.begin("inference")
         found["cost"] = {"inference": measure_inference(self.trainer, encoded)}
         if self.tokenizer is not None and "text" in rows.column_names:
