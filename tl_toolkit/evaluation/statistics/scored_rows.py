@@ -97,7 +97,7 @@ def row_metrics(result: Result) -> dict[str, RowMetric]:
     if task.get("problem_type") == "regression":
         return NUMBERS
     names = result.label_names()
-    return classification(None if names is None else len(names)) | _of_class(task, names)
+    return classification(None if names is None else len(names)) | _of_class(task, names or [])
 
 
 def _of_class(task: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, RowMetric]:
@@ -108,7 +108,7 @@ def _of_class(task: Mapping[str, Any], names: Sequence[str] | None) -> dict[str,
     score, name = found
     if names is None:
         return {main: score_of_class(score, partial(tag_counts, name, bool(task.get("tag_scheme"))))}
-    return {main: score_of_class(score, partial(class_counts, names.index(name)))}
+    return {main: score_of_class(score, partial(class_counts, names.index(name)))} if name in names else {}
 
 
 def score_rows(result: Result, metric: str, reader: PredictionReader) -> ScoredRows | None:
