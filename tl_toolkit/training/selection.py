@@ -1,15 +1,15 @@
 """Which evaluation is the best so far: by the main metric, and among equal ones by the lower validation loss.
 
-On a small validation split, many checkpoints have the same accuracy, and the first of them is often undertrained.
+On a small validation split, many checkpoints have the same accuracy, and the first of them is often undertrained. Early
+stopping is transformers' own: it waits for a better main metric.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
-from transformers import EarlyStoppingCallback, TrainerState, TrainingArguments
+from transformers import TrainerState, TrainingArguments
 
 
 def breaks_tie(args: TrainingArguments, state: TrainerState, metrics: Mapping[str, float]) -> bool:
@@ -24,16 +24,3 @@ def breaks_tie(args: TrainingArguments, state: TrainerState, metrics: Mapping[st
     then = [entry for entry in state.log_history if entry.get("step") == state.best_global_step]
     losses = [entry["eval_loss"] for entry in then if "eval_loss" in entry]
     return bool(losses) and metrics.get("eval_loss", math.inf) < losses[-1]
-
-
-class EarlyStopping(EarlyStoppingCallback):
-    """transformers' early stopping, for which an equal main metric with a lower loss is an improvement, too."""
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **kwargs: Any) -> None:
-        self._breaks_tie = breaks_tie(args, state, metrics)
-        super().on_evaluate(args, state, control, metrics, **kwargs)
-
-    def check_metric_value(self, args: Any, state: Any, control: Any, metric_value: Any) -> None:
-        super().check_metric_value(args, state, control, metric_value)
-        if self._breaks_tie:
-            self.early_stopping_patience_counter = 0

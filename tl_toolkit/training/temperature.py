@@ -62,7 +62,7 @@ def fold_temperature(model: torch.nn.Module, temperature: float, classes: int, l
     layers = [part for part in model.modules() if isinstance(part, torch.nn.Linear) and part.out_features == classes]
     if not layers or layers[-1].weight.dtype not in (torch.float32, torch.float64):  # others are too coarse
         return False
-    own = list(layers[-1].parameters())
+    own: list[torch.Tensor] = list(layers[-1].parameters())
     before = logits_of()
     torch._foreach_mul_(own, 0.5)
     proportional = torch.allclose(2 * logits_of(), before, rtol=1e-4, atol=1e-6)

@@ -351,12 +351,12 @@ class Training(Lifecycle[T]):
 
 def callbacks(args: RunArguments, strategy: Strategy, model: Any) -> list[TrainerCallback]:
     """The strategy's callbacks, and early stopping if `early_stopping_patience` is set."""
-    from ..training.selection import EarlyStopping
+    from transformers import EarlyStoppingCallback
 
     patience = args.early_stopping_patience
     if patience is not None and not args.load_best_model_at_end:
         raise UserError("--early_stopping_patience needs --load_best_model_at_end and an --eval_strategy.")
-    return [*strategy.callbacks(model), *([EarlyStopping(patience)] if patience else [])]
+    return [*strategy.callbacks(model), *([EarlyStoppingCallback(patience)] if patience else [])]
 
 
 @contextmanager
