@@ -93,14 +93,16 @@ def test_a_recipe_is_the_verb_of_the_command(verb: str) -> None:
     assert by_recipe.stdout.startswith(f"usage: tl-toolkit {verb} ")
 
 
-@pytest.mark.parametrize("order", ["random", "group_by_length"])
+@pytest.mark.parametrize("order", ["random", "group_by_length", "random with class weights"])
 def test_two_processes_do_what_one_does(dataset_folder: Path, tmp_path: Path, order: str) -> None:
     """Training at the same global batch, every prediction row by row, and the metrics."""
     common = [
         str(RECIPES / "finetune.py"), *RNN, "--dataset_name", str(dataset_folder), "--num_train_epochs", "2",
         "--optim", "sgd", "--learning_rate", "0.5", "--disable_tqdm", "--per_device_eval_batch_size", "5",
-        "--train_sampling_strategy", order,
+        "--train_sampling_strategy", order.split()[0],
     ]  # fmt: skip
+    if "weights" in order:
+        common += ["--class_weight", "fruit=7,metal=.5", "--main_metric", "recall:fruit"]
     for name, config, batch in (("one", "one_cpu.yaml", "12"), ("two", "two_cpu.yaml", "6")):
         done = launch(config, *common, "--per_device_train_batch_size", batch, "--output_dir", str(tmp_path / name))
         assert done.returncode == 0, done.stderr[-2000:]

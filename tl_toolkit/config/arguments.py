@@ -15,6 +15,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, Scheduler
 from transformers.training_args import OptimizerNames
 
 from ..errors import UserError
+from .class_weight import parse_class_weight
 from .fields import differing, flag, require
 
 NT_ASGD = "nt_asgd"  # an optimiser of the toolkit, unknown to transformers
@@ -91,6 +92,15 @@ class DataArguments:
         "The fraction of the training split that is held out if the dataset has no validation split.",
         0.1,
     )
+    class_weight: str | None = flag(
+        "classification: weight each class in the training loss. balanced gives each class the same total weight; "
+        "spam=5,ham=1 sets weights, and other classes have the weight 1. In YAML and Python this can be a mapping. "
+        "Evaluation losses are not weighted."
+    )
+    main_metric: str | None = flag(
+        "The metric that selects the model, ranks entries and decides a comparison: accuracy, macro_f1 or another of "
+        "the task, or f1:CLASS, recall:CLASS or precision:CLASS. By default that of the task."
+    )
     max_length: int | None = flag(
         "Truncate texts to N tokens. The model's own limit applies as well; none means no other limit, as by default "
         "for bag_of_ngrams.",
@@ -101,6 +111,8 @@ class DataArguments:
         require(self, ["max_length"], lambda value: value >= 1, "1 or more", " (none: no limit)")
         require(self, ["stream_rows"], lambda value: value >= 1, "1 or more", " (none: all rows)")
         require(self, ["validation_fraction"], lambda value: 0 < value < 1, "between 0 and 1")
+        if self.class_weight is not None:
+            parse_class_weight(self.class_weight)
 
 
 @dataclass

@@ -20,6 +20,8 @@ _LABELLED_ROWS_ONLY = {
     "max_length": "use --window_length or --block_size",
     "text_pair_column": "use a single --text_column",
     "drop_duplicates": "it compares labelled rows",
+    "class_weight": "their texts have no classes",
+    "main_metric": "they are ranked by the loss",
 }
 
 _UNSUPPORTED = {

@@ -21,6 +21,7 @@ class Task(TypedDict, total=False):
     labels: list[Any] | None
     main_metric: Text
     greater_is_better: bool | None
+    class_weights: dict[str, Number] | None
 
 
 class Found(TypedDict, total=False):
@@ -119,6 +120,15 @@ class Cost(TypedDict, total=False):
     energy_joules: dict[str, Number] | None
 
 
+class Calibration(TypedDict, total=False):
+    """The temperature of the probabilities, and the calibration error on the test rows."""
+
+    temperature: Number | None
+    rows: Count
+    test_error_before: Number | None
+    test_error_after: Number | None
+
+
 class Hardware(TypedDict, total=False):
     """Where a run was trained."""
 
@@ -187,6 +197,8 @@ class Record(Named, total=False):
     solution: Names
     metrics: dict[str, dict[str, Number | None] | None] | None
     predictions: dict[str, str] | None
+    never_predicted: list[str] | None
+    calibration: Calibration | None
     attention: Text
     cost: Cost | None
     hardware: Hardware | None

@@ -38,9 +38,6 @@ class NgramProbe(Probe):
         if args.fsdp_plugin_args is not None or args.deepspeed_plugin is not None:
             raise UserError("A bag of n-grams cannot be used with FSDP or DeepSpeed: use --model_type alone.")
 
-    def fit(self, model: Any, rows: Dataset, targets: Any, seed: int) -> dict[str, Any]:
-        return solve_weights(model, rows, targets, seed=seed)
-
 
 def solve_weights(
     model: Any, rows: Dataset, targets: Any, *, class_weight: Any = None, seed: int = 0

@@ -80,7 +80,13 @@ def final_linear(model: PreTrainedModel) -> nn.Linear:
 
 
 def solve(
-    final: nn.Linear, features: Sequence[np.ndarray], labels: Sequence[Any], problem_type: str | None, seed: int
+    final: nn.Linear,
+    features: Sequence[np.ndarray],
+    labels: Sequence[Any],
+    problem_type: str | None,
+    *,
+    class_weight: np.ndarray | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Set the weights of `final` to those that fit the training rows.
 
@@ -88,6 +94,7 @@ def solve(
         features: (features,) of each row, or (tokens, features).
         labels: the targets of each row, or of each token, where -100 is ignored.
         problem_type: as in a configuration of transformers; None for tokens.
+        class_weight, seed: see `fit_linear`.
 
     Returns:
         The chosen regularisation, for the result record.
@@ -103,7 +110,7 @@ def solve(
     else:
         rows, targets = np.stack(list(features)), np.asarray(labels)
     kind = problem_type or "single_label_classification"
-    fit = fit_linear(rows, targets, kind, outputs=final.out_features, seed=seed)
+    fit = fit_linear(rows, targets, kind, outputs=final.out_features, class_weight=class_weight, seed=seed)
     with torch.no_grad():
         final.weight.copy_(torch.from_numpy(fit.weight))
         if final.bias is not None:

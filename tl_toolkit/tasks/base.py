@@ -14,6 +14,7 @@ from ..data.look import look, without_duplicates
 from ..data.sources import Source, load_source
 from ..data.splits import SYNONYMS, find_split
 from ..errors import UserError, listing
+from .main_metric import Scored
 from .split_roles import Part, assign_parts, named_splits, within_budgets
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 Answers = Any
 
 
-class Task(ABC):
+class Task(Scored, ABC):
     """A task on a dataset: its rows, the model inputs made from them, the type of head, and the metrics.
 
     Call `prepare` (or `prepare_for_prediction`) first; all other methods describe the prepared data. A "processing" is
@@ -46,19 +47,23 @@ class Task(ABC):
         label_name: the model argument that takes the targets.
         collated_columns: columns that the collator reads in addition to the model's arguments.
         texts: the columns of prepared rows whose texts (or lists of words) are compared to find duplicates.
+
+    Attributes:
+        class_weights: the weights of the classes in the training loss (classes,), see `losses.summed_loss`; None for
+            equal weights.
     """
 
-    name: ClassVar[str]
     auto_class: ClassVar[str]
     generates: ClassVar[bool] = False
     label_name: ClassVar[str] = "labels"
     collated_columns: ClassVar[tuple[str, ...]] = ()
     texts: ClassVar[tuple[str, ...]] = ()
     problem_type: str | None = None
-    main_metric: str
-    greater_is_better: bool = True
+    class_weights: Tensor | None = None
 
     def __init__(self, arguments: DataArguments) -> None:
+        if arguments.class_weight is not None and not self.has_classes:
+            raise UserError(f"--class_weight does not apply to --task {self.name}, which has no classes: remove it.")
         self.arguments = arguments
         self.labels: list[str] | None = None
         self._record: dict[str, Any] = {}
@@ -94,7 +99,11 @@ class Task(ABC):
             origins: the role of the split that the "validation" and "test" rows come from.
             constant_answer: the best constant prediction, for tasks that have one.
             more: further fields of the section "task".
+
+        Raises:
+            UserError: the task has no such main metric.
         """
+        self.metric_of_class()
         return {
             "dataset": {
                 **source.record,

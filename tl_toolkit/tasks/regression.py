@@ -21,7 +21,8 @@ class Regression(TextTask):
 
     name = "regression"
     problem_type = "regression"
-    main_metric = "pearson"
+    default_metric = "pearson"
+    metric_names = ("pearson", "spearman", "mse", "mae")
 
     def _read_targets(self, split: Dataset, name: str, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
         assert isinstance(self.columns.label, str)

@@ -161,7 +161,7 @@ class TextTask(RowTask):
     def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
         from .losses import batch_mean_loss
 
-        return batch_mean_loss(self.problem_type, label_smoothing)
+        return batch_mean_loss(self.problem_type, label_smoothing, self.class_weights)
 
     def answers(self, outputs: ModelOutput, labels: Tensor | None) -> Tensor:
         return outputs["logits"]

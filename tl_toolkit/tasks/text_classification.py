@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ..data.column_roles import Columns
 from ..errors import UserError
 from ..metrics import scores
 from .base import classes_of
+from .class_weights import class_weights
 from .labels import NamedLabels, class_names, encode, read_indicators, read_named
 from .text import TextTask, logger
 
@@ -33,9 +35,15 @@ class TextClassification(TextTask):
     problem_type = "single_label_classification"
     labels: list[str]
 
+    has_classes = True
+
     @property
-    def main_metric(self) -> str:  # type: ignore[override]
+    def default_metric(self) -> str:  # type: ignore[override]
         return "micro_f1" if self.problem_type == MULTI_LABEL else "accuracy"
+
+    @property
+    def metric_names(self) -> Sequence[str]:  # type: ignore[override]
+        return ("accuracy", "macro_f1", *(["micro_f1"] if self.problem_type == MULTI_LABEL else []))
 
     def _find_columns(self, features: Any, required: bool = True) -> Columns:
         columns = super()._find_columns(features, required)
@@ -80,6 +88,18 @@ class TextClassification(TextTask):
     def _encode(self, targets: NamedLabels, name: str) -> np.ndarray:
         return encode(targets, self.labels, f"Column {self._label_name()!r} of split {name!r}")
 
+    def _training_facts(self, targets: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
+        facts = super()._training_facts(targets, rows)
+        if self.arguments.class_weight is None:
+            return facts
+        import torch
+
+        multi = self.problem_type == MULTI_LABEL
+        counts = targets[rows].sum(axis=0) if multi else np.bincount(targets[rows], minlength=len(self.labels))
+        weights = class_weights(self.arguments.class_weight, self.labels, counts, len(rows) if multi else None)
+        self.class_weights = torch.tensor(weights, dtype=torch.float32)
+        return {**facts, "class_weights": dict(zip(self.labels, weights.tolist(), strict=True))}
+
     def _adopt(self, config: PretrainedConfig) -> None:
         self.problem_type = config.problem_type or self.problem_type
         self.labels = classes_of(config)
@@ -93,7 +113,18 @@ class TextClassification(TextTask):
             own = {"micro_f1": scores.micro_f1(predicted, labels), "macro_f1": scores.macro_f1(predicted, labels)}
         else:
             own = {"macro_f1": scores.macro_f1(predicted, labels, num_classes=logits.shape[1])}
+        if (of_class := self.metric_of_class()) is not None:
+            score, name = of_class
+            own[self.main_metric] = scores.class_score(score, predicted, labels, self.labels.index(name))
         return {"accuracy": scores.accuracy(predicted, labels), **own}
+
+    def details(self, answers: np.ndarray, split: Dataset) -> dict[str, Any]:
+        """The classes that occur in the split and are never predicted."""
+        predicted, expected = (
+            values.sum(axis=0) if values.ndim == 2 else np.bincount(values, minlength=len(self.labels))
+            for values in (self._predict(np.asarray(answers)), np.asarray(split["label"]))
+        )
+        return {"never_predicted": [self.labels[index] for index in np.flatnonzero((predicted == 0) & (expected > 0))]}
 
     def _predict(self, logits: np.ndarray) -> np.ndarray:
         """Class ids `[rows]`, or 0/1 `[rows, classes]` with a threshold of 0.5 on the probability."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,9 +14,10 @@ from ..config.overrides import parse_overrides
 from ..data.encoding import longest_input
 from ..data.special_column_roles import WordColumns, find_word_columns
 from ..errors import UserError
-from ..metrics.entities import entity_scores, tag_scheme
-from ..metrics.scores import constant_answer
+from ..metrics.entities import entities, entity_scores, entity_types, tag_scheme
+from ..metrics.scores import class_score, constant_answer
 from .base import Answers, RowTask, check_rows, classes_of
+from .class_weights import class_weights
 from .labels import NamedLabels, class_names
 from .words import (
     IGNORED,
@@ -65,9 +66,20 @@ class TokenClassification(RowTask):
     _has_characters = False
     _character_vocabulary = ""
 
+    has_classes = True
+
     @property
-    def main_metric(self) -> str:  # type: ignore[override]
+    def default_metric(self) -> str:  # type: ignore[override]
         return "f1" if self.scheme else "accuracy"
+
+    @property
+    def metric_names(self) -> Sequence[str]:  # type: ignore[override]
+        return ("accuracy", *(("f1", "precision", "recall") if self.scheme else ()))
+
+    @property
+    def scored_classes(self) -> list[str]:
+        """The types of the entities, or the tags if they mark none."""
+        return entity_types(self.labels) if self.scheme else self.labels
 
     # Rows
 
@@ -98,7 +110,15 @@ class TokenClassification(RowTask):
         if not sum(map(len, tags)):
             raise UserError(f"No training row has any words in column {self.columns.text!r}.")
         self.scheme = tag_scheme(self.labels, ([self.labels[index] for index in own] for own in tags))
-        return {"constant_answer": constant_answer(np.concatenate(tags)), "tag_scheme": self.scheme}
+        facts = {"constant_answer": constant_answer(np.concatenate(tags)), "tag_scheme": self.scheme}
+        if self.arguments.class_weight is None:
+            return facts
+        import torch
+
+        counts = np.bincount(np.concatenate(tags), minlength=len(self.labels))
+        weights = class_weights(self.arguments.class_weight, self.labels, counts)
+        self.class_weights = torch.tensor(weights, dtype=torch.float32)
+        return {**facts, "class_weights": dict(zip(self.labels, weights.tolist(), strict=True))}
 
     def _rows(self, inputs: Any, targets: list[np.ndarray] | None, rows: np.ndarray) -> Dataset:
         import pyarrow as pa
@@ -207,7 +227,12 @@ class TokenClassification(RowTask):
                 "(crf=true in --config_overrides) scores whole tag sequences, whose labels cannot be smoothed: remove "
                 "one of the two."
             )
-        return None if self._has_crf else token_mean_loss(label_smoothing)
+        if self._has_crf and self.class_weights is not None:
+            raise UserError(
+                f"--class_weight {self.arguments.class_weight} does not apply to a model with a conditional random "
+                "field (crf=true in --config_overrides), which scores whole tag sequences: remove one of the two."
+            )
+        return None if self._has_crf else token_mean_loss(label_smoothing, self.class_weights)
 
     def answers(self, outputs: ModelOutput, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """The predicted tag of each token (rows, time), and the summed loss of each row (rows,), 0 without labels.
@@ -235,8 +260,31 @@ class TokenClassification(RowTask):
             "accuracy": right / max(1, sum(map(len, expected))),
         }
         if self.scheme:
-            result |= entity_scores(map(self._named, predicted), map(self._named, expected))._asdict()  # type: ignore[arg-type]
+            result |= self._entity_scores(predicted, expected)
+        if (of_class := self.metric_of_class()) is not None:
+            score, name = of_class
+            if self.scheme:
+                result[self.main_metric] = self._entity_scores(predicted, expected, name)[score]
+            else:
+                words = np.concatenate(predicted), np.concatenate(expected)
+                result[self.main_metric] = class_score(score, *words, self.labels.index(name))
         return result
+
+    def _entity_scores(
+        self, predicted: list[np.ndarray], expected: list[np.ndarray], kind: str | None = None
+    ) -> dict[str, float]:
+        return entity_scores(map(self._named, predicted), map(self._named, expected), kind)._asdict()  # type: ignore[arg-type]
+
+    def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
+        """The entity types, or the tags, that occur in the split and are never predicted."""
+        frame = self.predictions(answers, split)
+        found, expected = (
+            {name for tags in frame[column] for name in self._classes_in(tags)} for column in ("prediction", "label")
+        )
+        return {"never_predicted": [name for name in self.scored_classes if name in expected - found]}
+
+    def _classes_in(self, tags: Sequence[str | None]) -> Iterable[str | None]:
+        return (entity.type for entity in entities(tags)) if self.scheme else tags
 
     def _named(self, ids: np.ndarray) -> list[str | None]:
         return [self.labels[index] if index != _TRUNCATED else None for index in ids]

@@ -6,6 +6,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..config.arguments import Arguments
 from ..data.look import truncated
 from ..errors import UserError
@@ -14,10 +16,11 @@ from ..loading.model import longest_input, make_model, shortest
 from ..loading.pooled_encoder import check_pooling
 from ..records.identity import rows_of
 from ..records.output_dir import for_output_dir
-from ..strategies.bag_of_ngrams import NgramProbe
+from ..strategies.bag_of_ngrams import NgramProbe, solve_weights
 from ..strategies.probe import solve
 from ..tasks import make_task
 from ..tasks.generation import GREEDY, settle_generation
+from .calibration import calibrate, error_of
 from .inference_cost import measure_inference
 from .lifecycle import Training, without_progress_bars
 from .predictions import by_length, predict_in_order, save_predictions
@@ -66,6 +69,7 @@ class FineTuning(Training[Arguments]):
 
     def __init__(self, arguments: Arguments) -> None:
         super().__init__(arguments)
+        self.calibration: dict[str, Any] = {}
         self.task = make_task(arguments.data)
         self.solution = {}
         check_pooling(arguments.model, self.task.name)
@@ -144,9 +148,11 @@ class FineTuning(Training[Arguments]):
 
     def work(self) -> None:
         began = time.perf_counter()
+        weights = self.task.class_weights
+        how: dict[str, Any] = {"class_weight": None if weights is None else weights.numpy(), "seed": self.args.seed}
         if isinstance(self.strategy, NgramProbe):
-            targets = self.encoded["train"][self.task.label_name]
-            self.solution = self.strategy.fit(self.model, self.encoded["train"], targets, self.args.seed)
+            rows = self.encoded["train"]
+            self.solution = solve_weights(self.model, rows, rows[self.task.label_name], **how)
             self.seconds_without_updates += time.perf_counter() - began
             return
         if self.features is None:
@@ -158,7 +164,7 @@ class FineTuning(Training[Arguments]):
                 self.features.of("train"),
                 self.encoded["train"][self.task.label_name],
                 self.task.problem_type,
-                self.args.seed,
+                **how,
             )
         self.seconds_without_updates = time.perf_counter() - began
         self.features.fill("validation")
@@ -180,8 +186,11 @@ class FineTuning(Training[Arguments]):
         return {**super().cost(), **features}
 
     def evaluate(self) -> dict[str, dict[str, float]]:
-        evaluated = ("validation",) if self.args.skip_test else ("validation", "test")
-        results = {split: predict_in_order(self.trainer, self._rows_of(split)) for split in evaluated}
+        results = {"validation": predict_in_order(self.trainer, self._rows_of("validation"))}
+        if self.task.problem_type == "single_label_classification":
+            results["validation"] = self._calibrate(*results["validation"])
+        if not self.args.skip_test:
+            results["test"] = predict_in_order(self.trainer, self._rows_of("test"))
         self.predictions = {split: predictions for split, (predictions, _) in results.items()}
         return {split: metrics for split, (_, metrics) in results.items()}
 
@@ -192,16 +201,31 @@ class FineTuning(Training[Arguments]):
         self.features.fill(split)
         return self.features.splits[split]
 
+    def _calibrate(self, logits: np.ndarray, metrics: dict[str, float]) -> tuple[np.ndarray, dict[str, float]]:
+        """Calibrate the model on the validation rows, and return their logits and metrics afterwards."""
+        rows = self._rows_of("validation")
+        self.calibration = calibrate(self.trainer, rows, logits)
+        if self.calibration["temperature"] == 1:
+            return logits, metrics
+        logits = logits / np.float32(self.calibration["temperature"])
+        return logits, metrics | self.task.metrics(logits, np.asarray(rows["labels"]), rows)
+
     def findings(self) -> dict[str, Any]:
         """Save the predictions, and measure the inference cost and save the attention on the test rows."""
         if not self.trainer.is_world_process_zero():
             return {}
         files = save_predictions(self.task, self.splits, self.predictions, self.output_dir)
         found: dict[str, Any] = {"predictions": files, **({"solution": self.solution} if self.solution else {})}
+        if self.calibration:
+            found["calibration"] = self.calibration
         if "test" not in self.predictions:
             return found
         rows, encoded = self.splits["test"], self.encoded["test"]
         found |= self.task.details(self.predictions["test"], rows)
+        if self.calibration:
+            logits, labels = self.predictions["test"], np.asarray(encoded["labels"])
+            errors = [error_of(own, labels) for own in (logits * self.calibration["temperature"], logits)]
+            self.calibration |= dict(zip(("test_error_before", "test_error_after"), errors, strict=True))
         self.stages.begin("inference")
         found["cost"] = {**found.get("cost", {}), "inference": measure_inference(self.trainer, encoded)}
         if self.tokenizer is not None and "text" in rows.column_names:

@@ -78,6 +78,9 @@ def print_summary(record: dict[str, Any], output_dir: str) -> None:
     """Print the metrics by split, the number of labels used, and the cost of the run."""
     _print_table(record["metrics"])
     cost, budget = record["cost"], record["budget"]
+    if missed := record.get("never_predicted"):
+        more = f" and {len(missed) - _SHOWN_CLASSES} more" if len(missed) > _SHOWN_CLASSES else ""
+        print(f"\nNever predicted on the test rows, where they occur: {', '.join(missed[:_SHOWN_CLASSES])}{more}.")
     print(
         f"\nTrained on {budget['train_labels']:,} labels, selected on {budget['validation_labels']:,}; "
         f"{cost['parameters']['trained']:,} of {cost['parameters']['total']:,} parameters trained in "

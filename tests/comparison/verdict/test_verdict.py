@@ -320,3 +320,56 @@ def test_pre_trained_word_vectors_are_noted(tmp_path, comparison):
     assert rounds[0].first.entry == "bilstm-attention"
     assert not any("word vectors" in note for note in before.notes)
     assert any(note.startswith("bilstm-attention starts from pre-trained word vectors") for note in verdict.notes)
+
+
+def test_classes_that_no_run_of_an_entry_predicts_are_named(tmp_path, comparison, write_lines):
+    records = comparison(skills={"lstm": (0.4, 0.5), "minilm": (0.6, 0.7)}, budgets=(100, 500), seeds=(2, 1))
+    for record in records:
+        if record["entry"] == "lstm" and record["budget"]["label_budget"] == 100:
+            record["never_predicted"] = ["yaml", "zlib"] if record["seed"] == 1 else ["numpy", "yaml"]
+        elif record["budget"]["label_budget"] == 500:
+            record["never_predicted"] = [] if record["entry"] == "lstm" else [*"abcdefg"]
+    write_lines(tmp_path, records)
+    notes = [note for note in judge(tmp_path)[0].notes if "never predict" in note]
+    assert notes == [
+        "These never predict a class that occurs in the test rows: lstm with 100 labels (yaml); minilm with 500 labels "
+        "(a, b, c, d, e and 2 more)."
+    ]
+
+
+def test_the_score_of_a_class_decides(tmp_path, comparison, write_lines):
+    """The intervals and tests are those of the class; all numbers carry its name."""
+    import numpy as np
+    from sklearn.metrics import recall_score
+
+    records = comparison(skills={"lstm": (0.3,), "minilm": (0.6,)}, budgets=(100,), seeds=(3,))
+    reader = PredictionReader(tmp_path)
+    for result, record in zip(read_results(tmp_path / "results.jsonl"), records, strict=True):
+        rows = reader.labels(result)
+        record["task"] = {**record["task"], "main_metric": "recall:numpy"}
+        own = recall_score(rows.label == 2, rows.prediction == 2)
+        for split in ("validation", "test"):
+            record["metrics"][split]["recall:numpy"] = own
+    write_lines(tmp_path, records)
+    verdict, (contest,) = judge(tmp_path, Goal("recall:numpy"))
+    assert contest.over_rows is not None and contest.p_rows is not None and contest.outcome == "transfer"
+    assert np.isfinite([contest.over_rows.low, contest.over_rows.high]).all()
+    means = [100 * cell.test["recall:numpy"].mean for cell in (contest.second, contest.first)]
+    said = verdict.sentences[0].replace(show.SPACE, " ")
+    assert f"minilm reaches {means[0]:.1f} % recall of numpy on the test rows against {means[1]:.1f} %" in said
+    assert "points more (95 % interval" in said
+
+
+def test_the_lower_validation_loss_is_selected_among_equals(tmp_path, comparison, write_lines):
+    records = comparison(skills={"lstm": (0.4,), "gru": (0.5,), "elman": (0.3,)}, budgets=(100,), seeds=(2,))
+    loss = {"lstm": 1.2, "gru": 0.9, "elman": 1.1}
+    for record in records:
+        record["metrics"]["validation"] = {"accuracy": 0.5, "loss": loss[record["entry"]]}
+    write_lines(tmp_path, records)
+    cells = make_cells(read_results(tmp_path / "results.jsonl"))
+    assert best(cells, GOAL).entry == "gru" and best(cells[::-1], GOAL).entry == "gru"
+    assert best([cell for cell in cells if cell.entry != "gru"], GOAL).entry == "elman"
+    for record in records:
+        del record["metrics"]["validation"]["loss"]
+    write_lines(tmp_path, records)
+    assert best(make_cells(read_results(tmp_path / "results.jsonl")), GOAL).entry == "lstm"  # the first

@@ -39,10 +39,11 @@ _REFUSED = {
     "folder, or the whole comparison with --repo_type dataset",
 }
 
-# The settings that determine the test rows and the task.
+# The settings that determine the test rows, the task and its main metric.
 _SAME_FOR_ALL = frozenset(
     ["task", "dataset_name", "dataset_config_name", "dataset_revision", "label_column", "test_budget"]
     + ["stream_rows", "train_split_name", "validation_split_name", "test_split_name", "max_eval_tokens"]
+    + ["main_metric"]
 )
 _SHARED_WITH_STAGES = ("use_cpu",)  # all other settings of a stage are in its own mapping
 _DATASET = "{dataset}"

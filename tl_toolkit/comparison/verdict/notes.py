@@ -14,6 +14,7 @@ from ...evaluation.statistics.uncertainty import row_noise
 
 Doubt = tuple[Pair, str]
 Unit = Callable[[float | None], str]
+_MOST_CLASSES = 5
 MEASURES: tuple[tuple[str, Unit, str, str], ...] = (
     ("train_seconds", show.seconds, "took {} as long to train", "took about as long"),
     ("parameters", show.parameters, "has {} as many parameters", "has about as many parameters"),
@@ -84,6 +85,19 @@ def statistics_notes(rounds: Sequence[Pair]) -> list[str]:
             "does not include the variance over test rows."
         )
     return notes
+
+
+def never_predicted_notes(cells: Sequence[Cell]) -> list[str]:
+    """A note on the classes of the test rows that an entry never predicts at a budget, in any of its runs."""
+    clauses = []
+    for cell in cells:
+        known = [set(missed) for result in cell.results if (missed := result.record.get("never_predicted")) is not None]
+        never = sorted(set.intersection(*known)) if known else []
+        if never:
+            more = f" and {len(never) - _MOST_CLASSES} more" if len(never) > _MOST_CLASSES else ""
+            names = f"{', '.join(never[:_MOST_CLASSES])}{more}"
+            clauses.append(f"{cell.entry} with {cell.budget_name} labels ({names})")
+    return [f"These never predict a class that occurs in the test rows: {'; '.join(clauses)}."] if clauses else []
 
 
 def vectors_note(picked: Sequence[Cell]) -> str:

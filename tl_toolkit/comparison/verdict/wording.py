@@ -20,6 +20,7 @@ from .notes import (
     doubts,
     in_words,
     label_note,
+    never_predicted_notes,
     of_headline,
     pretraining,
     statistics_notes,
@@ -57,6 +58,7 @@ def decide(
             return Verdict("No run has finished yet")
         return Verdict("The only run failed" if failed == 1 else f"All {failed} runs failed")
     notes = [label_note(cells), *statistics_notes(rounds)]
+    notes += never_predicted_notes(cells)
     if failed:
         notes.append(f"{failed} {'run failed and is' if failed == 1 else 'runs failed and are'} left out.")
     if not rounds:
@@ -107,7 +109,7 @@ def _numbers(rounds: Sequence[Pair]) -> str:
 
 
 def _reached(value: float, metric: str) -> str:
-    if metric in show.PERCENT_METRICS or metric == "bits_per_byte":  # the metric's name is its unit
+    if show.in_per_cent(metric) or metric == "bits_per_byte":  # the metric's name is its unit
         return f"{show.score(value, metric)} {show.metric_name(metric)}"
     return f"a {show.metric_name(metric)} of {show.score(value, metric)}"
 
@@ -120,7 +122,7 @@ def _difference(contest: Pair) -> str:
         size += " (less is better)"
     if bounds is None:
         return f"{size}, without a confidence interval"
-    unit = " points" if metric in show.PERCENT_METRICS else ""
+    unit = " points" if show.in_per_cent(metric) else ""
     if contest.winner is None:
         alone = unit
         if bounds.excludes_zero() and contest.p is not None:  # interval and p-value come from different methods
@@ -225,7 +227,7 @@ def _overtaken_notes(picked: Sequence[Cell], cells: Sequence[Cell], goal: Goal, 
         if pair is not None and pair.interval is not None:
             ends = sorted((abs(pair.interval.low), abs(pair.interval.high)))
             by = " to ".join(show.plain_score(end, goal.metric) for end in ends)
-            unit = " points" if goal.metric in show.PERCENT_METRICS else ""
+            unit = " points" if show.in_per_cent(goal.metric) else ""
             clauses.append(f"with {cell.budget_name} labels {cell.entry} is {by}{unit} behind {pair.second.entry}")
     if not clauses:
         return []

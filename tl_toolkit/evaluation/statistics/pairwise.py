@@ -139,12 +139,18 @@ def pairwise(cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> lis
 
 
 def best(cells: Sequence[Cell], goal: Goal) -> Cell | None:
-    """The cell with the best validation metric (test metric if no cell has a validation metric), or None."""
+    """The cell with the best validation metric (test metric if no cell has a validation metric), or None.
+
+    Among cells with equal metrics, it is the one with the lowest validation loss, if their records have it.
+    """
     split = "validation" if any(goal.metric in cell.validation for cell in cells) else "test"
 
-    def merit(cell: Cell) -> float:
-        reached = getattr(cell, split).get(goal.metric)
-        return -math.inf if reached is None or math.isnan(reached.mean) else reached.mean * goal.sign
+    def merit(cell: Cell) -> tuple[float, float]:
+        reached, loss = getattr(cell, split).get(goal.metric), cell.validation.get("loss")
+        return (
+            -math.inf if reached is None or math.isnan(reached.mean) else reached.mean * goal.sign,
+            -math.inf if loss is None or math.isnan(loss.mean) else -loss.mean,
+        )
 
     able = [cell for cell in cells if cell.scored(goal)]
     return max(able, key=merit, default=None)
