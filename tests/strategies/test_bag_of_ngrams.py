@@ -147,3 +147,17 @@ def test_nothing_to_count_is_an_error() -> None:
     model = BagOfNgramsForSequenceClassification(BagOfNgramsConfig(vocab_size=17, ngram_range=(4, 5)))
     with pytest.raises(UserError, match="No sequence of 4 to 5 tokens is in 1 or more of the 3 training texts"):
         learn_ngrams(model, rows)
+
+
+@pytest.mark.parametrize("weighting", ["tfidf", "counts"])
+def test_without_ngrams_every_text_gets_the_same_answer(weighting):
+    tokenizer, classes = build_tokenizer("word", TRAINING), targets_of(TRAINING, SINGLE)
+    config = BagOfNgramsConfig(vocab_size=len(tokenizer), max_ngrams=0, weighting=weighting, num_labels=3)
+    model, rows = BagOfNgramsForSequenceClassification(config), encoded(tokenizer, TRAINING)
+    config.problem_type = SINGLE
+    learn_ngrams(model, rows)
+    solve_weights(model, rows, classes)
+    inputs = tokenizer(["good plot", "", "dull"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        chances = model(inputs["input_ids"], inputs["attention_mask"]).logits.softmax(dim=1)
+    np.testing.assert_allclose(chances, np.tile(np.bincount(classes) / len(classes), (3, 1)), atol=1e-5)
