@@ -19,8 +19,8 @@ class BagOfNgramsConfig(StrictConfig):
             `counts`, the counts themselves.
         sublinear_tf: tfidf: replace a count c by 1 + ln(c).
         min_rows: n-grams in fewer training rows are not learned.
-        max_ngrams: at most so many n-grams are learned, those in the most training rows; None for all. With 0 every text
-            gets the same answer, that of the biases.
+        max_ngrams: at most so many n-grams are learned, those in the most training rows; None for all. With 0 every
+            text gets the same answer, that of the biases.
         num_ngrams: number of n-grams in the table, which learning sets.
         initializer_range: standard deviation of the normal distribution that initialises the weights.
     """
