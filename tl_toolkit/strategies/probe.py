@@ -82,7 +82,12 @@ def final_linear(model: PreTrainedModel) -> nn.Linear:
 
 
 def solve(
-    final: nn.Linear, features: Sequence[np.ndarray], labels: Sequence[Any], problem_type: str | None, seed: int
+    final: nn.Linear,
+    features: Sequence[np.ndarray],
+    labels: Sequence[Any],
+    problem_type: str | None,
+    seed: int,
+    class_weights: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Set the weights of `final` to those that fit the training rows.
 
@@ -90,6 +95,7 @@ def solve(
         features: (features,) of each row, or (tokens, features).
         labels: the targets of each row, or of each token, where -100 is ignored.
         problem_type: as in a configuration of transformers; None for tokens.
+        class_weights: the weight of each class in the loss; for several labels, of the presence of each.
 
     Returns:
         The chosen regularisation, for the result record.
@@ -105,7 +111,10 @@ def solve(
     else:
         rows, targets = np.stack(list(features)), np.asarray(labels)
     kind = problem_type or "single_label_classification"
-    fit = fit_linear(rows, targets, kind, outputs=final.out_features, seed=seed)
+    weight: Any = None if class_weights is None else dict(enumerate(map(float, class_weights)))
+    if weight is not None and kind == "multi_label_classification":
+        weight = [{0: 1.0, 1: own} for own in weight.values()]
+    fit = fit_linear(rows, targets, kind, outputs=final.out_features, class_weight=weight, seed=seed)
     with torch.no_grad():
         final.weight.copy_(torch.from_numpy(fit.weight))
         if final.bias is not None:
