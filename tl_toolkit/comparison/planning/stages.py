@@ -111,8 +111,9 @@ def make_stages(
     stages = {name: Stage(name, launches[name][1], sources, launches[name][0]) for name, sources in before.items()}
     for stage in stages.values():  # report a wrong stage before the first run
         arguments = pretrain_arguments_from(stage.settings, f"the stage {stage.name!r} of {where}")
-        make_strategy(arguments.strategy, arguments.model).check(arguments.run, arguments.data.task or "causal-lm")
-        check_pooling(arguments.model, arguments.data.task or "causal-lm")
+        task = arguments.data.task or "causal-lm"
+        make_strategy(arguments.strategy, arguments.model).check(arguments.run, task)
+        check_pooling(arguments.model, task)
     return stages
 
 
