@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainingArguments
 
 _BATCH = 64
-_LEAST_STRENGTH = 1.0
+_LEAST_STRENGTH = 3.0
 """The lowest C: below it, logits are so small that the bias alone decides, while the log loss is hardly higher."""
 
 
