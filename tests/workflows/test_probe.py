@@ -24,6 +24,7 @@ from transformers import (
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
 from tl_toolkit.strategies.head_input import HeadInput
+from tl_toolkit.workflows.predict import parse_predict_arguments, predict
 
 Finetune = Callable[..., dict]
 
@@ -119,6 +120,9 @@ def test_the_folder_of_a_probe_is_an_ordinary_model(
     accuracy = (predictions["prediction"] == predictions["label"]).mean()
     assert record["metrics"]["test"]["accuracy"] == pytest.approx(accuracy)
     assert record["cost"]["inference"]["rows_per_second"] > 0
+    given = {"model_name_or_path": str(tmp_path / "out"), "dataset_name": str(dataset_folder), "use_cpu": True}
+    again = predict(parse_predict_arguments({**given, "output_dir": str(tmp_path / "again"), "disable_tqdm": True}))
+    assert again.metrics == pytest.approx(record["metrics"]["test"], abs=1e-5)
 
 
 def test_batches_and_the_order_of_rows_do_not_matter(
