@@ -27,6 +27,9 @@ class NgramProbe(Probe):
     """
 
     reads_features = False
+    pooling = "auto"
+    tasks = ("text-classification", "regression")
+    instead = "use another --model_type"
 
     def adapt(self, model: PreTrainedModel, rows: Dataset) -> None:
         learn_ngrams(model, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from ..config.arguments import RunArguments
 
-_TASKS = ("text-classification", "regression", "token-classification")
 _OF_UPDATES = (
     *("learning_rate", "num_train_epochs", "max_steps", "min_train_steps", "label_smoothing_factor", "find_lr"),
     *("early_stopping_patience", "resume_from_checkpoint"),
@@ -30,7 +29,14 @@ class Probe(Strategy):
     The regularisation is chosen by cross-validation on the training rows, so there is nothing to tune. A text is the
     mean of its token vectors, unless `--pooling` or the checkpoint says otherwise: the head of an architecture has
     further layers, which a probe would leave random.
+
+    Class attributes:
+        tasks: the tasks that it can be used for.
+        instead: the advice for what it cannot do.
     """
+
+    tasks: ClassVar[tuple[str, ...]] = ("text-classification", "regression", "token-classification")
+    instead: ClassVar[str] = "use the strategy 'frozen'"
 
     name = "probe"
     fits = True
@@ -40,16 +46,16 @@ class Probe(Strategy):
     epochs = 0.0
 
     def check(self, args: RunArguments, task: str) -> None:
-        if task not in _TASKS:
+        if task not in self.tasks:
             raise UserError(
                 f"The strategy 'probe' solves a linear layer with an output for each label, which --task {task} does "
-                f"not have: use the strategy 'frozen', or one of the tasks {listing(_TASKS)}."
+                f"not have: {self.instead}, or one of the tasks {listing(self.tasks)}."
             )
         given = [name for name in _OF_UPDATES if args.as_given.get(name)]
         if given:
             raise UserError(
                 f"--{given[0]} {args.as_given[given[0]]} does not apply to the strategy 'probe', which solves the head "
-                f"without updates: leave it out, or use the strategy 'frozen'."
+                f"without updates: leave it out, or {self.instead}."
             )
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
