@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..config.arguments import RunArguments
 
+_TASKS = ("text-classification", "regression", "token-classification")
 _OF_UPDATES = (
     *("learning_rate", "num_train_epochs", "max_steps", "min_train_steps", "label_smoothing_factor", "find_lr"),
     *("early_stopping_patience", "resume_from_checkpoint"),
@@ -31,11 +32,9 @@ class Probe(Strategy):
     further layers, which a probe would leave random.
 
     Class attributes:
-        tasks: the tasks that it can be used for.
         instead: the advice for what it cannot do.
     """
 
-    tasks: ClassVar[tuple[str, ...]] = ("text-classification", "regression", "token-classification")
     instead: ClassVar[str] = "use the strategy 'frozen'"
 
     name = "probe"
@@ -46,10 +45,10 @@ class Probe(Strategy):
     epochs = 0.0
 
     def check(self, args: RunArguments, task: str) -> None:
-        if task not in self.tasks:
+        if task not in _TASKS:
             raise UserError(
                 f"The strategy 'probe' solves a linear layer with an output for each label, which --task {task} does "
-                f"not have: {self.instead}, or one of the tasks {listing(self.tasks)}."
+                f"not have: use the strategy 'frozen', or one of the tasks {listing(_TASKS)}."
             )
         given = [name for name in _OF_UPDATES if args.as_given.get(name)]
         if given:
