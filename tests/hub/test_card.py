@@ -196,6 +196,7 @@ def test_every_cited_paper_exists() -> None:
         {"model_type": "rnn", "cell_type": "gru", "character_encoder": "rnn"},
         {"model_type": "awd_lstm"},
         {"model_type": "self_attention"},
+        {"model_type": "bag_of_ngrams"},
         {"model_type": "rnn_encoder_decoder", "cell_type": "lstm", "attention": "luong"},
         {"model_type": "rnn_image_captioner", "cell_type": "lstm", "attention": "none"},
         {"model_type": "rnn_image_captioner", "cell_type": "lstm", "attention": "bahdanau"},

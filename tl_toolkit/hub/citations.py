@@ -13,6 +13,7 @@ _ATTENTION = {"bahdanau": "bahdanau2015", "luong": "luong2015"}
 _CHARACTERS = {"rnn": "lample2016", "cnn": "ma2016"}
 _FAMILIES = {
     "awd_lstm": ["hochreiter1997", "merity2018"],
+    "bag_of_ngrams": ["sparckjones1972"],
     "self_attention": ["vaswani2017"],
     "bert": ["devlin2019"],
     "roberta": ["liu2019"],

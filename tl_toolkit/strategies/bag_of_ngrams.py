@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, TrainingArguments
 
+    from ..config.arguments import RunArguments
+
 _BATCH = 64
-_LEAST_STRENGTH = 1.0
+_LEAST_STRENGTH = 3.0
 """The lowest C: below it, logits are so small that the bias alone decides, while the log loss is hardly higher."""
 
 
@@ -27,6 +29,16 @@ class NgramProbe(Probe):
     """
 
     reads_features = False
+    pooling = "auto"
+    instead = "use another --model_type"
+
+    def check(self, args: RunArguments, task: str) -> None:
+        if task not in ("text-classification", "regression"):
+            raise UserError(
+                f"--model_type bag_of_ngrams predicts labels or a number for a text, but --task is {task!r}: use "
+                "another --model_type."
+            )
+        super().check(args, task)
 
     def adapt(self, model: PreTrainedModel, rows: Dataset) -> None:
         learn_ngrams(model, rows)

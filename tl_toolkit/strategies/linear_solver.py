@@ -176,6 +176,7 @@ def _logistic(
     Candidates are tried from strong to weak regularisation, each from the solution before it, until the loss has risen
     twice.
     """
+    from scipy import sparse
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
@@ -184,7 +185,9 @@ def _logistic(
     weights = np.ones(len(targets)) if class_weight is None else compute_sample_weight(class_weight, targets)
     scores: dict[float, float] = {}
     folds = list(_folds(targets, seed))
-    models = [LogisticRegression(warm_start=True, max_iter=300) for _ in folds]
+    # With many rare features, L-BFGS needs ten times as long as Newton's method, and stops early.
+    solver, tolerance = ("newton-cg", 1e-6) if sparse.issparse(features) else ("lbfgs", 1e-4)
+    models = [LogisticRegression(solver=solver, tol=tolerance, warm_start=True, max_iter=300) for _ in folds]
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
         for strength in strengths if folds else ():
             loss = 0.0
@@ -199,7 +202,7 @@ def _logistic(
             if len(tried) > 2 and min(tried[-2:]) > min(tried):
                 break
     strength = min(scores, key=scores.__getitem__) if scores else FIXED_STRENGTH
-    model = LogisticRegression(C=strength, tol=1e-8, max_iter=5000).fit(features, targets, weights)
+    model = LogisticRegression(C=strength, solver=solver, tol=1e-8, max_iter=5000).fit(features, targets, weights)
     return model, strength, scores
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -30,7 +30,12 @@ class Probe(Strategy):
     The regularisation is chosen by cross-validation on the training rows, so there is nothing to tune. A text is the
     mean of its token vectors, unless `--pooling` or the checkpoint says otherwise: the head of an architecture has
     further layers, which a probe would leave random.
+
+    Class attributes:
+        instead: the advice for what it cannot do.
     """
+
+    instead: ClassVar[str] = "use the strategy 'frozen'"
 
     name = "probe"
     fits = True
@@ -47,7 +52,7 @@ class Probe(Strategy):
         if given:
             raise UserError(
                 f"--{given[0]} {args.as_given[given[0]]} does not apply to the strategy 'probe', which solves the head "
-                f"without updates: leave it out, or use the strategy 'frozen'."
+                f"without updates: leave it out, or {self.instead}."
             )
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
