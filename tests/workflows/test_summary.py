@@ -27,6 +27,7 @@ def args(rank: int = 0, log_level: str = "passive") -> SimpleNamespace:
     ("labels", "pair", "expected"),
     [
         (["bad", "good"], None, "text: review · label: stars (bad, good)"),
+        (["a\nb", "c"], None, r"text: review · label: stars (a\nb, c)"),
         (None, "title", "text: review + title · label: stars (a number)"),
         ([f"c{i}" for i in range(13)], None, "label: stars (c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and 3 more)"),
     ],

@@ -71,7 +71,7 @@ def _role(role: str, record: dict[str, Any]) -> str:
 def _say(line: str, args: RunArguments) -> None:
     if args.process_index == 0 and args.log_level not in ("error", "critical"):
         encoding = sys.stdout.encoding or "utf-8"  # class names can be in any script
-        print(line.encode(encoding, "replace").decode(encoding), flush=True)
+        print(line.replace("\n", r"\n").encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def print_summary(record: dict[str, Any], output_dir: str) -> None:
