@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sklearn.utils.class_weight import compute_class_weight
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tl_toolkit.config.arguments import DataArguments
 from tl_toolkit.config.class_weight import parse_class_weight
@@ -133,3 +134,26 @@ def test_a_run_trains_with_weights_over_whole_batches(
         torch.testing.assert_close(parts[weight], whole[weight], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(named[weight], whole[weight], atol=1e-6, rtol=1e-5)
     assert any((plain[weight] - whole[weight]).abs().max() > 1e-3 for weight in whole)
+
+
+@pytest.mark.parametrize("parts", [1, 6])
+def test_the_loss_of_a_run_is_the_weighted_mean_of_its_rows(
+    finetune: Callable, tmp_path: Path, dataset_folder: Path, tiny_rnn: dict, parts: int
+) -> None:
+    """One update on all rows, too small to change the model: its loss is that of torch for the saved model."""
+    record = finetune(
+        **tiny_rnn, class_weight="fruit=7,river=.5", optim="sgd", learning_rate=1e-9, num_train_epochs=1,
+        per_device_train_batch_size=66 // parts, gradient_accumulation_steps=parts, logging_steps=1,
+        validation_budget=11,
+    )  # fmt: skip
+    assert record["calibration"]["temperature"] == 1 and record["cost"]["steps"] == 1
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    frame = pd.read_parquet(dataset_folder / "train.parquet")
+    with torch.no_grad():
+        logits = model(**tokenizer(frame["text"].tolist(), padding=True, return_tensors="pt")).logits
+    labels = torch.tensor([model.config.label2id[name] for name in frame["label"]])
+    expected = torch.nn.CrossEntropyLoss(weight=torch.tensor([7.0, 1.0, 0.5]))(logits, labels)
+    assert record["history"][0]["loss"] == pytest.approx(expected.item(), rel=1e-5)
+    plain = torch.nn.CrossEntropyLoss()(logits, labels)
+    assert abs(plain - expected) > 1e-3

@@ -43,6 +43,7 @@ def test_it_stays_one_where_it_cannot_be_estimated() -> None:
     assert fit_temperature(logits, np.zeros(37, int))[0] == 1
     assert fit_temperature(logits, logits.argmax(axis=1))[0] == 1  # else it would be as small as allowed
     assert fit_temperature(logits, labels)[0] > 1
+    assert fit_temperature(-logits, labels) == (1.0, "the log loss has no minimum between temperatures of 0.05 and 20")
 
 
 class Head(nn.Module):

@@ -19,7 +19,7 @@ def test_every_use_of_the_model_has_the_calibrated_probabilities(
     finetune: Callable, tmp_path: Path, dataset_folder: Path, tiny_rnn: dict, monkeypatch: pytest.MonkeyPatch,
     strategy: str,
 ) -> None:  # fmt: skip
-    settings = {**tiny_rnn, "num_train_epochs": 3, "learning_rate": 0.01}
+    settings = {**tiny_rnn, "num_train_epochs": 3, "learning_rate": 0.01, "per_device_eval_batch_size": 3}
     if strategy == "lora":
         finetune("base", **settings)
         settings = {"model_name_or_path": str(tmp_path / "base"), "strategy": "lora", "num_train_epochs": 1}

@@ -125,6 +125,7 @@ class Calibration(TypedDict, total=False):
 
     temperature: Number | None
     rows: Count
+    reason: Text
     test_error_before: Number | None
     test_error_after: Number | None
 

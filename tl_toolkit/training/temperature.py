@@ -42,6 +42,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, str]
 
     bound = math.log(_LARGEST)
     found = minimize_scalar(log_loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-6})
+    if abs(found.x) > bound - 0.01:  # the log loss falls up to the border: the logits are worse than chance
+        return 1.0, f"the log loss has no minimum between temperatures of {1 / _LARGEST:g} and {_LARGEST:g}"
     return math.exp(found.x), ""
 
 

@@ -29,8 +29,8 @@ def calibrate(trainer: ToolkitTrainer, rows: Dataset, logits: np.ndarray) -> dic
     if not reason and (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         temperature, reason = 1.0, "the weights are sharded over processes"
     if not reason:
-        (inputs,) = trainer.get_test_dataloader(rows.select(range(_ROWS_TO_CHECK)))
-        inputs = trainer._prepare_inputs(inputs)
+        first, *_ = trainer.get_test_dataloader(rows.select(range(_ROWS_TO_CHECK)))
+        inputs = trainer._prepare_inputs(first)
         trainer.model.eval()
         found = fold_temperature(
             trainer.model, temperature, logits.shape[1], lambda: trainer.answer(inputs)["logits"].float()
