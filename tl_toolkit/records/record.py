@@ -118,7 +118,8 @@ def changed_arguments(arguments: Iterable[Any]) -> dict[str, Any]:
 
 def resolved_arguments(run: RunArguments) -> dict[str, float]:
     """Return the schedule in use, after `resolve_schedule` has set missing or adjusted values."""
-    return {"learning_rate": run.learning_rate, "num_train_epochs": run.num_train_epochs}
+    names = ("learning_rate", "num_train_epochs", "warmup_steps", "eval_steps", "early_stopping_patience")
+    return {name: getattr(run, name) for name in names}
 
 
 STORAGE = frozenset(
