@@ -69,10 +69,13 @@ def test_data() -> Path:
 
 
 @pytest.fixture
-def finetune(dataset_folder: Path, tmp_path: Path) -> Callable[..., dict]:
+def finetune(dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict]:
     """Runs a small fine-tuning in this process: `finetune(output, **settings)` returns the result record."""
     from tl_toolkit.config.parsing import arguments_from
+    from tl_toolkit.training import feature_store
     from tl_toolkit.workflows import finetune as workflow
+
+    monkeypatch.setattr(feature_store, "cache_folder", lambda: tmp_path / "cache")
 
     def call(output: str = "out", **settings: object) -> dict:
         base = {

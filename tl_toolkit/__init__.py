@@ -19,7 +19,7 @@ from typing import Any
 
 from .errors import UserError as UserError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _FROM_API = (
     "Comparison", "Trained", "compare", "convert", "decision", "ensemble", "finetune", "generate", "predict",

@@ -109,8 +109,7 @@ def _pretrain(argv: list[str], help: Help) -> None:
         tl-toolkit pretrain --config pretrain_wiki.yaml --output_dir outputs/wiki
 
     Recurrent models read one stream of text and carry their state along; other causal models read blocks of it, and
-    encoders fill in masked tokens. --output_dir then holds a model folder that finetune and from_pretrained load, and
-    result.json with metrics and costs.
+    encoders fill in masked tokens. --output_dir then holds a model folder that finetune loads, and result.json.
     """
     from .config.pretrain_arguments import parse_pretrain_arguments
 

@@ -7,7 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from datasets import Dataset
+from transformers import BatchEncoding
 
+from tl_toolkit.data.encoding import encode_texts
 from tl_toolkit.data.tokenizers import KINDS, SPECIAL_TOKENS, build_tokenizer
 from tl_toolkit.errors import UserError
 
@@ -163,3 +166,26 @@ def test_more_words_are_added_to_the_vocabulary():
     )
     assert sorted(tokenizer.get_vocab()) == ["<bos>", "<eos>", "<pad>", "<unk>", "oslo", "the"]
     assert tokenizer.convert_ids_to_tokens(tokenizer("the OSLO Rome")["input_ids"]) == ["the", "oslo", "<unk>"]
+
+
+class Slow:
+    """A tokenizer that does not tell what it truncated, as those written in Python."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+
+    def __getattr__(self, name):
+        return getattr(self.tokenizer, name)
+
+    def __call__(self, *texts, **options):
+        return BatchEncoding(dict(self.tokenizer(*texts, **options)))
+
+
+@pytest.mark.parametrize("kind", [Slow, lambda tokenizer: tokenizer])
+@pytest.mark.parametrize("pairs", [{}, {"text_pair": ["x", "", "x y z", "x y", "x"]}])
+def test_truncated_texts_are_counted_exactly(kind, pairs):
+    texts = ["a b c", "a b c d", "", "a b", "a b c d e f g h i j k"]
+    rows, tokenizer = Dataset.from_dict({"text": texts, **pairs}), kind(build_tokenizer("word", texts))
+    encoded, full = encode_texts(rows, tokenizer, 3), encode_texts(rows, tokenizer, None)
+    assert encoded["is_cut"].to_pylist() == [length > 3 for length in full["length"].to_pylist()]
+    assert sum(encoded["is_cut"].to_pylist()) == (4 if pairs else 2) and not any(full["is_cut"].to_pylist())

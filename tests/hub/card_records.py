@@ -65,6 +65,13 @@ def make_record(**changes: Any) -> dict[str, Any]:
             "rows": {"train": 500, "validation": 100, "test": 13},
             "validation_from": "train",
             "test_from": "test",
+            "data_look": {
+                "most_frequent": {"label": "positive", "share": 0.522},
+                "in_test": {"count": 2, "rows": [17, 29]},
+                "repeated": {"count": 1, "rows": [31]},
+                "empty": {"train": {"count": 1, "rows": [3]}},
+                "truncated": {"length": 64, "splits": {"train": {"count": 5, "of": 500}}},
+            },
         },
         "task": {
             "name": "text-classification",

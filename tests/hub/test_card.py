@@ -66,6 +66,7 @@ def test_unknown_facts_are_left_out(tmp_path: Path) -> None:
     text = str(card)
     assert "/home" not in text and "anna" not in text and "a secret text" not in text
     assert "None" not in text and "Learning rate" not in text and CURVE not in text
+    assert "Most frequent label" not in text and "Also found" not in text
 
 
 def test_a_model_without_a_record_is_described_by_its_configuration(tmp_path: Path) -> None:
@@ -163,6 +164,23 @@ def test_the_limits_are_those_of_the_run(tmp_path: Path) -> None:
     assert "trained on 500 labelled texts" in text and "truncated to 256 tokens" in text
 
 
+def test_the_score_of_a_class_and_classes_never_predicted_are_stated(tmp_path: Path) -> None:
+    record = make_record(never_predicted=["negative"])
+    record["task"]["main_metric"] = "recall:negative"
+    for split in ("validation", "test"):
+        record["metrics"][split]["recall:negative"] = 0.0
+    card = model_card(make_run_folder(tmp_path / "bigru", record))
+    text = str(card)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert rows[2].startswith("| Recall of negative, % | 0.0 | 0.0 | ")
+    assert "\n- It never predicted negative on the test rows, where this class occurs.\n" in text
+    first = card.data.eval_results[0]
+    assert (first.metric_type, first.metric_name, first.metric_value) == ("recall", "Recall of negative (test)", 0.0)
+    assert "never predicted" not in str(
+        model_card(make_run_folder(tmp_path / "other", make_record(never_predicted=[])))
+    )
+
+
 def test_the_curve_is_drawn_from_the_history(tmp_path: Path) -> None:
     curve = learning_curve(make_record())
     assert curve is not None
@@ -178,6 +196,7 @@ def test_every_cited_paper_exists() -> None:
         {"model_type": "rnn", "cell_type": "gru", "character_encoder": "rnn"},
         {"model_type": "awd_lstm"},
         {"model_type": "self_attention"},
+        {"model_type": "bag_of_ngrams"},
         {"model_type": "rnn_encoder_decoder", "cell_type": "lstm", "attention": "luong"},
         {"model_type": "rnn_image_captioner", "cell_type": "lstm", "attention": "none"},
         {"model_type": "rnn_image_captioner", "cell_type": "lstm", "attention": "bahdanau"},

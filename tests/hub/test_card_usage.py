@@ -86,6 +86,7 @@ RUNS: dict[str, tuple[Callable[[Path], dict[str, Any]], dict[str, Any]]] = {
         {"task": "regression", "label_column": "rating", "model_type": "self_attention"}
         | {"config_overrides": SELF_ATTENTION},
     ),
+    "counter": (texts, {"model_type": "bag_of_ngrams", "num_train_epochs": 0}),
     "tagger": (tags, TAGGER),
     "plain_tagger": (tags, RNN),
     "translator": (

@@ -43,6 +43,23 @@ def test_every_checkpoint_and_the_final_model_are_commits_that_load(hub: HubServ
     assert model.config.id2label == {0: "fruit", 1: "metal", 2: "river"}
 
 
+def test_a_probe_is_published_with_its_run(
+    hub: HubServer, train: Callable[..., dict], finetune: Callable[..., dict], tiny_rnn: dict, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+    from transformers import AutoModelForSequenceClassification
+
+    finetune("base", **tiny_rnn)
+    train(
+        model_type=None, config_overrides=None, model_name_or_path=str(tmp_path / "base"), strategy="probe",
+        num_train_epochs=0,
+    )  # fmt: skip
+    model = AutoModelForSequenceClassification.from_pretrained("user/fruit")
+    own = load_file(tmp_path / "fruit" / "model.safetensors")["classifier.weight"]
+    assert (model.classifier.weight == own).all()
+    assert "solved as a linear layer on frozen features" in hub.files("user/fruit")["README.md"].decode()
+
+
 def test_a_hub_failure_at_the_end_leaves_a_completed_run_and_prints_the_command(
     hub: HubServer, train: Callable[..., dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

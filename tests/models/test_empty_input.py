@@ -15,6 +15,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "rnn": {"embedding_size": 7, "hidden_size": 13, "num_hidden_layers": 2, "pooling": "attention"},
     "awd_lstm": {"embedding_size": 7, "hidden_size": 13, "num_hidden_layers": 2, "direction": "both"},
     "self_attention": {"embedding_size": 8, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2},
+    "bag_of_ngrams": {"num_ngrams": 11},
 }
 
 

@@ -25,7 +25,7 @@ def test_positions() -> None:
 
 
 @pytest.mark.parametrize("summary", ["last", "first", "both"])
-@pytest.mark.parametrize("pooling", ["last", "mean", "max", "concat"])
+@pytest.mark.parametrize("pooling", ["cls", "last", "mean", "max", "concat"])
 def test_matches_definition(hidden_states: torch.Tensor, pooling: str, summary: str) -> None:
     module = SequencePooling(SIZE, pooling, summary)
     pooled, weights = module(hidden_states, MASK)
@@ -38,7 +38,7 @@ def test_matches_definition(hidden_states: torch.Tensor, pooling: str, summary: 
             "first": real[0],
             "both": torch.cat([real[-1, : SIZE // 2], real[0, SIZE // 2 :]]),
         }[summary]
-        expected = {"last": last, "mean": real.mean(0), "max": real.amax(0)}
+        expected = {"cls": real[0], "last": last, "mean": real.mean(0), "max": real.amax(0)}
         expected["concat"] = torch.cat([expected["last"], expected["mean"], expected["max"]])
         torch.testing.assert_close(pooled[row], expected[pooling])
 

@@ -93,14 +93,16 @@ def test_a_recipe_is_the_verb_of_the_command(verb: str) -> None:
     assert by_recipe.stdout.startswith(f"usage: tl-toolkit {verb} ")
 
 
-@pytest.mark.parametrize("order", ["random", "group_by_length"])
+@pytest.mark.parametrize("order", ["random", "group_by_length", "random with class weights"])
 def test_two_processes_do_what_one_does(dataset_folder: Path, tmp_path: Path, order: str) -> None:
     """Training at the same global batch, every prediction row by row, and the metrics."""
     common = [
         str(RECIPES / "finetune.py"), *RNN, "--dataset_name", str(dataset_folder), "--num_train_epochs", "2",
         "--optim", "sgd", "--learning_rate", "0.5", "--disable_tqdm", "--per_device_eval_batch_size", "5",
-        "--train_sampling_strategy", order,
+        "--train_sampling_strategy", order.split()[0],
     ]  # fmt: skip
+    if "weights" in order:
+        common += ["--class_weight", "fruit=7,metal=.5", "--main_metric", "recall:fruit"]
     for name, config, batch in (("one", "one_cpu.yaml", "12"), ("two", "two_cpu.yaml", "6")):
         done = launch(config, *common, "--per_device_train_batch_size", batch, "--output_dir", str(tmp_path / name))
         assert done.returncode == 0, done.stderr[-2000:]
@@ -132,6 +134,30 @@ def test_layers_unfrozen_late_are_averaged_over_two_processes(dataset_folder: Pa
     for name, weight in one.items():
         assert not torch.allclose(weight, before[name], atol=1e-3), name  # there was something to average
         torch.testing.assert_close(two[name], weight, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", ["probe", "frozen"])
+def test_two_processes_read_the_same_features_as_one(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    recipe, rows = str(RECIPES / "finetune.py"), ["--dataset_name", str(dataset_folder), "--disable_tqdm"]
+    base = str(tmp_path / "base")
+    assert start(sys.executable, recipe, *RNN, *rows, "--num_train_epochs", "1", "--output_dir", base).returncode == 0
+    common = [recipe, "--model_name_or_path", base, *rows, "--strategy", strategy, "--use_cpu"]
+    for name, config, batch in (("one", "one_cpu.yaml", "12"), ("two", "two_cpu.yaml", "6")):
+        monkeypatch.setenv("TL_TOOLKIT_CACHE", str(tmp_path / f"cache_of_{name}"))
+        done = launch(config, *common, "--per_device_train_batch_size", batch, "--output_dir", str(tmp_path / name))
+        assert done.returncode == 0, done.stderr[-2000:]
+    before, one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("base", "one", "two"))
+    for name, weight in one.items():
+        assert torch.equal(weight, before[name]) == name.startswith("rnn."), name
+        torch.testing.assert_close(two[name], weight, atol=1e-5, rtol=1e-4)
+    records = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two")]
+    assert records[1]["hardware"]["world_size"] == 2
+    computed = [record["cost"]["features"]["computed_rows"] for record in records]
+    assert computed[1] in (0, computed[0])  # one of the processes computes; the first one writes the record
+    for split, metrics in records[0]["metrics"].items():
+        assert records[1]["metrics"][split] == pytest.approx(metrics, abs=1e-5)
 
 
 def test_the_module_can_be_launched_on_two_processes(dataset_folder: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import pytest
@@ -74,13 +73,3 @@ def test_empty_and_unlabelled_splits(tmp_path, task_of, csv, folder):
         task_of(folder(tmp_path / "d", a=[0], b=[1])).prepare(1)
     with pytest.raises(RuntimeError, match="prepare"):
         task_of("x").record()
-
-
-def test_warnings(tmp_path, caplog, task_of, csv, folder):
-    with caplog.at_level(logging.WARNING):
-        task_of(folder(tmp_path / "one", train=[1] * 40, test=[0, 1])).prepare(1)
-    assert "have the same class, 'pos'" in caplog.text
-    caplog.clear()
-    with caplog.at_level(logging.WARNING):
-        task_of(csv(tmp_path / "few.csv", 40), label_budget=2).prepare(1)
-    assert "1 of 3 classes have no training rows" in caplog.text

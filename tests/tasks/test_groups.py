@@ -36,7 +36,9 @@ def test_without_the_flag_there_are_no_groups(authors, finetune, tiny_rnn, tmp_p
 
 def test_the_column_must_exist(authors):
     arguments = DataArguments(dataset_name=str(authors), text_column="text", group_column="writer")
-    with pytest.raises(UserError, match="--group_column 'writer' is not a column of the split 'train'; its columns are"):
+    with pytest.raises(
+        UserError, match="--group_column 'writer' is not a column of the split 'train'; its columns are"
+    ):
         make_task(arguments).prepare(1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -101,13 +100,3 @@ def test_one_row_per_class_if_the_column_is_named(tmp_path, task_of, caplog):
     with caplog.at_level(logging.WARNING):
         task, _ = prepared(task_of, path, label_column="intent")
     assert len(task.labels) == 60 and "60 different values in 60 rows" in caplog.text
-
-
-def test_classes_that_differ_only_in_spaces_cause_a_warning(tmp_path, task_of, caplog):
-    path = tmp_path / "d.jsonl"
-    path.write_text(
-        "\n".join(json.dumps({"text": f"t{n}", "label": ["bad", "bad ", "good"][n % 3]}) for n in range(24))
-    )
-    with caplog.at_level(logging.WARNING):
-        prepared(task_of, path)
-    assert "The classes 'bad' and 'bad ' differ only in spaces" in caplog.text

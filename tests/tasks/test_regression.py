@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from pathlib import Path
 
@@ -93,10 +92,14 @@ def test_rows_without_a_number_are_counted_and_dropped(tmp_path, caplog):
         assert "1 of 32 rows of split 'train' have no label and are not used" in caplog.text
 
 
-def test_constant_labels_cause_a_warning(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING):
-        task_of(jsonl(tmp_path / "d.jsonl", [0.5] * 40)).prepare(1)
-    assert "have the same number, 0.5" in caplog.text
+def test_constant_labels_are_noticed(tmp_path):
+    for scores, expected in (
+        ([0.5] * 40, {"label": "0.5", "share": 1.0, "is_constant": True}),
+        ([0.5, 0.25] * 20, None),
+    ):
+        task = task_of(jsonl(tmp_path / "d.jsonl", scores))
+        task.prepare(1)
+        assert task.record()["dataset"]["data_look"].get("most_frequent") == expected
 
 
 def test_without_test_labels_the_validation_split_becomes_the_test_split(tmp_path):

@@ -26,6 +26,7 @@ def test_one_file_is_split_into_three_disjoint_parts_and_recorded(tmp_path, task
         "columns": {"text": "text", "text_pair": None, "label": "label"},
         "rows": {"train": 17, "validation": 11, "test": 42},
         "validation_from": "train", "test_from": "train",
+        "data_look": {"most_frequent": {"label": "neg", "share": 6 / 17}},
     }  # fmt: skip
     assert record["task"] == {
         "name": "text-classification", "problem_type": "single_label_classification",
@@ -207,11 +208,12 @@ def test_tokenize_truncates_measures_and_never_returns_empty_rows(tmp_path, task
     data = task.prepare(1)
     tokenizer = build_tokenizer("word", texts, max_length=5)
     encoded = task.encode(data, tokenizer, 3)["train"]
-    assert encoded.column_names == ["input_ids", "attention_mask", "length", "labels"]
+    assert encoded.column_names == ["input_ids", "attention_mask", "is_cut", "length", "labels"]
     for row, got in zip(data["train"], encoded, strict=True):
         expected = tokenizer(row["text"])["input_ids"][:3] or [tokenizer.unk_token_id]
         assert got["input_ids"] == expected and got["attention_mask"] == [1] * len(expected)
         assert got["length"] == len(expected) and got["labels"] == row["label"]
+        assert got["is_cut"] == (len(row["text"].split()) > 3)
     assert max(task.encode(data, tokenizer, None)["train"]["length"]) == 5
     assert max(task.encode(data, tokenizer, 99)["train"]["length"]) == 5
     with pytest.raises(UserError, match="--max_length must be .* is 0"):

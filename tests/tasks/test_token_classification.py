@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -158,7 +157,7 @@ class NoCharacters:
     config = None
 
 
-def test_labels_are_at_first_pieces_and_truncated_words_count_as_wrong(tmp_path: Path, caplog) -> None:
+def test_labels_are_at_first_pieces_and_truncated_words_count_as_wrong(tmp_path: Path) -> None:
     rows = [
         {"tokens": ["Bern", "to", "Oslo"], "tags": ["B-x", "O", "B-y"]},
         {"tokens": ["to", "New", "York", "to"], "tags": ["O", "B-x", "I-x", "O"]},
@@ -167,11 +166,10 @@ def test_labels_are_at_first_pieces_and_truncated_words_count_as_wrong(tmp_path:
         jsonl(tmp_path / f"{split}.jsonl", rows * times)
     task = task_of(tmp_path)
     test = task.prepare(1)["test"]
-    with caplog.at_level(logging.WARNING):
-        encoded = task.encode(DatasetDict({"test": test}), pieces_tokenizer(), 6)["test"]
+    encoded = task.encode(DatasetDict({"test": test}), pieces_tokenizer(), 6)["test"]
     with pytest.raises(UserError, match="must be 3 or more, but is 2: the tokenizer adds 2 special tokens"):
         task.encode(DatasetDict({"test": test}), pieces_tokenizer(), 2)
-    assert "1 words of split 'test'" in caplog.text and "truncated" in caplog.text
+    assert encoded["is_cut"] == [True, False]
     bern, york = encoded
     names = {name: index for index, name in enumerate(task.labels)}
     assert bern["labels"] == [-100, names["B-x"], -100, -100, names["O"], -100] and bern["places"] == [1, 4]
@@ -257,11 +255,13 @@ def test_a_crf_has_no_smoothed_loss(names_folder: Path, tmp_path: Path) -> None:
         finetune(arguments_from(settings(names_folder, tmp_path / "out", **requested), "the test"))
 
 
-def test_tags_without_training_words_and_unknown_tags(names_folder: Path, tmp_path: Path, caplog) -> None:
+def test_tags_without_training_words_and_unknown_tags(names_folder: Path) -> None:
     pd.DataFrame([{"tokens": ["a"], "ner_tags": ["B-thing"]}]).to_parquet(names_folder / "test.parquet")
-    with caplog.at_level(logging.WARNING):
-        task_of(names_folder).prepare(1)
-    assert "1 of 4 tags have no training words (the first is 'B-thing')" in caplog.text
+    task = task_of(names_folder)
+    task.prepare(1)
+    look = task.record()["dataset"]["data_look"]
+    assert look["missing"]["train"] == {"count": 1, "classes": ["B-thing"]}
+    assert look["most_frequent"]["of"] == "training words"
     task = task_of(names_folder)
     task.labels = ["O", "B-place", "B-person"]
     with pytest.raises(UserError, match="'B-thing'"):

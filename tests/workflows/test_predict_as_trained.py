@@ -51,6 +51,15 @@ def test_the_trained_columns_are_read(predicted: Callable, rows: pd.DataFrame, m
     assert found.metrics["accuracy"] > 0.5
 
 
+def test_truncated_texts_are_counted(predicted: Callable, rows: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        predicted(rows.assign(remark="iron"))
+    assert "Texts cut to" not in caplog.text
+    with caplog.at_level(logging.WARNING):
+        predicted(rows, max_length=1)
+    assert f"Texts cut to 1 tokens: {len(rows)} of {len(rows)} in split 'train'." in caplog.text
+
+
 def test_a_flag_beats_what_was_trained(predicted: Callable, rows: pd.DataFrame) -> None:
     found = predicted(rows.assign(mark=3), text_column="text", label_column="mark")
     assert set(found.predictions["text"]) == {"nothing to see"} and set(found.predictions["label_name"]) == {"3"}

@@ -36,6 +36,7 @@ CHANGES: list[tuple[dict[str, Any], list[str]]] = [
         {"config_overrides": "embedding_size=7,hidden_size=11,num_hidden_layers=1"},
         ["hidden_size of the model (--config_overrides): was 13, is now 11"],
     ),
+    ({"drop_duplicates": True}, ["--drop_duplicates: was not set, is now True"]),
     ({"weight_decay": 0.3}, ["--weight_decay: was not set, is now 0.3"]),
     ({"lr_scheduler_type": "constant"}, ["--lr_scheduler_type: was not set, is now constant"]),
     ({"optim": "adafactor"}, ["--optim"]),

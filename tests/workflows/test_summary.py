@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from tl_toolkit.workflows.summary import print_data
@@ -25,6 +27,7 @@ def args(rank: int = 0, log_level: str = "passive") -> SimpleNamespace:
     ("labels", "pair", "expected"),
     [
         (["bad", "good"], None, "text: review · label: stars (bad, good)"),
+        (["a\nb", "c"], None, r"text: review · label: stars (a\nb, c)"),
         (None, "title", "text: review + title · label: stars (a number)"),
         ([f"c{i}" for i in range(13)], None, "label: stars (c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and 3 more)"),
     ],
@@ -49,6 +52,24 @@ def test_a_run_describes_its_data_before_training(
     finetune(**tiny_rnn, num_train_epochs=1, label_budget=12)
     line = "text: text · label: label (fruit, metal, river) · 12 training, 31 validation, 47 test rows"
     assert capsys.readouterr().out.splitlines()[0] == line
+
+
+def test_findings_are_printed_and_recorded(
+    finetune: Callable[..., dict], tiny_rnn: dict, dataset_folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    rows = pd.read_parquet(dataset_folder / "train.parquet")
+    rows.loc[[3, 5], "text"] = pd.read_parquet(dataset_folder / "test.parquet")["text"][0]
+    rows.loc[5, "label"] = rows.loc[3, "label"]
+    rows.to_parquet(dataset_folder / "train.parquet")
+    record = finetune(**tiny_rnn, num_train_epochs=1, max_length=2)
+    look = record["dataset"]["data_look"]
+    assert look["in_test"] == {"count": 2, "rows": [3, 5]}
+    assert look["truncated"]["length"] == 2 and look["truncated"]["splits"]["train"]["of"] == 66
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1].startswith("Most frequent label: ")
+    assert printed[2].startswith("Duplicate training texts: 2 also in test (rows 3, 5)")
+    assert printed[2].endswith(". --drop_duplicates leaves them out")
+    assert printed[3].startswith("Texts cut to 2 tokens: ") and " of 66 in training" in printed[3]
 
 
 def test_a_language_model_run_describes_its_texts(pretrain: Callable[..., dict], capsys: pytest.CaptureFixture) -> None:

@@ -15,10 +15,17 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, Scheduler
 from transformers.training_args import OptimizerNames
 
 from ..errors import UserError
+from .class_weight import parse_class_weight
 from .fields import differing, flag, require
 
 NT_ASGD = "nt_asgd"  # an optimiser of the toolkit, unknown to transformers
+StrategyName = Literal["scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "probe", "lora"]
 SLANTED_TRIANGULAR = "slanted_triangular"  # a schedule of the toolkit, unknown to transformers
+FAMILY_DEFAULTS: dict[str | None, dict[str, Any]] = {
+    # Counting is cheap, and most n-grams are rare.
+    "bag_of_ngrams": {"max_length": None, "tokenizer_min_frequency": 1, "tokenizer_vocab_size": 1_000_000}
+}
+"""Defaults of flags for a model type that replace those of the fields."""
 
 
 @dataclass
@@ -79,18 +86,36 @@ class DataArguments:
         "Select the model on at most N labelled rows. These labels count towards the budget."
     )
     test_budget: int | None = flag("Report on a fixed sample of N test rows. It is the same for every seed.")
+    drop_duplicates: bool = flag(
+        "Leave out training rows whose text is also in the validation or test split, has several labels, or repeats an "
+        "earlier row. Label budgets are drawn from the others.",
+        False,
+    )
     validation_fraction: float = flag(
         "The fraction of the training split that is held out if the dataset has no validation split.",
         0.1,
     )
+    class_weight: str | None = flag(
+        "classification: weight each class in the training loss. balanced gives each class the same total weight; "
+        "spam=5,ham=1 sets weights, and other classes have the weight 1. In YAML and Python this can be a mapping. "
+        "Evaluation losses are not weighted."
+    )
+    main_metric: str | None = flag(
+        "The metric that selects the model, ranks entries and decides a comparison: accuracy, macro_f1 or another of "
+        "the task, or f1:CLASS, recall:CLASS or precision:CLASS. By default that of the task."
+    )
     max_length: int | None = flag(
-        "Truncate texts to N tokens. The model's own limit applies as well; none means no other limit.", 256
+        "Truncate texts to N tokens. The model's own limit applies as well; none means no other limit, as by default "
+        "for bag_of_ngrams.",
+        256,
     )
 
     def __post_init__(self) -> None:
         require(self, ["max_length"], lambda value: value >= 1, "1 or more", " (none: no limit)")
         require(self, ["stream_rows"], lambda value: value >= 1, "1 or more", " (none: all rows)")
         require(self, ["validation_fraction"], lambda value: 0 < value < 1, "between 0 and 1")
+        if self.class_weight is not None:
+            parse_class_weight(self.class_weight)
 
 
 @dataclass
@@ -100,19 +125,28 @@ class ModelArguments:
     model_name_or_path: str | None = flag("A checkpoint: a Hub id, a local folder, or builtin:minilm.")
     model_revision: str | None = flag("Commit, tag or branch of a Hub checkpoint.")
     model_type: str | None = flag(
-        "An architecture to train from scratch. rnn, awd_lstm, self_attention, rnn_encoder_decoder, "
+        "An architecture to train from scratch. rnn, awd_lstm, self_attention, bag_of_ngrams, rnn_encoder_decoder, "
         "rnn_image_captioner, or any of transformers (bert, gpt2)."
     )
     config_overrides: str | None = flag(
         "Configuration changes: key=value,key=value. In YAML and Python this can be a mapping."
+    )
+    pooling: Literal["auto", "mean", "cls", "last", "max"] = flag(
+        "text classification and regression: how the token vectors of a checkpoint become the vector that is "
+        "classified. auto: as the modules of a sentence-transformers model say; other checkpoints keep their own head.",
+        "auto",
     )
     tokenizer_name: str | None = flag(
         "word, whitespace, char, bpe, fastai, or a pre-trained one. The first five are built from the training split. "
         "By default the checkpoint's own; for a model from scratch word (for translation bpe). With a checkpoint that "
         "has a word-level tokenizer, word builds a new vocabulary, in which known words keep their embeddings."
     )
-    tokenizer_vocab_size: int = flag("Maximum size of a vocabulary built from the training split.", 30_000)
-    tokenizer_min_frequency: int = flag("Words that are rarer in the training split become unknown words.", 2)
+    tokenizer_vocab_size: int = flag(
+        "Maximum size of a vocabulary built from the training split. By default 1,000,000 for bag_of_ngrams.", 30_000
+    )
+    tokenizer_min_frequency: int = flag(
+        "Words that are rarer in the training split become unknown words. By default 1 for bag_of_ngrams.", 2
+    )
     tokenizer_lowercase: bool | None = flag("Lower-case the text first. By default for word, not for char and bpe.")
     shared_vocabulary: bool | None = flag(
         "translation from scratch: one vocabulary for source and target. By default for bpe, and for architectures "
@@ -129,10 +163,11 @@ class ModelArguments:
 class StrategyArguments:
     """Strategy: how knowledge is transferred"""
 
-    strategy: Literal["scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "lora"] | None = flag(
-        "scratch, full, frozen, lora, discriminative or gradual_unfreezing. full tunes all weights; frozen trains only "
-        "the head; discriminative tunes lower layers at lower rates; gradual_unfreezing also adds one layer group in "
-        "every epoch, from the head down. By default scratch with --model_type, full with --model_name_or_path."
+    strategy: StrategyName | None = flag(
+        "scratch, full, frozen, probe, lora, discriminative or gradual_unfreezing. full tunes all weights; frozen "
+        "trains only the head; probe solves its last layer; discriminative tunes lower layers at lower rates; "
+        "gradual_unfreezing also adds one layer group in every epoch, from the head down. By default scratch with "
+        "--model_type, full with --model_name_or_path."
     )
     lr_decay: float = flag(
         "discriminative and gradual_unfreezing: each layer group's learning rate is that of the group above divided by "
@@ -156,11 +191,11 @@ class RunArguments(TrainingArguments):
     name: str | None = flag("Name of the run in reports. By default the model type or checkpoint.")
     per_device_train_batch_size: int = flag("Training batch size on each device.", 32)
     per_device_eval_batch_size: int = flag("Evaluation batch size on each device.", 128)
-    learning_rate: float = flag("Peak learning rate. 0 means the strategy's default.", 0.0)
-    num_train_epochs: float = flag("Number of epochs. 0 means the strategy's default.", 0.0)
-    min_train_steps: int = flag(
-        "Add epochs until there are N updates. A few labels need many passes (Mosbach et al. 2021).",
-        0,
+    learning_rate: float = flag("Peak learning rate. 0 means the default of the task and strategy.", 0.0)
+    num_train_epochs: float = flag("Number of epochs. 0 means the default of the task and strategy.", 0.0)
+    min_train_steps: int | None = flag(
+        "Add epochs until there are N updates. By default a few hundred for labelled texts if the number of epochs is "
+        "not named: a few labels need many passes (Mosbach et al. 2021)."
     )
     lr_scheduler_type: str = flag(
         "Learning-rate schedule; slanted_triangular is that of Howard and Ruder (2018).",
@@ -189,11 +224,19 @@ class RunArguments(TrainingArguments):
     generation_max_length: int | None = flag(
         "Maximum tokens of an output. By default the length of the longest training target."
     )
-    eval_strategy: IntervalStrategy | str = flag("When to evaluate: no, steps or epoch.", "epoch")
-    save_strategy: SaveStrategy | str = flag("When to save a checkpoint: no, steps, epoch or best.", "epoch")
+    eval_strategy: str | None = flag(
+        "When to evaluate: no, steps or epoch. By default every epoch, or ten times in a run of unnamed length.",
+        choices=[name.value for name in IntervalStrategy],
+    )
+    save_strategy: str | None = flag(
+        "When to save a checkpoint: no, steps, epoch or best. By default as often as it is evaluated.",
+        choices=[name.value for name in SaveStrategy],
+    )
     save_total_limit: int | None = flag("Number of checkpoints to keep beside the best one.", 1)
     load_best_model_at_end: bool = flag("Keep the model that was best on the validation split.", True)
-    early_stopping_patience: int | None = flag("Stop after N evaluations without improvement.")
+    early_stopping_patience: int | None = flag(
+        "Stop after N evaluations without improvement. By default five in a run whose length is not named."
+    )
     logging_nan_inf_filter: bool = flag("Hide losses that are not finite. If off, such a loss stops the run.", False)
     logging_steps: float = flag("Log every N updates; below 1, a fraction of all updates.", 0.05)
     restore_callback_states_from_checkpoint: bool = flag(
@@ -223,6 +266,10 @@ class RunArguments(TrainingArguments):
         self.as_given = differing(self)  # the parent rewrites values, but repeating a run needs the given ones
         # The parent sets "loss"; a run selects on its task's main metric instead.
         self.selects_on_main_metric = self.metric_for_best_model is None
+        self.evaluates_by_rule = self.eval_strategy is None and self.save_strategy is None
+        self.save_strategy = self.save_strategy or self.eval_strategy or "epoch"
+        self.eval_strategy = self.eval_strategy or "epoch"
+        self.takes_warmup = self.lr_scheduler_type not in (SLANTED_TRIANGULAR, "constant")
         if self.load_best_model_at_end and self.eval_strategy in ("no", IntervalStrategy.NO):
             self.load_best_model_at_end = False
         # accelerate's launcher starts CPU processes without setting use_cpu.

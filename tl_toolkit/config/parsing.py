@@ -14,7 +14,7 @@ import yaml
 from transformers.hf_argparser import string_to_bool
 
 from ..errors import UserError, nearest
-from .arguments import Arguments, DataArguments, ModelArguments, RunArguments, StrategyArguments
+from .arguments import FAMILY_DEFAULTS, Arguments, DataArguments, ModelArguments, RunArguments, StrategyArguments
 from .help import Help, VerbParser
 from .shipped import find_config, nearest_config
 
@@ -181,6 +181,9 @@ def into_dataclasses(parser: VerbParser, flags: list[str], kinds: Sequence[type]
         UserError: an unknown flag, or a value that a dataclass refuses.
     """
     namespace, unknown = parser.parse_known_args(flags)
+    if defaults := FAMILY_DEFAULTS.get(getattr(namespace, "model_type", None)):
+        parser.set_defaults(**defaults)
+        namespace, unknown = parser.parse_known_args(flags)
     if unknown:
         raise unknown_argument(parser, unknown[0])
     values = vars(namespace)

@@ -19,6 +19,9 @@ _LABELLED_ROWS_ONLY = {
     "test_budget": "use --max_eval_tokens",
     "max_length": "use --window_length or --block_size",
     "text_pair_column": "use a single --text_column",
+    "drop_duplicates": "it compares labelled rows",
+    "class_weight": "their texts have no classes",
+    "main_metric": "they are ranked by the loss",
 }
 
 _UNSUPPORTED = {
@@ -117,7 +120,7 @@ def _parser(help: Help = Help("pretrain")) -> VerbParser:
 def _checked(groups: list[Any]) -> PretrainArguments:
     arguments = PretrainArguments(*groups)
     for name, instead in _LABELLED_ROWS_ONLY.items():
-        if getattr(arguments.data, name) is not None:
+        if not any(getattr(arguments.data, name) is unset for unset in (None, False)):
             raise UserError(f"--{name} does not apply to language models: {instead}.")
     if arguments.data.task is not None and arguments.data.task not in KINDS:
         raise UserError(

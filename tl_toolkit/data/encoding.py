@@ -12,7 +12,7 @@ from ..errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 _BATCH = 1000
 _QUIET_BELOW = 50_000
@@ -62,21 +62,24 @@ def encode_texts(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_lengt
     A text without tokens (such as an empty one) becomes one unknown token, so that every row has at least one position.
 
     Returns:
-        Arrow columns: the tokenizer's output (`input_ids`, `attention_mask`, maybe `token_type_ids`) and `length`, the
-        number of tokens. They are built directly, because `Dataset.map` would hash the tokenizer and the function to
-        name a cache file, which is not needed at ten thousand texts per second.
+        Arrow columns: the tokenizer's output (`input_ids`, `attention_mask`, maybe `token_type_ids`), `length`, the
+        number of tokens, and `is_cut`, whether the text was truncated. They are built directly, because `Dataset.map`
+        would hash the tokenizer and the function to name a cache file, which is not needed at ten thousand texts per
+        second.
     """
     import pyarrow as pa
     from tqdm.auto import tqdm
 
     pairs = "text_pair" in dataset.column_names
     options = truncation(tokenizer, max_length, pairs)
-    types = {"input_ids": pa.list_(pa.int32()), "length": pa.int32()}
+    types = {"input_ids": pa.list_(pa.int32()), "length": pa.int32(), "is_cut": pa.bool_()}
     chunks: dict[str, list[Any]] = {}
     quiet = len(dataset) < _QUIET_BELOW or os.environ.get("RANK", "0") != "0"
     for start in tqdm(range(0, len(dataset), _BATCH), desc="Tokenising", unit="k rows", disable=quiet):
         batch = dataset[start : start + _BATCH]
-        encoded = dict(tokenizer(batch["text"], batch["text_pair"] if pairs else None, **options))
+        texts = batch["text"], batch["text_pair"] if pairs else None
+        output = tokenizer(*texts, **options)
+        encoded = dict(output) | {"is_cut": _are_cut(output, tokenizer, texts, options.get("max_length"))}
         for row, ids in enumerate(encoded["input_ids"]):
             if not ids:
                 _fill_empty(encoded, row, tokenizer)
@@ -90,7 +93,22 @@ def _fill_empty(encoded: dict[str, Any], row: int, tokenizer: PreTrainedTokenize
     known = (tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id)
     filler = next((index for index in known if index is not None), 0)
     for name, values in encoded.items():
-        values[row] = [filler] if name == "input_ids" else [int(name == "attention_mask")]
+        if name != "is_cut":
+            values[row] = [filler] if name == "input_ids" else [int(name == "attention_mask")]
+
+
+def _are_cut(output: BatchEncoding, tokenizer: Any, texts: tuple[Any, Any], limit: int | None) -> list[bool]:
+    """Whether each text, or pair, of a batch has more than `limit` tokens."""
+    ids = output["input_ids"]
+    if (encodings := output.encodings) is not None:
+        return [len(own) == limit and bool(encoding.overflowing) for own, encoding in zip(ids, encodings, strict=True)]
+    first, second = texts  # a slow tokenizer does not tell: texts as long as the limit are tokenised again
+    return [
+        len(own) == limit
+        and len(tokenizer(first[row], second[row] if second else None, truncation=False, verbose=False)["input_ids"])
+        > len(own)
+        for row, own in enumerate(ids)
+    ]
 
 
 def batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:

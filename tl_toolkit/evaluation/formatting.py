@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..metrics.scores import named_class
 from .intervals import Interval, Spread
 from .results import Result
 
@@ -40,8 +41,15 @@ METRIC_NAMES = {
 
 
 def metric_name(metric: str) -> str:
-    """The name of a metric within a sentence."""
+    """The name of a metric within a sentence; that of a class is `recall of spam`."""
+    if (found := named_class(metric)) is not None:
+        return f"{'F1' if found[0] == 'f1' else found[0]} of {found[1]}"
     return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def in_per_cent(metric: str) -> bool:
+    """Whether a metric is shown in per cent."""
+    return metric in PERCENT_METRICS or named_class(metric) is not None
 
 
 def metric_heading(metric: str) -> str:
@@ -51,7 +59,7 @@ def metric_heading(metric: str) -> str:
 
 def metric_axis(metric: str) -> str:
     """The name of a metric with its unit, not capitalised: `accuracy, %`."""
-    return metric_name(metric) + (", %" if metric in PERCENT_METRICS else "")
+    return metric_name(metric) + (", %" if in_per_cent(metric) else "")
 
 
 def capital(text: str) -> str:
@@ -63,20 +71,20 @@ def plain_score(value: float, metric: str) -> str:
     """A metric value without its unit: one decimal up to 100, else three decimals or four significant digits."""
     if not math.isfinite(value):
         return "undefined"
-    if metric in PERCENT_METRICS or metric in POINT_METRICS:
-        return _signed(f"{100 * value if metric in PERCENT_METRICS else value:.1f}")
+    if in_per_cent(metric) or metric in POINT_METRICS:
+        return _signed(f"{100 * value if in_per_cent(metric) else value:.1f}")
     return _signed(f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}")
 
 
 def score(value: float, metric: str) -> str:
     """A metric value with its unit."""
-    return plain_score(value, metric) + (f"{SPACE}%" if metric in PERCENT_METRICS else "")
+    return plain_score(value, metric) + (f"{SPACE}%" if in_per_cent(metric) else "")
 
 
 def gap(value: float, metric: str) -> str:
     """The size of a difference, without its sign: `3.2 points` or `0.041`."""
     number = plain_score(abs(value), metric)
-    if metric not in PERCENT_METRICS | POINT_METRICS:
+    if not in_per_cent(metric) and metric not in POINT_METRICS:
         return number
     return f"{number}{SPACE}{'point' if number == '1.0' else 'points'}"
 

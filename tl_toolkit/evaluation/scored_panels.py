@@ -41,7 +41,7 @@ class ScoredPanel:
 
 def bounds_of(metric: str) -> tuple[float, float] | None:
     """The least and the greatest possible value of a metric; None for errors, which have no greatest value."""
-    if metric in show.PERCENT_METRICS:
+    if show.in_per_cent(metric):
         return 0.0, 1.0
     if metric in CORRELATIONS:
         return -1.0, 1.0

@@ -65,6 +65,11 @@ def base_of(folder: Path, base_model: str | None) -> tuple[str, str | None]:
     """
     record = read_record(folder) or {}
     base = (record.get("model") or {}).get("model_name_or_path")
+    if (record.get("model") or {}).get("model_type") == "pooled_encoder":
+        raise UserError(
+            f"The adapter in {str(folder)!r} belongs to an encoder with pooling that was made from {str(base)!r}, and "
+            "is useless without it. Publish both as one model with --merge."
+        )
     origin = provenance(record, CardArguments(base_model=base_model))
     # A base that was itself trained from a model on the Hub is a different model.
     if origin.base_model is not None and (base_model or not origin.stages):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.look import brief
 from ..errors import UserError
 from ..records.record import read_record
 from .arguments import CardArguments
@@ -83,6 +84,7 @@ def model_card(
             "comparison": find_comparison(folder, arguments.comparison, api),
             "comparison_name": arguments.comparison,
             "max_tokens": _max_tokens(folder),
+            "data_look": brief((record.get("dataset") or {}).get("data_look") or {}),
             "papers": code_block("\n\n".join(cited)),
         },
     )

@@ -12,6 +12,7 @@ from ..evaluation.predictions import PredictionReader
 from ..evaluation.results import as_result
 from ..evaluation.statistics.baseline import Baseline, baselines, beats
 from ..evaluation.statistics.cells import Cell, Goal, goal_of, make_cells
+from ..metrics.scores import named_class
 from .card_metadata import METRICS
 
 Record = Mapping[str, Any]
@@ -92,6 +93,7 @@ def result_rows(record: Record, evaluation: Evaluation) -> tuple[list[str], list
     # Naive forecasts, which are also in records, have their own columns.
     shown = dict.fromkeys(name for split in splits for name in metrics[split])
     names = [name for name in shown if name in METRICS or name.startswith("mae_") or name == "unknown_share"]
+    names += [name for name in shown if named_class(name) is not None]
     parts = [name for name in names if name.startswith("mae_")]
     names = [name for name in names if name not in parts[_MOST_VARIABLES:]]
     names.sort(key=lambda name: (name != evaluation.goal.metric, name == "loss"))
@@ -108,9 +110,11 @@ def _metric_heading(name: str) -> str:
     """The row heading of a metric, with its unit."""
     if name == "unknown_share":
         return "Fraction of unknown tokens"
+    if named_class(name) is not None:
+        return show.metric_heading(name)
     if name not in METRICS:
         return f"Mean absolute error of {name.removeprefix('mae_')}"
-    return METRICS[name][1] + (", %" if name in show.PERCENT_METRICS else "")
+    return METRICS[name][1] + (", %" if show.in_per_cent(name) else "")
 
 
 def _baseline_heading(baseline: Baseline) -> str:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..evaluation.formatting import capital, metric_name
+from ..metrics.scores import named_class
 from .provenance import Provenance, hub_dataset
 
 if TYPE_CHECKING:
@@ -161,9 +163,11 @@ def _eval_results(record: Mapping[str, Any], task: CardTask | None) -> list[Eval
         split = ",".join(named)
         measured = (record.get("metrics") or {}).get(role) or {}
         for metric, value in sorted(measured.items(), key=lambda pair: (pair[0] != main, pair[0] == "loss")):
-            if metric not in METRICS or not isinstance(value, (int, float)) or not math.isfinite(value):
+            of_class = named_class(metric)
+            known = metric in METRICS or of_class is not None
+            if not known or not isinstance(value, (int, float)) or not math.isfinite(value):
                 continue
-            kind, called = METRICS[metric]
+            kind, called = METRICS[metric] if of_class is None else (of_class[0], capital(metric_name(metric)))
             found.append(
                 EvalResult(
                     task_type=task.pipeline_tag,

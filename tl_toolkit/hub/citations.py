@@ -13,6 +13,7 @@ _ATTENTION = {"bahdanau": "bahdanau2015", "luong": "luong2015"}
 _CHARACTERS = {"rnn": "lample2016", "cnn": "ma2016"}
 _FAMILIES = {
     "awd_lstm": ["hochreiter1997", "merity2018"],
+    "bag_of_ngrams": ["sparckjones1972"],
     "self_attention": ["vaswani2017"],
     "bert": ["devlin2019"],
     "roberta": ["liu2019"],
@@ -52,6 +53,8 @@ def citations(record: Mapping[str, Any], config: Mapping[str, Any], base_model: 
 def _of_architecture(config: Mapping[str, Any]) -> list[str]:
     family, cell = str(config.get("model_type")), _CELLS.get(str(config.get("cell_type")), "hochreiter1997")
     attention = [_ATTENTION[name] for name in [str(config.get("attention"))] if name in _ATTENTION]
+    if family == "pooled_encoder":
+        return _of_architecture(config.get("encoder_config") or {})
     if family == "rnn":
         crf = ["lafferty2001"] if config.get("crf") else []
         characters = [_CHARACTERS[name] for name in [str(config.get("character_encoder"))] if name in _CHARACTERS]

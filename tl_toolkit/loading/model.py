@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ..config.arguments import ModelArguments
 from ..config.overrides import parse_overrides
 from ..errors import UserError, listing, nearest
+from ..strategies.recommended import architecture
 from .names import loading, location_of
+from .pooled_encoder import load_pooled_encoder, pooling_of, with_pooling_field
 from .tokenizer import load_tokenizer
 from .vocabulary import adapt_vocabulary, is_word_level
 
@@ -25,6 +27,10 @@ _OTHER_NAMES = {
     "rnn_tanh": "rnn with --config_overrides cell_type=rnn_tanh",
     "rnn_relu": "rnn with --config_overrides cell_type=rnn_relu",
     "transformer": "self_attention",
+    "bag_of_words": "bag_of_ngrams with --config_overrides ngram_range=[1,1]",
+    "linear": "bag_of_ngrams",
+    "logistic_regression": "bag_of_ngrams",
+    "tfidf": "bag_of_ngrams",
 }
 
 # Settings that a task may change for any architecture: every configuration of transformers has them.
@@ -38,6 +44,7 @@ def make_model(
     auto_class_name: str,
     task_config: dict[str, Any],
     tokenizer: PreTrainedTokenizerBase | None,
+    default_pooling: str = "auto",
 ) -> PreTrainedModel:
     """Return the model of a run in float32, with the task's head and the tokenizer's vocabulary.
 
@@ -46,6 +53,8 @@ def make_model(
         task_config: settings of the task (labels, problem type, sizes of inputs). A new configuration uses those that
             it has fields for; the configuration of a checkpoint uses only labels and problem type.
         tokenizer: None for a model that reads no tokens.
+        default_pooling: how a checkpoint is pooled for classification if neither it nor the user says; "auto" keeps
+            its own head.
 
     Raises:
         UserError: an unknown architecture or checkpoint, weights of another architecture, or a wrong override.
@@ -55,7 +64,7 @@ def make_model(
     auto_class = getattr(transformers, auto_class_name)
     if arguments.model_type:
         return _from_scratch(arguments, auto_class, task_config, tokenizer)
-    return _from_checkpoint(arguments, auto_class, task_config, tokenizer)
+    return _from_checkpoint(arguments, auto_class, task_config, tokenizer, default_pooling)
 
 
 def load_config(arguments: ModelArguments) -> PreTrainedConfig:
@@ -79,7 +88,7 @@ def load_config(arguments: ModelArguments) -> PreTrainedConfig:
 
 def longest_input(model: PreTrainedModel) -> int | None:
     """Return the most tokens that the model's positions allow, or None if there is no such limit."""
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             return limit - module.padding_idx - 1  # RoBERTa's positions start after the padding token's id
@@ -103,6 +112,8 @@ def load_trained(
     import transformers
 
     name = arguments.model_name_or_path
+    if arguments.pooling != "auto":
+        raise UserError(f"Leave out --pooling {arguments.pooling}: the trained model {name!r} pools as it was trained.")
     auto_class = getattr(transformers, auto_class_name)
     model, report = loading(
         lambda: auto_class.from_pretrained(
@@ -139,7 +150,8 @@ def _from_scratch(
     known = {*config_class.__dataclass_fields__, *config_class.attribute_map, *_HEAD_SETTINGS}
     if config_class.is_encoder_decoder:
         known.add("decoder_start_token_id")  # T5 and others need it but have no field for it
-    settings = {name: value for name, value in {**vocabulary, **task_config}.items() if name in known}
+    chosen = architecture(model_type, auto_class.__name__)
+    settings = {name: value for name, value in {**chosen, **vocabulary, **task_config}.items() if name in known}
     if pretrained is not None and "embedding_size" in config_class.__dataclass_fields__:
         settings["embedding_size"] = pretrained.shape[1]
     config = loading(lambda: config_class(**{**settings, **overrides}), f"a configuration of {model_type!r}")
@@ -157,19 +169,27 @@ def _from_scratch(
 def _config_class(model_type: str) -> Any:
     from transformers import CONFIG_MAPPING
 
+    if model_type == "pooled_encoder":
+        raise UserError(
+            "--model_type pooled_encoder is made from a pre-trained encoder: use --model_name_or_path with --pooling."
+        )
     if model_type not in CONFIG_MAPPING:
         if known := _OTHER_NAMES.get(model_type.lower().replace("-", "_")):
             raise UserError(f"There is no --model_type {model_type!r}: use --model_type {known}.")
         raise UserError(
             f"Unknown --model_type {model_type!r}.{nearest(model_type, CONFIG_MAPPING)} Use one of the toolkit's model "
-            "types (rnn, awd_lstm, self_attention, rnn_encoder_decoder, rnn_image_captioner) or one of transformers, "
-            "such as bert, gpt2 or distilbert."
+            "types (rnn, awd_lstm, self_attention, bag_of_ngrams, rnn_encoder_decoder, rnn_image_captioner) or one of "
+            "transformers, such as bert, gpt2 or distilbert."
         )
     return CONFIG_MAPPING[model_type]
 
 
 def _from_checkpoint(
-    arguments: ModelArguments, auto_class: Any, task_config: dict[str, Any], tokenizer: PreTrainedTokenizerBase | None
+    arguments: ModelArguments,
+    auto_class: Any,
+    task_config: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase | None,
+    default_pooling: str,
 ) -> PreTrainedModel:
     import torch
 
@@ -177,29 +197,41 @@ def _from_checkpoint(
     assert name is not None
     if arguments.vectors:
         raise UserError("--vectors only applies to a model from scratch (--model_type): a checkpoint has embeddings.")
-    location = location_of(name)
-    origin = {"revision": arguments.model_revision, "trust_remote_code": arguments.trust_remote_code}
-    what = f"the checkpoint {name!r} (--model_name_or_path)"
+    loaded_as = {
+        "revision": arguments.model_revision,
+        "trust_remote_code": arguments.trust_remote_code,
+        "dtype": torch.float32,  # half-precision checkpoints are trained with float32 master weights
+        "use_safetensors": True,
+    }
     config = load_config(arguments)
+    if config.model_type == "bag_of_ngrams":
+        raise UserError(
+            f"The checkpoint {name!r} (--model_name_or_path) is a bag of n-grams, which is solved for its own training "
+            "rows and cannot be trained further. Use --model_type bag_of_ngrams to fit a new one."
+        )
     head = {name: value for name, value in task_config.items() if name in _HEAD_SETTINGS}
-    for key, value in {**head, **parse_overrides(arguments.config_overrides, type(config))}.items():
-        setattr(config, key, value)
     own = _own_words(arguments, tokenizer)  # None if the embeddings stay unchanged
     if tokenizer is not None:
         config.pad_token_id = (tokenizer if own is None else own).pad_token_id
-    model, report = loading(
-        lambda: auto_class.from_pretrained(
-            location,
-            config=config,
-            dtype=torch.float32,  # half-precision checkpoints are trained with float32 master weights
-            ignore_mismatched_sizes=True,  # allows a head for other labels; _check_loaded refuses the rest
-            use_safetensors=True,
-            output_loading_info=True,
-            **origin,
-        ),
-        what,
-        name,
-    )
+    classifies = auto_class.__name__ == "AutoModelForSequenceClassification"
+    pooling = pooling_of(arguments, config, default_pooling) if classifies else None
+    if pooling is not None:
+        model, report = load_pooled_encoder(arguments, config, pooling, head, **loaded_as)
+    else:
+        changed = with_pooling_field(arguments, config)
+        for key, value in {**head, **parse_overrides(changed.config_overrides, type(config))}.items():
+            setattr(config, key, value)
+        model, report = loading(
+            lambda: auto_class.from_pretrained(
+                location_of(name),
+                config=config,
+                ignore_mismatched_sizes=True,  # allows a head for other labels; _check_loaded refuses the rest
+                output_loading_info=True,
+                **loaded_as,
+            ),
+            f"the checkpoint {name!r} (--model_name_or_path)",
+            name,
+        )
     _check_loaded(model, report, name)
     if own is not None and tokenizer is not None:
         _check_vocabulary(model, own, name)

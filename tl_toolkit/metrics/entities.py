@@ -71,14 +71,23 @@ def entities(tags: Sequence[str | None]) -> list[Entity]:
     return found
 
 
+def entity_types(tags: Iterable[str]) -> list[str]:
+    """Return the types of the entities that tags mark, in the order of the tags."""
+    return list(dict.fromkeys(kind for _, kind in map(_split_tag, tags) if kind))
+
+
 def _split_tag(tag: str) -> tuple[str, str]:
     """Return the prefix and the type, such as "B", "PER"; a tag that does not mark an entity is "O" without type."""
     prefix, _, kind = tag.partition("-")
     return (prefix, kind) if prefix in ("B", "I", "E", "S") and kind else (OUTSIDE, "")
 
 
-def entity_scores(predictions: Iterable[Sequence[str | None]], references: Iterable[Sequence[str]]) -> EntityScores:
-    """Return precision, recall and F1 over all entities; type and both ends of an entity must be correct.
+def entity_scores(
+    predictions: Iterable[Sequence[str | None]], references: Iterable[Sequence[str]], kind: str | None = None
+) -> EntityScores:
+    """Return precision, recall and F1 over all entities, or those of a type.
+
+    The type and both ends of an entity must be correct.
 
     Raises:
         ValueError: a sentence and its prediction differ in length.
@@ -87,7 +96,7 @@ def entity_scores(predictions: Iterable[Sequence[str | None]], references: Itera
     for given, expected in zip(predictions, references, strict=True):
         if len(given) != len(expected):
             raise ValueError(f"a sentence has {len(expected)} tags, but its prediction has {len(given)}")
-        own, true = set(entities(given)), set(entities(expected))
+        own, true = ({entity for entity in entities(tags) if kind in (None, entity.type)} for tags in (given, expected))
         right, predicted, actual = right + len(own & true), predicted + len(own), actual + len(true)
     return EntityScores(_ratio(right, predicted), _ratio(right, actual), _ratio(2 * right, predicted + actual))
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+CLASS_SCORES = ("f1", "recall", "precision")
+"""The scores of a single class, which name it in records: `recall:spam`."""
+
 
 def accuracy(predictions: np.ndarray, references: np.ndarray) -> float:
     """Return the fraction of correct rows; a label set is correct if all its labels are."""
@@ -38,6 +41,29 @@ def micro_f1(predictions: np.ndarray, references: np.ndarray) -> float:
     predictions, references = _checked(predictions, references)
     true_positive, predicted, actual = (counts.sum() for counts in _counts(predictions, references, None))
     return float(2 * true_positive / (predicted + actual)) if predicted + actual > 0 else 0.0
+
+
+def named_class(metric: str) -> tuple[str, str] | None:
+    """Return the score and the class that a metric such as `recall:spam` names; None for other metrics."""
+    score, colon, name = metric.partition(":")
+    return (score, name) if colon and score in CLASS_SCORES else None
+
+
+def class_score(name: str, predictions: np.ndarray, references: np.ndarray, index: int) -> float:
+    """Return one of `CLASS_SCORES` for a class id or the column of a label; 0 if its denominator is 0."""
+    predictions, references = _checked(predictions, references)
+    predicted, actual = (
+        values[:, index] > 0 if values.ndim == 2 else values == index for values in (predictions, references)
+    )
+    return score_of_counts(name, int((predicted & actual).sum()), int(predicted.sum()), int(actual.sum()))
+
+
+def score_of_counts(name: str, right: int, predicted: int, actual: int) -> float:
+    """Return one of `CLASS_SCORES` from counts; 0 if its denominator is 0."""
+    part, whole = {"f1": (2 * right, predicted + actual), "recall": (right, actual), "precision": (right, predicted)}[
+        name
+    ]
+    return part / whole if whole else 0.0
 
 
 def pearson(predictions: np.ndarray, references: np.ndarray) -> float:

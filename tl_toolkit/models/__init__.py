@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .configuration_awd_lstm import AwdLstmConfig
 from .configuration_bag_of_ngrams import BagOfNgramsConfig
+from .configuration_pooled_encoder import PooledEncoderConfig
 from .configuration_rnn import RnnConfig
 from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
 from .configuration_rnn_image_captioner import RnnImageCaptionerConfig
@@ -19,6 +20,7 @@ from .registration import register
 if TYPE_CHECKING:
     from .modeling_awd_lstm import AwdLstmForCausalLM, AwdLstmForSequenceClassification, AwdLstmModel
     from .modeling_bag_of_ngrams import BagOfNgramsForSequenceClassification
+    from .modeling_pooled_encoder import PooledEncoderForSequenceClassification, PooledEncoderModel
     from .modeling_rnn import (
         RnnForCausalLM,
         RnnForSequenceClassification,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 FAMILIES = (
     AwdLstmConfig,
     BagOfNgramsConfig,
+    PooledEncoderConfig,
     RnnConfig,
     RnnEncoderDecoderConfig,
     RnnImageCaptionerConfig,
@@ -54,6 +57,9 @@ __all__ = [
     "AwdLstmModel",
     "BagOfNgramsConfig",
     "BagOfNgramsForSequenceClassification",
+    "PooledEncoderConfig",
+    "PooledEncoderForSequenceClassification",
+    "PooledEncoderModel",
     "RnnConfig",
     "RnnEncoderDecoderConfig",
     "RnnEncoderDecoderForConditionalGeneration",

@@ -19,13 +19,14 @@ class BagOfNgramsConfig(StrictConfig):
             `counts`, the counts themselves.
         sublinear_tf: tfidf: replace a count c by 1 + ln(c).
         min_rows: n-grams in fewer training rows are not learned.
-        max_ngrams: at most so many n-grams are learned, those in the most training rows; None for all.
+        max_ngrams: at most so many n-grams are learned, those in the most training rows; None for all. With 0 every
+            text gets the same answer, that of the biases.
         num_ngrams: number of n-grams in the table, which learning sets.
         initializer_range: standard deviation of the normal distribution that initialises the weights.
     """
 
     model_type = "bag_of_ngrams"
-    sizes = ("vocab_size", "min_rows", "max_ngrams", "num_ngrams")
+    sizes = ("vocab_size", "min_rows", "num_ngrams")
     auto_classes: ClassVar[dict[str, str]] = {
         "AutoConfig": "configuration_bag_of_ngrams.BagOfNgramsConfig",
         "AutoModelForSequenceClassification": "modeling_bag_of_ngrams.BagOfNgramsForSequenceClassification",
@@ -38,6 +39,10 @@ class BagOfNgramsConfig(StrictConfig):
     max_ngrams: int | None = 2**20
     num_ngrams: int = 1
     initializer_range: float | int = 0.02
+
+    def validate_max_ngrams(self) -> None:
+        if self.max_ngrams is not None and self.max_ngrams < 0:
+            raise ValueError(f"max_ngrams must be 0 or more, got {self.max_ngrams}.")
 
     def validate_ngram_range(self) -> None:
         """Check that every n-gram has a key of 64 bits. `strict` calls this; raises ValueError if not."""

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-PoolingKind = Literal["last", "mean", "max", "concat", "attention"]
+PoolingKind = Literal["cls", "last", "mean", "max", "concat", "attention"]
 SummaryPosition = Literal["last", "first", "both"]
 
 
@@ -74,9 +74,9 @@ class SequencePooling(nn.Module):
 
     Args:
         hidden_size: size of the vectors to pool.
-        pooling: `last`, the vector at the position where the network has read the whole text; `mean` or `max` over
-            time; `concat`, these three concatenated (Howard and Ruder 2018, section 3.3); or `attention`
-            (`AdditiveAttention`).
+        pooling: `cls`, the vector at the first real position (BERT's [CLS]); `last`, the vector at the position where
+            the network has read the whole text; `mean` or `max` over time; `concat`, the last three concatenated
+            (Howard and Ruder 2018, section 3.3); or `attention` (`AdditiveAttention`).
         summary: the position where the network has read the whole text: the `last` real position, the `first` (if it
             reads backwards), or `both`: the first half of the vector at the last position and the second half at the
             first (a bidirectional network).
@@ -107,6 +107,8 @@ class SequencePooling(nn.Module):
         if self.pooling == "concat":
             parts = [self._last(hidden_states, mask), self._mean(hidden_states, mask), self._max(hidden_states, mask)]
             return torch.cat(parts, dim=-1), None
+        if self.pooling == "cls":
+            return vector_at(hidden_states, first_real_position(mask)), None
         pool = {"last": self._last, "mean": self._mean, "max": self._max}[self.pooling]
         return pool(hidden_states, mask), None
 

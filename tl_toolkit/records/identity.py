@@ -46,7 +46,7 @@ MAY_DIFFER = STORAGE | {
 _BY_EFFECT = frozenset(
     ("dataset_name", "dataset_revision", "text_column", "text_pair_column", "label_column", "source_column")
     + ("target_column", "image_column", "time_column", "value_columns", "task", "max_length", "seed")
-    + ("model_name_or_path", "model_revision", "model_type", "config_overrides", "tokenizer_name")
+    + ("model_name_or_path", "model_revision", "model_type", "config_overrides", "pooling", "tokenizer_name")
     + ("strategy", "lr_decay", "lora_r", "lora_alpha", "head_learning_rate", "learning_rate")
     + ("num_train_epochs", "max_steps", "min_train_steps")
 )
@@ -62,6 +62,7 @@ _TITLES = {
     "tokenizer": "the tokenizer (--tokenizer_name)",
     "max_length": "--max_length",
     "model.class": "the model",
+    "model.config.pooling": "the pooling (--pooling)",
     "model.start": "the weights that training starts from (--model_name_or_path)",
     "strategy.name": "--strategy",
     "schedule.steps": "the number of updates",

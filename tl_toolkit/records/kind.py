@@ -16,8 +16,8 @@ def kind_of(record: Mapping[str, Any]) -> Kind:
     """The kind of the run in a result record.
 
     `constant`: predicts the same for every row; `linear`: no network; `word_vectors`: static vectors under a network;
-    `scratch`: a network with random weights; `ulmfit`: own pre-training on text; `transformer`: a checkpoint that
-    others pre-trained; `distilled` and `prompt`: the strategies of these names. Records of the first version have no
+    `scratch`: a network with random weights; `ulmfit`: own pre-training on text; `transformer`: a checkpoint that was
+    pre-trained elsewhere; `distilled` and `prompt`: the strategies of these names. Records of the first version have no
     `kind`, so it is derived.
     """
     if (kind := record.get("kind")) in KINDS:

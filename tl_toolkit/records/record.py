@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..atomic_files import plain, write_json
+from ..config.arguments import FAMILY_DEFAULTS
 from ..config.fields import differing
 from .schema import problem_of
 
@@ -108,13 +109,17 @@ def changed_arguments(arguments: Iterable[Any]) -> dict[str, Any]:
     *groups, run = arguments
     for group in groups:
         changed |= differing(group)
+    # Recorded even if it is the field's default, which differs from that of the family.
+    own = FAMILY_DEFAULTS.get(changed.get("model_type"), {})
+    changed |= {name: getattr(group, name) for group in groups for name in own if hasattr(group, name)}
     changed |= {**run.as_given, "seed": run.seed}
     return {name: plain(value) for name, value in changed.items() if name not in STORAGE}
 
 
 def resolved_arguments(run: RunArguments) -> dict[str, float]:
     """Return the schedule in use, after `resolve_schedule` has set missing or adjusted values."""
-    return {"learning_rate": run.learning_rate, "num_train_epochs": run.num_train_epochs}
+    names = ("learning_rate", "num_train_epochs", "warmup_steps", "eval_steps", "early_stopping_patience")
+    return {name: getattr(run, name) for name in names}
 
 
 STORAGE = frozenset(

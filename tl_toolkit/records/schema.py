@@ -22,6 +22,47 @@ class Task(TypedDict, total=False):
     labels: list[Any] | None
     main_metric: Text
     greater_is_better: bool | None
+    class_weights: dict[str, Number] | None
+
+
+class Found(TypedDict, total=False):
+    """Rows or classes that a look at the data found."""
+
+    count: int
+    of: int
+    rows: list[int]
+    classes: list[Any]
+
+
+class Truncated(TypedDict, total=False):
+    """Texts cut to the maximum length."""
+
+    length: int
+    splits: dict[str, Found]
+
+
+class MostFrequent(TypedDict, total=False):
+    """The most frequent label of the training rows."""
+
+    label: str
+    share: Number
+    of: str
+    is_constant: bool
+
+
+class DataLook(TypedDict, total=False):
+    """A look at the data before training."""
+
+    most_frequent: MostFrequent
+    alike: list[list[str]]
+    missing: dict[str, Found]
+    empty: dict[str, Found]
+    in_test: Found
+    in_validation: Found
+    several_labels: Found
+    repeated: Found
+    dropped: dict[str, int]
+    truncated: Truncated
 
 
 class Dataset(TypedDict, total=False):
@@ -34,6 +75,7 @@ class Dataset(TypedDict, total=False):
     versions: Names
     columns: Names
     rows: dict[str, Count] | None
+    data_look: DataLook | None
 
 
 class Budget(TypedDict, total=False):
@@ -75,7 +117,18 @@ class Cost(TypedDict, total=False):
     epochs: Number | None
     seconds: dict[str, Number | None] | None
     inference: Inference | None
+    features: dict[str, Number | None] | None
     energy_joules: dict[str, Number] | None
+
+
+class Calibration(TypedDict, total=False):
+    """The temperature of the probabilities, and the calibration error on the test rows."""
+
+    temperature: Number | None
+    rows: Count
+    reason: Text
+    test_error_before: Number | None
+    test_error_after: Number | None
 
 
 class Hardware(TypedDict, total=False):
@@ -143,8 +196,11 @@ class Record(Named, total=False):
     strategy: Names
     arguments: Names
     resolved: Names
+    solution: Names
     metrics: dict[str, dict[str, Number | None] | None] | None
     predictions: dict[str, str] | None
+    never_predicted: list[str] | None
+    calibration: Calibration | None
     attention: Text
     cost: Cost | None
     hardware: Hardware | None

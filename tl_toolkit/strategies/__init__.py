@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import UserError, listing
+from .bag_of_ngrams import NgramProbe
 from .base import Strategy
 from .discriminative_and_gradual import Discriminative, GradualUnfreezing
 from .lora import Lora
+from .probe import Probe
 from .scratch_full_frozen import Frozen, Full, Scratch
 
 if TYPE_CHECKING:
     from ..config.arguments import ModelArguments, StrategyArguments
 
 STRATEGIES: dict[str, type[Strategy]] = {
-    kind.name: kind for kind in (Scratch, Full, Discriminative, GradualUnfreezing, Frozen, Lora)
+    kind.name: kind for kind in (Scratch, Full, Discriminative, GradualUnfreezing, Frozen, Probe, Lora)
 }
 
 _TRANSFERRING = [name for name, kind in STRATEGIES.items() if not kind.from_scratch]
@@ -22,6 +24,8 @@ _TRANSFERRING = [name for name, kind in STRATEGIES.items() if not kind.from_scra
 
 def make_strategy(arguments: StrategyArguments, model: ModelArguments) -> Strategy:
     """Return the specified strategy, by default `scratch` for an architecture and `full` for a checkpoint.
+
+    The architecture `bag_of_ngrams` is always solved.
 
     Raises:
         UserError: neither or both of a checkpoint and an architecture are set, or the strategy cannot use the one set.
@@ -32,6 +36,13 @@ def make_strategy(arguments: StrategyArguments, model: ModelArguments) -> Strate
             "A run needs either --model_name_or_path (a checkpoint to transfer from) or --model_type (an architecture "
             f"to train from scratch), but {given} set."
         )
+    if model.model_type == "bag_of_ngrams":
+        if arguments.strategy not in (None, NgramProbe.name):
+            raise UserError(
+                f"--strategy {arguments.strategy!r} cannot be used with --model_type 'bag_of_ngrams', whose weights "
+                f"are solved at once: leave it out, or use {NgramProbe.name!r}."
+            )
+        return NgramProbe(arguments)
     name = arguments.strategy or ("scratch" if model.model_type else "full")
     strategy = STRATEGIES[name](arguments)
     if strategy.from_scratch and model.model_name_or_path:

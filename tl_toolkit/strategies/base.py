@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import UserError
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from torch import nn
     from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
-    from ..config.arguments import StrategyArguments
+    from ..config.arguments import RunArguments, StrategyArguments
 
 
 class Strategy(ABC):
@@ -22,17 +23,36 @@ class Strategy(ABC):
         name: the name in `--strategy`.
         from_scratch: whether it trains random weights and cannot use a checkpoint.
         wraps: whether `prepare` wraps the model and `finish` has to unwrap it.
-        learning_rate, epochs: defaults if the user does not set them.
+        fits: whether the head is solved at once instead of trained in updates.
+        reads_features: whether only the head is trained, on features that the rest of the model computes once.
+        least_epochs: the fewest epochs in which all layers are trained.
+        pooling: how the token vectors of a checkpoint are pooled if nothing says how; "auto" keeps its own head.
     """
 
     name: ClassVar[str]
     from_scratch: ClassVar[bool] = False
     wraps: ClassVar[bool] = False
-    learning_rate: ClassVar[float]
-    epochs: float
+    fits: ClassVar[bool] = False
+    reads_features: ClassVar[bool] = False
+    least_epochs: float = 0.0
+    pooling: ClassVar[str] = "auto"
 
     def __init__(self, arguments: StrategyArguments) -> None:
         self.arguments = arguments
+
+    def check(self, args: RunArguments, task: str) -> None:  # noqa: B027  most strategies can be used for all runs
+        """Check the settings and the task of a run before it begins.
+
+        Raises:
+            UserError: the strategy cannot be used with these settings, or for this task.
+        """
+
+    def adapt(self, model: PreTrainedModel, rows: Dataset) -> None:  # noqa: B027  most models do not depend on rows
+        """Adapt the sizes of a new model to the encoded training rows, before `prepare`.
+
+        Raises:
+            UserError: the rows do not suffice.
+        """
 
     @abstractmethod
     def prepare(self, model: PreTrainedModel) -> nn.Module:
@@ -51,8 +71,13 @@ class Strategy(ABC):
         if self.wraps and args.fsdp_plugin_args is not None:
             raise UserError(f"The strategy {self.name!r} cannot be used with FSDP: it cannot merge sharded weights.")
 
-    def learning_rates(self, model: nn.Module, learning_rate: float) -> dict[str, float]:
-        """Return the peak learning rates, by parameter name, that differ from the run's `learning_rate`."""
+    def learning_rates(
+        self, model: nn.Module, learning_rate: float, head_learning_rate: float | None = None
+    ) -> dict[str, float]:
+        """Return the peak learning rates, by parameter name, that differ from the run's `learning_rate`.
+
+        Strategies with rates of their own for the head ignore `head_learning_rate`.
+        """
         return {}
 
     def callbacks(self, model: nn.Module) -> list[TrainerCallback]:

@@ -29,8 +29,6 @@ class Discriminative(Strategy):
     """
 
     name = "discriminative"
-    learning_rate = 1e-3
-    epochs = 3.0
 
     def __init__(self, arguments: StrategyArguments) -> None:
         super().__init__(arguments)
@@ -42,7 +40,9 @@ class Discriminative(Strategy):
         self.group_names = group_names(layer_groups(model))
         return model
 
-    def learning_rates(self, model: nn.Module, learning_rate: float) -> dict[str, float]:
+    def learning_rates(
+        self, model: nn.Module, learning_rate: float, head_learning_rate: float | None = None
+    ) -> dict[str, float]:
         rates: dict[str, float] = {}
         for above, group in enumerate(reversed(layer_groups(model))):
             if (rate := learning_rate / self.arguments.lr_decay**above) != learning_rate:
@@ -62,11 +62,10 @@ class GradualUnfreezing(Discriminative):
     """
 
     name = "gradual_unfreezing"
-    epochs = 10.0
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         super().prepare(model)
-        self.epochs = max(self.epochs, len(self.group_names))  # so that the last group is trained, too
+        self.least_epochs = len(self.group_names)
         return model
 
     def configure(self, args: TrainingArguments) -> None:

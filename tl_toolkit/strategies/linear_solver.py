@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -53,6 +53,7 @@ def fit_linear(
     *,
     outputs: int | None = None,
     class_weight: Any = None,
+    strengths: Sequence[float] = STRENGTHS,
     seed: int = 0,
 ) -> LinearFit:
     """Return the linear head that fits `targets`, solved on `features` and equal for every call.
@@ -69,7 +70,9 @@ def fit_linear(
         problem_type: as in a configuration of transformers.
         outputs: number of classes, if the training rows may lack the last ones. A class without training rows has
             weight 0 and a probability of at most `ABSENT` on any row.
-        class_weight: as in scikit-learn: None, "balanced", or weights by class; for classifications.
+        class_weight: for classifications, as in scikit-learn: None, "balanced", or weights by class; or an array
+            (outputs,) of weights, for several labels those of the rows that have the label.
+        strengths: the candidates, in ascending order, see `STRENGTHS`.
         seed: divides the rows into folds.
 
     Raises:
@@ -81,16 +84,24 @@ def fit_linear(
     centre, scale, scaled = _conditioned(features)
     strength: Any
     scores: Any
+    by_class = isinstance(class_weight, np.ndarray)
     if problem_type == "single_label_classification":
+        class_weight = dict(enumerate(class_weight)) if by_class else class_weight
         width = int(targets.max()) + 1 if outputs is None else outputs
-        weight, bias, strength, scores = _classes(scaled, targets.astype(int), width, class_weight, seed)
+        weight, bias, strength, scores = _classes(scaled, targets.astype(int), width, class_weight, strengths, seed)
     elif problem_type == "multi_label_classification":
-        several = [_label(scaled, column, class_weight, seed) for column in targets.T.astype(int)]
+        weights = [{0: 1.0, 1: own} for own in class_weight] if by_class else [class_weight] * targets.shape[1]
+        several = [
+            _label(scaled, column, own, strengths, seed)
+            for column, own in zip(targets.T.astype(int), weights, strict=True)
+        ]
         weight = np.stack([one.weight for one in several])
         bias = np.array([one.bias for one in several])
         strength, scores = [one.strength for one in several], [one.scores for one in several]
     elif problem_type == "regression":
-        weight, bias, strength, scores = _ridge(scaled, targets.astype(float).reshape(len(targets), -1), seed)
+        weight, bias, strength, scores = _ridge(
+            scaled, targets.astype(float).reshape(len(targets), -1), strengths, seed
+        )
     else:
         raise ValueError(f"A linear head cannot be solved for the problem type {problem_type!r}.")
     weight = weight / scale
@@ -129,7 +140,9 @@ def _conditioned(features: Any) -> tuple[np.ndarray, float, Any]:
     return centre, scale, scaled
 
 
-def _classes(features: Any, targets: np.ndarray, outputs: int, class_weight: Any, seed: int) -> _Solution:
+def _classes(
+    features: Any, targets: np.ndarray, outputs: int, class_weight: Any, strengths: Sequence[float], seed: int
+) -> _Solution:
     """Multinomial regression. The logits of a row have the mean 0 over the classes that have rows."""
     present = np.unique(targets)
     weight = np.zeros((outputs, features.shape[1]))
@@ -137,7 +150,7 @@ def _classes(features: Any, targets: np.ndarray, outputs: int, class_weight: Any
     if len(present) == 1:
         bias[present] = 0.0
         return _Solution(weight, bias, None, {})
-    model, strength, scores = _logistic(features, targets, class_weight, seed)
+    model, strength, scores = _logistic(features, targets, class_weight, strengths, seed)
     coefficients, intercepts = model.coef_, model.intercept_
     if len(present) == 2:
         coefficients, intercepts = np.concatenate([-coefficients, coefficients]) / 2, np.r_[-intercepts, intercepts] / 2
@@ -146,23 +159,24 @@ def _classes(features: Any, targets: np.ndarray, outputs: int, class_weight: Any
     return _Solution(weight, bias, strength, scores)
 
 
-def _label(features: Any, targets: np.ndarray, class_weight: Any, seed: int) -> _Solution:
+def _label(features: Any, targets: np.ndarray, class_weight: Any, strengths: Sequence[float], seed: int) -> _Solution:
     """Logistic regression for one of several labels, which rows have (1) or lack (0)."""
     if len(np.unique(targets)) == 1:
         constant = np.log(ABSENT / (1 - ABSENT))
         return _Solution(np.zeros(features.shape[1]), -constant if targets[0] else constant, None, {})
-    model, strength, scores = _logistic(features, targets, class_weight, seed)
+    model, strength, scores = _logistic(features, targets, class_weight, strengths, seed)
     return _Solution(model.coef_[0], model.intercept_[0], strength, scores)
 
 
 def _logistic(
-    features: Any, targets: np.ndarray, class_weight: Any, seed: int
+    features: Any, targets: np.ndarray, class_weight: Any, strengths: Sequence[float], seed: int
 ) -> tuple[Any, float, dict[float, float]]:
     """A fitted `LogisticRegression`, its C, and the held-out log loss of each C that was tried.
 
     Candidates are tried from strong to weak regularisation, each from the solution before it, until the loss has risen
     twice.
     """
+    from scipy import sparse
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
@@ -171,9 +185,11 @@ def _logistic(
     weights = np.ones(len(targets)) if class_weight is None else compute_sample_weight(class_weight, targets)
     scores: dict[float, float] = {}
     folds = list(_folds(targets, seed))
-    models = [LogisticRegression(warm_start=True, max_iter=300) for _ in folds]
+    # With many rare features, L-BFGS needs ten times as long as Newton's method, and stops early.
+    solver, tolerance = ("newton-cg", 1e-6) if sparse.issparse(features) else ("lbfgs", 1e-4)
+    models = [LogisticRegression(solver=solver, tol=tolerance, warm_start=True, max_iter=300) for _ in folds]
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-        for strength in STRENGTHS if folds else ():
+        for strength in strengths if folds else ():
             loss = 0.0
             for model, (train, held) in zip(models, folds, strict=True):
                 model.set_params(C=strength).fit(features[train], targets[train], weights[train])
@@ -186,7 +202,7 @@ def _logistic(
             if len(tried) > 2 and min(tried[-2:]) > min(tried):
                 break
     strength = min(scores, key=scores.__getitem__) if scores else FIXED_STRENGTH
-    model = LogisticRegression(C=strength, tol=1e-6, max_iter=5000).fit(features, targets, weights)
+    model = LogisticRegression(C=strength, solver=solver, tol=1e-8, max_iter=5000).fit(features, targets, weights)
     return model, strength, scores
 
 
@@ -209,7 +225,7 @@ def _folds(targets: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndar
                 yield np.r_[rows[train], alone], rows[held]
 
 
-def _ridge(features: Any, targets: np.ndarray, seed: int) -> _Solution:
+def _ridge(features: Any, targets: np.ndarray, strengths: Sequence[float], seed: int) -> _Solution:
     """Ridge regression of several outputs with one alpha. The scores are mean squared errors."""
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import KFold, cross_val_score
@@ -223,7 +239,7 @@ def _ridge(features: Any, targets: np.ndarray, seed: int) -> _Solution:
         strength: -float(
             cross_val_score(Ridge(1 / strength), features, centred, cv=folds, scoring="neg_mean_squared_error").mean()
         )
-        for strength in STRENGTHS
+        for strength in strengths
     }
     strength = min(scores, key=scores.__getitem__)
     model = Ridge(1 / strength, tol=1e-6).fit(features, centred)

@@ -26,8 +26,6 @@ class Lora(Strategy):
 
     name = "lora"
     wraps = True
-    learning_rate = 5e-4
-    epochs = 5.0
 
     def prepare(self, model: PreTrainedModel) -> nn.Module:
         import peft

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .base import Strategy
 from .layer_groups import head_parameters, layer_groups
@@ -17,8 +17,6 @@ class Scratch(Strategy):
 
     name = "scratch"
     from_scratch = True
-    learning_rate = 1e-3
-    epochs = 10.0
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         return model
@@ -27,35 +25,46 @@ class Scratch(Strategy):
 class Full(Strategy):
     """Tunes all weights of the checkpoint (Devlin et al. 2019, section 3.2).
 
-    With few labels there are few updates, and a new head needs a higher learning rate than the body tolerates; set
-    `head_learning_rate` for this case.
+    A new head may have a higher learning rate than the body tolerates (`head_learning_rate`).
     """
 
     name = "full"
-    learning_rate = 5e-5
-    epochs = 3.0
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         return model
 
-    def learning_rates(self, model: nn.Module, learning_rate: float) -> dict[str, float]:
-        rate = self.arguments.head_learning_rate
+    def learning_rates(
+        self, model: nn.Module, learning_rate: float, head_learning_rate: float | None = None
+    ) -> dict[str, float]:
+        rate = self.arguments.head_learning_rate or head_learning_rate
         return {} if rate is None else dict.fromkeys(head_parameters(model), rate)
 
 
 class Frozen(Strategy):
     """Trains only the head on features of the checkpoint (Peters et al. 2019, "To Tune or Not to Tune?").
 
-    The head is the last layer group of the model. Frozen layers keep their dropout, which regularises the head.
+    The head is the last layer group of the model. Frozen layers are in evaluation mode, without dropout, so that their
+    features are the same in every epoch.
     """
 
     name = "frozen"
-    learning_rate = 1e-3
-    epochs = 10.0
+    reads_features = True
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         head = set(layer_groups(model)[-1])
         for name, parameter in model.named_parameters():
             if name not in head:
                 parameter.requires_grad_(False)
+        frozen = {part for module in model.modules() if _is_frozen(module) for part in module.modules()}
+
+        def evaluate(*_: Any) -> None:
+            for module in frozen if model.training else ():
+                module.training = False
+
+        model.register_forward_pre_hook(evaluate)  # Trainer sets the whole model to training mode before every update
         return model
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    own = [parameter.requires_grad for parameter in module.parameters()]
+    return bool(own) and not any(own)

@@ -46,6 +46,10 @@ def make_task(arguments: DataArguments) -> Task:
     task = TASKS[arguments.task](arguments)
     if arguments.group_column is not None and not isinstance(task, RowTask):
         raise UserError(f"--group_column does not apply to --task {arguments.task}: leave it out.")
+    if arguments.drop_duplicates and not task.texts:
+        raise UserError(
+            f"--drop_duplicates compares the texts of rows, but those of --task {task.name} have none: leave it out."
+        )
     return task
 
 

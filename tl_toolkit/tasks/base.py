@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from ..data.look import look, without_duplicates
 from ..data.sources import Source, load_source
 from ..data.splits import SYNONYMS, find_split
 from ..errors import UserError, listing
-from .split_roles import assign_parts, named_splits, within_budgets
+from .main_metric import Scored
+from .split_roles import Part, assign_parts, named_splits, within_budgets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +34,7 @@ logger = logging.getLogger(__name__)
 Answers = Any
 
 
-class Task(ABC):
+class Task(Scored, ABC):
     """A task on a dataset: its rows, the model inputs made from them, the type of head, and the metrics.
 
     Call `prepare` (or `prepare_for_prediction`) first; all other methods describe the prepared data. A "processing" is
@@ -43,18 +46,24 @@ class Task(ABC):
         generates: predictions come from `generate`; the generated ids are gathered after the outputs of `answers`.
         label_name: the model argument that takes the targets.
         collated_columns: columns that the collator reads in addition to the model's arguments.
+        texts: the columns of prepared rows whose texts (or lists of words) are compared to find duplicates.
+
+    Attributes:
+        class_weights: the weights of the classes in the training loss (classes,), see `losses.summed_loss`; None for
+            equal weights.
     """
 
-    name: ClassVar[str]
     auto_class: ClassVar[str]
     generates: ClassVar[bool] = False
     label_name: ClassVar[str] = "labels"
     collated_columns: ClassVar[tuple[str, ...]] = ()
+    texts: ClassVar[tuple[str, ...]] = ()
     problem_type: str | None = None
-    main_metric: str
-    greater_is_better: bool = True
+    class_weights: Tensor | None = None
 
     def __init__(self, arguments: DataArguments) -> None:
+        if arguments.class_weight is not None and not self.has_classes:
+            raise UserError(f"--class_weight does not apply to --task {self.name}, which has no classes: remove it.")
         self.arguments = arguments
         self.labels: list[str] | None = None
         self.groups: dict[str, np.ndarray] = {}
@@ -92,7 +101,11 @@ class Task(ABC):
             origins: the role of the split that the "validation" and "test" rows come from.
             constant_answer: the best constant prediction, for tasks that have one.
             more: further fields of the section "task".
+
+        Raises:
+            UserError: the task has no such main metric.
         """
+        self.metric_of_class()
         return {
             "dataset": {
                 **source.record,
@@ -346,7 +359,17 @@ class RowTask(Task):
         encoded = {name: self._encode(own, name) for name, own in read.items()}
         strata = encoded if self.is_stratified else {name: np.zeros(len(own), int) for name, own in labelled.items()}
         numbers = {name: np.flatnonzero(own) for name, own in labelled.items()}
+
+        def prepared(parts: Mapping[str, Part]) -> DatasetDict:
+            return DatasetDict(
+                {role: self._rows(inputs[part.split], encoded[part.split], part.rows) for role, part in parts.items()}
+            )
+
         parts = assign_parts(splits, strata, numbers, self.arguments, seed)
+        dropped: dict[str, int] = {}
+        if self.arguments.drop_duplicates:
+            kept, dropped = without_duplicates(prepared(parts), self.texts)
+            parts["train"] = replace(parts["train"], rows=parts["train"].rows[kept])
         parts = within_budgets(parts, strata, self.arguments, seed)
         facts = self._training_facts(encoded[parts["train"].split], parts["train"].rows)
         rows = {role: len(part.rows) for role, part in parts.items()}
@@ -354,9 +377,10 @@ class RowTask(Task):
         roles = self._roles() | ({"group": self.arguments.group_column} if groups else {})
         self._record = self._describe(source, roles, rows, origins, **facts)
         self.groups = {role: groups[part.split][part.rows] for role, part in parts.items() if part.split in groups}
-        return DatasetDict(
-            {role: self._rows(inputs[part.split], encoded[part.split], part.rows) for role, part in parts.items()}
-        )
+        result = prepared(parts)
+        if self.texts:
+            self._record["dataset"]["data_look"] = look(result, self.texts, self.labels, dropped)
+        return result
 
     def _read_groups(self, source: Source, splits: Mapping[str, str]) -> dict[str, np.ndarray]:
         """The groups (rows,) of each split, as texts; none without a group column."""

@@ -38,7 +38,7 @@ class Captioning(GenerationTask):
     name = "captioning"
     auto_class: ClassVar[str] = "AutoModelForImageTextToText"
     collated_columns: ClassVar[tuple[str, ...]] = ("image",)
-    main_metric = "chrf"
+    default_metric = "chrf"
     columns: CaptionColumns
     processing: CaptionProcessing
     images: Dataset

@@ -43,8 +43,8 @@ class Forecasting(Task):
     auto_class = "AutoModelForTimeSeriesPrediction"
     label_name: ClassVar[str] = "future_values"
     collated_columns: ClassVar[tuple[str, ...]] = ("row",)
-    main_metric = "mae"
-    greater_is_better = False
+    default_metric = "mae"
+    metric_names = ("mae", "mse", "rmse", "smape", "mase")
 
     series: Series
     processing: SeriesProcessing

@@ -33,7 +33,8 @@ class GenerationTask(RowTask):
     """
 
     generates: ClassVar[bool] = True
-    main_metric = "bleu"
+    default_metric = "bleu"
+    metric_names = ("bleu", "bleu_lowercase", "chrf", "exact_match")
     processing: Any
 
     def prepare(self, seed: int) -> DatasetDict:

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import UserError
 from ..metrics import scores
 from .labels import read_numbers
-from .text import TextTask, logger
+from .text import TextTask
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,17 +21,12 @@ class Regression(TextTask):
 
     name = "regression"
     problem_type = "regression"
-    main_metric = "pearson"
+    default_metric = "pearson"
+    metric_names = ("pearson", "spearman", "mse", "mae")
 
     def _read_targets(self, split: Dataset, name: str, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
         assert isinstance(self.columns.label, str)
         return read_numbers(split, self.columns.label, name)
-
-    def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
-        if np.ptp(labels) == 0:
-            logger.warning(
-                "All %d training rows have the same number, %g: there is nothing to learn.", len(labels), labels[0]
-            )
 
     def _adopt(self, config: PretrainedConfig) -> None:
         if config.num_labels != 1:

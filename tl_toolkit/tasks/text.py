@@ -44,14 +44,11 @@ class TextTask(RowTask):
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     is_stratified: ClassVar[bool] = True
+    texts: ClassVar[tuple[str, ...]] = ("text", "text_pair")
     columns: Columns
     problem_type: str
 
     # Methods of each task
-
-    @abstractmethod
-    def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
-        """Warn of labels that are valid but probably not intended."""
 
     @abstractmethod
     def _scores(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -95,9 +92,7 @@ class TextTask(RowTask):
         return split
 
     def _training_facts(self, targets: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
-        trained_on = targets[rows]
-        self._warn_of_odd_labels(trained_on)
-        return {"constant_answer": constant_answer(trained_on)}
+        return {"constant_answer": constant_answer(targets[rows])}
 
     def _known_targets(self, split: Dataset, name: str, inputs: Dataset) -> np.ndarray | None:
         try:
@@ -139,7 +134,7 @@ class TextTask(RowTask):
         return load_tokenizer(arguments)
 
     def encode(self, dataset: DatasetDict, processing: PreTrainedTokenizerBase, max_length: int | None) -> DatasetDict:
-        """Tokenised splits: the tokenizer's outputs, `length`, and `labels` if the split has `label`.
+        """Tokenised splits: the tokenizer's outputs, `length`, `is_cut`, and `labels` if the split has `label`.
 
         Texts are truncated to `max_length` tokens, and to the tokenizer's own limit.
         """
@@ -166,7 +161,7 @@ class TextTask(RowTask):
     def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
         from .losses import batch_mean_loss
 
-        return batch_mean_loss(self.problem_type, label_smoothing)
+        return batch_mean_loss(self.problem_type, label_smoothing, self.class_weights)
 
     def answers(self, outputs: ModelOutput, labels: Tensor | None) -> Tensor:
         return outputs["logits"]

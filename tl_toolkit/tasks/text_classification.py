@@ -11,6 +11,7 @@ from ..data.column_roles import Columns
 from ..errors import UserError
 from ..metrics import scores
 from .base import classes_of
+from .class_weights import class_weights
 from .labels import NamedLabels, class_names, encode, read_indicators, read_named
 from .text import TextTask, logger
 
@@ -34,9 +35,15 @@ class TextClassification(TextTask):
     problem_type = "single_label_classification"
     labels: list[str]
 
+    has_classes = True
+
     @property
-    def main_metric(self) -> str:  # type: ignore[override]
+    def default_metric(self) -> str:  # type: ignore[override]
         return "micro_f1" if self.problem_type == MULTI_LABEL else "accuracy"
+
+    @property
+    def metric_names(self) -> Sequence[str]:  # type: ignore[override]
+        return ("accuracy", "macro_f1", *(["micro_f1"] if self.problem_type == MULTI_LABEL else []))
 
     def _find_columns(self, features: Any, required: bool = True) -> Columns:
         columns = super()._find_columns(features, required)
@@ -60,7 +67,6 @@ class TextClassification(TextTask):
 
     def _learn(self, targets: list[NamedLabels]) -> None:
         self.labels = class_names(targets)
-        _warn_of_spaces(self.labels)
         rows = sum(len(split.labelled) for split in targets)
         declared = any(split.declared for split in targets)
         if not declared and len(self.labels) > max(_FEW_CLASSES, rows // 2):
@@ -82,18 +88,17 @@ class TextClassification(TextTask):
     def _encode(self, targets: NamedLabels, name: str) -> np.ndarray:
         return encode(targets, self.labels, f"Column {self._label_name()!r} of split {name!r}")
 
-    def _warn_of_odd_labels(self, labels: np.ndarray) -> None:
-        counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(self.labels))
-        if labels.ndim == 1 and (counts > 0).sum() == 1:
-            logger.warning(
-                "All %d training rows have the same class, %r: there is nothing to learn.",
-                len(labels), self.labels[int(counts.argmax())],
-            )  # fmt: skip
-        elif (counts == 0).any():
-            logger.warning(
-                "%d of %d classes have no training rows (the first is %r): they cannot be learned.",
-                (counts == 0).sum(), len(self.labels), self.labels[int(counts.argmin())],
-            )  # fmt: skip
+    def _training_facts(self, targets: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
+        facts = super()._training_facts(targets, rows)
+        if self.arguments.class_weight is None:
+            return facts
+        import torch
+
+        multi = self.problem_type == MULTI_LABEL
+        counts = targets[rows].sum(axis=0) if multi else np.bincount(targets[rows], minlength=len(self.labels))
+        weights = class_weights(self.arguments.class_weight, self.labels, counts, len(rows) if multi else None)
+        self.class_weights = torch.tensor(weights, dtype=torch.float32)
+        return {**facts, "class_weights": dict(zip(self.labels, weights.tolist(), strict=True))}
 
     def _adopt(self, config: PretrainedConfig) -> None:
         self.problem_type = config.problem_type or self.problem_type
@@ -108,7 +113,18 @@ class TextClassification(TextTask):
             own = {"micro_f1": scores.micro_f1(predicted, labels), "macro_f1": scores.macro_f1(predicted, labels)}
         else:
             own = {"macro_f1": scores.macro_f1(predicted, labels, num_classes=logits.shape[1])}
+        if (of_class := self.metric_of_class()) is not None:
+            score, name = of_class
+            own[self.main_metric] = scores.class_score(score, predicted, labels, self.labels.index(name))
         return {"accuracy": scores.accuracy(predicted, labels), **own}
+
+    def details(self, answers: np.ndarray, split: Dataset) -> dict[str, Any]:
+        """The classes that occur in the split and are never predicted."""
+        predicted, expected = (
+            values.sum(axis=0) if values.ndim == 2 else np.bincount(values, minlength=len(self.labels))
+            for values in (self._predict(np.asarray(answers)), np.asarray(split["label"]))
+        )
+        return {"never_predicted": [self.labels[index] for index in np.flatnonzero((predicted == 0) & (expected > 0))]}
 
     def _predict(self, logits: np.ndarray) -> np.ndarray:
         """Class ids `[rows]`, or 0/1 `[rows, classes]` with a threshold of 0.5 on the probability."""
@@ -123,13 +139,3 @@ class TextClassification(TextTask):
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
         return {"prediction": predicted.astype(np.int64), "scores": list(probabilities.astype(np.float32))}
-
-
-def _warn_of_spaces(names: Sequence[str]) -> None:
-    """Warn of class names that differ only in the spaces around them; in delimited text they are trimmed."""
-    seen: dict[str, str] = {}
-    for name in names:
-        if name.strip() in seen:
-            logger.warning("The classes %r and %r differ only in spaces.", seen[name.strip()], name)
-            return
-        seen[name.strip()] = name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,9 +14,10 @@ from ..config.overrides import parse_overrides
 from ..data.encoding import longest_input
 from ..data.special_column_roles import WordColumns, find_word_columns
 from ..errors import UserError
-from ..metrics.entities import entity_scores, tag_scheme
-from ..metrics.scores import constant_answer
+from ..metrics.entities import entities, entity_scores, entity_types, tag_scheme
+from ..metrics.scores import class_score, constant_answer
 from .base import Answers, RowTask, check_rows, classes_of
+from .class_weights import class_weights
 from .labels import NamedLabels, class_names
 from .words import (
     IGNORED,
@@ -57,6 +58,7 @@ class TokenClassification(RowTask):
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
     collated_columns: ClassVar[tuple[str, ...]] = ("pieces",)
     target: ClassVar[str] = "tags"
+    texts: ClassVar[tuple[str, ...]] = ("words",)
     columns: WordColumns
     labels: list[str]
     scheme: str | None = None
@@ -64,9 +66,20 @@ class TokenClassification(RowTask):
     _has_characters = False
     _character_vocabulary = ""
 
+    has_classes = True
+
     @property
-    def main_metric(self) -> str:  # type: ignore[override]
+    def default_metric(self) -> str:  # type: ignore[override]
         return "f1" if self.scheme else "accuracy"
+
+    @property
+    def metric_names(self) -> Sequence[str]:  # type: ignore[override]
+        return ("accuracy", *(("f1", "precision", "recall") if self.scheme else ()))
+
+    @property
+    def scored_classes(self) -> list[str]:
+        """The types of the entities, or the tags if they mark none."""
+        return entity_types(self.labels) if self.scheme else self.labels
 
     # Rows
 
@@ -97,13 +110,15 @@ class TokenClassification(RowTask):
         if not sum(map(len, tags)):
             raise UserError(f"No training row has any words in column {self.columns.text!r}.")
         self.scheme = tag_scheme(self.labels, ([self.labels[index] for index in own] for own in tags))
-        seen = set(np.concatenate(tags).tolist())
-        if unseen := [label for index, label in enumerate(self.labels) if index not in seen]:
-            logger.warning(
-                "%d of %d tags have no training words (the first is %r): they cannot be learned.",
-                len(unseen), len(self.labels), unseen[0],
-            )  # fmt: skip
-        return {"constant_answer": constant_answer(np.concatenate(tags)), "tag_scheme": self.scheme}
+        facts = {"constant_answer": constant_answer(np.concatenate(tags)), "tag_scheme": self.scheme}
+        if self.arguments.class_weight is None:
+            return facts
+        import torch
+
+        counts = np.bincount(np.concatenate(tags), minlength=len(self.labels))
+        weights = class_weights(self.arguments.class_weight, self.labels, counts)
+        self.class_weights = torch.tensor(weights, dtype=torch.float32)
+        return {**facts, "class_weights": dict(zip(self.labels, weights.tolist(), strict=True))}
 
     def _rows(self, inputs: Any, targets: list[np.ndarray] | None, rows: np.ndarray) -> Dataset:
         import pyarrow as pa
@@ -154,35 +169,30 @@ class TokenClassification(RowTask):
     def encode(self, dataset: DatasetDict, processing: PreTrainedTokenizerBase, max_length: int | None) -> DatasetDict:
         """Token ids of every split, truncated to `max_length`, and the columns that are needed to score words.
 
-        Columns: the tokenizer's outputs, `length`, `places` (the first token of each word that was not truncated); with
-        tags, `labels` (per token: the tag of the word that starts there, or -100) and `tags` (per word, including
-        truncated words); for models that read characters, `pieces` (per token: the word that starts there).
+        Columns: the tokenizer's outputs, `length`, `is_cut` (whether words were truncated), `places` (the first token
+        of each other word); with tags, `labels` (per token: the tag of the word that starts there, or -100) and `tags`
+        (per word, including truncated words); for models that read characters, `pieces` (per token: the word that
+        starts there).
         """
         from datasets import DatasetDict
 
         longest_input(processing, max_length)  # raises an error if max_length leaves no room for a word
         self._processing, self._max_length = processing, max_length
-        encoded = DatasetDict({name: self._encode_split(split) for name, split in dataset.items()})
-        for name, split in dataset.items():
-            cut = sum(map(len, split["words"])) - sum(map(len, encoded[name]["places"]))
-            if cut:
-                logger.warning(
-                    "%d words of split %r are beyond token %s of their sentence (--max_length): they are truncated and "
-                    "count as wrong.", cut, name, max_length,
-                )  # fmt: skip
-        return encoded
+        return DatasetDict({name: self._encode_split(split) for name, split in dataset.items()})
 
     def _encode_split(self, split: Dataset) -> Dataset:
         import pyarrow as pa
         from datasets import Dataset
 
-        columns: dict[str, list[Any]] = {"length": [], "places": []}
+        columns: dict[str, list[Any]] = {"length": [], "places": [], "is_cut": []}
         tagged = "tags" in split.column_names
         for start in range(0, len(split), _BATCH):
             batch = split[start : start + _BATCH]
             for place, one in enumerate(encode_words(batch["words"], self._processing, self._max_length)):
                 length = len(one.inputs["input_ids"])
-                for name, values in {**one.inputs, "length": length, "places": one.places}.items():
+                is_cut = len(one.places) < len(batch["words"][place])
+                own = {**one.inputs, "length": length, "places": one.places, "is_cut": is_cut}
+                for name, values in own.items():
                     columns.setdefault(name, []).append(values)
                 if tagged:
                     tags = batch["tags"][place]
@@ -191,7 +201,12 @@ class TokenClassification(RowTask):
                 if self._has_characters:
                     words = [as_read(word) for word in batch["words"][place]]
                     columns.setdefault("pieces", []).append(_at(one.places, words, length, ""))
-        types = {"length": pa.int32(), "labels": pa.list_(pa.int64()), "pieces": pa.list_(pa.string())}
+        types = {
+            "length": pa.int32(),
+            "is_cut": pa.bool_(),
+            "labels": pa.list_(pa.int64()),
+            "pieces": pa.list_(pa.string()),
+        }
         arrays = {name: pa.array(own, types.get(name, pa.list_(pa.int32()))) for name, own in columns.items()}
         return Dataset(pa.table(arrays))
 
@@ -212,7 +227,12 @@ class TokenClassification(RowTask):
                 "(crf=true in --config_overrides) scores whole tag sequences, whose labels cannot be smoothed: remove "
                 "one of the two."
             )
-        return None if self._has_crf else token_mean_loss(label_smoothing)
+        if self._has_crf and self.class_weights is not None:
+            raise UserError(
+                f"--class_weight {self.arguments.class_weight} does not apply to a model with a conditional random "
+                "field (crf=true in --config_overrides), which scores whole tag sequences: remove one of the two."
+            )
+        return None if self._has_crf else token_mean_loss(label_smoothing, self.class_weights)
 
     def answers(self, outputs: ModelOutput, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """The predicted tag of each token (rows, time), and the summed loss of each row (rows,), 0 without labels.
@@ -240,8 +260,31 @@ class TokenClassification(RowTask):
             "accuracy": right / max(1, sum(map(len, expected))),
         }
         if self.scheme:
-            result |= entity_scores(map(self._named, predicted), map(self._named, expected))._asdict()  # type: ignore[arg-type]
+            result |= self._entity_scores(predicted, expected)
+        if (of_class := self.metric_of_class()) is not None:
+            score, name = of_class
+            if self.scheme:
+                result[self.main_metric] = self._entity_scores(predicted, expected, name)[score]
+            else:
+                words = np.concatenate(predicted), np.concatenate(expected)
+                result[self.main_metric] = class_score(score, *words, self.labels.index(name))
         return result
+
+    def _entity_scores(
+        self, predicted: list[np.ndarray], expected: list[np.ndarray], kind: str | None = None
+    ) -> dict[str, float]:
+        return entity_scores(map(self._named, predicted), map(self._named, expected), kind)._asdict()  # type: ignore[arg-type]
+
+    def details(self, answers: Answers, split: Dataset) -> dict[str, Any]:
+        """The entity types, or the tags, that occur in the split and are never predicted."""
+        frame = self.predictions(answers, split)
+        found, expected = (
+            {name for tags in frame[column] for name in self._classes_in(tags)} for column in ("prediction", "label")
+        )
+        return {"never_predicted": [name for name in self.scored_classes if name in expected - found]}
+
+    def _classes_in(self, tags: Sequence[str | None]) -> Iterable[str | None]:
+        return (entity.type for entity in entities(tags)) if self.scheme else tags
 
     def _named(self, ids: np.ndarray) -> list[str | None]:
         return [self.labels[index] if index != _TRUNCATED else None for index in ids]

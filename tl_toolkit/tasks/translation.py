@@ -27,6 +27,7 @@ class Translation(GenerationTask):
 
     name = "translation"
     auto_class: ClassVar[str] = "AutoModelForSeq2SeqLM"
+    texts: ClassVar[tuple[str, ...]] = ("source",)
     columns: PairColumns
     processing: PairProcessing
 
@@ -80,7 +81,7 @@ class Translation(GenerationTask):
         return self.processing
 
     def encode(self, dataset: DatasetDict, processing: PairProcessing, max_length: int | None) -> DatasetDict:
-        """Token ids and `length` of the sources, and `labels` and `reference` if there are targets."""
+        """Token ids, `length` and `is_cut` of the sources, and `labels` and `reference` if there are targets."""
         import pyarrow as pa
         from datasets import Dataset, DatasetDict
 

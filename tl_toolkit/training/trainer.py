@@ -22,8 +22,10 @@ from ..errors import UserError
 from ..records.cost import wait_for_device
 from ..records.identity import write_identity
 from ..strategies.optimisation import parameter_groups, slanted_triangular
+from ..tasks.losses import total_weight
 from .nt_asgd import AveragingTrainer
 from .sampling import EpochSampler, with_blank_row
+from .selection import breaks_tie
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -205,6 +207,12 @@ class BaseTrainer(AveragingTrainer):
                 raise not_finite("training", loss, self.state.global_step, self.args.learning_rate)
         super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        tie = breaks_tie(self.args, self.state, metrics)
+        if tie:
+            self.state.best_global_step = self.state.global_step
+        return super()._determine_best_metric(metrics, trial) or tie
+
 
 class ToolkitTrainer(BaseTrainer):
     """The trainer of a task: exact losses and metrics, and the same order of rows for any number of processes.
@@ -245,8 +253,13 @@ class ToolkitTrainer(BaseTrainer):
             self._signature_columns = [*(self._signature_columns or ()), *self.task.collated_columns]
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
-        counted = [{"labels": self.task.counted(batch)} for batch in batch_samples]
-        return super()._get_num_items_in_batch(counted, device)
+        counted = [self.task.counted(batch) for batch in batch_samples]
+        weights = self.task.class_weights
+        if weights is None or self.task.problem_type == "multi_label_classification":
+            return super()._get_num_items_in_batch([{"labels": labels} for labels in counted], device)
+        total = torch.stack([total_weight(labels, weights) for labels in counted]).sum().to(device)
+        several = self.args.average_tokens_across_devices and self.args.world_size > 1
+        return self.accelerator.gather(total).sum() if several else total
 
     def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
         self._rows = self.eval_dataset if eval_dataset is None else eval_dataset

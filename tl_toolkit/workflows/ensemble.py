@@ -41,8 +41,9 @@ _SIZES = ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "c
 # Configuration fields in which both members must agree: weight shapes, how they are used, the meaning of predictions.
 _SHARED = (*_SIZES, "max_backprop_tokens", "problem_type")
 _DATASET_FLAGS = ("dataset_config_name", "dataset_revision", "stream_rows")
-# Flags that default to the forward member's record. Task and length come from the members' models and tokenizers.
-_RECORDED = ({f.name for f in dataclasses.fields(DataArguments)} | {"seed"}) - {"task", "max_length"}
+# Flags that default to the forward member's record. Task and length come from the members' models and tokenizers, and
+# class weights are for training.
+_RECORDED = ({f.name for f in dataclasses.fields(DataArguments)} | {"seed"}) - {"task", "max_length", "class_weight"}
 
 
 class Member(NamedTuple):

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..config.arguments import Arguments
+from ..data.look import truncated
+from ..errors import UserError
 from ..figures.attention_weights import save_attention
 from ..loading.model import longest_input, make_model, shortest
+from ..loading.pooled_encoder import check_pooling
 from ..records.identity import rows_of
 from ..records.output_dir import for_output_dir
+from ..strategies.bag_of_ngrams import NgramProbe, solve_weights
+from ..strategies.probe import solve
 from ..tasks import make_task
 from ..tasks.generation import GREEDY, settle_generation
+from .calibration import calibrate, error_of
 from .inference_cost import measure_inference
 from .lifecycle import Training, without_progress_bars
 from .predictions import by_length, predict_in_order, save_predictions
-from .summary import print_data
+from .summary import print_data, print_findings
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
     from transformers import PreTrainedModel
 
+    from ..training.features import Features
     from ..training.trainer import ToolkitTrainer
 
 
@@ -40,16 +50,29 @@ def finetune(arguments: Arguments) -> dict[str, Any]:
 
 
 class FineTuning(Training[Arguments]):
-    """Training on a task with labelled rows, with model selection on validation rows."""
+    """Training on a task with labelled rows, with model selection on validation rows.
+
+    Attributes:
+        splits: the rows.
+        encoded: the model inputs of the rows.
+        features: of the rows, if only a head is trained; None if the model is trained on its inputs.
+        predictions: raw predictions by split.
+        solution: how the head was solved, for the record; empty if it was trained.
+    """
 
     trainer: ToolkitTrainer
     splits: DatasetDict
     encoded: DatasetDict
+    features: Features | None = None
     predictions: dict[str, Any]
+    solution: dict[str, Any]
 
     def __init__(self, arguments: Arguments) -> None:
         super().__init__(arguments)
+        self.calibration: dict[str, Any] = {}
         self.task = make_task(arguments.data)
+        self.solution = {}
+        check_pooling(arguments.model, self.task.name)
 
     def prepare(self) -> None:
         self.splits = self.task.prepare(self.args.seed)
@@ -59,7 +82,13 @@ class FineTuning(Training[Arguments]):
 
     def build(self) -> PreTrainedModel:
         task, processing, tokenizer = self.task, self.processing, self.tokenizer
-        model = make_model(self.model_arguments, task.auto_class, task.config_arguments(processing), tokenizer)
+        model = make_model(
+            self.model_arguments,
+            task.auto_class,
+            task.config_arguments(processing),
+            tokenizer,
+            default_pooling=self.strategy.pooling,
+        )
         task.adapt(model, processing)
         own_limit = tokenizer and tokenizer.model_max_length
         self.max_length = shortest(self.arguments.data.max_length, longest_input(model), own_limit)
@@ -67,7 +96,14 @@ class FineTuning(Training[Arguments]):
             tokenizer.model_max_length = self.max_length or tokenizer.model_max_length
         self.stages.begin("data")
         self.encoded = task.encode(self.splits, processing, self.max_length)
+        if (found := task.record()["dataset"].get("data_look")) is not None:
+            cut = truncated(self.encoded, self.max_length)
+            found |= cut
+            print_findings(cut, self.args)
         self.stages.begin("model")
+        began = time.perf_counter()
+        self.strategy.adapt(model, self.encoded["train"])
+        self.seconds_without_updates = time.perf_counter() - began
         if task.generates:
             settle_generation(model, self.args, self.encoded["train"])
         return model
@@ -76,24 +112,64 @@ class FineTuning(Training[Arguments]):
     def main_metric(self) -> tuple[str, bool]:
         return self.task.main_metric, self.task.greater_is_better
 
+    @property
+    def task_name(self) -> str:
+        return self.task.name
+
     def updates(self) -> int:
         batch = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
         return math.ceil(len(self.encoded["train"]) / batch)
 
     def new_trainer(self, model: Any, **common: Any) -> ToolkitTrainer:
+        from ..training.features import features_of
         from ..training.trainer import ToolkitTrainer
 
-        validation = self.encoded["validation"]
+        collator = self.task.collator(self.processing, model)
+        if self.strategy.reads_features:
+            self.features = features_of(model, self.task, self.encoded, collator, self.args)
+        if self.features is None and self.strategy.fits and self.strategy.reads_features:
+            raise UserError(
+                f"The strategy {self.strategy.name!r} needs a model whose last linear layer returns the logits, from "
+                f"which --task {self.task.name} computes the loss; {type(model).__name__} is no such model. Use the "
+                "strategy 'frozen'."
+            )
+        rows = self.encoded if self.features is None else self.features.splits
+        validation = rows["validation"]
         return ToolkitTrainer(
             model,
             self.args,
             task=self.task,
             generation=GREEDY,
-            train_dataset=self.encoded["train"],
-            eval_dataset=validation.select(by_length(validation)),
-            data_collator=self.task.collator(self.processing, model),
+            train_dataset=rows["train"],
+            eval_dataset=validation.select(by_length(self.encoded["validation"])),
+            data_collator=collator if self.features is None else self.features.collate,
             **common,
         )
+
+    def work(self) -> None:
+        began = time.perf_counter()
+        weights = self.task.class_weights
+        how: dict[str, Any] = {"class_weight": None if weights is None else weights.numpy(), "seed": self.args.seed}
+        if isinstance(self.strategy, NgramProbe):
+            rows = self.encoded["train"]
+            self.solution = solve_weights(self.model, rows, rows[self.task.label_name], **how)
+            self.seconds_without_updates += time.perf_counter() - began
+            return
+        if self.features is None:
+            return super().work()
+        self.features.fill("train")
+        if self.strategy.fits:
+            self.solution = solve(
+                self.features.head.final,
+                self.features.of("train"),
+                self.encoded["train"][self.task.label_name],
+                self.task.problem_type,
+                **how,
+            )
+        self.seconds_without_updates = time.perf_counter() - began
+        self.features.fill("validation")
+        if not self.strategy.fits:
+            super().work()
 
     @property
     def epoch(self) -> tuple[int, int]:
@@ -105,24 +181,53 @@ class FineTuning(Training[Arguments]):
     def rows(self) -> dict[str, Any]:
         return {role: rows_of(split) for role, split in self.splits.items()}
 
+    def cost(self) -> dict[str, Any]:
+        features = {} if self.features is None else {"features": self.features.record()}
+        return {**super().cost(), **features}
+
     def evaluate(self) -> dict[str, dict[str, float]]:
-        evaluated = ("validation",) if self.args.skip_test else ("validation", "test")
-        results = {split: predict_in_order(self.trainer, self.encoded[split]) for split in evaluated}
+        results = {"validation": predict_in_order(self.trainer, self._rows_of("validation"))}
+        if self.task.problem_type == "single_label_classification":
+            results["validation"] = self._calibrate(*results["validation"])
+        if not self.args.skip_test:
+            results["test"] = predict_in_order(self.trainer, self._rows_of("test"))
         self.predictions = {split: predictions for split, (predictions, _) in results.items()}
         return {split: metrics for split, (_, metrics) in results.items()}
+
+    def _rows_of(self, split: str) -> Dataset:
+        """The rows of a split as the trainer reads them."""
+        if self.features is None:
+            return self.encoded[split]
+        self.features.fill(split)
+        return self.features.splits[split]
+
+    def _calibrate(self, logits: np.ndarray, metrics: dict[str, float]) -> tuple[np.ndarray, dict[str, float]]:
+        """Calibrate the model on the validation rows, and return their logits and metrics afterwards."""
+        rows = self._rows_of("validation")
+        self.calibration = calibrate(self.trainer, rows, logits)
+        if self.calibration["temperature"] == 1:
+            return logits, metrics
+        logits = logits / np.float32(self.calibration["temperature"])
+        return logits, metrics | self.task.metrics(logits, np.asarray(rows["labels"]), rows)
 
     def findings(self) -> dict[str, Any]:
         """Save the predictions, and measure the inference cost and save the attention on the test rows."""
         if not self.trainer.is_world_process_zero():
             return {}
         files = save_predictions(self.task, self.splits, self.predictions, self.output_dir)
-        found: dict[str, Any] = {"predictions": files}
+        found: dict[str, Any] = {"predictions": files, **({"solution": self.solution} if self.solution else {})}
+        if self.calibration:
+            found["calibration"] = self.calibration
         if "test" not in self.predictions:
             return found
         rows, encoded = self.splits["test"], self.encoded["test"]
         found |= self.task.details(self.predictions["test"], rows)
+        if self.calibration:
+            logits, labels = self.predictions["test"], np.asarray(encoded["labels"])
+            errors = [error_of(own, labels) for own in (logits * self.calibration["temperature"], logits)]
+            self.calibration |= dict(zip(("test_error_before", "test_error_after"), errors, strict=True))
         self.stages.begin("inference")
-        found["cost"] = {"inference": measure_inference(self.trainer, encoded)}
+        found["cost"] = {**found.get("cost", {}), "inference": measure_inference(self.trainer, encoded)}
         if self.tokenizer is not None and "text" in rows.column_names:
             model = self.trainer.accelerator.unwrap_model(self.trainer.model)
             found["attention"] = save_attention(model, self.tokenizer, encoded, rows, self.output_dir)

@@ -22,6 +22,7 @@ from ..records.kind import kind_of
 from ..records.output_dir import check_free, clear, staged
 from ..records.record import SCHEMA_VERSION, changed_arguments, resolved_arguments, write_record
 from ..strategies import make_strategy
+from ..strategies.recommended import recommended, settle
 from .failures import failures_recorded, now, setting_up
 
 if TYPE_CHECKING:
@@ -214,16 +215,19 @@ class Training(Lifecycle[T]):
 
     Attributes:
         strategy: how knowledge is transferred to the model.
+        seconds_without_updates: seconds of training beside those of the trainer: of computing features and of solving.
         parameters: numbers of parameters, `total` and `trained`.
         learning_rates: peak learning rates by parameter name that differ from the run's.
     """
 
     parameters: dict[str, int]
     learning_rates: dict[str, float]
+    seconds_without_updates: float = 0.0
 
     def __init__(self, arguments: T) -> None:
         super().__init__(arguments)
         self.strategy: Strategy = make_strategy(arguments.strategy, arguments.model)
+        self.strategy.check(self.args, arguments.data.task or "causal-lm")
 
     @property
     def model_arguments(self) -> ModelArguments:
@@ -243,6 +247,11 @@ class Training(Lifecycle[T]):
     @abstractmethod
     def main_metric(self) -> tuple[str, bool]:
         """The metric that selects the model, and whether higher values are better."""
+
+    @property
+    def task_name(self) -> str | None:
+        """The name of the task; None for a language model."""
+        return None
 
     @abstractmethod
     def updates(self) -> int:
@@ -264,18 +273,15 @@ class Training(Lifecycle[T]):
         total = sum(parameter.numel() for parameter in self.model.parameters())
         model = strategy.prepare(self.model)
         self.parameters = {"total": total, "trained": trainable_parameters(model)}
-        # 0 means the strategy's default
-        args.learning_rate = args.learning_rate or strategy.learning_rate
-        args.num_train_epochs = args.num_train_epochs or strategy.epochs
         updates = self.updates()
-        args.num_train_epochs = max(args.num_train_epochs, math.ceil(args.min_train_steps / updates))
+        head_rate = settle(args, recommended(strategy.name, self.task_name), updates, strategy.least_epochs)
         self._steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * updates)
         self._epochs = args.num_train_epochs if args.max_steps <= 0 else args.max_steps / updates
         strategy.configure(args)
         if args.selects_on_main_metric:
             args.metric_for_best_model, args.greater_is_better = self.main_metric
         with setting_up():
-            self.learning_rates = strategy.learning_rates(model, args.learning_rate)
+            self.learning_rates = strategy.learning_rates(model, args.learning_rate, head_rate)
             trainer = self.new_trainer(
                 model,
                 learning_rates=self.learning_rates,
@@ -307,6 +313,8 @@ class Training(Lifecycle[T]):
 
     def schedule(self) -> dict[str, Any]:
         args = self.args
+        if self.strategy.fits:
+            return {}
         return {
             "steps": self._steps,
             "epochs": self._epochs,
@@ -334,14 +342,16 @@ class Training(Lifecycle[T]):
 
     def cost(self) -> dict[str, Any]:
         """Parameters, time, throughput, memory, energy. `select` is the time of evaluation and saving in training."""
-        (rows, tokens), epochs, train = self.epoch, self.trainer.state.epoch or 0.0, self.trainer.train_seconds
+        (rows, tokens), epochs = self.epoch, self.trainer.state.epoch or 0.0
+        train = self.trainer.train_seconds + self.seconds_without_updates
+        passes = 1.0 if self.strategy.fits else epochs
         seconds = self.stages.seconds()
         training = seconds.pop("training")
         return {
             "parameters": self.parameters,
             "train_seconds": train,
-            "examples_per_second": epochs * rows / train if train and rows is not None else None,
-            "tokens_per_second": epochs * tokens / train if train else None,
+            "examples_per_second": passes * rows / train if train and rows is not None else None,
+            "tokens_per_second": passes * tokens / train if train else None,
             "steps": self.trainer.state.global_step,
             "epochs": epochs,
             "peak_memory_bytes": self.peak["bytes"],

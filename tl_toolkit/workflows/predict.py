@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +12,7 @@ from ..config.arguments import DataArguments, ModelArguments, RunArguments
 from ..config.fields import flag
 from ..config.help import Help
 from ..config.parsing import Given, read_arguments
+from ..data.look import lines, truncated
 from ..data.sources import load_source
 from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input, shortest
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..data.sources import Source
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -104,7 +108,8 @@ class Predictor:
         from .predictions import predict_in_order
 
         source, split = source or load_source(self.data), self.arguments.predict.split
-        features = source.dataset[self.task.prediction_split(source, split)].features
+        name = self.task.prediction_split(source, split)
+        features = source.dataset[name].features
         columns = self.trained.get("columns", {})
         self.task.arguments = as_trained(self.data, columns, features)
         rows = self.task.prepare_for_prediction(split, source)
@@ -112,6 +117,8 @@ class Predictor:
         own_limits = (self.trained.get("max_length"), self.tokenizer and self.tokenizer.model_max_length)
         limit = shortest(self.data.max_length, longest_input(self.model), *own_limits)
         encoded = self.task.encode(DatasetDict({"rows": rows}), self.processing, limit)["rows"]
+        for heading, text in lines(truncated({f"split {name!r}": encoded}, limit)):
+            logger.warning("%s: %s.", heading, text)
         with explaining():
             self.trainer = ToolkitTrainer(
                 self.model,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.pretrain_arguments import LanguageModelArguments, PretrainArguments
 from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input, make_model, shortest
+from ..loading.pooled_encoder import check_pooling
 from ..loading.tokenizer import make_tokenizer
 from ..records.identity import tokens_of
 from ..records.output_dir import PREDICTIONS, for_output_dir
@@ -61,6 +62,7 @@ class Pretraining(Training[PretrainArguments]):
         self.settings = arguments.language_model
         self.predictions: dict[str, str] = {}
         self.lanes: dict[str, list[float]] = {}
+        check_pooling(arguments.model, arguments.data.task or "causal-lm")
         _check_devices(self.args)
 
     def prepare(self) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..data.look import DUPLICATES, lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +21,7 @@ _SHOWN_CHARACTERS = 80
 
 
 def print_data(record: dict[str, Any], args: RunArguments) -> None:
-    """Print one line about the data in the first process: columns, classes, and rows of each role with their split.
+    """Print in the first process a line with columns, classes, and rows of each role, and the findings on the data.
 
     Prints nothing if `log_level` shows errors only, as in comparisons.
     """
@@ -31,6 +34,14 @@ def print_data(record: dict[str, Any], args: RunArguments) -> None:
             parts.append(f"{role}: {named}{_kind(record) if role == 'label' else ''}")
     rows = ", ".join(f"{rows:,} {_role(role, record)}" for role, rows in record["dataset"]["rows"].items())
     _say(f"{' · '.join(parts)} · {rows} rows", args)
+    print_findings(record["dataset"].get("data_look", {}), args)
+
+
+def print_findings(found: Mapping[str, Any], args: RunArguments) -> None:
+    """Print one line for each finding of a look at the data, in the first process."""
+    for heading, text in lines(found):
+        advice = ". --drop_duplicates leaves them out" if heading == DUPLICATES and "dropped" not in found else ""
+        _say(f"{heading}: {text}{advice}", args)
 
 
 def _kind(record: dict[str, Any]) -> str:
@@ -61,13 +72,16 @@ def _role(role: str, record: dict[str, Any]) -> str:
 def _say(line: str, args: RunArguments) -> None:
     if args.process_index == 0 and args.log_level not in ("error", "critical"):
         encoding = sys.stdout.encoding or "utf-8"  # class names can be in any script
-        print(line.encode(encoding, "replace").decode(encoding), flush=True)
+        print(line.replace("\n", r"\n").encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def print_summary(record: dict[str, Any], output_dir: str) -> None:
     """Print the metrics by split, the number of labels used, and the cost of the run."""
     _print_table(record["metrics"])
     cost, budget = record["cost"], record["budget"]
+    if missed := record.get("never_predicted"):
+        more = f" and {len(missed) - _SHOWN_CLASSES} more" if len(missed) > _SHOWN_CLASSES else ""
+        print(f"\nNever predicted on the test rows, where they occur: {', '.join(missed[:_SHOWN_CLASSES])}{more}.")
     print(
         f"\nTrained on {budget['train_labels']:,} labels, selected on {budget['validation_labels']:,}; "
         f"{cost['parameters']['trained']:,} of {cost['parameters']['total']:,} parameters trained in "

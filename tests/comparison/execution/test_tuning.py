@@ -105,7 +105,8 @@ def test_a_grid_is_tuned_on_validation_rows_and_records_it(content: dict[str, An
     assert left == {"result.json", *(f"trial-{n}/result.json" for n in range(3))}
     told = records["tuned-1"]["tuning"]
     assert told == records["tuned-2"]["tuning"] and "tuning" not in records["plain-1"]
-    best = max(trials, key=lambda trial: trial["metrics"]["validation"]["accuracy"])
+    reached = [trial["metrics"]["validation"] for trial in trials]
+    best = trials[max(range(len(trials)), key=lambda place: (reached[place]["accuracy"], -reached[place]["loss"]))]
     assert told["chosen"] == best["values"] and told["best"] == best["metrics"]["validation"]["accuracy"]
     assert (told["trials"], told["failed"], told["metric"], told["label_budget"]) == (3, 0, "accuracy", 12)
     assert told["seconds"] == pytest.approx(sum(trial["seconds"] for trial in trials))

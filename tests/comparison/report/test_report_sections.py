@@ -147,3 +147,23 @@ def test_numbers_that_are_not_finite_sort_last(tmp_path, make_record, write_line
         r'<tr data-budget="100"[^>]*><th scope="row" class="name">(\w+)', table[: table.index("</table>")]
     )
     assert names == ["lstm", "elman"]
+
+
+def test_findings_on_the_data_are_those_of_the_run_with_most_labels(make_record, write_lines, tmp_path):
+    few, many, old = (make_record("lstm", labels, 1, 0.25) for labels in (100, 1000, 5000))
+    few["dataset"]["data_look"] = {"most_frequent": {"label": "scipy", "share": 0.75}}
+    many["dataset"]["data_look"] = {
+        "most_frequent": {"label": "numpy", "share": 0.25},
+        "in_test": {"count": 3, "rows": [11, 13, 17]},
+        "missing": {"train": {"count": 1, "classes": ["<b>"]}},
+    }
+    write_lines(tmp_path, [few, many, old])
+    write_report(tmp_path, "A title", texts=False)
+    lines = (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
+    assert "- Most frequent label: 'numpy' (25.0% of the training rows)" in lines
+    assert "- Duplicate training texts: 3 also in test" in lines
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<dt>Also found</dt><dd>missing classes (training has no &#39;&lt;b&gt;&#39;)</dd>" in page
+    write_lines(tmp_path, [old])
+    write_report(tmp_path, "A title")
+    assert "Most frequent label" not in (tmp_path / "report.md").read_text(encoding="utf-8")

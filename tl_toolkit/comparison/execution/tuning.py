@@ -67,7 +67,8 @@ class SearchJob(PlannedJob):
         if not completed:
             raise UserError(f"All trials of {self.called} failed; error of the first: {trials[0]['error']}")
         sign = 1 if completed[0]["greater_is_better"] else -1
-        best = max(completed, key=lambda trial: sign * trial["value"])  # the first of equals
+        # Among equals the one with the lowest loss, and then the first.
+        best = max(completed, key=lambda trial: (sign * trial["value"], -(trial["loss"] or 0.0)))
         return {
             **self._known_record(output_dir),
             "status": "completed",
@@ -103,6 +104,7 @@ class SearchJob(PlannedJob):
             "metric": task.get("main_metric"),
             "greater_is_better": task.get("greater_is_better"),
             "value": value,
+            "loss": validation.get("loss"),
             "seconds": record["seconds"],
         }
 

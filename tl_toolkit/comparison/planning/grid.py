@@ -12,6 +12,7 @@ from ...config.arguments import ModelArguments
 from ...config.parsing import known_keys, make_parser
 from ...config.pretrain_arguments import LanguageModelArguments
 from ...errors import UserError, listing
+from ...loading.pooled_encoder import check_pooling
 from ...records.record import changed_arguments
 from ...strategies import make_strategy
 from .axes import AXES, GridDataset, check_used, grid_datasets
@@ -38,10 +39,11 @@ _REFUSED = {
     "folder, or the whole comparison with --repo_type dataset",
 }
 
-# The settings that determine the test rows and the task.
+# The settings that determine the test rows, the task and its main metric.
 _SAME_FOR_ALL = frozenset(
     ["task", "dataset_name", "dataset_config_name", "dataset_revision", "label_column", "group_column", "test_budget"]
     + ["stream_rows", "train_split_name", "validation_split_name", "test_split_name", "max_eval_tokens"]
+    + ["main_metric"]
 )
 _SHARED_WITH_STAGES = ("use_cpu",)  # all other settings of a stage are in its own mapping
 _DATASET = "{dataset}"
@@ -168,7 +170,9 @@ def _template(
     def check(settings: Mapping[str, Any]) -> dict[str, Any]:
         try:
             arguments = typed(settings, dataset.language_model, where)
-            make_strategy(arguments.strategy, arguments.model)
+            task = arguments.data.task or "causal-lm"
+            make_strategy(arguments.strategy, arguments.model).check(arguments.run, task)
+            check_pooling(arguments.model, task)
             _check_overrides(arguments.model)
         except UserError as error:  # written for a single run: name the entry
             if where in str(error):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ...data.look import brief
 from ...evaluation import formatting as show
 from ...evaluation.names import short_name
 from ...evaluation.results import Result
@@ -37,7 +38,10 @@ def summary(
 
 
 def facts(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """The dataset as (name, value) pairs; numbers of rows that differ between runs are given as a range."""
+    """The dataset as (name, value) pairs; numbers of rows that differ between runs are given as a range.
+
+    What a look at the data found is that of the run with the most labels.
+    """
     datasets = [result.section("dataset") for result in results if result.section("dataset")]
     if not datasets:
         return []
@@ -52,6 +56,10 @@ def facts(results: Sequence[Result]) -> list[tuple[str, str]]:
         rows = show.span([(dataset.get("rows") or {}).get(split) for dataset in datasets])
         source = first.get(f"{split}_from")
         told.append((f"Rows, {split}", rows + (f" (cut from {source})" if source not in (None, split) else "")))
+    with_look = [result for result in results if result.section("dataset").get("data_look")]
+    if with_look:
+        most = max(with_look, key=lambda result: result.section("budget").get("train_labels") or 0)
+        told += brief(most.section("dataset")["data_look"])
     versions = first.get("versions") or {}
     told.append(("Built from", ", ".join(f"{name} {version}" for name, version in versions.items())))
     return [(name, value) for name, value in told if value]

@@ -55,7 +55,7 @@ def _curves(panel: Panel, cells: Sequence[Cell], constant: Sequence[Baseline], n
     figure, axes = (
         new_figure(300, 290, left=30, right=6) if narrow else new_figure(600, 345, left=34, right=room(named) + 8)
     )
-    scale = 100.0 if goal.metric in show.PERCENT_METRICS else 1.0
+    scale = 100.0 if show.in_per_cent(goal.metric) else 1.0
     budgets = sorted({cell.budget for cell in cells})
     place = {budget: np.median([c.train_labels or 1 for c in cells if c.budget == budget]) for budget in budgets}
     axes.set_xscale("log")
@@ -114,7 +114,7 @@ def _extrapolate(axes: Axes, panel: Panel, entry: str, end: tuple[float, float],
 
 def _rows(panel: Panel, cells: Sequence[Cell], constant: Sequence[Baseline], narrow: bool) -> Figure:
     goal, entries = panel.goal, panel.entries
-    scale = 100.0 if goal.metric in show.PERCENT_METRICS else 1.0
+    scale = 100.0 if show.in_per_cent(goal.metric) else 1.0
     ordered = sorted(cells, key=lambda cell: cell.test[goal.metric].mean * goal.sign)
     most = 16 if narrow else LONGEST_NAME
     width, height = 300 if narrow else 600, 78 + 28 * max(1, len(ordered))

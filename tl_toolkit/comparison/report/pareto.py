@@ -171,7 +171,7 @@ def _make_room_for_ticks(all_axes: Sequence[Axes], width: float) -> None:
 
 
 def _points(axes: Axes, found: Front, entries: Sequence[str], goal: Goal) -> None:
-    scale = 100.0 if goal.metric in show.PERCENT_METRICS else 1.0
+    scale = 100.0 if show.in_per_cent(goal.metric) else 1.0
     unit = 1000.0 if found.price.name == "latency_seconds" else 1.0
     at = {cell.entry: (_cost(cell, found.price) * unit, cell.test[goal.metric].mean * scale) for cell in found.cells}
     axes.set_xscale("log")

@@ -17,7 +17,7 @@ from ...evaluation.statistics.baseline import Baseline
 from ...figures.palette import DARK_SERIES, SERIES, key
 from ...hub.cleaning import without_absolute_paths
 from ..verdict.decision import asked_in, decide_runs, of_dataset, write_decision
-from ..verdict.notes import label_note, pretraining
+from ..verdict.notes import label_note, never_predicted_notes, pretraining
 from ..verdict.wording import budget_row
 from . import dataset_summary
 from .decision_tables import describe_decision
@@ -198,8 +198,8 @@ def _notes(panel: Panel, failed: int) -> list[str]:
     if failed:
         what = "predicted the same for every row" if panel.constant else "had the worst score at its budget"
         failures = f"{failed} {'run' if failed == 1 else 'runs'} failed. The decision counts each as if it {what}."
-    said = [label_note(panel.cells), pretraining(panel.cells), failures, *panel.decision["facts"]["notes"]]
-    return [note for note in said if note]
+    said = [label_note(panel.cells), pretraining(panel.cells), *never_predicted_notes(panel.cells), failures]
+    return [note for note in (*said, *panel.decision["facts"]["notes"]) if note]
 
 
 def _source(constant: Sequence[Baseline]) -> str:

@@ -9,6 +9,8 @@ from ...evaluation import formatting as show
 from ...evaluation.formatting import TOKENS, unit_of
 from ...evaluation.statistics.cells import Cell
 
+_MOST_CLASSES = 5
+
 
 def label_note(cells: Sequence[Cell]) -> str:
     """The labels of a run, for training and for checkpoint selection, and how tuning used the latter."""
@@ -44,6 +46,19 @@ def _tuning(cells: Sequence[Cell]) -> str:
         untuned = f", {show.joined(rest)} not at all" if rest else ""
         who = f"Tuned on the same validation labels: {show.joined(told)}{untuned}"
     return f" {who}."
+
+
+def never_predicted_notes(cells: Sequence[Cell]) -> list[str]:
+    """A note on the classes of the test rows that an entry never predicts at a budget, in any of its runs."""
+    clauses = []
+    for cell in cells:
+        known = [set(missed) for result in cell.results if (missed := result.record.get("never_predicted")) is not None]
+        never = sorted(set.intersection(*known)) if known else []
+        if never:
+            more = f" and {len(never) - _MOST_CLASSES} more" if len(never) > _MOST_CLASSES else ""
+            names = f"{', '.join(never[:_MOST_CLASSES])}{more}"
+            clauses.append(f"{cell.entry} with {cell.budget_name} {unit_of(cell.results)} ({names})")
+    return [f"These never predict a class that occurs in the test rows: {'; '.join(clauses)}."] if clauses else []
 
 
 def pretraining(cells: Sequence[Cell]) -> str:

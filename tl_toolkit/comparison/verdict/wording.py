@@ -40,7 +40,7 @@ class Words:
 
     def score(self, value: float) -> str:
         """`91.2 % accuracy`, `a BLEU of 23.1`."""
-        if self.metric in show.PERCENT_METRICS:
+        if show.in_per_cent(self.metric):
             return f"{show.score(value, self.metric)} {show.metric_name(self.metric)}"
         return f"a {show.metric_name(self.metric)} of {show.score(value, self.metric)}"
 

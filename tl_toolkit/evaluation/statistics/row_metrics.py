@@ -75,6 +75,34 @@ def classification(classes: int | None) -> dict[str, RowMetric]:
     }
 
 
+def score_of_class(score: str, counts: Callable[[Any, Any], np.ndarray]) -> RowMetric:
+    """The F1, recall or precision of a class.
+
+    Args:
+        counts: returns right, predicted and true of the class in each row (rows, 3).
+    """
+    return RowMetric(counts, {"f1": f1_of_counts, "precision": quotient, "recall": _recall}[score])
+
+
+def class_counts(index: int, label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Right, predicted and true (rows, 3) of a class id, or of a column of label sets."""
+    true, predicted = (
+        (values[:, index] > 0) if values.ndim == 2 else values == index for values in (label, prediction)
+    )
+    return np.stack([true & predicted, predicted, true], axis=1).astype(float)
+
+
+def tag_counts(kind: str, entity: bool, label: Tags, prediction: Tags) -> np.ndarray:
+    """Right, predicted and true words of a tag, or entities of a type (sentences, 3)."""
+    if entity:
+        return _entities(label, prediction, kind)
+    words = [
+        (sum(a == b == kind for a, b in zip(true, own, strict=True)), list(own).count(kind), list(true).count(kind))
+        for true, own in zip(label, prediction, strict=True)
+    ]
+    return np.array(words, dtype=float)
+
+
 def f1_of_counts(means: np.ndarray) -> np.ndarray:
     """F1 of (hits, predicted, true) in the last dimension; 0 if nothing is predicted or true."""
     return quotient(np.stack([2 * means[..., 0], means[..., 1] + means[..., 2]], axis=-1))
@@ -121,6 +149,10 @@ def _correlation(means: np.ndarray) -> np.ndarray:
     return np.divide(xy - x * y, np.sqrt(spread), out=np.zeros(np.shape(xy)), where=spread > 1e-24)
 
 
+def _recall(means: np.ndarray) -> np.ndarray:
+    return quotient(means, 0, 2)
+
+
 def _only(means: np.ndarray) -> np.ndarray:
     return means[..., 0]
 
@@ -142,11 +174,13 @@ def _words(label: Tags, prediction: Tags) -> np.ndarray:
     return np.array([right, [len(true) for true in label]], dtype=float).T
 
 
-def _entities(label: Tags, prediction: Tags) -> np.ndarray:
-    """Right, predicted and true entities (sentences, 3), counted as in conlleval."""
+def _entities(label: Tags, prediction: Tags, kind: str | None = None) -> np.ndarray:
+    """Right, predicted and true entities, or those of a type (sentences, 3), counted as in conlleval."""
     counts = []
     for true, own in zip(label, prediction, strict=True):
-        expected, given = found_entities(tuple(true)), found_entities(tuple(own))
+        expected, given = (
+            {entity for entity in found_entities(tuple(tags)) if kind in (None, entity.type)} for tags in (true, own)
+        )
         counts.append((len(expected & given), len(given), len(expected)))
     return np.array(counts, dtype=float)
 
@@ -161,7 +195,7 @@ TAGS: dict[str, RowMetric] = {
     "accuracy": RowMetric(_words, quotient),
     "f1": RowMetric(_entities, f1_of_counts),
     "precision": RowMetric(_entities, quotient),
-    "recall": RowMetric(_entities, lambda means: quotient(means, 0, 2)),
+    "recall": RowMetric(_entities, _recall),
 }
 """The metrics of tags, a list of names per sentence. Rows are sentences, because their words depend on each other."""
 

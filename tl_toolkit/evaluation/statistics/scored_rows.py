@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import UserError
+from ...metrics.scores import named_class
 from ..decision import pseudo_values
 from ..predictions import PredictionReader, clusters, column
 from ..results import Result
-from .row_metrics import LANGUAGE_MODELS, NUMBERS, TAGS, TEXTS, RowMetric, classification, forecasts
+from .row_metrics import (
+    LANGUAGE_MODELS,
+    NUMBERS,
+    TAGS,
+    TEXTS,
+    RowMetric,
+    class_counts,
+    classification,
+    forecasts,
+    score_of_class,
+    tag_counts,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,7 +98,7 @@ def row_metrics(result: Result) -> dict[str, RowMetric]:
     task = result.section("task")
     name = task.get("name")
     if name == TAGGING:
-        return TAGS
+        return TAGS | _of_class(task, None)
     if name in GENERATION:
         return TEXTS
     if name == FORECASTING:
@@ -94,7 +108,18 @@ def row_metrics(result: Result) -> dict[str, RowMetric]:
     if task.get("problem_type") == "regression":
         return NUMBERS
     names = result.label_names()
-    return classification(None if names is None else len(names))
+    return classification(None if names is None else len(names)) | _of_class(task, names or [])
+
+
+def _of_class(task: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, RowMetric]:
+    """The main metric, if it is the score of a class; `names` are the names of class ids, None for tags."""
+    main = str(task.get("main_metric"))
+    if (found := named_class(main)) is None:
+        return {}
+    score, name = found
+    if names is None:
+        return {main: score_of_class(score, partial(tag_counts, name, bool(task.get("tag_scheme"))))}
+    return {main: score_of_class(score, partial(class_counts, names.index(name)))} if name in names else {}
 
 
 def score_rows(result: Result, metric: str, reader: PredictionReader) -> ScoredRows | None:

@@ -1,4 +1,4 @@
-"""Learn the table of n-grams of a `BagOfNgramsForSequenceClassification`, and its features of many rows at once."""
+"""The strategy of bags of n-grams: learn the table of n-grams, and solve the weights."""
 
 from __future__ import annotations
 
@@ -8,12 +8,79 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UserError
+from .probe import Probe
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor
+    from transformers import PreTrainedModel, TrainingArguments
+
+    from ..config.arguments import RunArguments
 
 _BATCH = 64
+_LEAST_STRENGTH = 3.0
+"""The lowest C: below it, logits are so small that the bias alone decides, while the log loss is hardly higher."""
+
+
+class NgramProbe(Probe):
+    """Solves the weights of a bag of n-grams, as scikit-learn does on its features.
+
+    It is the probe of a model whose features are counted: they depend on the training rows, and are never dense.
+    """
+
+    reads_features = False
+    pooling = "auto"
+    instead = "use another --model_type"
+
+    def check(self, args: RunArguments, task: str) -> None:
+        if task not in ("text-classification", "regression"):
+            raise UserError(
+                f"--model_type bag_of_ngrams predicts labels or a number for a text, but --task is {task!r}: use "
+                "another --model_type."
+            )
+        super().check(args, task)
+
+    def adapt(self, model: PreTrainedModel, rows: Dataset) -> None:
+        learn_ngrams(model, rows)
+
+    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
+        return model
+
+    def configure(self, args: TrainingArguments) -> None:
+        if args.fsdp_plugin_args is not None or args.deepspeed_plugin is not None:
+            raise UserError("A bag of n-grams cannot be used with FSDP or DeepSpeed: use --model_type alone.")
+
+
+def solve_weights(
+    model: Any, rows: Dataset, targets: Any, *, class_weight: Any = None, seed: int = 0
+) -> dict[str, Any]:
+    """Set the weights of `model`, whose table is learned, to those that fit `targets`. Returns how, for the record.
+
+    Args:
+        rows: encoded rows, with the column `input_ids`.
+        targets, class_weight, seed: see `fit_linear`.
+    """
+    import torch
+
+    from .linear_solver import STRENGTHS, fit_linear
+
+    config, features = model.config, ngram_features(model, rows)
+    is_ridge = config.problem_type == "regression"
+    fit = fit_linear(
+        features,
+        targets,
+        config.problem_type,
+        outputs=config.num_labels,
+        class_weight=class_weight,
+        strengths=[strength for strength in STRENGTHS if is_ridge or strength >= _LEAST_STRENGTH],
+        seed=seed,
+    )
+    with torch.no_grad():
+        model.classifier.weight.copy_(torch.from_numpy(fit.weight.T))
+        model.bias.copy_(torch.from_numpy(fit.bias))
+    return {
+        "rows": len(rows), "features": config.num_ngrams, "regularisation": fit.regularisation, "scores": fit.scores
+    }  # fmt: skip
 
 
 def learn_ngrams(model: Any, rows: Dataset) -> None:
@@ -47,6 +114,8 @@ def learn_ngrams(model: Any, rows: Dataset) -> None:
     if config.max_ngrams is not None and len(keys) > config.max_ngrams:
         kept = np.sort(np.argsort(-frequencies, kind="stable")[: config.max_ngrams])
         keys, frequencies = keys[kept], frequencies[kept]
+    if config.max_ngrams == 0:  # a table cannot be empty, so it gets a key that no text has
+        keys, frequencies = np.array([2**63 - 1]), np.zeros(1)
     idf = 1 + np.log((1 + len(rows)) / (1 + frequencies))
     model.set_ngrams(
         torch.from_numpy(keys), torch.from_numpy(idf if config.weighting == "tfidf" else np.ones(len(keys)))

@@ -1,0 +1,84 @@
+"""Ladders: comparisons without a grid file."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tl_toolkit.comparison.arguments import parse_compare_arguments
+from tl_toolkit.comparison.planning import ladder
+from tl_toolkit.errors import UserError
+
+FIVE = ["Constant", "TF-IDF + linear", "LSTM", "BiLSTM", "Self-attention"]
+
+
+@pytest.fixture(autouse=True)
+def _package(monkeypatch):
+    """Pretend that the package of the default checkpoint is installed."""
+    monkeypatch.setattr(ladder, "builtin_model_path", lambda name: name)
+
+
+def entries_of(**given):
+    grid = parse_compare_arguments({"dataset_name": "reviews.csv", "label_budgets": [10], "seeds": [1], **given}).grid
+    return grid.entries, grid
+
+
+def test_the_entries_of_each_ladder():
+    assert entries_of(entries="quick")[0] == ["Constant", "TF-IDF + linear", "BiLSTM", "minilm, probe"]
+    assert entries_of(entries="ladder")[0] == [*FIVE, "minilm, probe", "minilm, fine-tuned"]
+    full, grid = entries_of(entries="full")
+    assert full == [*FIVE, "minilm, probe", "minilm, LoRA", "minilm, fine-tuned", "ULMFiT"]
+    assert [(name, stage.settings["dataset_name"]) for name, stage in grid.stages.items()] == [
+        ("task-texts", "reviews.csv")
+    ]
+
+
+def test_unlabelled_texts_come_before_the_texts_of_the_task():
+    _, grid = entries_of(entries="full", unlabelled_dataset="wiki.txt")
+    assert [(name, stage.settings["dataset_name"]) for name, stage in grid.stages.items()] == [
+        ("unlabelled-texts", "wiki.txt"),
+        ("task-texts", "reviews.csv"),
+    ]
+    assert grid.stages["task-texts"].sources == ("unlabelled-texts",)
+
+
+def test_checkpoints_and_vectors_of_the_user():
+    names, grid = entries_of(entries="ladder", models=["user/tiny-bert", "gpt2"], vectors="glove.txt")
+    assert names[-4:] == ["tiny-bert, probe", "tiny-bert, fine-tuned", "gpt2, probe", "gpt2, fine-tuned"]
+    vectors = {run.entry: run.settings.get("vectors") for run in grid.runs}
+    assert {name for name, own in vectors.items() if own} == {"BiLSTM + vectors"}
+
+
+def test_without_the_default_checkpoint_its_entries_are_left_out(monkeypatch, caplog):
+    def missing(name):
+        raise UserError("It is not installed.")
+
+    monkeypatch.setattr(ladder, "builtin_model_path", missing)
+    with caplog.at_level(logging.WARNING):
+        assert entries_of(entries="ladder")[0] == FIVE
+    assert "left out: It is not installed." in caplog.text and "--models" in caplog.text
+
+
+def test_tagging_has_neither_a_constant_nor_a_linear_entry():
+    names, grid = entries_of(entries="full", task="token-classification")
+    assert names == [*FIVE[2:], "minilm, probe", "minilm, LoRA", "minilm, fine-tuned"] and not grid.stages
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"entries": "tall"}, "tall"),
+        ({"entries": "ladder", "task": "translation"}, "no ladder for the task 'translation'.*--config"),
+        ({"entries": "quick", "unlabelled_dataset": "wiki.txt"}, "--entries full"),
+        ({"entries": [{"name": "a", "model_type": "rnn"}], "models": ["gpt2"]}, "--models.*its own entries"),
+    ],
+)
+def test_what_a_ladder_cannot_do(given, said):
+    with pytest.raises(UserError, match=f"(?s){said}"):
+        entries_of(**given)
+
+
+def test_flags_reach_every_entry():
+    _, grid = entries_of(entries="quick", max_length=7)
+    assert {run.settings["max_length"] for run in grid.runs} == {7}

@@ -1,0 +1,123 @@
+"""A linear probe: the head is solved instead of trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..errors import UserError, listing
+from .base import Strategy
+from .layer_groups import layer_groups
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from ..config.arguments import RunArguments
+
+_TASKS = ("text-classification", "regression", "token-classification")
+_OF_UPDATES = (
+    *("learning_rate", "num_train_epochs", "max_steps", "min_train_steps", "label_smoothing_factor", "find_lr"),
+    *("early_stopping_patience", "resume_from_checkpoint"),
+)
+
+
+class Probe(Strategy):
+    """Solves the last linear layer on features of the checkpoint (Alain and Bengio 2017), with L-BFGS.
+
+    The regularisation is chosen by cross-validation on the training rows, so there is nothing to tune. A text is the
+    mean of its token vectors, unless `--pooling` or the checkpoint says otherwise: the head of an architecture has
+    further layers, which a probe would leave random.
+
+    Class attributes:
+        instead: the advice for what it cannot do.
+    """
+
+    instead: ClassVar[str] = "use the strategy 'frozen'"
+
+    name = "probe"
+    fits = True
+    reads_features = True
+    pooling = "mean"
+
+    def check(self, args: RunArguments, task: str) -> None:
+        if task not in _TASKS:
+            raise UserError(
+                f"The strategy 'probe' solves a linear layer with an output for each label, which --task {task} does "
+                f"not have: use the strategy 'frozen', or one of the tasks {listing(_TASKS)}."
+            )
+        given = [name for name in _OF_UPDATES if args.as_given.get(name)]
+        if given:
+            raise UserError(
+                f"--{given[0]} {args.as_given[given[0]]} does not apply to the strategy 'probe', which solves the head "
+                f"without updates: leave it out, or {self.instead}."
+            )
+
+    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
+        final = final_linear(model)
+        model.requires_grad_(False)
+        final.requires_grad_(True)
+        return model
+
+
+def final_linear(model: PreTrainedModel) -> nn.Linear:
+    """Return the last linear layer of the head, which has an output for each label.
+
+    Raises:
+        UserError: there is none.
+    """
+    from torch import nn
+
+    head = set(layer_groups(model)[-1])
+    found = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module.out_features == model.config.num_labels and f"{name}.weight" in head
+    ]
+    if not found:
+        raise UserError(
+            f"The strategy 'probe' solves a linear layer with an output for each label, but the head of "
+            f"{type(model).__name__} has none. Use the strategy 'frozen'."
+        )
+    return found[-1]
+
+
+def solve(
+    final: nn.Linear,
+    features: Sequence[np.ndarray],
+    labels: Sequence[Any],
+    problem_type: str | None,
+    *,
+    class_weight: np.ndarray | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Set the weights of `final` to those that fit the training rows.
+
+    Args:
+        features: (features,) of each row, or (tokens, features).
+        labels: the targets of each row, or of each token, where -100 is ignored.
+        problem_type: as in a configuration of transformers; None for tokens.
+        class_weight, seed: see `fit_linear`.
+
+    Returns:
+        The chosen regularisation, for the result record.
+    """
+    import torch
+
+    from .linear_solver import fit_linear
+
+    if features[0].ndim == 2:
+        targets = np.concatenate([np.asarray(own) for own in labels])
+        rows = np.concatenate(list(features))[targets != -100]
+        targets = targets[targets != -100]
+    else:
+        rows, targets = np.stack(list(features)), np.asarray(labels)
+    kind = problem_type or "single_label_classification"
+    fit = fit_linear(rows, targets, kind, outputs=final.out_features, class_weight=class_weight, seed=seed)
+    with torch.no_grad():
+        final.weight.copy_(torch.from_numpy(fit.weight))
+        if final.bias is not None:
+            final.bias.copy_(torch.from_numpy(fit.bias))
+    return {"rows": len(rows), "features": rows.shape[1], "regularisation": fit.regularisation, "scores": fit.scores}

@@ -1,0 +1,48 @@
+"""The temperature of a trained classifier, and the calibration error that it removes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..evaluation.evidence.calibration import calibration_error, reliability
+from ..training.temperature import fit_temperature, fold_temperature
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasets import Dataset
+
+    from ..training.trainer import ToolkitTrainer
+
+_ROWS_TO_CHECK = 5
+
+
+def calibrate(trainer: ToolkitTrainer, rows: Dataset, logits: np.ndarray) -> dict[str, Any]:
+    """Calibrate the trainer's model, in its weights, and return the section "calibration" of the record.
+
+    Args:
+        rows: the encoded validation rows.
+        logits: those of `rows` (rows, classes).
+    """
+    import numpy as np
+
+    temperature, reason = fit_temperature(logits, np.asarray(rows["labels"]))
+    if not reason and (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+        temperature, reason = 1.0, "the weights are sharded over processes"
+    if not reason:
+        first, *_ = trainer.get_test_dataloader(rows.select(range(_ROWS_TO_CHECK)))
+        inputs = trainer._prepare_inputs(first)
+        trainer.model.eval()
+        found = fold_temperature(
+            trainer.model, temperature, logits.shape[1], lambda: trainer.answer(inputs)["logits"].float()
+        )
+        if not found:
+            temperature, reason = 1.0, "the logits are not proportional to a last linear layer in single precision"
+    return {"temperature": temperature, "rows": len(logits), **({"reason": reason} if reason else {})}
+
+
+def error_of(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The expected calibration error of the softmax of logits (rows, classes), for class ids (rows,)."""
+    from scipy.special import softmax
+
+    chances = softmax(logits.astype(float), axis=1)
+    return calibration_error(reliability(chances.max(axis=1), chances.argmax(axis=1) == labels))
