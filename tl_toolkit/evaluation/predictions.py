@@ -51,9 +51,10 @@ class PredictionReader:
         if result.folder not in self._read:
             names = ["row", "label", "prediction"]
             table = self.labelled(result, [*names, "group"])
-            read = (
-                None if table is None else Predictions(*(column(table, name) for name in names), group=clusters(table))
-            )
+            read = None
+            if table is not None:
+                row, label, prediction = (column(table, name) for name in names)
+                read = Predictions(row, label, prediction, clusters(table))
             self._read[result.folder] = read
         return self._read[result.folder]
 
