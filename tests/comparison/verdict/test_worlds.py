@@ -161,7 +161,7 @@ def test_each_dataset_has_its_card(tmp_path):
     write_lines(tmp_path, records)
     decision, text = decided(tmp_path)
     assert len(decision["budgets"]) == 6 and len(decision["panels"]) == 2
-    assert text.startswith("Title\n\nOver all 2 datasets, use minilm")
+    assert text.startswith("Title\n\nOver both datasets, use minilm")
     assert "reviews: Use minilm" in text and "news: Use tfidf" in text
 
 

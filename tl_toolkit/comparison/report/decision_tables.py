@@ -29,14 +29,14 @@ def describe_decision(own: Json) -> dict[str, Any]:
     folded += [_more_labels(own, words, labels), _pairs(own, words, labels)]
     return {
         "card": own["card"],
-        "budgets": {"columns": columns, "rows": rows, "texts": 0},
+        "budgets": {"columns": columns, "rows": rows, "texts": 0, "links": None},
         "folded": [table for table in folded if table["rows"]],
         "notes": facts["notes"],
     }
 
 
 def _table(heading: str, hint: str, columns: Sequence[str], rows: Sequence[list[str]], texts: int) -> dict[str, Any]:
-    return {"heading": heading, "hint": hint, "columns": columns, "rows": rows, "texts": texts}
+    return {"heading": heading, "hint": hint, "columns": columns, "rows": rows, "texts": texts, "links": None}
 
 
 def _against_best(own: Json, words: Words, labels: str) -> dict[str, Any]:

@@ -94,6 +94,8 @@ def name_of(own: Cell | Baseline) -> str:
 
 def kind_of(own: Cell | Baseline) -> str:
     """The kind of an entry or a baseline, in a few words."""
+    if isinstance(own, Cell) and own.kind in ("constant", "linear", "word_vectors"):
+        return own.kind.replace("_", " ")
     return kind(own.strategy) if isinstance(own, Cell) else f"baseline: {show.joined(own.names, 'or')}"
 
 

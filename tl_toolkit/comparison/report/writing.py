@@ -140,7 +140,8 @@ def _overview(shown: Mapping[str, Panel]) -> dict[str, Any]:
         budgets, facts = own.decision["budgets"], own.decision["facts"]
         told = list(budget_row(budgets[-1], facts).values()) if budgets else [show.MISSING] * (len(columns) - 1)
         rows.append([f"{name}, {show.metric_axis(own.goal.metric)}", *told])
-    return {"columns": columns, "rows": rows, "texts": 1}
+    links = [f"#{own.prefix}panel" for own in shown.values()]
+    return {"columns": columns, "rows": rows, "texts": 1, "links": links}
 
 
 def _ranks(decision: Mapping[str, Any]) -> str:

@@ -127,7 +127,8 @@ def headline_of(decision: Json) -> str:
         return facts[0]["card"]["headline"]
     if decision["recommended"] is None:
         return f"There is one recommendation for each of the {len(facts)} datasets."
-    return f"Over all {len(facts)} datasets, use {decision['recommended']}: no cheaper entry is as good on average."
+    many = "both" if len(facts) == 2 else f"all {len(facts)}"
+    return f"Over {many} datasets, use {decision['recommended']}: no cheaper entry is as good on average."
 
 
 def card_of(decision: Json, facts: Json) -> dict[str, Any]:
