@@ -10,6 +10,8 @@ from ..verdict.wording import KINDS, Words, budget_row
 
 Json = Mapping[str, Any]
 READING = {"ahead": "ahead", "behind": "behind", "equivalent": "equivalent", "undecided": "open"}
+MOST_ROWS = 60
+"""Maximum number of rows of a table in report.md."""
 TREND = {"grows": "grows", "shrinks": "shrinks", "constant_or_unknown": "constant or unknown"}
 
 
@@ -36,7 +38,10 @@ def describe_decision(own: Json) -> dict[str, Any]:
 
 
 def _table(heading: str, hint: str, columns: Sequence[str], rows: Sequence[list[str]], texts: int) -> dict[str, Any]:
-    return {"heading": heading, "hint": hint, "columns": columns, "rows": rows, "texts": texts, "links": None}
+    long = len(rows) > MOST_ROWS
+    return {
+        "heading": heading, "hint": hint, "columns": columns, "rows": rows, "texts": texts, "links": None, "long": long,
+    }  # fmt: skip
 
 
 def _against_best(own: Json, words: Words, labels: str) -> dict[str, Any]:

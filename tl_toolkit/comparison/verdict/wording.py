@@ -240,23 +240,23 @@ def _runner_up(top: Json, used: str, other: str, words: Words) -> str:
     pair, turned = _pair(top, used, other)
     lead = words.lead(pair, turned=not turned)  # of the other entry over the recommended one
     start = f"Runner-up: {other} is {words.better(lead)}"
-    failed = next(one for one in top["entries"] if one["entry"] == other)
-    if failed["failed"]:
+    entry = next(one for one in top["entries"] if one["entry"] == other)
+    if entry["failed"]:
         counted = f"always predicting {words.constant}" if words.constant else "the worst run"
-        start = f"{start}, with {failed['failed']} of {failed['runs']} runs failed, which count as {counted}"
+        start = f"{start}, with {entry['failed']} of {entry['runs']} runs failed, which count as {counted}"
     within = f"the margin of {words.within}"
-    cheaper = f"{used} costs less" if _cheaper(top, used, other) else ""
+    because = f", and {used} costs less" if _cheaper(top, used, other) else ""
     reading = pair["reading"]
     if lead["low"] is None:
         return f"{start} in these runs."
     if used == top["best"]:
         if reading == "behind":
             return f"{start}."
-        because = f", and {cheaper}" if cheaper else ""
         if reading == "equivalent":
             return f"{start}. Both are equivalent within {within}{because}."
         return f"{start}. These runs leave the order open{because}."
-    because = f", and {cheaper}" if cheaper else f"; {used} is preferred because it beats the constant answer"
+    if entry["beats_constant"] is False:
+        return f"{start}, but is not shown to beat the constant answer."
     if reading == "equivalent" or top["status"] == "equivalent_and_cheaper":
         return f"{start}. The difference is within {within}{because}."
     return f"{start}. These runs leave open whether the difference exceeds {within}{because}."
