@@ -186,12 +186,6 @@ def significant(value: float, digits: int = 2) -> str:
     return f"{round(value / magnitude) * magnitude:,}"
 
 
-def times(ratio: float) -> str:
-    """A ratio as `14 times`, `1.6 times` or `twice`."""
-    number = f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}".removesuffix(".0")
-    return "twice" if number == "2" else f"{significant(ratio) if ratio >= 100 else number} times"
-
-
 def joined(parts: Sequence[str], last: str = "and") -> str:
     """The parts as `a`, `a and b` or `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ...evaluation import formatting as show
@@ -333,7 +333,8 @@ def _sentences(own: Sequence[Json], here: Mapping[str, list[Json]], used: Json, 
         return []
     pairs = [one for one in here["kinds"] if used["kind"] in (one["a"], one["b"])]
     leads = [_lead_of(used["kind"], one, words) for one in pairs]
-    worth = _equivalence(here["label_equivalence"], here["kinds"], used, words)
+    alike = {one["entry"] for budget in own for one in budget["entries"] if one["kind"] == used["kind"]}
+    worth = _equivalence(here["label_equivalence"], alike, words)
     top = own[-1]
     settled = top["status"] != "undecided" or not _settle(top, words.rows)  # then the card's next step is the labels
     more = "" if settled else show.capital(_more_labels(top, here, words))
@@ -384,14 +385,13 @@ def _trend(leads: Sequence[Json], words: Words) -> str:
     )
 
 
-def _equivalence(found: Sequence[Json], kinds: Sequence[Json], used: Json, words: Words) -> str:
-    """How many labels another kind needs for the score of the recommended entry with the fewest labels."""
+def _equivalence(found: Sequence[Json], entries: Collection[str], words: Words) -> str:
+    """How many labels another kind needs for the score of one of these entries with the fewest labels."""
     able = [
         one
         for one in found
-        if one["entry"] == used["entry"] and one["needs"] is not None and one["low"] is not None
-        and one["needs"] >= WORTH * one["labels"]
-    ]  # fmt: skip
+        if one["entry"] in entries and None not in (one["needs"], one["low"]) and one["needs"] >= WORTH * one["labels"]
+    ]
     if not able:
         return ""
     one = min(able, key=lambda own: (own["labels"], own["needs"]))
