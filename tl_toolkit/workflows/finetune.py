@@ -127,6 +127,8 @@ class FineTuning(Training[Arguments]):
         collator = self.task.collator(self.processing, model)
         if self.strategy.reads_features:
             self.features = features_of(model, self.task, self.encoded, collator, self.args)
+            if self.args.find_lr and self.features is not None:
+                self.features.fill("train")
         if self.features is None and self.strategy.fits and self.strategy.reads_features:
             raise UserError(
                 f"The strategy {self.strategy.name!r} needs a model whose last linear layer returns the logits, from "
