@@ -70,7 +70,7 @@ _RESUME_TRAINING = "Run the same command with --resume_from_checkpoint to resume
 
 @_verb(
     "dataset_name",
-    f"task {_DATA} dataset_config_name label_budget validation_budget test_budget max_length {_MODEL} pooling vectors "
+    f"task {_DATA} dataset_config_name label_budget validation_budget test_budget max_length {_MODEL} vectors "
     f"{_TRAINING} min_train_steps early_stopping_patience find_lr push_to_hub",
     _RESUME_TRAINING,
 )
@@ -109,8 +109,7 @@ def _pretrain(argv: list[str], help: Help) -> None:
         tl-toolkit pretrain --config pretrain_wiki.yaml --output_dir outputs/wiki
 
     Recurrent models read one stream of text and carry their state along; other causal models read blocks of it, and
-    encoders fill in masked tokens. --output_dir then holds a model folder that finetune and from_pretrained load, and
-    result.json with metrics and costs.
+    encoders fill in masked tokens. --output_dir then holds a model folder that finetune loads, and result.json.
     """
     from .config.pretrain_arguments import parse_pretrain_arguments
 

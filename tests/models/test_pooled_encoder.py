@@ -59,6 +59,16 @@ def test_the_vector_of_a_text_is_pooled_from_the_encoder_without_padding(encoder
     torch.testing.assert_close(model(**batch(padding=4)).logits, logits, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("encoder", ["llama", "roberta"])
+@pytest.mark.parametrize("kind", ["cls", "last", "mean", "max"])
+def test_padding_on_the_left_is_not_pooled(encoder: str, kind: str) -> None:
+    """With an encoder whose positions do not count padding."""
+    model, blank = pooled(encoder, pooling=kind), torch.ones((5, 4), dtype=torch.long)  # RoBERTa's padding id is 1
+    ids, mask = batch().values()
+    left = model.model(torch.cat([blank, ids], 1), torch.cat([0 * blank, mask], 1)).pooler_output
+    torch.testing.assert_close(left, model.model(ids, mask).pooler_output, rtol=1e-4, atol=1e-5)
+
+
 def test_a_normalised_vector_keeps_its_direction_and_has_features_of_mean_square_one() -> None:
     model, plain = pooled("bert", normalize=True), pooled("bert")
     vectors, expected = model.model(**batch()).pooler_output, plain.model(**batch()).pooler_output

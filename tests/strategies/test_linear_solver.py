@@ -54,6 +54,15 @@ def test_class_weights_equal_scikit_learn(features, classes):
     np.testing.assert_allclose(softmax(_logits(fit, features), 1), reference.predict_proba(features), atol=1e-4)
 
 
+def test_each_label_has_its_own_class_weights(features, classes):
+    targets, weights = np.stack([classes > 0, classes == 2], axis=1), [{0: 1, 1: 7}, None]
+    fit = fit_linear(features, targets, "multi_label_classification", class_weight=weights, seed=3)
+    for label, own in enumerate(weights):
+        reference = _reference(fit.regularisation[label], class_weight=own).fit(features, targets[:, label])
+        predicted = expit(_logits(fit, features)[:, label])
+        np.testing.assert_allclose(predicted, reference.predict_proba(features)[:, 1], atol=1e-4)
+
+
 def test_each_of_several_labels_is_solved_by_itself(features, classes):
     targets = np.stack([classes > 0, classes == 2, classes > 9, classes < 9], axis=1)
     fit = fit_linear(features, targets, "multi_label_classification", seed=3)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import ModelArguments
@@ -63,7 +64,7 @@ def pooling_of(arguments: ModelArguments, config: PreTrainedConfig, default: str
 
     if isinstance(config, StrictConfig):  # a family of the toolkit pools by itself
         return None
-    asked = arguments.pooling
+    asked: str = arguments.pooling
     own = _of_sentence_transformers(arguments, asked)
     if asked == "auto" and own is None:
         asked = default
@@ -127,7 +128,7 @@ def load_pooled_encoder(
             name,
         )
         loading(lambda: _check_vectors(encoder), what)
-        source, encoder.config.name_or_path = encoder.config.name_or_path, ""
+        encoder.config.name_or_path = ""  # would be saved
         pooled = loading(lambda: PooledEncoderConfig(encoder_config=encoder.config, **settings, **head), what)
         model = PooledEncoderForSequenceClassification.from_pretrained(
             None,
@@ -135,7 +136,7 @@ def load_pooled_encoder(
             dtype=encoder.dtype,
             state_dict={f"model.encoder.{name}": weight for name, weight in encoder.state_dict().items()},
         )
-    model.name_or_path = model.config.name_or_path = source
+    model.name_or_path = model.config.name_or_path = ""  # where peft would look for a model of this architecture
     # A pooling layer that the architecture always has, but nothing reads.
     missing = [f"model.encoder.{weight}" for weight in report["missing_keys"] if "pooler." not in weight]
     return model, {"missing_keys": missing, "mismatched_keys": []}
@@ -214,23 +215,27 @@ def _of_sentence_transformers(arguments: ModelArguments, asked: str) -> Pooling 
 
 def _json_of(arguments: ModelArguments, file: str) -> Any:
     """The content of a small file of a checkpoint; None if it has no such file."""
+    from huggingface_hub import try_to_load_from_cache
     from transformers.utils import cached_file
 
-    name = arguments.model_name_or_path
-    try:
-        path = cached_file(
-            location_of(name), file, revision=arguments.model_revision, _raise_exceptions_for_missing_entries=False
-        )
-    except OSError:
-        logger.warning(
-            "Whether %r says how its token vectors are pooled (%s) could not be checked, because the Hub cannot be "
-            "reached. Set --pooling to be sure.", name, file,
-        )  # fmt: skip
-        return None
+    name, revision = arguments.model_name_or_path, arguments.model_revision
+    location = location_of(name)
+    path = cached_file(
+        location,
+        file,
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
     if path is None:
+        known = Path(location).is_dir() or try_to_load_from_cache(location, file, revision=revision) is not None
+        if not known:
+            logger.warning(
+                "Whether %r has the file %s, which says how to pool its token vectors, could not be checked without "
+                "the Hub: it is assumed to have none. Set --pooling to be sure.", name, file,
+            )  # fmt: skip
         return None
     try:
-        with open(path, encoding="utf-8") as stream:
-            return json.load(stream)
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"The file {file!r} of the checkpoint {name!r} is not valid JSON: {error}.") from error

@@ -54,13 +54,14 @@ class PooledEncoderConfig(StrictConfig):
             raise ValueError(
                 f"The encoder of a PooledEncoderConfig cannot be an encoder-decoder ({encoder.model_type})."
             )
-        self.encoder_config.use_cache = self.use_cache
+        encoder.use_cache = self.use_cache
         self.vocab_size = encoder.vocab_size
         if self.pad_token_id is None:
             self.pad_token_id = getattr(encoder, "pad_token_id", None)
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
         """The encoder's configuration, which has the sizes that transformers looks for."""
+        assert isinstance(self.encoder_config, PreTrainedConfig)  # converted in `__post_init__`
         return self.encoder_config.get_text_config(decoder=decoder, encoder=encoder)
 
     @property

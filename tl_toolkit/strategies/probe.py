@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from ..config.arguments import RunArguments
+    from .linear_solver import LinearFit
 
 _TASKS = ("text-classification", "regression", "token-classification")
 _OF_UPDATES = (
@@ -87,7 +88,12 @@ def final_linear(model: PreTrainedModel) -> nn.Linear:
 
 
 def solve(
-    final: nn.Linear, features: Sequence[np.ndarray], labels: Sequence[Any], problem_type: str | None, seed: int
+    final: nn.Linear,
+    features: Sequence[np.ndarray],
+    labels: Sequence[Any],
+    problem_type: str | None,
+    seed: int,
+    class_weights: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Set the weights of `final` to those that fit the training rows.
 
@@ -95,13 +101,12 @@ def solve(
         features: (features,) of each row, or (tokens, features).
         labels: the targets of each row, or of each token, where -100 is ignored.
         problem_type: as in a configuration of transformers; None for tokens.
+        class_weights: the weight of each class in the loss; for several labels, of the presence of each.
 
     Returns:
         The chosen regularisation, for the result record.
     """
     import torch
-
-    from .linear_solver import fit_linear
 
     if features[0].ndim == 2:
         targets = np.concatenate([np.asarray(own) for own in labels])
@@ -110,9 +115,23 @@ def solve(
     else:
         rows, targets = np.stack(list(features)), np.asarray(labels)
     kind = problem_type or "single_label_classification"
-    fit = fit_linear(rows, targets, kind, outputs=final.out_features, seed=seed)
+    fit, record = fit_head(rows, targets, kind, class_weights, outputs=final.out_features, seed=seed)
     with torch.no_grad():
         final.weight.copy_(torch.from_numpy(fit.weight))
         if final.bias is not None:
             final.bias.copy_(torch.from_numpy(fit.bias))
-    return {"rows": len(rows), "features": rows.shape[1], "regularisation": fit.regularisation, "scores": fit.scores}
+    return record
+
+
+def fit_head(
+    features: Any, targets: Any, problem_type: str, class_weights: Sequence[float] | None, **options: Any
+) -> tuple[LinearFit, dict[str, Any]]:
+    """The head that fits the rows, see `fit_linear`, and its entry in the result record. Weights as in `solve`."""
+    from .linear_solver import fit_linear
+
+    weight: Any = None if class_weights is None else dict(enumerate(map(float, class_weights)))
+    if weight is not None and problem_type == "multi_label_classification":
+        weight = [{0: 1.0, 1: own} for own in weight.values()]
+    fit = fit_linear(features, targets, problem_type, class_weight=weight, **options)
+    rows, columns = features.shape
+    return fit, {"rows": rows, "features": columns, "regularisation": fit.regularisation, "scores": fit.scores}

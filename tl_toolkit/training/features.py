@@ -181,7 +181,7 @@ def _accept_features(model: PreTrainedModel, head: HeadInput) -> None:
     def forward(*args: Any, features: torch.Tensor | None = None, **kwargs: Any) -> Any:
         if features is None:
             return whole(*args, **kwargs)
-        return SequenceClassifierOutput(logits=head.logits(features))
+        return SequenceClassifierOutput(logits=head.logits(features.to(head.final.weight.dtype)))
 
     extended = signature.replace(parameters=[*before, added, *parameters[len(before) :]])
     forward.__signature__ = extended  # type: ignore[attr-defined]  # Trainer reads the columns from it

@@ -13,7 +13,7 @@ from ..loading.model import longest_input, make_model, shortest
 from ..loading.pooled_encoder import check_pooling
 from ..records.identity import rows_of
 from ..records.output_dir import for_output_dir
-from ..strategies.bag_of_ngrams import NgramProbe
+from ..strategies.bag_of_ngrams import NgramProbe, solve_weights
 from ..strategies.probe import solve
 from ..tasks import make_task
 from ..tasks.generation import GREEDY, settle_generation
@@ -136,8 +136,8 @@ class FineTuning(Training[Arguments]):
     def work(self) -> None:
         began = time.perf_counter()
         if isinstance(self.strategy, NgramProbe):
-            targets = self.encoded["train"][self.task.label_name]
-            self.solution = self.strategy.fit(self.model, self.encoded["train"], targets, self.args.seed)
+            train = self.encoded["train"]
+            self.solution = solve_weights(self.model, train, train[self.task.label_name], self.args.seed)
             self.seconds_without_updates += time.perf_counter() - began
             return
         if self.features is None:

@@ -72,6 +72,7 @@ def test_a_key_changes_with_everything_that_affects_the_result() -> None:
         ({**CONTENT, "entries": [{"name": "x", "model_typ": "rnn"}]}, ["model_typ", "model_type", "'x'"]),
         ({**CONTENT, "entries": [{"name": "x"}]}, ["'x' of grid.yaml", "--model_type"]),
         ({**CONTENT, "entries": [ENTRIES[0], {**ENTRIES[0], "name": "y", "learning_rate": -1}]}, ["'y'", "-1"]),
+        ({**CONTENT, "entries": [{**ENTRIES[0], "pooling": "max"}]}, ["lstm", "pooling=max"]),
         ({**CONTENT, "title": {"News": "short"}}, ["title", "quotation marks"]),
         ({**CONTENT, "entries": [{**ENTRIES[0], "dataset_name": "y"}]}, ["dataset_name", "lstm"]),
         ({**CONTENT, "seed": 3}, ["seed", "seeds"]),

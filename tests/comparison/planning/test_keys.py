@@ -98,6 +98,10 @@ def test_a_checkpoint_is_identified_by_its_files(tmp_path: Path) -> None:
     weights[40_000] ^= 1
     (second / "model.safetensors").write_bytes(weights)
     assert of(first) != of(second)
+    before = of(first)
+    (first / "1_Pooling").mkdir()
+    (first / "1_Pooling" / "config.json").write_text("{}")
+    assert of(first) != before
     assert state_of("google-bert/bert-base-uncased") == state_of(None) == []
 
 

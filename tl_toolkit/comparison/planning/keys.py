@@ -53,8 +53,11 @@ def state_of(source: Any) -> list[list[str]]:
     if not _is_local(source):
         return []
     path = Path(str(source)).expanduser()
-    files = sorted(file for file in path.iterdir() if _is_loaded(file)) if path.is_dir() else [path]
-    return [[file.name if path.is_dir() else "", _hash_of(file)] for file in files]
+    if not path.is_dir():
+        return [["", _hash_of(path)]]
+    # A sentence-transformers model says in a subfolder how it is pooled.
+    files = [*filter(_is_loaded, path.iterdir()), *path.glob("*_Pooling/config.json")]
+    return [[file.relative_to(path).as_posix(), _hash_of(file)] for file in sorted(files)]
 
 
 def _is_local(source: Any) -> bool:

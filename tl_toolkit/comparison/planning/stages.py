@@ -12,6 +12,7 @@ from typing import Any
 from ... import __version__
 from ...config.pretrain_arguments import PretrainArguments, pretrain_arguments_from
 from ...errors import UserError, listing, nearest
+from ...loading.pooled_encoder import check_pooling
 from ...records.record import changed_arguments
 from ...strategies import make_strategy
 from .axes import replace_datasets
@@ -110,7 +111,9 @@ def make_stages(
     stages = {name: Stage(name, launches[name][1], sources, launches[name][0]) for name, sources in before.items()}
     for stage in stages.values():  # report a wrong stage before the first run
         arguments = pretrain_arguments_from(stage.settings, f"the stage {stage.name!r} of {where}")
-        make_strategy(arguments.strategy, arguments.model).check(arguments.run, arguments.data.task or "causal-lm")
+        task = arguments.data.task or "causal-lm"
+        make_strategy(arguments.strategy, arguments.model).check(arguments.run, task)
+        check_pooling(arguments.model, task)
     return stages
 
 
