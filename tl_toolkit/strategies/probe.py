@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ..errors import UserError, listing
 from .base import Strategy
-from .layer_groups import layer_groups
+from .layer_groups import head_parameters, layer_groups
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from ..config.arguments import RunArguments
     from .linear_solver import LinearFit
+
+logger = logging.getLogger(__name__)
 
 _TASKS = ("text-classification", "regression", "token-classification")
 _OF_UPDATES = (
@@ -60,6 +63,15 @@ class Probe(Strategy):
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         final = final_linear(model)
+        others = head_parameters(model) - {
+            name for name, own in model.named_parameters() if any(own is one for one in final.parameters())
+        }
+        if others:
+            logger.warning(
+                "A probe solves the last layer of %s and leaves the others of its head as they are, which is random "
+                "unless the checkpoint has them: %s. The strategy 'frozen' trains them.",
+                type(model).__name__, listing(sorted(others)),
+            )  # fmt: skip
         model.requires_grad_(False)
         final.requires_grad_(True)
         return model

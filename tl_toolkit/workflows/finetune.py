@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from ..training.features import Features
-    from ..training.trainer import ToolkitTrainer
+    from ..training.trainer import BaseTrainer, ToolkitTrainer
 
 
 @without_progress_bars()
@@ -132,6 +132,12 @@ class FineTuning(Training[Arguments]):
             data_collator=collator if self.features is None else self.features.collate,
             **common,
         )
+
+    def make_trainer(self) -> BaseTrainer:
+        trainer = super().make_trainer()
+        if self.features is not None and self.args.find_lr:  # trains without `work`
+            self.features.fill("train")
+        return trainer
 
     def work(self) -> None:
         began = time.perf_counter()
