@@ -94,7 +94,7 @@ def test_groups_that_are_never_trained_are_named(tmp_path: Path, caplog: pytest.
 def test_the_default_number_of_epochs_reaches_all_groups() -> None:
     how = strategy("gradual_unfreezing")
     how.prepare(build("bert"))
-    assert how.least_epochs == 8
+    assert how.least_epochs == 5
     how = strategy("gradual_unfreezing")
     deep = build("bert", num_hidden_layers=13)
     how.prepare(deep)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from ..training.features import Features
-    from ..training.trainer import ToolkitTrainer
+    from ..training.trainer import BaseTrainer, ToolkitTrainer
 
 
 @without_progress_bars()
@@ -127,8 +127,6 @@ class FineTuning(Training[Arguments]):
         collator = self.task.collator(self.processing, model)
         if self.strategy.reads_features:
             self.features = features_of(model, self.task, self.encoded, collator, self.args)
-            if self.args.find_lr and self.features is not None:
-                self.features.fill("train")
         if self.features is None and self.strategy.fits and self.strategy.reads_features:
             raise UserError(
                 f"The strategy {self.strategy.name!r} needs a model whose last linear layer returns the logits, from "
@@ -148,13 +146,21 @@ class FineTuning(Training[Arguments]):
             **common,
         )
 
+    def make_trainer(self) -> BaseTrainer:
+        trainer = super().make_trainer()
+        if self.features is not None and self.args.find_lr:  # trains without `work`
+            self.features.fill("train")
+        return trainer
+
     def work(self) -> None:
         began = time.perf_counter()
         weights = self.task.class_weights
-        how: dict[str, Any] = {"class_weight": None if weights is None else weights.numpy(), "seed": self.args.seed}
+        how: dict[str, Any] = {
+            "class_weights": None if weights is None else weights.tolist(), "seed": self.args.seed
+        }  # fmt: skip
         if isinstance(self.strategy, NgramProbe):
-            rows = self.encoded["train"]
-            self.solution = solve_weights(self.model, rows, rows[self.task.label_name], **how)
+            train = self.encoded["train"]
+            self.solution = solve_weights(self.model, train, train[self.task.label_name], **how)
             self.seconds_without_updates += time.perf_counter() - began
             return
         if self.features is None:
