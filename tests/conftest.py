@@ -91,7 +91,8 @@ def finetune(dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return call
 
 
-RNN = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=13,num_hidden_layers=1"}
+_SIZES = "embedding_size=7,hidden_size=13,num_hidden_layers=1,embedding_dropout=0,classifier_dropout=0"
+RNN = {"model_type": "rnn", "config_overrides": _SIZES}
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ _RESUME_TRAINING = "Run the same command with --resume_from_checkpoint to resume
 @_verb(
     "dataset_name",
     f"task {_DATA} dataset_config_name label_budget validation_budget test_budget max_length {_MODEL} vectors "
-    f"{_TRAINING} min_train_steps early_stopping_patience find_lr push_to_hub",
+    f"{_TRAINING} early_stopping_patience find_lr push_to_hub",
     _RESUME_TRAINING,
 )
 def _finetune(argv: list[str], help: Help) -> None:

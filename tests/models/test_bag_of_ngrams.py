@@ -90,6 +90,31 @@ def test_masked_tokens_change_nothing() -> None:
     assert not logits(model, [[5, 7, 11, 11, 11]]).allclose(alone)
 
 
+def test_tokens_keep_their_order_around_holes() -> None:
+    model, random = build(), torch.Generator().manual_seed(3)
+    ids = torch.tensor([5, 7, 11])[torch.randint(3, (1, 997), generator=random)]
+    mask = torch.randint(2, (1, 997), generator=random)
+    indices, weights = model.ngrams(ids, mask)
+    expected = dense_features(model, [ids[0][mask[0] == 1].tolist()])[0]
+    torch.testing.assert_close(torch.zeros(len(TABLE)).index_add(0, indices[0], weights[0]), expected)
+
+
+def test_ngrams_that_end_after_the_text_have_the_key_0() -> None:
+    ids, mask = torch.tensor([[5, 7, 11], [0, 0, 5]]), torch.tensor([[1, 1, 1], [0, 0, 1]])
+    keys = build().ngrams.keys_of(ids, mask).tolist()
+    assert keys == [[0, key(5), key(7), key(11), key(5, 7), key(7, 11)], [0, 0, 0, 0, 0, key(5)]]
+
+
+def test_an_exported_graph_reads_texts_of_other_lengths() -> None:
+    model = build()
+    sizes = {0: torch.export.Dim("batch", min=2, max=64), 1: torch.export.Dim("time", min=2, max=512)}
+    shown = {"input_ids": torch.tensor([[5, 7, 11], [7, 0, 5]]), "attention_mask": torch.ones(2, 3, dtype=torch.long)}
+    graph = torch.export.export(model, (), shown, dynamic_shapes={"input_ids": sizes, "attention_mask": sizes}).module()
+    ids, mask = [[5, 7, 5, 7, 2], [11, 5, 0, 0, 0], [0, 5, 0, 7, 5]], [[1] * 5, [1, 1, 0, 0, 0], [0, 1, 0, 1, 1]]
+    found = graph(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask)).logits
+    torch.testing.assert_close(found, logits(model, ids, mask))
+
+
 def test_order_matters_only_to_ngrams() -> None:
     pairs, words = build(), build([[5], [7], [11]], ngram_range=[1, 1])
     assert not logits(pairs, [[5, 7]]).allclose(logits(pairs, [[7, 5]]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,18 @@ def test_texts_are_translated_one_by_one_with_their_probabilities(folders: dict[
     assert found == [write(folders["pairs"], "--text", t, "--max_new_tokens", "6", "--json")[0] for t in SOURCES]
     assert set("".join(result.generated for result in found)) <= set("".join(TARGETS))  # the target vocabulary
     assert all(result.log_probability < 0 for result in found)
+
+
+def test_the_prefix_of_training_is_read_again(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["pairs"], tmp_path / "prefixed")
+    (folder / "identity.json").write_text('{"settings": {"source_prefix": "the "}}')
+    flags = ["--text", SOURCES[0], "--max_new_tokens", "4", "--json"]
+    (found,) = write(folder, *flags)
+    (expected,) = write(folders["pairs"], *flags, "--source_prefix", "the ")
+    (plain,) = write(folders["pairs"], *flags)
+    assert found.log_probability == expected.log_probability != plain.log_probability
+    (named,) = write(folder, *flags, "--source_prefix", "march ")
+    assert named.log_probability != found.log_probability
 
 
 def test_log_probability_is_that_of_beam_search(folders: dict[str, Path]) -> None:

@@ -130,6 +130,21 @@ def test_two_classes_equal_one_logistic_regression() -> None:
     np.testing.assert_allclose(logits_of(model, tokenizer, OTHERS).softmax(-1), expected, atol=1e-4)
 
 
+def test_class_weights_are_those_of_scikit_learn() -> None:
+    tokenizer = build_tokenizer("word", TRAINING, min_frequency=1)
+    model, targets = new_model(tokenizer), targets_of(TRAINING, SINGLE)
+    learn_ngrams(model, encoded(tokenizer, TRAINING))
+    solution = solve_weights(model, encoded(tokenizer, TRAINING), targets, class_weights=[5.0, 1.0, 0.5])
+    vectorizer = TfidfVectorizer(
+        tokenizer=tokenizer.tokenize, token_pattern=None, lowercase=False, sublinear_tf=True, ngram_range=(1, 2)
+    )
+    weighted = LogisticRegression(
+        C=solution["regularisation"], class_weight={0: 5.0, 1: 1.0, 2: 0.5}, tol=1e-9, max_iter=9999
+    ).fit(vectorizer.fit_transform(TRAINING), targets)
+    expected = weighted.predict_proba(vectorizer.transform(OTHERS))
+    np.testing.assert_allclose(logits_of(model, tokenizer, OTHERS).softmax(-1), expected, atol=1e-4)
+
+
 def test_max_ngrams_keeps_those_in_the_most_rows() -> None:
     # By hand: 5 is in three rows, 7 and (5, 7) are in two, and the others are in one. (5, 7) has a higher key than 7.
     rows = Dataset.from_dict({"input_ids": [[5, 7, 11], [13, 5, 7], [5, 5, 2]]})

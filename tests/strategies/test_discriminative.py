@@ -122,7 +122,7 @@ def test_the_record_has_decay_and_groups() -> None:
 
 
 def test_an_error_about_a_strategy_names_the_others() -> None:
-    with pytest.raises(UserError, match="'full', 'discriminative', 'gradual_unfreezing', 'frozen', 'lora'"):
+    with pytest.raises(UserError, match="'full', 'discriminative', 'gradual_unfreezing', 'frozen', 'probe', 'lora'"):
         strategy("scratch")
     with pytest.raises(UserError, match="'discriminative' transfers from a checkpoint"):
         make_strategy(StrategyArguments(strategy="discriminative"), ModelArguments(model_type="rnn"))

@@ -12,10 +12,11 @@ from transformers import (
     RobertaConfig,
 )
 
+from tl_toolkit.config.arguments import StrategyArguments
 from tl_toolkit.models import AwdLstmConfig, RnnConfig, SelfAttentionConfig
 from tl_toolkit.strategies.head_input import head_input
 from tl_toolkit.strategies.layer_groups import layer_groups
-from tl_toolkit.strategies.probe import final_linear
+from tl_toolkit.strategies.probe import Probe, final_linear
 
 LABELS = 5
 SIZES = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 17}
@@ -103,3 +104,9 @@ def test_a_model_whose_logits_are_not_those_of_its_last_layer_has_no_features():
     forward = model.forward
     model.forward = lambda **inputs: {"logits": 2 * forward(**inputs).logits}
     assert head_input(model, _batch()) is None
+
+
+@pytest.mark.parametrize(("name", "warned"), [("roberta", "classifier.dense.bias"), ("self_attention", "")])
+def test_layers_that_stay_random_are_named(name, warned, caplog):
+    Probe(StrategyArguments(strategy="probe")).prepare(AutoModelForSequenceClassification.from_config(CONFIGS[name]))
+    assert bool(caplog.messages) == bool(warned) and warned in caplog.text

@@ -21,11 +21,6 @@ from .fields import differing, flag, require
 NT_ASGD = "nt_asgd"  # an optimiser of the toolkit, unknown to transformers
 StrategyName = Literal["scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "probe", "lora"]
 SLANTED_TRIANGULAR = "slanted_triangular"  # a schedule of the toolkit, unknown to transformers
-FAMILY_DEFAULTS: dict[str | None, dict[str, Any]] = {
-    # Counting is cheap, and most n-grams are rare.
-    "bag_of_ngrams": {"max_length": None, "tokenizer_min_frequency": 1, "tokenizer_vocab_size": 1_000_000}
-}
-"""Defaults of flags for a model type that replace those of the fields."""
 
 
 @dataclass
@@ -105,9 +100,7 @@ class DataArguments:
         "the task, or f1:CLASS, recall:CLASS or precision:CLASS. By default that of the task."
     )
     max_length: int | None = flag(
-        "Truncate texts to N tokens. The model's own limit applies as well; none means no other limit, as by default "
-        "for bag_of_ngrams.",
-        256,
+        "Truncate texts to N tokens. The model's own limit applies as well; none means no other limit.", 256
     )
 
     def __post_init__(self) -> None:
@@ -126,7 +119,7 @@ class ModelArguments:
     model_revision: str | None = flag("Commit, tag or branch of a Hub checkpoint.")
     model_type: str | None = flag(
         "An architecture to train from scratch. rnn, awd_lstm, self_attention, bag_of_ngrams, rnn_encoder_decoder, "
-        "rnn_image_captioner, or any of transformers (bert, gpt2)."
+        "rnn_image_captioner, or one of transformers (bert, gpt2)."
     )
     config_overrides: str | None = flag(
         "Configuration changes: key=value,key=value. In YAML and Python this can be a mapping."
@@ -141,12 +134,8 @@ class ModelArguments:
         "By default the checkpoint's own; for a model from scratch word (for translation bpe). With a checkpoint that "
         "has a word-level tokenizer, word builds a new vocabulary, in which known words keep their embeddings."
     )
-    tokenizer_vocab_size: int = flag(
-        "Maximum size of a vocabulary built from the training split. By default 1,000,000 for bag_of_ngrams.", 30_000
-    )
-    tokenizer_min_frequency: int = flag(
-        "Words that are rarer in the training split become unknown words. By default 1 for bag_of_ngrams.", 2
-    )
+    tokenizer_vocab_size: int = flag("Maximum size of a vocabulary built from the training split.", 30_000)
+    tokenizer_min_frequency: int = flag("Words that are rarer in the training split become unknown words.", 2)
     tokenizer_lowercase: bool | None = flag("Lower-case the text first. By default for word, not for char and bpe.")
     shared_vocabulary: bool | None = flag(
         "translation from scratch: one vocabulary for source and target. By default for bpe, and for architectures "

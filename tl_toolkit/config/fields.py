@@ -1,4 +1,4 @@
-"""Helpers for argument dataclasses: declare a flag, check values, and find values that are not the default."""
+"""Helpers for argument dataclasses: declare a flag, check values, defaults, and values that are not the default."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import UserError
+
+FAMILY_DEFAULTS: dict[str | None, dict[str, Any]] = {
+    # Counting is cheap, and most n-grams are rare.
+    "bag_of_ngrams": {"max_length": None, "tokenizer_min_frequency": 1, "tokenizer_vocab_size": 1_000_000}
+}
+"""Defaults of flags for a model type that replace those of the fields."""
 
 
 def flag(text: str, default: Any = None, **metadata: Any) -> Any:

@@ -29,7 +29,7 @@ class GenerateArguments:
         },
     )
     text_file: str | None = flag("A file with one text on each line.")
-    source_prefix: str | None = flag("Prepended to every text to translate, as T5 expects.")
+    source_prefix: str | None = flag("Prepended to every text to translate, as T5 expects. By default as in training.")
     image: list[str] = field(
         default_factory=list,
         metadata={"help": "An image file to describe. Can be repeated.", "action": "extend"},

@@ -63,6 +63,7 @@ def _annotations(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
     managed = {"transformers_version", "architectures", "auto_map", "dtype", "model_type"}
     managed |= {"id2label", "label2id", "num_labels", "problem_type"}  # set by the task
     managed |= {"num_input_features", "prediction_length", "context_length"}  # set by the series
+    managed |= {"num_ngrams"}  # set by the training texts
     managed |= {"vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"}  # set by the tokenizer
     return {f.name: hints[f.name] for f in dataclasses.fields(config_class) if f.init and f.name not in managed}
 

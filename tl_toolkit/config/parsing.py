@@ -14,7 +14,8 @@ import yaml
 from transformers.hf_argparser import string_to_bool
 
 from ..errors import UserError, nearest
-from .arguments import FAMILY_DEFAULTS, Arguments, DataArguments, ModelArguments, RunArguments, StrategyArguments
+from .arguments import Arguments, DataArguments, ModelArguments, RunArguments, StrategyArguments
+from .fields import FAMILY_DEFAULTS
 from .help import Help, VerbParser
 from .shipped import find_config, nearest_config
 

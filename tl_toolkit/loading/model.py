@@ -297,7 +297,10 @@ def _vectors(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase | Non
 def _set_embeddings(model: PreTrainedModel, vectors: Any, source: str | None) -> None:
     import torch
 
-    weight = model.get_input_embeddings().weight
+    embeddings = model.get_input_embeddings()
+    if embeddings is None:
+        raise UserError(f"{type(model).__name__} has no embeddings for --vectors {source}: leave it out.")
+    weight = embeddings.weight
     if tuple(weight.shape) != vectors.shape:
         raise UserError(
             f"The vectors in {source!r} have {vectors.shape[1]} dimensions, but the model's embeddings have "

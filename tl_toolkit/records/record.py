@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..atomic_files import plain, write_json
-from ..config.arguments import FAMILY_DEFAULTS
-from ..config.fields import differing
+from ..config.fields import FAMILY_DEFAULTS, differing
 from .schema import problem_of
 
 if TYPE_CHECKING:

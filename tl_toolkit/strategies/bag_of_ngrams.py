@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import UserError
-from .probe import Probe
+from .probe import Probe, fit_head
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -52,35 +52,28 @@ class NgramProbe(Probe):
 
 
 def solve_weights(
-    model: Any, rows: Dataset, targets: Any, *, class_weight: Any = None, seed: int = 0
+    model: Any, rows: Dataset, targets: Any, seed: int = 0, class_weights: Sequence[float] | None = None
 ) -> dict[str, Any]:
     """Set the weights of `model`, whose table is learned, to those that fit `targets`. Returns how, for the record.
 
     Args:
         rows: encoded rows, with the column `input_ids`.
-        targets, class_weight, seed: see `fit_linear`.
+        targets: see `fit_linear`.
+        class_weights: see `probe.solve`.
     """
     import torch
 
-    from .linear_solver import STRENGTHS, fit_linear
+    from .linear_solver import STRENGTHS
 
-    config, features = model.config, ngram_features(model, rows)
+    config = model.config
     is_ridge = config.problem_type == "regression"
-    fit = fit_linear(
-        features,
-        targets,
-        config.problem_type,
-        outputs=config.num_labels,
-        class_weight=class_weight,
-        strengths=[strength for strength in STRENGTHS if is_ridge or strength >= _LEAST_STRENGTH],
-        seed=seed,
-    )
+    strengths = [strength for strength in STRENGTHS if is_ridge or strength >= _LEAST_STRENGTH]
+    options = {"outputs": config.num_labels, "strengths": strengths, "seed": seed}
+    fit, record = fit_head(ngram_features(model, rows), targets, config.problem_type, class_weights, **options)
     with torch.no_grad():
         model.classifier.weight.copy_(torch.from_numpy(fit.weight.T))
         model.bias.copy_(torch.from_numpy(fit.bias))
-    return {
-        "rows": len(rows), "features": config.num_ngrams, "regularisation": fit.regularisation, "scores": fit.scores
-    }  # fmt: skip
+    return record
 
 
 def learn_ngrams(model: Any, rows: Dataset) -> None:

@@ -70,8 +70,8 @@ def fit_linear(
         problem_type: as in a configuration of transformers.
         outputs: number of classes, if the training rows may lack the last ones. A class without training rows has
             weight 0 and a probability of at most `ABSENT` on any row.
-        class_weight: for classifications, as in scikit-learn: None, "balanced", or weights by class; or an array
-            (outputs,) of weights, for several labels those of the rows that have the label.
+        class_weight: as in scikit-learn: None, "balanced", or weights by class; for several labels also a list of
+            these, one for each label.
         strengths: the candidates, in ascending order, see `STRENGTHS`.
         seed: divides the rows into folds.
 
@@ -84,17 +84,13 @@ def fit_linear(
     centre, scale, scaled = _conditioned(features)
     strength: Any
     scores: Any
-    by_class = isinstance(class_weight, np.ndarray)
     if problem_type == "single_label_classification":
-        class_weight = dict(enumerate(class_weight)) if by_class else class_weight
         width = int(targets.max()) + 1 if outputs is None else outputs
         weight, bias, strength, scores = _classes(scaled, targets.astype(int), width, class_weight, strengths, seed)
     elif problem_type == "multi_label_classification":
-        weights = [{0: 1.0, 1: own} for own in class_weight] if by_class else [class_weight] * targets.shape[1]
-        several = [
-            _label(scaled, column, own, strengths, seed)
-            for column, own in zip(targets.T.astype(int), weights, strict=True)
-        ]
+        weights = class_weight if isinstance(class_weight, list) else [class_weight] * targets.shape[1]
+        columns = zip(targets.T.astype(int), weights, strict=True)
+        several = [_label(scaled, column, weight, strengths, seed) for column, weight in columns]
         weight = np.stack([one.weight for one in several])
         bias = np.array([one.bias for one in several])
         strength, scores = [one.strength for one in several], [one.scores for one in several]

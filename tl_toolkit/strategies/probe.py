@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,13 +10,16 @@ import numpy as np
 
 from ..errors import UserError, listing
 from .base import Strategy
-from .layer_groups import layer_groups
+from .layer_groups import head_parameters, layer_groups
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
     from ..config.arguments import RunArguments
+    from .linear_solver import LinearFit
+
+logger = logging.getLogger(__name__)
 
 _TASKS = ("text-classification", "regression", "token-classification")
 _OF_UPDATES = (
@@ -57,6 +61,15 @@ class Probe(Strategy):
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
         final = final_linear(model)
+        others = head_parameters(model) - {
+            name for name, own in model.named_parameters() if any(own is one for one in final.parameters())
+        }
+        if others:
+            logger.warning(
+                "A probe solves the last layer of %s and leaves the others of its head as they are, which is random "
+                "unless the checkpoint has them: %s. The strategy 'frozen' trains them.",
+                type(model).__name__, listing(sorted(others)),
+            )  # fmt: skip
         model.requires_grad_(False)
         final.requires_grad_(True)
         return model
@@ -89,9 +102,8 @@ def solve(
     features: Sequence[np.ndarray],
     labels: Sequence[Any],
     problem_type: str | None,
-    *,
-    class_weight: np.ndarray | None = None,
-    seed: int = 0,
+    seed: int,
+    class_weights: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Set the weights of `final` to those that fit the training rows.
 
@@ -99,14 +111,12 @@ def solve(
         features: (features,) of each row, or (tokens, features).
         labels: the targets of each row, or of each token, where -100 is ignored.
         problem_type: as in a configuration of transformers; None for tokens.
-        class_weight, seed: see `fit_linear`.
+        class_weights: the weight of each class in the loss; for several labels, of the presence of each.
 
     Returns:
         The chosen regularisation, for the result record.
     """
     import torch
-
-    from .linear_solver import fit_linear
 
     if features[0].ndim == 2:
         targets = np.concatenate([np.asarray(own) for own in labels])
@@ -115,9 +125,23 @@ def solve(
     else:
         rows, targets = np.stack(list(features)), np.asarray(labels)
     kind = problem_type or "single_label_classification"
-    fit = fit_linear(rows, targets, kind, outputs=final.out_features, class_weight=class_weight, seed=seed)
+    fit, record = fit_head(rows, targets, kind, class_weights, outputs=final.out_features, seed=seed)
     with torch.no_grad():
         final.weight.copy_(torch.from_numpy(fit.weight))
         if final.bias is not None:
             final.bias.copy_(torch.from_numpy(fit.bias))
-    return {"rows": len(rows), "features": rows.shape[1], "regularisation": fit.regularisation, "scores": fit.scores}
+    return record
+
+
+def fit_head(
+    features: Any, targets: Any, problem_type: str, class_weights: Sequence[float] | None, **options: Any
+) -> tuple[LinearFit, dict[str, Any]]:
+    """The head that fits the rows, see `fit_linear`, and its entry in the result record. Weights as in `solve`."""
+    from .linear_solver import fit_linear
+
+    weight: Any = None if class_weights is None else dict(enumerate(map(float, class_weights)))
+    if weight is not None and problem_type == "multi_label_classification":
+        weight = [{0: 1.0, 1: own} for own in weight.values()]
+    fit = fit_linear(features, targets, problem_type, class_weight=weight, **options)
+    rows, columns = features.shape
+    return fit, {"rows": rows, "features": columns, "regularisation": fit.regularisation, "scores": fit.scores}

@@ -51,6 +51,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, str]
 def fold_temperature(model: torch.nn.Module, temperature: float, classes: int, logits_of: Callable[[], Any]) -> bool:
     """Divide the logits of `model` by a temperature, in the weight and bias of its last linear layer.
 
+    A model without any such layer, as a bag of n-grams, is one itself.
+
     This is possible if the logits are proportional to that layer. It is tested by halving the layer, which is exact in
     binary numbers; a model that fails the test, such as one that averages probabilities, is not changed.
 
@@ -61,9 +63,10 @@ def fold_temperature(model: torch.nn.Module, temperature: float, classes: int, l
     Returns:
         Whether the model was changed.
     """
-    layers = [part for part in model.modules() if isinstance(part, torch.nn.Linear) and part.out_features == classes]
-    own: list[torch.Tensor] = list((layers[-1] if layers else model).parameters())  # without one: a bag of n-grams
-    if own[0].dtype not in (torch.float32, torch.float64):  # others are too coarse
+    layers = [part for part in model.modules() if isinstance(part, torch.nn.Linear)]
+    last = [part for part in layers if part.out_features == classes][-1:] or ([] if layers else [model])
+    own: list[torch.Tensor] = [parameter for part in last for parameter in part.parameters()]
+    if not own or own[0].dtype not in (torch.float32, torch.float64):  # others are too coarse
         return False
     before = logits_of()
     torch._foreach_mul_(own, 0.5)

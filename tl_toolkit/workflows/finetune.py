@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from ..training.features import Features
-    from ..training.trainer import ToolkitTrainer
+    from ..training.trainer import BaseTrainer, ToolkitTrainer
 
 
 @without_progress_bars()
@@ -146,13 +146,21 @@ class FineTuning(Training[Arguments]):
             **common,
         )
 
+    def make_trainer(self) -> BaseTrainer:
+        trainer = super().make_trainer()
+        if self.features is not None and self.args.find_lr:  # trains without `work`
+            self.features.fill("train")
+        return trainer
+
     def work(self) -> None:
         began = time.perf_counter()
         weights = self.task.class_weights
-        how: dict[str, Any] = {"class_weight": None if weights is None else weights.numpy(), "seed": self.args.seed}
+        how: dict[str, Any] = {
+            "class_weights": None if weights is None else weights.tolist(), "seed": self.args.seed
+        }  # fmt: skip
         if isinstance(self.strategy, NgramProbe):
-            rows = self.encoded["train"]
-            self.solution = solve_weights(self.model, rows, rows[self.task.label_name], **how)
+            train = self.encoded["train"]
+            self.solution = solve_weights(self.model, train, train[self.task.label_name], **how)
             self.seconds_without_updates += time.perf_counter() - began
             return
         if self.features is None:

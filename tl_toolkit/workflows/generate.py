@@ -17,6 +17,7 @@ from ..figures.token_spans import Piece, merge_weights, pieces_of_ids, words_of
 from ..loading.model import load_config, load_trained, longest_input
 from ..loading.names import loading
 from ..loading.tokenizer import load_tokenizer
+from ..records.identity import identity_of_model
 from ..tasks.caption_processing import CaptionProcessing, load_caption_processing
 from ..tasks.pair_processing import PairProcessing, load_pair_processing
 from .lifecycle import without_progress_bars
@@ -140,8 +141,10 @@ def _continue(arguments: GenerateArguments, model_arguments: ModelArguments, tex
 def _translate(arguments: GenerateArguments, model_arguments: ModelArguments, texts: list[str]) -> Iterator[Result]:
     processing = load_pair_processing(model_arguments)
     model = _load(model_arguments, "AutoModelForSeq2SeqLM", processing.tokenizer, arguments)
+    trained = identity_of_model(str(model_arguments.model_name_or_path), model_arguments.model_revision)
+    prefix = arguments.source_prefix or trained.get("settings", {}).get("source_prefix") or ""
     for place, text in enumerate(texts):
-        prefixed = (arguments.source_prefix or "") + text
+        prefixed = prefix + text
         inputs = processing.tokenizer(prefixed, return_tensors="pt").to(model.device)
         if not inputs["input_ids"].shape[1]:
             raise UserError(f"The text {text!r} has no tokens to translate. Specify a longer text.")
