@@ -8,7 +8,7 @@ from tl_toolkit.evaluation.decision.noise import Family, Noise, quantile
 from tl_toolkit.evaluation.decision.variance import Components
 
 
-def noise_of(rows, runs, run_freedom=np.inf, row_freedom=1e6, means=None):
+def noise_of(rows, runs, run_freedom=np.inf, row_freedom=1e6, means=None, pooled=False):
     size = len(runs)
     return Noise(
         Components(
@@ -17,6 +17,7 @@ def noise_of(rows, runs, run_freedom=np.inf, row_freedom=1e6, means=None):
             row_freedom=row_freedom,
             runs=np.array(runs, dtype=float),
             run_freedom=np.full(size, run_freedom),
+            pooled=np.full(size, pooled),
             residual=np.zeros(size),
             counts=np.full(size, 3),
             units=1000,
@@ -51,6 +52,13 @@ def test_one_cell_has_students_interval(freedom):
     family = Family(noise, np.array([[1.0, 0.0]]))
     half = float(family.half_lengths(family.worst(), 0.05)[0])
     assert half == pytest.approx(0.1 * t.ppf(0.975, freedom), rel=0.01)
+
+
+@pytest.mark.parametrize("groups, freedom", [(3, 6), (4, 12)])
+def test_cells_with_a_pooled_variance_have_tukeys_critical_value(groups, freedom):
+    family = Family(noise_of(np.zeros((groups, groups)), np.ones(groups), freedom, pooled=True), pairs(groups))
+    half = family.half_lengths(family.worst(), 0.05)
+    assert half[0] == pytest.approx(studentized_range.ppf(0.95, groups, freedom), rel=0.03)
 
 
 def test_few_independent_rows_have_students_interval():

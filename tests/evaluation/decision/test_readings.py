@@ -49,7 +49,9 @@ def test_interval_in_other_units_and_without_bounds():
 def parts(rows, runs, residual=0.0, counts=2):
     freedom = np.full(2, np.inf)
     means, over_runs, rest = np.zeros(2), np.full(2, runs), np.full(2, residual)
-    return Components(means, rows * np.eye(2), 1e6, over_runs, freedom, rest, np.full(2, counts), 100)
+    return Components(
+        means, rows * np.eye(2), 1e6, over_runs, freedom, np.full(2, False), rest, np.full(2, counts), 100
+    )
 
 
 def test_seeds_and_rows_that_would_settle_a_difference():

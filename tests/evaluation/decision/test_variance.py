@@ -77,13 +77,15 @@ def test_prior_of_variances_as_limma_fits_it():
 
 def test_moderated_variances_lie_between_their_own_and_the_prior():
     variances, freedom = np.array([0.5, 1.3, 7.8]), np.full(3, 3.0)
-    shrunk, both = moderate(variances, freedom, np.full(3, 5.0), np.full(3, True))
+    shrunk, both, pooled = moderate(variances, freedom, np.full(3, 5.0), np.full(3, True))
+    assert not pooled.any()
     assert shrunk == pytest.approx((2.830777 * 1.676927 + 3 * variances) / 5.830777, abs=1e-5)
     assert both == pytest.approx(np.full(3, 5.830777), abs=1e-5)
 
 
 def test_equal_variances_are_pooled_with_all_their_freedom():
-    shrunk, both = moderate(np.array([2.0, 2.2, 1.9]), np.full(3, 2.0), np.full(3, 5.0), np.full(3, True))
+    shrunk, both, pooled = moderate(np.array([2.0, 2.2, 1.9]), np.full(3, 2.0), np.full(3, 5.0), np.full(3, True))
+    assert pooled.all()
     assert shrunk == pytest.approx(np.full(3, np.mean([2.0, 2.2, 1.9])))
     assert both.tolist() == [6, 6, 6]
 

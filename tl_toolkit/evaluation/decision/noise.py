@@ -51,10 +51,13 @@ class Noise:
             draws /= np.sqrt(chance)[_places(1, 2)]
         freedom = np.where(parts.run_freedom > 200, np.inf, np.round(parts.run_freedom, 1))
         places = _places(size, 3)
-        for value in np.unique(freedom):
-            own = np.flatnonzero((freedom == value) & (parts.runs > 0))
-            if len(own):
-                draws[:, own] += _student(max(float(value), 0.5))[places[:, own]] * np.sqrt(parts.runs[own])
+        for value, pooled in {*zip(freedom.tolist(), parts.pooled.tolist(), strict=True)}:
+            own = np.flatnonzero((freedom == value) & (parts.pooled == pooled) & (parts.runs > 0))
+            alone = np.inf if pooled else max(value, 0.5)
+            noise = _student(alone)[places[:, own]] * np.sqrt(parts.runs[own])
+            if pooled and np.isfinite(value):  # one estimate of their variance: one error of it in each draw
+                noise /= np.sqrt(chdtri(value, _middles()) / value)[_places(1, 4)]
+            draws[:, own] += noise
         self.draws = draws
         # Tails beyond those of the normal distribution, as a factor of the variance, to weigh contrasts alike.
         limit = np.where(np.isinf(freedom), 1e9, np.maximum(freedom, 0.5))

@@ -26,6 +26,7 @@ class Components:
         row_freedom: degrees of freedom of `rows`.
         runs: (C,) variance of a mean that comes from its runs, residuals included (moderated).
         run_freedom: (C,) degrees of freedom of `runs`.
+        pooled: (C,) whether `runs` is one estimate from all cells, whose error is the same for these cells.
         residual: (C,) the part of `runs` that more rows reduce as well, σ²_res / (nS).
         counts: (C,) runs.
         units: independent rows: rows, clusters or blocks.
@@ -36,6 +37,7 @@ class Components:
     row_freedom: float
     runs: np.ndarray
     run_freedom: np.ndarray
+    pooled: np.ndarray
     residual: np.ndarray
     counts: np.ndarray
     units: int
@@ -96,11 +98,11 @@ def components(cells: list[np.ndarray], labels: np.ndarray, fit: np.ndarray, fix
     square = np.where(several, square, min(part, 1.0) * spread)
     square[fixed] = 0.0
     residual = square / (units * counts)
-    moderated, freedom = moderate(over_runs, np.where(several, counts - 1, 0), np.log2(labels), fit & ~fixed)
+    moderated, freedom, pooled = moderate(over_runs, np.where(several, counts - 1, 0), np.log2(labels), fit & ~fixed)
     runs = np.where(fixed, 0.0, moderated / counts)
     freedom = np.where(fixed, np.inf, freedom)
     pure = nearest_covariance(rows - np.diag(residual))
-    return Components(means, pure, units - 1.0, runs, freedom, residual, counts, units)
+    return Components(means, pure, units - 1.0, runs, freedom, pooled, residual, counts, units)
 
 
 def fold_components(cells: list[np.ndarray], folds: np.ndarray) -> Components:
@@ -131,6 +133,7 @@ def fold_components(cells: list[np.ndarray], folds: np.ndarray) -> Components:
         row_freedom=count - 1.0,
         runs=np.zeros(size),
         run_freedom=np.full(size, np.inf),
+        pooled=np.full(size, False),
         residual=np.zeros(size),
         counts=np.array([len(scores) for scores in cells]),
         units=scored.shape[2],
@@ -145,8 +148,9 @@ def nearest_covariance(matrix: np.ndarray) -> np.ndarray:
 
 def moderate(
     variances: np.ndarray, freedom: np.ndarray, place: np.ndarray, fit: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sample variances, shrunk towards a prior that is fitted to all of them, and their degrees of freedom.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sample variances, shrunk towards a prior that is fitted to all of them, their degrees of freedom, and which have
+    those of all variances pooled.
 
     Empirical Bayes with a trend (Smyth 2004, sections 4 and 6.2): s̃² = (d₀ s₀² + d s²) / (d₀ + d), with d₀ + d degrees
     of freedom, at most those of all variances pooled. A variance with d = 0 is that of the prior. The trend of log s₀²
@@ -160,12 +164,13 @@ def moderate(
     """
     used = fit & (freedom > 0) & (np.nan_to_num(variances) > 0)
     if not used.any():
-        return np.where(freedom > 0, variances, 0.0), np.maximum(freedom, 1.0)
+        return np.where(freedom > 0, variances, 0.0), np.maximum(freedom, 1.0), np.full(len(freedom), False)
     level, prior_freedom = fit_prior(variances[used], freedom[used], place[used], place)
     own = np.where(freedom > 0, variances, 0.0)
     both = prior_freedom + freedom
     shrunk = level if np.isinf(prior_freedom) else (prior_freedom * level + freedom * own) / both
-    return shrunk, np.minimum(both, freedom[used].sum())
+    most = freedom[used].sum()
+    return shrunk, np.minimum(both, most), both > most
 
 
 def fit_prior(
