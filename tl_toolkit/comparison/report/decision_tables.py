@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...evaluation import formatting as show
-from ..verdict.wording import KINDS, Words, budget_row
+from ..verdict.wording import budget_row
+from ..verdict.words import KINDS, Words
 
 Json = Mapping[str, Any]
 READING = {"ahead": "ahead", "behind": "behind", "equivalent": "equivalent", "undecided": "open"}

@@ -11,7 +11,7 @@ from ...evaluation import formatting as show
 from ...evaluation.results import TEXT_COLUMNS, table
 from ...evaluation.statistics.cells import Cell, Goal
 from ...records.kind import KINDS
-from ..verdict.wording import KINDS as CALLED
+from ..verdict.words import KINDS as CALLED
 from .panel import Panel
 
 WHOLE_COLUMNS = (
