@@ -212,6 +212,30 @@ def test_the_margin_and_the_target_stay_with_the_folder(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_a_damaged_decision_asks_for_nothing(tmp_path):
+    from tl_toolkit.comparison.verdict.decision import asked_in
+
+    nothing = {"margin": None, "target": None, "settle": {}}
+    for content in ("{", "[]", '{"asked": []}', '{"asked": {"margin": "wide", "settle": [1], "target": null}}'):
+        (tmp_path / "decision.json").write_text(content)
+        assert asked_in(tmp_path) == nothing
+
+
+def test_decision_json_begins_as_documented(tmp_path):
+    write_world(tmp_path, AHEAD, budgets=(100,))
+    first = [
+        "schema_version",
+        "verified",
+        "metric",
+        "greater_is_better",
+        "margin",
+        "confidence",
+        "headline",
+        "recommended",
+    ]
+    assert list(decision_in(tmp_path))[: len(first)] == first
+
+
 def test_a_margin_must_be_above_zero(tmp_path):
     write_world(tmp_path, AHEAD, budgets=(100,))
     with pytest.raises(UserError, match="--margin must be a number above 0, in the unit of the main metric, but is 0"):

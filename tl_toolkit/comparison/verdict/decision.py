@@ -18,6 +18,17 @@ from ...evaluation.scored_panels import ScoredPanel, bounds_of, default_margin, 
 from .wording import card_of, headline_of
 
 NAME = "decision.json"
+_ASKED: dict[str, Any] = {"margin": (int, float), "target": (int, float), "settle": dict}
+_FIRST = (
+    "schema_version",
+    "verified",
+    "metric",
+    "greater_is_better",
+    "margin",
+    "confidence",
+    "headline",
+    "recommended",
+)
 _LISTS = ("budgets", "kinds", "label_equivalence", "more_labels", "target", "pairs")
 
 
@@ -40,8 +51,9 @@ def asked_in(folder: Path, margin: float | None = None, target: float | None = N
     `settle` maps the folder of the first run of a cell to the seeds that `--settle` added to it.
     """
     try:
-        before = dict(json.loads((folder / NAME).read_text(encoding="utf-8"))["asked"])
-    except (OSError, ValueError, KeyError, TypeError):
+        asked = json.loads((folder / NAME).read_text(encoding="utf-8"))["asked"]
+        before = {name: asked[name] for name, kind in _ASKED.items() if isinstance(asked.get(name), kind)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # there is none, or it is damaged
         before = {}
     given = {name: value for name, value in (("margin", margin), ("target", target)) if value is not None}
     return {"margin": None, "target": None, "settle": {}} | before | given
@@ -85,7 +97,8 @@ def decide_runs(
         "asked": dict(asked),
     }
     found["panels"] = [own | {"card": card_of(found, own)} for own in facts]
-    return {"headline": headline_of(found), **found}
+    found["headline"] = headline_of(found)
+    return {name: found[name] for name in _FIRST} | found
 
 
 def write_decision(folder: Path, decision: Mapping[str, Any]) -> None:
