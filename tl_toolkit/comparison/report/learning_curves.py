@@ -31,7 +31,7 @@ def learning_curves(panel: Panel) -> dict[str, Markup]:
     """Draw test scores over label budgets, one line per entry; returns the SVGs for a `wide` and a `narrow` page.
 
     With a single budget, each entry is a row with its seeds and their mean. Baselines are thin lines. The narrow
-    figure names neither lines nor approaches, so the page needs a key.
+    figure names no lines, so the page needs a key.
 
     A band is the mean ± one standard deviation over seeds; a bar is the interval of the expected score.
     """

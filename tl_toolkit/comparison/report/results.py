@@ -56,7 +56,7 @@ def results_table(panel: Panel) -> dict[str, Any]:
         groups.setdefault(cost.group, []).append(_column(cost.heading, cost.more_is_better))
     columns = [column | {"starts_group": not place} for own in groups.values() for place, column in enumerate(own)]
     rows = [
-        _row(own, panel, _results(own, panel, costs)) | {"picked": (name_of(own), own.budget) in panel.recommended}
+        _row(own, panel, _results(own, panel, costs)) | {"recommended": (name_of(own), own.budget) in panel.recommended}
         for own in panel.scored
     ]
     return _table(panel, columns, rows) | {"groups": [(name, len(own)) for name, own in groups.items()]}
@@ -126,7 +126,7 @@ def _row(own: Cell | Baseline, panel: Panel, cells: list[tuple[str, str]]) -> di
         "budget_order": own.budget,
         "rank": -reached.mean * panel.goal.sign if reached and math.isfinite(reached.mean) else math.inf,
         "cells": cells,
-        "picked": False,
+        "recommended": False,
     }
 
 

@@ -174,7 +174,7 @@ def _most_informative(answers: Answers, differing: np.ndarray, chosen: list[int]
         turn[place] = seen[own] if own else len(order)
         seen[own] += 1
     order = order[np.argsort(turn, kind="stable")]
-    who = "the selected entries" if len(chosen) > 1 else "the entries"
+    who = "the recommended entry and the runner-up" if len(chosen) > 1 else "the entries"
     by = [f"the most even split of {'all ' if len(chosen) > 1 else ''}entries"]
     if sure.any():
         by.insert(0 if len(chosen) > 1 else 1, f"the highest minimum probability of {who}")
