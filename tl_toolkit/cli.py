@@ -192,7 +192,7 @@ def _ensemble(argv: list[str], help: Help) -> None:
 
 @_verb(
     "dataset_name",
-    f"title label_budgets seeds margin target settle dry_run from_results keep_models retry_failed parallel_runs task "
+    f"title label_budgets seeds dry_run from_results keep_models retry_failed parallel_runs task "
     f"{_DATA} test_budget max_length output_dir use_cpu config help_all",
     "Run the same command to resume.",
 )
@@ -205,9 +205,8 @@ def _compare(argv: list[str], help: Help) -> None:
 
     --config names a grid: keys at its top are shared by all entries, `entries` lists what is compared, `label_budgets`
     and `seeds` how often; without it, a dataset is compared by compare.yaml (tl-toolkit configs prints its path). The
-    same command resumes a comparison, and trains only what is missing. --output_dir then holds report.html, report.md,
-    decision.json, figures, results.jsonl, and a folder for each run. Flags of finetune and pretrain hold for all
-    entries.
+    same command resumes a comparison, and trains only what is missing; --settle adds the seeds that the report asks for.
+    --output_dir then holds report.html, report.md, decision.json, results.jsonl, figures, and a folder for each run.
     """
     from .comparison.arguments import parse_compare_arguments
 

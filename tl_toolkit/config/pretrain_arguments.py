@@ -54,7 +54,7 @@ class LanguageModelArguments:
         "in the next row.",
         False,
     )
-    max_train_tokens: int | None = flag("Train on the first N tokens of the training texts.")
+    max_train_tokens: int | None = flag("Train on the first N training tokens.")
     max_eval_tokens: int | None = flag(
         "Evaluate on the first texts of a split that together have N tokens. The last text is kept whole."
     )

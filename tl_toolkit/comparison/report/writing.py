@@ -192,7 +192,7 @@ def describe_panel(panel: Panel) -> dict[str, Any]:
 
 
 def _notes(panel: Panel, failed: int) -> list[str]:
-    """The notes on one dataset: labels, pre-training, and runs that failed or were left out."""
+    """The notes on one dataset: labels, pre-training, classes that are never predicted, and failed runs."""
     if not panel.cells:
         return []
     failures = ""
@@ -200,7 +200,7 @@ def _notes(panel: Panel, failed: int) -> list[str]:
         what = "predicted the same for every row" if panel.constant else "had the worst score at its budget"
         failures = f"{failed} {'run' if failed == 1 else 'runs'} failed. The decision counts each as if it {what}."
     said = [label_note(panel.cells), pretraining(panel.cells), *never_predicted_notes(panel.cells), failures]
-    return [note for note in (*said, *panel.decision["facts"]["notes"]) if note]
+    return [note for note in said if note]
 
 
 def _source(constant: Sequence[Baseline]) -> str:

@@ -79,7 +79,7 @@ def card_text(title: str, decision: Json) -> str:
         card, failed = facts["card"], f", {facts['failed']} failed" if facts["failed"] else ""
         head = f"{facts['dataset']}: {card['headline']}" if several else card["headline"]
         data = f"Dataset: {facts['dataset']}. {show.count(facts['runs'])} runs finished{failed}."
-        texts = (head, card["cost"], card["runner_up"], card["next"], *card["sentences"], data)
+        texts = (head, card["cost"], card["runner_up"], card["next"], *card["sentences"], *facts["notes"], data)
         parts += [text for text in texts if text]
     return "\n\n".join(parts)
 
