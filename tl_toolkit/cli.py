@@ -205,7 +205,7 @@ def _compare(argv: list[str], help: Help) -> None:
 
     --config names a grid: keys at its top are shared by all entries, `entries` lists what is compared, `label_budgets`
     and `seeds` how often; without it, a dataset is compared by compare.yaml (tl-toolkit configs prints its path). The
-    same command resumes a comparison, and trains only what is missing; --settle adds the seeds that the report asks for.
+    same command resumes a comparison, and trains only what is missing; --settle adds seeds that the report asks for.
     --output_dir then holds report.html, report.md, decision.json, results.jsonl, figures, and a folder for each run.
     """
     from .comparison.arguments import parse_compare_arguments
