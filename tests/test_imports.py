@@ -39,7 +39,8 @@ def test_nothing_heavy_is_imported_before_it_is_needed(statement: str, baseline:
         "tl_toolkit.api",
         "tl_toolkit.cli",
         "tl_toolkit.evaluation.results",
-        "tl_toolkit.evaluation.statistics.pairwise",
+        "tl_toolkit.evaluation.decision",
+        "tl_toolkit.evaluation.scored_panels",
         "tl_toolkit.data.splits",
     ],
 )

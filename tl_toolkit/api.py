@@ -167,6 +167,11 @@ class Comparison:
         return table(self._runs)
 
     @cached_property
+    def decision(self) -> dict[str, Any]:
+        """What to use, as in `decision.json`; docs/decision.md describes it."""
+        return decision(self.output_dir)
+
+    @cached_property
     def _runs(self) -> list[Any]:
         from .evaluation.results import read_results
 
@@ -350,6 +355,31 @@ def compare(dataset_name: Any = None, **flags: Any) -> Comparison | None:
 
     report = compare(parse_compare_arguments(_named(flags, dataset_name=dataset_name)))
     return Comparison(report) if report is not None else None
+
+
+@_verb
+def decision(folder: str | Path, margin: float | None = None, target: float | None = None) -> dict[str, Any]:
+    """What the runs of a comparison show: the content of its decision.json, which docs/decision.md describes.
+
+    >>> entries = [{"name": "Elman", "model_type": "rnn"}, {"name": "LSTM", "model_type": "rnn"}]
+    >>> rows = [("a fine film", "good"), ("a dull film", "bad")] * 20
+    >>> how = {"entries": entries, "label_budgets": [20], "seeds": [1], "num_train_epochs": 1}
+    >>> compared = compare(rows, **how, output_dir="outputs/decided")
+    >>> decision("outputs/decided")["single_runs"]
+    True
+
+    Args:
+        folder: the folder of a comparison. Only its results.jsonl and the prediction files of its runs are read.
+        margin: the difference that a user would not pay for, in the unit of the main metric; by default that of the
+            comparison.
+        target: a score, to whose labels learning curves are extrapolated; by default that of the comparison.
+
+    Raises:
+        UserError: there are no records.
+    """
+    from .comparison.verdict.decision import decision_in
+
+    return decision_in(Path(folder), margin, target)
 
 
 @_verb

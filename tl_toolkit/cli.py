@@ -192,8 +192,8 @@ def _ensemble(argv: list[str], help: Help) -> None:
 
 @_verb(
     "dataset_name",
-    f"title label_budgets seeds dry_run from_results keep_models retry_failed parallel_runs task {_DATA} test_budget "
-    "max_length output_dir use_cpu config help_all",
+    f"title label_budgets seeds margin target settle dry_run from_results keep_models retry_failed parallel_runs task "
+    f"{_DATA} test_budget max_length output_dir use_cpu config help_all",
     "Run the same command to resume.",
 )
 def _compare(argv: list[str], help: Help) -> None:
@@ -206,7 +206,8 @@ def _compare(argv: list[str], help: Help) -> None:
     --config names a grid: keys at its top are shared by all entries, `entries` lists what is compared, `label_budgets`
     and `seeds` how often; without it, a dataset is compared by compare.yaml (tl-toolkit configs prints its path). The
     same command resumes a comparison, and trains only what is missing. --output_dir then holds report.html, report.md,
-    figures, results.jsonl, and a folder for each run. Flags of finetune and pretrain hold for all entries.
+    decision.json, figures, results.jsonl, and a folder for each run. Flags of finetune and pretrain hold for all
+    entries.
     """
     from .comparison.arguments import parse_compare_arguments
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ class CompareArguments:
         "Report the runs recorded in these folders, without training. They hold comparisons or single runs, which are "
         "merged into --output_dir if that is given."
     )
+    margin: float | None = flag(
+        "The difference that you would not pay for, in the unit of the main metric. By default 0.02, which is two "
+        "points; 2 for BLEU and chrF, and 2 % of the least error for errors."
+    )
+    target: float | None = flag("Report how many labels each entry needs for this score, such as 0.9.")
+    settle: bool = flag("Add the seeds that would settle the comparisons that the last report leaves open.", False)
     report_texts: bool = flag("Quote rows of the dataset in the report. If off, rows are only numbered.", True)
     keep_models: bool = flag("Keep the model folders, not only records (by default as the grid says, else true).", True)
     retry_failed: bool = flag("Rerun failed runs.", False)
@@ -69,6 +76,9 @@ class ParsedComparison(NamedTuple):
     ray_address: str | None = None
     dry_run: bool = False
     report_texts: bool = True
+    margin: float | None = None
+    target: float | None = None
+    settle: bool = False
 
 
 class FromResults(NamedTuple):
@@ -78,6 +88,8 @@ class FromResults(NamedTuple):
     output_dir: str | None = None
     title: str | None = None
     report_texts: bool = True
+    margin: float | None = None
+    target: float | None = None
 
 
 def parse_compare_arguments(given: Given = None, help: Help = Help("compare")) -> ParsedComparison | FromResults:
@@ -101,11 +113,13 @@ def parse_compare_arguments(given: Given = None, help: Help = Help("compare")) -
     if unknown:
         raise unknown_argument(parser, unknown[0])
     flags = vars(namespace)
+    if not 0 < (margin := flags.get("margin", 1.0)) < math.inf:
+        raise UserError(f"--margin must be a number above 0, in the unit of the main metric, but is {margin}.")
     if (folders := flags.pop("from_results", None)) is not None:
-        if other := next((name for name in flags if name not in ("output_dir", "title", "report_texts")), None):
+        if other := next((name for name in flags if name not in FromResults._fields), None):
             raise UserError(
                 f"--from_results reports recorded runs and trains none, so --{other} does not apply. Beside it there "
-                "can be --output_dir, --title and --no_report_texts."
+                "can be --output_dir, --title, --margin, --target and --no_report_texts."
             )
         return FromResults(folders, **flags)
     config = flags.pop("config", None)

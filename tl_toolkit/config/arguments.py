@@ -51,6 +51,9 @@ class DataArguments:
     label_column: str | None = flag(
         "The column with the label. By default it is found; several binary columns separated by commas are multi-label."
     )
+    group_column: str | None = flag(
+        "The column that says which test rows belong together, such as those of one author. Reports count them as one."
+    )
     source_column: str | None = flag("translation: the column with the text to translate.")
     target_column: str | None = flag("translation: the column with its translation.")
     source_lang: str | None = flag(

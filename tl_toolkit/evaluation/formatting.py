@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from ..metrics.scores import named_class
 from .intervals import Interval, Spread
@@ -18,6 +18,8 @@ SPACE = "\u00a0"
 """A no-break space between a number and its unit."""
 
 PERCENT_METRICS = {"accuracy", "macro_f1", "micro_f1", "weighted_f1", "f1", "precision", "recall", "exact_match"}
+POINT_METRICS = {"bleu", "bleu_lowercase", "chrf"}
+"""Metrics from 0 to 100."""
 MOST_TEXT = 600
 """The maximum number of characters shown of a text."""
 METRIC_NAMES = {
@@ -66,11 +68,11 @@ def capital(text: str) -> str:
 
 
 def plain_score(value: float, metric: str) -> str:
-    """A metric value without its unit: per cent with one decimal, or three decimals, or four significant digits."""
+    """A metric value without its unit: one decimal up to 100, else three decimals or four significant digits."""
     if not math.isfinite(value):
         return "undefined"
-    if in_per_cent(metric):
-        return _signed(f"{100 * value:.1f}")
+    if in_per_cent(metric) or metric in POINT_METRICS:
+        return _signed(f"{100 * value if in_per_cent(metric) else value:.1f}")
     return _signed(f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}")
 
 
@@ -82,7 +84,7 @@ def score(value: float, metric: str) -> str:
 def gap(value: float, metric: str) -> str:
     """The size of a difference, without its sign: `3.2 points` or `0.041`."""
     number = plain_score(abs(value), metric)
-    if not in_per_cent(metric):
+    if not in_per_cent(metric) and metric not in POINT_METRICS:
         return number
     return f"{number}{SPACE}{'point' if number == '1.0' else 'points'}"
 
@@ -173,11 +175,6 @@ def p_value(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
 
 
-def effect(value: float) -> str:
-    """An effect size in two digits."""
-    return f"{value:.2f}".replace("-", MINUS) if abs(value) < 1e6 else "∞"
-
-
 def per_cent(value: Spread | None) -> str:
     """A fraction as a whole percentage, without its unit."""
     return MISSING if value is None else f"{100 * value.mean:.0f}"
@@ -187,12 +184,6 @@ def significant(value: float, digits: int = 2) -> str:
     """A number rounded to `digits` significant digits: 1,284 becomes `1,300`."""
     magnitude = 10 ** max(0, math.floor(math.log10(value)) + 1 - digits)
     return f"{round(value / magnitude) * magnitude:,}"
-
-
-def times(ratio: float) -> str:
-    """A ratio as `14 times`, `1.6 times` or `twice`."""
-    number = f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}".removesuffix(".0")
-    return "twice" if number == "2" else f"{significant(ratio) if ratio >= 100 else number} times"
 
 
 def joined(parts: Sequence[str], last: str = "and") -> str:
@@ -238,29 +229,7 @@ def markdown_text(value: Any) -> Any:
     return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", re.sub(r"\s*[\r\n]+\s*", " ", visible(value)))
 
 
-_SPOKEN = re.compile(r"\b(?:[Ll]abels|[Ll]abel(?= budget))\b")
-_LEFT_ALONE = re.compile(r"(<(?:pre|code)\b.*?</(?:pre|code)>)", flags=re.DOTALL)
-Text = TypeVar("Text", bound=str)
-
-
 def unit_of(results: Sequence[Result]) -> str:
     """The unit of the budgets of a panel's runs: "labels" or "tokens"."""
     known = next((result for result in results if result.section("budget")), None)
     return TOKENS if known is not None and known.section("budget").get("train_tokens") else LABELS
-
-
-def in_unit(text: Text, unit: str) -> Text:
-    """A panel of a report in the unit of its budgets; code blocks are unchanged.
-
-    All sentences, tables and figures are written for labels, the unit of all tasks except language modelling.
-    """
-    if unit == LABELS:
-        return text
-    parts = _LEFT_ALONE.split(text)
-    parts[::2] = [_SPOKEN.sub(_as_tokens, str(part)) for part in parts[::2]]
-    return type(text)("".join(map(str, parts)))
-
-
-def _as_tokens(found: re.Match[str]) -> str:
-    word = "tokens" if found[0].endswith("s") else "token"
-    return word.capitalize() if found[0][0].isupper() else word

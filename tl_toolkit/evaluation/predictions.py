@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 class Predictions:
     """Labels and predictions for the rows of a split, sorted by row.
 
-    Shapes: `row` (n,); `label` and `prediction` (n,) class ids or numbers, or (n, labels) of 0 and 1.
+    Shapes: `row` (n,); `label` and `prediction` (n,) class ids or numbers, or (n, labels) of 0 and 1. `group` (n,) is
+    the number of each row's group; None without groups.
     """
 
     row: np.ndarray
     label: np.ndarray
     prediction: np.ndarray
+    group: np.ndarray | None = None
 
 
 _LABELLED = ("single_label_classification", "multi_label_classification", "regression")
@@ -43,15 +45,17 @@ class PredictionReader:
         self.folder = Path(folder)
         self._read: dict[str, Predictions | None] = {}
         self._damaged: dict[Path, bool] = {}
-        self.shared: dict[str, Any] = {}
-        """Shared results computed from the predictions, by name."""
 
     def labels(self, result: Result) -> Predictions | None:
         """Labels and predictions of the run's test rows."""
         if result.folder not in self._read:
             names = ["row", "label", "prediction"]
-            table = self.labelled(result, names)
-            self._read[result.folder] = None if table is None else Predictions(*(column(table, name) for name in names))
+            table = self.labelled(result, [*names, "group"])
+            read = None
+            if table is not None:
+                row, label, prediction = (column(table, name) for name in names)
+                read = Predictions(row, label, prediction, clusters(table))
+            self._read[result.folder] = read
         return self._read[result.folder]
 
     def scores(self, result: Result) -> np.ndarray | None:
@@ -113,6 +117,13 @@ def column(table: pa.Table, name: str) -> np.ndarray:
     if pa.types.is_list(found.type) or pa.types.is_large_list(found.type) or pa.types.is_fixed_size_list(found.type):
         return np.asarray(found.flatten()).reshape(len(found), -1)
     return np.asarray(found)
+
+
+def clusters(table: pa.Table) -> np.ndarray | None:
+    """The number of each row's group (n,), from 0; None without a column `group`."""
+    if "group" not in table.column_names:
+        return None
+    return np.unique(np.array([str(name) for name in table.column("group").to_pylist()]), return_inverse=True)[1]
 
 
 def answer_in_words(value: Any, names: list[str] | None) -> str:

@@ -188,10 +188,36 @@ def with_distinct_names(results: Sequence[Result]) -> list[Result]:
     return renamed
 
 
+Tested = tuple[str | None, ...]
+"""Configuration, label column, fingerprint, number of test rows and classes, which identify the test rows."""
+
+
+def tested_on(result: Result) -> Tested:
+    """What identifies the test rows of a run; None for what its record lacks."""
+    dataset = result.section("dataset")
+    columns = dataset.get("columns") or {}
+    target = columns.get("label") or columns.get("target") or columns.get("caption") or columns.get("values")
+    classes = result.label_names()
+    named = None if classes is None else ", ".join(classes)
+    parts = (dataset.get("config"), target, dataset.get("fingerprint"), (dataset.get("rows") or {}).get("test"), named)
+    return tuple(None if part is None else str(part) for part in parts)
+
+
+def names_by_test_rows(name: str, different: Sequence[Tested]) -> dict[Tested, str]:
+    """A distinct name for each set of test rows: the dataset's name with the parts that differ."""
+    said = ("{}", "label {}", "data {}", "{} test rows", "classes {}")
+    differing = [place for place in range(len(said)) if len({tested[place] for tested in different}) > 1]
+    return {
+        tested: f"{name} ({', '.join(said[place].format((tested[place] or 'unknown')[:60]) for place in differing)})"
+        for tested in different
+    }
+
+
 def panels(results: Sequence[Result]) -> dict[str, list[Result]]:
     """The runs by dataset, in the order of first appearance; runs are compared only within a dataset.
 
-    A run that failed before its dataset was loaded is grouped with the runs of the same `dataset_name`.
+    Runs on different test rows under one name are kept apart, with names that say what differs. A run that failed
+    before its dataset was loaded is grouped with the runs of the same `dataset_name`.
     """
     called = {
         result.section("arguments").get("dataset_name"): result.dataset
@@ -206,6 +232,17 @@ def panels(results: Sequence[Result]) -> dict[str, list[Result]]:
     if UNKNOWN in found and len(found) > 1:
         lost = found.pop(UNKNOWN)
         next(iter(found.values())).extend(lost)
+    return {own: runs for name, group in found.items() for own, runs in _by_test_rows(name, group).items()}
+
+
+def _by_test_rows(name: str, results: list[Result]) -> dict[str, list[Result]]:
+    different = list(dict.fromkeys(tested_on(run) for run in results if run.section("dataset") and run.completed))
+    if len(different) < 2:
+        return {name: results}
+    names = names_by_test_rows(name, different)
+    found: dict[str, list[Result]] = {own: [] for own in names.values()}
+    for run in results:  # a run that failed early may lack what identifies its rows
+        found[names.get(tested_on(run), names[different[0]])].append(run)
     return found
 
 

@@ -10,7 +10,7 @@ from ..evaluation import formatting as show
 from ..evaluation.evidence.class_scores import ClassScore, entry_classes
 from ..evaluation.predictions import PredictionReader
 from ..evaluation.results import as_result
-from ..evaluation.statistics.baseline import Baseline, baselines
+from ..evaluation.statistics.baseline import Baseline, baselines, beats
 from ..evaluation.statistics.cells import Cell, Goal, goal_of, make_cells
 from ..metrics.scores import named_class
 from .card_metadata import METRICS
@@ -83,7 +83,7 @@ class Evaluation:
         if self.cell is None or not self.baselines or self.goal.metric not in self.cell.test:
             return None
         scored = [own for own in self.baselines if self.goal.metric in own.test]
-        return all(own.beaten_by(self.cell, self.goal, self.reader) for own in scored) if scored else None
+        return all(beats(self.cell.results[0], own, self.goal, self.reader) for own in scored) if scored else None
 
 
 def result_rows(record: Record, evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:

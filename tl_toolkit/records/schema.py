@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 Number = int | float
@@ -225,7 +226,7 @@ def _problem(value: Any, kind: Any, place: str) -> str | None:
             return f"{where} must be a mapping, but is {_shown(value)}"
         if missing := sorted(kind.__required_keys__ - value.keys()):
             return f"{where} has no {missing[0]!r}"
-        fields = get_type_hints(kind)
+        fields = _hints(kind)
         found = (_problem(value[name], fields[name], _join(place, name)) for name in fields if name in value)
         return next(filter(None, found), None)
     origin, parts = get_origin(kind), get_args(kind)
@@ -245,6 +246,9 @@ def _problem(value: Any, kind: Any, place: str) -> str | None:
     else:
         fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     return None if fits else f"{where} must not be {_shown(value)}"
+
+
+_hints = lru_cache(get_type_hints)  # evaluating the annotations anew for each record takes most of the time
 
 
 def _join(place: str, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import UserError, listing, nearest
-from .base import Task
+from .base import RowTask, Task
 from .captioning import Captioning
 from .forecasting import Forecasting
 from .regression import Regression
@@ -44,6 +44,8 @@ def make_task(arguments: DataArguments) -> Task:
             f"There is no task {arguments.task!r}; the tasks are {listing(TASKS)}.{nearest(arguments.task, TASKS)}"
         )
     task = TASKS[arguments.task](arguments)
+    if arguments.group_column is not None and not isinstance(task, RowTask):
+        raise UserError(f"--group_column does not apply to --task {arguments.task}: leave it out.")
     if arguments.drop_duplicates and not task.texts:
         raise UserError(
             f"--drop_duplicates compares the texts of rows, but those of --task {task.name} have none: leave it out."

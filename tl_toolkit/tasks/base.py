@@ -66,6 +66,8 @@ class Task(Scored, ABC):
             raise UserError(f"--class_weight does not apply to --task {self.name}, which has no classes: remove it.")
         self.arguments = arguments
         self.labels: list[str] | None = None
+        self.groups: dict[str, np.ndarray] = {}
+        """The group (rows,) of each row of a split, by its role; empty without --group_column."""
         self._record: dict[str, Any] = {}
 
     # Rows
@@ -334,6 +336,7 @@ class RowTask(Task):
         splits = named_splits(list(source.dataset), self.arguments)
         self.columns = self._find_columns(source.dataset[splits["train"]].features)
         inputs, read, labelled = {}, {}, {}
+        groups = self._read_groups(source, splits)
         for role, name in list(splits.items()):
             split = self._split(source, name)
             is_requested = role == "train" or getattr(self.arguments, f"{role}_split_name") is not None
@@ -371,11 +374,26 @@ class RowTask(Task):
         facts = self._training_facts(encoded[parts["train"].split], parts["train"].rows)
         rows = {role: len(part.rows) for role, part in parts.items()}
         origins = {role: part.origin for role, part in parts.items()}
-        self._record = self._describe(source, self._roles(), rows, origins, **facts)
+        roles = self._roles() | ({"group": self.arguments.group_column} if groups else {})
+        self._record = self._describe(source, roles, rows, origins, **facts)
+        self.groups = {role: groups[part.split][part.rows] for role, part in parts.items() if part.split in groups}
         result = prepared(parts)
         if self.texts:
             self._record["dataset"]["data_look"] = look(result, self.texts, self.labels, dropped)
         return result
+
+    def _read_groups(self, source: Source, splits: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """The groups (rows,) of each split, as texts; none without a group column."""
+        column = self.arguments.group_column
+        if column is None:
+            return {}
+        for name in splits.values():
+            if column not in source.dataset[name].column_names:
+                raise UserError(
+                    f"--group_column {column!r} is not a column of the split {name!r}; its columns are "
+                    f"{listing(source.dataset[name].column_names)}."
+                )
+        return {name: np.array([str(own) for own in source.dataset[name][column]]) for name in splits.values()}
 
     def prepare_for_prediction(self, split: str | None = None, source: Source | None = None) -> Dataset:
         """As in `Task`."""

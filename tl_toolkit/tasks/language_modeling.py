@@ -58,6 +58,8 @@ class LanguageModeling:
         """
         from datasets import DatasetDict
 
+        if self.arguments.group_column is not None:
+            raise UserError("--group_column does not apply to language models, whose rows are documents: leave it out.")
         source = load_source(self.arguments)
         names = list(source.dataset)
         evaluated = {

@@ -13,6 +13,8 @@ from ..comparison.execution.lock import locked
 from ..comparison.execution.scheduler import check_data, count_results, execute, make_executor
 from ..comparison.report.merging import report_from_results
 from ..comparison.report.writing import write_report
+from ..comparison.verdict.decision import asked_in
+from ..comparison.verdict.settle import settling_seeds, with_more_seeds
 from ..config.arguments import Arguments
 from ..config.pretrain_arguments import PretrainArguments
 from ..errors import UserError
@@ -35,13 +37,17 @@ def compare(arguments: ParsedComparison | FromResults) -> Path | None:
     if isinstance(arguments, FromResults):
         return report_from_results(*arguments)
     grid, output_dir = arguments.grid, arguments.output_dir
+    asked = asked_in(output_dir, arguments.margin, arguments.target)
+    if arguments.settle:
+        asked["settle"] = settling_seeds(grid, output_dir, asked)
+    grid = with_more_seeds(grid, asked["settle"])
     at_once = arguments.parallel_runs
     if arguments.dry_run:
         print(plan(grid, output_dir, retry_failed=arguments.retry_failed, at_once=at_once))
         return None
     check_data(grid, output_dir)
     print(f"{len(grid.runs)} runs of {len(grid.entries)} entries; results go to {output_dir}", flush=True)
-    report = functools.partial(write_report, output_dir, grid.title, arguments.report_texts)
+    report = functools.partial(write_report, output_dir, grid.title, arguments.report_texts, asked=asked)
     with locked(output_dir) as lock:
         try:
             failed = execute(

@@ -46,7 +46,10 @@ def save_predictions(task: Task, splits: DatasetDict, predicted: Mapping[str, An
     """Write a parquet file for each split in `predicted`, and return the file names by split."""
     with staged(output_dir) as staging:
         for split, own in predicted.items():
-            task.predictions(own, splits[split]).to_parquet(staging / PREDICTIONS[split], index=False)
+            frame = task.predictions(own, splits[split])
+            if split in task.groups:
+                frame["group"] = task.groups[split]
+            frame.to_parquet(staging / PREDICTIONS[split], index=False)
         if "test" in predicted:
             task.draw(predicted["test"], splits["test"], staging)
     return {split: PREDICTIONS[split] for split in predicted}

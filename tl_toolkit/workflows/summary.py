@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -129,8 +130,13 @@ def print_predictions(predictions: pd.DataFrame, metrics: dict[str, float], outp
 
 
 def verdict_of(output_dir: Path) -> str:
-    """The first part of a comparison's report in Markdown: title, verdict and facts."""
-    return (output_dir / "report.md").read_text(encoding="utf-8").split("\n##")[0].strip()
+    """The decision cards of a comparison as text, after the title of its report."""
+    from ..comparison.report.merging import title_of
+    from ..comparison.verdict.decision import NAME
+    from ..comparison.verdict.wording import card_text
+
+    decision = json.loads((output_dir / NAME).read_text(encoding="utf-8"))
+    return card_text(title_of(output_dir) or "Comparison", decision)
 
 
 def _processes(record: dict[str, Any]) -> str:

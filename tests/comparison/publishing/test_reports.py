@@ -37,6 +37,7 @@ def test_a_comparison_is_published_as_a_readable_dataset(hub: HubServer, compari
     push(hub, comparison, "--repo_type", "dataset", "--license", "cc-by-4.0")
     files = hub.files("user/fruit", repo_type="dataset")
     named = {"README.md", "report.html", "results.jsonl", "results.parquet", "results.csv", "results.tex"}
+    named |= {"decision.json"}
     assert named <= set(files) and any(name.startswith("figures/") for name in files)
     assert not [name for name in files if name.endswith((".safetensors", ".py")) or name.startswith("runs")]
     for name, content in files.items():

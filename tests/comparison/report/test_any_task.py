@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tl_toolkit.comparison.verdict.decision import asked_in, decide_runs
 from tl_toolkit.evaluation.predictions import PredictionReader
 from tl_toolkit.evaluation.results import Result
-from tl_toolkit.evaluation.statistics.baseline import baselines
+from tl_toolkit.evaluation.statistics.baseline import baselines, beats
 from tl_toolkit.evaluation.statistics.cells import Goal, make_cells
-from tl_toolkit.evaluation.statistics.pairwise import RANDOMISATION, pairwise
 from tl_toolkit.evaluation.statistics.scored_rows import row_metrics, score_rows
-from tl_toolkit.evaluation.statistics.uncertainty import row_intervals
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
@@ -25,10 +24,10 @@ def check(tmp_path, record, metrics, rel=1e-9):
         assert scored is not None, name
         found = float(scored.metric.value(scored.quantities.mean(axis=0)))
         assert found == pytest.approx(record["metrics"]["test"][name], rel=rel, abs=1e-12), name
+        assert scored.scores.shape == (len(scored.quantities),)
+        assert scored.scores.mean() == pytest.approx(found, abs=1e-12)
     (cell,) = make_cells([result])
     goal = Goal(record["task"]["main_metric"], record["task"]["greater_is_better"])
-    (interval,) = row_intervals([cell], goal.metric, reader).values()
-    assert interval.low <= cell.test[goal.metric].mean <= interval.high
     return cell, goal, reader
 
 
@@ -52,7 +51,8 @@ def test_tags(tmp_path, finetune):
     outside = np.concatenate(labels.tolist()) == "O"
     assert (baseline.what, baseline.names, baseline.from_test) == ("the most frequent tag", ["O"], False)
     assert baseline.test["accuracy"].mean == pytest.approx(outside.mean()) and baseline.test["f1"].mean == 0
-    assert baseline.beaten_by(cell, goal, reader) and not baseline.beaten_by(cell, Goal("recall", False), reader)
+    (run,) = cell.results
+    assert beats(run, baseline, goal, reader) and not beats(run, baseline, Goal("recall", False), reader)
 
 
 def test_translations(tmp_path, finetune):
@@ -90,9 +90,8 @@ def test_forecasts(tmp_path, finetune):
     assert (naive.what, seasonal.names) == ("the last value", ["seasonal-naive forecast"])
     reached = record["metrics"]["test"]
     assert naive.test["mae"].mean == reached["naive_mae"] and seasonal.test["mae"].mean == reached["seasonal_naive_mae"]
-    assert not seasonal.beaten_by(cell, goal, reader)
+    assert not beats(cell.results[0], seasonal, goal, reader)
     scored = score_rows(cell.results[0], "mae", reader)
-    assert scored.clusters is not None and np.bincount(scored.clusters).max() == 5  # windows with common targets
     assert scored.quantities[:, 1].min() < 10  # some of five steps of two variables were not observed
 
 
@@ -126,7 +125,7 @@ def test_captions_with_several_references(make_record, tmp_path, write_parquet):
     check(tmp_path, record, ("bleu", "bleu_lowercase", "chrf", "exact_match"))
 
 
-def test_corpus_scores_are_compared_by_randomisation(make_record, tmp_path, write_parquet):
+def test_corpus_scores_are_decided_on(make_record, tmp_path, write_parquet):
     from tl_toolkit.metrics.generation import text_scores
 
     generator = np.random.default_rng(3)
@@ -144,9 +143,10 @@ def test_corpus_scores_are_compared_by_randomisation(make_record, tmp_path, writ
                 tmp_path / record["folder"], {"row": np.arange(61), "reference": wanted, "prediction": written}
             )
             results.append(Result(entry, record["folder"], record))
-    same, first, second = pairwise(make_cells(results), Goal("bleu"), PredictionReader(tmp_path))
-    assert same.test == first.test == RANDOMISATION and same.p_rows > 0.05 and first.p_rows < 0.01
-    assert (same.better, first.better, second.better) == ("none", "second", "second")
+    (panel,) = decide_runs({"numbers": (results, PredictionReader(tmp_path))}, asked_in(tmp_path))["budgets"]
+    readings = {pair["b"]: pair["reading"] for pair in panel["comparisons"]}
+    assert panel["best"] == "minilm" and readings == {"lstm": "behind", "gru": "behind"}
+    assert panel["expected"]["value"] == pytest.approx(np.mean([r.metrics("test")["bleu"] for r in results[6:]]))
 
 
 def test_unknown_metrics_and_missing_files_have_no_scores(make_record, tmp_path):

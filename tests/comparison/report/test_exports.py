@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tl_toolkit.comparison.report.exports import latex_table, latex_text, write_exports
+from tl_toolkit.comparison.report.panel import Panel
 from tl_toolkit.evaluation.results import panels, read_results
 from tl_toolkit.evaluation.statistics.cells import Goal, make_cells
 
@@ -22,7 +23,8 @@ def exported(tmp_path, write_lines):
 
     def write(records):
         write_lines(tmp_path, records)
-        write_exports(panels(read_results(tmp_path / "results.jsonl")), tmp_path)
+        groups = panels(read_results(tmp_path / "results.jsonl"))
+        write_exports({name: Panel(runs, tmp_path) for name, runs in groups.items()}, tmp_path)
         return tmp_path
 
     return write
@@ -80,23 +82,23 @@ def test_without_runs_there_is_only_a_heading(exported):
     assert len(pd.read_parquet(folder / "results.parquet")) == 0
 
 
-def test_a_latex_table_marks_the_best_on_validation_rows(tmp_path, make_record, write_lines):
+def test_a_latex_table_marks_the_recommended_entries(tmp_path, make_record, write_lines):
     records = []
-    for entry, validation, test in (("lstm", 0.4, 0.2), ("gru_2", 0.3, 0.3), ("minilm", 0.6, 0.5)):
-        for seed in (1, 2):
-            record = make_record(entry, 100, seed, test + seed / 100)
-            record["metrics"]["validation"]["accuracy"] = validation
-            records.append(record)
+    for entry, test in (("lstm", 0.2), ("gru_2", 0.3), ("minilm", 0.5)):
+        records += [make_record(entry, 100, seed, test + seed / 100) for seed in (1, 2)]
     records.append(make_record("minilm", None, 1, 0.7))
     write_lines(tmp_path, records)
-    table = latex_table("50 % & more", make_cells(read_results(tmp_path / "results.jsonl")), ACCURACY)
+    table = latex_table(
+        "50 % & more", make_cells(read_results(tmp_path / "results.jsonl")), ACCURACY, {("minilm", math.inf)}
+    )
     lines = table.splitlines()
     assert r"\begin{tabular}{lrr}" in lines and r" & 100 & all 6,920 \\" in lines
-    assert r"lstm & \textbf{21.5 $\pm$ 0.7} & – \\" in lines  # best on validation, although gru_2 is better on test
+    assert r"lstm & 21.5 $\pm$ 0.7 & – \\" in lines
     assert r"gru\_2 & 31.5 $\pm$ 0.7 & – \\" in lines
-    assert r"minilm & \textbf{51.5 $\pm$ 0.7} & \textbf{70.0} \\" in lines
+    assert r"minilm & 51.5 $\pm$ 0.7 & \textbf{70.0} \\" in lines
     assert r"\caption{50 \% \& more: accuracy, \%, on" in table
-    assert table.index("From scratch") < table.index("lstm &") < table.index("{Transfer}") < table.index("minilm &")
+    places = [table.index(text) for text in ("Networks from scratch", "lstm &", "Pre-trained transformers", "minilm &")]
+    assert places == sorted(places)
     assert len(re.findall("(?<!\\\\)&", table)) == 2 * 4  # three entries and the heading
     assert latex_table("none", [], ACCURACY) == ""
 

@@ -192,10 +192,10 @@ def test_without_scripts_all_rows_are_there(browser, page):
     assert len(rows["nodeIds"]) == 15 and dead["nodeIds"] == []
 
 
-def test_the_keyboard_reaches_the_verdict_first(browser, page):
+def test_the_keyboard_reaches_the_recommendation_first(browser, page):
     browser.open(page)
     browser.press("Tab", 9)
-    assert browser.run("document.activeElement.textContent") == "Skip to the verdict"
+    assert browser.run("document.activeElement.textContent") == "Skip to the recommendation"
     assert browser.run("document.activeElement.getBoundingClientRect().left") >= 0
     assert browser.run("document.querySelector(document.activeElement.hash) !== null")
 

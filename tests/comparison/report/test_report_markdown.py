@@ -36,27 +36,6 @@ def test_tuning_is_described_by_entry_and_budget(described, make_record, write_l
     assert described()["tuning"] is None
 
 
-def test_label_equivalence_between_approaches(described, make_record, write_lines, tmp_path):
-    reached = {"lstm": (0.2, 0.3, 0.4), "ulmfit": (0.3, 0.35, 0.5), "minilm": (0.35, 0.6, 0.7)}
-    records = []
-    for entry, values in reached.items():
-        for budget, value in zip((100, 400, 1600), values, strict=True):
-            for seed in (1, 2):
-                record = make_record(entry, budget, seed, value + seed / 10_000)
-                if entry == "ulmfit":
-                    record["strategy"], record["model"] = {"name": "gradual_unfreezing"}, {"model_type": "awd_lstm"}
-                records.append(record)
-    write_lines(tmp_path, records)
-    told = described()["equivalence"]
-    assert told["columns"] == ["To match", "training from scratch needs", "ULMFiT-style transfer needs"]
-    rows = {row[0]: row[1:] for row in told["rows"]}
-    assert len(rows) == 6 and rows["ulmfit with 100"][1] == "–"
-    assert rows["ulmfit with 100"][0].startswith("about 400 (")
-    assert rows["minilm with 100"][0].startswith("about 800 (")  # half-way on a logarithmic scale
-    assert rows["minilm with 100"][1].startswith("about 400 (")
-    assert rows["minilm with 1,600"][0].startswith(">1,600")
-
-
 def test_costs_have_the_largest_budget_and_known_columns(described, make_record, write_lines, tmp_path):
     records = [make_record("lstm", budget, 1, 0.2) for budget in (100, 500)] + [make_record("minilm", 100, 1, 0.4)]
     records[1]["cost"]["disk_bytes"] = 4_200_000

@@ -27,35 +27,39 @@ def page(tmp_path, rich_comparison):
 def test_all_sections_and_columns_are_present(page, tmp_path):
     said = words(page)
     for section in (
-        "Equivalent number of labels",
         "Score against cost",
-        "Pairwise differences",
+        "Method and all comparisons",
         "Where entries disagree",
         "Scores by class",
         "Calibration",
         "Attention",
     ):
         assert section in said, section
-    for column in ("On disk", "Tuning, trials", "Energy, J", "One row, ms", "Rows/s, batch 32", "95 % over rows"):
+    for column in ("On disk", "Tuning, trials", "Energy, J", "One row, ms", "Rows/s, batch 32", "95 % interval"):
         assert column in said, column
     assert "12 trials (1 failed), 5.7 min in total; chosen: learning_rate = 0.0031." in said
-    names = ("learning_curves", "label_equivalence", "pareto", "reliability")
+    names = ("learning_curves", "pareto", "reliability")
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         f"{n}.{s}" for n in names for s in ("svg", "png")
     }
 
 
-def test_a_matrix_is_antisymmetric_and_marks_the_leader(page):
-    matrix = page[page.index('class="heat pairs"') :]
-    rows = re.findall(r'<th scope="row">([\w-]+)</th>(.*?)</tr>', matrix[: matrix.index("</table>")], flags=re.DOTALL)
-    assert [name for name, _ in rows] == ["minilm", "bilstm-attention", "lstm"]  # the best first
-    cells = [re.findall(r'<td class="(\w+)"[^>]*>([^<]*)', row) for _, row in rows]
-    signed = [[text.replace("−", "-").strip() for _, text in row] for row in cells]
-    for one in range(3):
-        for other in range(one):
-            assert float(signed[one][other]) == -float(signed[other][one])
-            pair = {cells[one][other][0], cells[other][one][0]}
-            assert pair in ({"more", "less"}, {"even"})
+def test_all_comparisons_are_behind_a_fold(page):
+    fold = page[page.index("Method and all comparisons</h2></summary>") :]
+    fold = fold[: fold.index("</details>")]
+    for heading in ("Every entry against the best", "Kinds of models", "Equivalent labels", "All pairs of entries"):
+        assert f">{heading}</h3>" in fold and page.count(f">{heading}</h3>") == 1, heading
+    pairs = fold[fold.index("All pairs of entries") :]
+    assert len(re.findall("<tr>", pairs)) == 1 + 3 * 3  # a heading, and three pairs at three budgets
+
+
+def test_the_page_begins_with_the_card(page):
+    """The card, one table with a row a budget, at most three sentences; then the pictures."""
+    start = page[page.index("<main>") : page.index('id="curves"')]
+    assert start.index("Use minilm") < start.index("Runner-up: ") < start.index("Next: ") < start.index("<table")
+    assert start.count("<table") == 1 and start.count('<th scope="row"') == 3
+    after = start[start.index("</table>") : start.index("<nav")]
+    assert len(re.findall("<p>", after)) <= 3
 
 
 def test_attention_is_readable_without_colour(page):

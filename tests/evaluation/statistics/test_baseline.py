@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-from math import comb
-from types import SimpleNamespace
-
 import numpy as np
+import pandas as pd
 import pytest
 
 from tl_toolkit.comparison.report.writing import write_report
-from tl_toolkit.comparison.verdict.notes import in_words, of_headline
-from tl_toolkit.comparison.verdict.wording import decide
 from tl_toolkit.evaluation.predictions import PredictionReader
 from tl_toolkit.evaluation.results import read_results
-from tl_toolkit.evaluation.statistics.baseline import baselines
+from tl_toolkit.evaluation.statistics.baseline import baselines, beats
 from tl_toolkit.evaluation.statistics.cells import Goal, make_cells
-from tl_toolkit.evaluation.statistics.pairwise import contests, overtaken
+from tl_toolkit.evaluation.statistics.row_metrics import classification
+from tl_toolkit.evaluation.statistics.scored_rows import ScoredRows
 
 ACCURACY = Goal("accuracy")
 # 7 of 19 rows have class 3, the most frequent one; no row has class 5.
@@ -101,7 +98,7 @@ def test_a_correlation_beats_the_mean_if_significantly_above_zero(leave):
     unrelated = noise - label * (noise @ label) / (label @ label) + 0.02 * label
     cells, reader = leave([run("lstm", unrelated), run("minilm", label + noise)], label)
     (baseline,) = baselines(cells, reader)
-    assert [baseline.beaten_by(cell, Goal("pearson"), reader) for cell in cells] == [False, True]
+    assert [beats(cell.results[0], baseline, Goal("pearson"), reader) for cell in cells] == [False, True]
 
 
 def test_label_sets(leave):
@@ -126,91 +123,45 @@ def wrong_in(label, rows):
     return prediction
 
 
-def test_the_verdict_names_entries_that_do_not_beat_the_baseline(leave):
+def test_a_run_must_be_better_than_the_baseline_by_more_than_the_noise(leave):
     label = np.tile(LABEL, 11)  # 209 rows, 77 of class 3
-    lstm, minilm = wrong_in(label, range(130)), wrong_in(label, range(20))
-    cells, reader = leave(
-        [("lstm", 1, lstm, {"constant_answer": 3}), ("minilm", 1, minilm, {"constant_answer": 3})], label
-    )
-    rounds, constant = contests(cells, ACCURACY, reader), baselines(cells, reader)
-    assert [constant[0].beaten_by(cell, ACCURACY, reader) for cell in cells] == [False, True]
-    verdict = decide(cells, rounds, ACCURACY, reader, constant=constant)
-    assert verdict.sentences[1].replace("\u00a0", " ") == (
-        "With 100 labels, lstm (37.8 %) does not significantly beat always predicting the most frequent class (36.8 %) "
-        "on the test rows."
-    )
-    assert not any("always predicting" in said for said in decide(cells, rounds, ACCURACY, reader).sentences)
-    alone = decide(cells[:1], [], ACCURACY, reader, constant=constant)
-    assert "lstm (37.8\u00a0%) does not significantly beat" in alone.sentences[-1]
-
-
-def test_an_entry_better_than_the_picked_one_is_named(leave):
-    """`gru` is picked on validation rows; `lstm` is better on 20 of 209 test rows, `rnn` on none."""
-    label = np.tile(LABEL, 11)
-    runs = []
-    for entry, wrong, validation in (("gru", 60, 0.9), ("rnn", 59, 0.2), ("lstm", 40, 0.3), ("minilm", 5, 0.5)):
-        prediction = wrong_in(label, range(wrong))
-        reached = {"accuracy": float((prediction == label).mean())}
-        runs.append((entry, 1, prediction, {"metrics": {"test": reached, "validation": {"accuracy": validation}}}))
+    runs = [(f"{wrong} wrong", 1, wrong_in(label, range(wrong)), {"constant_answer": 3}) for wrong in (130, 20)]
     cells, reader = leave(runs, label)
-    rounds = contests(cells, ACCURACY, reader)
-    assert rounds[0].first.entry == "gru"
-    pair = overtaken(rounds[0].first, cells, ACCURACY, reader)
-    assert pair is not None and pair.second.entry == "lstm" and pair.test == "McNemar, exact"
-    lead = pair.interval
-    assert lead.low < 20 / 209 < lead.high
-    notes = decide(cells, rounds, ACCURACY, reader).notes
-    (said,) = [note for note in notes if "but behind" in note]
-    assert f"gru is {100 * lead.low:.1f} to {100 * lead.high:.1f} points behind lstm. " in said and "minilm" not in said
-
-    cells, reader = leave([run for run in runs if run[0] != "lstm"], label)
-    rounds = contests(cells, ACCURACY, reader)
-    assert overtaken(rounds[0].first, cells, ACCURACY, reader) is None  # one more row is within the noise
-    assert not any("but behind" in note for note in decide(cells, rounds, ACCURACY, reader).notes)
+    (baseline,) = baselines(cells, reader)
+    assert [beats(cell.results[0], baseline, ACCURACY, reader) for cell in cells] == [False, True]
 
 
-@pytest.mark.parametrize(
-    ("lstm", "minilm", "added"),
-    [
-        (40, 5, ""),
-        (20, 23, "; but with 100 labels minilm is not ahead of lstm, which was not selected"),
-        (7, 40, "; but with 100 labels minilm is behind lstm, which was not selected"),
-    ],
-)
-def test_an_approach_has_not_lost_if_an_unpicked_entry_is_better(leave, lstm, minilm, added):
-    """`gru` is picked and wrong on 61 of 209 test rows; `minilm` is better than `gru`; `lstm` is not picked."""
+def test_the_noise_counts_rows_of_a_group_once(leave, tmp_path):
+    """111 of 209 rows right is far above 77; but all of it comes from 3 of 5 groups."""
     label = np.tile(LABEL, 11)
-    runs = []
-    for entry, wrong, validation in (("gru", 61, 0.9), ("lstm", lstm, 0.3), ("minilm", minilm, 0.5)):
-        prediction = wrong_in(label, range(wrong))
-        reached = {"accuracy": float((prediction == label).mean())}
-        runs.append((entry, 1, prediction, {"metrics": {"test": reached, "validation": {"accuracy": validation}}}))
-    cells, reader = leave(runs, label)
-    rounds = contests(cells, ACCURACY, reader)
-    assert rounds[0].outcome == "transfer" and rounds[0].first.entry == "gru"
-    assert decide(cells, rounds, ACCURACY, reader).headline.endswith(f"it is ahead with 100 labels{added}")
+    prediction = np.where(label < 3, label, 0)
+    cells, reader = leave([("lstm", 1, prediction, {"constant_answer": 3})], label)
+    (baseline,) = baselines(cells, reader)
+    assert beats(cells[0].results[0], baseline, ACCURACY, reader)
+    path = tmp_path / cells[0].results[0].folder / "predictions_test.parquet"
+    pd.read_parquet(path).assign(group=label).to_parquet(path)
+    (grouped,) = baselines(cells, PredictionReader(tmp_path))
+    assert not beats(cells[0].results[0], grouped, ACCURACY, PredictionReader(tmp_path))
 
 
-def test_a_headline_is_qualified_only_if_no_other_transfer_pays():
-    scratch, recurrent = SimpleNamespace(kind="scratch"), SimpleNamespace(kind="recurrent")
-    ulmfit, minilm, lost = (
-        SimpleNamespace(budget=budget, first=scratch, outcome=outcome)
-        for budget, outcome in ((100, "transfer"), (100, "transfer"), (300, "scratch"))
+def test_scores_of_rows_have_the_metric_as_their_mean():
+    label, prediction = np.tile(LABEL, 3), np.tile(np.where(LABEL == 3, 0, LABEL), 3)
+    for metric in classification(5).values():
+        rows = ScoredRows(b"", metric.quantities(label, prediction), metric)
+        assert rows.scores.mean() == pytest.approx(float(metric.value(rows.quantities.mean(axis=0))))
+    right = classification(5)["accuracy"]
+    np.testing.assert_array_equal(
+        ScoredRows(b"", right.quantities(label, prediction), right).scores, label == prediction
     )
-    between = SimpleNamespace(budget=100, first=recurrent, outcome="transformer")
-    rounds = [ulmfit, minilm, between, lost]
-    assert of_headline([(ulmfit, "a"), (between, "b"), (lost, "c")], rounds) == [(lost, "c")]
-    assert of_headline([(ulmfit, "a"), (minilm, "d")], rounds) == [(ulmfit, "a"), (minilm, "d")]
-    assert in_words([(ulmfit, "a"), (minilm, "d")]) == "; but a and d, which were not selected"
 
 
-def test_an_interval_without_zero_and_a_p_value_above_five_per_cent_names_the_p_value(leave):
-    """minilm wins 16 rows and loses 6: the bootstrap interval excludes 0, and p of the exact test is 0.052."""
-    label = np.tile(LABEL, 11)
-    runs = [("lstm", 1, wrong_in(label, range(16)), {}), ("minilm", 1, wrong_in(label, range(100, 106)), {})]
-    cells, reader = leave(runs, label)
-    (contest,) = contests(cells, ACCURACY, reader)
-    assert contest.interval.excludes_zero() and contest.family == 1
-    assert contest.p == pytest.approx(2 * sum(comb(22, k) for k in range(7)) / 2**22)
-    (said,) = [text for text in decide(cells, [contest], ACCURACY, reader).sentences if "reaches" in text]
-    assert "points, but p = 0.052 by McNemar, exact)" in said and "comparisons" not in said
+def test_the_scores_of_rows_have_the_variance_of_macro_f1():
+    """Their standard error agrees with that of a bootstrap of the rows."""
+    generator = np.random.default_rng(5)
+    label = generator.integers(5, size=997)
+    prediction = np.where(generator.random(997) < 0.7, label, generator.integers(5, size=997))
+    metric = classification(5)["macro_f1"]
+    quantities = metric.quantities(label, prediction)
+    drawn = generator.multinomial(997, np.full(997, 1 / 997), size=1000) / 997
+    scores = ScoredRows(b"", quantities, metric).scores
+    assert scores.std(ddof=1) / np.sqrt(997) == pytest.approx(metric.value(drawn @ quantities).std(), rel=0.1)

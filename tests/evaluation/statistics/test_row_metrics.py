@@ -5,8 +5,10 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from tl_toolkit.evaluation.statistics.row_metrics import ROW_METRICS, classification
+from tl_toolkit.evaluation.statistics.row_metrics import NUMBERS, classification
 from tl_toolkit.metrics import scores
+
+ROW_METRICS = classification(None) | NUMBERS
 
 
 def value(metric, label, prediction):

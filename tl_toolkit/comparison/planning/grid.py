@@ -41,7 +41,7 @@ _REFUSED = {
 
 # The settings that determine the test rows, the task and its main metric.
 _SAME_FOR_ALL = frozenset(
-    ["task", "dataset_name", "dataset_config_name", "dataset_revision", "label_column", "test_budget"]
+    ["task", "dataset_name", "dataset_config_name", "dataset_revision", "label_column", "group_column", "test_budget"]
     + ["stream_rows", "train_split_name", "validation_split_name", "test_split_name", "max_eval_tokens"]
     + ["main_metric"]
 )

@@ -25,6 +25,7 @@ from ...records.record import sealed
 from ..report.merging import notes_of, title_of
 from ..report.verification import prove_equal, statements, verdicts
 from ..report.writing import build_context, write_pages
+from ..verdict.decision import asked_in, decision_in
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,11 @@ def public_report(folder: Path, *, texts: bool = False, published: set[str] | No
             if path.is_dir() and path.name != "figures":
                 os.symlink(path, place / path.name, target_is_directory=True)
         public = read_store(place / RESULTS)
-        context = build_context(public.results, place, title, texts)
+        asked = asked_in(folder)
+        context = build_context(public.results, place, title, texts, asked)
         write_pages(context, replace(public, damaged=store.damaged), place, notes_of(folder))
-        shown = dict(enumerate(panel["verdict"] for panel in context["panels"]))
-        local = statements(results) | {"verdicts": verdicts(results, folder)}
-        prove_equal(local, statements(public.results) | {"verdicts": shown})
+        local = statements(results) | {"verdicts": verdicts(decision_in(folder))}
+        prove_equal(local, statements(public.results) | {"verdicts": verdicts(context["decision"])})
         written = [path for path in (*place.iterdir(), *(place / "figures").rglob("*")) if path.is_file()]
         files = {path.relative_to(place).as_posix(): path.read_bytes() for path in written}
         (place / RESULTS).write_bytes(_lines(records))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from ...evaluation import formatting as show
-from ...evaluation.results import Result, with_distinct_names
+from ...evaluation.results import Result, Tested, names_by_test_rows, tested_on, with_distinct_names
 from ...records.record import key_of
 
 
@@ -23,8 +23,6 @@ class Found:
     source: Path
 
 
-Tested = tuple[str | None, ...]
-"""Configuration, label column, fingerprint and number of test rows, which identify the test rows."""
 Parts = dict[Any, dict[Any, list[Found]]]
 
 
@@ -76,11 +74,11 @@ def _with_common_names(found: Sequence[Found]) -> list[Found]:
     """The runs with one dataset name for the same test rows, unless a single folder has two names for them."""
     known = [run for run in found if run.result.section("dataset").get("fingerprint")]
     called: dict[Tested, str] = {}
-    for tested, by_source in _grouped(known, _tested_on, lambda run: run.source).items():
+    for tested, by_source in _grouped(known, lambda run: tested_on(run.result), lambda run: run.source).items():
         names = [{run.result.dataset for run in runs} for runs in by_source.values()]
         if all(len(own) == 1 for own in names):
             called[tested] = min(names[0])
-    return [_on_dataset(run, called.get(_tested_on(run))) for run in found]
+    return [_on_dataset(run, called.get(tested_on(run.result))) for run in found]
 
 
 def _with_distinct_datasets(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
@@ -88,34 +86,16 @@ def _with_distinct_datasets(found: Sequence[Found]) -> tuple[list[Found], list[s
     known = [run for run in found if run.result.section("dataset")]
     warnings: list[str] = []
     called: dict[tuple[str, Tested], str] = {}
-    for name, different in _grouped(known, lambda run: run.result.dataset, _tested_on).items():
+    for name, different in _grouped(known, lambda run: run.result.dataset, lambda run: tested_on(run.result)).items():
         if len(different) > 1:
-            names = _distinct_names(name, list(different))
+            names = names_by_test_rows(name, list(different))
             called |= {(name, tested): own for tested, own in names.items()}
             where = [f"{names[tested]} in {_folders(runs)}" for tested, runs in different.items()]
             warnings.append(
                 f"Runs on {name} were tested on different rows or labels: {show.joined(where)}. They are reported "
                 "separately and not compared with each other."
             )
-    return [_on_dataset(run, called.get((run.result.dataset, _tested_on(run)))) for run in found], warnings
-
-
-def _tested_on(run: Found) -> Tested:
-    dataset = run.result.section("dataset")
-    columns = dataset.get("columns") or {}
-    target = columns.get("label") or columns.get("target") or columns.get("caption") or columns.get("values")
-    parts = (dataset.get("config"), target, dataset.get("fingerprint"), (dataset.get("rows") or {}).get("test"))
-    return tuple(None if part is None else str(part) for part in parts)
-
-
-def _distinct_names(name: str, different: Sequence[Tested]) -> Mapping[Tested, str]:
-    """A distinct name for each set of test rows: the dataset's name with the parts that differ."""
-    said = ("{}", "label {}", "data {}", "{} test rows")
-    differing = [place for place in range(len(said)) if len({tested[place] for tested in different}) > 1]
-    return {
-        tested: f"{name} ({', '.join(said[place].format(tested[place] or 'unknown') for place in differing)})"
-        for tested in different
-    }
+    return [_on_dataset(run, called.get((run.result.dataset, tested_on(run.result)))) for run in found], warnings
 
 
 def _on_dataset(run: Found, dataset: str | None) -> Found:

@@ -30,7 +30,7 @@ def summary(
     return [
         ("Dataset", show.joined(names) if names else show.MISSING),
         ("Entries", str(len(entries))),
-        ("Training labels", show.joined(list(budget_names(cells).values())) if cells else show.MISSING),
+        (f"Training {show.unit_of(results)}", show.joined(list(budget_names(cells).values()) or [show.MISSING])),
         ("Seeds", f"{seeds[-1]} to {seeds[0]}" if len(seeds) > 1 else str(seeds[0]) if seeds else show.MISSING),
         ("Test rows", show.span(tested)),
         ("Runs", f"{finished} finished" + (f", {len(failed)} failed" if failed else "")),

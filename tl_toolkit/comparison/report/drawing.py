@@ -56,15 +56,17 @@ def new_figure(width: float, height: float, left: float, right: float) -> tuple[
     return figure, figure.add_subplot()
 
 
-def grid_of_axes(width: float, count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure and `count` axes in rows of `columns`, each row `height` high; sizes in points.
+def grid_of_axes(
+    width: float, count: int, columns: int, height: float, below: float = 0.0
+) -> tuple[Figure, list[Axes]]:
+    """A figure and `count` axes in rows of `columns`, each row `height` high, with room `below`; sizes in points.
 
     The positions are fixed, because a layout engine would draw the figure several times.
     """
     from matplotlib.figure import Figure
 
     rows, left, gap, head, foot, margin = -(-count // columns), 34.0, 18.0, 24.0, 44.0, 8.0
-    tall = rows * height + margin
+    tall = rows * height + margin + below
     figure = Figure(figsize=(width / 72, tall / 72))
     wide = (width - left - margin - gap * (columns - 1)) / columns
     axes = []

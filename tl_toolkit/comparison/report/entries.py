@@ -32,7 +32,7 @@ def describe_entry(panel: Panel, position: int) -> dict[str, Any]:
     """The template variables of one entry: description, errors at its largest budget, and how to repeat a run."""
     from markupsafe import Markup
 
-    entry, rounds = panel.entries[position], panel.rounds
+    entry = panel.entries[position]
     runs = [result for result in panel.results if result.entry == entry]
     largest = [cell for cell in panel.cells if cell.entry == entry][-1:]
     told = largest[0].results[0] if largest else representative(runs)  # the run that represents the entry
@@ -46,7 +46,7 @@ def describe_entry(panel: Panel, position: int) -> dict[str, Any]:
         "evidence": None,
         "tuning": _tuning(told),
         "made": _made(told),
-        "open": any(entry in (own.first.entry, own.second.entry) for own in rounds if own.budget == rounds[-1].budget),
+        "open": entry in panel.rivals,
     }
     if largest:
         cell = largest[0]
@@ -81,7 +81,7 @@ def kind(strategy: str) -> str:
 def _made(result: Result) -> str:
     """The shown run and its training length: `500 labels, seed 1; 12 epochs (192 updates)`."""
     cost, train_labels = result.section("cost"), result.section("budget").get("train_labels")
-    run = [f"{show.budget(result.budget, train_labels)} labels", f"seed {result.seed}"]
+    run = [f"{show.budget(result.budget, train_labels)} {show.unit_of([result])}", f"seed {result.seed}"]
     long = f"{cost['epochs']:.3g} epochs ({show.count(cost['steps'])} updates)" if cost.get("steps") else ""
     rate = (result.section("resolved") or result.section("arguments")).get("learning_rate")
     learnt = [long, f"learning rate {rate:g}" if isinstance(rate, float) and rate else ""]

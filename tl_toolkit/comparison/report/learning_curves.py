@@ -11,7 +11,6 @@ from ...evaluation import formatting as show
 from ...evaluation.formatting import unit_of
 from ...evaluation.statistics.baseline import Baseline
 from ...evaluation.statistics.cells import Cell
-from ...evaluation.statistics.label_equivalence import isotonic
 from ...figures.palette import BASELINE_DASH, INK, MUTED, SCRATCH_DASH, SURFACE, TRANSFER_DASH, colour, marker
 from .drawing import LONGEST_NAME, new_figure, pictures, room, short
 from .panel import Panel
@@ -32,9 +31,9 @@ def learning_curves(panel: Panel) -> dict[str, Markup]:
     """Draw test scores over label budgets, one line per entry; returns the SVGs for a `wide` and a `narrow` page.
 
     With a single budget, each entry is a row with its seeds and their mean. Baselines are thin lines. The narrow
-    figure names neither lines nor approaches, so the page needs a key.
+    figure names no lines, so the page needs a key.
 
-    A band is the mean ± one standard deviation over seeds; a bar is the interval of the mean over test rows.
+    A band is the mean ± one standard deviation over seeds; a bar is the interval of the expected score.
     """
     shown = [cell for cell in panel.cells if cell.scored(panel.goal)]
     draw, what = _rows, "Dot chart of the test score of each entry, with one small dot per seed."
@@ -75,12 +74,14 @@ def _curves(panel: Panel, cells: Sequence[Cell], constant: Sequence[Baseline], n
         alone = alone_among(~np.isnan(deviation))
         broad: dict[str, Any] = {"color": colour(position), "linewidth": 9, "alpha": 0.13}
         axes.vlines(x[alone], (y - deviation)[alone], (y + deviation)[alone], **broad)
-        known = [(at, panel.over_rows.get((cell.entry, cell.budget))) for at, cell in zip(x, line, strict=True)]
+        known = [(at, panel.intervals.get((cell.entry, cell.budget))) for at, cell in zip(x, line, strict=True)]
         bars = np.array([(at, bounds.low, bounds.high) for at, bounds in known if bounds is not None]).reshape(-1, 3)
         look: dict[str, Any] = {"color": colour(position), "linewidth": 1.1, "alpha": 0.6}
         axes.vlines(bars[:, 0], bars[:, 1] * scale, bars[:, 2] * scale, **look)
         axes.plot(x, y, **line_style(position, line[0].transfer))
         ends.append((float(x[-1]), float(y[-1]), entry, colour(position)))
+        if entry in panel.rivals:
+            _extrapolate(axes, panel, entry, (x[-1], y[-1]), scale)
     for line_name in dict.fromkeys(baseline.line_name for baseline in constant):
         least = [baseline for baseline in constant if baseline.line_name == line_name]
         x = np.array([place[baseline.budget] for baseline in least])
@@ -101,6 +102,16 @@ def _curves(panel: Panel, cells: Sequence[Cell], constant: Sequence[Baseline], n
     return figure
 
 
+def _extrapolate(axes: Axes, panel: Panel, entry: str, end: tuple[float, float], scale: float) -> None:
+    """Continue an entry's line beyond the data, dashed and with a band, by the power law of the decision."""
+    own = [one for one in panel.decision["more_labels"] if one["entry"] == entry and one["expected"] is not None]
+    drawn = colour(panel.entries.index(entry))
+    x = [end[0], *(one["labels"] for one in own)]
+    values = [[end[1], *(one[part] * scale for one in own)] for part in ("low", "expected", "high")]
+    axes.fill_between(x, values[0], values[2], color=drawn, alpha=0.07, linewidth=0)
+    axes.plot(x, values[1], color=drawn, linewidth=1.2, linestyle=(0, (4, 3)), alpha=0.8)
+
+
 def _rows(panel: Panel, cells: Sequence[Cell], constant: Sequence[Baseline], narrow: bool) -> Figure:
     goal, entries = panel.goal, panel.entries
     scale = 100.0 if show.in_per_cent(goal.metric) else 1.0
@@ -119,7 +130,7 @@ def _rows(panel: Panel, cells: Sequence[Cell], constant: Sequence[Baseline], nar
         axes.errorbar(
             reached.mean * scale, row, xerr=deviation, fmt="none", ecolor=colour(position), elinewidth=5, alpha=0.25
         )
-        if between := panel.over_rows.get((cell.entry, cell.budget)):
+        if between := panel.intervals.get((cell.entry, cell.budget)):
             axes.plot([between.low * scale, between.high * scale], [row, row], color=colour(position), linewidth=1.2)
         axes.plot([reached.mean * scale], [row], **line_style(position, cell.transfer))
     axes.set_yticks(range(len(ordered)), [short(cell.entry, most) for cell in ordered], color=INK)
@@ -201,6 +212,8 @@ def spaced(wanted: np.ndarray, gap: float, low: float = -np.inf, high: float = n
     With p the heights and w the wanted ones, p_i − i·gap must not decrease: it is the isotonic regression of
     w_i − i·gap (Barlow et al. 1972), clipped to the bounds. All heights are between `low` and `high` if they fit.
     """
+    from scipy.optimize import isotonic_regression
+
     steps = gap * np.arange(len(wanted))
-    apart = isotonic((wanted - steps)[None], np.ones(len(wanted)))[0]
+    apart = isotonic_regression(wanted - steps).x if len(wanted) else wanted
     return np.clip(apart, low, max(low, high - steps[-1])) + steps

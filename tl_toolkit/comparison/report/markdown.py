@@ -11,11 +11,7 @@ from typing import Any
 from ...evaluation import formatting as show
 from ...evaluation.results import Result
 from ...evaluation.statistics.baseline import Baseline
-from ...evaluation.statistics.cells import KINDS, Cell, at_largest_budget, budget_names
-from ...evaluation.statistics.label_equivalence import CurveDraws, equivalence, usable
-from ...evaluation.statistics.pairwise import picked_of
-from ...evaluation.statistics.uncertainty import row_noise
-from ..verdict.headline import LONG
+from ...evaluation.statistics.cells import Cell, at_largest_budget, budget_names
 from .panel import Panel
 from .results import kind_of, known_costs, metrics_of, name_of
 
@@ -30,14 +26,13 @@ def describe_markdown(panel: Panel) -> dict[str, Any]:
         "intervals": _intervals(panel),
         "metrics": _other_metrics(panel),
         "costs": _costs(panel.cells),
-        "equivalence": _equivalence(panel),
         "tuning": _tuning(panel),
         "signatures": _signatures(panel.results),
     }
 
 
 def _scores(panel: Panel) -> dict[str, Any] | None:
-    """The main metric as mean ± standard deviation; entries selected on validation rows are marked."""
+    """The main metric as mean ± standard deviation; recommended entries are marked."""
     if not panel.cells:
         return None
     budgets, metric = budget_names(panel.cells), panel.goal.metric
@@ -51,19 +46,19 @@ def _scores(panel: Panel) -> dict[str, Any] | None:
         row = [name, kinds[name]]
         for budget in budgets:
             reached = line[budget].test.get(metric) if budget in line else None
-            mark = f"{show.SPACE}●" if (name, budget) in panel.picked else ""
+            mark = f"{show.SPACE}●" if (name, budget) in panel.recommended else ""
             row.append(f"{show.spread(reached, metric)}{mark}")
         rows.append(row)
-    return {"columns": ["Entry", "Approach", *budgets.values()], "rows": rows}
+    return {"columns": ["Entry", "Kind", *budgets.values()], "rows": rows}
 
 
 def _intervals(panel: Panel) -> dict[str, Any] | None:
-    """The 95 % intervals of the same means over test rows."""
-    if not panel.over_rows:
+    """The 95 % intervals of the expected scores."""
+    if not panel.intervals:
         return None
     budgets, rows = budget_names(panel.cells), []
     for entry in dict.fromkeys(cell.entry for cell in panel.cells):
-        bounds = [panel.over_rows.get((entry, budget)) for budget in budgets]
+        bounds = [panel.intervals.get((entry, budget)) for budget in budgets]
         rows.append([entry, *(show.interval(own, panel.goal.metric) for own in bounds)])
     return {"columns": ["Entry", *budgets.values()], "rows": rows}
 
@@ -90,35 +85,8 @@ def _costs(cells: Sequence[Cell]) -> dict[str, Any] | None:
         [cell.entry, budgets[cell.budget], *(cost.written(cell.costs.get(cost.name)) for cost in known)]
         for cell in largest
     ]
-    return {"columns": ["Entry", "Labels", *(cost.heading for cost in known)], "rows": rows}
-
-
-def _equivalence(panel: Panel) -> dict[str, Any] | None:
-    """How many labels the best entry of an approach needs to match the best entry of one with more transfer.
-
-    A row for each budget and approach with transfer; a column for each approach with less transfer, read off the
-    learning curve of its entries selected on validation rows, as in the verdict.
-    """
-    goal = panel.goal
-    able = [cell for cell in panel.cells if usable(cell, goal)]
-    draws = CurveDraws(row_noise(panel.reader, goal.metric).prepare(able), goal)
-    curves, sides = {}, {}
-    for place, own in enumerate(KINDS):
-        if picked := picked_of(own, able, goal):
-            sides[place] = picked
-            if len(picked) > 1:
-                curves[place] = draws.curve(LONG[own], picked)
-    columns = [place for place in curves if any(other > place for other in sides)]
-    rows = []
-    for budget, labels in budget_names(able).items():
-        for place, of_kind in sides.items():
-            for cell in (cell for cell in of_kind if cell.budget == budget and columns and columns[0] < place):
-                found = {less: equivalence(cell, curves[less], draws) for less in columns if less < place}
-                needed = [found[column].in_words() if column in found else show.MISSING for column in columns]
-                rows.append([f"{cell.entry} with {labels}", *needed])
-    if not rows:
-        return None
-    return {"columns": ["To match", *(f"{curves[column].name} needs" for column in columns)], "rows": rows}
+    unit = show.capital(show.unit_of([cells[0].results[0]]))
+    return {"columns": ["Entry", unit, *(cost.heading for cost in known)], "rows": rows}
 
 
 def _tuning(panel: Panel) -> dict[str, Any] | None:
@@ -132,7 +100,8 @@ def _tuning(panel: Panel) -> dict[str, Any] | None:
             told = [trials, took, _pairs(search.get("search")), _pairs(search.get("chosen"))]
             rows.append([entry, show.budget(budget, None), *told])
     untuned = [entry for entry in panel.entries if entry not in {row[0] for row in rows}]
-    columns = ["Entry", "Labels", "Trials", "Seconds", "Searched", "Chosen on validation rows"]
+    unit = show.capital(show.unit_of(panel.results))
+    columns = ["Entry", unit, "Trials", "Seconds", "Searched", "Chosen on validation rows"]
     return {"columns": columns, "rows": rows, "untuned": show.joined(untuned) if untuned else ""} if rows else None
 
 

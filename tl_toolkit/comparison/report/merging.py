@@ -22,6 +22,7 @@ from ...records.artefacts import keeping
 from ...records.output_dir import make_folder
 from ...records.record import RESULT_NAME, parse_record, sealed
 from ..execution.scheduler import RESULTS_NAME
+from ..verdict.decision import asked_in
 from .conflicts import Found, settle
 from .results import budget_key
 from .writing import write_report
@@ -37,7 +38,12 @@ class Recorded(NamedTuple):
 
 
 def report_from_results(
-    folders: Sequence[str | Path], output_dir: str | Path | None = None, title: str | None = None, texts: bool = True
+    folders: Sequence[str | Path],
+    output_dir: str | Path | None = None,
+    title: str | None = None,
+    texts: bool = True,
+    margin: float | None = None,
+    target: float | None = None,
 ) -> Path:
     """Write a report of the records in `folders`, and return the page's path.
 
@@ -48,26 +54,31 @@ def report_from_results(
         folders: folders of comparisons (with results.jsonl), of single runs (with result.json), or parents of such.
         title: the report's title; by default that of the existing report.
         texts: quote texts of the dataset in the report.
+        margin: see `decision.decision_in`.
+        target: see `decision.decision_in`.
 
     Raises:
         UserError: a folder without valid records, or an output folder that must not be used.
     """
     given = [Path(folder).resolve() for folder in folders]
     sources = list(dict.fromkeys(own.parent if own.name in (RESULTS_NAME, RESULT_NAME) else own for own in given))
-    target = Path(output_dir).resolve() if output_dir is not None else None
+    place = Path(output_dir).resolve() if output_dir is not None else None
     recorded = [find_runs(folder) for folder in sources]
-    if len(sources) == 1 and (sources[0] / RESULTS_NAME).exists() and target in (None, sources[0]):
-        return write_report(sources[0], title or title_of(sources[0]) or "Comparison", texts, notes_of(sources[0]))
-    if target is None:
+    if len(sources) == 1 and (sources[0] / RESULTS_NAME).exists() and place in (None, sources[0]):
+        asked = asked_in(sources[0], margin, target)
+        title = title or title_of(sources[0]) or "Comparison"
+        return write_report(sources[0], title, texts, notes_of(sources[0]), asked)
+    if place is None:
         raise UserError(
             "--output_dir is required if --from_results names several folders or the folder of a single run. Without "
             "it, only the report of one comparison can be rebuilt, in its own folder."
         )
-    _check_target(target, sources)
+    _check_target(place, sources)
     found = [run for own in recorded for run in own.runs]
     damaged = [problem for own in recorded for problem in own.damaged]
-    merge(found, target, title or title_of(target) or "Comparison", damaged)
-    return write_report(target, title_of(target) or "Comparison", texts, notes_of(target))
+    merge(found, place, title or title_of(place) or "Comparison", damaged)
+    asked = asked_in(place, margin, target)
+    return write_report(place, title_of(place) or "Comparison", texts, notes_of(place), asked)
 
 
 def find_runs(folder: Path) -> Recorded:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ...evaluation.intervals import Interval
 from ...evaluation.predictions import PredictionReader
 from ...evaluation.results import Result
+from ...evaluation.scored_panels import labels_of_budgets
 from ...evaluation.statistics.baseline import Baseline, baselines
 from ...evaluation.statistics.cells import Cell, Goal, goal_of, make_cells
-from ...evaluation.statistics.pairwise import Pair, contests
-from ...evaluation.statistics.uncertainty import row_intervals
+from ..verdict.wording import rivals
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,14 @@ class Panel:
     """The runs on one dataset, recorded in the comparison's `folder`. Panels are independent of each other.
 
     `prefix` is prepended to the ids in the page and to the names of figures, to make them unique. Without `texts`,
-    nothing with words of the dataset is shown.
+    nothing with words of the dataset is shown. `decision` is the part of the decision on this dataset.
     """
 
     results: Sequence[Result]
     folder: Path
     prefix: str = ""
     texts: bool = True
+    decision: dict[str, Any] = field(default_factory=lambda: {"budgets": []})
 
     @cached_property
     def goal(self) -> Goal:
@@ -50,14 +52,24 @@ class Panel:
         return PredictionReader(self.folder)
 
     @cached_property
-    def rounds(self) -> list[Pair]:
-        """The comparisons between the entries selected on validation rows."""
-        return contests(self.cells, self.goal, self.reader)
+    def decided(self) -> dict[tuple[str, float], dict[str, Any]]:
+        """What the decision says of each entry, by (entry, requested budget)."""
+        labels = labels_of_budgets(self.results)
+        told = {one["labels"]: {own["entry"]: own for own in one["entries"]} for one in self.decision["budgets"]}
+        found = {(cell.entry, cell.budget): told.get(labels[cell.budget], {}).get(cell.entry) for cell in self.cells}
+        return {place: own for place, own in found.items() if own is not None}
 
     @cached_property
-    def picked(self) -> set[tuple[str, float]]:
-        """(entry, budget) of the entries selected on validation rows."""
-        return {(cell.entry, cell.budget) for contest in self.rounds for cell in (contest.first, contest.second)}
+    def recommended(self) -> set[tuple[str, float]]:
+        """(entry, requested budget) of the recommended entries."""
+        labels = labels_of_budgets(self.results)
+        wanted = {(one["recommended"], one["labels"]) for one in self.decision["budgets"]}
+        return {place for place in self.decided if (place[0], labels[place[1]]) in wanted}
+
+    @cached_property
+    def rivals(self) -> list[str]:
+        """The recommended entry at the largest budget, and the one that it is shown against."""
+        return rivals(self.decision["budgets"][-1]) if self.decision["budgets"] else []
 
     @cached_property
     def constant(self) -> list[Baseline]:
@@ -70,6 +82,7 @@ class Panel:
         return [*self.cells, *self.constant]
 
     @cached_property
-    def over_rows(self) -> dict[tuple[str, float], Interval]:
-        """The interval of the mean score over test rows, by (entry, budget)."""
-        return row_intervals(self.cells, self.goal.metric, self.reader)
+    def intervals(self) -> dict[tuple[str, float], Interval]:
+        """The 95 % interval of the expected score, by (entry, requested budget)."""
+        known = {place: own for place, own in self.decided.items() if own["low"] is not None}
+        return {place: Interval(own["low"], own["high"]) for place, own in known.items()}

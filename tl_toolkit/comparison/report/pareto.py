@@ -11,7 +11,7 @@ import numpy as np
 
 from ...evaluation import formatting as show
 from ...evaluation.statistics.cells import Cell, Goal
-from ...figures.palette import MUTED, colour
+from ...figures.palette import MUTED
 from .drawing import grid_of_axes, pictures, short
 from .learning_curves import line_style
 from .panel import Panel
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+IN_A_ROW = 4
+"""The number of entries in a row of the figure's key."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +129,14 @@ def describe_fronts(panel: Panel) -> dict[str, Any] | None:
 
 
 def _draw(found: Sequence[Front], entries: Sequence[str], goal: Goal, columns: int) -> Figure:
+    from matplotlib.lines import Line2D
+
     width = 300 if columns == 1 else 600
-    figure, all_axes = grid_of_axes(width, len(found), columns, 235)
+    named = [entry for entry in entries if any(cell.entry == entry for each in found for cell in each.cells)]
+    below = 0.0 if columns == 1 else 15.0 * -(-len(named) // IN_A_ROW)  # the narrow page has a key
+    figure, all_axes = grid_of_axes(width, len(found), columns, 235, below)
     for axes, each in zip(all_axes, found, strict=True):
-        _points(axes, each, entries, goal, label=columns > 1)
+        _points(axes, each, entries, goal)
     low = min(axes.get_ylim()[0] for axes in all_axes)
     high = max(axes.get_ylim()[1] for axes in all_axes)
     for position, axes in enumerate(all_axes):
@@ -137,6 +144,16 @@ def _draw(found: Sequence[Front], entries: Sequence[str], goal: Goal, columns: i
         if position % columns:
             axes.tick_params(labelleft=False)
     _make_room_for_ticks(all_axes, width)
+    if below:
+        transfer = {cell.entry: cell.transfer for each in found for cell in each.cells}
+        looks = [line_style(entries.index(entry), transfer[entry]) for entry in named]
+        handles = [
+            Line2D([], [], label=short(entry, 24), **look | {"linestyle": "none", "markersize": 5})
+            for entry, look in zip(named, looks, strict=True)
+        ]
+        key: dict[str, Any] = {"frameon": False, "fontsize": 9, "handletextpad": 0.2, "columnspacing": 1.2}
+        key["labelcolor"] = [look["color"] for look in looks]
+        figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.03, 0), ncols=IN_A_ROW, **key)
     all_axes[0].set_title(f"Test {show.metric_axis(goal.metric)}")
     return figure
 
@@ -153,7 +170,7 @@ def _make_room_for_ticks(all_axes: Sequence[Axes], width: float) -> None:
             axes.set_position(((needed + (x * width - left) * part) / width, y, wide * part, tall))
 
 
-def _points(axes: Axes, found: Front, entries: Sequence[str], goal: Goal, label: bool) -> None:
+def _points(axes: Axes, found: Front, entries: Sequence[str], goal: Goal) -> None:
     scale = 100.0 if show.in_per_cent(goal.metric) else 1.0
     unit = 1000.0 if found.price.name == "latency_seconds" else 1.0
     at = {cell.entry: (_cost(cell, found.price) * unit, cell.test[goal.metric].mean * scale) for cell in found.cells}
@@ -165,32 +182,9 @@ def _points(axes: Axes, found: Front, entries: Sequence[str], goal: Goal, label:
         look: dict[str, Any] = line_style(position, cell.transfer) | {"linestyle": "none", "markersize": 6.5}
         axes.plot(*at[cell.entry], alpha=1.0 if cell in found.best else 0.45, **look)
     axes.margins(x=0.14, y=0.12)
-    if label:
-        _name_front(axes, found, at, entries, goal)
     axes.set_xlabel(f"{found.price.axis} (logarithmic)")
     axes.minorticks_off()
     plain_log_ticks(axes.xaxis)
-
-
-def _name_front(
-    axes: Axes, found: Front, at: dict[str, tuple[float, float]], entries: Sequence[str], goal: Goal
-) -> None:
-    """Write the names of the front's members next to their marks, on the side with more room."""
-    low, high = axes.get_xlim()
-    for cell in found.best:
-        x, y = at[cell.entry]
-        place = np.log(x / low) / np.log(high / low)
-        side = "right" if place > 0.5 else "center" if place > 0.12 else "left"
-        # No point is above and to the left of a member of the front (below, if a lower score is better).
-        axes.annotate(
-            short(cell.entry, 18),
-            xy=(x, y),
-            xytext=(3 if side == "right" else -3, 7 * goal.sign - (goal.sign < 0) * 8),
-            textcoords="offset points",
-            ha=side,
-            fontsize=8.5,
-            color=colour(entries.index(cell.entry)),
-        )
 
 
 def plain_log_ticks(axis: Axis, written: Callable[[float], str] = show.parameters) -> None:

@@ -49,14 +49,14 @@ def results_table(panel: Panel) -> dict[str, Any]:
     """
     goal, costs = panel.goal, known_costs(panel.cells)
     groups = {"Test score": [_column(show.metric_heading(goal.metric), goal.greater_is_better)]}
-    if panel.over_rows:
-        groups["Test score"].append(_column("95\u00a0% over rows", goal.greater_is_better))
+    if panel.intervals:
+        groups["Test score"].append(_column("95\u00a0% interval", goal.greater_is_better))
     groups["Test score"].append(_column("Seeds", True))
     for cost in costs:
         groups.setdefault(cost.group, []).append(_column(cost.heading, cost.more_is_better))
     columns = [column | {"starts_group": not place} for own in groups.values() for place, column in enumerate(own)]
     rows = [
-        _row(own, panel, _results(own, panel, costs)) | {"picked": (name_of(own), own.budget) in panel.picked}
+        _row(own, panel, _results(own, panel, costs)) | {"recommended": (name_of(own), own.budget) in panel.recommended}
         for own in panel.scored
     ]
     return _table(panel, columns, rows) | {"groups": [(name, len(own)) for name, own in groups.items()]}
@@ -93,14 +93,16 @@ def name_of(own: Cell | Baseline) -> str:
 
 
 def kind_of(own: Cell | Baseline) -> str:
-    """The approach of an entry or a baseline, in a few words."""
+    """The kind of an entry or a baseline, in a few words."""
+    if isinstance(own, Cell) and own.kind in ("constant", "linear", "word_vectors"):
+        return own.kind.replace("_", " ")
     return kind(own.strategy) if isinstance(own, Cell) else f"baseline: {show.joined(own.names, 'or')}"
 
 
 def _table(panel: Panel, columns: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[str, Any]:
     rows.sort(key=lambda row: (-row["budget_order"], row["rank"]))
     budgets = [(budget_key(budget), name) for budget, name in budget_names(panel.cells).items()]
-    return {"groups": [], "columns": columns, "rows": rows, "budgets": budgets}
+    return {"groups": [], "columns": columns, "rows": rows, "budgets": budgets, "unit": show.unit_of(panel.results)}
 
 
 def _column(heading: str, more_is_better: bool) -> dict[str, Any]:
@@ -124,7 +126,7 @@ def _row(own: Cell | Baseline, panel: Panel, cells: list[tuple[str, str]]) -> di
         "budget_order": own.budget,
         "rank": -reached.mean * panel.goal.sign if reached and math.isfinite(reached.mean) else math.inf,
         "cells": cells,
-        "picked": False,
+        "recommended": False,
     }
 
 
@@ -132,8 +134,8 @@ def _results(own: Cell | Baseline, panel: Panel, costs: Sequence[Cost]) -> list[
     """The cells of a row; a baseline has neither intervals nor costs."""
     metric, cell = panel.goal.metric, own if isinstance(own, Cell) else None
     cells = [_score(own, metric)]
-    if panel.over_rows:
-        bounds = panel.over_rows.get((cell.entry, cell.budget)) if cell else None
+    if panel.intervals:
+        bounds = panel.intervals.get((cell.entry, cell.budget)) if cell else None
         cells.append(_cell(show.interval(bounds, metric), bounds.low if bounds else None))
     cells.append(_cell(str(cell.seeds), cell.seeds) if cell else _cell(show.MISSING, None))
     spent = [(cost, cell.costs.get(cost.name) if cell else None) for cost in costs]

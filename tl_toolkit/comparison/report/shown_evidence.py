@@ -70,7 +70,7 @@ def describe_calibration(panel: Panel) -> dict[str, Any] | None:
 
 def describe_disagreement(panel: Panel) -> dict[str, Any] | None:
     """Rows on which entries disagree, agreement of pairs, and rows that one entry alone gets right; None with one."""
-    found, texts = disagreement(panel.cells, panel.reader, panel.picked), panel.texts
+    found, texts = disagreement(panel.cells, panel.reader, panel.rivals), panel.texts
     if found is None:
         return None
     task = panel.cells[0].results[0].section("task")

@@ -8,10 +8,8 @@ from typing import Any
 
 from ...errors import UserError, listing
 from ...evaluation import formatting as show
-from ...evaluation.results import Result, Store, panels
+from ...evaluation.results import Result, Store
 from ...records.artefacts import damages
-from ..verdict.wording import Verdict, decide
-from .panel import Panel
 
 MOST_NAMED = 5
 """Maximum number of damaged runs that a report names; the others are counted."""
@@ -54,14 +52,9 @@ def statements(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def verdicts(results: Sequence[Result], folder: Path) -> dict[int, Verdict]:
-    """The verdict on each dataset, by its position, as a report of these runs gives it."""
-    found: dict[int, Verdict] = {}
-    for runs in panels(results).values():
-        own = Panel(runs, folder)
-        failed = sum(not run.completed for run in runs)
-        found[len(found)] = decide(own.cells, own.rounds, own.goal, own.reader, failed=failed, constant=own.constant)
-    return found
+def verdicts(decision: Mapping[str, Any]) -> dict[int, Any]:
+    """The decision card of each dataset, by its position."""
+    return {place: facts["card"] for place, facts in enumerate(decision["panels"])}
 
 
 def prove_equal(local: Mapping[str, Any], public: Mapping[str, Any]) -> None:

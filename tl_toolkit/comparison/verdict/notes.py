@@ -1,26 +1,15 @@
-"""The notes of a verdict: labels used, statistical method, unknowns, costs and doubts."""
+"""The notes of a report: the labels that were used, tuning and pre-training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 from ...evaluation import formatting as show
 from ...evaluation.formatting import TOKENS, unit_of
-from ...evaluation.predictions import PredictionReader
-from ...evaluation.statistics.cells import Cell, Goal
-from ...evaluation.statistics.pairwise import Pair, compare, overtaken
-from ...evaluation.statistics.uncertainty import row_noise
+from ...evaluation.statistics.cells import Cell
 
-Doubt = tuple[Pair, str]
-Unit = Callable[[float | None], str]
 _MOST_CLASSES = 5
-MEASURES: tuple[tuple[str, Unit, str, str], ...] = (
-    ("train_seconds", show.seconds, "took {} as long to train", "took about as long"),
-    ("parameters", show.parameters, "has {} as many parameters", "has about as many parameters"),
-    ("latency_seconds", show.milliseconds, "takes {} as long to predict one row", "predicts one row about as fast"),
-)
-"""For each cost: its name, its unit, the text for a difference, and the text for equality."""
 
 
 def label_note(cells: Sequence[Cell]) -> str:
@@ -59,34 +48,6 @@ def _tuning(cells: Sequence[Cell]) -> str:
     return f" {who}."
 
 
-def statistics_notes(rounds: Sequence[Pair]) -> list[str]:
-    """The criterion for "ahead", and which sources of variance are unknown."""
-    if not rounds:
-        return []
-    family = max(contest.family for contest in rounds)
-    many = f", also after Holm's correction for the {family} comparisons per budget" if family > 1 else ""
-    tests = list(dict.fromkeys(contest.test for contest in rounds if contest.test))
-    how = f" ({show.joined(tests)} on the same rows, and a paired bootstrap)" if tests else ""
-    notes = [
-        "The best entry of each approach is selected on validation rows and compared on test rows. An entry counts as "
-        f"ahead only if the difference is significant over test rows{how}, over seeds (Welch), and over both together"
-        f"{many}. The interval is the widest of the three, at 95\u00a0%."
-    ]
-    single = _budgets([contest for contest in rounds if contest.single])
-    if single:
-        notes.append(
-            f"With {show.joined(single)} labels, at least one side has a single run, so the interval does not include "
-            "the variance between seeds."
-        )
-    blind = _budgets([contest for contest in rounds if contest.over_rows is None])
-    if blind:
-        notes.append(
-            f"With {show.joined(blind)} labels, predictions on common test rows are not available, so the interval "
-            "does not include the variance over test rows."
-        )
-    return notes
-
-
 def never_predicted_notes(cells: Sequence[Cell]) -> list[str]:
     """A note on the classes of the test rows that an entry never predicts at a budget, in any of its runs."""
     clauses = []
@@ -96,38 +57,8 @@ def never_predicted_notes(cells: Sequence[Cell]) -> list[str]:
         if never:
             more = f" and {len(never) - _MOST_CLASSES} more" if len(never) > _MOST_CLASSES else ""
             names = f"{', '.join(never[:_MOST_CLASSES])}{more}"
-            clauses.append(f"{cell.entry} with {cell.budget_name} labels ({names})")
+            clauses.append(f"{cell.entry} with {cell.budget_name} {unit_of(cell.results)} ({names})")
     return [f"These never predict a class that occurs in the test rows: {'; '.join(clauses)}."] if clauses else []
-
-
-def vectors_note(picked: Sequence[Cell]) -> str:
-    """A note on entries from scratch that start from pre-trained word vectors; empty if there are none."""
-    able = [cell for cell in picked if cell.kind == "scratch"]
-    names = list(dict.fromkeys(cell.entry for cell in able if cell.results[0].section("arguments").get("vectors")))
-    if not names:
-        return ""
-    return (
-        f"{show.joined(names)} {'starts' if len(names) == 1 else 'start'} from pre-trained word vectors, which cover "
-        "words that are not in the labelled texts. All other weights are trained from scratch."
-    )
-
-
-def _budgets(contests: Sequence[Pair]) -> list[str]:
-    return list(dict.fromkeys(contest.budget_name for contest in contests))
-
-
-def costs(contest: Pair) -> str:
-    """The costs of the two sides at the budget, as a sentence; empty if no costs are known."""
-    clauses: list[tuple[str, str]] = []
-    for name, unit, more, same in MEASURES:
-        pair = contest.second.costs.get(name), contest.first.costs.get(name)
-        if pair[0] and pair[1]:
-            clauses.append(_clause(contest, (pair[0], pair[1]), unit, more, same, named=not clauses))
-    if not clauses:
-        return ""
-    told = [(who, [what for _, what in own]) for who, own in groupby(clauses, key=lambda clause: clause[0])]
-    sentence = ", while ".join(f"{who} {show.joined(own)}" for who, own in told)
-    return f"With {contest.budget_name} labels, {sentence}."
 
 
 def pretraining(cells: Sequence[Cell]) -> str:
@@ -138,53 +69,3 @@ def pretraining(cells: Sequence[Cell]) -> str:
         if (before := cell.costs.get("pretrain_seconds")) is not None
     }
     return " ".join(said.values())
-
-
-def _clause(contest: Pair, pair: tuple[float, float], unit: Unit, more: str, same: str, named: bool) -> tuple[str, str]:
-    """(entry that costs more, clause): `("minilm", "took 14 times as long to train as lstm (48 s against 3.4 s)")`."""
-    sides = [(pair[0], contest.second.entry), (pair[1], contest.first.entry)]
-    (low, cheap), (high, dear) = sorted(sides)
-    if high < 1.15 * low:
-        return contest.second.entry, f"{same} ({unit(pair[0])} against {unit(pair[1])})"
-    other = f" as {cheap}" if named else ""
-    return dear, f"{more.format(show.times(high / low))}{other} ({unit(high)} against {unit(low)})"
-
-
-def doubts(rounds: Sequence[Pair], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[Doubt]:
-    """Comparisons that another entry contradicts, each with a clause: `with 500 labels ulmfit is not ahead of gru`.
-
-    Each comparison is between selected entries. If the loser is significantly behind another entry of its approach on
-    the test rows, and the winner is not ahead of that entry, then the approach has not lost. Using the other entry
-    instead would bias the comparison towards its approach; a doubt only withdraws a claim.
-    """
-    noise, found = row_noise(reader, goal.metric), []
-    for contest in rounds:
-        if contest.winner is None:
-            continue
-        loser = contest.second if contest.winner is contest.first else contest.first
-        pair = overtaken(loser, cells, goal, reader)
-        again = compare(pair.second, contest.winner, goal, noise).better if pair else "second"
-        if pair and again != "second":
-            how = "behind" if again == "first" else "not ahead of"
-            said = f"with {contest.budget_name} labels {contest.winner.entry} is {how} {pair.second.entry}"
-            found.append((contest, said))
-    return found
-
-
-def of_headline(doubted: Sequence[Doubt], rounds: Sequence[Pair]) -> list[Doubt]:
-    """The doubts that affect whether transfer pays off: not those at budgets with an undoubted lead of transfer."""
-    firm = [own for own in rounds if not any(own is contest for contest, _ in doubted)]
-    paid = {own.budget for own in firm if own.first.kind == "scratch" and own.outcome == "transfer"}
-    return [
-        (contest, said)
-        for contest, said in doubted
-        if contest.first.kind == "scratch" and (contest.outcome == "scratch" or contest.budget not in paid)
-    ]
-
-
-def in_words(doubted: Sequence[Doubt]) -> str:
-    """The doubts as an addition to a sentence: `; but with 500 labels ulmfit is not ahead of gru, which ...`."""
-    if not doubted:
-        return ""
-    clauses = " and ".join(said for _, said in doubted)
-    return f"; but {clauses}, which {'was' if len(doubted) == 1 else 'were'} not selected"

@@ -1,237 +1,299 @@
-"""The verdict in words: is a pre-trained model needed on this data, or is training from scratch enough?"""
+"""The sentences of a comparison's report, each made once from the decision (docs/decision.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import combinations, groupby
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from ...evaluation import formatting as show
-from ...evaluation.predictions import PredictionReader
-from ...evaluation.statistics.baseline import Baseline
-from ...evaluation.statistics.cells import Cell, Goal
-from ...evaluation.statistics.label_equivalence import CurveDraws, equivalence, usable
-from ...evaluation.statistics.pairwise import Pair, best, compare, corrected, overtaken, picked_of
-from ...evaluation.statistics.significance import ALPHA
-from ...evaluation.statistics.uncertainty import row_noise
-from .headline import LONG, NO_DIFFERENCE, SHORT, headline, kinds_of, standings
-from .notes import (
-    costs,
-    doubts,
-    in_words,
-    label_note,
-    never_predicted_notes,
-    of_headline,
-    pretraining,
-    statistics_notes,
-    vectors_note,
-)
+from ...evaluation.decision.recommendation import ALIKE
+from .words import KINDS, Json, Words
 
-MOST_NAMES = 4
-"""Maximum number of entries that a sentence names; otherwise it gives their number."""
+STATUS = {
+    "ahead": "ahead of all others",
+    "equivalent_and_cheaper": "equivalent and cheaper",
+    "undecided": "open",
+    "nothing_beats_constant": "nothing beats the constant answer",
+}
+WORTH = 1.5
+"""The least factor of labels for which label equivalence is mentioned."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """`headline` is the conclusion, `sentences` give the numbers, `notes` describe data and method."""
-
-    headline: str
-    sentences: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-def decide(
-    cells: Sequence[Cell],
-    rounds: Sequence[Pair],
-    goal: Goal,
-    reader: PredictionReader,
-    failed: int = 0,
-    constant: Sequence[Baseline] = (),
-) -> Verdict:
-    """The verdict over all budgets.
-
-    `rounds` are the comparisons between approaches among `cells`, `failed` is the number of runs without a result, and
-    `constant` are the baselines that an entry should beat.
-    """
-    if not cells:
-        if failed == 0:
-            return Verdict("No run has finished yet")
-        return Verdict("The only run failed" if failed == 1 else f"All {failed} runs failed")
-    notes = [label_note(cells), *statistics_notes(rounds)]
-    notes += never_predicted_notes(cells)
-    if failed:
-        notes.append(f"{failed} {'run failed and is' if failed == 1 else 'runs failed and are'} left out.")
-    if not rounds:
-        leaders = _leaders(cells, goal)
-        sentences = [*_leader_scores(leaders, cells, goal, reader), _not_beaten(leaders, constant, goal, reader)]
-        return Verdict(_no_comparison(cells), [sentence for sentence in sentences if sentence], notes)
-    picked = list({(c.entry, c.budget): c for contest in rounds for c in (contest.first, contest.second)}.values())
-    notes[2:2] = [*_overtaken_notes(picked, cells, goal, reader), *filter(None, [vectors_note(picked)])]
-    by_kinds = [
-        [contest for contest in rounds if (contest.first.kind, contest.second.kind) == kinds]
-        for kinds in combinations(kinds_of(rounds), 2)
-    ]
-    by_kinds = [own for own in by_kinds if own]
-    doubted, order = doubts(rounds, cells, goal, reader), standings(rounds)
-    if order:  # the headline only says where transfer pays off
-        order, doubted = f"{order[:-1]}{in_words(doubted)}.", of_headline(doubted, rounds)
-    sentences = [order, *(_numbers(own) for own in by_kinds)]
-    sentences.append(_not_beaten(picked, constant, goal, reader))
-    # The relative costs of two forms of transfer follow from their costs relative to training from scratch.
-    against = [own for own in by_kinds if own[0].first.kind == by_kinds[0][0].first.kind]
-    spent = [costs(own[-1]) for own in against] + [pretraining([c for c in picked if c.budget == rounds[-1].budget])]
-    sentences.append(" ".join(said for said in spent if said))
-    sentences += [_label_equivalence(own, cells, reader) for own in by_kinds]
-    return Verdict(f"{headline(rounds)}{in_words(doubted)}", [sentence for sentence in sentences if sentence], notes)
+def headline_of(decision: Json) -> str:
+    """The recommendation of the whole comparison, in one sentence of at most 30 words."""
+    facts = decision["panels"]
+    if not facts:
+        return "No run has finished yet."
+    if len(facts) == 1:
+        return facts[0]["card"]["headline"]
+    if decision["recommended"] is None:
+        return f"There is one recommendation for each of the {len(facts)} datasets."
+    many = "both" if len(facts) == 2 else f"all {len(facts)}"
+    return f"Over {many} datasets, use {decision['recommended']}: no cheaper entry is as good on average."
 
 
-def _numbers(rounds: Sequence[Pair]) -> str:
-    """One sentence with the scores and the difference at each budget (with more than three, the first and last)."""
-    shown = list(rounds) if len(rounds) <= 3 else [rounds[0], rounds[-1]]
-    parts: list[str] = []
-    before: Pair | None = None
-    for contest in shown:
-        metric, second, first = contest.goal.metric, contest.second, contest.first
-        reached, other = second.test[metric].mean, first.test[metric].mean
-        start = f"with {contest.budget_name} labels"
-        if before is None:
-            kind = SHORT[first.kind]
-            against = f"{show.score(other, metric)} for {first.entry} ({kind}), both selected on validation rows"
-            text = f"{start}, {second.entry} reaches {_reached(reached, metric)} on the test rows against {against}"
-        else:
-            who = "it" if before.second.entry == second.entry else second.entry
-            whose = "" if before.first.entry == first.entry else f" for {first.entry}"
-            text = f"{start} {who} reaches {show.score(reached, metric)} against {show.score(other, metric)}{whose}"
-        parts.append(f"{text}: {_difference(contest)}")
-        before = contest
-    sentence = "; ".join(parts)
-    return f"{show.capital(sentence)}."
+def card_of(decision: Json, facts: Json) -> dict[str, Any]:
+    """The decision card of a dataset: `headline`, `cost`, `runner_up`, `next` and at most three `sentences`."""
+    words, own = Words(facts), [one for one in decision["budgets"] if one["dataset"] == facts["dataset"]]
+    empty = {"cost": "", "runner_up": "", "next": "", "sentences": []}
+    if not own:
+        return empty | _nothing_to_decide(facts)
+    top, here = own[-1], _only(decision, facts["dataset"])
+    used, other = top["recommended"] or top["best"], _other(top)
+    parts = {"headline": _headline(top, words), "cost": "", "runner_up": "", "next": _next(top, here, words)}
+    entries = {one["entry"]: one for one in top["entries"]}
+    if top["status"] == "nothing_beats_constant":
+        reached = f"{words.score(top['expected']['value'])}{words.interval(top['expected'])}"
+        parts["runner_up"] = f"The best of them, {used}, has {reached}."
+    else:
+        costs = [words.cost(entries[used]), words.cost(entries[other]) if other else ""]
+        parts["cost"] = f"It costs {costs[0]}{f'; {other} costs {costs[1]}' if costs[1] else ''}." if costs[0] else ""
+        parts["runner_up"] = _runner_up(top, used, other, words) if other else ""
+    return parts | {"sentences": _sentences(own, here, entries[used], words)}
 
 
-def _reached(value: float, metric: str) -> str:
-    if show.in_per_cent(metric) or metric == "bits_per_byte":  # the metric's name is its unit
-        return f"{show.score(value, metric)} {show.metric_name(metric)}"
-    return f"a {show.metric_name(metric)} of {show.score(value, metric)}"
-
-
-def _difference(contest: Pair) -> str:
-    metric, bounds = contest.goal.metric, contest.interval
-    sign = 1 if contest.difference >= 0 else -1
-    size = f"{show.gap(contest.difference, metric)} {'more' if sign > 0 else 'less'}"
-    if not contest.goal.greater_is_better:
-        size += " (less is better)"
-    if bounds is None:
-        return f"{size}, without a confidence interval"
-    unit = " points" if show.in_per_cent(metric) else ""
-    if contest.winner is None:
-        alone = unit
-        if bounds.excludes_zero() and contest.p is not None:  # interval and p-value come from different methods
-            many = f" before the correction for {contest.family} comparisons"
-            alone += many if contest.p <= ALPHA else f", but p = {contest.p:.3f} by {contest.test}"
-        return f"{NO_DIFFERENCE} (95{show.SPACE}% interval {show.interval(bounds, metric)}{alone})"
-    low, high = sorted((bounds.low * sign, bounds.high * sign))
-    return f"{size} (95{show.SPACE}% interval {show.plain_score(low, metric)} to {show.plain_score(high, metric)})"
-
-
-def _label_equivalence(rounds: Sequence[Pair], cells: Sequence[Cell], reader: PredictionReader) -> str:
-    """How many labels the approach with less transfer needs to catch up: one sentence, empty if unknown.
-
-    The learning curve of the first side's approach uses the entry selected at each of its budgets, including budgets
-    without the second side. It is read at the score of the second side at the first budget where that is ahead.
-    """
-    won = next((contest for contest in rounds if contest.better == "second"), None)
-    if won is None:
-        return ""
-    kind, noise = won.first.kind, row_noise(reader, won.goal.metric)
-    curve = picked_of(kind, [cell for cell in cells if usable(cell, won.goal)], won.goal)
-    if len(curve) < 2 or won.budget >= curve[-1].budget or not usable(won.second, won.goal):
-        return ""
-    draws, most = CurveDraws(noise, won.goal), curve[-1]
-    rival = f"{won.second.entry} with {won.budget_name} labels"
-    found = equivalence(won.second, draws.curve(kind, curve), draws)
-    if 0 < found.needed <= found.most:
-        return f"{show.capital(LONG[kind])} needs {found.in_words(' labels')} to match {rival}."
-    if found.needed == 0:  # a falling curve whose monotone fit is above the score from the first budget on
-        return ""
-    across = compare(most, won.second, won.goal, noise)
-    start = f"With {most.budget_name} labels, {LONG[kind]}"
-    if across.interval is None:
-        return f"{start} does not match {rival}, without a confidence interval."
-    if across.better == "second":
-        return f"Even with {most.budget_name} labels, {LONG[kind]} does not match {rival}."
-    return f"{start} shows {NO_DIFFERENCE} from {rival}."
-
-
-def _no_comparison(cells: Sequence[Cell]) -> str:
-    if not any(cell.transfer for cell in cells):
-        return "All finished runs are trained from scratch, so there is no result for transfer yet"
-    if all(cell.transfer for cell in cells):
-        return "All finished runs use transfer, so there is no result for training from scratch yet"
-    return "No label budget has finished runs both from scratch and with transfer yet"
-
-
-def _leaders(cells: Sequence[Cell], goal: Goal) -> list[Cell]:
-    """The best entry of each budget on the validation rows."""
-    found = (best(list(members), goal) for _, members in groupby(cells, key=lambda cell: cell.budget))
-    return list(filter(None, found))
-
-
-def _leader_scores(leaders: Sequence[Cell], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[str]:
-    sentences = []
-    for leader in leaders:
-        rivals = [cell for cell in cells if cell.budget == leader.budget and cell.entry != leader.entry]
-        who = f"the entry with the best validation score is {leader.entry}, which" if rivals else leader.entry
-        reached = f"{_reached(leader.test[goal.metric].mean, goal.metric)} on the test rows"
-        met = _against_rivals(leader, rivals, goal, reader)
-        sentences.append(f"With {leader.budget_name} labels {who} reaches {reached}{met}.")
-    return sentences
-
-
-def _against_rivals(leader: Cell, rivals: Sequence[Cell], goal: Goal, reader: PredictionReader) -> str:
-    """How the leader compares with the others on the test rows, as clauses; empty if nothing is known."""
-    noise = row_noise(reader, goal.metric)
-    able = [rival for rival in rivals if goal.metric in rival.test]
-    pairs = [pair for pair in corrected([compare(leader, rival, goal, noise) for rival in able]) if pair.p is not None]
-    told = {
-        "significantly ahead of {}": [pair.second.entry for pair in pairs if pair.better == "first"],
-        "significantly behind {}": [pair.second.entry for pair in pairs if pair.better == "second"],
-        f"with {NO_DIFFERENCE} from {{}}": [pair.second.entry for pair in pairs if pair.better == "none"],
+def budget_row(one: Json, facts: Json) -> dict[str, str]:
+    """A row of the table of budgets: labels, recommended entry, expected score, runner-up, difference and status."""
+    words, other, used = Words(facts), _other(one), one["recommended"] or one["best"]
+    nothing, single = one["status"] == "nothing_beats_constant", one["expected"]["low"] is None
+    expected = words.plain(one["expected"]["value"]) + ("" if single else f" ({words.ends(one['expected'])})")
+    lead: Json | None = None
+    if other:
+        pair, turned = _pair(one, used, other)
+        lead = words.lead(pair, turned=turned)
+    return {
+        "labels": show.count(one["labels"]),
+        "recommended": show.MISSING if nothing else used,
+        "expected": show.MISSING if nothing else expected,
+        "runner_up": show.MISSING if nothing else other or show.MISSING,
+        "difference": show.MISSING if lead is None or nothing else words.difference(lead, "value"),
+        "status": "single runs" if single else STATUS[one["status"]] if other or nothing else "the only entry",
     }
-    known = {text: names for text, names in told.items() if names}
-    few = {text: show.joined(own) if len(own) <= MOST_NAMES else f"{len(own)} others" for text, own in known.items()}
-    return "".join(f", {text.format(names)}" for text, names in few.items())
 
 
-def _not_beaten(picked: Sequence[Cell], constant: Sequence[Baseline], goal: Goal, reader: PredictionReader) -> str:
-    """Which selected entries do not beat a constant baseline: one sentence, empty if all do."""
-    clauses = []
-    for baseline in constant:
-        here = [cell for cell in picked if cell.budget == baseline.budget]
-        below = [cell for cell in here if goal.metric in baseline.test and not baseline.beaten_by(cell, goal, reader)]
-        if below:
-            reached = [f"{cell.entry} ({show.score(cell.test[goal.metric].mean, goal.metric)})" for cell in below]
-            verb = "does" if len(below) == 1 else "do"
-            least = show.score(baseline.test[goal.metric].mean, goal.metric)
-            clauses.append(
-                f"with {below[0].budget_name} labels, {show.joined(reached)} {verb} not significantly beat always "
-                f"predicting {baseline.what} ({least}) on the test rows"
-            )
-    return f"{show.capital('; '.join(clauses))}." if clauses else ""
+def card_text(title: str, decision: Json) -> str:
+    """The decision cards of all datasets as paragraphs of plain text."""
+    several = len(decision["panels"]) > 1
+    parts = [title, *([decision["headline"]] if several else [])]
+    for facts in decision["panels"]:
+        card, failed = facts["card"], f", {facts['failed']} failed" if facts["failed"] else ""
+        head = f"{facts['dataset']}: {card['headline']}" if several else card["headline"]
+        data = f"Dataset: {facts['dataset']}. {show.count(facts['runs'])} runs finished{failed}."
+        texts = (head, card["cost"], card["runner_up"], card["next"], *card["sentences"], data)
+        parts += [text for text in texts if text]
+    return "\n\n".join(parts)
 
 
-def _overtaken_notes(picked: Sequence[Cell], cells: Sequence[Cell], goal: Goal, reader: PredictionReader) -> list[str]:
-    """A note on selected entries that are behind another entry of the same approach on the test rows."""
-    clauses = []
-    for cell in picked:
-        pair = overtaken(cell, cells, goal, reader)
-        if pair is not None and pair.interval is not None:
-            ends = sorted((abs(pair.interval.low), abs(pair.interval.high)))
-            by = " to ".join(show.plain_score(end, goal.metric) for end in ends)
-            unit = " points" if show.in_per_cent(goal.metric) else ""
-            clauses.append(f"with {cell.budget_name} labels {cell.entry} is {by}{unit} behind {pair.second.entry}")
-    if not clauses:
+def _nothing_to_decide(facts: Json) -> dict[str, Any]:
+    """The card of a dataset without a score for each test row."""
+    if facts["runs"]:
+        return {
+            "headline": "No decision: the predictions of these runs are missing.",
+            "next": "Copy the runs folder of the comparison beside its results.jsonl, or run the comparison again.",
+        }
+    if facts["failed"]:
+        failed = "The only run failed." if facts["failed"] == 1 else f"All {facts['failed']} runs failed."
+        return {"headline": failed, "next": "Read the errors below, then run again with --retry_failed."}
+    return {"headline": "No run has finished yet."}
+
+
+def _only(decision: Json, dataset: str) -> dict[str, list[Json]]:
+    names = ("kinds", "label_equivalence", "more_labels", "target")
+    return {name: [one for one in decision[name] if one["dataset"] == dataset] for name in names}
+
+
+def rivals(one: Json) -> list[str]:
+    """The recommended (or best) entry at a budget, and the one that it is shown against, if there is one."""
+    other = _other(one)
+    return [one["recommended"] or one["best"], *([other] if other else [])]
+
+
+def _other(one: Json) -> str | None:
+    """The entry that the recommended one is shown against: the best one, or the next best; None without another."""
+    used = one["recommended"] or one["best"]
+    if used != one["best"]:
+        return one["best"]
+    rest = {pair["b"]: abs(pair["difference"]) for pair in one["comparisons"]}
+    return min(rest, key=lambda name: rest[name], default=None)
+
+
+def _pair(one: Json, used: str, other: str) -> tuple[Json, bool]:
+    """The comparison of two entries, and whether it must be turned for the lead of `used` over `other`."""
+    wanted = used if used != one["best"] else other
+    return next(pair for pair in one["comparisons"] if pair["b"] == wanted), used == one["best"]
+
+
+def _headline(top: Json, words: Words) -> str:
+    expected, used = top["expected"], top["recommended"] or top["best"]
+    score, with_labels = words.score(expected["value"]), f"with {words.labels(top['labels'])}"
+    if top["status"] == "nothing_beats_constant":
+        constant = words.constant or "the same"
+        return f"Use none of these entries: {with_labels}, none is shown to beat always predicting {constant}."
+    if expected["low"] is None:
+        return f"In these runs, {used} scores best: {score} {with_labels}. Run 3 seeds to decide."
+    start = f"Use {used} for now" if top["status"] == "undecided" else f"Use {used}"
+    if not top["comparisons"]:
+        start = f"{used} is the only entry"
+    return f"{start}: expect {score}{words.interval(expected)} {with_labels}."
+
+
+def _runner_up(top: Json, used: str, other: str, words: Words) -> str:
+    pair, turned = _pair(top, used, other)
+    lead = words.lead(pair, turned=not turned)  # of the other entry over the recommended one
+    start = f"Runner-up: {other} is {words.better(lead)}"
+    entry = next(one for one in top["entries"] if one["entry"] == other)
+    if entry["failed"]:
+        counted = f"always predicting {words.constant}" if words.constant else "the worst run"
+        start = f"{start}, with {entry['failed']} of {entry['runs']} runs failed, which count as {counted}"
+    within = f"the margin of {words.within}"
+    because = f", and {used} costs less" if _cheaper(top, used, other) else ""
+    reading = pair["reading"]
+    if lead["low"] is None:
+        return f"{start} in these runs."
+    if used == top["best"]:
+        if reading == "behind":
+            return f"{start}."
+        if reading == "equivalent":
+            return f"{start}. Both are equivalent within {within}{because}."
+        return f"{start}. These runs leave the order open{because}."
+    if entry["beats_constant"] is False:
+        return f"{start}, but is not shown to beat the constant answer."
+    if reading == "equivalent" or top["status"] == "equivalent_and_cheaper":
+        return f"{start}. The difference is within {within}{because}."
+    return f"{start}. These runs leave open whether the difference exceeds {within}{because}."
+
+
+def _cheaper(top: Json, first: str, second: str) -> bool:
+    """Whether the first of two entries is known to cost less: time of an answer, then of training."""
+    costs = {one["entry"]: (one["answer_seconds"], one["training_seconds"]) for one in top["entries"]}
+    (a, b), (c, d) = costs[first], costs[second]
+    if a is not None and c is not None and max(a, c) > ALIKE * min(a, c):
+        return a < c
+    return b is not None and d is not None and b < d
+
+
+def _next(top: Json, here: Mapping[str, list[Json]], words: Words) -> str:
+    """What to do next."""
+    if top["status"] == "nothing_beats_constant":
+        return "Next: label more training and test rows, and check that inputs and labels belong together."
+    if top["expected"]["low"] is None:
+        return "Next: run 3 seeds, with --seeds 1 2 3."
+    if not top["comparisons"]:
+        return "Next: add entries to compare with, for example with --entries ladder."
+    if top["status"] == "undecided" and (said := _settle(top, words.rows)):
+        return said
+    more = _more_labels(top, here, words)
+    return f"Next: {more or f'compare at a second number of {words.unit}, to learn whether more of them pay.'}"
+
+
+def _settle(top: Json, now_rows: int) -> str:
+    """The seeds and test rows that would settle the open comparisons; empty if none is open."""
+    used = top["recommended"] or top["best"]
+    open_pairs = [pair for pair in top["comparisons"] if pair["reading"] == "undecided" and pair["to_settle"]]
+    first = [pair for pair in open_pairs if pair["b"] in (used, _other(top))] or open_pairs
+    if not first:
+        return ""
+    pair = first[0]
+    needs, runs = pair["to_settle"], {one["entry"]: one["runs"] for one in top["entries"]}
+    both = f"{pair['a']} and {pair['b']}"
+    if needs["seeds"] is None:
+        return f"Next: choose by cost. Even 100 seeds and 100 times the test rows may leave {both} undecided."
+    now = min(runs[pair["a"]], runs[pair["b"]])
+    seeds = f"run {needs['seeds']} seeds of {both} (now {now})" if needs["seeds"] > now else ""
+    rows = f"label {show.significant(needs['test_rows'])} test rows" if needs["test_rows"] > now_rows else ""
+    if seeds and rows:
+        return f"Next: {rows} (now {show.count(now_rows)}), and {seeds}."
+    if rows:
+        return f"Next: {rows} (now {show.count(now_rows)}) to separate {both}."
+    return f"Next: {seeds}; --settle adds these runs." if seeds else ""
+
+
+def _more_labels(top: Json, here: Mapping[str, list[Json]], words: Words) -> str:
+    """What more labels would give the recommended entry, or how many reach the target; empty if unknown."""
+    used = top["recommended"] or top["best"]
+    aim = next((one for one in here["target"] if one["entry"] == used), None)
+    if aim is not None and aim["needs"] is not None:
+        return f"to reach {words.score(words.target)}, {used} needs {words.needs(aim)}."
+    if aim is not None:
+        return f"choose another target. {used} is not expected to reach {words.score(words.target)}."
+    later = next((one for one in here["more_labels"] if one["entry"] == used and one["expected"] is not None), None)
+    if later is None:
+        return ""
+    gain = words.sign * (later["expected"] - top["expected"]["value"])
+    action = "stop labelling" if words.unit == show.LABELS else "stop adding text"
+    if gain > words.margin:
+        action = f"add {words.unit}"
+    added = words.gap(gain) if gain > 0 else "nothing"
+    reached = f"{words.score(later['expected'])}{words.interval(later)}"
+    return f"{action}. {words.labels(later['labels'])} are expected to gain {added}: {reached}."
+
+
+def _sentences(own: Sequence[Json], here: Mapping[str, list[Json]], used: Json, words: Words) -> list[str]:
+    """The average leads of the recommended entry's kind, the trend of one of them, and what labels are worth."""
+    if own[-1]["expected"]["low"] is None or own[-1]["status"] == "nothing_beats_constant" or len(own) < 2:
         return []
-    return [
-        "Selected on validation rows, but behind another entry of the same approach on test rows (95\u00a0% interval): "
-        f"{'; '.join(clauses)}. The better entry is not used, because selecting on test rows would bias the result."
+    pairs = [one for one in here["kinds"] if used["kind"] in (one["a"], one["b"])]
+    leads = [_lead_of(used["kind"], one, words) for one in pairs]
+    alike = {one["entry"] for budget in own for one in budget["entries"] if one["kind"] == used["kind"]}
+    worth = _equivalence(here["label_equivalence"], alike, words)
+    top = own[-1]
+    settled = top["status"] != "undecided" or not _settle(top, words.rows)  # then the card's next step is the labels
+    more = "" if settled else show.capital(_more_labels(top, here, words))
+    found = [_average(used["kind"], leads, len(own), words), _trend(leads, words), worth or more]
+    return [text for text in found if text]
+
+
+def _lead_of(kind: str, one: Json, words: Words) -> dict[str, Any]:
+    """The average lead of a kind over another and its trend; positive is better."""
+    turned = one["a"] == kind
+    readings = {"ahead": "behind", "behind": "ahead"} if turned else {}
+    average, trend = one["average_lead"], one["trend"]
+    return {
+        "kind": kind,
+        "over": one["b"] if turned else one["a"],
+        "reading": readings.get(average["reading"], average["reading"]),
+        "lead": words.lead(average, "value", turned),
+        "trend": words.lead(trend, "per_doubling", turned) if trend["reading"] != "constant_or_unknown" else None,
+        "crossing": one["crossing"],
+    }
+
+
+def _average(kind: str, leads: Sequence[Json], budgets: int, words: Words) -> str:
+    told = [one for one in leads if one["reading"] == "ahead"] + [one for one in leads if one["reading"] == "behind"]
+    alike = [KINDS[one["over"]] for one in leads if one["reading"] == "equivalent"]
+    parts = [f"{words.better(one['lead'])} than {KINDS[one['over']]}" for one in told[:2]]
+    if not told and alike:
+        parts = [f"equivalent to {show.joined(alike)} within {words.within}"]
+    if not parts:
+        return ""
+    return f"On average over the {budgets} budgets, {KINDS[kind]} are {show.joined(parts)}."
+
+
+def _trend(leads: Sequence[Json], words: Words) -> str:
+    one = next((own for own in leads if own["trend"] is not None), None)
+    if one is None:
+        return ""
+    ahead = one["lead"]["value"] >= 0
+    sign = 1 if ahead else -1
+    slope = sign * one["trend"]["value"]
+    ends = sorted(abs(one["trend"][end]) for end in ("low", "high"))
+    first, second = (KINDS[one["kind"]], KINDS[one["over"]])[::sign]
+    change = f"{words.gap(slope)}{words.interval({'low': ends[0], 'high': ends[1]})}"
+    zero = f", and is 0 at about {show.significant(one['crossing'])} {words.unit}" if one["crossing"] else ""
+    return (
+        f"The lead of {first} over {second} {'grows' if slope > 0 else 'shrinks'} by {change} with each doubling of "
+        f"the {words.unit}{zero}."
+    )
+
+
+def _equivalence(found: Sequence[Json], entries: Collection[str], words: Words) -> str:
+    """How many labels another kind needs for the score of one of these entries with the fewest labels."""
+    able = [
+        one
+        for one in found
+        if one["entry"] in entries and None not in (one["needs"], one["low"]) and one["needs"] >= WORTH * one["labels"]
     ]
+    if not able:
+        return ""
+    one = min(able, key=lambda own: (own["labels"], own["needs"]))
+    return f"{one['against']} needs {words.needs(one)} to match {one['entry']} with {words.labels(one['labels'])}."

@@ -51,14 +51,12 @@ class Disagreement:
     reason: str = ""
 
 
-def disagreement(
-    cells: Sequence[Cell], reader: PredictionReader, picked: Collection[tuple[str, float]] = ()
-) -> Disagreement | None:
+def disagreement(cells: Sequence[Cell], reader: PredictionReader, picked: Collection[str] = ()) -> Disagreement | None:
     """The disagreement at the largest budget that most entries share; None if no budget has two entries.
 
     Args:
         cells: the cells of one dataset.
-        picked: (entry, budget) of the entries picked on validation rows, which the verdict compares.
+        picked: the entries that the decision compares.
     """
     entries = Counter(cell.budget for cell in cells)
     if not entries or max(entries.values()) < 2:
@@ -76,7 +74,7 @@ def disagreement(
     answers = read.get(str(kind), label_answers)(here, reader)
     if answers is None:
         return Disagreement(budget, reason="The predictions of these runs on common test rows are not available.")
-    chosen = [place for place, entry in enumerate(answers.entries) if (entry, budget) in picked]
+    chosen = [place for place, entry in enumerate(answers.entries) if entry in picked]
     return _described(answers, here, reader, chosen)
 
 
@@ -176,7 +174,7 @@ def _most_informative(answers: Answers, differing: np.ndarray, chosen: list[int]
         turn[place] = seen[own] if own else len(order)
         seen[own] += 1
     order = order[np.argsort(turn, kind="stable")]
-    who = "the selected entries" if len(chosen) > 1 else "the entries"
+    who = "the recommended entry and the runner-up" if len(chosen) > 1 else "the entries"
     by = [f"the most even split of {'all ' if len(chosen) > 1 else ''}entries"]
     if sure.any():
         by.insert(0 if len(chosen) > 1 else 1, f"the highest minimum probability of {who}")

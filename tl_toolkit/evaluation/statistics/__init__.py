@@ -1,1 +1,1 @@
-"""Uncertainty over seeds and test rows, significance tests, effect sizes and label equivalence."""
+"""The cells of a comparison, its baselines, and the metrics as quantities of test rows."""

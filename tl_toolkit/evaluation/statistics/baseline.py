@@ -15,12 +15,21 @@ from typing import Any
 import numpy as np
 
 from ...metrics.scores import constant_answer
-from ..intervals import Interval, Spread, percentile_interval, spread
+from ..intervals import Spread, spread
 from ..predictions import PredictionReader, answer_in_words
 from ..results import Result
 from .cells import Cell, Goal
-from .scored_rows import FORECASTING, TAGGING, Rows, ScoredRows, read_rows, row_metrics
-from .uncertainty import RowNoise, row_noise
+from .scored_rows import (
+    FORECASTING,
+    GENERATION,
+    LANGUAGE,
+    TAGGING,
+    Rows,
+    ScoredRows,
+    read_rows,
+    row_metrics,
+    score_rows,
+)
 
 WHAT = {
     "single_label_classification": "the most frequent class",
@@ -55,31 +64,34 @@ class Baseline:
         """The name of its line in a figure."""
         return self.what.removeprefix("the ")
 
-    def beaten_by(self, cell: Cell, goal: Goal, reader: PredictionReader) -> bool:
-        """Whether the cell is better, by more than the noise of the test rows if its predictions are available.
 
-        Uses a paired bootstrap. Errors per row of naive forecasts are not stored, so there the cell's own interval over
-        rows must exclude the baseline's score.
-        """
-        ahead = (cell.test[goal.metric].mean - self.test[goal.metric].mean) * goal.sign > 0
-        noise = row_noise(reader, goal.metric)
-        lead = self._lead(cell, goal.metric, noise)
-        return ahead and (lead is None or lead.excludes_zero())
+def constant_scores(baseline: Baseline, metric: str, rows: ScoredRows) -> np.ndarray | None:
+    """The scores of a constant answer in the test rows (rows,), as of `ScoredRows`; None for other test rows.
 
-    def _lead(self, cell: Cell, metric: str, noise: RowNoise) -> Interval | None:
-        """The interval over rows of the cell's score minus the baseline's."""
-        if self.rows is None:
-            own, least = noise.interval(cell), self.test[metric].mean
-            return None if own is None else Interval(own.low - least, own.high - least)
-        runs, own_values = noise.runs(cell), noise.resampled(cell)
-        if runs is None or own_values is None or runs[0].key != self.rows.key:
-            return None
-        known, rows = row_metrics(self.source)[metric], self.rows
-        constant = [known.quantities(rows.label, _filled(answer, rows)) for answer in self.answers]
-        scored = [ScoredRows(rows.key, quantities, known, rows.clusters) for quantities in constant]
-        values = np.mean(noise.resampled_also(f"baseline {self.answers}", scored), axis=0)
-        shorter = min(len(values), len(own_values))
-        return percentile_interval(own_values[:shorter] - values[:shorter])
+    The answers of naive forecasts are not stored, so every row has their mean score.
+    """
+    known, own = row_metrics(baseline.source).get(metric), baseline.rows
+    if own is None:
+        return np.full(len(rows.quantities), baseline.test[metric].mean)
+    if known is None or own.key != rows.key:
+        return None
+    made = [known.quantities(own.label, _filled(answer, own)) for answer in baseline.answers]
+    return np.mean([ScoredRows(own.key, quantities, known).scores for quantities in made], axis=0)
+
+
+def beats(result: Result, baseline: Baseline, goal: Goal, reader: PredictionReader) -> bool:
+    """Whether a run is better than a baseline, by more than the noise of the test rows if predictions are available.
+
+    The score without the baseline's has a one-sided 97.5 % bound above 0, by the deviations of groups of rows.
+    """
+    metric, rows = goal.metric, score_rows(result, goal.metric, reader)
+    least = None if rows is None else constant_scores(baseline, metric, rows)
+    if rows is None or least is None:
+        return (result.metrics("test")[metric] - baseline.test[metric].mean) * goal.sign > 0
+    lead = goal.sign * (rows.scores - least)
+    groups = np.arange(len(lead)) if rows.clusters is None else rows.clusters
+    deviations = np.bincount(groups, lead - lead.mean())
+    return bool(lead.mean() > 1.96 * np.sqrt((deviations**2).sum()) / len(lead))
 
 
 def baselines(cells: Sequence[Cell], reader: PredictionReader) -> list[Baseline]:
@@ -126,7 +138,11 @@ def _constant(budget: float, results: Sequence[Result], reader: PredictionReader
     """The constant baseline; None if the test labels are not available, or the task has no such baseline."""
     task = results[0].section("task")
     tagging = task.get("name") == TAGGING
-    if not tagging and task.get("problem_type", "single_label_classification") not in WHAT:
+    if (
+        task.get("name") in LANGUAGE + GENERATION
+        or not tagging
+        and task.get("problem_type", "single_label_classification") not in WHAT
+    ):
         return None
     found = ((result, rows) for result in results if (rows := read_rows(result, reader)) is not None)
     first, rows = next(found, (None, None))

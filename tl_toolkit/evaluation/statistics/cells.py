@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...records.kind import Kind, kind_of
 from .. import formatting as show
 from ..intervals import Spread, spread
 from ..results import Result, table
@@ -21,11 +22,6 @@ COSTS = (
     + ("train_seconds", "examples_per_second", "tokens_per_second", "peak_memory_bytes", "energy_joules")
     + ("latency_seconds", "rows_per_second")
 )
-
-Kind = Literal["scratch", "recurrent", "transformer"]
-KINDS: tuple[Kind, ...] = ("scratch", "recurrent", "transformer")
-RECURRENT = ("awd_lstm", "rnn", "rnn_encoder_decoder", "rnn_image_captioner")
-"""Model families with ULMFiT-style transfer."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +66,8 @@ class Cell:
 
     @property
     def kind(self) -> Kind:
-        """The approach: from scratch, transfer to a recurrent model, or any other transfer."""
-        if not self.transfer:
-            return "scratch"
-        return "recurrent" if self.results[0].section("model").get("model_type") in RECURRENT else "transformer"
+        """Where the entry's knowledge comes from."""
+        return kind_of(self.results[0].record)
 
     @property
     def budget_name(self) -> str:

@@ -1,9 +1,9 @@
-"""Metrics as functions of means over rows, so that resampling a test set is one matrix product.
+"""Metrics as functions of means over rows, so that the score of each row follows from leaving it out.
 
 Each metric has two parts: `quantities(label, prediction)` returns an array (rows, quantities), and `value` maps the
 means of those quantities, (..., quantities), to the metric, (...). Accuracy is the mean of one quantity; F1 needs three
 per class; a correlation needs first and second moments. For generated texts, sacrebleu counts the n-grams of each row,
-and the scores of many resampled corpora are computed from their means at once, by sacrebleu's formulas with the default
+and the scores of many corpora are computed from their means at once, by sacrebleu's formulas with the default
 settings that `metrics/generation.py` uses.
 """
 
@@ -136,7 +136,7 @@ def _standardised(values: np.ndarray) -> np.ndarray:
 
 
 def _ranked_moments(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Moments of the ranks in the whole test set; resamples keep these ranks, which avoids sorting each one."""
+    """Moments of the ranks in the whole test set; without a row, the others keep their ranks."""
     from scipy.stats import rankdata
 
     return _moments(rankdata(label), rankdata(prediction))
@@ -164,8 +164,6 @@ NUMBERS: dict[str, RowMetric] = {
     "mae": mean_of(lambda label, prediction: np.abs(label - prediction)),
 }
 """The metrics of numbers (rows,)."""
-
-ROW_METRICS: dict[str, RowMetric] = classification(None) | NUMBERS
 
 
 def _words(label: Tags, prediction: Tags) -> np.ndarray:

@@ -12,7 +12,8 @@ import numpy as np
 
 from ...errors import UserError
 from ...metrics.scores import named_class
-from ..predictions import PredictionReader, column
+from ..decision import pseudo_values
+from ..predictions import PredictionReader, clusters, column
 from ..results import Result
 from .row_metrics import (
     LANGUAGE_MODELS,
@@ -43,18 +44,21 @@ class Rows:
     (n, steps) or (n, steps, variables) with NaN for unobserved values. For a language model, `label` has tokens and
     bytes (n, 2) and `prediction` the summed loss (n,).
 
-    `clusters` (n,) groups dependent rows: windows of a series that share targets. None if all are independent.
+    `clusters` (n,) groups dependent rows, such as those of one author, by number. None if all are independent.
     """
 
     row: np.ndarray
     label: Any
     prediction: Any
     clusters: np.ndarray | None = None
+    tokens: bool = False
 
     @property
     def key(self) -> bytes:
-        """A hash that is equal for runs with the same rows in the same clusters."""
-        return sha256(self.row.tobytes() + (b"" if self.clusters is None else self.clusters.tobytes())).digest()
+        """A hash that is equal for runs with the same rows, labels and clusters; entries may count other tokens."""
+        labels = self.label if isinstance(self.label, np.ndarray) and not self.tokens else None
+        parts = (own.tobytes() for own in (self.row, labels, self.clusters) if own is not None)
+        return sha256(b"|".join(parts)).digest()
 
 
 @dataclass(frozen=True)
@@ -64,22 +68,29 @@ class ScoredRows:
     key: bytes
     quantities: np.ndarray
     metric: RowMetric
-    clusters: np.ndarray | None
+    clusters: np.ndarray | None = None
+
+    @property
+    def scores(self) -> np.ndarray:
+        """The score of each row (n,), with the metric as their mean: pseudo-values unless the metric is additive."""
+        if self.metric.additive or len(self.quantities) < 2:
+            return self.metric.value(self.quantities)
+        return pseudo_values(self.quantities, self.metric.value)
 
 
 def read_rows(result: Result, reader: PredictionReader) -> Rows | None:
     """The test rows of a run; None if its predictions are not available or lack columns."""
     name = result.section("task").get("name")
     if name == TAGGING:
-        return _lists(reader.columns(result, ("row", "label", "prediction")), "label")
+        return _lists(reader.columns(result, ("row", "label", "prediction", "group")), "label")
     if name in GENERATION:
-        return _lists(reader.columns(result, ("row", "reference", "prediction")), "reference")
+        return _lists(reader.columns(result, ("row", "reference", "prediction", "group")), "reference")
     if name == FORECASTING:
         return _windows(reader.columns(result, ("row", "label", "prediction")))
     if name in LANGUAGE:
         return _losses(reader.columns(result, ("row", "loss_sum", "tokens", "bytes")))
     read = reader.labels(result)
-    return None if read is None else Rows(read.row, read.label, read.prediction)
+    return None if read is None else Rows(read.row, read.label, read.prediction, read.group)
 
 
 def row_metrics(result: Result) -> dict[str, RowMetric]:
@@ -127,7 +138,8 @@ def score_rows(result: Result, metric: str, reader: PredictionReader) -> ScoredR
 def _lists(table: pa.Table | None, label: str) -> Rows | None:
     if table is None or not {label, "prediction"} <= set(table.column_names):
         return None
-    return Rows(column(table, "row"), table.column(label).to_pylist(), table.column("prediction").to_pylist())
+    expected, made = (table.column(name).to_pylist() for name in (label, "prediction"))
+    return Rows(column(table, "row"), expected, made, clusters(table))
 
 
 def _losses(table: pa.Table | None) -> Rows | None:
@@ -135,30 +147,14 @@ def _losses(table: pa.Table | None) -> Rows | None:
         return None
     tokens, loss = column(table, "tokens"), column(table, "loss_sum")
     size = column(table, "bytes") if "bytes" in table.column_names else np.full(len(tokens), np.nan)
-    return Rows(column(table, "row"), np.column_stack([tokens, size]), loss)
+    return Rows(column(table, "row"), np.column_stack([tokens, size]), loss, tokens=True)
 
 
 def _windows(table: pa.Table | None) -> Rows | None:
     if table is None or not {"label", "prediction"} <= set(table.column_names):
         return None
     row, label = column(table, "row"), _nested(table, "label")
-    return Rows(row, label, _nested(table, "prediction"), overlapping(row, label.shape[1]))
-
-
-def overlapping(starts: np.ndarray, steps: int) -> np.ndarray | None:
-    """Clusters of windows: each has the windows that start within `steps` of its first; None if no windows overlap.
-
-    Neighbouring clusters still share targets at their border, but most of the overlap is within clusters: this is the
-    block bootstrap of dependent data (Künsch 1989, "The jackknife and the bootstrap for general stationary
-    observations", Annals of Statistics 17) with non-overlapping blocks (Carlstein 1986).
-    """
-    clusters = np.empty(len(starts), dtype=np.int64)
-    first, number = None, -1
-    for place, start in enumerate(starts.tolist()):
-        if first is None or start - first >= steps:
-            first, number = start, number + 1
-        clusters[place] = number
-    return clusters if number + 1 < len(starts) else None
+    return Rows(row, label, _nested(table, "prediction"))
 
 
 def _scale(result: Result) -> np.ndarray | None:

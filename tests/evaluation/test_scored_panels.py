@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tl_toolkit.evaluation.predictions import PredictionReader
+from tl_toolkit.evaluation.results import read_results
+from tl_toolkit.evaluation.scored_panels import bounds_of, default_margin, scored_panel
+
+LABEL = np.repeat([0, 1, 2], [5, 3, 3])
+
+
+@pytest.fixture
+def panel(tmp_path, make_record, write_lines, write_parquet):
+    """Writes runs (entry, budget, seed, predictions, changes), and returns the panel that is made from them."""
+
+    def build(runs, label=LABEL, columns=None):
+        records = []
+        for entry, budget, seed, prediction, changes in runs:
+            reached = float(np.mean(np.asarray(prediction) == label))
+            records.append(make_record(entry, budget, seed, reached) | changes)
+            own = {"row": np.arange(len(label)), "label": label, "prediction": np.asarray(prediction)}
+            write_parquet(tmp_path / records[-1]["folder"], own | (columns or {}))
+        write_lines(tmp_path, records)
+        return scored_panel("data", read_results(tmp_path / "results.jsonl"), PredictionReader(tmp_path))
+
+    return build
+
+
+def test_scores_are_right_and_wrong_rows(panel):
+    one, two = np.where(LABEL == 2, 0, LABEL), LABEL
+    own = panel([("lstm", 100, 1, one, {}), ("lstm", 100, 2, two, {}), ("minilm", 100, 1, two, {})])
+    lstm, minilm = own.panel.entries
+    assert (lstm.kind, minilm.kind) == ("scratch", "transformer")
+    np.testing.assert_array_equal(lstm.cells[100].scores, [one == LABEL, two == LABEL])
+    assert lstm.cells[100].validation.tolist() == [pytest.approx(8 / 11), 1.0] and minilm.cells[100].failed == 0
+    assert own.panel.constant.tolist() == (LABEL == 0).tolist()  # the most frequent class of the test rows
+    assert own.constant == "the most frequent class" and own.rows == 11 and own.notes == []
+    assert lstm.cost[100] == (pytest.approx(math.nan, nan_ok=True), pytest.approx(3.4 / 20 + 0.6))
+
+
+def test_rows_are_matched_by_their_number(panel, tmp_path):
+    own = panel([("lstm", 100, 1, LABEL, {}), ("minilm", 100, 1, np.where(LABEL == 1, 0, LABEL), {})])
+    path = next((tmp_path / "runs").glob("minilm*")) / "predictions_test.parquet"
+    pd.read_parquet(path).sample(frac=1, random_state=3).to_parquet(path)
+    again = scored_panel("data", read_results(tmp_path / "results.jsonl"), PredictionReader(tmp_path))
+    for before, after in zip(own.panel.entries, again.panel.entries, strict=True):
+        np.testing.assert_array_equal(before.cells[100].scores, after.cells[100].scores)
+
+
+def test_groups_are_clusters(panel):
+    groups = list("ababacaabca")
+    own = panel([("lstm", 100, 1, LABEL, {})], columns={"group": groups})
+    assert own.panel.clusters.tolist() == ["abc".index(name) for name in groups]
+
+
+def test_errors_are_negated_and_have_a_margin_of_two_per_cent(panel, make_record):
+    task = {"name": "regression", "problem_type": "regression", "labels": None, "main_metric": "mse"}
+    task["greater_is_better"] = False
+    label = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
+    metrics = {"test": {"mse": 4.0}, "validation": {"mse": 3.0}}
+    own = panel([("lstm", 100, 1, label + 2, {"task": task, "metrics": metrics})], label)
+    (entry,) = own.panel.entries
+    assert entry.cells[100].scores.tolist() == [[-4.0] * 5] and entry.cells[100].validation.tolist() == [-3.0]
+    assert default_margin([own]) == pytest.approx(0.02 * 4) and bounds_of("mse") is None
+    mean = label.mean()
+    np.testing.assert_allclose(own.panel.constant, -((label - mean) ** 2))
+
+
+@pytest.mark.parametrize(("metric", "bounds"), [("f1", (0, 1)), ("pearson", (-1, 1)), ("bleu", (0, 100))])
+def test_bounds(metric, bounds):
+    assert bounds_of(metric) == bounds
+
+
+def test_a_run_without_a_finite_score_is_a_failure_of_its_entry(panel):
+    lost = {"metrics": {"test": {"accuracy": None, "loss": 2.0}, "validation": {}}}
+    failed = {"status": "failed", "metrics": {}, "failure": "killed"}
+    own = panel(
+        [("lstm", 100, 1, LABEL, {}), ("lstm", 100, 2, LABEL, lost), ("gru", 100, 1, LABEL, failed)],
+    )
+    lstm, gru = own.panel.entries
+    assert (len(lstm.cells[100].scores), lstm.cells[100].failed) == (1, 1)
+    assert gru.cells[100].scores.shape == (0, 11) and gru.cells[100].failed == 1
+
+
+def test_a_budget_above_the_dataset_is_all_of_it(panel):
+    """10,000 labels were asked for, and 6,920 exist: the same runs as without a limit, which count once."""
+    limited = {"budget": {"label_budget": 10_000, "train_labels": 6920}}
+    own = panel([("lstm", None, 1, LABEL, {}), ("lstm", 10_000, 1, LABEL, limited), ("lstm", None, 2, LABEL, {})])
+    (entry,) = own.panel.entries
+    assert list(entry.cells) == [6920.0] and len(entry.cells[6920].scores) == 2
+
+
+def test_the_number_of_labels_is_the_same_for_all_entries(panel):
+    """Tokenizers count other tokens of the same text."""
+    used = [{"budget": {"token_budget": None, "train_tokens": tokens}} for tokens in (700, 900)]
+    own = panel([("lstm", None, 1, LABEL, used[0]), ("minilm", None, 1, LABEL, used[1])])
+    assert [list(entry.cells) for entry in own.panel.entries] == [[800.0], [800.0]] and own.unit == "tokens"
