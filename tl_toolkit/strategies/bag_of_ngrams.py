@@ -108,7 +108,7 @@ def learn_ngrams(model: Any, rows: Dataset) -> None:
         kept = np.sort(np.argsort(-frequencies, kind="stable")[: config.max_ngrams])
         keys, frequencies = keys[kept], frequencies[kept]
     if config.max_ngrams == 0:  # a table cannot be empty, so it gets a key that no text has
-        keys, frequencies = np.array([2**63 - 1]), np.zeros(1)
+        keys, frequencies = np.array([2**63 - 1]), np.zeros(1, dtype=int)
     idf = 1 + np.log((1 + len(rows)) / (1 + frequencies))
     model.set_ngrams(
         torch.from_numpy(keys), torch.from_numpy(idf if config.weighting == "tfidf" else np.ones(len(keys)))

@@ -86,6 +86,8 @@ def settle(args: RunArguments, rule: Recommended, updates: int, least_epochs: fl
         updates: updates in an epoch.
         least_epochs: the fewest epochs in which the strategy trains all layers.
     """
+    from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
     head = None
     if not args.learning_rate:
         args.learning_rate, head = rule.learning_rate, rule.head_learning_rate
@@ -97,7 +99,7 @@ def settle(args: RunArguments, rule: Recommended, updates: int, least_epochs: fl
     args.num_train_epochs = max(epochs, math.ceil(floor / updates))
     if not named and args.load_best_model_at_end:
         if args.evaluates_by_rule:
-            args.eval_strategy = args.save_strategy = type(args.eval_strategy)("steps")
+            args.eval_strategy, args.save_strategy = IntervalStrategy.STEPS, SaveStrategy.STEPS
             args.eval_steps = args.save_steps = max(1, math.ceil(args.num_train_epochs * updates / EVALUATIONS))
         if args.early_stopping_patience is None:
             args.early_stopping_patience = rule.patience

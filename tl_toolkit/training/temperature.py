@@ -64,8 +64,8 @@ def fold_temperature(model: torch.nn.Module, temperature: float, classes: int, l
         Whether the model was changed.
     """
     layers = [part for part in model.modules() if isinstance(part, torch.nn.Linear)]
-    last = [part for part in layers if part.out_features == classes][-1:] or ([] if layers else [model])
-    own: list[torch.Tensor] = [parameter for part in last for parameter in part.parameters()]
+    last = [part for part in layers if part.out_features == classes][-1:]
+    own: list[torch.Tensor] = [one for part in (last if layers else (model,)) for one in part.parameters()]
     if not own or own[0].dtype not in (torch.float32, torch.float64):  # others are too coarse
         return False
     before = logits_of()

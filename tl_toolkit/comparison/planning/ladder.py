@@ -65,7 +65,7 @@ def expand(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> 
 
 def _entries(name: str, task: str, models: Sequence[str] | None, vectors: str | None) -> list[dict[str, Any]]:
     tagging = task == "token-classification"
-    entries = [] if tagging else [_CONSTANT, _LINEAR]
+    entries: list[dict[str, Any]] = [] if tagging else [_CONSTANT, _LINEAR]
     if name != "quick":
         entries.append(_LSTM)
     entries.append(_BILSTM)
