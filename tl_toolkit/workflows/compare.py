@@ -39,7 +39,10 @@ def compare(arguments: ParsedComparison | FromResults) -> Path | None:
     grid, output_dir = arguments.grid, arguments.output_dir
     asked = asked_in(output_dir, arguments.margin, arguments.target)
     if arguments.settle:
+        before = len(with_more_seeds(grid, asked["settle"]).runs)
         asked["settle"] = settling_seeds(grid, output_dir, asked)
+        added = len(with_more_seeds(grid, asked["settle"]).runs) - before
+        print(f"--settle adds {added} runs." if added else "--settle adds no run: no comparison is open.", flush=True)
     grid = with_more_seeds(grid, asked["settle"])
     at_once = arguments.parallel_runs
     if arguments.dry_run:

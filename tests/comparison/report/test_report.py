@@ -147,6 +147,15 @@ def test_one_budget_one_seed_without_predictions(tmp_path, make_record, write_li
     assert said.count("The predictions of these runs are not available.") == 2
 
 
+def test_a_run_whose_labels_are_unknown_is_left_out_of_the_decision(tmp_path, comparison, write_lines):
+    records = comparison(skills={"lstm": (0.3,), "minilm": (0.5,)}, budgets=(None,), seeds=(2,), rows=101)
+    write_lines(tmp_path, [{**record, "budget": {}} for record in records])
+    page, summary, _ = report(tmp_path)
+    assert "No decision: these runs leave nothing to compare." in words(page)
+    assert "4 runs are left out of the decision, because the number of labels is unknown: " in words(page)
+    assert "| minilm | transfer: full |" in summary
+
+
 def test_a_report_of_failed_runs_only(tmp_path, write_lines):
     bare = {"schema_version": 1, "status": "failed", "error": "Loss is nan at step 7.", "entry": "gpt", "folder": "r"}
     write_lines(tmp_path, [bare])

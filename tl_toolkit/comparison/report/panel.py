@@ -56,7 +56,9 @@ class Panel:
         """What the decision says of each entry, by (entry, requested budget)."""
         labels = labels_of_budgets(self.results)
         told = {one["labels"]: {own["entry"]: own for own in one["entries"]} for one in self.decision["budgets"]}
-        found = {(cell.entry, cell.budget): told.get(labels[cell.budget], {}).get(cell.entry) for cell in self.cells}
+        found = {
+            (cell.entry, cell.budget): told.get(labels.get(cell.budget), {}).get(cell.entry) for cell in self.cells
+        }
         return {place: own for place, own in found.items() if own is not None}
 
     @cached_property

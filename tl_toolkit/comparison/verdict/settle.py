@@ -49,7 +49,7 @@ def settling_seeds(grid: Grid, output_dir: Path, asked: Mapping[str, Any]) -> di
     found, rows_missing = dict(before), 0
     for dataset, runs in panels(read_results(path)).items():
         labels = labels_of_budgets(runs)
-        planned = {(run.entry, labels[run.budget]): places[run.folder] for run in runs if run.folder in places}
+        planned = {(run.entry, labels.get(run.budget)): places[run.folder] for run in runs if run.folder in places}
         own = of_dataset(decision, dataset)
         for one in own["budgets"]:
             for pair in one["comparisons"]:

@@ -86,6 +86,8 @@ def card_text(title: str, decision: Json) -> str:
 
 def _nothing_to_decide(facts: Json) -> dict[str, Any]:
     """The card of a dataset without a score for each test row."""
+    if facts["test_rows"]:  # entries without a known number of labels, or constant answers alone
+        return {"headline": "No decision: these runs leave nothing to compare."}
     if facts["runs"]:
         return {
             "headline": "No decision: the predictions of these runs are missing.",
