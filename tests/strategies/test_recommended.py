@@ -71,3 +71,16 @@ def test_every_strategy_has_a_rule_for_every_task():
 def test_architectures_change_only_for_classification():
     assert architecture("rnn", "AutoModelForSequenceClassification")["pooling"] == "max"
     assert architecture("rnn", "AutoModelForCausalLM") == architecture("bert", "AutoModelForTokenClassification") == {}
+
+
+def test_recurrent_models_are_tuned_at_the_rate_of_ulmfit():
+    assert recommended("gradual_unfreezing", "text-classification", "awd_lstm").learning_rate == 1e-2
+    assert recommended("gradual_unfreezing", "text-classification", "bert").learning_rate == 1e-3
+    assert recommended("full", "text-classification", "awd_lstm") == recommended("full", "text-classification", "bert")
+
+
+def test_the_batch_is_that_of_the_rule_unless_it_is_named(tmp_path):
+    assert recommended("full", "regression").batch_size == 16 != recommended("scratch", "regression").batch_size
+    for given, by_rule, size in (({}, True, 32), ({"per_device_train_batch_size": 32}, False, 32)):
+        args = RunArguments(output_dir=str(tmp_path), use_cpu=True, **given)
+        assert (args.batch_by_rule, args.per_device_train_batch_size) == (by_rule, size)

@@ -178,7 +178,9 @@ class RunArguments(TrainingArguments):
     output_dir: str = flag("The folder for the results.")
     seed: int = flag("Random seed.", 42)
     name: str | None = flag("Name of the run in reports. By default the model type or checkpoint.")
-    per_device_train_batch_size: int = flag("Training batch size on each device.", 32)
+    per_device_train_batch_size: int | None = flag(
+        "Training batch size on each device. By default 32; 16 for labelled texts if a checkpoint's body is trained."
+    )
     per_device_eval_batch_size: int = flag("Evaluation batch size on each device.", 128)
     learning_rate: float = flag("Peak learning rate. 0 means the default of the task and strategy.", 0.0)
     num_train_epochs: float = flag("Number of epochs. 0 means the default of the task and strategy.", 0.0)
@@ -255,6 +257,8 @@ class RunArguments(TrainingArguments):
         self.as_given = differing(self)  # the parent rewrites values, but repeating a run needs the given ones
         # The parent sets "loss"; a run selects on its task's main metric instead.
         self.selects_on_main_metric = self.metric_for_best_model is None
+        self.batch_by_rule = self.per_device_train_batch_size is None
+        self.per_device_train_batch_size = self.per_device_train_batch_size or 32
         self.evaluates_by_rule = self.eval_strategy is None and self.save_strategy is None
         self.save_strategy = self.save_strategy or self.eval_strategy or "epoch"
         self.eval_strategy = self.eval_strategy or "epoch"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Recommended:
         warmup: the fraction of updates in which the rate rises.
         updates: the least number of updates; epochs are added to reach it.
         patience: evaluations without improvement before training stops; None: never.
+        batch_size: rows of an update, on each device.
     """
 
     learning_rate: float
@@ -39,6 +40,7 @@ class Recommended:
     warmup: float = 0.0
     updates: int = 0
     patience: int | None = None
+    batch_size: int = 32
 
 
 _GENERAL = {
@@ -52,12 +54,14 @@ _GENERAL = {
 }
 _TEXTS = _GENERAL | {
     "scratch": Recommended(3e-3, epochs=8, updates=300, patience=5),
-    "full": Recommended(1e-4, epochs=3, head_learning_rate=5e-3, warmup=0.1, updates=150, patience=5),
-    "discriminative": Recommended(1e-2, epochs=5, warmup=0.1, updates=300, patience=5),
-    "gradual_unfreezing": Recommended(1e-2, epochs=10, warmup=0.1, updates=600, patience=5),
+    "full": Recommended(1e-4, epochs=3, head_learning_rate=5e-3, warmup=0.1, updates=150, patience=5, batch_size=16),
+    "discriminative": Recommended(1e-3, epochs=3, warmup=0.1, updates=300, patience=5, batch_size=16),
+    "gradual_unfreezing": Recommended(1e-3, epochs=10, warmup=0.1, updates=600, patience=5, batch_size=16),
     "frozen": Recommended(5e-3, epochs=20, warmup=0.1, updates=500, patience=5),
-    "lora": Recommended(1e-3, epochs=3, warmup=0.1, updates=150, patience=5),
+    "lora": Recommended(1e-3, epochs=3, warmup=0.1, updates=150, patience=5, batch_size=16),
 }
+_ULMFIT_RATE = 1e-2
+"""The head's rate of recurrent models, with lower rates below it (Howard and Ruder 2018)."""
 _ARCHITECTURES: dict[str, dict[str, Any]] = {
     "rnn": {"embedding_size": 100, "pooling": "max", "embedding_dropout": 0.3, "classifier_dropout": 0.3},
     "self_attention": {"num_hidden_layers": 1, "embedding_dropout": 0.3},
@@ -65,9 +69,11 @@ _ARCHITECTURES: dict[str, dict[str, Any]] = {
 """For the classification of texts and words with random weights."""
 
 
-def recommended(strategy: str, task: str | None) -> Recommended:
-    """The settings of training of a strategy for a task; None for a language model."""
-    return (_TEXTS if task in LABELLED_TEXTS else _GENERAL)[strategy]
+def recommended(strategy: str, task: str | None, model_type: str | None = None) -> Recommended:
+    """The settings of training of a strategy for a task (None: a language model) and a model."""
+    rule = (_TEXTS if task in LABELLED_TEXTS else _GENERAL)[strategy]
+    is_ulmfit = task in LABELLED_TEXTS and strategy in ("discriminative", "gradual_unfreezing")
+    return replace(rule, learning_rate=_ULMFIT_RATE) if is_ulmfit and model_type in ("awd_lstm", "rnn") else rule
 
 
 def architecture(model_type: str, head: str) -> Mapping[str, Any]:

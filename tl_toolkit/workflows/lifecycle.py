@@ -273,8 +273,11 @@ class Training(Lifecycle[T]):
         total = sum(parameter.numel() for parameter in self.model.parameters())
         model = strategy.prepare(self.model)
         self.parameters = {"total": total, "trained": trainable_parameters(model)}
+        rule = recommended(strategy.name, self.task_name, self.model.config.model_type)
+        if args.batch_by_rule:
+            args.per_device_train_batch_size = rule.batch_size
         updates = self.updates()
-        head_rate = settle(args, recommended(strategy.name, self.task_name), updates, strategy.least_epochs)
+        head_rate = settle(args, rule, updates, strategy.least_epochs)
         self._steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * updates)
         self._epochs = args.num_train_epochs if args.max_steps <= 0 else args.max_steps / updates
         strategy.configure(args)

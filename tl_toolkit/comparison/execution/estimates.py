@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...strategies.recommended import recommended
 from ..planning.planned_run import PlannedRun
 
 SAME, SCALED, UNSCALED, OTHERS, UNKNOWN = "same", "scaled", "unscaled", "others", "unknown"
@@ -75,10 +76,13 @@ class Estimator:
         steps = (record.get("cost") or {}).get("steps")
         if not steps or math.inf in (rows, known):
             return None
-        at_least = float(run.asked.get("min_train_steps", 0))
-        # If `min_train_steps` prolonged the other run, the number of updates of its epochs is unknown.
         epochs = float(run.asked.get("num_train_epochs", 0) or 0)
-        batch = float(run.asked.get("per_device_train_batch_size", 32))
+        rule = recommended(
+            (record.get("strategy") or {}).get("name", "scratch"), (record.get("task") or {}).get("name")
+        )
+        at_least = float(run.asked.get("min_train_steps") or (0 if epochs else rule.updates))
+        # If a least number of updates prolonged the other run, that of its epochs is unknown.
+        batch = float((record.get("resolved") or run.asked).get("per_device_train_batch_size", 32))
         batch *= float(run.asked.get("gradient_accumulation_steps", 1)) * (record["hardware"].get("world_size") or 1)
         if epochs and not run.language_model:
             return max(epochs * math.ceil(rows / batch), at_least)
