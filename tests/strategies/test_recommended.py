@@ -84,3 +84,11 @@ def test_the_batch_is_that_of_the_rule_unless_it_is_named(tmp_path):
     for given, by_rule, size in (({}, True, 32), ({"per_device_train_batch_size": 32}, False, 32)):
         args = RunArguments(output_dir=str(tmp_path), use_cpu=True, **given)
         assert (args.batch_by_rule, args.per_device_train_batch_size) == (by_rule, size)
+
+
+def test_families_have_their_own_rates_for_labelled_texts_only():
+    rates = {
+        kind: recommended("scratch", "regression", kind).learning_rate for kind in ("rnn", "self_attention", "bert")
+    }
+    assert rates == {"rnn": 1e-2, "self_attention": 3e-3, "bert": 1e-3}
+    assert recommended("scratch", "translation", "rnn").learning_rate == 1e-3

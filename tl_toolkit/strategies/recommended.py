@@ -53,15 +53,19 @@ _GENERAL = {
     "probe": Recommended(0.0, epochs=0),
 }
 _TEXTS = _GENERAL | {
-    "scratch": Recommended(3e-3, epochs=8, updates=300, patience=5),
+    "scratch": Recommended(1e-3, epochs=8, updates=300, patience=5),
     "full": Recommended(1e-4, epochs=3, head_learning_rate=5e-3, warmup=0.1, updates=150, patience=5, batch_size=16),
     "discriminative": Recommended(1e-3, epochs=3, warmup=0.1, updates=300, patience=5, batch_size=16),
     "gradual_unfreezing": Recommended(1e-3, epochs=10, warmup=0.1, updates=600, patience=5, batch_size=16),
     "frozen": Recommended(5e-3, epochs=20, warmup=0.1, updates=500, patience=5),
     "lora": Recommended(1e-3, epochs=3, warmup=0.1, updates=150, patience=5, batch_size=16),
 }
-_ULMFIT_RATE = 1e-2
-"""The head's rate of recurrent models, with lower rates below it (Howard and Ruder 2018)."""
+_RATES = {
+    ("scratch", "rnn"): 1e-2,
+    ("scratch", "self_attention"): 3e-3,
+    **{(how, kind): 1e-2 for how in ("discriminative", "gradual_unfreezing") for kind in ("rnn", "awd_lstm")},
+}
+"""The learning rates of strategies with families of the toolkit, for labelled texts."""
 _ARCHITECTURES: dict[str, dict[str, Any]] = {
     "rnn": {"embedding_size": 100, "pooling": "max", "embedding_dropout": 0.3, "classifier_dropout": 0.3},
     "self_attention": {"num_hidden_layers": 1, "embedding_dropout": 0.3},
@@ -71,9 +75,10 @@ _ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 def recommended(strategy: str, task: str | None, model_type: str | None = None) -> Recommended:
     """The settings of training of a strategy for a task (None: a language model) and a model."""
-    rule = (_TEXTS if task in LABELLED_TEXTS else _GENERAL)[strategy]
-    is_ulmfit = task in LABELLED_TEXTS and strategy in ("discriminative", "gradual_unfreezing")
-    return replace(rule, learning_rate=_ULMFIT_RATE) if is_ulmfit and model_type in ("awd_lstm", "rnn") else rule
+    if task not in LABELLED_TEXTS:
+        return _GENERAL[strategy]
+    rule = _TEXTS[strategy]
+    return replace(rule, learning_rate=_RATES.get((strategy, str(model_type)), rule.learning_rate))
 
 
 def architecture(model_type: str, head: str) -> Mapping[str, Any]:
