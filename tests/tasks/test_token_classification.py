@@ -237,7 +237,8 @@ def test_another_model_predicts_a_tag_for_each_word(names_folder: Path, tmp_path
 
 def test_accumulation_changes_nothing(names_folder: Path, tmp_path: Path) -> None:
     """The CRF's own loss is divided by the number of labels of the whole batch, however it is split."""
-    requested = {"model_type": "rnn", "config_overrides": "embedding_size=7,hidden_size=11,crf=true,embedding_dropout=0,classifier_dropout=0"}
+    sizes = "embedding_size=7,hidden_size=11,crf=true,embedding_dropout=0,classifier_dropout=0"
+    requested = {"model_type": "rnn", "config_overrides": sizes}
     losses = []
     for size, steps in ((12, 1), (4, 3)):
         split = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps, "num_train_epochs": 1}
