@@ -90,5 +90,5 @@ def test_families_have_their_own_rates_for_labelled_texts_only():
     rates = {
         kind: recommended("scratch", "regression", kind).learning_rate for kind in ("rnn", "self_attention", "bert")
     }
-    assert rates == {"rnn": 1e-2, "self_attention": 3e-3, "bert": 1e-3}
+    assert rates == {"rnn": 5e-3, "self_attention": 3e-3, "bert": 1e-3}
     assert recommended("scratch", "translation", "rnn").learning_rate == 1e-3

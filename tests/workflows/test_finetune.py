@@ -373,7 +373,7 @@ def test_the_arguments_of_a_record_repeat_the_run(finetune: Finetune, tiny_rnn: 
     record = finetune(**tiny_rnn, num_train_epochs=1, min_train_steps=25, label_budget=13, seed=5)
     given = record["arguments"]
     assert (given["num_train_epochs"], given["min_train_steps"]) == (1, 25) and "learning_rate" not in given
-    assert record["resolved"]["learning_rate"] == 1e-2
+    assert record["resolved"]["learning_rate"] == 5e-3
     assert record["resolved"]["num_train_epochs"] == 13  # of two updates
     again = finetune("again", **given)
     assert again["arguments"] == given and again["resolved"] == record["resolved"]

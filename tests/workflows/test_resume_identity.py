@@ -26,7 +26,7 @@ CHANGES: list[tuple[dict[str, Any], list[str]]] = [
     ({"validation_budget": 7}, ["validation rows: was 31, is now 7", "--validation_budget"]),
     ({"test_budget": 7}, ["test rows: was 47, is now 7", "--test_budget"]),
     ({"seed": 7}, ["--seed: was 42, is now 7"]),
-    ({"learning_rate": 0.1}, ["learning rates (--learning_rate): was 0.01, is now 0.1"]),
+    ({"learning_rate": 0.1}, ["learning rates (--learning_rate): was 0.005, is now 0.1"]),
     ({"num_train_epochs": 3}, ["updates: was 12, is now 18", "epochs (--num_train_epochs): was 2, is now 3"]),
     ({"max_steps": 5}, ["updates: was 12, is now 5"]),
     ({"per_device_train_batch_size": 22}, ["global batch", "was 11, is now 22", "updates: was 12, is now 6"]),
@@ -118,7 +118,7 @@ def test_what_has_no_effect_may_differ(finetune: Finetune, tmp_path: Path, setti
     other = {
         "dataset_name": str(tmp_path / "moved"), "logging_steps": 1, "log_level": "error", "name": "again",
         "per_device_train_batch_size": 11, "per_device_eval_batch_size": 5, "max_steps": 12, "save_total_limit": 3,
-        "learning_rate": 0.01, "config_overrides": ",".join(reversed(OVERRIDES)),
+        "learning_rate": 0.005, "config_overrides": ",".join(reversed(OVERRIDES)),
     }  # fmt: skip
     checkpoint = str(tmp_path / "out" / "checkpoint-6")
     resumed = finetune("other", **{**settings, **other}, resume_from_checkpoint=checkpoint)

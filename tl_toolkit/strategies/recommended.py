@@ -61,7 +61,7 @@ _TEXTS = _GENERAL | {
     "lora": Recommended(1e-3, epochs=3, warmup=0.1, updates=150, patience=5, batch_size=16),
 }
 _RATES = {
-    ("scratch", "rnn"): 1e-2,
+    ("scratch", "rnn"): 5e-3,
     ("scratch", "self_attention"): 3e-3,
     **{(how, kind): 1e-2 for how in ("discriminative", "gradual_unfreezing") for kind in ("rnn", "awd_lstm")},
 }
