@@ -258,7 +258,8 @@ class RunArguments(TrainingArguments):
         # The parent sets "loss"; a run selects on its task's main metric instead.
         self.selects_on_main_metric = self.metric_for_best_model is None
         self.batch_by_rule = self.per_device_train_batch_size is None
-        self.per_device_train_batch_size = self.per_device_train_batch_size or 32
+        if self.batch_by_rule:
+            self.per_device_train_batch_size = 32
         self.evaluates_by_rule = self.eval_strategy is None and self.save_strategy is None
         self.save_strategy = self.save_strategy or self.eval_strategy or "epoch"
         self.eval_strategy = self.eval_strategy or "epoch"
