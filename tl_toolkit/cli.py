@@ -98,8 +98,7 @@ def _finetune(argv: list[str], help: Help) -> None:
 
 @_verb(
     "dataset_name",
-    f"task dataset_name text_column {_MODEL} {_TRAINING} window_length block_size max_train_tokens evaluate_only "
-    " push_to_hub",
+    f"task dataset_name text_column {_MODEL} {_TRAINING} window_length block_size max_train_tokens push_to_hub",
     _RESUME_TRAINING,
 )
 def _pretrain(argv: list[str], help: Help) -> None:
@@ -192,8 +191,8 @@ def _ensemble(argv: list[str], help: Help) -> None:
 
 @_verb(
     "dataset_name",
-    f"title label_budgets seeds dry_run from_results keep_models retry_failed parallel_runs task "
-    f"{_DATA} test_budget max_length output_dir use_cpu config help_all",
+    f"entries models label_budgets seeds margin settle dry_run from_results task {_DATA} test_budget output_dir use_cpu "
+    "config help_all",
     "Run the same command to resume.",
 )
 def _compare(argv: list[str], help: Help) -> None:

@@ -25,7 +25,8 @@ from tl_toolkit.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
-RNN = ["--model_type", "rnn", "--config_overrides", "embedding_size=7,hidden_size=13,num_hidden_layers=1", "--use_cpu"]
+SIZES = "embedding_size=7,hidden_size=13,num_hidden_layers=1,embedding_dropout=0,classifier_dropout=0"
+RNN = ["--model_type", "rnn", "--config_overrides", SIZES, "--use_cpu"]
 
 
 def start(*command: str, **environment: str) -> subprocess.CompletedProcess:

@@ -42,6 +42,7 @@ def tags(folder: Path) -> list[str]:
         entity = [["B-P" if before == "dr" else "O" for before in [None, *own[:-1]]] for own in words]
         pd.DataFrame({"tokens": words, "ner_tags": entity}).to_parquet(folder / f"{split}.parquet")
     overrides = "embedding_size=11,hidden_size=13,bidirectional=true,crf=true,character_encoder=cnn"
+    overrides += ",embedding_dropout=0,classifier_dropout=0"
     return ["--dataset_name", str(folder), "--model_type", "rnn", "--config_overrides", overrides]
 
 

@@ -18,7 +18,6 @@ from ..config.pretrain_arguments import LanguageModelArguments
 from ..config.shipped import find_config
 from ..errors import UserError
 from .planning.grid import Grid, make_grid
-from .planning.ladder import expand
 
 FOR_ANY_DATASET = "compare.yaml"
 """The shipped grid that a dataset is compared by if no other is named."""
@@ -142,5 +141,4 @@ def parse_compare_arguments(given: Given = None, help: Help = Help("compare")) -
         raise UserError("--ray_address is for --executor ray: give both, or neither.")
     if how.get("parallel_runs", 1) < 1:
         raise UserError(f"--parallel_runs must be a whole number of 1 or more, but is {how['parallel_runs']}.")
-    content, flags = expand(content, flags, where)
     return ParsedComparison(make_grid(content, flags, where), Path(next(filter(None, places))), **how)

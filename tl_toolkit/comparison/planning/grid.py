@@ -17,6 +17,7 @@ from ...records.record import changed_arguments
 from ...strategies import make_strategy
 from .axes import AXES, GridDataset, check_used, grid_datasets
 from .checks import by_name, expect, expect_known
+from .ladder import expand
 from .launch_settings import LAUNCH_KEYS, take_launch
 from .planned_run import PlannedRun, typed
 from .search import Search, Tuning, parse_space, parse_tuning
@@ -77,6 +78,7 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
         UserError: an unknown or missing key, an entry without a name or with a duplicate name, an invalid dataset,
             budget, seed, search or stage.
     """
+    content, flags = expand(content, flags, where)
     language_models = {field.name for field in dataclasses.fields(LanguageModelArguments)}
     known = (known_keys(make_parser()) | language_models) - _SET_BY_THE_GRID
     _check_keys(content, known | GRID_KEYS | LAUNCH_KEYS, where)
