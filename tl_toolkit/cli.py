@@ -191,8 +191,8 @@ def _ensemble(argv: list[str], help: Help) -> None:
 
 @_verb(
     "dataset_name",
-    f"entries models label_budgets seeds margin settle dry_run from_results task {_DATA} test_budget output_dir use_cpu "
-    "config help_all",
+    f"entries models label_budgets seeds margin settle dry_run from_results task {_DATA} test_budget output_dir "
+    "use_cpu config help_all",
     "Run the same command to resume.",
 )
 def _compare(argv: list[str], help: Help) -> None:
