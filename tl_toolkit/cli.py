@@ -191,8 +191,8 @@ def _ensemble(argv: list[str], help: Help) -> None:
 
 @_verb(
     "dataset_name",
-    f"entries models label_budgets seeds margin settle dry_run from_results task {_DATA} test_budget output_dir "
-    "use_cpu config help_all",
+    "entries models label_budgets seeds margin dry_run from_results task dataset_name text_column label_column "
+    "output_dir config help_all",
     "Run the same command to resume.",
 )
 def _compare(argv: list[str], help: Help) -> None:
