@@ -69,4 +69,4 @@ def test_the_command_works_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> 
         str(place / "accelerate" / "two_cpu.yaml"),
         str(place / "finetune.py"),
     ]
-    assert "63 runs" in run("compare", "--config", "demo.yaml", "--output_dir", "out", "--dry_run")
+    assert "36 runs" in run("compare", "--config", "demo.yaml", "--output_dir", "out", "--dry_run")
