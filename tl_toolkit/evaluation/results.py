@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..records.kind import kind_of
 from ..records.record import FIRST_VERSION, key_of, parse_record
 from .names import short_name, told_apart, without_paths
 
@@ -75,7 +76,7 @@ class Result:
     @property
     def transfer(self) -> bool:
         """Whether the model was pre-trained before it saw the labels."""
-        return self.strategy != "scratch"
+        return kind_of(self.record) not in ("constant", "linear", "word_vectors", "scratch")
 
     @property
     def budget(self) -> float:
