@@ -20,8 +20,8 @@ class PooledEncoderConfig(StrictConfig):
         pooling: how a text becomes one vector (`pooling.SequencePooling`): `cls`, the vector of the first token;
             `last`, that of the last; `mean` or `max` over all tokens.
         normalize: scale the pooled vector to the length sqrt(hidden_size), the length of a vector whose features have
-            a mean square of 1. Its direction is that of a vector of length 1, on which many sentence encoders were
-            trained.
+            a mean square of 1. Many sentence encoders were trained on vectors of length 1, but a new classifier learns
+            slowly on features that small.
         classifier_dropout: dropout before the classifier.
         initializer_range: standard deviation of the normal distribution that initialises the classifier.
         vocab_size: that of the encoder; other values are ignored.
