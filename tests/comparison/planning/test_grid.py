@@ -101,3 +101,20 @@ def test_no_comparison_makes_less_than_one_run_at_once(tmp_path: Path) -> None:
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(CONTENT))
     with pytest.raises(UserError, match="--parallel_runs must be .* but is 0"):
         parse_compare_arguments(["--config", str(tmp_path / "grid.yaml"), "--parallel_runs", "0", "--dry_run"])
+
+
+def test_class_weights_are_of_an_entry_and_the_main_metric_is_of_all(tmp_path: Path) -> None:
+    weighted = {**ENTRIES[0], "class_weight": {"scipy": 5, "a, b": "1e-1"}}
+    grid = make_grid({**CONTENT, "main_metric": "recall:scipy", "entries": [weighted, ENTRIES[1]]}, {}, "grid.yaml")
+    data = [run.arguments(tmp_path).data for run in grid.runs[:2]]
+    assert [own.class_weight for own in data] == ['{"scipy": 5, "a, b": "1e-1"}', None]
+    assert {own.main_metric for own in data} == {"recall:scipy"}
+    with pytest.raises(UserError, match="Move 'main_metric' of the entry 'lstm' to the top"):
+        make_grid({**CONTENT, "entries": [{**ENTRIES[0], "main_metric": "macro_f1"}]}, {}, "grid.yaml")
+    with pytest.raises(UserError, match="entry 'lstm'.*--class_weight does not apply to --task regression"):
+        make_grid({**CONTENT, "task": "regression", "entries": [weighted]}, {}, "grid.yaml")
+    with pytest.raises(UserError, match="entry 'lstm'.*Did you mean 'balanced'"):
+        make_grid({**CONTENT, "entries": [{**ENTRIES[0], "class_weight": "balance"}]}, {}, "grid.yaml")
+    language_model = {**CONTENT, "task": "causal-lm", "main_metric": "loss", "entries": [ENTRIES[0]]}
+    with pytest.raises(UserError, match="--main_metric does not apply to language models: they are ranked by the loss"):
+        make_grid({k: v for k, v in language_model.items() if k != "label_budgets"}, {}, "grid.yaml")

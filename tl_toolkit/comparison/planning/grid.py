@@ -15,6 +15,7 @@ from ...errors import UserError, listing
 from ...loading.pooled_encoder import check_pooling
 from ...records.record import changed_arguments
 from ...strategies import make_strategy
+from ...tasks import make_task
 from .axes import AXES, GridDataset, check_used, grid_datasets
 from .checks import by_name, expect, expect_known
 from .ladder import expand
@@ -175,6 +176,8 @@ def _template(
             task = arguments.data.task or "causal-lm"
             make_strategy(arguments.strategy, arguments.model).check(arguments.run, task)
             check_pooling(arguments.model, task)
+            if not dataset.language_model:
+                make_task(arguments.data)
             _check_overrides(arguments.model)
         except UserError as error:  # written for a single run: name the entry
             if where in str(error):
