@@ -130,7 +130,7 @@ class FineTuning(Training[Arguments]):
         if self.features is None and self.strategy.fits and self.strategy.reads_features:
             raise UserError(
                 f"The strategy {self.strategy.name!r} needs a model whose last linear layer returns the logits, from "
-                f"which --task {self.task.name} computes the loss; {type(model).__name__} is no such model. Use the "
+                f"which --task {self.task.name} computes the loss; {type(model).__name__} has no such layer. Use the "
                 "strategy 'frozen'."
             )
         rows = self.encoded if self.features is None else self.features.splits
