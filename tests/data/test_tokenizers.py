@@ -11,7 +11,7 @@ from datasets import Dataset
 from transformers import BatchEncoding
 
 from tl_toolkit.data.encoding import encode_texts
-from tl_toolkit.data.tokenizers import KINDS, SPECIAL_TOKENS, build_tokenizer
+from tl_toolkit.data.tokenizers import KINDS, SPECIAL_TOKENS, build_tokenizer, kind_for
 from tl_toolkit.errors import UserError
 
 TEXTS = [
@@ -189,3 +189,8 @@ def test_truncated_texts_are_counted_exactly(kind, pairs):
     encoded, full = encode_texts(rows, tokenizer, 3), encode_texts(rows, tokenizer, None)
     assert encoded["is_cut"].to_pylist() == [length > 3 for length in full["length"].to_pylist()]
     assert sum(encoded["is_cut"].to_pylist()) == (4 if pairs else 2) and not any(full["is_cut"].to_pylist())
+
+
+def test_texts_of_one_word_are_read_by_character():
+    assert kind_for(["Matsotsky", "Shui ", "van Dyk"]) == "char"
+    assert kind_for(["a fine film", "Shui", "dull film"]) == kind_for(["one word", "Shui"]) == kind_for([]) == "word"

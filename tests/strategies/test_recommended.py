@@ -70,6 +70,7 @@ def test_every_strategy_has_a_rule_for_every_task():
 
 def test_architectures_change_only_for_classification():
     assert architecture("rnn", "AutoModelForSequenceClassification")["pooling"] == "max"
+    assert architecture("bag_of_ngrams", "AutoModelForSequenceClassification", "char")["ngram_range"] == (1, 4)
     assert architecture("rnn", "AutoModelForCausalLM") == architecture("bert", "AutoModelForTokenClassification") == {}
 
 

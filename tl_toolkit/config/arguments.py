@@ -131,7 +131,8 @@ class ModelArguments:
     )
     tokenizer_name: str | None = flag(
         "word, whitespace, char, bpe, fastai, or a pre-trained one. The first five are built from the training split. "
-        "By default the checkpoint's own; for a model from scratch word (for translation bpe). With a checkpoint that "
+        "By default the checkpoint's own; for a model from scratch word (for translation bpe; char where most texts "
+        "hold one word). With a checkpoint that "
         "has a word-level tokenizer, word builds a new vocabulary, in which known words keep their embeddings."
     )
     tokenizer_vocab_size: int = flag("Maximum size of a vocabulary built from the training split.", 30_000)

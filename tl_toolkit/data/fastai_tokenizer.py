@@ -166,6 +166,7 @@ def _wrapped(tokenizer: Tokenizer, max_length: int | None) -> PreTrainedTokenize
     limit = {} if max_length is None else {"model_max_length": max_length}
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
+        name_or_path="fastai",
         unk_token=UNK,
         pad_token=PAD,
         bos_token=BOS,

@@ -35,6 +35,12 @@ _WORD = "|".join(
 )
 
 
+def kind_for(texts: Iterable[str]) -> str:
+    """The kind that suits texts: "char" where most hold one word (names, DNA), else "word"."""
+    counts = [len(text.split()) for text in texts]
+    return "char" if 2 * sum(count <= 1 for count in counts) > len(counts) else "word"
+
+
 def build_tokenizer(
     kind: str,
     texts: Iterable[str],
@@ -94,6 +100,7 @@ def build_tokenizer(
     limit = {} if max_length is None else {"model_max_length": max_length}
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
+        name_or_path=kind,
         pad_token=PAD,
         unk_token=UNK,
         bos_token=BOS,

@@ -150,7 +150,7 @@ def _from_scratch(
     known = {*config_class.__dataclass_fields__, *config_class.attribute_map, *_HEAD_SETTINGS}
     if config_class.is_encoder_decoder:
         known.add("decoder_start_token_id")  # T5 and others need it but have no field for it
-    chosen = architecture(model_type, auto_class.__name__)
+    chosen = architecture(model_type, auto_class.__name__, tokenizer.name_or_path if tokenizer is not None else None)
     settings = {name: value for name, value in {**chosen, **vocabulary, **task_config}.items() if name in known}
     if pretrained is not None and "embedding_size" in config_class.__dataclass_fields__:
         settings["embedding_size"] = pretrained.shape[1]

@@ -82,8 +82,15 @@ def recommended(strategy: str, task: str | None, model_type: str | None = None) 
     return replace(rule, learning_rate=_RATES.get((strategy, str(model_type)), rule.learning_rate))
 
 
-def architecture(model_type: str, head: str) -> Mapping[str, Any]:
-    """Fields of the configuration of an architecture with random weights; `head` is the name of an Auto class."""
+def architecture(model_type: str, head: str, tokenizer: str | None = None) -> Mapping[str, Any]:
+    """Fields of the configuration of an architecture with random weights.
+
+    Args:
+        head: the name of an Auto class.
+        tokenizer: the kind of tokenizer that was learned.
+    """
+    if (model_type, tokenizer) == ("bag_of_ngrams", "char"):
+        return {"ngram_range": (1, 4)}
     classifies = head.endswith(("SequenceClassification", "TokenClassification"))
     return _ARCHITECTURES.get(model_type, {}) if classifies else {}
 

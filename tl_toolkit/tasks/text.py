@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -124,9 +125,13 @@ class TextTask(RowTask):
     # From splits to model inputs, and from model outputs to predictions
 
     def make_processing(self, arguments: ModelArguments, splits: DatasetDict) -> PreTrainedTokenizerBase:
+        from ..data.tokenizers import kind_for
         from ..loading.tokenizer import make_tokenizer
 
-        return make_tokenizer(arguments, lambda: _texts(splits["train"]), self.arguments.max_length)
+        training = splits["train"]
+        if arguments.model_type and not arguments.tokenizer_name:
+            arguments = replace(arguments, tokenizer_name=kind_for(_texts(training.take(min(1000, len(training))))))
+        return make_tokenizer(arguments, lambda: _texts(training), self.arguments.max_length)
 
     def load_processing(self, arguments: ModelArguments) -> PreTrainedTokenizerBase:
         from ..loading.tokenizer import load_tokenizer

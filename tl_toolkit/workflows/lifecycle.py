@@ -300,6 +300,7 @@ class Training(Lifecycle[T]):
 
     def describe(self) -> dict[str, Any]:
         model = self.model_arguments
+        learned = self.tokenizer.name_or_path if model.model_type and self.tokenizer is not None else None
         return {
             "name": self.args.name or model.model_type or model.model_name_or_path,
             "model": {
@@ -307,7 +308,7 @@ class Training(Lifecycle[T]):
                 "model_name_or_path": model.model_name_or_path,
                 "revision": getattr(self.model.config, "_commit_hash", None),  # for a Hub checkpoint
                 "class": type(self.model).__name__,
-                "tokenizer": model.tokenizer_name or ("word" if model.model_type else None),
+                "tokenizer": model.tokenizer_name or learned,
                 "vocab_size": len(self.tokenizer) if self.tokenizer is not None else None,
             },
             "strategy": self.strategy.record(),
