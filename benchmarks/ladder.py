@@ -107,7 +107,7 @@ def rows_of(dataset: str, given: argparse.Namespace, features: Any) -> list[dict
     data = with_texts(dataset, folder / "data")
     labels = load_source(DataArguments(dataset_name=data)).dataset["train"].features
     task = "regression" if any(column.dtype.startswith("float") for column in labels.values()) else None
-    flags = {"task": task} if task else {}
+    flags: dict[str, Any] = {"task": task} if task else {}
     compare(
         data, entries="ladder", label_budgets=given.label_budgets, seeds=given.seeds, output_dir=str(folder / "runs"),
         max_length=given.max_length, train_sampling_strategy="group_by_length", keep_models=False, bf16=given.bf16,
@@ -130,7 +130,7 @@ def rows_of(dataset: str, given: argparse.Namespace, features: Any) -> list[dict
         row = {"dataset": Path(dataset).name, "labels": budget, "entry": picked}
         scores: dict[str, list[np.ndarray]] = {}
         for _, run in cell[cell.entry == picked].iterrows():
-            limits = {"label_budget": budget, "max_length": given.max_length, **ROWS}
+            limits: dict[str, Any] = {"label_budget": budget, "max_length": given.max_length, **ROWS}
             own = make_task(DataArguments(dataset_name=data, **limits, **flags))
             splits = own.prepare(int(run.seed))
             predicted = pd.read_parquet(run.folder / "predictions_test.parquet").sort_values("row")
