@@ -101,8 +101,8 @@ def row_scores(task: str, prediction: Any, label: Any) -> np.ndarray:
     return standard[0] * standard[1]
 
 
-def rows_of(dataset: str, given: argparse.Namespace, features: Any) -> list[dict[str, Any]]:
-    """One row for each budget of a dataset."""
+def compared(dataset: str, given: argparse.Namespace, features: Any) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """One row for each budget of a dataset, and the scores of all runs."""
     folder = given.output / Path(dataset).name.replace(":", "_")
     data = with_texts(dataset, folder / "data")
     labels = load_source(DataArguments(dataset_name=data)).dataset["train"].features
@@ -148,7 +148,7 @@ def rows_of(dataset: str, given: argparse.Namespace, features: Any) -> list[dict
         row |= {name: 100 * value for name, value in means.items()} | {"score": metric}
         row |= {"lead": 100 * leads.mean(), "standard error": 100 * error}
         rows.append(row)
-    return rows
+    return rows, runs.assign(dataset=Path(dataset).name)
 
 
 def main() -> None:
@@ -161,7 +161,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("outputs/ladder"))
     given = parser.parse_args()
     features = mean_pooled(given.max_length)
-    table = pd.DataFrame([row for dataset in given.datasets for row in rows_of(dataset, given, features)])
+    found = [compared(dataset, given, features) for dataset in given.datasets]
+    runs = pd.concat([runs for _, runs in found])
+    means = runs.pivot_table(index=["dataset", "labels"], columns="entry", values="test", sort=False)
+    print((100 * means).round(1).to_markdown(), "\n")
+    table = pd.DataFrame([row for rows, _ in found for row in rows])
     print(table.round(1).to_markdown(index=False))
     behind = table[(table.lead < -2) & (table.lead < -2 * table["standard error"])]
     print(f"\nAverage lead over the better baseline: {table.lead.mean():.1f} points; cells behind by more than 2 "
