@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from tl_toolkit.cli import VERBS, main
 from tl_toolkit.config.generate_arguments import parse_generate_arguments
@@ -124,6 +125,11 @@ def test_resume_without_a_value_means_the_last_checkpoint() -> None:
         parse_arguments(["--resume_from_checkpoint", "x/checkpoint-3"]).run.resume_from_checkpoint == "x/checkpoint-3"
     )
     assert parse_arguments([]).run.resume_from_checkpoint is None
+
+
+def test_bf16_needs_no_gpu() -> None:
+    run = parse_arguments(["--model_type", "rnn", "--dataset_name", "x.csv", "--output_dir", "o", "--bf16"]).run
+    assert run.bf16 and run.use_cpu == (not torch.accelerator.is_available()) and "use_cpu" not in run.as_given
 
 
 def test_python_arguments_are_read_as_flags_are() -> None:

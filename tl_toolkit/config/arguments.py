@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
@@ -267,8 +266,8 @@ class RunArguments(TrainingArguments):
         self.takes_warmup = self.lr_scheduler_type not in (SLANTED_TRIANGULAR, "constant")
         if self.load_best_model_at_end and self.eval_strategy in ("no", IntervalStrategy.NO):
             self.load_best_model_at_end = False
-        # accelerate's launcher starts CPU processes without setting use_cpu.
-        self.use_cpu = self.use_cpu or ("LOCAL_RANK" in os.environ and not torch.accelerator.is_available())
+        # Without use_cpu, transformers refuses bf16 on a machine without a GPU, and CPU processes of a launcher.
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if str(self.resume_from_checkpoint).lower() in ("false", "no"):
             self.resume_from_checkpoint = None
         given = [f.name for f in dataclasses.fields(self) if isinstance(getattr(self, f.name, None), float)]
