@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..atomic_files import write_json
 from ..config.arguments import DataArguments, ModelArguments, RunArguments
-from ..config.fields import flag
+from ..config.fields import flag, require
 from ..config.help import Help
 from ..config.parsing import Given, read_arguments
 from ..data.look import lines, truncated
@@ -18,14 +23,18 @@ from ..errors import UserError
 from ..loading.model import load_config, load_trained, longest_input, shortest
 from ..records.identity import identity_of_model
 from ..records.output_dir import for_output_dir, make_folder, staged
-from ..tasks import task_for_model
+from ..tasks import TokenClassification, task_for_model
+from ..tasks.text import TextTask
 from .failures import explaining
+from .predict_file import OPTIONS, PREDICTIONS, RETURNED, STREAM, Written, answer_file, opened
 from .trained_columns import as_trained, warn_about_other_targets
 
 if TYPE_CHECKING:
     import pandas as pd
+    from datasets import Dataset
 
     from ..data.sources import Source
+    from ..training.trainer import ToolkitTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +44,14 @@ class PredictArguments:
     """Rows"""
 
     split: str | None = flag("The split to predict. By default the test split, or the only split.")
+    scores: bool = flag("In the file that is given back, add a column score_CLASS with the probability of each class.")
+    threshold: float | None = flag(
+        "Several labels per row: in that file, a label applies if its probability is at least X. By default 0.5."
+    )
+    min_confidence: float | None = flag("In that file, leave a prediction empty if its confidence is below X.")
+
+    def __post_init__(self) -> None:
+        require(self, ("threshold", "min_confidence"), lambda value: 0 <= value <= 1, "between 0 and 1")
 
 
 class PredictionArguments(NamedTuple):
@@ -102,52 +119,107 @@ class Predictor:
         Raises:
             UserError: the dataset cannot be used, or has a label that the model does not know.
         """
-        from datasets import DatasetDict
-
-        from ..training.trainer import ToolkitTrainer
         from .predictions import predict_in_order
 
         source, split = source or load_source(self.data), self.arguments.predict.split
         name = self.task.prediction_split(source, split)
-        features = source.dataset[name].features
-        columns = self.trained.get("columns", {})
-        self.task.arguments = as_trained(self.data, columns, features)
+        self.read_as_trained(source.dataset[name].features)
         rows = self.task.prepare_for_prediction(split, source)
-        warn_about_other_targets(columns, self.data, getattr(self.task, "columns", None), rows.column_names)
-        own_limits = (self.trained.get("max_length"), self.tokenizer and self.tokenizer.model_max_length)
-        limit = shortest(self.data.max_length, longest_input(self.model), *own_limits)
-        encoded = self.task.encode(DatasetDict({"rows": rows}), self.processing, limit)["rows"]
-        for heading, text in lines(truncated({f"split {name!r}": encoded}, limit)):
-            logger.warning("%s: %s.", heading, text)
+        self.warn_about_targets(rows.column_names)
+        encoded = self.encode(rows)
+        self.warn_about_length(truncated({f"split {name!r}": encoded}, self.limit))
         with explaining():
-            self.trainer = ToolkitTrainer(
-                self.model,
-                self.arguments.run,
-                task=self.task,
-                data_collator=self.task.collator(self.processing, self.model),
-                processing_class=self.processing,
-            )
             predicted, metrics = predict_in_order(self.trainer, encoded)
         return Predictions(self.task.predictions(predicted, rows), metrics)
 
+    def read_as_trained(self, features: Mapping[str, Any]) -> None:
+        """Have the task read the columns that the model was trained on, of a dataset with these features."""
+        self.task.arguments = as_trained(self.data, self.trained.get("columns", {}), features)
 
-@for_output_dir
+    def warn_about_targets(self, prepared: Sequence[str]) -> None:
+        """Warn if the predictions of rows with these columns are compared with other targets than in training."""
+        found = getattr(self.task, "columns", None)
+        warn_about_other_targets(self.trained.get("columns", {}), self.data, found, prepared)
+
+    def warn_about_length(self, cut: Mapping[str, Any]) -> None:
+        """Warn of truncated texts, which `data.look.truncated` has counted."""
+        for heading, text in lines(cut):
+            logger.warning("%s: %s.", heading, text)
+
+    @cached_property
+    def limit(self) -> int | None:
+        """The most tokens of an input."""
+        own_limits = (self.trained.get("max_length"), self.tokenizer and self.tokenizer.model_max_length)
+        return shortest(self.data.max_length, longest_input(self.model), *own_limits)
+
+    def encode(self, rows: Dataset) -> Dataset:
+        from datasets import DatasetDict
+
+        return self.task.encode(DatasetDict({"rows": rows}), self.processing, self.limit)["rows"]
+
+    @cached_property
+    def trainer(self) -> ToolkitTrainer:
+        """The trainer that predicts; rows must have been prepared."""
+        from ..training.trainer import ToolkitTrainer
+
+        collator = self.task.collator(self.processing, self.model)
+        return ToolkitTrainer(
+            self.model, self.arguments.run, task=self.task, data_collator=collator, processing_class=self.processing
+        )
+
+
 def predict(arguments: PredictionArguments) -> Predictions:
-    """Write `predictions.parquet` and, if there are labels, `metrics.json`, and return their contents.
+    """As `write_predictions`; returns all predictions, and the metrics."""
+    import pandas as pd
+
+    written = write_predictions(arguments)
+    if written.rows == len(written.head):
+        return Predictions(written.head, written.metrics)
+    return Predictions(pd.read_parquet(Path(arguments.run.output_dir) / PREDICTIONS), written.metrics)
+
+
+def write_predictions(arguments: PredictionArguments) -> Written:
+    """Write `predictions.parquet`, `metrics.json` if there are labels, and a file with the predictions as columns.
+
+    With `--dataset_name -` that file goes to standard output, and the folder is optional.
 
     Raises:
         UserError: the model or the dataset cannot be used, or a label is unknown to the model.
     """
-    output_dir = Path(arguments.run.output_dir)
+    if arguments.data.dataset_name != STREAM or "output_dir" in arguments.run.as_given:
+        return for_output_dir(_write)(arguments)
+    with TemporaryDirectory() as arguments.run.output_dir:
+        return _write(arguments)
+
+
+def _write(arguments: PredictionArguments) -> Written:
+    output_dir, data, stdout = Path(arguments.run.output_dir), arguments.data, sys.stdout
     make_folder(output_dir)
-    predictor = Predictor(arguments)
-    found = predictor()
-    if predictor.trainer.is_world_process_zero():
-        with staged(output_dir) as staging:
-            found.predictions.to_parquet(staging / "predictions.parquet", index=False)
+    is_first = arguments.run.process_index == 0
+    with ExitStack() as stack:
+        if data.dataset_name == STREAM:
+            stack.enter_context(redirect_stdout(sys.stderr))
+        predictor = Predictor(arguments)
+        texts = [data.text_column, predictor.trained.get("columns", {}).get("text")]
+        file = stack.enter_context(opened(data.dataset_name, [name for name in texts if name]))
+        staging = stack.enter_context(staged(output_dir) if is_first else nullcontext())
+        if file is not None and isinstance(predictor.task, TextTask | TokenClassification):
+            written = answer_file(predictor, file, staging, stdout.buffer if data.dataset_name == STREAM else None)
+        else:
+            if named := [name for name in OPTIONS if getattr(arguments.predict, name) not in (None, False)]:
+                raise UserError(
+                    f"--{named[0]} is about the file that is given back with predictions ({RETURNED}), but "
+                    f"{data.dataset_name!r} is not given back: leave it out."
+                )
+            found = predictor()
+            written = Written(found.metrics, found.predictions, len(found.predictions))
+            if staging is not None:
+                found.predictions.to_parquet(staging / PREDICTIONS, index=False)
+    if is_first:
         (output_dir / "metrics.json").unlink(missing_ok=True)  # left by an earlier dataset
-        if found.metrics:
-            dataset = {"name": arguments.data.dataset_name, "rows": len(found.predictions)}
-            report = {"model": arguments.model.model_name_or_path, "dataset": dataset, "metrics": found.metrics}
+        if written.metrics:
+            dataset = {"name": data.dataset_name, "rows": written.rows}
+            report = {"model": arguments.model.model_name_or_path, "dataset": dataset, "metrics": written.metrics}
             write_json(output_dir / "metrics.json", report)
-    return found
+    predictor.trainer.accelerator.wait_for_everyone()
+    return written
