@@ -194,7 +194,7 @@ class _Rows:
         frame = self.task.predictions(answers, rows)
         frame["row"] += self.done
         self.done += len(rows)
-        self.cut += int(np.count_nonzero(encoded["is_cut"]))
+        self.cut += int(sum(encoded["is_cut"][:]))
         if self.targets:
             self.answers.append(answers)
             self.labels.append(labels)

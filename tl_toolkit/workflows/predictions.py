@@ -24,7 +24,7 @@ def by_length(dataset: Dataset) -> Any:
     """The row positions of `dataset` by increasing length; an array of integers."""
     import numpy as np
 
-    return np.argsort(dataset["length"], kind="stable")
+    return np.argsort(dataset["length"][:], kind="stable")
 
 
 def predict_in_order(trainer: ToolkitTrainer, dataset: Dataset) -> tuple[Any, dict[str, float]]:
