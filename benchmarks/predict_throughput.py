@@ -71,7 +71,7 @@ def run_pipeline(model: str, path: str, device: str, rows: int) -> float:
 def measured(*arguments: object) -> tuple[float, float]:
     """Seconds and peak megabytes of a run of this script in another process."""
     command = [sys.executable, __file__, *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)
     seconds, megabytes = json.loads(done.stdout.splitlines()[-1])

@@ -330,6 +330,9 @@ def exit_cleanly(run: Callable[[], None], resuming: str = "") -> None:
             said = " ".join(part for part in ("Stopped.", str(stop), resuming) if part)
             print(f"\n{said}", file=sys.stderr, flush=True)
         _leave(_INTERRUPTED)
+    except BrokenPipeError:  # a reader such as `head` has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python can flush it on exit
+        _leave(1)
     except Exception as error:
         explained = as_user_error(error)
         if explained is None:

@@ -94,6 +94,10 @@ def answer_file(predictor: Predictor, file: ReturnedFile, folder: Path | None, s
     arguments = predictor.arguments
     name = "standard input" if arguments.data.dataset_name == STREAM else repr(str(file.path))
     _check_options(arguments.predict, predictor.task)
+    output_dir = Path(arguments.run.output_dir)
+    returned = "predicted.parquet" if file.suffix == ".parquet" else f"predictions{file.suffix}"
+    if file.path.resolve() in {(output_dir / own).resolve() for own in (returned, PREDICTIONS)}:
+        raise UserError(f"{name} would be overwritten with its predictions: choose another --output_dir.")
     file.scan()
     added = _AddedColumns(arguments.predict, predictor.task, list(file.types), name)
     rows = _Rows(predictor, file, name)
@@ -101,7 +105,6 @@ def answer_file(predictor: Predictor, file: ReturnedFile, folder: Path | None, s
         notes = f" ({file.notes})" if file.notes else ""
         print(f"Read {file.rows:,} rows of {file.rows:,} from {name}{notes}.", file=sys.stderr)
     head: pd.DataFrame | None = None
-    returned = "predicted.parquet" if file.suffix == ".parquet" else f"predictions{file.suffix}"
     quiet = True if folder is None or arguments.run.disable_tqdm else None  # None: unless it is a terminal
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=file.rows, desc="Predicting", unit=" rows", disable=quiet))
