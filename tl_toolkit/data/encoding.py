@@ -125,6 +125,7 @@ class PaddedRows:
         self.multiple = padding_multiple(tokenizer) or 1
         fills = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
         table = dataset.with_format("arrow")[:]
+        self.labels: np.ndarray | None = None
         self.columns: dict[str, tuple[np.ndarray, int]] = {}
         for name in names:
             column = table.column(name).combine_chunks()
@@ -132,7 +133,6 @@ class PaddedRows:
                 self.labels = np.array(column.to_pylist())
                 continue
             self.columns[name] = column.flatten().to_numpy(), fills.get(name) or 0
-        self.labels = getattr(self, "labels", None)
         self.lengths = table.column("length").to_numpy()
         self.ends = np.cumsum(self.lengths)
 

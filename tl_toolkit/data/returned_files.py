@@ -381,7 +381,9 @@ class ParquetFile(ReturnedFile):
 
 def returned_file(path: Path) -> ReturnedFile | None:
     """The reader of a file that can be given back with more columns; None for other types of files."""
-    kinds = {".csv": DelimitedFile, ".tsv": DelimitedFile, ".jsonl": JsonLinesFile, ".txt": LinesFile}
+    kinds: dict[str, Callable[[Path], _TextFile]] = {
+        ".csv": DelimitedFile, ".tsv": DelimitedFile, ".jsonl": JsonLinesFile, ".txt": LinesFile,
+    }  # fmt: skip
     suffix = file_suffix(path)
     if suffix == ".parquet" and path.suffix.lower() == suffix:
         return ParquetFile(path)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-    from .predict import PredictArguments, Predictor
+    from .predictor import PredictArguments, Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,8 @@ class _Rows:
     def __init__(self, predictor: Predictor, file: ReturnedFile, name: str) -> None:
         from datasets import Dataset
 
-        self.predictor, self.task = predictor, predictor.task
+        self.predictor = predictor
+        self.task: Any = predictor.task
         self.done = self.cut = 0
         self.answers: list[Any] = []
         self.labels: list[np.ndarray] = []

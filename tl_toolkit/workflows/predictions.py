@@ -92,7 +92,8 @@ def join_rows(answers: list[Any], rows: list[np.ndarray]) -> Any:
     shape = np.max([own.shape[1:] for own in answers], axis=0) if answers[0].ndim > 1 else ()
     joined = np.full((sum(map(len, rows)), *map(int, shape)), -100, dtype=answers[0].dtype)
     for own, places in zip(answers, rows, strict=True):
-        joined[(places, *(slice(size) for size in own.shape[1:]))] = own
+        where: Any = (places, *(slice(size) for size in own.shape[1:]))
+        joined[where] = own
     return joined
 
 

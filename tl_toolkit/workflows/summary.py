@@ -13,8 +13,8 @@ from .predict_file import PREDICTIONS, STREAM
 
 if TYPE_CHECKING:
     from ..config.arguments import RunArguments
-    from .predict import PredictionArguments
     from .predict_file import Written
+    from .predictor import PredictionArguments
 
 _SHOWN_CLASSES = 10
 _SHOWN_ROWS = 5
