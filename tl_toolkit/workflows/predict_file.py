@@ -155,7 +155,7 @@ class _Rows:
                 )
         if any(file.missing[target][0] for target in self.targets):
             if any(file.missing[target][0] < file.rows for target in self.targets):
-                logger.warning("Some rows of %s do not have %s: no metrics are computed.", name, self.task.target)
+                logger.warning("Some rows of %s have no label: no metrics are computed.", name)
             self.targets = []
         named = {"text_column": columns.text, "label_column": ",".join(self.targets) or None}
         if len(texts) > 1 and texts[1]:
