@@ -124,26 +124,28 @@ def _pretrain(argv: list[str], help: Help) -> None:
 
 @_verb(
     "model_name_or_path",
-    f"split {_DATA} max_length model_name_or_path trust_remote_code per_device_eval_batch_size output_dir use_cpu "
-    "config help_all",
+    f"scores threshold min_confidence split {_DATA} max_length model_name_or_path trust_remote_code "
+    "per_device_eval_batch_size output_dir use_cpu config help_all",
 )
 def _predict(argv: list[str], help: Help) -> None:
     """Predict with a trained model, and evaluate it if the dataset has labels.
 
         tl-toolkit predict outputs/lstm --dataset_name new.csv --output_dir outputs/predictions
+        cat new.csv | tl-toolkit predict outputs/lstm --dataset_name - > predicted.csv
 
-    --output_dir then holds predictions.parquet and, if there are labels, metrics.json. Labels are matched with those of
-    the model by name.
+    A csv, tsv, jsonl or parquet file is given back in --output_dir (predictions.csv) with the columns prediction and
+    confidence, and is read in constant memory. The folder also holds predictions.parquet and, if there are labels,
+    metrics.json. Labels are matched with those of the model by name.
     """
-    from .workflows.predict import parse_predict_arguments, predict
+    from .workflows.predict import parse_predict_arguments, write_predictions
 
     arguments = parse_predict_arguments(argv, help)
-    found = predict(arguments)
+    written = write_predictions(arguments)
 
     from .workflows.summary import print_predictions
 
     if arguments.run.process_index == 0:
-        print_predictions(*found, arguments.run.output_dir)
+        print_predictions(written, arguments)
 
 
 @_verb(
@@ -328,6 +330,9 @@ def exit_cleanly(run: Callable[[], None], resuming: str = "") -> None:
             said = " ".join(part for part in ("Stopped.", str(stop), resuming) if part)
             print(f"\n{said}", file=sys.stderr, flush=True)
         _leave(_INTERRUPTED)
+    except BrokenPipeError:  # a reader such as `head` has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python can flush it on exit
+        _leave(1)
     except Exception as error:
         explained = as_user_error(error)
         if explained is None:

@@ -136,11 +136,11 @@ def _settle_column(column: str, files: Sequence[Cells]) -> tuple[list[pa.Chunked
     if any(_is_text(kind) for kind in types) or not written:
         kind, spelt = None, False
     else:
-        kind, spelt = _type_of(written)
+        kind, spelt = type_of(written)
         types |= {kind} - {pa.null()}
     target = _one_type(column, types | ({pa.large_string()} if written and kind is None else set()), files)
     values = [
-        _cast(file.columns[column], kind or pa.large_string()) if column in file.untyped else file.columns[column]
+        cast_cells(file.columns[column], kind or pa.large_string()) if column in file.untyped else file.columns[column]
         for file in files
     ]
     values = [value if value.type == target else value.cast(target) for value in values]
@@ -153,7 +153,7 @@ def _settle_column(column: str, files: Sequence[Cells]) -> tuple[list[pa.Chunked
     return values, texts if _is_one_to_one(column, values, texts) else None
 
 
-def _type_of(texts: Sequence[pa.ChunkedArray]) -> tuple[pa.DataType, bool]:
+def type_of(texts: Sequence[pa.ChunkedArray]) -> tuple[pa.DataType, bool]:
     """Return the type of text cells, and whether values of that type lose how they are written."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -175,7 +175,7 @@ def _type_of(texts: Sequence[pa.ChunkedArray]) -> tuple[pa.DataType, bool]:
         for kind in (pa.int64(), pa.uint64()):
             try:
                 for text in texts:
-                    _cast(text, kind)
+                    cast_cells(text, kind)
             except pa.ArrowInvalid:
                 continue
             return kind, not all_match(_CANONICAL_INTEGER)
@@ -185,7 +185,7 @@ def _type_of(texts: Sequence[pa.ChunkedArray]) -> tuple[pa.DataType, bool]:
     return pa.large_string(), False
 
 
-def _cast(text: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+def cast_cells(text: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -200,6 +200,33 @@ def _cast(text: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     if pa.types.is_integer(kind):
         return pc.replace_substring_regex(text, r"^\+", "").cast(kind)
     return text.cast(kind)
+
+
+def joint_type(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
+    """Return the type of a column of which parts have these types, as `settle` decides; None if there is none."""
+    import pyarrow as pa
+
+    if first == second or pa.types.is_null(second):
+        return first
+    if pa.types.is_null(first):
+        return second
+    schemas = [pa.schema([("", kind)]) for kind in (first, second)]
+    with contextlib.suppress(pa.ArrowException):
+        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    plain = all(pa.types.is_primitive(kind) or _is_text(kind) for kind in (first, second))
+    return pa.large_string() if plain else None
+
+
+def typed(columns: Mapping[str, pa.ChunkedArray], types: Mapping[str, pa.DataType], rows: int) -> pa.Table:
+    """Return text cells or values as a table with all columns of `types`."""
+    import pyarrow as pa
+
+    def of_type(own: pa.ChunkedArray | None, kind: pa.DataType) -> pa.ChunkedArray:
+        if own is None or pa.types.is_null(kind):
+            return pa.chunked_array([pa.nulls(rows, kind)])
+        return own if own.type == kind else cast_cells(own, kind) if _is_text(own.type) else own.cast(kind)
+
+    return pa.table({name: of_type(columns.get(name), kind) for name, kind in types.items()})
 
 
 def _one_type(column: str, types: set[pa.DataType], files: Sequence[Cells]) -> pa.DataType:

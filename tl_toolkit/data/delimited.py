@@ -11,16 +11,18 @@ import io
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -80,19 +82,11 @@ class _Columns:
             self.flush()
 
     def flush(self) -> None:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         if not self.pending:
             return
-        arrays = []
-        for values in zip(*self.pending, strict=True):
-            written = pa.array(values, pa.large_string())
-            cells = pc.utf8_trim_whitespace(written)
-            if not cells.equals(written):
-                self.trimmed += pc.sum(pc.not_equal(cells, written)).as_py()
-            arrays.append(pc.if_else(pc.equal(cells, ""), pa.scalar(None, pa.large_string()), cells))
+        arrays, trimmed = trimmed_cells(self.pending)
         self.chunks.append(arrays)
+        self.trimmed += trimmed
         self.rows += len(self.pending)
         self.pending = []
 
@@ -104,40 +98,82 @@ class _Columns:
         return {n: pa.chunked_array(c, pa.large_string()) for n, c in zip(self.names, columns, strict=True)}
 
 
+def trimmed_cells(rows: list[list[str]]) -> tuple[list[pa.Array], int]:
+    """Return rows as columns of trimmed text with None for empty cells, and how many cells were trimmed."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    arrays, trimmed = [], 0
+    for values in zip(*rows, strict=True):
+        written = pa.array(values, pa.large_string())
+        cells = pc.utf8_trim_whitespace(written)
+        if not cells.equals(written):
+            trimmed += pc.sum(pc.not_equal(cells, written)).as_py()
+        arrays.append(pc.if_else(pc.equal(cells, ""), pa.scalar(None, pa.large_string()), cells))
+    return arrays, trimmed
+
+
 def read_delimited(path: Path, text: str, suffix: str) -> tuple[dict[str, pa.ChunkedArray], str]:
     """Return the columns of a file as text, with None for empty cells, and a description of the format.
 
     Raises:
         UserError: a quote that does not close, a line with too many cells, a stray line separator, or no column names.
     """
+    declared, formats = detected_formats(path, text, suffix)
+    text = text[len(declared) :]
+    rows, (columns, notes) = first_that_fits(
+        path, formats, lambda form: DelimitedRows(path, _lines(text), form, 1 + bool(declared)), _read, len(text) + 1
+    )
+    return columns.table(), ", ".join([str(rows.form), *notes])
+
+
+def detected_formats(path: Path, text: str, suffix: str) -> tuple[str, list[Format]]:
+    """Return the line that declares the separator (empty without it), and the formats to try, the usual one first.
+
+    Raises:
+        UserError: the text is blank.
+    """
     if not text.strip():
         raise UserError(f"The file {str(path)!r} is empty. Its first line must contain the column names.")
     declared = _DECLARED.match(text)
-    first_line = 1 + bool(declared)
     text = text[declared.end() :] if declared else text
-    separator = declared[1] if declared else _separator(text, suffix)
-    limit = csv.field_size_limit(len(text) + 1)
+    return declared[0] if declared else "", _formats(text, declared[1] if declared else _separator(text, suffix))
+
+
+def first_that_fits(
+    path: Path, formats: Sequence[Format], rows_of: Callable[[Format], DelimitedRows], read: Callable[[Any], T],
+    longest: int,
+) -> tuple[DelimitedRows, T]:  # fmt: skip
+    """Return the rows in the first format in which all of them can be read, and what `read` returns for them.
+
+    Args:
+        longest: more characters than any cell has.
+
+    Raises:
+        UserError: no format fits; it names the first line that does not.
+    """
+    limit = csv.field_size_limit(longest)
+    failures: list[_Misread] = []
     try:
-        formats = _formats(text, separator)
-        failures: list[_Misread] = []
         for form in formats:
             try:
-                columns, notes = _read(path, text, form, first_line)
+                rows = rows_of(form)
+                found = read(rows)
             except _Misread as failure:
                 failures.append(failure)
                 continue
             if form.quote is None and failures:
                 logger.warning(
                     "Line %d of %r: %s. Every line has %d cells if quotes are plain characters, so they are read as "
-                    "such.", failures[0].line, str(path), failures[0], len(columns.names),
+                    "such.", failures[0].line, str(path), failures[0], len(rows.names),
                 )  # fmt: skip
-            return columns.table(), ", ".join([str(form), *notes])
+            return rows, found
     finally:
         csv.field_size_limit(limit)
     raise UserError(
-        f"The file {str(path)!r} cannot be read as a table with the separator {separator!r}: line {failures[0].line}: "
-        f"{failures[0]}. Correct this line, or enclose cells that contain the separator, a quote or a line break in "
-        f'double quotes, with "" for a quote.'
+        f"The file {str(path)!r} cannot be read as a table with the separator {formats[0].separator!r}: line "
+        f"{failures[0].line}: {failures[0]}. Correct this line, or enclose cells that contain the separator, a quote "
+        f'or a line break in double quotes, with "" for a quote.'
     )
 
 
@@ -202,9 +238,20 @@ def _has_stray_quotes(text: str) -> bool:
     return len(tabs) == 1 and any(cell.count('"') % 2 for line in lines for cell in line.split("\t"))
 
 
-def _records(text: str, form: Format, first_line: int) -> Iterator[tuple[int, int, list[str]]]:
-    """Yield the first and last line and the cells of each record that is not blank."""
-    reader = form.reader(_lines(text))
+def _records(
+    lines: Iterable[str], form: Format, first_line: int, held: list[str]
+) -> Iterator[tuple[int, int, list[str], str]]:
+    """Yield the first and last line, the cells and the text of each record that is not blank.
+
+    The text begins with the blank lines before the record; `held` contains those after the last one.
+    """
+
+    def noted() -> Iterator[str]:
+        for line in lines:
+            held.append(line)
+            yield line
+
+    reader = form.reader(noted())
     start = first_line
     while True:
         try:
@@ -218,44 +265,97 @@ def _records(text: str, form: Format, first_line: int) -> Iterator[tuple[int, in
             raise _Misread(start, "a quote opens here and is not closed before the next separator") from error
         end = first_line + reader.line_num - 1
         if record:
-            yield start, end, record
+            text = "".join(held)
+            held.clear()
+            yield start, end, record, text
         start = end + 1
 
 
-def _read(path: Path, text: str, form: Format, first_line: int) -> tuple[_Columns, list[str]]:
-    records = _records(text, form, first_line)
-    head = list(islice(records, _SAMPLE))
-    has_header = _has_header([record for *_, record in head])
-    names = [name.strip() for name in head[0][2]] if has_header else [f"column_{n + 1}" for n in range(len(head[0][2]))]
-    check_names(path, filter(None, names))
-    columns = _Columns([name or f"Unnamed: {place}" for place, name in enumerate(names)])
-    columns.trimmed = sum(name != written for name, written in zip(names, head[0][2], strict=True)) * has_header
-    width = len(names)
-    short: list[int] = []
-    surplus: list[int] = []
+class DelimitedRows:
+    """The rows of delimited text in one format, read once, each with a cell for every column.
+
+    Attributes:
+        names: the names of the columns.
+        header: the text of the first line if it holds names; empty if it is a row.
+        held: lines that belong to no row yet; after the last row, the blank lines at the end.
+        short, surplus: lines with too few cells, and with empty cells beyond the last column.
+    """
+
+    def __init__(self, path: Path, lines: Iterable[str], form: Format, first_line: int) -> None:
+        self.path, self.form = path, form
+        self.held: list[str] = []
+        self.short: list[int] = []
+        self.surplus: list[int] = []
+        self._records = _records(lines, form, first_line, self.held)
+        self._head = list(islice(self._records, _SAMPLE))
+        first = self._head[0][2]
+        has_header = _has_header([record for *_, record, _ in self._head])
+        self.header = self._head[0][3] if has_header else ""
+        names = [name.strip() for name in first] if has_header else [f"column_{n + 1}" for n in range(len(first))]
+        check_names(path, filter(None, names))
+        self.trimmed_names = sum(name != written for name, written in zip(names, first, strict=True)) * has_header
+        self.names = [name or f"Unnamed: {place}" for place, name in enumerate(names)]
+
+    def __iter__(self) -> Iterator[tuple[int, int, list[str], str]]:
+        """Yield the first and last line, the cells and the text of each row."""
+        width, form = len(self.names), self.form
+        for start, end, record, text in chain(self._head[bool(self.header) :], self._records):
+            if len(record) != width:
+                if form.quote is None or form.escape is not None:
+                    raise _Misread(start, f"{len(record)} cells instead of {width}")
+                if any(cell.strip() for cell in record[width:]):
+                    raise _Misread(start, f"{len(record)} cells, but there are {width} column names")
+                (self.short if len(record) < width else self.surplus).append(start)
+                text = _with_cells(text, form.separator, width - len(record))
+                record = record[:width] + [""] * (width - len(record))
+            if form.quote is None and width > 1 and form.separator != "\t" and any(map(_is_wrapped, record)):
+                raise _Misread(start, "a quoted cell beside quotes that are not closed")
+            yield start, end, record, text
+
+    @property
+    def notes(self) -> list[str]:
+        return [] if self.header else ["no column names"]
+
+    def report(self, trimmed: int) -> None:
+        """Warn of what was unusual in the rows, after all were read; `trimmed` cells had spaces around them."""
+        path, trimmed = str(self.path), trimmed + self.trimmed_names
+        if not self.header:
+            logger.warning(
+                "The first line of %r looks like a row, not like column names: the columns are named %s to %s. Add a "
+                "line with column names if this is wrong.", path, self.names[0], self.names[-1],
+            )  # fmt: skip
+        if self.short:
+            logger.warning(
+                "Line %d of %r has fewer cells than the %d columns (%d such lines): the missing cells are empty.",
+                self.short[0], path, len(self.names), len(self.short),
+            )  # fmt: skip
+        if self.surplus:
+            logger.warning(
+                "Line %d of %r ends with empty cells beyond the %d columns (%d such lines): they are ignored.",
+                self.surplus[0], path, len(self.names), len(self.surplus),
+            )  # fmt: skip
+        if trimmed:
+            logger.warning("Spaces around %d cells of %r were removed.", trimmed, path)
+
+
+def _with_cells(text: str, separator: str, missing: int) -> str:
+    """The text of a row with `missing` more empty cells at its end, or with fewer if that is negative."""
+    body = text.rstrip("\r\n")
+    end = text[len(body) :]
+    return (body + separator * missing if missing > 0 else body.rsplit(separator, -missing)[0]) + end
+
+
+def _read(rows: DelimitedRows) -> tuple[_Columns, list[str]]:
+    columns = _Columns(rows.names)
     long_cells: list[tuple[int, int, str]] = []
-
-    def rest() -> Iterator[tuple[int, int, list[str]]]:
-        yield from head[has_header:]
-        yield from records
-
-    for start, end, record in rest():
-        if len(record) != width:
-            if form.quote is None or form.escape is not None:
-                raise _Misread(start, f"{len(record)} cells instead of {width}")
-            if any(cell.strip() for cell in record[width:]):
-                raise _Misread(start, f"{len(record)} cells, but there are {width} column names")
-            (short if len(record) < width else surplus).append(start)
-            record = record[:width] + [""] * (width - len(record))
-        if form.quote is None and width > 1 and form.separator != "\t" and any(_is_wrapped(cell) for cell in record):
-            raise _Misread(start, "a quoted cell beside quotes that are not closed")
+    for start, end, record, _ in rows:
         if end > start:
             long_cells += [(start, end, cell) for cell in record if "\n" in cell][:1]
         columns.add(record)
     table = columns.table()
-    _report(path, columns, has_header, short, surplus)
-    _warn_of_swallowed_lines(path, form, table, long_cells)
-    return columns, [] if has_header else ["no column names"]
+    rows.report(columns.trimmed)
+    _warn_of_swallowed_lines(rows.path, rows.form, table, long_cells)
+    return columns, rows.notes
 
 
 def _is_wrapped(cell: str) -> bool:
@@ -282,26 +382,6 @@ def _has_header(records: list[list[str]]) -> bool:
         if numbers[place] and not all(numbers) and values and all(map(_NUMBER.fullmatch, filter(None, values))):
             return False
     return True
-
-
-def _report(path: Path, columns: _Columns, has_header: bool, short: list[int], surplus: list[int]) -> None:
-    if not has_header:
-        logger.warning(
-            "The first line of %r looks like a row, not like column names: the columns are named %s to %s. Add a line "
-            "with column names if this is wrong.", str(path), columns.names[0], columns.names[-1],
-        )  # fmt: skip
-    if short:
-        logger.warning(
-            "Line %d of %r has fewer cells than the %d columns (%d such lines): the missing cells are empty.",
-            short[0], str(path), len(columns.names), len(short),
-        )  # fmt: skip
-    if surplus:
-        logger.warning(
-            "Line %d of %r ends with empty cells beyond the %d columns (%d such lines): they are ignored.",
-            surplus[0], str(path), len(columns.names), len(surplus),
-        )  # fmt: skip
-    if columns.trimmed:
-        logger.warning("Spaces around %d cells of %r were removed.", columns.trimmed, str(path))
 
 
 def _warn_of_swallowed_lines(

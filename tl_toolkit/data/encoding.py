@@ -12,6 +12,7 @@ from ..errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from torch import Tensor
     from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 _BATCH = 1000
@@ -109,6 +110,50 @@ def _are_cut(output: BatchEncoding, tokenizer: Any, texts: tuple[Any, Any], limi
         > len(own)
         for row, own in enumerate(ids)
     ]
+
+
+class PaddedRows:
+    """Batches of encoded rows, padded as `DataCollatorWithPadding` does, but directly from their Arrow columns.
+
+    Args:
+        dataset: rows that `encode_texts` has encoded.
+        names: the columns to use; `labels` are not padded.
+    """
+
+    def __init__(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, names: Iterable[str]) -> None:
+        self.left = tokenizer.padding_side == "left"
+        self.multiple = padding_multiple(tokenizer) or 1
+        fills = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        table = dataset.with_format("arrow")[:]
+        self.labels: np.ndarray | None = None
+        self.columns: dict[str, tuple[np.ndarray, int]] = {}
+        for name in names:
+            column = table.column(name).combine_chunks()
+            if name == "labels":
+                self.labels = np.array(column.to_pylist())
+                continue
+            self.columns[name] = column.flatten().to_numpy(), fills.get(name) or 0
+        self.lengths = table.column("length").to_numpy()
+        self.ends = np.cumsum(self.lengths)
+
+    def __call__(self, rows: np.ndarray) -> dict[str, Tensor]:
+        """Tensors `[rows, time]` of the rows at these positions."""
+        import torch
+
+        lengths = self.lengths[rows]
+        time = -(-int(lengths.max()) // self.multiple) * self.multiple
+        places = np.arange(time)
+        is_token = places >= (time - lengths)[:, None] if self.left else places < lengths[:, None]
+        starts = self.ends[rows] - lengths
+        tokens = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+        batch = {}
+        for name, (values, fill) in self.columns.items():
+            padded = np.full((len(rows), time), fill, dtype=np.int64)
+            padded[is_token] = values[tokens]
+            batch[name] = torch.from_numpy(padded)
+        if self.labels is not None:
+            batch["labels"] = torch.from_numpy(self.labels[rows])
+        return batch
 
 
 def batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:

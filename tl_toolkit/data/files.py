@@ -56,7 +56,7 @@ def read_cells(path: Path) -> Cells:
     if suffix in TYPED:
         table = read_typed(path)
         return Cells(str(path), dict(zip(table.column_names, table.columns, strict=True)))
-    text = _read_text(path)
+    text = read_text(path)
     if suffix in (".csv", ".tsv"):
         columns, notes = read_delimited(path, text, suffix)
         return Cells(str(path), columns, frozenset(columns), {}, notes)
@@ -81,6 +81,13 @@ def read_typed(path: Path) -> pa.Table:
             check_names(path, table.column_names)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"The file {str(path)!r} cannot be read as {kind}: {_first_line(error)}") from error
+    return without_categories(table)
+
+
+def without_categories(table: pa.Table) -> pa.Table:
+    """Return a table with the values that its categories stand for."""
+    import pyarrow as pa
+
     for place, column in enumerate(table.schema):
         if pa.types.is_dictionary(column.type):
             values = table.column(place).cast(column.type.value_type)
@@ -100,16 +107,15 @@ def _read_arrow(path: Path) -> pa.Table:
         return pa.ipc.open_stream(source).read_all()
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a file. Raises `UserError` if it cannot be decoded; it names the line."""
     try:
         content = path.read_bytes()
         if path.suffix.lower() == ".gz":
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"The file {str(path)!r} cannot be read: {_first_line(error)}") from error
-    # Only a byte order mark declares an encoding; others are not guessed.
-    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-    encoding = "utf-32" if content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") else "utf-16" if wide else "utf-8-sig"
+    encoding = encoding_of(content)
     if b"\0" in content and encoding == "utf-8-sig":
         line = content.count(b"\n", 0, content.index(b"\0")) + 1
         raise UserError(
@@ -125,6 +131,12 @@ def _read_text(path: Path) -> str:
             f"{line} cannot be decoded. Save it as UTF-8; if it is Latin-1 or Windows-1252, use "
             f"'iconv -f WINDOWS-1252 -t UTF-8'."
         ) from error
+
+
+def encoding_of(content: bytes) -> str:
+    """Return the encoding of a text: only a byte order mark declares one; others are not guessed."""
+    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    return "utf-32" if content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") else "utf-16" if wide else "utf-8-sig"
 
 
 def _first_line(error: BaseException) -> str:

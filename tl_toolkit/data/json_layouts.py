@@ -6,7 +6,7 @@ Numbers keep their spelling (`Number`), because a label `1.0` is named "1.0".
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +46,22 @@ def read_json(path: Path, text: str, suffix: str) -> tuple[dict[str, list[Any]],
                 raise UserError(f"The file {str(path)!r} is not valid JSON: {error}.") from error
         except _Duplicate as error:
             raise UserError(f"The file {str(path)!r} is ambiguous: {error}.") from error
-    records = []
+    return _columns_of(json_records(path, lines)), "one object per line"
+
+
+def json_records(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[dict[str, Any]]:
+    """Yield the object on each line, which comes with its number.
+
+    Raises:
+        UserError: a line that is not one JSON object.
+    """
     for number, line in lines:
         try:
-            records.append(_as_object(path, f"line {number}", _parse(line)))
+            yield _as_object(path, f"line {number}", _parse(line))
         except json.JSONDecodeError as error:
             raise UserError(f"Line {number} of {str(path)!r} is not valid JSON: {error}.") from error
         except _Duplicate as error:
             raise UserError(f"Line {number} of {str(path)!r} is ambiguous: {error}.") from error
-    return _columns_of(records), "one object per line"
 
 
 class _Duplicate(Exception):

@@ -186,12 +186,12 @@ class TextTask(RowTask):
         import pandas as pd
 
         check_rows(len(answers), len(split))
-        columns: dict[str, Any] = {"row": np.asarray(split["row"], dtype=np.int64)}
+        columns: dict[str, Any] = {"row": np.asarray(split["row"][:], dtype=np.int64)}
         for name in ("text", "text_pair"):
             if name in split.column_names:
-                columns[name] = [text[:_SHOWN_CHARACTERS] for text in split[name]]
+                columns[name] = [text[:_SHOWN_CHARACTERS] for text in split[name][:]]
         if "label" in split.column_names:
-            labels = np.asarray(split["label"], dtype=_LABEL_TYPES[self.problem_type])
+            labels = np.asarray(split["label"][:], dtype=_LABEL_TYPES[self.problem_type])
             columns["label"] = list(labels) if labels.ndim == 2 else labels
             columns |= self._named("label", labels)
         found = self._prediction_columns(np.asarray(answers))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.encoding import PaddedRows
 from ..records.output_dir import PREDICTIONS, staged
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def by_length(dataset: Dataset) -> Any:
     """The row positions of `dataset` by increasing length; an array of integers."""
     import numpy as np
 
-    return np.argsort(dataset["length"], kind="stable")
+    return np.argsort(dataset["length"][:], kind="stable")
 
 
 def predict_in_order(trainer: ToolkitTrainer, dataset: Dataset) -> tuple[Any, dict[str, float]]:
@@ -31,15 +32,69 @@ def predict_in_order(trainer: ToolkitTrainer, dataset: Dataset) -> tuple[Any, di
 
     Rows are predicted in the order of their lengths, which needs the least padding, and put back afterwards.
     """
-    import numpy as np
-
     order = by_length(dataset)
     output = trainer.predict(dataset.select(order), metric_key_prefix="test")
-    places = np.argsort(order)
-    found = output.predictions
-    found = tuple(part[places] for part in found) if isinstance(found, tuple) else found[places]
     plain = {key.removeprefix("test_"): value for key, value in (output.metrics or {}).items()}
-    return found, {key: value for key, value in plain.items() if key not in _TIMING}
+    answers = join_rows([output.predictions], [order])
+    return answers, {key: value for key, value in plain.items() if key not in _TIMING}
+
+
+def answers_in_order(trainer: ToolkitTrainer, dataset: Dataset) -> tuple[Any, Any]:
+    """Raw predictions and labels (None without) in the order of the rows of `dataset`, as from `predict_in_order`.
+
+    On one device, batches are made and predicted here, which takes less than half the time of an evaluation.
+    """
+    import torch
+    from transformers import DataCollatorWithPadding
+    from transformers.trainer_pt_utils import nested_numpify
+
+    args = trainer.args
+    if args.world_size > 1 or args.n_gpu > 1 or args.bf16_full_eval or args.fp16_full_eval or args.torch_compile:
+        order = by_length(dataset)
+        output = trainer.predict(dataset.select(order))
+        labels = output.label_ids
+        return join_rows([output.predictions], [order]), None if labels is None else join_rows([labels], [order])
+    if not trainer.accelerator._models:
+        trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)  # for --bf16
+    trainer.model.eval()
+    trainer._set_signature_columns_if_needed()
+    names = [name for name in dataset.column_names if name in trainer._signature_columns]
+    if type(trainer.data_collator) is DataCollatorWithPadding:
+        batch_of: Any = PaddedRows(dataset, trainer.data_collator.tokenizer, names)
+    else:
+        own = dataset.select_columns(names)
+
+        def batch_of(rows: np.ndarray) -> Any:
+            return trainer.data_collator([own[int(row)] for row in rows])
+
+    order = by_length(dataset)
+    size = args.eval_batch_size
+    parts = [order[start : start + size] for start in range(0, len(order), size)]
+    answers, targets = [], []
+    with torch.inference_mode():
+        for rows in parts:
+            _, answer, label = trainer.prediction_step(trainer.model, batch_of(rows), False)
+            answers.append(nested_numpify(answer))
+            targets.append(None if label is None else nested_numpify(label))
+    return join_rows(answers, parts), None if targets[0] is None else join_rows(targets, parts)
+
+
+def join_rows(answers: list[Any], rows: list[np.ndarray]) -> Any:
+    """The answers (arrays, or tuples of arrays) of all rows in order, padded with -100 where shapes differ.
+
+    Args:
+        rows: the positions of the rows of each part.
+    """
+    import numpy as np
+
+    if isinstance(answers[0], tuple):
+        return tuple(join_rows(list(own), rows) for own in zip(*answers, strict=True))
+    shape = np.max([own.shape[1:] for own in answers], axis=0) if answers[0].ndim > 1 else ()
+    joined = np.full((sum(map(len, rows)), *map(int, shape)), -100, dtype=answers[0].dtype)
+    for own, places in zip(answers, rows, strict=True):
+        where: Any = (places, *(slice(size) for size in own.shape[1:]))
+        joined[where] = own
+    return joined
 
 
 def save_predictions(task: Task, splits: DatasetDict, predicted: Mapping[str, Any], output_dir: Path) -> dict[str, str]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.look import DUPLICATES, lines
+from .predict_file import PREDICTIONS, STREAM
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ..config.arguments import RunArguments
+    from .predict_file import Written
+    from .predictor import PredictionArguments
 
 _SHOWN_CLASSES = 10
 _SHOWN_ROWS = 5
@@ -118,15 +119,26 @@ def print_ensemble_summary(record: dict[str, Any], output_dir: str) -> None:
     print(f"The model and result.json are in {output_dir}")
 
 
-def print_predictions(predictions: pd.DataFrame, metrics: dict[str, float], output_dir: str) -> None:
-    """The first predictions, the metrics, and where the rest is."""
+def print_predictions(written: Written, arguments: PredictionArguments) -> None:
+    """The first predictions, the metrics, and where the rest is; to standard error if the rows went to the output."""
+    is_stream = arguments.data.dataset_name == STREAM
+    to = sys.stderr if is_stream else sys.stdout
+    predictions = written.head
     column = "prediction_name" if "prediction_name" in predictions else "prediction"
-    for row in predictions.head(_SHOWN_ROWS).to_dict("records"):
+    for row in [] if is_stream else predictions.head(_SHOWN_ROWS).to_dict("records"):
         text = " ".join(str(row.get("text", row.get("source", f"row {row['row']}"))).split())
         print(f"{row[column]!s:<16} {text[:_SHOWN_CHARACTERS]}")
-    for name, value in metrics.items():
-        print(f"{name:<12} {value:.4f}")
-    print(f"{len(predictions):,} predictions are in {Path(output_dir) / 'predictions.parquet'}")
+    for name, value in written.metrics.items():
+        print(f"{name:<12} {value:.4f}", file=to)
+    if (least := arguments.predict.min_confidence) is not None:
+        share = written.abstained / written.rows
+        print(
+            f"{written.abstained:,} of {written.rows:,} rows ({share:.1%}) have an empty prediction: their confidence "
+            f"is below {least:g}.", file=to,
+        )  # fmt: skip
+    if not is_stream:
+        name = written.returned or PREDICTIONS
+        print(f"{written.rows:,} predictions are in {Path(arguments.run.output_dir) / name}")
 
 
 def verdict_of(output_dir: Path) -> str:
