@@ -92,6 +92,11 @@ class RnnConfig(StrictConfig):
         return 2 * self.hidden_size if self.bidirectional else self.hidden_size
 
     @property
+    def summary_position(self) -> str:
+        """The position where the network has read the whole text, see `SequencePooling`."""
+        return "both" if self.bidirectional else "first" if self.direction == "backward" else "last"
+
+    @property
     def input_size(self) -> int:
         """Features per token that the first layer reads, except with one-hot embeddings."""
         if self.num_input_features is None:  # a word's vector followed by its character features

@@ -127,8 +127,7 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
         self.prediction_length: int = config.prediction_length
         self.scaling = SeriesScaling(self.num_features)
         self.rnn = RnnModel(config)
-        summary = "both" if config.bidirectional else "first" if config.direction == "backward" else "last"
-        self.pooling = SequencePooling(config.output_size, config.pooling, summary)
+        self.pooling = SequencePooling(config.output_size, config.pooling, config.summary_position)
         if config.forecast_type == "many_to_many":
             self.decoder = SeriesDecoder(config, self.pooling.output_size)
         else:
@@ -169,7 +168,6 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
         future_values: Tensor | None = None,
         future_observed_mask: Tensor | None = None,
         output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> TimeSeriesPredictionOutput:
@@ -183,7 +181,6 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
                 the targets. The loss ignores NaN.
             future_observed_mask: the same shape, 0 for values that the loss ignores.
             output_attentions: return the weights of attention pooling.
-            output_hidden_states: return the network's inputs and the output of each layer.
             num_items_in_batch: divisor of the summed loss if the batch is part of a larger one; by default the number
                 of observed future values.
 
@@ -204,12 +201,7 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
         inputs = past - reference
         if self.config.observed_mask_as_input:
             inputs = torch.cat([inputs, observed.to(inputs.dtype)], dim=-1)
-        outputs = self.rnn(
-            inputs_embeds=inputs,
-            attention_mask=attention_mask,
-            use_cache=False,
-            output_hidden_states=output_hidden_states,
-        )
+        outputs = self.rnn(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False, **kwargs)
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
         if self.config.forecast_type == "many_to_many":
             forecast = self.decoder(pooled, (last - reference).squeeze(1), self.prediction_length)

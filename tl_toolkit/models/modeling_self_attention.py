@@ -33,6 +33,7 @@ from .self_attention_layers import (
     SelfAttentionLayer,
     position_ids_from_mask,
 )
+from .sequence_classification import SequenceClassification
 
 
 class SelfAttentionPreTrainedModel(PreTrainedModel):
@@ -166,14 +167,8 @@ class SelfAttentionModel(SelfAttentionPreTrainedModel):
         return torch.arange(past, past + time, device=inputs_embeds.device).unsqueeze(0)
 
 
-class SelfAttentionForSequenceClassification(SelfAttentionPreTrainedModel):
-    """One label, several labels or numbers per text, according to `config.problem_type` (transformers' convention)."""
-
-    _auto_class = "AutoModelForSequenceClassification"  # makes `save_pretrained` copy the code
-
-    # The losses for several labels and for numbers are means over a batch and ignore `num_items_in_batch`, so Trainer
-    # must average over accumulated batches itself.
-    accepts_loss_kwargs = False
+class SelfAttentionForSequenceClassification(SequenceClassification, SelfAttentionPreTrainedModel):
+    """A pooling layer and a linear head."""
 
     def __init__(self, config: SelfAttentionConfig) -> None:
         super().__init__(config)
@@ -188,27 +183,19 @@ class SelfAttentionForSequenceClassification(SelfAttentionPreTrainedModel):
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:
-        """Arguments as in `SelfAttentionModel.forward`, and
-
-        labels: (batch,) class ids, (batch, num_labels) zeros and ones, or numbers in either shape; -100 is ignored.
+        """Arguments as in `SelfAttentionModel.forward`; labels as in `SequenceClassification`.
 
         Returns `loss` (with labels) and `logits` (batch, num_labels).
         """
         input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
-        outputs = self.model(input_ids, attention_mask, position_ids, None, inputs_embeds, use_cache=False, **kwargs)
+        outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
         pooled, _ = self.pooling(outputs.last_hidden_state, attention_mask)
-        logits = self.classifier(self.dropout(pooled))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
-        return SequenceClassifierOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
-        )
+        shown = {"hidden_states": outputs.hidden_states, "attentions": outputs.attentions}
+        return self.classified(self.classifier(self.dropout(pooled)), labels, kwargs, **shown)
 
 
 class SelfAttentionForTokenClassification(SelfAttentionPreTrainedModel):
@@ -228,7 +215,6 @@ class SelfAttentionForTokenClassification(SelfAttentionPreTrainedModel):
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -237,7 +223,7 @@ class SelfAttentionForTokenClassification(SelfAttentionPreTrainedModel):
 
         Returns `loss` (with labels) and `logits` (batch, time, num_labels).
         """
-        outputs = self.model(input_ids, attention_mask, position_ids, None, inputs_embeds, use_cache=False, **kwargs)
+        outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None if labels is None else self.loss_function(logits, labels, config=self.config, **kwargs)
         return TokenClassifierOutput(

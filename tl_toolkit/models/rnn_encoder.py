@@ -120,21 +120,16 @@ class StateBridge(nn.Module):
     own map, `h = tanh(W [h_forward; h_backward] + b)` (Bahdanau et al. 2015, appendix A.2.2, where it only reads the
     backward state), and for an LSTM `c = W' [c_forward; c_backward] + b'`, which is not bounded.
 
-    Args:
-        encoder_layers, decoder_layers: numbers of layers.
-        input_size, hidden_size: sizes of the encoder's and the decoder's states.
-        states_per_layer: 2 for an LSTM, 1 otherwise.
     """
 
-    def __init__(
-        self, encoder_layers: int, decoder_layers: int, input_size: int, hidden_size: int, states_per_layer: int
-    ) -> None:
+    def __init__(self, config: RnnEncoderDecoderConfig) -> None:
         super().__init__()
-        skipped = max(0, encoder_layers - decoder_layers)
-        self.sources = [min(index + skipped, encoder_layers - 1) for index in range(decoder_layers)]
-        self.is_identity = encoder_layers == decoder_layers and input_size == hidden_size
-        count = 0 if self.is_identity else decoder_layers * states_per_layer
-        self.projections = nn.ModuleList(nn.Linear(input_size, hidden_size) for _ in range(count))
+        above, below, input_size = config.num_decoder_layers, config.num_encoder_layers, config.encoder_output_size
+        skipped = max(0, below - above)
+        self.sources = [min(index + skipped, below - 1) for index in range(above)]
+        self.is_identity = below == above and input_size == config.hidden_size
+        count = 0 if self.is_identity else above * config.states_per_layer
+        self.projections = nn.ModuleList(nn.Linear(input_size, config.hidden_size) for _ in range(count))
 
     def forward(self, final_state: Tensor) -> list[State]:
         """(batch, encoder layers, states, input_size) -> for each decoder layer `(h,)` or `(h, c)`."""
