@@ -6,7 +6,6 @@ their token vectors says more about a text than the first of them, which the cla
 
 # No postponed annotations here: tools read the annotations of `forward` to find the keywords of a model.
 import inspect
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,8 @@ from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 from transformers.modeling_utils import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_pooled_encoder import PooledEncoderConfig
@@ -74,7 +75,7 @@ class PooledEncoderModel(PooledEncoderPreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Encode texts; other keywords are those of the encoder, such as `token_type_ids`, and left out if None.
 
@@ -118,7 +119,7 @@ class PooledEncoderForSequenceClassification(SequenceClassification, PooledEncod
         token_type_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:
         """Arguments as in `PooledEncoderModel.forward`; labels as in `SequenceClassification`.
 

@@ -13,8 +13,8 @@ from transformers.modeling_outputs import Seq2SeqModelOutput
 from .configuration_rnn_decoder import RnnDecoderConfig
 from .rnn_attention import AttentionMemory, make_attention
 from .rnn_cache import RnnDecoderCache
-from .rnn_cells import CellSteps, LoopLinear, OpenLayer, known_bias, known_gates, within
-from .rnn_layers import AS_IT_STANDS, AsItStands, State, run_to_end, token_order
+from .rnn_cells import CellSteps, LoopLinear, known_bias, known_gates, within
+from .rnn_layers import AS_IT_STANDS, AsItStands, RnnLayer, State, run_to_end, token_order
 
 
 class RnnDecoderOutput(NamedTuple):
@@ -59,7 +59,7 @@ class RnnDecoder(nn.Module):
         self.states_per_layer = config.states_per_layer
         fed_size = memory_size if self.attends_before_step else hidden_size if self.input_feeding else 0
         self.layers = nn.ModuleList(
-            OpenLayer(config.cell_type, hidden_size if index else input_size + fed_size, hidden_size)
+            RnnLayer(config.cell_type, hidden_size if index else input_size + fed_size, hidden_size, False)
             for index in range(self.num_layers)
         )
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)

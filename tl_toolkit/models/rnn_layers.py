@@ -15,11 +15,35 @@ from .rnn_cache import RnnCacheLayer
 
 State = tuple[Tensor, ...]
 
-CELLS = {
-    "lstm": nn.LSTM,
-    "gru": nn.GRU,
-    "rnn_tanh": partial(nn.RNN, nonlinearity="tanh"),
-    "rnn_relu": partial(nn.RNN, nonlinearity="relu"),
+
+class OpenCell(nn.RNNBase):
+    """A recurrent module that accepts a function instead of inputs, and calls it with itself.
+
+    Adapters wrap the module's call and only replace the weights during it, so a loop that reads the weights must run
+    within the call.
+    """
+
+    def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - torch's name
+        return input(self) if callable(input) else super().forward(input, hx)
+
+
+class OpenLstm(OpenCell, nn.LSTM):
+    pass
+
+
+class OpenGru(OpenCell, nn.GRU):
+    pass
+
+
+class OpenRnn(OpenCell, nn.RNN):
+    pass
+
+
+CELLS: dict[str, Any] = {
+    "lstm": OpenLstm,
+    "gru": OpenGru,
+    "rnn_tanh": partial(OpenRnn, nonlinearity="tanh"),
+    "rnn_relu": partial(OpenRnn, nonlinearity="relu"),
 }
 # Rows of weights and biases consist of this many blocks of hidden_size: i, f, g, o for an LSTM; r, z, n for a GRU.
 NUM_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import Sampler, SequentialSampler
@@ -22,13 +22,11 @@ from ..errors import UserError
 from ..records.cost import wait_for_device
 from ..records.identity import write_identity
 from ..strategies.optimisation import parameter_groups, slanted_triangular
+from ..tasks import Task
 from ..tasks.losses import total_weight
 from .nt_asgd import AveragingTrainer
-from .sampling import EpochSampler, with_blank_row
+from .sampling import epoch_sampler, with_blank_row
 from .selection import breaks_tie
-
-if TYPE_CHECKING:
-    from ..tasks import Task
 
 
 class NonFiniteLoss(UserError):
@@ -319,13 +317,7 @@ class ToolkitTrainer(BaseTrainer):
             return super()._get_train_sampler(train_dataset)
         several = self.args.world_size > 1
         rows = len(dataset) - several  # the last row is the blank one, see __init__
-        return EpochSampler(
-            rows,
-            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
-            global_batch=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
-            lengths=dataset["length"][:rows] if strategy == "group_by_length" else None,
-            fill=several,
-        )
+        return epoch_sampler(self.args, rows, dataset["length"][:rows] if strategy == "group_by_length" else None)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         # Rows keep their order in evaluation; accelerate shards batches over processes.
