@@ -109,10 +109,8 @@ def read_tensors(path: Path, stand_ins: dict[str, type] | None = None) -> dict[s
     return content
 
 
-def read_plain_pickle(path: Path, advice: str) -> Any:
+def read_plain_pickle(path: Path) -> Any:
     """Read strings, numbers and containers of Python from a pickle.
-
-    `advice` is a sentence for the error message on how to save a supported file.
 
     Raises:
         UserError: the file does not exist, is not a pickle, or names a class or function.
@@ -124,10 +122,10 @@ def read_plain_pickle(path: Path, advice: str) -> Any:
         except ForbiddenError as error:
             raise UserError(
                 f"The file {str(path)!r} contains an object of {error}, so reading it could run code from the file. "
-                f"Only strings, numbers, lists and mappings are read. {advice}"
+                f"Only strings, numbers, lists and mappings are read. {_ADVICE}"
             ) from error
         except Exception as error:  # a damaged pickle can fail in any way
-            raise UserError(f"The file {str(path)!r} is damaged or not a pickle. {advice}") from error
+            raise UserError(f"The file {str(path)!r} is damaged or not a pickle. {_ADVICE}") from error
 
 
 class Vocabulary(NamedTuple):
@@ -144,7 +142,7 @@ def read_vocabulary(path: Path) -> Vocabulary:
         UserError: the file does not exist, names a class or function, or contains other values than lists of strings.
     """
     check_exists(path)
-    content = read_json(path) if path.suffix == ".json" else read_plain_pickle(path, _ADVICE)
+    content = read_json(path) if path.suffix == ".json" else read_plain_pickle(path)
     if _is_strings(content):
         return Vocabulary(content)
     if isinstance(content, list) and len(content) == 2 and all(map(_is_strings, content)):

@@ -44,18 +44,9 @@ class RnnEncoderDecoderPreTrainedModel(RecurrentPreTrainedModel):
         if not self.config.has_one_embedding:
             embeddings.append(f"{prefix}decoder_embedding.")
         encoder = [[f"{prefix}encoder.layers.{index}."] for index in range(self.config.num_encoder_layers)]
-        decoder = [[f"{prefix}decoder.layers.{index}."] for index in range(self.config.num_decoder_layers)]
-        # The bridge and the attention belong to the groups of the layers that read their outputs.
-        decoder[0] += [f"{prefix}bridge."] if self.base_model.bridge.projections else []
-        decoder[0] += [f"{prefix}decoder.attention."] if self.config.attention == "bahdanau" else []
-        last = decoder[-1]
-        if (
-            self.config.attention == "luong"
-            and self.config.attention_score + self.config.attention_window != "dotglobal"
-        ):
-            last.append(f"{prefix}decoder.attention.")
-        if self.config.attention != "none":
-            last.append(f"{prefix}decoder.readout.")
+        decoder = self.base_model.decoder.layer_groups(f"{prefix}decoder.")
+        if self.base_model.bridge.projections:
+            decoder[0].insert(1, f"{prefix}bridge.")
         return [embeddings, *encoder, *decoder, *self._head_group()]
 
 

@@ -84,10 +84,6 @@ class RnnImageCaptionerPreTrainedModel(RecurrentPreTrainedModel):
         """The image encoder, the only encoder for every `modality`."""
         return self.base_model.encoder
 
-    def get_decoder(self) -> nn.Module:
-        """The recurrent decoder."""
-        return self.base_model.decoder
-
     def grid_size(self, positions: int) -> tuple[int, int]:
         """Height and width of an image grid with this many positions, with the aspect ratio closest to the image's."""
         height, width = self.config.image_height_and_width
@@ -98,14 +94,8 @@ class RnnImageCaptionerPreTrainedModel(RecurrentPreTrainedModel):
     def layer_groups(self) -> list[list[str]]:
         """Prefixes of parameter names, one list per group, from the image encoder to the head."""
         prefix = self._body_prefix
-        layers = [[f"{prefix}decoder.layers.{index}."] for index in range(self.config.num_decoder_layers)]
-        layers[0] += [f"{prefix}initial_state."]
-        if self.base_model.decoder.attention is not None:
-            # Attention belongs to the group that reads its output: the first layer, or the read-out after the last.
-            reader = layers[0] if self.config.attention == "bahdanau" else layers[-1]
-            if any(True for _ in self.base_model.decoder.attention.parameters()):  # a dot product has none
-                reader.append(f"{prefix}decoder.attention.")
-            layers[-1].append(f"{prefix}decoder.readout.")
+        layers = self.base_model.decoder.layer_groups(f"{prefix}decoder.")
+        layers[0].insert(1, f"{prefix}initial_state.")
         return [[f"{prefix}encoder."], [f"{prefix}embedding."], *layers, *self._head_group()]
 
 

@@ -14,7 +14,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_rnn import RnnConfig
 from .pooling import SequencePooling
-from .rnn_layers import RnnLayer, run_cell
+from .rnn_layers import recurrent_layers, run_cell
 from .rnn_model import RnnModel, RnnPreTrainedModel
 
 
@@ -70,15 +70,7 @@ class SeriesDecoder(nn.Module):
         self.config = config
         assert config.num_input_features is not None
         self.bridge = nn.Linear(summary_size, config.num_hidden_layers * config.hidden_size)
-        self.layers = nn.ModuleList(
-            RnnLayer(
-                config.cell_type,
-                config.num_input_features if index == 0 else config.hidden_size,
-                config.hidden_size,
-                bidirectional=False,
-            )
-            for index in range(config.num_hidden_layers)
-        )
+        self.layers = recurrent_layers(config, config.num_input_features, config.num_hidden_layers)
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.output = nn.Linear(config.hidden_size, config.num_input_features)

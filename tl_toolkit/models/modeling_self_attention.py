@@ -41,6 +41,7 @@ class SelfAttentionPreTrainedModel(PreTrainedModel):
 
     config_class = SelfAttentionConfig
     base_model_prefix = "model"
+    _input_embed_layer = "tokens"
     supports_gradient_checkpointing = True
     _no_split_modules = ["SelfAttentionLayer"]
     _skip_keys_device_placement = ["past_key_values"]
@@ -94,12 +95,6 @@ class SelfAttentionModel(SelfAttentionPreTrainedModel):
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if pre_norm else nn.Identity()
         self.gradient_checkpointing = False
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        return self.embeddings.tokens
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        self.embeddings.tokens = value
 
     @merge_with_config_defaults
     @capture_outputs

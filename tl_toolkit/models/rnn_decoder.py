@@ -14,7 +14,7 @@ from .configuration_rnn_decoder import RnnDecoderConfig
 from .rnn_attention import AttentionMemory, make_attention
 from .rnn_cache import RnnDecoderCache
 from .rnn_cells import CellSteps, LoopLinear, known_bias, known_gates, within
-from .rnn_layers import AS_IT_STANDS, AsItStands, RnnLayer, State, run_to_end, token_order
+from .rnn_layers import AS_IT_STANDS, AsItStands, State, recurrent_layers, run_to_end, token_order
 
 
 class RnnDecoderOutput(NamedTuple):
@@ -58,16 +58,26 @@ class RnnDecoder(nn.Module):
         self.input_feeding = config.input_feeding
         self.states_per_layer = config.states_per_layer
         fed_size = memory_size if self.attends_before_step else hidden_size if self.input_feeding else 0
-        self.layers = nn.ModuleList(
-            RnnLayer(config.cell_type, hidden_size if index else input_size + fed_size, hidden_size, False)
-            for index in range(self.num_layers)
-        )
+        self.layers = recurrent_layers(config, input_size + fed_size, self.num_layers)
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
         self.attention = make_attention(config, memory_size)
         self.readout = None
         if self.attention is not None:
             read_size = memory_size + hidden_size + (input_size if self.attends_before_step else 0)
             self.readout = nn.Linear(read_size, hidden_size, bias=self.attends_before_step)
+
+    def layer_groups(self, prefix: str) -> list[list[str]]:
+        """Prefixes of parameter names, one list per layer, after a common `prefix`.
+
+        Attention belongs to the group that reads its output: the first layer, or the read-out after the last.
+        """
+        groups = [[f"{prefix}layers.{index}."] for index in range(self.num_layers)]
+        if self.attention is not None:
+            reader = groups[0] if self.attends_before_step else groups[-1]
+            if any(True for _ in self.attention.parameters()):  # a dot product has none
+                reader.append(f"{prefix}attention.")
+            groups[-1].append(f"{prefix}readout.")
+        return groups
 
     def make_cache(self) -> RnnDecoderCache:
         """An empty state."""

@@ -11,7 +11,17 @@ from transformers.utils import ModelOutput
 
 from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
 from .pooling import vector_at
-from .rnn_layers import AsItStands, RnnLayer, State, TokenOrder, run_cell, run_stack, run_to_end, token_order
+from .rnn_layers import (
+    AsItStands,
+    RnnLayer,
+    State,
+    TokenOrder,
+    recurrent_layers,
+    run_cell,
+    run_stack,
+    run_to_end,
+    token_order,
+)  # fmt: skip
 
 
 @dataclass
@@ -41,14 +51,8 @@ class RnnEncoder(nn.Module):
         self.reverse_source = config.reverse_source
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
-        self.layers = nn.ModuleList(
-            RnnLayer(
-                config.cell_type,
-                config.encoder_output_size if index else config.embedding_size,
-                config.hidden_size,
-                config.bidirectional_encoder,
-            )
-            for index in range(config.num_encoder_layers)
+        self.layers = recurrent_layers(
+            config, config.embedding_size, config.num_encoder_layers, config.bidirectional_encoder
         )
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
 

@@ -202,6 +202,17 @@ class RnnLayer(nn.Module):
         return torch.cat([forward_outputs, order.flip(backward_outputs)], dim=-1)
 
 
+def recurrent_layers(
+    config: Any, first_size: int, num_layers: int, bidirectional: bool = False, is_looked_up: bool = False
+) -> nn.ModuleList:
+    """A stack of layers with `config.cell_type` and `config.hidden_size`; the first reads `first_size` features."""
+    size = config.hidden_size
+    later_size = 2 * size if bidirectional else size
+    first = RnnLayer(config.cell_type, first_size, size, bidirectional, is_looked_up)
+    later = [RnnLayer(config.cell_type, later_size, size, bidirectional) for _ in range(num_layers - 1)]
+    return nn.ModuleList([first, *later])
+
+
 def run_stack(
     layers: nn.ModuleList,
     hidden_states: Tensor,

@@ -153,11 +153,11 @@ def _restored(trainer: BaseTrainer) -> Iterator[None]:
     weights = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
     before = {name: getattr(trainer, name) for name in _CHANGED}
     callbacks = list(trainer.callback_handler.callbacks)
-    generators = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    generators = random.getstate(), np.random.get_state()
     trainer.control = copy.copy(trainer.control)
     try:
-        yield
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            yield
     finally:
         model.load_state_dict(weights)
         model.zero_grad(set_to_none=True)
@@ -168,9 +168,6 @@ def _restored(trainer: BaseTrainer) -> Iterator[None]:
             setattr(trainer.callback_handler, name, before[name])
         random.setstate(generators[0])
         np.random.set_state(generators[1])
-        torch.set_rng_state(generators[2])
-        if devices:
-            torch.cuda.set_rng_state_all(devices)
 
 
 def _print_suggestions(found: dict[str, Any], output_dir: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import EvalPrediction, TrainingArguments
+from transformers import EvalPrediction, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState, TrainerCallback
 from transformers.trainer_pt_utils import nested_detach, nested_gather
 from transformers.trainer_utils import HubStrategy
@@ -26,7 +26,6 @@ from ..tasks import Task
 from ..tasks.losses import total_weight
 from .nt_asgd import AveragingTrainer
 from .sampling import epoch_sampler, with_blank_row
-from .selection import breaks_tie
 
 
 class NonFiniteLoss(UserError):
@@ -63,30 +62,22 @@ class Stopwatch(TrainerCallback, ExportableState):
         self._running_since: float | None = None
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._start()
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._start()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if control.should_evaluate or control.should_save:
-            self._stop()
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._stop()
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._stop()
-
-    def _start(self) -> None:
         if self._running_since is None:
             self._running_since = time.perf_counter()
 
-    def _stop(self) -> None:
+    on_epoch_begin = on_step_begin
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_evaluate or control.should_save:
+            self.on_epoch_end(args, state, control)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._running_since is not None:
             wait_for_device()
             self.seconds += time.perf_counter() - self._running_since
             self._running_since = None
+
+    on_train_end = on_epoch_end
 
     def state(self) -> dict[str, Any]:
         return {"args": {"seconds": self.seconds}, "attributes": {}}
@@ -322,6 +313,21 @@ class ToolkitTrainer(BaseTrainer):
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         # Rows keep their order in evaluation; accelerate shards batches over processes.
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+
+
+def breaks_tie(args: TrainingArguments, state: TrainerState, metrics: Mapping[str, float]) -> bool:
+    """Return whether an evaluation equals the best so far in the main metric and has a lower loss.
+
+    On a small validation split, many checkpoints have the same accuracy, and the first of them is often undertrained.
+    The loss of the best evaluation is read from the history, which a resumed run restores.
+    """
+    name = str(args.metric_for_best_model)
+    value = metrics.get(name if name.startswith("eval_") else f"eval_{name}")
+    if value is None or value != state.best_metric or not state.best_global_step:
+        return False
+    then = [entry for entry in state.log_history if entry.get("step") == state.best_global_step]
+    losses = [entry["eval_loss"] for entry in then if "eval_loss" in entry]
+    return bool(losses) and metrics.get("eval_loss", math.inf) < losses[-1]
 
 
 def not_finite(kind: str, loss: float, step: int, learning_rate: float) -> NonFiniteLoss:
