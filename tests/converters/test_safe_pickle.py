@@ -87,7 +87,7 @@ def test_a_tensor_cannot_exceed_its_storage(tmp_path):
             archive.writestr(name, content.replace(b"K\x06\x85", b"K\x07\x85"))  # the size (6,) becomes (7,)
     with pytest.raises(UserError) as caught:
         read_tensors(path)
-    assert "out of bounds" in str(caught.value.__cause__)
+    assert "storage" in str(caught.value.__cause__)
 
 
 @PROTOCOLS
@@ -116,7 +116,7 @@ def test_vocabularies_are_plain_lists(tmp_path, protocol):
         read_vocabulary(written(UserList(["a"])))
     trace = tmp_path / "was here"
     with pytest.raises(UserError, match=r"posix\.mkdir"):
-        read_plain_pickle(written([Burglar(trace)]), "Do not.")
+        read_plain_pickle(written([Burglar(trace)]))
     assert not trace.exists()
     (tmp_path / "v.pkl").write_bytes(b"words")
     with pytest.raises(UserError, match="is damaged or not a pickle"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from tl_toolkit.models import RnnEncoderDecoderConfig
 from tl_toolkit.models.rnn_attention import AttentionMemory, RnnAttention, make_attention
 
 BATCH, TARGET, SOURCE, HIDDEN, MEMORY = 3, 2, 7, 5, 11
@@ -24,9 +26,14 @@ def ragged_mask() -> Tensor:
     return torch.tensor([[1, 1, 1, 1, 1, 1, 1], [0, 1, 1, 0, 1, 1, 0], [0, 0, 0, 0, 0, 0, 0]])
 
 
+def made(memory_size: int, **fields: Any) -> RnnAttention | None:
+    return make_attention(RnnEncoderDecoderConfig(hidden_size=HIDDEN, **fields), memory_size)
+
+
 def luong(score: str, window: str = "global", half_width: int = 2) -> tuple[RnnAttention, int]:
     memory_size = HIDDEN if score == "dot" else MEMORY
-    attention = make_attention("luong", score, window, half_width, HIDDEN, memory_size)
+    window_fields = {"attention_window": window, "attention_window_size": half_width}
+    attention = made(memory_size, attention="luong", attention_score=score, **window_fields)
     assert attention is not None
     return attention, memory_size
 
@@ -51,7 +58,7 @@ def softmax_by_hand(scores: dict[int, float]) -> dict[int, float]:
 @pytest.mark.parametrize("score", [*SCORES, "bahdanau"])
 def test_weights_and_contexts_by_hand(score: str) -> None:
     if score == "bahdanau":
-        attention, memory_size = make_attention("bahdanau", "general", "global", 1, HIDDEN, MEMORY), MEMORY
+        attention, memory_size = made(MEMORY, attention="bahdanau"), MEMORY
     else:
         attention, memory_size = luong(score)
     values, queries, mask = torch.randn(BATCH, SOURCE, memory_size), torch.randn(BATCH, TARGET, HIDDEN), ragged_mask()
@@ -137,5 +144,5 @@ def test_rows_of_a_memory() -> None:
 
 def test_dot_product_of_two_sizes_raises_an_error() -> None:
     with pytest.raises(ValueError, match="'dot' needs a memory of hidden_size=5 features, got 11"):
-        make_attention("luong", "dot", "global", 1, HIDDEN, MEMORY)
-    assert make_attention("none", "dot", "global", 1, HIDDEN, MEMORY) is None
+        made(MEMORY, attention="luong", attention_score="dot")
+    assert made(MEMORY, attention_score="dot") is None

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tl_toolkit.models import RnnEncoderDecoderConfig
 from tl_toolkit.models.rnn_cells import LoopLinear
 from tl_toolkit.models.rnn_decoder import RnnDecoder
 from tl_toolkit.models.rnn_layers import CELLS, TokenOrder
@@ -28,7 +29,8 @@ def seed() -> None:
 
 
 def decoder(kind: str, cell_type: str = "lstm", num_layers: int = 2, **fields: Any) -> RnnDecoder:
-    return RnnDecoder(INPUT, HIDDEN, num_layers, cell_type, MEMORY, **{**KINDS[kind], **fields}).eval()
+    sizes = {"embedding_size": INPUT, "hidden_size": HIDDEN, "num_decoder_layers": num_layers, "cell_type": cell_type}
+    return RnnDecoder(RnnEncoderDecoderConfig(**{**sizes, **KINDS[kind], **fields}), MEMORY).eval()
 
 
 def data(cell_type: str = "lstm", num_layers: int = 2) -> dict[str, Any]:
@@ -174,7 +176,8 @@ def test_masked_targets_are_skipped(kind: str, cell_type: str) -> None:
 @pytest.mark.parametrize("cell_type", list(CELLS))
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_gradients_equal_finite_differences(kind: str, cell_type: str) -> None:
-    model = RnnDecoder(2, 3, 2, cell_type, 2, **KINDS[kind]).double().eval()
+    sizes = {"embedding_size": 2, "hidden_size": 3, "num_decoder_layers": 2, "cell_type": cell_type}
+    model = RnnDecoder(RnnEncoderDecoderConfig(**sizes, **KINDS[kind]), 2).double().eval()
     names = [name for name, _ in model.named_parameters()]
     parts = 2 if cell_type == "lstm" else 1
     inputs, memory = torch.randn(2, 3, 2).double(), torch.randn(2, 2, 2).double()

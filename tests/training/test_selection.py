@@ -10,7 +10,7 @@ from transformers import TrainerState
 
 from tl_toolkit.config.arguments import RunArguments
 from tl_toolkit.tasks.text_classification import TextClassification
-from tl_toolkit.training.selection import breaks_tie
+from tl_toolkit.training.trainer import breaks_tie
 
 ACCURACY = [0.5, 0.7, 0.7, 0.7, 0.6, 0.7]
 LOSS = [0.9, 0.8, 0.5, 0.6, 0.2, 0.5]  # the third of equal accuracy has the lowest loss; the sixth only equals it

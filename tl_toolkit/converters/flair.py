@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..data.fastai_tokenizer import for_transformers
 from ..errors import UserError
 from .safe_pickle import PlainState, check_exists, read_json, read_tensors, read_vocabulary
 
@@ -153,7 +154,6 @@ def character_tokenizer(items: Iterable[str]) -> PreTrainedTokenizerFast:
         UserError: an item occurs twice, or there is no item for unknown characters.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
     vocabulary: dict[str, int] = {}
     for item in items:
@@ -165,12 +165,6 @@ def character_tokenizer(items: Iterable[str]) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?m:.)"), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token=UNKNOWN,
-        pad_token=UNKNOWN,
-        split_special_tokens=True,  # "<unk>" in a text is five characters
-        padding_side="right",
-        model_input_names=["input_ids", "attention_mask"],
-        clean_up_tokenization_spaces=False,
-    )
+    # "<unk>" in a text is five characters
+    special = {"unk_token": UNKNOWN, "pad_token": UNKNOWN, "split_special_tokens": True}
+    return for_transformers(tokenizer, "", None, **special)

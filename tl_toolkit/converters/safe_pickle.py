@@ -1,8 +1,8 @@
 """Read files of other libraries without running any code in them.
 
 A pickle is a program: it names classes and functions, and the reader calls them. The functions here only call those
-that build tensors (torch's `weights_only`). If a library stores plain values in an object of its own, an empty class of
-the toolkit replaces that object.
+that build tensors (torch's `weights_only`, or `RestrictedUnpickler`). If a library stores plain values in an object of
+its own, an empty class of the toolkit replaces that object.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import pickle
 import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-from torch import Tensor
 
 from ..errors import UserError
 
@@ -28,14 +27,10 @@ _ADVICE = (
     "Save plain lists: in fastai pickle.dump(list(learn.dls.vocab), file) for a language model, and "
     "pickle.dump([list(part) for part in learn.dls.vocab], file) for a classifier (its second list holds the labels)."
 )
-_DTYPES = {
-    "FloatStorage": torch.float32,
-    "DoubleStorage": torch.float64,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "BoolStorage": torch.bool,
+# What torch calls to build a tensor from its storage, which it reads itself.
+_BUILDERS: dict[str, Any] = {
+    "collections.OrderedDict": OrderedDict,
+    "torch._utils._rebuild_tensor_v2": torch._utils._rebuild_tensor_v2,
 }
 
 
@@ -61,29 +56,15 @@ class ForbiddenError(Exception):
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-    """Builds strings, numbers and containers of Python, and calls only allowed functions.
+    """Builds strings, numbers and containers of Python, and calls only what `allowed` has by full name."""
 
-    Args:
-        allowed: replacements by full name in the pickle.
-        storage: returns the storage outside the pickle for a persistent id.
-    """
-
-    def __init__(self, file: IO[bytes], allowed: dict[str, Any], storage: Callable[[Any], Tensor]) -> None:
-        super().__init__(file)
-        self.allowed, self.storage = allowed, storage
+    allowed: ClassVar[dict[str, Any]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         full_name = f"{module}.{name}"
         if full_name not in self.allowed:
             raise ForbiddenError(full_name)
         return self.allowed[full_name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        return self.storage(pid)
-
-
-def _no_storage(pid: Any) -> Tensor:
-    raise ForbiddenError("a storage outside the pickle")
 
 
 def read_tensors(path: Path, stand_ins: dict[str, type] | None = None) -> dict[str, Any]:
@@ -99,8 +80,10 @@ def read_tensors(path: Path, stand_ins: dict[str, type] | None = None) -> dict[s
     stand_ins = stand_ins or {}
     check_exists(path)
     try:
-        if _needs_own_reader(path):
-            content = _load_archive(path, stand_ins)
+        if _has_new_pickle(path):
+            reader = type("Reader", (RestrictedUnpickler,), {"allowed": _BUILDERS | stand_ins})
+            module = SimpleNamespace(__name__="restricted_pickle", Unpickler=reader)
+            content = torch.load(path, map_location="cpu", pickle_module=module, weights_only=False)
         else:
             with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in stand_ins.items()]):
                 content = torch.load(path, map_location="cpu", weights_only=True)
@@ -126,10 +109,8 @@ def read_tensors(path: Path, stand_ins: dict[str, type] | None = None) -> dict[s
     return content
 
 
-def read_plain_pickle(path: Path, advice: str) -> Any:
+def read_plain_pickle(path: Path) -> Any:
     """Read strings, numbers and containers of Python from a pickle.
-
-    `advice` is a sentence for the error message on how to save a supported file.
 
     Raises:
         UserError: the file does not exist, is not a pickle, or names a class or function.
@@ -137,14 +118,14 @@ def read_plain_pickle(path: Path, advice: str) -> Any:
     check_exists(path)
     with path.open("rb") as file:
         try:
-            return RestrictedUnpickler(file, {}, _no_storage).load()
+            return RestrictedUnpickler(file).load()
         except ForbiddenError as error:
             raise UserError(
                 f"The file {str(path)!r} contains an object of {error}, so reading it could run code from the file. "
-                f"Only strings, numbers, lists and mappings are read. {advice}"
+                f"Only strings, numbers, lists and mappings are read. {_ADVICE}"
             ) from error
         except Exception as error:  # a damaged pickle can fail in any way
-            raise UserError(f"The file {str(path)!r} is damaged or not a pickle. {advice}") from error
+            raise UserError(f"The file {str(path)!r} is damaged or not a pickle. {_ADVICE}") from error
 
 
 class Vocabulary(NamedTuple):
@@ -161,7 +142,7 @@ def read_vocabulary(path: Path) -> Vocabulary:
         UserError: the file does not exist, names a class or function, or contains other values than lists of strings.
     """
     check_exists(path)
-    content = read_json(path) if path.suffix == ".json" else read_plain_pickle(path, _ADVICE)
+    content = read_json(path) if path.suffix == ".json" else read_plain_pickle(path)
     if _is_strings(content):
         return Vocabulary(content)
     if isinstance(content, list) and len(content) == 2 and all(map(_is_strings, content)):
@@ -196,53 +177,15 @@ def check_exists(path: Path) -> None:
         raise UserError(f"There is no file {str(path)!r}.")
 
 
-# --- torch.save's archives of pickle protocol 3 and newer -----------------------------------------------------------
-#
-# Flair writes them, and torch's own restricted reader does not support them. An archive is a zip file with a pickle and
-# a file of raw numbers per storage.
-
-
-def _needs_own_reader(path: Path) -> bool:
-    """Return whether the file is an archive with a pickle protocol that torch's `weights_only` cannot read."""
+def _has_new_pickle(path: Path) -> bool:
+    """Whether the file is an archive with a pickle protocol that torch's `weights_only` cannot read, as Flair's are."""
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive, archive.open(_pickle_name(archive)) as file:
-        start = file.read(2)
-    return start[:1] == pickle.PROTO and start[1] > _NEWEST_OF_TORCH
-
-
-def _load_archive(path: Path, stand_ins: dict[str, type]) -> Any:
-    """Read an archive, with tensors on the CPU; for `stand_ins` see `read_tensors`."""
     with zipfile.ZipFile(path) as archive:
-        name = _pickle_name(archive)
-        folder = name.removesuffix("data.pkl")
-        storages: dict[str, Tensor] = {}
-
-        def storage(pid: Any) -> Tensor:
-            _, dtype, key, _, _ = pid
-            if key not in storages:
-                numbers = bytearray(archive.read(f"{folder}data/{key}"))
-                storages[key] = torch.frombuffer(numbers, dtype=dtype) if numbers else torch.empty(0, dtype=dtype)
-            return storages[key]
-
-        allowed = {
-            **{f"torch.{name}": dtype for name, dtype in _DTYPES.items()},
-            "torch._utils._rebuild_tensor_v2": _rebuild,
-            "collections.OrderedDict": OrderedDict,
-            **stand_ins,
-        }
-        with archive.open(name) as file:
-            return RestrictedUnpickler(file, allowed, storage).load()
-
-
-def _rebuild(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
-    """Build a tensor from its storage; torch checks the bounds."""
-    return storage.as_strided(size, stride, offset).clone()
-
-
-def _pickle_name(archive: zipfile.ZipFile) -> str:
-    """Return the name of the pickle in the archive's top folder. Raises KeyError if there is none."""
-    for name in archive.namelist():
-        if name.count("/") == 1 and name.endswith("/data.pkl"):
-            return name
-    raise KeyError("data.pkl")
+        ends = ("/data.pkl", "/constants.pkl")
+        found = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith(ends)]
+        if len(found) != 1 or not found[0].endswith(ends[0]):  # constants.pkl is in compiled models
+            return False
+        with archive.open(found[0]) as file:
+            start = file.read(2)
+    return start[:1] == pickle.PROTO and start[1] > _NEWEST_OF_TORCH

@@ -24,12 +24,14 @@ def chosen_config(dataset: str, config: str | None, known: Sequence[str]) -> str
     Raises:
         UserError: `config` is not in `known`.
     """
+    if config is not None and not known:
+        raise UserError(f"The dataset 'builtin:{dataset}' has no configurations: leave {config!r} out.")
     if config is not None and config not in known:
         raise UserError(
             f"The dataset 'builtin:{dataset}' has no configuration {config!r}.{nearest(config, known)} "
             f"Known: {listing(known)}."
         )
-    return config or known[0]
+    return config or next(iter(known), "")
 
 
 def digest(text: str) -> bytes:

@@ -12,7 +12,6 @@ The digits of training, validation and test pictures are different images.
 from __future__ import annotations
 
 import hashlib
-import io
 import random
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -83,6 +82,7 @@ def _pictures(
     images: np.ndarray, labels: np.ndarray, own: list[int], pictures: int, rng: random.Random, digest: Any
 ) -> Dataset:
     from datasets import Dataset, Features, Image, List, Value
+    from PIL import Image as Pillow
 
     columns: dict[str, list[Any]] = {"image": [], "caption": [], "digits": [], "boxes": []}
     for _ in range(pictures):
@@ -96,7 +96,7 @@ def _pictures(
         phrases = [f"a {item.size} {_NAMES[labels[item.digit]]}" for item in placed]
         caption = f" {relation} ".join(phrases)
         digest.update(canvas.tobytes() + caption.encode())
-        columns["image"].append({"bytes": _png(canvas), "path": None})
+        columns["image"].append(Pillow.fromarray(canvas))
         columns["caption"].append(caption)
         columns["digits"].append([int(labels[item.digit]) for item in placed])
         sides = [_DIGIT_SIZE * _SCALES[item.size] for item in placed]
@@ -132,11 +132,3 @@ def _place(own: list[int], relation: str, rng: random.Random) -> list[_Placed]:
         top, left = (along, across) if relation == "above" else (across, along)
         placed.append(_Placed(rng.choice(own), size, top, left))
     return placed
-
-
-def _png(canvas: np.ndarray) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(canvas).save(buffer, format="png")
-    return buffer.getvalue()

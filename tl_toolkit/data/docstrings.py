@@ -239,11 +239,6 @@ def mask_names(text: str) -> str:
     return _REPEATED.sub(MASK, " ".join(tokens))
 
 
-def names_in(text: str) -> list[str]:
-    """Return the names of libraries in `text`; a masked text has none."""
-    return _NAME.findall(text)
-
-
 @functools.cache  # a third of all paragraphs are copies of another
 def plain(paragraph: str) -> str | None:
     """Return a raw paragraph as plain English with masked names, or None if it is not prose of at least five words."""

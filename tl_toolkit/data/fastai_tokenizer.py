@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html.entities import entitydefs
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from .encoding import batches
@@ -82,7 +82,7 @@ def fastai_tokenizer(tokens: Iterable[str], max_length: int | None = None) -> Pr
     Raises:
         UserError: another token occurs twice, a special token of fastai is missing, or the tokens are sub-words.
     """
-    from tokenizers import models
+    from tokenizers import models, processors
 
     vocabulary: dict[str, int] = {}
     fillers = 0
@@ -98,7 +98,11 @@ def fastai_tokenizer(tokens: Iterable[str], max_length: int | None = None) -> Pr
     _check(vocabulary)
     tokenizer = _rules()
     tokenizer.model = models.WordLevel(vocabulary, unk_token=UNK)
-    return _wrapped(tokenizer, max_length)
+    bos = tokenizer.token_to_id(BOS)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, bos)]
+    )
+    return for_transformers(tokenizer, "fastai", max_length, unk_token=UNK, pad_token=PAD, bos_token=BOS)
 
 
 def learn_fastai_tokenizer(
@@ -114,18 +118,11 @@ def learn_fastai_tokenizer(
     Raises:
         UserError: `vocab_size` is too small for words, no token is frequent enough, or `lowercase` is False.
     """
-    from tokenizers import trainers
-
     if lowercase is False:
         raise UserError("fastai's rules always lower-case texts and mark upper case: leave --tokenizer_lowercase out.")
     if vocab_size <= len(SPECIAL_TOKENS):
         raise UserError(f"A fastai tokenizer needs more than {len(SPECIAL_TOKENS)} tokens, not {vocab_size}.")
-    tokenizer = _rules()
-    trainer = trainers.WordLevelTrainer(
-        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
-    )
-    tokenizer.train_from_iterator(batches(texts), trainer)
-    known = tokenizer.get_vocab()
+    known = learn_words(_rules(), texts, vocab_size, min_frequency, SPECIAL_TOKENS).get_vocab()
     words = sorted(known.keys() - set(SPECIAL_TOKENS), key=known.__getitem__)  # texts may contain special tokens
     if not words:
         raise UserError(
@@ -133,6 +130,19 @@ def learn_fastai_tokenizer(
         )
     new = (word for word in dict.fromkeys(map(str.lower, more_words)) if word not in known)
     return fastai_tokenizer(islice([*SPECIAL_TOKENS, *words, *new], vocab_size), max_length)
+
+
+def learn_words(
+    tokenizer: Tokenizer, texts: Iterable[str], vocab_size: int, min_frequency: int, special_tokens: Iterable[str]
+) -> Tokenizer:
+    """Fill the vocabulary of a word-level tokenizer, in place, with the most frequent tokens of texts."""
+    from tokenizers import trainers
+
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=list(special_tokens), show_progress=False
+    )
+    tokenizer.train_from_iterator(batches(texts), trainer)
+    return tokenizer
 
 
 def fastai_vocabulary(tokenizer: PreTrainedTokenizerFast) -> list[str]:
@@ -155,24 +165,21 @@ def _check(vocabulary: dict[str, int]) -> None:
         )
 
 
-def _wrapped(tokenizer: Tokenizer, max_length: int | None) -> PreTrainedTokenizerFast:
-    from tokenizers import processors
+def for_transformers(tokenizer: Tokenizer, name: str, max_length: int | None, **more: Any) -> PreTrainedTokenizerFast:
+    """Return `tokenizer` as one of transformers, which pads on the right and returns no token types.
+
+    `more` are its special tokens.
+    """
     from transformers import PreTrainedTokenizerFast
 
-    bos = tokenizer.token_to_id(BOS)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, bos)]
-    )
     limit = {} if max_length is None else {"model_max_length": max_length}
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        name_or_path="fastai",
-        unk_token=UNK,
-        pad_token=PAD,
-        bos_token=BOS,
+        name_or_path=name,
         padding_side="right",
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,
+        **more,
         **limit,
     )
 

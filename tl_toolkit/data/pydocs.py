@@ -109,7 +109,6 @@ _SHARES = {
     "unlabelled": {"train": 0.9, "validation": 0.05, "test": 0.05},
 }
 
-Row = tuple[str, int]
 Splits = dict[str, list[Any]]
 
 
@@ -137,7 +136,7 @@ def split_of(text: str, config: str) -> str:
 
 
 def classification_rows(documents: Mapping[str, Iterable[Document]]) -> Splits:
-    """Return labelled rows `(text, class)` by split; classes are numbered in the order of `documents`.
+    """Return labelled rows `(text, class)` by split, in the order of a hash; classes are numbered as in `documents`.
 
     Of near-duplicates within a library, the first is kept. Near-duplicates in several libraries are dropped, because
     their label is ambiguous.
@@ -153,7 +152,7 @@ def classification_rows(documents: Mapping[str, Iterable[Document]]) -> Splits:
         if len(by_label) == 1:
             ((label, text),) = by_label.items()
             splits[split_of(text, "classification")].append((text, label))
-    return {split: _shuffled(rows, lambda row: row[0]) for split, rows in splits.items()}
+    return {split: sorted(rows, key=lambda row: digest(row[0])) for split, rows in splits.items()}
 
 
 def unlabelled_texts(documents: Iterable[Document], held_out: Iterable[str]) -> Splits:
@@ -182,7 +181,7 @@ def unlabelled_texts(documents: Iterable[Document], held_out: Iterable[str]) -> 
         whole = "\n\n".join(fresh)
         if fresh and not _holds(words(whole), by_start):
             splits[split_of(fresh[0], "unlabelled")].append(whole)
-    return {split: _shuffled(texts, lambda text: text) for split, texts in splits.items()}
+    return {split: sorted(texts, key=digest) for split, texts in splits.items()}
 
 
 def _holds(sequence: list[str], by_start: Mapping[tuple[str, str, str], list[list[str]]]) -> bool:
@@ -192,11 +191,6 @@ def _holds(sequence: list[str], by_start: Mapping[tuple[str, str, str], list[lis
             if sequence[place : place + len(sought)] == sought:
                 return True
     return False
-
-
-def _shuffled(rows: list[Any], text: Any) -> list[Any]:
-    """Sort rows by a hash of their text: a shuffled order that is the same on every machine."""
-    return sorted(rows, key=lambda row: digest(text(row)))
 
 
 # --- collection and cache -------------------------------------------------------------------------------------------

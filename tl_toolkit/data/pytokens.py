@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from . import docstrings
-from .built_in import built_folder, digest, read_record, read_split, split_by_hash, write_record, write_split
+from .built_in import (
+    built_folder,
+    chosen_config,
+    digest,
+    read_record,
+    read_split,
+    split_by_hash,
+    write_record,
+    write_split,
+)
 from .docstrings import parsed, python_files
 
 if TYPE_CHECKING:
@@ -53,10 +62,7 @@ def load_pytokens(config_name: str | None = None) -> DatasetDict:
     Raises:
         UserError: a configuration is specified (there are none), or the source of the standard library is missing.
     """
-    if config_name is not None:
-        raise UserError(
-            f"The dataset 'builtin:pytokens' has no configuration {config_name!r}: leave the configuration out."
-        )
+    chosen_config("pytokens", config_name, ())
     from datasets import ClassLabel, DatasetDict, List, Value
 
     folder = _built_folder()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from .built_in import chosen_config
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -20,8 +21,7 @@ def load_stocks(config_name: str | None = None) -> DatasetDict:
     Raises:
         UserError: a configuration is specified (there are none), or matplotlib is installed without the file.
     """
-    if config_name is not None:
-        raise UserError(f"The dataset 'builtin:stocks' has no configurations: leave {config_name!r} out.")
+    chosen_config("stocks", config_name, ())
     import matplotlib
     from datasets import Dataset, DatasetDict
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError, listing, nearest
 from .encoding import batches
-from .fastai_tokenizer import learn_fastai_tokenizer
+from .fastai_tokenizer import for_transformers, learn_fastai_tokenizer, learn_words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -71,8 +71,6 @@ def build_tokenizer(
     Raises:
         UserError: an unknown kind, a size that is too small, or texts without a token that is frequent enough.
     """
-    from transformers import PreTrainedTokenizerFast
-
     if kind not in KINDS:
         raise UserError(f"There is no tokenizer kind {kind!r}; the kinds are {listing(KINDS)}.{nearest(kind, KINDS)}")
     smallest = len(SPECIAL_TOKENS) + (256 if kind == "bpe" else 1)
@@ -97,19 +95,8 @@ def build_tokenizer(
         )
     if kind in ("word", "whitespace"):
         _extend(tokenizer, more_words, vocab_size)
-    limit = {} if max_length is None else {"model_max_length": max_length}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        name_or_path=kind,
-        pad_token=PAD,
-        unk_token=UNK,
-        bos_token=BOS,
-        eos_token=EOS,
-        padding_side="right",
-        model_input_names=["input_ids", "attention_mask"],
-        clean_up_tokenization_spaces=False,
-        **limit,
-    )
+    special = {"pad_token": PAD, "unk_token": UNK, "bos_token": BOS, "eos_token": EOS}
+    return for_transformers(tokenizer, kind, max_length, **special)
 
 
 def _word_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, lowercase: bool) -> Tokenizer:
@@ -120,7 +107,7 @@ def _word_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, l
     tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Lowercase()] if lowercase else steps)
     # An inverted pattern with "removed" keeps the matches and drops the text between them.
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
-    return _learn_words(tokenizer, texts, vocab_size, min_frequency)
+    return learn_words(tokenizer, texts, vocab_size, min_frequency, SPECIAL_TOKENS)
 
 
 def _whitespace_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, lowercase: bool) -> Tokenizer:
@@ -129,7 +116,7 @@ def _whitespace_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: 
     tokenizer = Tokenizer(models.WordLevel({UNK: 0}, unk_token=UNK))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase()] if lowercase else [])
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = _learn_words(tokenizer, texts, vocab_size, min_frequency)
+    tokenizer = learn_words(tokenizer, texts, vocab_size, min_frequency, SPECIAL_TOKENS)
     # If a text contains a special token as a word, as WikiText does with <unk>, the trainer numbers it twice.
     learned = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     ordered = [*SPECIAL_TOKENS, *(word for word, _ in learned if word not in SPECIAL_TOKENS)]
@@ -156,17 +143,7 @@ def _char_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, l
     tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?m:.)"), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
-    return _learn_words(tokenizer, texts, vocab_size, min_frequency)
-
-
-def _learn_words(tokenizer: Tokenizer, texts: Iterable[str], vocab_size: int, min_frequency: int) -> Tokenizer:
-    from tokenizers import trainers
-
-    trainer = trainers.WordLevelTrainer(
-        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
-    )
-    tokenizer.train_from_iterator(batches(texts), trainer)
-    return tokenizer
+    return learn_words(tokenizer, texts, vocab_size, min_frequency, SPECIAL_TOKENS)
 
 
 def _byte_pair_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, lowercase: bool) -> Tokenizer:

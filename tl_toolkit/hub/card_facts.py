@@ -21,29 +21,20 @@ _MOST_VARIABLES = 20
 _WEAK = 0.5
 """The F1 below which the card lists a class as weak."""
 
-# Configuration fields that describe the size of a model, with their names in the card.
+# Names in the card, and the fields of configurations that they stand for.
 _SIZES = {
-    "vocab_size": "Vocabulary",
-    "decoder_vocab_size": "Output vocabulary",
-    "embedding_size": "Embeddings",
-    "hidden_size": "Hidden size",
-    "n_embd": "Hidden size",
-    "d_model": "Hidden size",
-    "dim": "Hidden size",
-    "num_hidden_layers": "Layers",
-    "n_layer": "Layers",
-    "n_layers": "Layers",
-    "num_encoder_layers": "Encoder layers",
-    "encoder_layers": "Encoder layers",
-    "num_decoder_layers": "Decoder layers",
-    "decoder_layers": "Decoder layers",
-    "num_attention_heads": "Attention heads",
-    "n_head": "Attention heads",
-    "n_heads": "Attention heads",
-    "context_length": "Input steps",
-    "prediction_length": "Forecast steps",
-    "num_input_features": "Variables",
-    "image_size": "Image size",
+    "Vocabulary": ("vocab_size",),
+    "Output vocabulary": ("decoder_vocab_size",),
+    "Embeddings": ("embedding_size",),
+    "Hidden size": ("hidden_size", "n_embd", "d_model", "dim"),
+    "Layers": ("num_hidden_layers", "n_layer", "n_layers"),
+    "Encoder layers": ("num_encoder_layers", "encoder_layers"),
+    "Decoder layers": ("num_decoder_layers", "decoder_layers"),
+    "Attention heads": ("num_attention_heads", "n_head", "n_heads"),
+    "Input steps": ("context_length",),
+    "Forecast steps": ("prediction_length",),
+    "Variables": ("num_input_features",),
+    "Image size": ("image_size",),
 }
 _TOKENS = ("vocab_size", "embedding_size")
 _SERIES = ("context_length", "prediction_length", "num_input_features")
@@ -130,12 +121,10 @@ def sizes(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The model's size fields from its configuration, as (name, value)."""
     found: dict[str, str] = {}
     left_out: Sequence[str] = _TOKENS if config.get("num_input_features") else _SERIES
-    for field, name in _SIZES.items():
-        value = config.get(field)
-        if field in left_out or isinstance(value, bool):
-            continue
-        if isinstance(value, (list, tuple)):
-            found.setdefault(name, " × ".join(str(part) for part in value))
-        elif isinstance(value, int):
-            found.setdefault(name, f"{value:,}")
+    for name, fields in _SIZES.items():
+        for value in (config.get(field) for field in fields if field not in left_out):
+            if isinstance(value, (list, tuple)):
+                found.setdefault(name, " × ".join(str(part) for part in value))
+            elif isinstance(value, int) and not isinstance(value, bool):
+                found.setdefault(name, f"{value:,}")
     return list(found.items())

@@ -59,33 +59,23 @@ class CardTask(NamedTuple):
     auto_class: str
 
 
-_TASKS = (
-    CardTask(
-        "text-classification", "text-classification", "Text classification", "classifies texts",
-        "AutoModelForSequenceClassification",
-    ),
-    CardTask(
-        "regression", "text-classification", "Text regression", "predicts a number for a text",
-        "AutoModelForSequenceClassification",
-    ),
-    CardTask(
-        "token-classification", "token-classification", "Token classification", "tags every word of a sentence",
-        "AutoModelForTokenClassification",
-    ),
-    CardTask(
-        "translation", "translation", "Translation", "maps one text to another", "AutoModelForSeq2SeqLM"
-    ),
-    CardTask("captioning", "image-to-text", "Image captioning", "captions images", "AutoModelForImageTextToText"),
-    CardTask(
-        "forecasting", "time-series-forecasting", "Time series forecasting", "forecasts a series",
-        "AutoModelForTimeSeriesPrediction",
-    ),
-    CardTask(
-        "causal-language-modeling", "text-generation", "Text generation", "continues texts", "AutoModelForCausalLM"
-    ),
-    CardTask("masked-language-modeling", "fill-mask", "Fill-mask", "fills masked tokens", "AutoModelForMaskedLM"),
-)  # fmt: skip
-CARD_TASKS = {task.kind: task for task in _TASKS}
+_OF_TEXTS = "AutoModelForSequenceClassification"
+CARD_TASKS = {
+    task.kind: task
+    for task in (
+        CardTask("text-classification", "text-classification", "Text classification", "classifies texts", _OF_TEXTS),
+        CardTask("regression", "text-classification", "Text regression", "predicts a number for a text", _OF_TEXTS),
+        CardTask("token-classification", "token-classification", "Token classification",
+                 "tags every word of a sentence", "AutoModelForTokenClassification"),
+        CardTask("translation", "translation", "Translation", "maps one text to another", "AutoModelForSeq2SeqLM"),
+        CardTask("captioning", "image-to-text", "Image captioning", "captions images", "AutoModelForImageTextToText"),
+        CardTask("forecasting", "time-series-forecasting", "Time series forecasting", "forecasts a series",
+                 "AutoModelForTimeSeriesPrediction"),
+        CardTask("causal-language-modeling", "text-generation", "Text generation", "continues texts",
+                 "AutoModelForCausalLM"),
+        CardTask("masked-language-modeling", "fill-mask", "Fill-mask", "fills masked tokens", "AutoModelForMaskedLM"),
+    )
+}  # fmt: skip
 
 _HEADS = {
     "ForSequenceClassification": "text-classification",

@@ -42,18 +42,15 @@ def learning_curve(record: Mapping[str, Any]) -> Curve | None:
 
 def draw_learning_curve(curve: Curve, path: Path) -> None:
     """Write the plot as PNG or SVG, by the suffix of `path`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     from ..evaluation.formatting import metric_axis
     from ..figures.palette import LINE, MUTED, SERIES
-    from ..figures.style import picture_style, save_picture
+    from ..figures.style import new_figure, picture_style, save_picture
 
     with picture_style():
         panels = 2 if curve.metric else 1
-        figure = Figure(figsize=(4.2 * panels, 2.8), layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = new_figure(4.2 * panels, 2.8, layout="constrained")
         axes: list[Axes] = list(figure.subplots(1, panels, squeeze=False)[0])
         _line(axes[0], curve.training, SERIES[0], "training", "solid")
         _line(axes[0], curve.validation, SERIES[1], "validation", (0, (5, 2.5)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from ..errors import UserError
@@ -50,13 +51,7 @@ def _lists(references: Sequence[str | Sequence[str]]) -> list[list[str]]:
 
 def streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
     """Transpose references for sacrebleu: a list per reference position, with None for rows that have fewer."""
-    places = max(map(len, references))
-    return [[row[place] if place < len(row) else None for row in references] for place in range(places)]
-
-
-def check_installed() -> None:
-    """Raise `UserError` early if sacrebleu is not installed."""
-    scorers()
+    return [list(column) for column in zip_longest(*references)]
 
 
 def scorers() -> dict[str, Any]:

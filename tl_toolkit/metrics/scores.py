@@ -1,4 +1,4 @@
-"""The formulas of the metrics of runs; they need only NumPy.
+"""The formulas of the metrics of runs.
 
 All functions take predictions and references of all rows of a split. Class ids are integers `[rows]`, label sets are
 0/1 `[rows, classes]`, and numbers are real `[rows]`.
@@ -60,9 +60,8 @@ def class_score(name: str, predictions: np.ndarray, references: np.ndarray, inde
 
 def score_of_counts(name: str, right: int, predicted: int, actual: int) -> float:
     """Return one of `CLASS_SCORES` from counts; 0 if its denominator is 0."""
-    part, whole = {"f1": (2 * right, predicted + actual), "recall": (right, actual), "precision": (right, predicted)}[
-        name
-    ]
+    counts = {"f1": (2 * right, predicted + actual), "recall": (right, actual), "precision": (right, predicted)}
+    part, whole = counts[name]
     return part / whole if whole else 0.0
 
 
@@ -88,7 +87,9 @@ def spearman(predictions: np.ndarray, references: np.ndarray) -> float:
     predictions, references = _checked(predictions, references)
     if not (np.isfinite(predictions).all() and np.isfinite(references).all()):
         return float("nan")
-    return pearson(_ranks(predictions), _ranks(references))
+    from scipy.stats import rankdata
+
+    return pearson(rankdata(predictions), rankdata(references))
 
 
 def mse(predictions: np.ndarray, references: np.ndarray) -> float:
@@ -137,9 +138,3 @@ def _counts(
         np.bincount(predictions, minlength=size),
         np.bincount(references, minlength=size),
     )
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]

@@ -50,34 +50,15 @@ FAMILIES = (
 _MODELS = {name: model for config_class in FAMILIES for name, model in register(config_class).items()}
 
 __all__ = [
-    "FAMILIES",
-    "AwdLstmConfig",
-    "AwdLstmForCausalLM",
-    "AwdLstmForSequenceClassification",
-    "AwdLstmModel",
-    "BagOfNgramsConfig",
-    "BagOfNgramsForSequenceClassification",
-    "PooledEncoderConfig",
-    "PooledEncoderForSequenceClassification",
-    "PooledEncoderModel",
-    "RnnConfig",
-    "RnnEncoderDecoderConfig",
-    "RnnEncoderDecoderForConditionalGeneration",
-    "RnnEncoderDecoderModel",
-    "RnnForCausalLM",
-    "RnnForSequenceClassification",
-    "RnnForTimeSeriesPrediction",
-    "RnnForTokenClassification",
-    "RnnImageCaptionerConfig",
-    "RnnImageCaptionerForConditionalGeneration",
-    "RnnImageCaptionerModel",
-    "RnnModel",
-    "SelfAttentionConfig",
-    "SelfAttentionForCausalLM",
-    "SelfAttentionForSequenceClassification",
-    "SelfAttentionForTokenClassification",
-    "SelfAttentionModel",
-]
+    "FAMILIES", "AwdLstmConfig", "AwdLstmForCausalLM", "AwdLstmForSequenceClassification", "AwdLstmModel",
+    "BagOfNgramsConfig", "BagOfNgramsForSequenceClassification", "PooledEncoderConfig",
+    "PooledEncoderForSequenceClassification", "PooledEncoderModel", "RnnConfig", "RnnEncoderDecoderConfig",
+    "RnnEncoderDecoderForConditionalGeneration", "RnnEncoderDecoderModel", "RnnForCausalLM",
+    "RnnForSequenceClassification", "RnnForTimeSeriesPrediction", "RnnForTokenClassification",
+    "RnnImageCaptionerConfig", "RnnImageCaptionerForConditionalGeneration", "RnnImageCaptionerModel", "RnnModel",
+    "SelfAttentionConfig", "SelfAttentionForCausalLM", "SelfAttentionForSequenceClassification",
+    "SelfAttentionForTokenClassification", "SelfAttentionModel",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -57,15 +57,14 @@ def character_ids_of(words: list[str], vocabulary: str) -> list[list[int]]:
     return [[ids.get(character, UNKNOWN) for character in word] for word in words]
 
 
-def pad_characters(rows: list[list[list[int]]], time: int, padding_side: str = "right") -> Tensor:
+def pad_characters(rows: list[list[list[int]]], time: int) -> Tensor:
     """Character ids of the words of each row as one tensor (rows, time, characters).
 
-    A row shorter than `time` is padded with empty words on `padding_side`; there is at least one column of characters.
+    A row shorter than `time` is padded with empty words at its end; there is at least one column of characters.
     """
     characters = max((len(word) for row in rows for word in row), default=1) or 1
     ids = torch.full((len(rows), time, characters), PADDING)
     for index, row in enumerate(rows):
-        first = time - len(row) if padding_side == "left" else 0
-        for place, word in enumerate(row, start=first):
+        for place, word in enumerate(row):
             ids[index, place, : len(word)] = torch.tensor(word, dtype=ids.dtype)
     return ids

@@ -48,7 +48,10 @@ class RnnConfig(StrictConfig):
     """
 
     model_type = "rnn"
-    sizes = (*StrictConfig.sizes, "num_input_features", "prediction_length", "context_length")
+    sizes = (
+        *(*StrictConfig.sizes, "num_input_features", "prediction_length", "context_length"),
+        *("character_embedding_size", "character_feature_size", "character_kernel_size"),
+    )
     auto_classes: ClassVar[dict[str, str]] = {
         "AutoConfig": "configuration_rnn.RnnConfig",
         "AutoModel": "modeling_rnn.RnnModel",
@@ -92,6 +95,11 @@ class RnnConfig(StrictConfig):
         return 2 * self.hidden_size if self.bidirectional else self.hidden_size
 
     @property
+    def summary_position(self) -> str:
+        """The position where the network has read the whole text, see `SequencePooling`."""
+        return "both" if self.bidirectional else "first" if self.direction == "backward" else "last"
+
+    @property
     def input_size(self) -> int:
         """Features per token that the first layer reads, except with one-hot embeddings."""
         if self.num_input_features is None:  # a word's vector followed by its character features
@@ -101,9 +109,6 @@ class RnnConfig(StrictConfig):
     def validate_characters(self) -> None:
         if self.character_encoder == "none":
             return
-        for name in ("character_embedding_size", "character_feature_size", "character_kernel_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if self.character_encoder == "rnn" and self.character_feature_size % 2:
             raise ValueError(
                 f"character_feature_size must be even with character_encoder='rnn', because each direction computes "

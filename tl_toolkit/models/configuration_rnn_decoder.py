@@ -27,6 +27,7 @@ class RnnDecoderConfig(StrictConfig):
     """
 
     sizes: ClassVar[tuple[str, ...]] = ("vocab_size", "embedding_size", "hidden_size", "num_decoder_layers")
+    attention_window: ClassVar[str] = "global"  # a field of the families that have a choice
 
     embedding_size: int = 256
     hidden_size: int = 256
@@ -41,6 +42,11 @@ class RnnDecoderConfig(StrictConfig):
     tie_word_embeddings: bool = False
     is_encoder_decoder: bool = True
     decoder_start_token_id: int | None = None
+
+    @property
+    def states_per_layer(self) -> int:
+        """The number of states of a recurrent layer: h, and c of an LSTM."""
+        return 2 if self.cell_type == "lstm" else 1
 
     def validate_feeding(self) -> None:
         if self.input_feeding and self.attention != "luong":

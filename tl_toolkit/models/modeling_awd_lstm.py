@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +18,7 @@ from .pooling import not_empty
 from .rnn_cache import RnnCache
 from .rnn_generation import RecurrentGenerationMixin
 from .rnn_pretrained import RecurrentPreTrainedModel
+from .sequence_classification import SequenceClassification
 
 
 class AwdLstmPreTrainedModel(RecurrentPreTrainedModel):
@@ -121,12 +123,15 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
         ]
         last, collected = zip(*outputs, strict=True)
         return BaseModelOutputWithPast(
-            last_hidden_state=torch.cat(last, dim=-1),
-            past_key_values=cache,
-            hidden_states=tuple(torch.cat(level, dim=-1) for level in zip(*collected, strict=True))
-            if len(collected) > 1 and output_hidden_states
-            else collected[0] or None,
+            last_hidden_state=torch.cat(last, dim=-1), past_key_values=cache, hidden_states=_side_by_side(collected)
         )
+
+
+def _side_by_side(collected: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...] | None:
+    """The hidden states of every level, those of the bodies concatenated; None if none were collected."""
+    if len(collected) == 1:
+        return collected[0] or None
+    return tuple(torch.cat(level, dim=-1) for level in zip(*collected, strict=True)) or None
 
 
 class AwdLstmForCausalLM(AwdLstmPreTrainedModel, RecurrentGenerationMixin):
@@ -157,7 +162,6 @@ class AwdLstmForCausalLM(AwdLstmPreTrainedModel, RecurrentGenerationMixin):
         labels: Tensor | None = None,
         shift_labels: Tensor | None = None,
         use_cache: bool | None = None,
-        output_hidden_states: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         skip_logits: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
@@ -176,14 +180,7 @@ class AwdLstmForCausalLM(AwdLstmPreTrainedModel, RecurrentGenerationMixin):
             `loss`, in training mode including AR and TAR; `logits` (batch, time, vocab_size); `past_key_values`;
             `hidden_states`.
         """
-        outputs = self.awd_lstm(
-            input_ids,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            use_cache=use_cache,
-            output_hidden_states=output_hidden_states,
-        )
+        outputs = self.awd_lstm(input_ids, attention_mask, past_key_values, inputs_embeds, use_cache, **kwargs)
         raw = outputs.last_hidden_state  # (batch, time, embedding_size)
         hidden_states = self.output_dropout(raw)
         targets = shift_labels if shift_labels is not None else self._shift(labels)
@@ -248,8 +245,8 @@ def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
     return values.mean(dim=-1).masked_fill(~mask, 0).sum() / mask.sum().clamp(min=1)
 
 
-class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
-    """ULMFiT's classifier: one label, several labels or numbers per text, according to `config.problem_type`.
+class AwdLstmForSequenceClassification(SequenceClassification, AwdLstmPreTrainedModel):
+    """ULMFiT's classifier.
 
     Texts can have any length. The last `config.max_backprop_tokens` tokens in reading direction are pooled and have
     gradients; earlier tokens are read in windows of that size and only affect the state (BPT3C, Howard and Ruder 2018,
@@ -257,14 +254,8 @@ class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
     averaged.
     """
 
-    _auto_class = "AutoModelForSequenceClassification"
-    # With gradient accumulation, Trainer would pass the number of labels, which the losses for several labels and for
-    # numbers ignore; without it, Trainer averages over the accumulated batches for all three losses.
-    accepts_loss_kwargs = False
-
     def __init__(self, config: AwdLstmConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
         self.awd_lstm = AwdLstmModel(config)
         for direction in config.directions:
             self.add_module(f"{direction}_head", PoolingClassificationHead(config, direction))
@@ -283,8 +274,7 @@ class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
         """Classify texts; arguments as in `AwdLstmModel`.
 
         Args:
-            labels: (batch,) class ids, -100 to ignore a row; (batch, num_labels) of 0.0 and 1.0 for several labels;
-                (batch,) or (batch, num_labels) numbers for regression.
+            labels: see `SequenceClassification`.
 
         Returns:
             `loss`, `logits` (batch, num_labels), and `hidden_states` of the window that was read last.
@@ -300,17 +290,8 @@ class AwdLstmForSequenceClassification(AwdLstmPreTrainedModel):
             last, hidden_states = body(ids, mask, cache, vectors, output_hidden_states)
             member_logits.append(self.get_submodule(f"{body.direction}_head")(last, mask))
             collected.append(hidden_states)
-        logits = average_logits(member_logits, self.config.problem_type, self.num_labels)
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
-        return SequenceClassifierOutput(
-            loss=loss,
-            logits=logits,
-            hidden_states=tuple(torch.cat(level, dim=-1) for level in zip(*collected, strict=True))
-            if output_hidden_states
-            else None,
-        )
+        logits = average_logits(member_logits, self.config.problem_type, self.config.num_labels)
+        return self.classified(logits, labels, kwargs, hidden_states=_side_by_side(collected))
 
     def _read_up_to_last_window(
         self, body: AwdLstmBody, inputs: Tensor, attention_mask: Tensor | None

@@ -16,6 +16,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_bag_of_ngrams import BagOfNgramsConfig
 from .pooling import not_empty
+from .sequence_classification import SequenceClassification
 
 
 class NgramFeatures(nn.Module):
@@ -108,19 +109,14 @@ class NgramFeatures(nn.Module):
         return reverse.gather(1, torch.argsort((reverse < 0).int(), dim=1, stable=True))
 
 
-class BagOfNgramsForSequenceClassification(PreTrainedModel):
-    """One label, several labels or numbers per text, according to `config.problem_type` (transformers' convention).
+class BagOfNgramsForSequenceClassification(SequenceClassification, PreTrainedModel):
+    """A linear head on the counts of a text.
 
     A new model has a table of arbitrary n-grams; `set_ngrams` replaces it.
     """
 
     config_class = BagOfNgramsConfig
     base_model_prefix = "model"  # the family has no body of its own
-    _auto_class = "AutoModelForSequenceClassification"  # makes `save_pretrained` copy the code
-
-    # The losses for several labels and for numbers are means over a batch and ignore `num_items_in_batch`, so Trainer
-    # must average over accumulated batches itself.
-    accepts_loss_kwargs = False
 
     def __init__(self, config: BagOfNgramsConfig) -> None:
         super().__init__(config)
@@ -176,7 +172,7 @@ class BagOfNgramsForSequenceClassification(PreTrainedModel):
         Args:
             input_ids: (batch, time).
             attention_mask: (batch, time), 1 for real tokens; the others are ignored. None: all tokens are real.
-            labels: (batch,) class ids, (batch, num_labels) zeros and ones, or numbers in either shape; -100 is ignored.
+            labels: see `SequenceClassification`.
 
         Returns:
             `loss` (with labels) and `logits` (batch, num_labels).
@@ -190,10 +186,7 @@ class BagOfNgramsForSequenceClassification(PreTrainedModel):
         indices, weights = self.ngrams(input_ids, attention_mask)
         weight = self.classifier.weight
         logits = self.classifier(indices, per_sample_weights=weights.to(weight.dtype)) + self.bias
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        return self.classified(logits, labels, kwargs)
 
 
 __all__ = ["BagOfNgramsForSequenceClassification"]

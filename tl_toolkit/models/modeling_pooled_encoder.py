@@ -6,7 +6,6 @@ their token vectors says more about a text than the first of them, which the cla
 
 # No postponed annotations here: tools read the annotations of `forward` to find the keywords of a model.
 import inspect
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_pooled_encoder import PooledEncoderConfig
 from .pooling import SequencePooling, not_empty
+from .sequence_classification import SequenceClassification
 
 
 def without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
@@ -74,29 +74,22 @@ class PooledEncoderModel(PooledEncoderPreTrainedModel):
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
-        """Encode texts; other keywords are those of the encoder.
+        """Encode texts; other keywords are those of the encoder, such as `token_type_ids`, and left out if None.
 
         Args:
             input_ids: (batch, time), or `inputs_embeds` (batch, time, embedding size) instead.
             attention_mask: (batch, time), 1 for real tokens; None: all tokens are real.
-            token_type_ids: (batch, time), for an encoder that tells two texts apart by them.
-            position_ids: (batch, time); by default those of the encoder.
 
         Returns:
             `last_hidden_state` (batch, time, hidden_size) and, if requested, `hidden_states` and `attentions` of the
             encoder; `pooler_output` (batch, hidden_size), the vectors of the texts.
         """
         input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
-        optional = {"token_type_ids": token_type_ids, "position_ids": position_ids}
-        given: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
-        outputs = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **given, **kwargs
-        )
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        outputs = self.encoder(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **given)
         pooled, _ = self.pooling(outputs.last_hidden_state, attention_mask)
         if self.config.normalize:
             pooled = functional.normalize(pooled, dim=-1) * self.config.hidden_size**0.5
@@ -108,14 +101,8 @@ class PooledEncoderModel(PooledEncoderPreTrainedModel):
         )
 
 
-class PooledEncoderForSequenceClassification(PooledEncoderPreTrainedModel):
-    """One label, several labels or numbers per text, according to `config.problem_type` (transformers' convention)."""
-
-    _auto_class = "AutoModelForSequenceClassification"  # makes `save_pretrained` copy the code
-
-    # The losses for several labels and for numbers are means over a batch and ignore `num_items_in_batch`, so Trainer
-    # must average over accumulated batches itself.
-    accepts_loss_kwargs = False
+class PooledEncoderForSequenceClassification(SequenceClassification, PooledEncoderPreTrainedModel):
+    """A linear head on the vector of a text."""
 
     def __init__(self, config: PooledEncoderConfig) -> None:
         super().__init__(config)
@@ -130,25 +117,18 @@ class PooledEncoderForSequenceClassification(PooledEncoderPreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:
-        """Arguments as in `PooledEncoderModel.forward`, and
-
-        labels: (batch,) class ids, (batch, num_labels) zeros and ones, or numbers in either shape; -100 is ignored.
+        """Arguments as in `PooledEncoderModel.forward`; labels as in `SequenceClassification`.
 
         Returns `loss` (with labels) and `logits` (batch, num_labels).
         """
-        outputs = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **kwargs)
+        outputs = self.model(input_ids, attention_mask, inputs_embeds, token_type_ids=token_type_ids, **kwargs)
         logits = self.classifier(self.dropout(outputs.pooler_output))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
-        return SequenceClassifierOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
-        )
+        shown = {"hidden_states": outputs.hidden_states, "attentions": outputs.attentions}
+        return self.classified(logits, labels, kwargs, **shown)
 
 
 __all__ = ["PooledEncoderForSequenceClassification", "PooledEncoderModel", "PooledEncoderPreTrainedModel"]

@@ -19,22 +19,16 @@ from .pooling import SequencePooling, not_empty
 from .rnn_cache import RnnCache
 from .rnn_generation import RecurrentGenerationMixin
 from .rnn_model import RnnModel, RnnPreTrainedModel
+from .sequence_classification import SequenceClassification
 
 
-class RnnForSequenceClassification(RnnPreTrainedModel):
-    """One label, several labels or numbers per text, according to `config.problem_type` (transformers' convention)."""
-
-    _auto_class = "AutoModelForSequenceClassification"
-    # With gradient accumulation, Trainer would pass the number of labels, which the losses for several labels and for
-    # numbers ignore; without it, Trainer averages over the accumulated batches for all three losses.
-    accepts_loss_kwargs = False
+class RnnForSequenceClassification(SequenceClassification, RnnPreTrainedModel):
+    """A pooling layer and a linear head."""
 
     def __init__(self, config: RnnConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
         self.rnn = RnnModel(config)
-        summary = "both" if config.bidirectional else "first" if config.direction == "backward" else "last"
-        self.pooling = SequencePooling(config.output_size, config.pooling, summary)
+        self.pooling = SequencePooling(config.output_size, config.pooling, config.summary_position)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
         self.post_init()
@@ -47,14 +41,12 @@ class RnnForSequenceClassification(RnnPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
         """Classify texts; arguments as in `RnnModel`.
 
         Args:
-            labels: (batch,) class ids, -100 to ignore a row; (batch, num_labels) of 0.0 and 1.0 for several labels;
-                (batch,) or (batch, num_labels) numbers for regression.
+            labels: see `SequenceClassification`.
             output_attentions: return the weights of attention pooling.
 
         Returns:
@@ -62,26 +54,13 @@ class RnnForSequenceClassification(RnnPreTrainedModel):
             tensor (batch, time) that sums to 1 over the real tokens of each row and is 0 elsewhere.
         """
         input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
-        outputs = self.rnn(
-            input_ids,
-            attention_mask=attention_mask,
-            inputs_embeds=inputs_embeds,
-            use_cache=False,
-            output_hidden_states=output_hidden_states,
-        )
+        outputs = self.rnn(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
-        logits = self.classifier(self.dropout(pooled))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
         if output_attentions is None:
             output_attentions = self.config.output_attentions
-        return SequenceClassifierOutput(
-            loss=loss,
-            logits=logits,
-            hidden_states=outputs.hidden_states,
-            attentions=(weights,) if output_attentions and weights is not None else None,
-        )
+        shown = {"attentions": (weights,)} if output_attentions and weights is not None else {}
+        logits = self.classifier(self.dropout(pooled))
+        return self.classified(logits, labels, kwargs, hidden_states=outputs.hidden_states, **shown)
 
 
 class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
@@ -115,7 +94,6 @@ class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        output_hidden_states: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
@@ -129,14 +107,7 @@ class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
         Returns:
             `loss`, `logits` (batch, time, vocab_size), `past_key_values`, `hidden_states`.
         """
-        outputs = self.rnn(
-            input_ids,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            use_cache=use_cache,
-            output_hidden_states=output_hidden_states,
-        )
+        outputs = self.rnn(input_ids, attention_mask, past_key_values, inputs_embeds, use_cache, **kwargs)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(self.dropout(outputs.last_hidden_state[:, kept]))
         loss = None

@@ -12,7 +12,7 @@ from transformers.utils.generic import can_return_tuple
 from .chunked_cross_entropy import IGNORED, chunked_cross_entropy
 from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
 from .rnn_cache import RnnDecoderCache
-from .rnn_decoder import DecodingMixin, RnnDecoder, decoder_arguments
+from .rnn_decoder import DecodingMixin, RnnDecoder
 from .rnn_encoder import RnnEncoder, RnnEncoderOutput, StateBridge
 from .rnn_generation import RecurrentSeq2SeqGenerationMixin
 from .rnn_pretrained import RecurrentPreTrainedModel
@@ -44,18 +44,9 @@ class RnnEncoderDecoderPreTrainedModel(RecurrentPreTrainedModel):
         if not self.config.has_one_embedding:
             embeddings.append(f"{prefix}decoder_embedding.")
         encoder = [[f"{prefix}encoder.layers.{index}."] for index in range(self.config.num_encoder_layers)]
-        decoder = [[f"{prefix}decoder.layers.{index}."] for index in range(self.config.num_decoder_layers)]
-        # The bridge and the attention belong to the groups of the layers that read their outputs.
-        decoder[0] += [f"{prefix}bridge."] if self.base_model.bridge.projections else []
-        decoder[0] += [f"{prefix}decoder.attention."] if self.config.attention == "bahdanau" else []
-        last = decoder[-1]
-        if (
-            self.config.attention == "luong"
-            and self.config.attention_score + self.config.attention_window != "dotglobal"
-        ):
-            last.append(f"{prefix}decoder.attention.")
-        if self.config.attention != "none":
-            last.append(f"{prefix}decoder.readout.")
+        decoder = self.base_model.decoder.layer_groups(f"{prefix}decoder.")
+        if self.base_model.bridge.projections:
+            decoder[0].insert(1, f"{prefix}bridge.")
         return [embeddings, *encoder, *decoder, *self._head_group()]
 
 
@@ -67,18 +58,12 @@ class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel, DecodingMixin):
     def __init__(self, config: RnnEncoderDecoderConfig) -> None:
         super().__init__(config)
         self.encoder = RnnEncoder(config)
-        self.bridge = StateBridge(
-            config.num_encoder_layers,
-            config.num_decoder_layers,
-            config.encoder_output_size,
-            config.hidden_size,
-            states_per_layer=2 if config.cell_type == "lstm" else 1,
-        )
+        self.bridge = StateBridge(config)
         self.decoder_embedding = (
             None if config.has_one_embedding else nn.Embedding(config.target_vocab_size, config.embedding_size)
         )
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
-        self.decoder = RnnDecoder(**decoder_arguments(config, config.embedding_size, config.encoder_output_size))
+        self.decoder = RnnDecoder(config, config.encoder_output_size)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Embedding:
@@ -102,8 +87,6 @@ class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel, DecodingMixin):
         past_key_values: RnnDecoderCache | None = None,
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
-        use_cache: bool | None = None,
-        output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         **kwargs: Any,
     ) -> Seq2SeqModelOutput:
@@ -119,7 +102,7 @@ class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel, DecodingMixin):
                 and their outputs are zeros; padding after the target needs no mask.
             encoder_outputs: the output of `get_encoder()` for these sources.
             past_key_values: the state to continue from; it is replaced by the state after these tokens.
-            use_cache: return the state. Default: the configuration's value, in evaluation mode.
+            use_cache, output_attentions: return the state (by default only in evaluation mode) and `cross_attentions`.
 
         Returns:
             `last_hidden_state` (rows, target, hidden_size); `cross_attentions`, one tensor (rows, 1, target, source) in
@@ -148,9 +131,8 @@ class RnnEncoderDecoderModel(RnnEncoderDecoderPreTrainedModel, DecodingMixin):
             memory_mask=attention_mask,
             first_states=lambda: self.bridge(encoded.final_state),
             cache=past_key_values,
-            use_cache=use_cache,
-            output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
+            **kwargs,
         )
         outputs.encoder_hidden_states = encoded.hidden_states
         return outputs
@@ -181,9 +163,6 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        use_cache: bool | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         skip_logits: bool | None = None,
         **kwargs: Any,
@@ -204,7 +183,6 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
         if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         source = {"input_ids": input_ids, "attention_mask": attention_mask, "inputs_embeds": inputs_embeds}
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         # Also without labels, because the caller (such as Trainer) may compute the loss from the logits. Not with a
         # state, because then the inputs continue a target, as in `_scheduled_inputs`.
         is_whole_target = decoder_input_ids is not None and decoder_input_ids.shape[1] > 1 and past_key_values is None
@@ -214,13 +192,12 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
             )
         outputs = self.model(
             **source,
-            **wanted,
             decoder_input_ids=decoder_input_ids,
             decoder_attention_mask=decoder_attention_mask,
             encoder_outputs=encoder_outputs,
             past_key_values=past_key_values,
             decoder_inputs_embeds=decoder_inputs_embeds,
-            use_cache=use_cache,
+            **kwargs,
         )
         if skip_logits is None:
             skip_logits = self.training and labels is not None
@@ -236,15 +213,8 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
             kwargs["shift_labels"] = labels
             vocab_size = self.config.target_vocab_size
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=vocab_size, **kwargs)
-        return Seq2SeqLMOutput(
-            loss=loss,
-            logits=logits,
-            past_key_values=outputs.past_key_values,
-            decoder_hidden_states=outputs.decoder_hidden_states,
-            cross_attentions=outputs.cross_attentions,
-            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
-            encoder_hidden_states=outputs.encoder_hidden_states,
-        )
+        others = {name: value for name, value in outputs.items() if name != "last_hidden_state"}
+        return Seq2SeqLMOutput(loss=loss, logits=logits, **others)
 
     def _loss(self, hidden_states: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
         """The loss of `forward`, computed without all logits."""

@@ -21,7 +21,7 @@ from transformers.utils.generic import can_return_tuple
 from .configuration_rnn_image_captioner import RnnImageCaptionerConfig
 from .convolutional_encoder import ConvolutionalEncoder
 from .rnn_cache import RnnDecoderCache
-from .rnn_decoder import DecodingMixin, RnnDecoder, decoder_arguments
+from .rnn_decoder import DecodingMixin, RnnDecoder
 from .rnn_generation import RecurrentSeq2SeqGenerationMixin
 from .rnn_pretrained import RecurrentPreTrainedModel
 from .vision_backbone import VisionBackbone
@@ -84,10 +84,6 @@ class RnnImageCaptionerPreTrainedModel(RecurrentPreTrainedModel):
         """The image encoder, the only encoder for every `modality`."""
         return self.base_model.encoder
 
-    def get_decoder(self) -> nn.Module:
-        """The recurrent decoder."""
-        return self.base_model.decoder
-
     def grid_size(self, positions: int) -> tuple[int, int]:
         """Height and width of an image grid with this many positions, with the aspect ratio closest to the image's."""
         height, width = self.config.image_height_and_width
@@ -98,14 +94,8 @@ class RnnImageCaptionerPreTrainedModel(RecurrentPreTrainedModel):
     def layer_groups(self) -> list[list[str]]:
         """Prefixes of parameter names, one list per group, from the image encoder to the head."""
         prefix = self._body_prefix
-        layers = [[f"{prefix}decoder.layers.{index}."] for index in range(self.config.num_decoder_layers)]
-        layers[0] += [f"{prefix}initial_state."]
-        if self.base_model.decoder.attention is not None:
-            # Attention belongs to the group that reads its output: the first layer, or the read-out after the last.
-            reader = layers[0] if self.config.attention == "bahdanau" else layers[-1]
-            if any(True for _ in self.base_model.decoder.attention.parameters()):  # a dot product has none
-                reader.append(f"{prefix}decoder.attention.")
-            layers[-1].append(f"{prefix}decoder.readout.")
+        layers = self.base_model.decoder.layer_groups(f"{prefix}decoder.")
+        layers[0].insert(1, f"{prefix}initial_state.")
         return [[f"{prefix}encoder."], [f"{prefix}embedding."], *layers, *self._head_group()]
 
 
@@ -119,8 +109,8 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel, DecodingMixin):
         self.encoder = ImageEncoder(config)
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
-        self.decoder = RnnDecoder(**decoder_arguments(config, config.embedding_size, self.encoder.output_size))
-        states = config.num_decoder_layers * self.decoder.states_per_layer
+        self.decoder = RnnDecoder(config, self.encoder.output_size)
+        states = config.num_decoder_layers * config.states_per_layer
         self.initial_state = nn.Linear(self.encoder.output_size, states * config.hidden_size)
         self.post_init()
         is_new = self.embedding.weight.device.type != "meta"  # a saved model is built on "meta" and loads its weights
@@ -133,7 +123,7 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel, DecodingMixin):
         (batch, positions, features) -> for every layer `(h,)` or `(h, c)` of (batch, hidden_size).
         """
         parts = torch.tanh(self.initial_state(grid.mean(dim=1))).split(self.config.hidden_size, dim=1)
-        each = self.decoder.states_per_layer
+        each = self.config.states_per_layer
         return [
             tuple(part.contiguous() for part in parts[start : start + each]) for start in range(0, len(parts), each)
         ]
@@ -147,9 +137,6 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel, DecodingMixin):
         encoder_outputs: BaseModelOutput | tuple[Tensor, ...] | None = None,
         past_key_values: RnnDecoderCache | None = None,
         decoder_inputs_embeds: Tensor | None = None,
-        use_cache: bool | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
         **kwargs: Any,
     ) -> Seq2SeqModelOutput:
         """Encode images and decode captions, or continue captions.
@@ -161,8 +148,7 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel, DecodingMixin):
             decoder_attention_mask: (batch, target) or, with a state, (batch, past + target): 1 for real tokens.
             encoder_outputs: the output of `get_encoder()`, or a tuple that begins with its grid.
             past_key_values: the decoder's state to continue from; it is replaced by the state after these tokens.
-            use_cache: return the state. Default: the configuration's value, in evaluation mode.
-            output_attentions: return the attention to the grid.
+            use_cache, output_attentions: return the state (by default only in evaluation mode) and `cross_attentions`.
 
         Returns:
             `last_hidden_state` (batch, target, hidden_size); `cross_attentions`: a tuple of one tensor (batch, 1,
@@ -191,9 +177,7 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel, DecodingMixin):
             memory_mask=None,
             first_states=lambda: self.initial_states(grid),
             cache=past_key_values,
-            use_cache=use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
+            **kwargs,
         )
 
     def _start_tokens(self, grid: Tensor) -> Tensor:
@@ -236,9 +220,7 @@ class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel
         past_key_values: RnnDecoderCache | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        use_cache: bool | None = None,
         output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
@@ -268,9 +250,8 @@ class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel
             encoder_outputs=encoder_outputs,
             past_key_values=past_key_values,
             decoder_inputs_embeds=decoder_inputs_embeds,
-            use_cache=use_cache,
             output_attentions=output_attentions or weight > 0,
-            output_hidden_states=output_hidden_states,
+            **kwargs,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(self.read_out(outputs.last_hidden_state[:, kept]))
@@ -282,15 +263,9 @@ class RnnImageCaptionerForConditionalGeneration(RnnImageCaptionerPreTrainedModel
             loss = functional.cross_entropy(logits.float().transpose(1, 2), labels, reduction="sum")
             loss = loss if penalty is None else loss + penalty.sum()
             loss = loss / ((labels != -100).sum() if num_items_in_batch is None else num_items_in_batch)
-        return RnnImageCaptionerOutput(
-            loss=loss,
-            logits=logits,
-            past_key_values=outputs.past_key_values,
-            decoder_hidden_states=outputs.decoder_hidden_states,
-            cross_attentions=outputs.cross_attentions if output_attentions else None,
-            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
-            attention_penalty=penalty,
-        )
+        left_out = ("last_hidden_state",) if output_attentions else ("last_hidden_state", "cross_attentions")
+        others = {name: value for name, value in outputs.items() if name not in left_out}
+        return RnnImageCaptionerOutput(loss=loss, logits=logits, attention_penalty=penalty, **others)
 
 
 def uneven_attention(weights: Tensor, counted: Tensor | None) -> Tensor:

@@ -14,7 +14,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_rnn import RnnConfig
 from .pooling import SequencePooling
-from .rnn_layers import RnnLayer, run_cell
+from .rnn_layers import recurrent_layers, run_cell
 from .rnn_model import RnnModel, RnnPreTrainedModel
 
 
@@ -70,15 +70,7 @@ class SeriesDecoder(nn.Module):
         self.config = config
         assert config.num_input_features is not None
         self.bridge = nn.Linear(summary_size, config.num_hidden_layers * config.hidden_size)
-        self.layers = nn.ModuleList(
-            RnnLayer(
-                config.cell_type,
-                config.num_input_features if index == 0 else config.hidden_size,
-                config.hidden_size,
-                bidirectional=False,
-            )
-            for index in range(config.num_hidden_layers)
-        )
+        self.layers = recurrent_layers(config, config.num_input_features, config.num_hidden_layers)
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.output = nn.Linear(config.hidden_size, config.num_input_features)
@@ -127,8 +119,7 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
         self.prediction_length: int = config.prediction_length
         self.scaling = SeriesScaling(self.num_features)
         self.rnn = RnnModel(config)
-        summary = "both" if config.bidirectional else "first" if config.direction == "backward" else "last"
-        self.pooling = SequencePooling(config.output_size, config.pooling, summary)
+        self.pooling = SequencePooling(config.output_size, config.pooling, config.summary_position)
         if config.forecast_type == "many_to_many":
             self.decoder = SeriesDecoder(config, self.pooling.output_size)
         else:
@@ -169,7 +160,6 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
         future_values: Tensor | None = None,
         future_observed_mask: Tensor | None = None,
         output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> TimeSeriesPredictionOutput:
@@ -183,7 +173,6 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
                 the targets. The loss ignores NaN.
             future_observed_mask: the same shape, 0 for values that the loss ignores.
             output_attentions: return the weights of attention pooling.
-            output_hidden_states: return the network's inputs and the output of each layer.
             num_items_in_batch: divisor of the summed loss if the batch is part of a larger one; by default the number
                 of observed future values.
 
@@ -204,12 +193,7 @@ class RnnForTimeSeriesPrediction(RnnPreTrainedModel):
         inputs = past - reference
         if self.config.observed_mask_as_input:
             inputs = torch.cat([inputs, observed.to(inputs.dtype)], dim=-1)
-        outputs = self.rnn(
-            inputs_embeds=inputs,
-            attention_mask=attention_mask,
-            use_cache=False,
-            output_hidden_states=output_hidden_states,
-        )
+        outputs = self.rnn(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False, **kwargs)
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
         if self.config.forecast_type == "many_to_many":
             forecast = self.decoder(pooled, (last - reference).squeeze(1), self.prediction_length)

@@ -45,7 +45,6 @@ class RnnForTokenClassification(RnnPreTrainedModel):
 
     def __init__(self, config: RnnConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
         self.rnn = RnnModel(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.output_size, config.num_labels)
@@ -59,7 +58,6 @@ class RnnForTokenClassification(RnnPreTrainedModel):
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_hidden_states: bool | None = None,
         character_ids: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
@@ -71,14 +69,8 @@ class RnnForTokenClassification(RnnPreTrainedModel):
                 `LinearChainCrf`), and ignores the labels of masked positions.
             num_items_in_batch: divisor of the summed loss; by default the number of labels that are not ignored.
         """
-        outputs = self.rnn(
-            input_ids,
-            attention_mask=attention_mask,
-            inputs_embeds=inputs_embeds,
-            use_cache=False,
-            output_hidden_states=output_hidden_states,
-            character_ids=character_ids,
-        )
+        given = {"inputs_embeds": inputs_embeds, "character_ids": character_ids, **kwargs}
+        outputs = self.rnn(input_ids, attention_mask, use_cache=False, **given)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         log_likelihood = predicted_tags = None
         if self.crf is not None:

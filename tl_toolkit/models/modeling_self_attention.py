@@ -33,6 +33,7 @@ from .self_attention_layers import (
     SelfAttentionLayer,
     position_ids_from_mask,
 )
+from .sequence_classification import SequenceClassification
 
 
 class SelfAttentionPreTrainedModel(PreTrainedModel):
@@ -40,6 +41,7 @@ class SelfAttentionPreTrainedModel(PreTrainedModel):
 
     config_class = SelfAttentionConfig
     base_model_prefix = "model"
+    _input_embed_layer = "tokens"
     supports_gradient_checkpointing = True
     _no_split_modules = ["SelfAttentionLayer"]
     _skip_keys_device_placement = ["past_key_values"]
@@ -93,12 +95,6 @@ class SelfAttentionModel(SelfAttentionPreTrainedModel):
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if pre_norm else nn.Identity()
         self.gradient_checkpointing = False
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        return self.embeddings.tokens
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        self.embeddings.tokens = value
 
     @merge_with_config_defaults
     @capture_outputs
@@ -166,14 +162,8 @@ class SelfAttentionModel(SelfAttentionPreTrainedModel):
         return torch.arange(past, past + time, device=inputs_embeds.device).unsqueeze(0)
 
 
-class SelfAttentionForSequenceClassification(SelfAttentionPreTrainedModel):
-    """One label, several labels or numbers per text, according to `config.problem_type` (transformers' convention)."""
-
-    _auto_class = "AutoModelForSequenceClassification"  # makes `save_pretrained` copy the code
-
-    # The losses for several labels and for numbers are means over a batch and ignore `num_items_in_batch`, so Trainer
-    # must average over accumulated batches itself.
-    accepts_loss_kwargs = False
+class SelfAttentionForSequenceClassification(SequenceClassification, SelfAttentionPreTrainedModel):
+    """A pooling layer and a linear head."""
 
     def __init__(self, config: SelfAttentionConfig) -> None:
         super().__init__(config)
@@ -188,27 +178,19 @@ class SelfAttentionForSequenceClassification(SelfAttentionPreTrainedModel):
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:
-        """Arguments as in `SelfAttentionModel.forward`, and
-
-        labels: (batch,) class ids, (batch, num_labels) zeros and ones, or numbers in either shape; -100 is ignored.
+        """Arguments as in `SelfAttentionModel.forward`; labels as in `SequenceClassification`.
 
         Returns `loss` (with labels) and `logits` (batch, num_labels).
         """
         input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
-        outputs = self.model(input_ids, attention_mask, position_ids, None, inputs_embeds, use_cache=False, **kwargs)
+        outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
         pooled, _ = self.pooling(outputs.last_hidden_state, attention_mask)
-        logits = self.classifier(self.dropout(pooled))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
-        return SequenceClassifierOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
-        )
+        shown = {"hidden_states": outputs.hidden_states, "attentions": outputs.attentions}
+        return self.classified(self.classifier(self.dropout(pooled)), labels, kwargs, **shown)
 
 
 class SelfAttentionForTokenClassification(SelfAttentionPreTrainedModel):
@@ -228,7 +210,6 @@ class SelfAttentionForTokenClassification(SelfAttentionPreTrainedModel):
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -237,7 +218,7 @@ class SelfAttentionForTokenClassification(SelfAttentionPreTrainedModel):
 
         Returns `loss` (with labels) and `logits` (batch, time, num_labels).
         """
-        outputs = self.model(input_ids, attention_mask, position_ids, None, inputs_embeds, use_cache=False, **kwargs)
+        outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None if labels is None else self.loss_function(logits, labels, config=self.config, **kwargs)
         return TokenClassifierOutput(

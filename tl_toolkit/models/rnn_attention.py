@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .configuration_rnn_decoder import RnnDecoderConfig
+
 
 class AttentionMemory(NamedTuple):
     """The memory to attend to, with the values that are computed once per sentence.
@@ -163,17 +165,16 @@ def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
     return scores.softmax(dim=-1) * mask
 
 
-def make_attention(
-    attention: str, score: str, window: str, half_width: int, hidden_size: int, memory_size: int
-) -> RnnAttention | None:
-    """Create the attention from the configuration's `attention`, `attention_score`, `attention_window` and its size.
+def make_attention(config: RnnDecoderConfig, memory_size: int) -> RnnAttention | None:
+    """Create the attention that the configuration names.
 
     Raises:
         ValueError: a dot product between states of different sizes.
     """
-    if attention == "none":
+    hidden_size, score = config.hidden_size, config.attention_score
+    if config.attention == "none":
         return None
-    if attention == "bahdanau":
+    if config.attention == "bahdanau":
         return AdditiveScore(hidden_size, memory_size)
     if score == "dot" and hidden_size != memory_size:
         raise ValueError(
@@ -182,4 +183,6 @@ def make_attention(
         )
     score_class = {"dot": DotScore, "general": GeneralScore, "concat": AdditiveScore}[score]
     scored = score_class() if score == "dot" else score_class(hidden_size, memory_size)
-    return LocalWindow(scored, hidden_size, half_width) if window == "local_p" else scored
+    if config.attention_window == "local_p":
+        return LocalWindow(scored, hidden_size, config.attention_window_size)
+    return scored

@@ -119,8 +119,6 @@ class RnnDecoderCache(RnnCache):
     Beam search therefore projects each key once and never moves the memory.
 
     Args:
-        num_layers: number of recurrent layers.
-        states_per_layer: 2 for an LSTM (h and c), 1 otherwise.
         input_feeding: store the attentional vector as an additional layer after the others.
     """
 

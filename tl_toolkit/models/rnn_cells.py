@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -66,46 +65,6 @@ class _WeightGradients(torch.autograd.Function):
             inputs = torch.cat([of_position[index] for of_position in ctx.inputs]).to(by_row.dtype)
             weight_grads.append((by_row.t() @ inputs).to(dtype))
         return base_grad, None, *weight_grads
-
-
-class OpenCell(nn.RNNBase):
-    """A recurrent module that accepts a function instead of inputs, and calls it with itself.
-
-    Adapters wrap the module's call and only replace the weights during it, so a loop that reads the weights must run
-    within the call.
-    """
-
-    def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - torch's name
-        return input(self) if callable(input) else super().forward(input, hx)
-
-
-class OpenLstm(OpenCell, nn.LSTM):
-    pass
-
-
-class OpenGru(OpenCell, nn.GRU):
-    pass
-
-
-class OpenRnn(OpenCell, nn.RNN):
-    pass
-
-
-OPEN_CELLS: dict[str, Any] = {
-    "lstm": OpenLstm,
-    "gru": OpenGru,
-    "rnn_tanh": partial(OpenRnn, nonlinearity="tanh"),
-    "rnn_relu": partial(OpenRnn, nonlinearity="relu"),
-}
-
-
-class OpenLayer(nn.Module):
-    """One recurrent layer in one direction with an `OpenCell`; parameters are named as in `RnnLayer`."""
-
-    def __init__(self, cell_type: str, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.forward_cell = OPEN_CELLS[cell_type](input_size, hidden_size, batch_first=True)
-        self.forward_cell.has_identity_input = False  # for the initialisation
 
 
 def within(layers: Sequence[nn.Module], action: Callable[[list[nn.RNNBase]], Result]) -> Result:

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.modeling_outputs import Seq2SeqModelOutput
 
+from .configuration_rnn_decoder import RnnDecoderConfig
 from .rnn_attention import AttentionMemory, make_attention
 from .rnn_cache import RnnDecoderCache
-from .rnn_cells import CellSteps, LoopLinear, OpenLayer, known_bias, known_gates, within
-from .rnn_layers import AS_IT_STANDS, AsItStands, State, run_to_end, token_order
+from .rnn_cells import CellSteps, LoopLinear, known_bias, known_gates, within
+from .rnn_layers import AS_IT_STANDS, AsItStands, State, recurrent_layers, run_to_end, token_order
 
 
 class RnnDecoderOutput(NamedTuple):
@@ -45,48 +46,38 @@ class RnnDecoder(nn.Module):
     concatenated to the input (section 3.3), which needs a loop over the target; without it, all calls are fused.
 
     Args:
-        input_size: features of an input vector.
-        hidden_size: of the states, the attentional vector and the read-out layer.
-        num_layers: recurrent layers.
-        cell_type: a key of `CELLS`.
         memory_size: features of the memory; not used without attention.
-        attention, attention_score, attention_window, attention_window_size, input_feeding, hidden_dropout: as in
-            `RnnEncoderDecoderConfig`.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        cell_type: str,
-        memory_size: int = 0,
-        attention: str = "none",
-        attention_score: str = "general",
-        attention_window: str = "global",
-        attention_window_size: int = 10,
-        input_feeding: bool = False,
-        hidden_dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, config: RnnDecoderConfig, memory_size: int) -> None:
         super().__init__()
-        self.num_layers = num_layers
+        input_size, hidden_size = config.embedding_size, config.hidden_size
+        self.num_layers = config.num_decoder_layers
         self.hidden_size = hidden_size
-        self.attends_before_step = attention == "bahdanau"
-        self.input_feeding = input_feeding
-        self.states_per_layer = 2 if cell_type == "lstm" else 1
-        fed_size = memory_size if self.attends_before_step else hidden_size if input_feeding else 0
-        self.layers = nn.ModuleList(
-            OpenLayer(cell_type, hidden_size if index else input_size + fed_size, hidden_size)
-            for index in range(num_layers)
-        )
-        self.hidden_dropout = nn.Dropout(hidden_dropout)
-        self.attention = make_attention(
-            attention, attention_score, attention_window, attention_window_size, hidden_size, memory_size
-        )
+        self.attends_before_step = config.attention == "bahdanau"
+        self.input_feeding = config.input_feeding
+        self.states_per_layer = config.states_per_layer
+        fed_size = memory_size if self.attends_before_step else hidden_size if self.input_feeding else 0
+        self.layers = recurrent_layers(config, input_size + fed_size, self.num_layers)
+        self.hidden_dropout = nn.Dropout(config.hidden_dropout)
+        self.attention = make_attention(config, memory_size)
         self.readout = None
         if self.attention is not None:
             read_size = memory_size + hidden_size + (input_size if self.attends_before_step else 0)
             self.readout = nn.Linear(read_size, hidden_size, bias=self.attends_before_step)
+
+    def layer_groups(self, prefix: str) -> list[list[str]]:
+        """Prefixes of parameter names, one list per layer, after a common `prefix`.
+
+        Attention belongs to the group that reads its output: the first layer, or the read-out after the last.
+        """
+        groups = [[f"{prefix}layers.{index}."] for index in range(self.num_layers)]
+        if self.attention is not None:
+            reader = groups[0] if self.attends_before_step else groups[-1]
+            if any(True for _ in self.attention.parameters()):  # a dot product has none
+                reader.append(f"{prefix}attention.")
+            groups[-1].append(f"{prefix}readout.")
+        return groups
 
     def make_cache(self) -> RnnDecoderCache:
         """An empty state."""
@@ -105,7 +96,7 @@ class RnnDecoder(nn.Module):
         """Run over a whole target, or continue from a state.
 
         Args:
-            inputs_embeds: (rows, target, input_size).
+            inputs_embeds: (rows, target, embedding_size).
             memory: (batch, source, memory_size), where `rows` is `batch` or a multiple of it: the beams of a sentence
                 share its memory. Ignored if the cache already has a memory.
             memory_mask: (batch, source), 1 for visible positions; None if all are visible.
@@ -249,15 +240,6 @@ class RnnDecoder(nn.Module):
         return LoopLinear(values.new_zeros(1).expand(target, rows, self.hidden_size), *parts)
 
 
-def decoder_arguments(config: Any, input_size: int, memory_size: int) -> dict[str, Any]:
-    """The arguments of `RnnDecoder` from the fields that a configuration has."""
-    names = ("hidden_size", "cell_type", "attention", "attention_score", "attention_window", "attention_window_size")
-    fields = {
-        name: getattr(config, name) for name in (*names, "input_feeding", "hidden_dropout") if hasattr(config, name)
-    }
-    return {"input_size": input_size, "memory_size": memory_size, "num_layers": config.num_decoder_layers, **fields}
-
-
 class DecodingMixin:
     """The decoding of a model body, after its encoder."""
 
@@ -274,9 +256,10 @@ class DecodingMixin:
         memory_mask: Tensor | None,
         first_states: Callable[[], list[State]],
         cache: RnnDecoderCache | None,
-        use_cache: bool | None,
-        output_attentions: bool | None,
-        output_hidden_states: bool | None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
     ) -> Seq2SeqModelOutput:
         """Run the decoder over a target, or continue from a state; None selects the configuration's value.
 

@@ -11,7 +11,17 @@ from transformers.utils import ModelOutput
 
 from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
 from .pooling import vector_at
-from .rnn_layers import AsItStands, RnnLayer, State, TokenOrder, run_cell, run_stack, run_to_end, token_order
+from .rnn_layers import (
+    AsItStands,
+    RnnLayer,
+    State,
+    TokenOrder,
+    recurrent_layers,
+    run_cell,
+    run_stack,
+    run_to_end,
+    token_order,
+)  # fmt: skip
 
 
 @dataclass
@@ -41,14 +51,8 @@ class RnnEncoder(nn.Module):
         self.reverse_source = config.reverse_source
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
-        self.layers = nn.ModuleList(
-            RnnLayer(
-                config.cell_type,
-                config.encoder_output_size if index else config.embedding_size,
-                config.hidden_size,
-                config.bidirectional_encoder,
-            )
-            for index in range(config.num_encoder_layers)
+        self.layers = recurrent_layers(
+            config, config.embedding_size, config.num_encoder_layers, config.bidirectional_encoder
         )
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
 
@@ -120,21 +124,16 @@ class StateBridge(nn.Module):
     own map, `h = tanh(W [h_forward; h_backward] + b)` (Bahdanau et al. 2015, appendix A.2.2, where it only reads the
     backward state), and for an LSTM `c = W' [c_forward; c_backward] + b'`, which is not bounded.
 
-    Args:
-        encoder_layers, decoder_layers: numbers of layers.
-        input_size, hidden_size: sizes of the encoder's and the decoder's states.
-        states_per_layer: 2 for an LSTM, 1 otherwise.
     """
 
-    def __init__(
-        self, encoder_layers: int, decoder_layers: int, input_size: int, hidden_size: int, states_per_layer: int
-    ) -> None:
+    def __init__(self, config: RnnEncoderDecoderConfig) -> None:
         super().__init__()
-        skipped = max(0, encoder_layers - decoder_layers)
-        self.sources = [min(index + skipped, encoder_layers - 1) for index in range(decoder_layers)]
-        self.is_identity = encoder_layers == decoder_layers and input_size == hidden_size
-        count = 0 if self.is_identity else decoder_layers * states_per_layer
-        self.projections = nn.ModuleList(nn.Linear(input_size, hidden_size) for _ in range(count))
+        above, below, input_size = config.num_decoder_layers, config.num_encoder_layers, config.encoder_output_size
+        skipped = max(0, below - above)
+        self.sources = [min(index + skipped, below - 1) for index in range(above)]
+        self.is_identity = below == above and input_size == config.hidden_size
+        count = 0 if self.is_identity else above * config.states_per_layer
+        self.projections = nn.ModuleList(nn.Linear(input_size, config.hidden_size) for _ in range(count))
 
     def forward(self, final_state: Tensor) -> list[State]:
         """(batch, encoder layers, states, input_size) -> for each decoder layer `(h,)` or `(h, c)`."""

@@ -12,10 +12,6 @@ from transformers import GenerationMixin
 class RecurrentGenerationMixin(GenerationMixin):
     """Generation from a recurrent state, which the model creates itself and returns as `past_key_values`."""
 
-    @classmethod
-    def _supports_default_dynamic_cache(cls) -> bool:
-        return False  # generation must not start from a cache of keys and values
-
     def prepare_inputs_for_generation(
         self, input_ids: Any, attention_mask: Any = None, inputs_embeds: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
@@ -33,10 +29,6 @@ class RecurrentSeq2SeqGenerationMixin(GenerationMixin):
     """Output layer, decoder inputs and generation of a recurrent decoder, which creates its state itself."""
 
     config: Any
-
-    @classmethod
-    def _supports_default_dynamic_cache(cls) -> bool:
-        return False  # generation must not start from a cache of keys and values
 
     def add_output_layer(self, vocab_size: int) -> None:
         """Add dropout and a linear map to logits, and with tied embeddings of another size a projection before it."""

@@ -15,11 +15,35 @@ from .rnn_cache import RnnCacheLayer
 
 State = tuple[Tensor, ...]
 
-CELLS = {
-    "lstm": nn.LSTM,
-    "gru": nn.GRU,
-    "rnn_tanh": partial(nn.RNN, nonlinearity="tanh"),
-    "rnn_relu": partial(nn.RNN, nonlinearity="relu"),
+
+class OpenCell(nn.RNNBase):
+    """A recurrent module that accepts a function instead of inputs, and calls it with itself.
+
+    Adapters wrap the module's call and only replace the weights during it, so a loop that reads the weights must run
+    within the call.
+    """
+
+    def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - torch's name
+        return input(self) if callable(input) else super().forward(input, hx)
+
+
+class OpenLstm(OpenCell, nn.LSTM):
+    pass
+
+
+class OpenGru(OpenCell, nn.GRU):
+    pass
+
+
+class OpenRnn(OpenCell, nn.RNN):
+    pass
+
+
+CELLS: dict[str, Any] = {
+    "lstm": OpenLstm,
+    "gru": OpenGru,
+    "rnn_tanh": partial(OpenRnn, nonlinearity="tanh"),
+    "rnn_relu": partial(OpenRnn, nonlinearity="relu"),
 }
 # Rows of weights and biases consist of this many blocks of hidden_size: i, f, g, o for an LSTM; r, z, n for a GRU.
 NUM_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
@@ -176,6 +200,17 @@ class RnnLayer(nn.Module):
         forward_outputs, _ = run_cell(self.forward_cell, forward_inputs)
         backward_outputs, _ = run_cell(self.backward_cell, order.flip(backward_inputs))
         return torch.cat([forward_outputs, order.flip(backward_outputs)], dim=-1)
+
+
+def recurrent_layers(
+    config: Any, first_size: int, num_layers: int, bidirectional: bool = False, is_looked_up: bool = False
+) -> nn.ModuleList:
+    """A stack of layers with `config.cell_type` and `config.hidden_size`; the first reads `first_size` features."""
+    size = config.hidden_size
+    later_size = 2 * size if bidirectional else size
+    first = RnnLayer(config.cell_type, first_size, size, bidirectional, is_looked_up)
+    later = [RnnLayer(config.cell_type, later_size, size, bidirectional) for _ in range(num_layers - 1)]
+    return nn.ModuleList([first, *later])
 
 
 def run_stack(

@@ -14,7 +14,7 @@ from .character_features import CharacterFeatures
 from .configuration_rnn import RnnConfig
 from .crf import LinearChainCrf
 from .rnn_cache import RnnCache
-from .rnn_layers import NUM_GATES, RnnLayer, run_stack, token_order
+from .rnn_layers import NUM_GATES, RnnLayer, recurrent_layers, run_stack, token_order
 from .rnn_pretrained import RecurrentPreTrainedModel
 
 
@@ -82,15 +82,8 @@ class RnnModel(RnnPreTrainedModel):
         self.characters = CharacterFeatures(config) if has_characters else None
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         first_size = gates if is_one_hot else config.input_size
-        self.layers = nn.ModuleList(
-            RnnLayer(
-                config.cell_type,
-                first_size if index == 0 else config.output_size,
-                config.hidden_size,
-                config.bidirectional,
-                is_looked_up=is_one_hot and index == 0,
-            )
-            for index in range(config.num_hidden_layers)
+        self.layers = recurrent_layers(
+            config, first_size, config.num_hidden_layers, config.bidirectional, is_looked_up=is_one_hot
         )
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
         self.post_init()

@@ -17,6 +17,10 @@ class RecurrentPreTrainedModel(PreTrainedModel):
 
     _is_stateful = True
 
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        return False  # generation must not start from a cache of keys and values
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise a module by its type.

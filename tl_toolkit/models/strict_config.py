@@ -8,24 +8,11 @@ from transformers import PreTrainedConfig
 
 # Names that transformers itself writes into a saved config.json or passes to a configuration. They describe the state
 # of a loaded checkpoint, not the architecture, so they are not fields of any family.
-_BOOKKEEPING = frozenset(
-    {
-        "attn_implementation",
-        "auto_map",
-        "base_model_pp_plan",
-        "base_model_tp_plan",
-        "experts_implementation",
-        "model_type",
-        "name_or_path",
-        "num_labels",
-        "output_attentions",
-        "per_layer_config",
-        "quantization_config",
-        "tie_last_hidden_states",
-        "torch_dtype",
-        "transformers_weights",
-    }
-)
+_BOOKKEEPING = frozenset({
+    "attn_implementation", "auto_map", "base_model_pp_plan", "base_model_tp_plan", "experts_implementation",
+    "model_type", "name_or_path", "num_labels", "output_attentions", "per_layer_config", "quantization_config",
+    "tie_last_hidden_states", "torch_dtype", "transformers_weights",
+})  # fmt: skip
 # Arguments for finding and reading the file, which `from_pretrained` also passes on.
 _LOADING = frozenset({"_from_auto", "_from_pipeline", "adapter_kwargs", "code_revision", "gguf_file", "_commit_hash"})
 

@@ -11,8 +11,6 @@ from typing import Any
 from .output_dir import TARGET_FOLDER
 from .record import RESULT_NAME
 
-BLOCK = 2**20
-"""Bytes that are read at once."""
 _BESIDE = frozenset([RESULT_NAME, "stage.json", "error.txt", "README.md", "training_args.bin"])
 _FOLDERS = ("", "adapter", TARGET_FOLDER)
 
@@ -27,12 +25,9 @@ class Artefact:
     @classmethod
     def of(cls, path: Path) -> Artefact:
         """The artefact in the file `path`, which is read in blocks."""
-        digest, size = hashlib.sha256(), 0
         with path.open("rb") as content:
-            while block := content.read(BLOCK):
-                digest.update(block)
-                size += len(block)
-        return cls(size, digest.hexdigest())
+            digest = hashlib.file_digest(content, "sha256")
+            return cls(content.tell(), digest.hexdigest())
 
     def damage(self, path: Path, *, sizes_only: bool = False) -> str | None:
         """What is wrong with the file `path`, in a few words; None if it is this artefact."""

@@ -44,7 +44,7 @@ class NgramProbe(Probe):
         learn_ngrams(model, rows)
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
-        return model
+        return model  # all its weights are solved
 
     def configure(self, args: TrainingArguments) -> None:
         if args.fsdp_plugin_args is not None or args.deepspeed_plugin is not None:

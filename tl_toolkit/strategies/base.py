@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from ..config.arguments import RunArguments, StrategyArguments
 
 
-class Strategy(ABC):
+class Strategy:
     """Prepares a model for training and returns an ordinary model afterwards.
 
     Class attributes:
@@ -40,27 +39,27 @@ class Strategy(ABC):
     def __init__(self, arguments: StrategyArguments) -> None:
         self.arguments = arguments
 
-    def check(self, args: RunArguments, task: str) -> None:  # noqa: B027  most strategies can be used for all runs
+    def check(self, args: RunArguments, task: str) -> None:
         """Check the settings and the task of a run before it begins.
 
         Raises:
             UserError: the strategy cannot be used with these settings, or for this task.
         """
 
-    def adapt(self, model: PreTrainedModel, rows: Dataset) -> None:  # noqa: B027  most models do not depend on rows
+    def adapt(self, model: PreTrainedModel, rows: Dataset) -> None:
         """Adapt the sizes of a new model to the encoded training rows, before `prepare`.
 
         Raises:
             UserError: the rows do not suffice.
         """
 
-    @abstractmethod
     def prepare(self, model: PreTrainedModel) -> nn.Module:
-        """Return the module to train: `model` itself, changed in place, or a wrapper around it.
+        """Return the module to train: `model` itself, changed in place if necessary, or a wrapper around it.
 
         Raises:
             UserError: the strategy cannot be applied to this model.
         """
+        return model
 
     def configure(self, args: TrainingArguments) -> None:
         """Set the training arguments that the strategy needs, before the trainer is created.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -56,8 +59,6 @@ class HeadInput:
 
     def run(self, model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Features of a batch, (rows, features) or (rows, tokens, features) in float32, and logits, without dropout."""
-        import torch
-
         seen: dict[str, Tensor] = {}
 
         def read(module: nn.Module, given: tuple[Any, ...]) -> None:
@@ -70,16 +71,9 @@ class HeadInput:
         hooks = [self.modules[0].register_forward_pre_hook(read)]
         if self.selects:
             hooks.append(self.modules[-1].register_forward_hook(mark))
-        was_training = model.training
-        model.eval()
-        try:
-            with torch.enable_grad() if self.selects else torch.inference_mode():
-                logits = model(**inputs)["logits"]
-                total = logits.sum()
-        finally:
-            model.train(was_training)
-            for hook in hooks:
-                hook.remove()
+        with _in_evaluation(model, hooks), torch.enable_grad() if self.selects else torch.inference_mode():
+            logits = model(**inputs)["logits"]
+            total = logits.sum()
         features = seen["features"].float()
         if self.selects:  # 1 for the selected token of each row, and 0 for the others: (rows, tokens)
             (selected,) = torch.autograd.grad(total, seen["outputs"])
@@ -94,8 +88,6 @@ def head_input(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> HeadInpu
         model: its trained parameters require gradients, and the others do not.
         inputs: a batch of two rows or more, without labels.
     """
-    import torch
-
     calls: list[_Call] = []
 
     def note(module: nn.Module, given: tuple[Any, ...], returned: Any) -> None:
@@ -104,15 +96,8 @@ def head_input(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> HeadInpu
 
     leaves = [module for module in model.modules() if next(module.children(), None) is None]
     hooks = [module.register_forward_hook(note) for module in leaves]
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            logits = model(**inputs).get("logits")
-    finally:
-        model.train(was_training)
-        for hook in hooks:
-            hook.remove()
+    with _in_evaluation(model, hooks), torch.no_grad():
+        logits = model(**inputs).get("logits")
     trained = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     last = next((place for place in reversed(range(len(calls))) if _parameters(calls[place]) & trained), None)
     if logits is None or last is None or not isinstance(calls[last].module, nn.Linear):
@@ -130,12 +115,23 @@ def head_input(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> HeadInpu
     if not trained <= found.parameters or others & trained or (found.selects and calls[last].returned.ndim != 3):
         return None
     features, expected = found.run(model, inputs)
-    model.eval()
-    with torch.no_grad():
+    with _in_evaluation(model), torch.no_grad():
         again = found.logits(features)
-    model.train(was_training)
     same = again.shape == expected.shape and torch.allclose(again, expected.float(), rtol=1e-3, atol=1e-4)
     return found if same else None
+
+
+@contextmanager
+def _in_evaluation(model: nn.Module, hooks: Sequence[RemovableHandle] = ()) -> Iterator[None]:
+    """Within this context, the model is in evaluation mode; afterwards, the hooks are removed."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
 
 
 def _is_same(first: Tensor, second: Tensor) -> bool:

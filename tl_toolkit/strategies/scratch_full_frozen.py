@@ -18,9 +18,6 @@ class Scratch(Strategy):
     name = "scratch"
     from_scratch = True
 
-    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
-        return model
-
 
 class Full(Strategy):
     """Tunes all weights of the checkpoint (Devlin et al. 2019, section 3.2).
@@ -29,9 +26,6 @@ class Full(Strategy):
     """
 
     name = "full"
-
-    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
-        return model
 
     def learning_rates(
         self, model: nn.Module, learning_rate: float, head_learning_rate: float | None = None

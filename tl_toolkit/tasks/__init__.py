@@ -24,17 +24,9 @@ TASKS: dict[str, type[Task]] = {
 }
 
 __all__ = [
-    "TASKS",
-    "Captioning",
-    "Forecasting",
-    "Regression",
-    "Task",
-    "TextClassification",
-    "TokenClassification",
-    "Translation",
-    "make_task",
-    "task_for_model",
-]
+    "TASKS", "Captioning", "Forecasting", "Regression", "Task", "TextClassification", "TokenClassification",
+    "Translation", "make_task", "task_for_model",
+]  # fmt: skip
 
 
 def make_task(arguments: DataArguments) -> Task:

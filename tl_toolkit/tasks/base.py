@@ -14,6 +14,7 @@ from ..data.look import look, without_duplicates
 from ..data.sources import Source, load_source
 from ..data.splits import SYNONYMS, find_split
 from ..errors import UserError, listing
+from .class_weights import class_weights
 from .main_metric import Scored
 from .split_roles import Part, assign_parts, named_splits, within_budgets
 
@@ -197,6 +198,16 @@ class Task(Scored, ABC):
             "id2label": dict(enumerate(self.labels)),
             "label2id": {name: index for index, name in enumerate(self.labels)},
         }
+
+    def _set_class_weights(self, counts: np.ndarray, rows: int | None = None) -> dict[str, Any]:
+        """Set the weights that `--class_weight` asks for, and return them by name; arguments as of `class_weights`."""
+        if self.arguments.class_weight is None or self.labels is None:
+            return {}
+        import torch
+
+        weights = class_weights(self.arguments.class_weight, self.labels, counts, rows)
+        self.class_weights = torch.tensor(weights, dtype=torch.float32)
+        return {"class_weights": dict(zip(self.labels, weights.tolist(), strict=True))}
 
     def adapt(self, model: Any, processing: Any) -> None:  # noqa: B027  most models need nothing more
         """Set values of a model that are neither in its configuration nor trained, such as scaling constants."""

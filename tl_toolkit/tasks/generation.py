@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..metrics.generation import check_installed, signatures, text_scores
+from ..metrics.generation import scorers, signatures, text_scores
 from .base import Answers, RowTask, check_rows
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class GenerationTask(RowTask):
 
     def prepare(self, seed: int) -> DatasetDict:
         """As in `Task`. Each row counts as one label; budgeted and held-out rows are drawn at random."""
-        check_installed()
+        scorers()  # an error if sacrebleu is not installed
         return super().prepare(seed)
 
     def tokenizer(self, processing: Any) -> PreTrainedTokenizerBase:

@@ -11,7 +11,6 @@ from ..data.column_roles import Columns
 from ..errors import UserError
 from ..metrics import scores
 from .base import classes_of
-from .class_weights import class_weights
 from .labels import NamedLabels, class_names, encode, read_indicators, read_named
 from .text import TextTask, logger
 
@@ -90,15 +89,9 @@ class TextClassification(TextTask):
 
     def _training_facts(self, targets: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
         facts = super()._training_facts(targets, rows)
-        if self.arguments.class_weight is None:
-            return facts
-        import torch
-
         multi = self.problem_type == MULTI_LABEL
         counts = targets[rows].sum(axis=0) if multi else np.bincount(targets[rows], minlength=len(self.labels))
-        weights = class_weights(self.arguments.class_weight, self.labels, counts, len(rows) if multi else None)
-        self.class_weights = torch.tensor(weights, dtype=torch.float32)
-        return {**facts, "class_weights": dict(zip(self.labels, weights.tolist(), strict=True))}
+        return {**facts, **self._set_class_weights(counts, len(rows) if multi else None)}
 
     def _adopt(self, config: PretrainedConfig) -> None:
         self.problem_type = config.problem_type or self.problem_type

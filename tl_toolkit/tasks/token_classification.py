@@ -17,7 +17,6 @@ from ..errors import UserError
 from ..metrics.entities import entities, entity_scores, entity_types, tag_scheme
 from ..metrics.scores import class_score, constant_answer
 from .base import Answers, RowTask, check_rows, classes_of
-from .class_weights import class_weights
 from .labels import NamedLabels, class_names
 from .words import (
     IGNORED,
@@ -28,7 +27,7 @@ from .words import (
     read_words,
     reading_words,
     tag_ids,
-)
+)  # fmt: skip
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,14 +110,8 @@ class TokenClassification(RowTask):
             raise UserError(f"No training row has any words in column {self.columns.text!r}.")
         self.scheme = tag_scheme(self.labels, ([self.labels[index] for index in own] for own in tags))
         facts = {"constant_answer": constant_answer(np.concatenate(tags)), "tag_scheme": self.scheme}
-        if self.arguments.class_weight is None:
-            return facts
-        import torch
-
         counts = np.bincount(np.concatenate(tags), minlength=len(self.labels))
-        weights = class_weights(self.arguments.class_weight, self.labels, counts)
-        self.class_weights = torch.tensor(weights, dtype=torch.float32)
-        return {**facts, "class_weights": dict(zip(self.labels, weights.tolist(), strict=True))}
+        return {**facts, **self._set_class_weights(counts)}
 
     def _rows(self, inputs: Any, targets: list[np.ndarray] | None, rows: np.ndarray) -> Dataset:
         import pyarrow as pa

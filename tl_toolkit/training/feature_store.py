@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +38,11 @@ class FeatureStore:
         """A context that only one process of this machine is in."""
         from filelock import FileLock
 
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / "lock")
-            lock.acquire()
-        except (OSError, NotImplementedError):  # the latter: a file system without locks
+        with ExitStack() as stack:
+            with suppress(OSError, NotImplementedError):  # the latter: a file system without locks
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(self.folder / "lock"))
             yield
-            return
-        try:
-            yield
-        finally:
-            lock.release()
 
     def find(self, keys: Sequence[bytes]) -> tuple[dict[bytes, np.ndarray], float]:
         """The stored arrays of `keys`, and the seconds that it took to compute them."""

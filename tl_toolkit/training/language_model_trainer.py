@@ -6,6 +6,7 @@ import inspect
 import math
 import os
 from abc import ABC, abstractmethod
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ..data.evaluation_lanes import EvaluationLanes
 from ..data.streams import IGNORED, StreamWindows
 from ..errors import UserError
 from ..models.rnn_cache import RnnCache
-from .sampling import EpochSampler
+from .sampling import epoch_sampler
 from .trainer import BaseTrainer, not_finite
 
 if TYPE_CHECKING:
@@ -108,13 +109,7 @@ class BlockTrainer(LanguageModelTrainer):
         return (logits[:, :-1], labels[:, 1:]) if self.shifted else (logits, labels)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
-        args = self.args
-        return EpochSampler(
-            len(self.train_dataset),
-            seed=args.seed if args.data_seed is None else args.data_seed,
-            global_batch=args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
-            fill=args.world_size > 1,
-        )
+        return epoch_sampler(self.args, len(self.train_dataset))
 
     def _predictions(self, dataset: Blocks) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         size, rank, world = self.args.eval_batch_size, self.args.process_index, self.args.world_size
@@ -153,9 +148,8 @@ class StreamTrainer(LanguageModelTrainer):
 
     def get_train_dataloader(self) -> DataLoader:
         # Not prepared by accelerate, which would distribute the batches; they already belong to this process.
-        return DataLoader(
-            self.train_dataset, batch_size=1, collate_fn=_single, pin_memory=self.args.dataloader_pin_memory
-        )
+        pin_memory = self.args.dataloader_pin_memory
+        return DataLoader(self.train_dataset, batch_size=1, collate_fn=itemgetter(0), pin_memory=pin_memory)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
         # Known without communication; created on the device, so that nothing waits for a copy.
@@ -282,7 +276,3 @@ def _cache(layers: list[Any], device: torch.device) -> RnnCache:
     for layer, (state, seen_tokens) in zip(cache.layers, layers, strict=True):
         layer.update(tuple(tensor.to(device) for tensor in state), seen_tokens)
     return cache
-
-
-def _single(batch: list[Any]) -> Any:
-    return batch[0]

@@ -30,13 +30,7 @@ PICTURE_NAME, CURVE_NAME = "lr_finder.png", "lr_finder.json"
 _CHANGED = ("args", "state", "control", "optimizer", "lr_scheduler", "_created_lr_scheduler")  # of the trainer
 
 
-def find_learning_rate(
-    trainer: BaseTrainer,
-    output_dir: Path,
-    start: float | None = None,
-    end: float | None = None,
-    steps: int | None = None,
-) -> dict[str, Any]:
+def find_learning_rate(trainer: BaseTrainer, output_dir: Path) -> dict[str, Any]:
     """Sweep the learning rate over the updates of a short training and suggest one (Smith 2017, section 3.3).
 
     Update t of N has the rate `start * (end / start) ** (t / (N - 1))`; groups with other rates keep their ratio to the
@@ -49,8 +43,8 @@ def find_learning_rate(
     random number generators and the trainer are restored afterwards.
 
     Args:
-        trainer: a trainer that has not been trained yet.
-        start, end, steps: by default `find_lr_start`, `find_lr_end` and `find_lr_steps` of the trainer's arguments.
+        trainer: a trainer that has not been trained yet; `find_lr_start`, `find_lr_end` and `find_lr_steps` of its
+            arguments are the start, the end and N.
 
     Returns:
         `suggestion` (None if the loss never fell), `minimum_divided_by_10`, and the curve with one entry per update:
@@ -60,13 +54,10 @@ def find_learning_rate(
         UserError: FSDP or DeepSpeed is used, or the first loss is not finite.
     """
     args: Any = trainer.args
-    start = args.find_lr_start if start is None else start
-    end = args.find_lr_end if end is None else end
-    steps = args.find_lr_steps if steps is None else steps
     if args.fsdp_plugin_args is not None or args.deepspeed_plugin is not None:
         raise UserError("--find_lr cannot be used with FSDP or DeepSpeed. Run it in one process.")
     with _restored(trainer):
-        sweep = _Sweep(trainer, start, end, steps)
+        sweep = _Sweep(trainer, args.find_lr_start, args.find_lr_end, args.find_lr_steps)
         sweep.run()
     found = sweep.result()
     if trainer.is_world_process_zero():
@@ -162,11 +153,11 @@ def _restored(trainer: BaseTrainer) -> Iterator[None]:
     weights = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
     before = {name: getattr(trainer, name) for name in _CHANGED}
     callbacks = list(trainer.callback_handler.callbacks)
-    generators = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    generators = random.getstate(), np.random.get_state()
     trainer.control = copy.copy(trainer.control)
     try:
-        yield
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            yield
     finally:
         model.load_state_dict(weights)
         model.zero_grad(set_to_none=True)
@@ -177,9 +168,6 @@ def _restored(trainer: BaseTrainer) -> Iterator[None]:
             setattr(trainer.callback_handler, name, before[name])
         random.setstate(generators[0])
         np.random.set_state(generators[1])
-        torch.set_rng_state(generators[2])
-        if devices:
-            torch.cuda.set_rng_state_all(devices)
 
 
 def _print_suggestions(found: dict[str, Any], output_dir: Path) -> None:
@@ -195,14 +183,13 @@ def _print_suggestions(found: dict[str, Any], output_dir: Path) -> None:
 def _draw(found: dict[str, Any], path: Path) -> None:
     """Plot raw and smoothed losses over the learning rate, with both suggestions."""
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
 
     from ..figures.palette import MUTED, SERIES
-    from ..figures.style import PLOT_STYLE
+    from ..figures.style import PLOT_STYLE, new_figure
 
     rates, losses, smoothed = (np.array(found[name]) for name in ("learning_rates", "losses", "smoothed_losses"))
     with rc_context(PLOT_STYLE):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        figure = new_figure(6.4, 4.0, layout="constrained")
         axes = figure.subplots()
         axes.plot(rates, losses, color=MUTED, alpha=0.4, linewidth=1, label="loss of an update")
         axes.plot(rates, smoothed, color=SERIES[0], linewidth=2, label="smoothed")

@@ -39,10 +39,8 @@ class NtAsgd(torch.optim.SGD):
         settings: other arguments of `torch.optim.SGD`.
     """
 
-    def __init__(
-        self, params: Any, lr: float, weight_decay: float = 0.0, momentum: float = 0.0, **settings: Any
-    ) -> None:
-        super().__init__(params, lr=lr, weight_decay=weight_decay, momentum=momentum, **settings)
+    def __init__(self, params: Any, lr: float, **settings: Any) -> None:
+        super().__init__(params, lr=lr, **settings)
         self.__setstate__({})
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.data import Sampler
+from transformers import TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 if TYPE_CHECKING:
@@ -51,6 +52,17 @@ class EpochSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return self.rows + self.blanks
+
+
+def epoch_sampler(args: TrainingArguments, rows: int, lengths: Sequence[int] | None = None) -> EpochSampler:
+    """The sampler of a run with these arguments, for its number of rows."""
+    return EpochSampler(
+        rows,
+        seed=args.seed if args.data_seed is None else args.data_seed,
+        global_batch=args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        lengths=lengths,
+        fill=args.world_size > 1,
+    )
 
 
 def with_blank_row(dataset: Dataset, task: Task) -> Dataset:

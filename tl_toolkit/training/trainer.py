@@ -7,11 +7,11 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import EvalPrediction, TrainingArguments
+from transformers import EvalPrediction, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState, TrainerCallback
 from transformers.trainer_pt_utils import nested_detach, nested_gather
 from transformers.trainer_utils import HubStrategy
@@ -22,13 +22,10 @@ from ..errors import UserError
 from ..records.cost import wait_for_device
 from ..records.identity import write_identity
 from ..strategies.optimisation import parameter_groups, slanted_triangular
+from ..tasks import Task
 from ..tasks.losses import total_weight
 from .nt_asgd import AveragingTrainer
-from .sampling import EpochSampler, with_blank_row
-from .selection import breaks_tie
-
-if TYPE_CHECKING:
-    from ..tasks import Task
+from .sampling import epoch_sampler, with_blank_row
 
 
 class NonFiniteLoss(UserError):
@@ -65,30 +62,22 @@ class Stopwatch(TrainerCallback, ExportableState):
         self._running_since: float | None = None
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._start()
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._start()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if control.should_evaluate or control.should_save:
-            self._stop()
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._stop()
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._stop()
-
-    def _start(self) -> None:
         if self._running_since is None:
             self._running_since = time.perf_counter()
 
-    def _stop(self) -> None:
+    on_epoch_begin = on_step_begin
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_evaluate or control.should_save:
+            self.on_epoch_end(args, state, control)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._running_since is not None:
             wait_for_device()
             self.seconds += time.perf_counter() - self._running_since
             self._running_since = None
+
+    on_train_end = on_epoch_end
 
     def state(self) -> dict[str, Any]:
         return {"args": {"seconds": self.seconds}, "attributes": {}}
@@ -319,17 +308,26 @@ class ToolkitTrainer(BaseTrainer):
             return super()._get_train_sampler(train_dataset)
         several = self.args.world_size > 1
         rows = len(dataset) - several  # the last row is the blank one, see __init__
-        return EpochSampler(
-            rows,
-            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
-            global_batch=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
-            lengths=dataset["length"][:rows] if strategy == "group_by_length" else None,
-            fill=several,
-        )
+        return epoch_sampler(self.args, rows, dataset["length"][:rows] if strategy == "group_by_length" else None)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         # Rows keep their order in evaluation; accelerate shards batches over processes.
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+
+
+def breaks_tie(args: TrainingArguments, state: TrainerState, metrics: Mapping[str, float]) -> bool:
+    """Return whether an evaluation equals the best so far in the main metric and has a lower loss.
+
+    On a small validation split, many checkpoints have the same accuracy, and the first of them is often undertrained.
+    The loss of the best evaluation is read from the history, which a resumed run restores.
+    """
+    name = str(args.metric_for_best_model)
+    value = metrics.get(name if name.startswith("eval_") else f"eval_{name}")
+    if value is None or value != state.best_metric or not state.best_global_step:
+        return False
+    then = [entry for entry in state.log_history if entry.get("step") == state.best_global_step]
+    losses = [entry["eval_loss"] for entry in then if "eval_loss" in entry]
+    return bool(losses) and metrics.get("eval_loss", math.inf) < losses[-1]
 
 
 def not_finite(kind: str, loss: float, step: int, learning_rate: float) -> NonFiniteLoss:
