@@ -54,11 +54,11 @@ def features(dataset: str, rng: np.random.Generator) -> tuple[dict[str, Any], np
     return made | {"counts": single}, labels
 
 
-def runs(matrix: Any, labels: np.ndarray, size: int, count: int, cost: float, rng: np.random.Generator) -> np.ndarray:
-    """Whether each run is right on each held-out row, (count, rows); samples are stratified and disjoint if possible."""
+def runs(matrix: Any, labels: np.ndarray, size: int, count: int, cost: float) -> np.ndarray:
+    """Whether runs are right on each held-out row, (count, rows). Samples are stratified, and disjoint if possible."""
     from sklearn.linear_model import LogisticRegression
 
-    right = np.empty((count, len(labels) - POOL), dtype=bool)
+    rng, right = np.random.default_rng(size), np.empty((count, len(labels) - POOL), dtype=bool)
     classes = [np.flatnonzero(labels[:POOL] == label) for label in np.unique(labels)]
     part = size // len(classes)
     for run in range(count):
@@ -149,7 +149,7 @@ def main() -> None:
     began, rng = time.perf_counter(), np.random.default_rng(0)
     matrices, labels = features(arguments.dataset, rng)
     right = {
-        (name, size): runs(matrix, labels, size, SEEDS * arguments.comparisons, 0.1 if name == "counts" else 10, rng)
+        (name, size): runs(matrix, labels, size, SEEDS * arguments.comparisons, 0.1 if name == "counts" else 10)
         for name, matrix in matrices.items()
         for size in BUDGETS
     }
