@@ -60,7 +60,7 @@ def runs(matrix: Any, labels: np.ndarray, size: int, count: int, cost: float) ->
 
     rng, right = np.random.default_rng(size), np.empty((count, len(labels) - POOL), dtype=bool)
     classes = [np.flatnonzero(labels[:POOL] == label) for label in np.unique(labels)]
-    part = size // len(classes)
+    part, held = size // len(classes), matrix[POOL:]
     for run in range(count):
         place = run % (min(map(len, classes)) // part)
         if place == 0:
@@ -68,7 +68,7 @@ def runs(matrix: Any, labels: np.ndarray, size: int, count: int, cost: float) ->
         sample = np.concatenate([own[place * part : (place + 1) * part] for own in classes])
         model = LogisticRegression(C=cost, solver="liblinear", dual=True, tol=0.01, random_state=0)
         model.fit(matrix[sample], labels[sample])
-        right[run] = model.predict(matrix[POOL:]) == labels[POOL:]
+        right[run] = model.predict(held) == labels[POOL:]
     return right
 
 
