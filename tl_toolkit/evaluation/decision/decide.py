@@ -181,10 +181,11 @@ class _PanelDecision:
             if budget != labels:
                 continue
             value, half, p = float(family.estimates[place]), float(self.best.half[place]), float(self.best.p[place])
+            alone = float(self.direct.p[place])
             low, high = value - half, value + half
             if not opened:  # the interval reaches 0, unless the difference is found without the gate
-                found_alone = p <= families.DIRECT * self.level
-                high = value + float(self.direct[place]) if found_alone else max(high, 0.0)
+                far = alone <= self.direct.level
+                high = value + float(self.direct.half[place]) if far else max(high, 0.0)
             same = readings.equivalent(value, family.noise[:, place], self.settings.margin)
             contrast = np.zeros(len(self.layout.means))
             contrast[second], contrast[first] = 1, -1
@@ -202,7 +203,7 @@ class _PanelDecision:
                     "a": best,
                     "b": self.names[second],
                     **self._bounds(value, low, high, "difference"),
-                    "p_adjusted": self._p(min(max(p, self.gate.p), p / families.DIRECT), self.level),
+                    "p_adjusted": min(self._p(max(p, self.gate.p), self.level), self._p(alone, self.direct.level)),
                     "reading": word,
                     "detectable": half + power,
                     "to_settle": settle,
