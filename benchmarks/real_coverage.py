@@ -1,4 +1,4 @@
-"""How often the decision is right on real data (the second table in docs/decision.md).
+"""How often the decision is right on real data.
 
     python benchmarks/real_coverage.py [--dataset stanfordnlp/imdb --comparisons 200]
 
