@@ -223,6 +223,19 @@ def lead(rng: np.random.Generator, leads: tuple[float, ...]) -> Outcome:
     }
 
 
+def far_behind(rng: np.random.Generator, runs: int, budgets: int) -> Outcome:
+    """One of three entries is 43 points behind; its kind, for which the other one is picked, is level."""
+    kinds = ("scratch", "scratch", "transformer")
+    truth, sds, counts = square(kinds, budgets, runs)
+    truth[0] -= 0.43
+    found = decide([panel(Design(kinds, truth, sds, counts, 1821, 1000, budgets=BUDGETS[:budgets]), rng)], SETTINGS)
+    every = [one for own in found["budgets"] for one in own["comparisons"]]
+    bad = [one["reading"] == "behind" for one in every if one["b"] == "scratch 0"]
+    for own in found["budgets"]:  # the rest is a claim if it says more
+        own["comparisons"] = [one for one in own["comparisons"] if one["b"] != "scratch 0"]
+    return {"found": float(all(bad)), "claim": false_claims(found)}
+
+
 def pair(rng: np.random.Generator, difference: float) -> Outcome:
     kinds = ("scratch", "word_vectors", "linear", "ulmfit", "transformer", "transformer")
     truth, sds, runs = square(kinds, 5, 3)
@@ -509,6 +522,10 @@ def table() -> Iterator[Row]:
     yield Row("trend", "a lead that falls from 8 to 0 points", falls, (("right", ">=", 0.9), ("wrong", "<=", 0.01)))
     crosses = partial(lead, leads=(0.06, 0.03, 0.0, -0.03, -0.06))
     yield Row("trend", "a lead that crosses, 6 to −6 points", crosses, (("crossing", ">=", 0.95),))
+    for runs, budgets in ((2, 5), (3, 5), (3, 1)):
+        name = f"one entry of a kind that is level, 43 points behind: {budgets} budgets, {runs} seeds"
+        found = (("found", ">=", 0.9 if runs > 2 else 0.7), ("claim", "<=", 0.05))
+        yield Row("behind", name, partial(far_behind, runs=runs, budgets=budgets), found)
     for points, sense, bound in ((0, "<=", 0.06), (5, ">=", 0.85), (2, ">=", 0.25)):
         name = f"one pair, {points} points apart, before adjustment"
         yield Row("pair", name, partial(pair, difference=points / 100), (("found", sense, bound),))

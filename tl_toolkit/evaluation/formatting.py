@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..metrics.scores import named_class
-from .intervals import Interval, Spread
+from .intervals import Estimate, Interval, Spread
 from .results import Result
 
 LABELS, TOKENS = "labels", "tokens"
@@ -95,7 +95,7 @@ def signed_gap(value: float, metric: str) -> str:
     return number if number.startswith(MINUS) or not math.isfinite(value) else f"+{number}"
 
 
-def interval(bounds: Interval | None, metric: str) -> str:
+def interval(bounds: Interval | Estimate | None, metric: str) -> str:
     """An interval as `1.2 to 3.4`, in the metric's unit."""
     return MISSING if bounds is None else f"{plain_score(bounds.low, metric)} to {plain_score(bounds.high, metric)}"
 
@@ -175,9 +175,9 @@ def p_value(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
 
 
-def per_cent(value: Spread | None) -> str:
-    """A fraction as a whole percentage, without its unit."""
-    return MISSING if value is None else f"{100 * value.mean:.0f}"
+def estimate(value: Estimate | None, metric: str) -> str:
+    """A mean with its interval over rows, `81.3 (70.2 to 89.0)`, without its unit."""
+    return MISSING if value is None else f"{plain_score(value.mean, metric)} ({interval(value, metric)})"
 
 
 def significant(value: float, digits: int = 2) -> str:

@@ -127,7 +127,8 @@ def test_the_cheapest_within_the_margin_is_recommended():
 
 
 def test_a_closed_gate_keeps_a_single_budget_from_saying_behind():
-    """One budget of four differs, and by chance: its interval reaches 0, and p is that of the gate at least."""
+    """One budget of four differs: unless by far, its interval reaches 0, and p is that of the gate at least."""
+    alone = []
     for seed in range(40):
         own = panel({"scratch": [0.8, 0.8, 0.8, 0.8], "transformer": [0.8, 0.8, 0.8, 0.87]}, seed=seed)
         found = decide([own], SETTINGS)
@@ -140,7 +141,25 @@ def test_a_closed_gate_keeps_a_single_budget_from_saying_behind():
             for comparison in one["comparisons"]:
                 behind = comparison["reading"] == "behind"
                 assert behind == (comparison["high"] < 0) == (comparison["p_adjusted"] <= 0.05)
-                assert opened or not behind
+                alone.append(behind and not opened)
+    assert sum(alone) <= 4
+
+
+def test_an_entry_far_behind_needs_no_gate():
+    """Its kind is level, because the other entry is picked; the closed gate keeps only the others undecided."""
+    levels = {"scratch 1": 0.4, "scratch 2": 0.8, "transformer": 0.81}
+    own = panel(levels, seed=1)
+    checked = [
+        Entry(one.name, one.kind, {at: Cell(cell.scores, np.full(3, level)) for at, cell in one.cells.items()})
+        for one, level in zip(own.entries, levels.values(), strict=True)
+    ]
+    found = decide([Panel("d", checked)], SETTINGS)
+    assert found["kinds"][0]["average_lead"]["reading"] == "undecided"
+    for one in found["budgets"]:
+        for pair in one["comparisons"]:
+            behind = pair["b"] == "scratch 1"
+            assert behind == (pair["reading"] == "behind") == (pair["high"] < 0) == (pair["p_adjusted"] <= 0.05)
+            assert pair["low"] < pair["difference"] < pair["high"] or not behind
 
 
 def test_entries_of_one_kind_are_compared():

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
-from tl_toolkit.evaluation.evidence.class_scores import class_scores, classes_by_entry
+from tl_toolkit.evaluation.evidence.class_scores import Counts, class_scores, classes_by_entry
 from tl_toolkit.evaluation.predictions import PredictionReader
 from tl_toolkit.evaluation.results import read_results
 from tl_toolkit.evaluation.statistics.cells import make_cells
@@ -31,7 +32,7 @@ def scored(tmp_path, make_record, write_lines, write_parquet):
 
 def test_hand_computed_and_undefined_scores():
     runs = [np.array([[2, 4, 3], [0, 0, 2], [0, 0, 0]]), np.array([[1, 2, 3], [1, 1, 2], [0, 1, 0]])]
-    first, second, third = class_scores(NAMES, runs)
+    first, second, third = class_scores(NAMES, [Counts(*map(csr_array, run.T[:, None, :])) for run in runs])
     assert (first.support, first.precision.mean, first.recall.mean) == (3, 0.5, 0.5)
     assert first.f1.mean == pytest.approx((4 / 7 + 2 / 5) / 2) and first.recall.deviation > 0
     assert (second.precision.mean, second.precision.count) == (1.0, 1)  # never predicted in the first run
@@ -93,3 +94,43 @@ def test_regression_and_missing_predictions_have_no_classes(scored):
     columns = {"row": [0, 1], "text": ["a", "b"], "label": [0.5, 1.0], "prediction": [0.2, 0.3]}
     assert scored([("lstm", 100, 1, columns)], problem_type="regression", labels=None) == []
     assert scored([("gru", 100, 1, None)], problem_type="single_label_classification") == []
+
+
+CHANCES = np.array([5 / 300, 0.2, 0.3, 1 - 5 / 300 - 0.5])
+
+
+def answers(generator, rows, runs, size):
+    """Classes (rows,) and predictions (runs, rows) of rows; runs and clusters of `size` share the difficulty."""
+    clusters = np.arange(rows) // size
+    label = generator.choice(4, size=rows, p=CHANCES)
+    ease = 1 + generator.normal(size=clusters[-1] + 1)[clusters] + 0.5 * generator.normal(size=rows)
+    other = generator.choice(4, size=(runs, rows), p=CHANCES)
+    return clusters, label, np.where(ease + generator.normal(size=(runs, rows)) > 0, label, other)
+
+
+def scores_of(label, predictions, clusters):
+    def counted(chosen):
+        return csr_array(np.eye(4)[chosen])
+
+    true = counted(label)
+    runs = [Counts(csr_array(counted(own).multiply(true)), counted(own), true) for own in predictions]
+    return class_scores(["rare", "a", "b", "c"], runs, clusters)
+
+
+@pytest.mark.parametrize(("rows", "runs", "size"), [(300, 1, 1), (300, 3, 1), (2000, 3, 1), (300, 3, 4), (2000, 1, 4)])
+def test_intervals_have_the_scores_of_new_rows(rows, runs, size):
+    """95 % intervals cover the true scores in at least 90 % of simulated test sets, also of a class with five rows."""
+    generator, covered = np.random.default_rng(7), []
+    large = scores_of(*answers(generator, 200_000, 1, size)[1:], None)
+    truth = [[own.precision.mean, own.recall.mean, own.f1.mean] for own in large]
+    for _ in range(250):
+        clusters, label, predictions = answers(generator, rows, runs, size)
+        found = scores_of(label, predictions, clusters if size > 1 else None)
+        covered.append(
+            [
+                [own is None or own.low <= true <= own.high for own, true in zip(scores, values, strict=True)]
+                for scores, values in zip([(o.precision, o.recall, o.f1) for o in found], truth, strict=True)
+            ]
+        )
+    share = np.mean(covered, axis=0)
+    assert share.min() > 0.9 and 0.94 < share.mean() < (0.98 if size == 1 else 0.99)

@@ -75,7 +75,8 @@ def _reliability(
         axes.plot([x, x + 1], [y, y + 1], color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
         sure = np.array([each.confidence for each in own.bins])
         right = np.array([each.accuracy for each in own.bins])
-        axes.vlines(x + sure, y + sure, y + right, color=look["color"], linewidth=1, alpha=0.35)
+        ends = np.array([(each.low, each.high) for each in own.bins]).T
+        axes.vlines(x + sure, y + ends[0], y + ends[1], color=look["color"], linewidth=1, alpha=0.35)
         axes.plot(x + sure, y + right, **look | {"markersize": 4.5, "linewidth": 1.4})
         axes.text(x, y + 1.06, short(own.entry, int(scale / 6.2)), fontsize=9, color=look["color"])
         if place >= len(found) - columns:

@@ -48,7 +48,7 @@ def card_of(decision: Json, facts: Json) -> dict[str, Any]:
     else:
         costs = [words.cost(entries[used]), words.cost(entries[other]) if other else ""]
         parts["cost"] = f"It costs {costs[0]}{f'; {other} costs {costs[1]}' if costs[1] else ''}." if costs[0] else ""
-        parts["runner_up"] = _runner_up(top, used, other, words) if other else ""
+        parts["runner_up"] = f"{_runner_up(top, used, other, words)}{_failures(entries[other], words)}" if other else ""
     return parts | {"sentences": _sentences(own, here, entries[used], words)}
 
 
@@ -130,9 +130,11 @@ def _headline(top: Json, words: Words) -> str:
     score, with_labels = words.score(expected["value"]), f"with {words.labels(top['labels'])}"
     if top["status"] == "nothing_beats_constant":
         constant = words.constant or "the same"
-        return f"Use none of these entries: {with_labels}, none is shown to beat always predicting {constant}."
+        return f"Avoid all of these entries: {with_labels}, they may be as bad as always predicting {constant}."
     if expected["low"] is None:
-        return f"In these runs, {used} scores best: {score} {with_labels}. Run 3 seeds to decide."
+        return (
+            f"Too early to decide from single runs: {used} scores best, with {score} at {words.labels(top['labels'])}."
+        )
     start = f"Use {used} for now" if top["status"] == "undecided" else f"Use {used}"
     if not top["comparisons"]:
         start = f"{used} is the only entry"
@@ -142,27 +144,28 @@ def _headline(top: Json, words: Words) -> str:
 def _runner_up(top: Json, used: str, other: str, words: Words) -> str:
     pair, turned = _pair(top, used, other)
     lead = words.lead(pair, turned=not turned)  # of the other entry over the recommended one
-    start = f"Runner-up: {other} is {words.better(lead)}"
+    start = f"{'Runner-up' if used == top['best'] else 'Alternative'}: {other} is {words.better(lead)}"
     entry = next(one for one in top["entries"] if one["entry"] == other)
-    if entry["failed"]:
-        counted = f"always predicting {words.constant}" if words.constant else "the worst run"
-        start = f"{start}, with {entry['failed']} of {entry['runs']} runs failed, which count as {counted}"
-    within = f"the margin of {words.within}"
-    because = f", and {used} costs less" if _cheaper(top, used, other) else ""
+    within = f"within the {words.within} that count as equal"
+    costs = f"{used} costs less" if _cheaper(top, used, other) else ""
     reading = pair["reading"]
     if lead["low"] is None:
         return f"{start} in these runs."
-    if used == top["best"]:
-        if reading == "behind":
-            return f"{start}."
-        if reading == "equivalent":
-            return f"{start}. Both are equivalent within {within}{because}."
-        return f"{start}. These runs leave the order open{because}."
-    if entry["beats_constant"] is False:
-        return f"{start}, but is not shown to beat the constant answer."
+    if used != top["best"] and entry["beats_constant"] is False:
+        return f"{start}, but may be as bad as the constant answer."
+    if used == top["best"] and reading == "behind":
+        return f"{start}, which is beyond chance."
     if reading == "equivalent" or top["status"] == "equivalent_and_cheaper":
-        return f"{start}. The difference is within {within}{because}."
-    return f"{start}. These runs leave open whether the difference exceeds {within}{because}."
+        return f"{start}. The difference is {within}{costs and f', and {costs}'}."
+    unknown = "which is better" if used == top["best"] else f"whether the difference is {within}"
+    return f"{start}. These runs leave open {unknown}{costs and f'; {costs}'}."
+
+
+def _failures(entry: Json, words: Words) -> str:
+    """What the failed runs of an entry count as, as a further sentence."""
+    counted = f"always predicting {words.constant}" if words.constant else "the worst run"
+    count = "counts" if entry["failed"] == 1 else "count"
+    return f" {entry['failed']} of its {entry['runs']} runs failed and {count} as {counted}." if entry["failed"] else ""
 
 
 def _cheaper(top: Json, first: str, second: str) -> bool:
@@ -179,13 +182,22 @@ def _next(top: Json, here: Mapping[str, list[Json]], words: Words) -> str:
     if top["status"] == "nothing_beats_constant":
         return "Next: label more training and test rows, and check that inputs and labels belong together."
     if top["expected"]["low"] is None:
-        return "Next: run 3 seeds, with --seeds 1 2 3."
+        return "Next: run 3 seeds (--seeds 1 2 3) to see how far scores move by chance."
     if not top["comparisons"]:
         return "Next: add entries to compare with, for example with --entries ladder."
-    if top["status"] == "undecided" and (said := _settle(top, words.rows)):
+    if top["status"] == "undecided" and (said := _failed(top) or _settle(top, words.rows)):
         return said
     more = _more_labels(top, here, words)
     return f"Next: {more or f'compare at a second number of {words.unit}, to learn whether more of them pay.'}"
+
+
+def _failed(top: Json) -> str:
+    """To repeat the failed runs of the entries that the card names; empty if all have finished."""
+    one = next((own for own in top["entries"] if own["failed"] and own["entry"] in rivals(top)), None)
+    if one is None:
+        return ""
+    failed = f"{one['failed']} of {one['runs']} runs of {one['entry']} failed"
+    return f"Next: find out why {failed} (see the report), then repeat them with --retry_failed."
 
 
 def _settle(top: Json, now_rows: int) -> str:
@@ -201,13 +213,10 @@ def _settle(top: Json, now_rows: int) -> str:
     if needs["seeds"] is None:
         return f"Next: choose by cost. Even 100 seeds and 100 times the test rows may leave {both} undecided."
     now = min(runs[pair["a"]], runs[pair["b"]])
-    seeds = f"run {needs['seeds']} seeds of {both} (now {now})" if needs["seeds"] > now else ""
-    rows = f"label {show.significant(needs['test_rows'])} test rows" if needs["test_rows"] > now_rows else ""
-    if seeds and rows:
-        return f"Next: {rows} (now {show.count(now_rows)}), and {seeds}."
-    if rows:
-        return f"Next: {rows} (now {show.count(now_rows)}) to separate {both}."
-    return f"Next: {seeds}; --settle adds these runs." if seeds else ""
+    seeds = f"run {needs['seeds']} seeds of each (now {now}; --settle adds them)" if needs["seeds"] > now else ""
+    rows = f"have {show.significant(needs['test_rows'])} labelled test rows (now {show.count(now_rows)})"
+    todo = [text for text in (rows if needs["test_rows"] > now_rows else "", seeds) if text]
+    return f"Next: to decide between {both}, {show.joined(todo)}." if todo else ""
 
 
 def _more_labels(top: Json, here: Mapping[str, list[Json]], words: Words) -> str:
@@ -222,9 +231,7 @@ def _more_labels(top: Json, here: Mapping[str, list[Json]], words: Words) -> str
     if later is None:
         return ""
     gain = words.sign * (later["expected"] - top["expected"]["value"])
-    action = "stop labelling" if words.unit == show.LABELS else "stop adding text"
-    if gain > words.margin:
-        action = f"add {words.unit}"
+    action = f"add training {words.unit}" if gain > words.margin else f"more training {words.unit} hardly pay"
     added = words.gap(gain) if gain > 0 else "nothing"
     reached = f"{words.score(later['expected'])}{words.interval(later)}"
     return f"{action}. {words.labels(later['labels'])} are expected to gain {added}: {reached}."
@@ -263,6 +270,7 @@ def _lead_of(kind: str, one: Json, words: Words) -> dict[str, Any]:
 def _average(kind: str, leads: Sequence[Json], budgets: int, words: Words) -> str:
     told = [one for one in leads if one["reading"] == "ahead"] + [one for one in leads if one["reading"] == "behind"]
     alike = [KINDS[one["over"]] for one in leads if one["reading"] == "equivalent"]
+    told = [one for one in told if one["crossing"] is None]  # the trend says it better
     parts = [f"{words.better(one['lead'])} than {KINDS[one['over']]}" for one in told[:2]]
     if not told and alike:
         parts = [f"equivalent to {show.joined(alike)} within {words.within}"]
@@ -281,11 +289,12 @@ def _trend(leads: Sequence[Json], words: Words) -> str:
     ends = sorted(abs(one["trend"][end]) for end in ("low", "high"))
     first, second = (KINDS[one["kind"]], KINDS[one["over"]])[::sign]
     change = f"{words.gap(slope)}{words.interval({'low': ends[0], 'high': ends[1]})}"
-    zero = f", and is 0 at about {show.significant(one['crossing'])} {words.unit}" if one["crossing"] else ""
-    return (
-        f"The lead of {first} over {second} {'grows' if slope > 0 else 'shrinks'} by {change} with each doubling of "
-        f"the {words.unit}{zero}."
-    )
+    changes = f"{'grows' if slope > 0 else 'shrinks'} by {change} with each doubling of the {words.unit}."
+    if one["crossing"]:
+        few, many = (first, second) if slope < 0 else (second, first)
+        at = f"about {show.significant(one['crossing'])} {words.unit}"
+        return f"Below {at}, {few} are better, above it {many}: the lead of {first} {changes}"
+    return f"The lead of {first} over {second} {changes}"
 
 
 def _equivalence(found: Sequence[Json], entries: Collection[str], words: Words) -> str:
@@ -293,7 +302,10 @@ def _equivalence(found: Sequence[Json], entries: Collection[str], words: Words) 
     able = [
         one
         for one in found
-        if one["entry"] in entries and None not in (one["needs"], one["low"]) and one["needs"] >= WORTH * one["labels"]
+        if one["entry"] in entries
+        and None not in (one["needs"], one["low"])
+        and one["needs"] >= WORTH * one["labels"]
+        and one["low"] > one["labels"]
     ]
     if not able:
         return ""

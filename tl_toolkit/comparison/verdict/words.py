@@ -81,7 +81,7 @@ class Words:
         value, low, high = (lead[part] for part in ("value", "low", "high"))
         said = f"{self.gap(value)} {'worse' if value < 0 else 'better'}"
         if self.plain(abs(value)) == self.plain(0):
-            said = "equally good"
+            said = "on the same score"
         if low is None or high is None:
             return said
         if low < 0 < high:

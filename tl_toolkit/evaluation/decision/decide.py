@@ -73,7 +73,7 @@ class _PanelDecision:
         self.names = {cell: name for (name, _), cell in layout.entry.items()}
         if layout.noise is not None:
             self.gate = families.gate(layout, level)
-            self.against, self.best = families.with_the_best(layout, level)
+            self.against, self.best, self.direct = families.with_the_best(layout, level)
         self.beating = families.beats_constant(layout, level)
 
     def kinds(self) -> list[Json]:
@@ -180,9 +180,12 @@ class _PanelDecision:
         for place, (budget, first, second) in enumerate(self.against):
             if budget != labels:
                 continue
-            value, half = float(family.estimates[place]), float(self.best.half[place])
-            # Where the gate is closed, the interval of the gated test reaches 0.
-            low, high = value - half, value + half if opened else max(value + half, 0.0)
+            value, half, p = float(family.estimates[place]), float(self.best.half[place]), float(self.best.p[place])
+            alone = float(self.direct.p[place])
+            low, high = value - half, value + half
+            if not opened:  # the interval reaches 0, unless the difference is found without the gate
+                far = alone <= self.direct.level
+                high = value + float(self.direct.half[place]) if far else max(high, 0.0)
             same = readings.equivalent(value, family.noise[:, place], self.settings.margin)
             contrast = np.zeros(len(self.layout.means))
             contrast[second], contrast[first] = 1, -1
@@ -200,7 +203,7 @@ class _PanelDecision:
                     "a": best,
                     "b": self.names[second],
                     **self._bounds(value, low, high, "difference"),
-                    "p_adjusted": self._p(max(float(self.best.p[place]), self.gate.p), self.level),
+                    "p_adjusted": min(self._p(max(p, self.gate.p), self.level), self._p(alone, self.direct.level)),
                     "reading": word,
                     "detectable": half + power,
                     "to_settle": settle,

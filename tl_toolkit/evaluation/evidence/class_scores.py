@@ -1,20 +1,30 @@
-"""Precision, recall and F1 of each class, label or entity type, as means over an entry's seeds."""
+"""Precision, recall and F1 of each class, label or entity type: means over seeds, with intervals over rows."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..intervals import Spread, spread
-from ..predictions import PredictionReader, class_name, confusion_matrix, label_counts
+from ..intervals import Estimate, ratios
+from ..predictions import PredictionReader, class_name, clusters
 from ..statistics.cells import Cell, at_largest_budget
 from ..statistics.row_metrics import found_entities
 
-Counts = np.ndarray
-"""Right, predicted and true counts of one run (classes, 3)."""
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each row of a run has each class, (rows, classes): right, predicted and true."""
+
+    right: csr_array
+    predicted: csr_array
+    true: csr_array
 
 
 @dataclass(frozen=True)
@@ -28,9 +38,9 @@ class ClassScore:
 
     name: str
     support: int
-    precision: Spread | None
-    recall: Spread | None
-    f1: Spread | None
+    precision: Estimate | None
+    recall: Estimate | None
+    f1: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -61,76 +71,75 @@ def entry_classes(cell: Cell, reader: PredictionReader) -> EntryClasses | None:
     task = cell.results[0].section("task")
     if task.get("name") == "token-classification":
         what = "entities" if task.get("tag_scheme") else "words"
-        names, counts = _tag_counts(cell, reader, bool(task.get("tag_scheme")))
+        names, counts, groups = _tag_counts(cell, reader, bool(task.get("tag_scheme")))
     elif task.get("problem_type") in ("single_label_classification", "multi_label_classification"):
         what = "test rows"
-        names, counts = _label_counts(cell, reader)
+        names, counts, groups = _label_counts(cell, reader)
     else:
         return None
     if not counts:
         return None
-    return EntryClasses(cell.entry, cell.budget, len(counts), what, class_scores(names, counts))
+    return EntryClasses(cell.entry, cell.budget, len(counts), what, class_scores(names, counts, groups))
 
 
-def class_scores(names: Sequence[str], runs: Sequence[Counts]) -> list[ClassScore]:
-    """The scores from the counts (classes, 3) of each run; `support` is from the first, as test rows are the same."""
-    scores = []
-    for index, name in enumerate(names):
-        right, predicted, true = np.array([run[index] for run in runs], dtype=float).T
-        scores.append(
-            ClassScore(
-                name=name,
-                support=int(true[0]),
-                precision=_mean(right, predicted),
-                recall=_mean(right, true),
-                f1=_mean(2 * right, predicted + true),
-            )
-        )
-    return scores
+def class_scores(names: Sequence[str], runs: Sequence[Counts], groups: np.ndarray | None = None) -> list[ClassScore]:
+    """The scores from the counts of runs on the same rows, which may be dependent within `groups` (rows,)."""
+    right = [run.right for run in runs]
+    scores = (
+        ratios(right, [run.predicted for run in runs], groups),
+        ratios(right, [run.true for run in runs], groups),
+        ratios([2 * own for own in right], [run.predicted + run.true for run in runs], groups),
+    )
+    support = runs[0].true.sum(axis=0)
+    return [ClassScore(name, int(support[index]), *(own[index] for own in scores)) for index, name in enumerate(names)]
 
 
-def _mean(part: np.ndarray, whole: np.ndarray) -> Spread | None:
-    defined = whole > 0
-    return spread((part[defined] / whole[defined]).tolist()) if defined.any() else None
+def _label_counts(cell: Cell, reader: PredictionReader) -> tuple[list[str], list[Counts], np.ndarray | None]:
+    from scipy.sparse import csr_array
 
-
-def _label_counts(cell: Cell, reader: PredictionReader) -> tuple[list[str], list[Counts]]:
     runs = [read for result in cell.results if (read := reader.labels(result)) is not None]
+    runs = [run for run in runs if len(run.row) == len(runs[0].row)]
     if not runs:
-        return [], []
-    names = cell.results[0].label_names()
+        return [], [], None
+    names, rows = cell.results[0].label_names(), np.arange(len(runs[0].row))
+    classes = max(len(names or ()), 1 + max(int(max(run.label.max(), run.prediction.max())) for run in runs))
     if runs[0].label.ndim == 2:
-        counts = []
-        for run in runs:
-            right, alarms, misses = label_counts([run]).T
-            counts.append(np.stack([right, right + alarms, right + misses], axis=1))
-    else:
-        classes = max(len(names or ()), 1 + max(int(max(run.label.max(), run.prediction.max())) for run in runs))
-        matrices = [confusion_matrix([run], classes) for run in runs]
-        counts = [np.stack([own.diagonal(), own.sum(axis=0), own.sum(axis=1)], axis=1) for own in matrices]
-    return [class_name(index, names) for index in range(len(counts[0]))], counts
+        classes = runs[0].label.shape[1]
+
+    def counted(chosen: np.ndarray) -> csr_array:
+        if chosen.ndim == 2:
+            return csr_array(chosen.astype(float))
+        return csr_array((np.ones(len(rows)), (rows, chosen)), shape=(len(rows), classes))
+
+    pairs = [(counted(run.prediction), counted(run.label)) for run in runs]
+    counts = [Counts(csr_array(predicted.multiply(true)), predicted, true) for predicted, true in pairs]
+    return [class_name(index, names) for index in range(classes)], counts, runs[0].group
 
 
-def _tag_counts(cell: Cell, reader: PredictionReader, entity: bool) -> tuple[list[str], list[Counts]]:
-    """Names and counts by entity type or by tag; truncated words have no tag."""
-    tables = [reader.columns(result, ["row", "label", "prediction"]) for result in cell.results]
-    whole = [table for table in tables if table is not None and table.num_columns == 3]
+def _tag_counts(
+    cell: Cell, reader: PredictionReader, entity: bool
+) -> tuple[list[str], list[Counts], np.ndarray | None]:
+    """Names and counts by entity type or by tag, a sentence being a row; truncated words have no tag."""
+    from scipy.sparse import csr_array
+
+    wanted = ["row", "label", "prediction", "group"]
+    tables = [reader.columns(result, wanted) for result in cell.results]
+    whole = [table for table in tables if table is not None and {"label", "prediction"} <= set(table.column_names)]
+    whole = [table for table in whole if table.num_rows == whole[0].num_rows]
     if not whole:
-        return [], []
-    truth = whole[0]["label"].to_pylist()
-    expected = _units(truth, entity)
-    found: list[tuple[Counter[str], Counter[str]]] = []
-    for table in whole:
-        given = _units(table["prediction"].to_pylist(), entity)
-        right = Counter(kind for kind, *_ in given & expected)
-        found.append((right, Counter(kind for kind, *_ in given)))
-    true = Counter(kind for kind, *_ in expected)
-    names = sorted(true | Counter(kind for _, predicted in found for kind in predicted))
-    counts = [
-        np.array([[right[name], predicted[name], true[name]] for name in names], dtype=int)
-        for right, predicted in found
-    ]
-    return names, counts
+        return [], [], None
+    expected = _units(whole[0]["label"].to_pylist(), entity)
+    given = [_units(table["prediction"].to_pylist(), entity) for table in whole]
+    names = sorted({kind for units in (expected, *given) for kind, *_ in units})
+    place, shape = {name: index for index, name in enumerate(names)}, (whole[0].num_rows, len(names))
+
+    def counted(units: set[tuple[str, int, int, int]]) -> csr_array:
+        at = Counter((number, place[kind]) for kind, number, *_ in units)
+        index = np.array(list(at), dtype=int).reshape(-1, 2).T
+        return csr_array((np.array(list(at.values()), dtype=float), (index[0], index[1])), shape=shape)
+
+    counts = [Counts(counted(own & expected), counted(own), counted(expected)) for own in given]
+    return names, counts, clusters(whole[0])
 
 
 def _units(sentences: Sequence[Sequence[str | None]], entity: bool) -> set[tuple[str, int, int, int]]:
