@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -117,3 +118,35 @@ def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray
     order = np.lexsort((generator.permutation(rows), share))
     held = order[: min(max(round(fraction * rows), 1), rows - 1)]
     return np.setdiff1d(np.arange(rows), held), np.sort(held)
+
+
+def fold_of(
+    labels: np.ndarray, folds: int, seed: int, groups: np.ndarray | None = None, name: str = "the dataset"
+) -> np.ndarray:
+    """Return the fold of each row, from 1 to `folds`: parts of equal size, in proportion over the strata.
+
+    Args:
+        labels: see `strata`.
+        folds: number of parts.
+        seed: seed of the division.
+        groups: the group of each row `[rows]`; the rows of a group share a fold.
+        name: the name of the rows in errors.
+
+    Returns:
+        int64 `[rows]`.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    parts = len(labels) if groups is None else len(np.unique(groups))
+    if parts < folds:
+        unit = "labelled rows" if groups is None else "groups (--group_column)"
+        raise UserError(f"--folds {folds} needs at least {folds} {unit}, but {name} has {parts}.")
+    own = strata(labels)
+    if np.bincount(own).max() < folds:  # every stratum is smaller than the number of folds
+        own = np.zeros_like(own)
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    found = np.empty(len(labels), dtype=np.int64)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # some strata may be smaller
+        for fold, (_, tested) in enumerate(splitter(folds, shuffle=True, random_state=seed).split(own, own, groups), 1):
+            found[tested] = fold
+    return found

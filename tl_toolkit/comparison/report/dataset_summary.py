@@ -83,7 +83,7 @@ def failures(failed: Sequence[Result]) -> list[dict[str, str]]:
         failure = str(result.record.get("failure"))
         kind = failure.replace("_", " ") if failure in FAILURES else show.MISSING
         group = groups.setdefault((result.entry, budget, kind, show.shortened(error, MOST_ERROR)), [])
-        group.append(show.MISSING if result.seed is None else str(result.seed))
+        group.append(show.MISSING if result.seed is None else result.seed_text)
     return [
         {"entry": entry, "budget": budget, "kind": kind, "error": error, "seed": ", ".join(dict.fromkeys(seeds))}
         for (entry, budget, kind, error), seeds in groups.items()

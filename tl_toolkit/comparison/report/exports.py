@@ -20,6 +20,7 @@ WHOLE_COLUMNS = (
     "validation_labels",
     "test_rows",
     "seed",
+    "fold",
     "parameters",
     "trained_parameters",
 ) + ("disk_bytes", "tuning_trials", "tuning_failed", "steps", "peak_memory_bytes", "world_size", "threads")
