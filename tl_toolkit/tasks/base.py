@@ -87,6 +87,10 @@ class Task(Scored, ABC):
             UserError: the source, columns, values, splits or budgets are not valid.
         """
 
+    def rows_to_divide(self) -> int | None:
+        """The number of labelled rows if all are training rows that can be divided into folds, otherwise None."""
+        return None
+
     def record(self) -> dict[str, Any]:
         """The sections "dataset", "task" and "budget" of the result record, after `prepare`."""
         if not self._record:
@@ -376,7 +380,6 @@ class RowTask(Task):
         return result
 
     def rows_to_divide(self) -> int | None:
-        """The number of labelled rows, if the dataset has only training rows; None with other labelled rows."""
         splits, _, _, labelled = self._read(load_source(self.arguments))
         return int(labelled[splits["train"]].sum()) if len(splits) == 1 else None
 

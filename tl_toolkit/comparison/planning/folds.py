@@ -26,10 +26,9 @@ def with_default_folds(grid: Grid, output_dir: Path) -> tuple[Grid, dict[str | N
     for name in grid.open_folds:
         data = next(run for run in grid.runs if run.dataset == name).arguments(output_dir).data
         task = make_task(data)
-        if task.has_folds and not task.generates and data.test_budget is None:
-            rows = task.rows_to_divide()
-            if rows is not None and FOLDS <= rows < FEW_ROWS:
-                found[name] = rows
+        rows = None if task.generates or data.test_budget is not None else task.rows_to_divide()
+        if rows is not None and FOLDS <= rows < FEW_ROWS:
+            found[name] = rows
     runs = [run for run in grid.runs if run.dataset not in found or run.seed in _seeds(grid, run.dataset)]
     return replace(grid, runs=in_folds(runs, dict.fromkeys(found, FOLDS))), found
 
