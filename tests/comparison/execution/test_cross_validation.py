@@ -70,6 +70,7 @@ def test_the_score_is_that_of_cross_val_score(content: dict, tmp_path: Path) -> 
     assert said in facts["card"]["headline"] and said in page and len(facts["card"]["headline"].split()) <= 30
     for text in (page, (output / "report.md").read_text()):
         assert "66 rows: 5-fold cross-validation; every row is tested." in text
+    assert "corrected for overlapping training sets" in page and "rows crossed with seeds" not in page
     frame = pd.read_csv(output / "results.csv")
     assert len(frame) == 10 and sorted(frame["fold"].unique()) == [1, 2, 3, 4, 5]
 

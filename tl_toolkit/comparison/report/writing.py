@@ -171,6 +171,7 @@ def describe_panel(panel: Panel) -> dict[str, Any]:
         "key": look,
         "constant": show.joined(list(dict.fromkeys(least.what for least in constant)), "or") if constant else None,
         "constant_source": _source(constant),
+        "folds": panel.decision["facts"]["folds"],
         "one_budget": len({cell.budget for cell in cells}) == 1,
         "results": results_table(panel) if cells else None,
         "more": more_metrics(panel),
