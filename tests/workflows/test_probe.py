@@ -159,6 +159,7 @@ def test_folds_share_the_features(finetune: Finetune, dataset_folder: Path, bert
         (dataset_folder / f"{split}.parquet").unlink()
     records = [_probe(finetune, f"fold{fold}", bert, folds=3, fold=fold) for fold in (1, 2, 3)]
     assert [record["cost"]["features"]["computed_rows"] for record in records] == [len(rows), 0, 0]
+    assert records[1]["identity"]["settings"]["fold"] == 2  # a checkpoint of another fold is not resumed
     assert sum(computed) == len(rows) and sum(record["dataset"]["rows"]["test"] for record in records) == 66
 
 
