@@ -120,7 +120,7 @@ def test_a_language_model_is_trained_and_continues_a_text() -> None:
 @pytest.fixture
 def comparison(tmp_path: Path) -> Comparison:
     entries = [{"name": "first", "model_type": "rnn"}, {"name": "second", "model_type": "self_attention"}]
-    how = {"use_cpu": True, "num_train_epochs": 1, "label_budgets": [16], "seeds": [1, 2]}
+    how = {"use_cpu": True, "num_train_epochs": 1, "label_budgets": [16], "seeds": [1, 2], "folds": 1}
     found = compare(ROWS, entries=entries, output_dir=tmp_path / "comparison", **how)
     assert found is not None
     return found
@@ -141,7 +141,7 @@ def test_what_compare_returns(comparison: Comparison) -> None:
 
 def test_a_comparison_shows_what_entries_are_called_and_runs_none_of_it(tmp_path: Path) -> None:
     entries = [{"name": "<script>x()</script>", "model_type": "rnn"}]
-    how = {"use_cpu": True, "num_train_epochs": 1, "label_budgets": [16], "seeds": [1]}
+    how = {"use_cpu": True, "num_train_epochs": 1, "label_budgets": [16], "seeds": [1], "folds": 1}
     found = compare(ROWS, entries=entries, output_dir=tmp_path / "odd", **how)
     assert found is not None and "<script>" not in found._repr_html_()
 
@@ -152,7 +152,7 @@ def test_a_script_without_a_guard_is_not_run_again_by_the_processes_of_a_compari
         "from tl_toolkit import compare\n"
         "print('The script begins.')\n"
         f"found = compare({ROWS[:24]!r}, entries=[{{'name': 'one', 'model_type': 'rnn'}}], label_budgets=[16],\n"
-        "    seeds=[1], use_cpu=True, num_train_epochs=1, output_dir='compared')\n"
+        "    seeds=[1], folds=1, use_cpu=True, num_train_epochs=1, output_dir='compared')\n"
         "print(found.results['completed'].tolist())\n"
     )
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=200)

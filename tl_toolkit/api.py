@@ -179,9 +179,14 @@ class Comparison:
 
     def scores(self) -> pd.DataFrame:
         """The mean of the main metric on test rows: a row for each dataset and entry, a column for each budget."""
+        from .evaluation.predictions import PredictionReader
+        from .evaluation.results import table
+        from .evaluation.statistics.repetitions import repetitions
+
         metrics = [f"test.{run.section('task').get('main_metric')}" for run in self._runs]
-        main = next((name for name in metrics if name in self.results), None)
-        values = self.results.assign(score=self.results[main] if main else float("nan"))
+        values = table(repetitions(self._runs, PredictionReader(self.output_dir)).runs)
+        main = next((name for name in metrics if name in values), None)
+        values = values.assign(score=values[main] if main else float("nan"))
         rows = ["dataset", "entry"] if values["dataset"].nunique() > 1 else ["entry"]
         frame = values.groupby([*rows, "budget"], sort=False)["score"].mean().unstack("budget")
         sizes = values.groupby("budget")[["train_labels", "train_tokens"]].max().max(axis=1)
@@ -335,7 +340,7 @@ def compare(dataset_name: Any = None, **flags: Any) -> Comparison | None:
     >>> rows = [("a fine film", "good"), ("a dull film", "bad")] * 20
     >>> entries = [{"name": "Elman", "model_type": "rnn", "config_overrides": {"cell_type": "rnn_tanh"}},
     ...            {"name": "LSTM", "model_type": "rnn"}]
-    >>> how = {"entries": entries, "label_budgets": [20], "seeds": [1], "num_train_epochs": 1}
+    >>> how = {"entries": entries, "label_budgets": [20], "seeds": [1], "folds": 1, "num_train_epochs": 1}
     >>> compare(rows, **how, output_dir="outputs/comparison").results["entry"].tolist()
     ['Elman', 'LSTM']
 
@@ -363,7 +368,7 @@ def decision(folder: str | Path, margin: float | None = None, target: float | No
 
     >>> entries = [{"name": "Elman", "model_type": "rnn"}, {"name": "LSTM", "model_type": "rnn"}]
     >>> rows = [("a fine film", "good"), ("a dull film", "bad")] * 20
-    >>> how = {"entries": entries, "label_budgets": [20], "seeds": [1], "num_train_epochs": 1}
+    >>> how = {"entries": entries, "label_budgets": [20], "seeds": [1], "folds": 1, "num_train_epochs": 1}
     >>> compared = compare(rows, **how, output_dir="outputs/decided")
     >>> decision("outputs/decided")["single_runs"]
     True

@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 
 from tl_toolkit.evaluation.predictions import PredictionReader
-from tl_toolkit.evaluation.results import read_results
+from tl_toolkit.evaluation.results import panels, read_results
 from tl_toolkit.evaluation.scored_panels import bounds_of, default_margin, scored_panel
+from tl_toolkit.evaluation.statistics.repetitions import repetitions
 
 LABEL = np.repeat([0, 1, 2], [5, 3, 3])
 
@@ -99,3 +101,79 @@ def test_the_number_of_labels_is_the_same_for_all_entries(panel):
     used = [{"budget": {"token_budget": None, "train_tokens": tokens}} for tokens in (700, 900)]
     own = panel([("lstm", None, 1, LABEL, used[0]), ("minilm", None, 1, LABEL, used[1])])
     assert [list(entry.cells) for entry in own.panel.entries] == [[800.0], [800.0]] and own.unit == "tokens"
+
+
+@pytest.fixture
+def divided(tmp_path, make_record, write_lines, write_parquet):
+    """Writes runs (entry, seed, fold, changes) of three folds of 11 rows. A row's fold is its place + seed, mod 3."""
+
+    def build(runs):
+        records = []
+        for entry, seed, fold, changes in runs:
+            row = np.flatnonzero((np.arange(len(LABEL)) + seed) % 3 == fold - 1)
+            prediction = np.where(row % (2 + fold) == 0, 2, LABEL[row])
+            record = make_record(entry, 100, seed, float((prediction == LABEL[row]).mean())) | changes
+            record["arguments"] = record["arguments"] | {"folds": 3, "fold": fold}
+            which = {"folds": {"folds": 3, "fold": fold, "rows": 11}, "rows": {"train": 7, "test": len(row)}}
+            record |= {"dataset": record["dataset"] | which, "folder": f"{record['folder']}-{fold}"}
+            record["budget"] = {"label_budget": 100, "train_labels": 6 + fold, "constant_answer": 0}
+            records.append(record)
+            if record["status"] == "completed":
+                own = {
+                    "row": row,
+                    "label": LABEL[row],
+                    "prediction": prediction,
+                    "scores": np.eye(3)[prediction].tolist(),
+                }
+                write_parquet(tmp_path / record["folder"], own)
+        write_lines(tmp_path, records)
+        return list(panels(read_results(tmp_path / "results.jsonl")).values()), PredictionReader(tmp_path)
+
+    return build
+
+
+FOLDS = (1, 2, 3)
+FAILED = {"status": "failed", "metrics": {}, "failure": "killed", "error": "killed"}
+
+
+def test_folds_are_joined_to_repetitions_of_all_rows(divided):
+    (runs,), reader = divided([(name, seed, fold, {}) for name in ("lstm", "gru") for seed in (2, 1) for fold in FOLDS])
+    own = scored_panel("data", runs, reader)
+    tested = np.stack([(np.arange(11) + seed) % 3 + 1 for seed in (1, 2)])
+    assert own.panel.folds.tolist() == tested.tolist() and (own.folds, own.repeats, own.rows) == (3, 2, 11)
+    right = [[place % (2 + fold) != 0 or LABEL[place] == 2 for place, fold in enumerate(of)] for of in tested]
+    for entry in own.panel.entries:
+        (cell,) = entry.cells.values()
+        assert cell.scores.tolist() == right and cell.failed == 0
+    assert own.panel.constant.tolist() == (LABEL == 0).tolist() and own.notes == []
+    joined = repetitions(runs, reader).runs[0]
+    assert joined.metrics("test")["accuracy"] == pytest.approx(np.mean(right[1])) and joined.seed == 2
+    expected = np.where(np.array(right[1]), LABEL, 2)
+    pooled = f1_score(LABEL, expected, average="macro", labels=range(11), zero_division=0)
+    assert joined.metrics("test")["macro_f1"] == pytest.approx(pooled)  # of all rows together, not a mean of folds
+    assert joined.section("budget")["train_labels"] == 8 and joined.section("dataset")["rows"]["test"] == 11
+    assert joined.section("cost")["train_seconds"] == pytest.approx(runs[0].section("cost")["train_seconds"])
+    assert reader.labels(joined).prediction.tolist() == expected.tolist()  # out of fold, in the order of the rows
+    assert reader.scores(joined).argmax(axis=1).tolist() == expected.tolist()
+    assert repetitions(runs[:2], reader) == ([], [runs[0]])
+
+
+def test_a_failed_fold_fails_its_repetition_and_a_missing_one_is_said(divided):
+    whole = [(name, seed, fold, {}) for name in ("lstm", "gru") for seed in (1, 2, 3) for fold in FOLDS]
+    runs = [run for run in whole if run[:3] != ("gru", 3, 2)]
+    runs[1] = ("lstm", 1, 2, FAILED)
+    (runs,), reader = divided(runs)
+    own = scored_panel("data", runs, reader)
+    counts = {
+        entry.name: [(len(cell.scores), cell.failed) for cell in entry.cells.values()] for entry in own.panel.entries
+    }
+    assert counts == {"lstm": [(1, 1)], "gru": [(2, 0)]}  # seed 3 is not compared, because gru lacks a fold of it
+    assert own.repeats == 2
+    assert "not all of their folds have finished: gru, 100 labels, seed 3" in own.notes[0]
+    assert "other entries have not finished this division into folds: lstm, 100 labels, seed 3" in own.notes[1]
+
+
+def test_a_test_split_and_folds_are_never_compared(divided, tmp_path, make_record, write_lines):
+    (runs,), _ = divided([("lstm", 1, fold, {}) for fold in FOLDS])
+    write_lines(tmp_path, [*(dict(run.record) for run in runs), make_record("gru", 100, 1, 0.5)])
+    assert len(panels(read_results(tmp_path / "results.jsonl"))) == 2

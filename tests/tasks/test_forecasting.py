@@ -256,7 +256,7 @@ def test_a_report_has_no_table_of_wrong_predictions_for_series(tmp_path: Path) -
 
     pd.DataFrame({"row": [3], "label": [[1.0, 2.0]], "prediction": [[1.0, 3.0]]}).to_parquet(tmp_path / "test.parquet")
     sections = {"predictions": {"test": "test.parquet"}, "task": {"problem_type": "forecasting"}}
-    result: Any = SimpleNamespace(folder=".", section=sections.__getitem__)
+    result: Any = SimpleNamespace(folder=".", parts=(), section=sections.__getitem__)
     assert PredictionReader(tmp_path).labels(result) is None
 
 

@@ -153,6 +153,16 @@ def test_budgets_and_seeds_compute_the_features_of_a_row_once(
     assert sum(computed) == 2 * len({*_texts(dataset_folder)})  # probe and frozen read different layers
 
 
+def test_folds_share_the_features(finetune: Finetune, dataset_folder: Path, bert: str, computed: list[int]) -> None:
+    rows = {*pd.read_parquet(dataset_folder / "train.parquet")["text"]}
+    for split in ("validation", "test"):
+        (dataset_folder / f"{split}.parquet").unlink()
+    records = [_probe(finetune, f"fold{fold}", bert, folds=3, fold=fold) for fold in (1, 2, 3)]
+    assert [record["cost"]["features"]["computed_rows"] for record in records] == [len(rows), 0, 0]
+    assert records[1]["identity"]["settings"]["fold"] == 2  # a checkpoint of another fold is not resumed
+    assert sum(computed) == len(rows) and sum(record["dataset"]["rows"]["test"] for record in records) == 66
+
+
 def test_another_checkpoint_has_other_features(
     finetune: Finetune, tmp_path: Path, dataset_folder: Path, bert: str
 ) -> None:

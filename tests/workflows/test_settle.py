@@ -11,7 +11,13 @@ from tl_toolkit.workflows import compare as workflow
 def test_added_seeds_are_trained_and_stay(tmp_path, monkeypatch, tiny_rnn, capsys):
     rows = [("a fine film", "good"), ("a dull film", "bad")] * 20
     entries = [{"name": "first", **tiny_rnn}, {"name": "second", **tiny_rnn}]
-    how = {"entries": entries, "label_budgets": [16], "num_train_epochs": 1, "output_dir": str(tmp_path / "out")}
+    how = {
+        "entries": entries,
+        "label_budgets": [16],
+        "num_train_epochs": 1,
+        "folds": 1,
+        "output_dir": str(tmp_path / "out"),
+    }
     compare(rows, **how, seeds=[1])
     monkeypatch.setattr(workflow, "settling_seeds", lambda grid, folder, asked: {grid.runs[0].folder: [2, 3]})
     settled = compare(rows, **how, seeds=[1], settle=True)

@@ -38,6 +38,7 @@ class CompareArguments:
     label_budgets: list[str] | None = flag("Numbers of training labels, or all. By default the grid's.")
     token_budgets: list[str] | None = flag("Language models: numbers of training tokens. They replace the grid's.")
     seeds: list[int] | None = flag("Random seeds (by default the grid's, else 1 2 3).")
+    repeats: int | None = flag("The number of seeds, from 1. With --folds, the rows are divided anew for each.")
     stage_datasets: list[str] | None = flag("NAME=DATASET for each stage whose dataset is not the grid's: wiki=PATH.")
     grid_datasets: list[str] | None = flag("NAME=DATASET for each of the grid's datasets that is found elsewhere.")
     dry_run: bool = flag("List the runs and estimate their cost from the records, without training.", False)

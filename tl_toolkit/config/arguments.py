@@ -80,6 +80,11 @@ class DataArguments:
         "Select the model on at most N labelled rows. These labels count towards the budget."
     )
     test_budget: int | None = flag("Report on a fixed sample of N test rows. It is the same for every seed.")
+    folds: int | None = flag(
+        "Cross-validation: divide the labelled training rows into N stratified parts by the seed, and test on one. "
+        "compare tests on each in turn; its default for fewer than 1,000 rows without a test split is 5 (1: none)."
+    )
+    fold: int | None = flag("The part of --folds that is tested, from 1 to N.")
     drop_duplicates: bool = flag(
         "Leave out training rows whose text is also in the validation or test split, has several labels, or repeats an "
         "earlier row. Label budgets are drawn from the others.",
@@ -108,6 +113,11 @@ class DataArguments:
         require(self, ["validation_fraction"], lambda value: 0 < value < 1, "between 0 and 1")
         if self.class_weight is not None:
             parse_class_weight(self.class_weight)
+        if (self.fold is None) != (self.folds is None) or not 1 <= (self.fold or 1) <= (self.folds or 2) >= 2:
+            raise UserError(
+                f"--fold must be from 1 to --folds, and --folds 2 or more, but they are {self.fold} and {self.folds}: "
+                "give both, or neither."
+            )
 
 
 @dataclass

@@ -50,13 +50,14 @@ _remembered: dict[tuple[str | int | None, ...], Source] | None = None
 
 @contextlib.contextmanager
 def remember_sources() -> Iterator[None]:
-    """Within this context, read and hash every dataset only once, even if several runs use it."""
+    """Within this context, read and hash every dataset only once, even if several runs or contexts inside use it."""
     global _remembered
-    _remembered = {}
+    outside = _remembered
+    _remembered = {} if outside is None else outside
     try:
         yield
     finally:
-        _remembered = None
+        _remembered = outside
 
 
 def load_source(arguments: DataArguments) -> Source:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +16,7 @@ SYNONYMS = {
     "test": ("test", "testing"),
 }
 _QUANTILES = 10
+_GROUP_DIVISIONS = 50
 
 
 def find_split(names: Iterable[str], role: str, named: str | None = None) -> str | None:
@@ -117,3 +120,50 @@ def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray
     order = np.lexsort((generator.permutation(rows), share))
     held = order[: min(max(round(fraction * rows), 1), rows - 1)]
     return np.setdiff1d(np.arange(rows), held), np.sort(held)
+
+
+def fold_of(
+    labels: np.ndarray, folds: int, seed: int, groups: np.ndarray | None = None, name: str = "the dataset"
+) -> np.ndarray:
+    """Return the fold of each row, from 1 to `folds`: parts of equal size, in proportion over the strata.
+
+    Args:
+        labels: see `strata`.
+        folds: number of parts.
+        seed: seed of the division.
+        groups: the group of each row `[rows]`; the rows of a group share a fold.
+        name: the name of the rows in errors.
+
+    Returns:
+        int64 `[rows]`.
+    """
+    from sklearn.model_selection import GroupKFold, StratifiedKFold
+
+    parts = len(labels) if groups is None else len(np.unique(groups))
+    if parts < folds:
+        unit = "labelled rows" if groups is None else "groups (--group_column)"
+        raise UserError(f"--folds {folds} needs at least {folds} {unit}, but {name} has {parts}.")
+    own = strata(labels)
+    if groups is None:
+        if np.bincount(own).max() < folds:  # every stratum is smaller than the number of folds
+            own = np.zeros_like(own)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # some strata may be smaller
+            return _fold_numbers(StratifiedKFold(folds, shuffle=True, random_state=seed).split(own, own), len(own))
+    # StratifiedGroupKFold hardly depends on its seed: of random divisions of the groups, take the most even one.
+    seeds = np.random.default_rng([seed, 3]).integers(2**32, size=_GROUP_DIVISIONS)
+    splitters = (GroupKFold(folds, shuffle=True, random_state=int(number)) for number in seeds)
+    return min((_fold_numbers(each.split(own, own, groups), len(own)) for each in splitters), key=partial(_uneven, own))
+
+
+def _fold_numbers(split: Iterable[tuple[np.ndarray, np.ndarray]], rows: int) -> np.ndarray:
+    found = np.empty(rows, dtype=np.int64)
+    for fold, (_, tested) in enumerate(split, 1):
+        found[tested] = fold
+    return found
+
+
+def _uneven(groups: np.ndarray, folds: np.ndarray) -> float:
+    """The variance over folds of the number of rows of each stratum, summed."""
+    counts = np.zeros((folds.max(), groups.max() + 1))
+    np.add.at(counts, (folds - 1, groups), 1)
+    return float(counts.var(axis=0).sum())

@@ -43,20 +43,21 @@ class PredictionReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self._read: dict[str, Predictions | None] = {}
+        self._read: dict[tuple[str, int], Predictions | None] = {}
         self._damaged: dict[Path, bool] = {}
 
     def labels(self, result: Result) -> Predictions | None:
         """Labels and predictions of the run's test rows."""
-        if result.folder not in self._read:
+        place = result.folder, len(result.parts)
+        if place not in self._read:
             names = ["row", "label", "prediction"]
             table = self.labelled(result, [*names, "group"])
             read = None
             if table is not None:
                 row, label, prediction = (column(table, name) for name in names)
                 read = Predictions(row, label, prediction, clusters(table))
-            self._read[result.folder] = read
-        return self._read[result.folder]
+            self._read[place] = read
+        return self._read[place]
 
     def scores(self, result: Result) -> np.ndarray | None:
         """The probabilities of the classes (rows, classes) for each test row, in the order of `labels`."""
@@ -66,9 +67,22 @@ class PredictionReader:
         return column(table, "scores")
 
     def columns(self, result: Result, wanted: Sequence[str]) -> pa.Table | None:
-        """The wanted columns that the run's test predictions have, for any task, sorted by `row`."""
+        """The wanted columns that the run's test predictions have, for any task, sorted by `row`.
+
+        Those of a repetition are from all its folds, and can have a column `fold`.
+        """
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
+        if result.parts:
+            tables = [self.columns(part, ["row", *wanted]) for part in result.parts]
+            known = [table for table in tables if table is not None]
+            if len(known) < len(tables):
+                return None
+            fold = np.repeat([part.fold or 0 for part in result.parts], [table.num_rows for table in known])
+            joined = pa.concat_tables(known).append_column("fold", pa.array(fold))
+            kept = [name for name in joined.column_names if name in wanted]
+            return joined.take(np.argsort(column(joined, "row"), kind="stable")).select(kept)
         name = result.section("predictions").get("test")
         if not name:
             return None

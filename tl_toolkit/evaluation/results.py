@@ -36,11 +36,13 @@ class Result:
         entry: the name of the entry as shown, unique among the results that were read together.
         folder: the run's folder, relative to that of the comparison.
         record: the parsed record.
+        parts: the runs of all folds, for a repetition of cross-validation (`statistics/repetitions.py`).
     """
 
     entry: str
     folder: str
     record: Mapping[str, Any]
+    parts: tuple[Result, ...] = ()
 
     @property
     def entry_id(self) -> str:
@@ -55,8 +57,9 @@ class Result:
 
     @property
     def run_id(self) -> str:
-        """The id of the run: of its dataset, entry, budget and seed."""
-        return key_of([self.dataset_id, self.entry_id, str(self.budget), self.seed])
+        """The id of the run: of its dataset, entry, budget, seed and fold."""
+        fold = [] if self.fold is None else [self.fold]
+        return key_of([self.dataset_id, self.entry_id, str(self.budget), self.seed, *fold])
 
     @property
     def verified(self) -> bool:
@@ -88,6 +91,21 @@ class Result:
     def seed(self) -> int | None:
         """The seed of the run; None if it failed before the seed was known."""
         return self.record.get("seed")
+
+    @property
+    def fold(self) -> int | None:
+        """The fold that the run was tested on; None without cross-validation, and for all folds together."""
+        return None if self.parts else self.section("arguments").get("fold")
+
+    @property
+    def folds(self) -> int | None:
+        """The number of folds; None without cross-validation."""
+        return self.section("arguments").get("folds")
+
+    @property
+    def seed_text(self) -> str:
+        """The seed, and the fold if there is one: `1, fold 2`."""
+        return f"{self.seed}" if self.fold is None else f"{self.seed}, fold {self.fold}"
 
     def section(self, name: str) -> Mapping[str, Any]:
         """A section of the record; empty if the run failed before it was known."""
@@ -136,9 +154,9 @@ class Store:
 def read_results(path: Path) -> list[Result]:
     """The runs in a `results.jsonl`, in the order of their first appearance.
 
-    A repeated run (same dataset, entry, label budget and seed) counts once, with its latest record. A last line without
-    a line end is a record that is still being written, and is ignored. A line that is not a valid record costs its run
-    only, and is logged.
+    A repeated run (same dataset, entry, label budget, seed and fold) counts once, with its latest record. A last line
+    without a line end is a record that is still being written, and is ignored. A line that is not a valid record costs
+    its run only, and is logged.
 
     Raises:
         UserError: the file does not exist, or none of its lines is a valid record.
@@ -190,7 +208,7 @@ def with_distinct_names(results: Sequence[Result]) -> list[Result]:
 
 
 Tested = tuple[str | None, ...]
-"""Configuration, label column, fingerprint, number of test rows and classes, which identify the test rows."""
+"""Configuration, label column, fingerprint, number of test rows, classes and folds, which identify the test rows."""
 
 
 def tested_on(result: Result) -> Tested:
@@ -200,13 +218,15 @@ def tested_on(result: Result) -> Tested:
     target = columns.get("label") or columns.get("target") or columns.get("caption") or columns.get("values")
     classes = result.label_names()
     named = None if classes is None else ", ".join(classes)
-    parts = (dataset.get("config"), target, dataset.get("fingerprint"), (dataset.get("rows") or {}).get("test"), named)
+    folds = dataset.get("folds") or {}
+    rows = folds.get("rows") or (dataset.get("rows") or {}).get("test")
+    parts = (dataset.get("config"), target, dataset.get("fingerprint"), rows, named, folds.get("folds"))
     return tuple(None if part is None else str(part) for part in parts)
 
 
 def names_by_test_rows(name: str, different: Sequence[Tested]) -> dict[Tested, str]:
     """A distinct name for each set of test rows: the dataset's name with the parts that differ."""
-    said = ("{}", "label {}", "data {}", "{} test rows", "classes {}")
+    said = ("{}", "label {}", "data {}", "{} test rows", "classes {}", "{} folds")
     differing = [place for place in range(len(said)) if len({tested[place] for tested in different}) > 1]
     return {
         tested: f"{name} ({', '.join(said[place].format((tested[place] or 'unknown')[:60]) for place in differing)})"
@@ -303,6 +323,7 @@ def _row(result: Result) -> dict[str, Any]:
         **own(budget, "train_labels", "train_tokens", "validation_labels"),
         "test_rows": (dataset.get("rows") or {}).get("test"),
         "seed": result.seed,
+        "fold": result.fold,
         "completed": result.completed,
         "failure": None if result.completed else record.get("failure") or "error",
         "error": None if result.completed else record.get("error"),

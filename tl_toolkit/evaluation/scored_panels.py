@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ from .predictions import PredictionReader
 from .results import Result
 from .statistics.baseline import Baseline, baselines, constant_scores
 from .statistics.cells import Goal, goal_of, make_cells
+from .statistics.repetitions import repetitions
 from .statistics.scored_rows import FORECASTING, ScoredRows, score_rows
 
 CORRELATIONS = ("pearson", "spearman")
@@ -28,6 +29,8 @@ PART = 0.02
 class ScoredPanel:
     """The arrays of one dataset, and sentences on runs that could not be used.
 
+    `rows` are the test rows; with cross-validation in `folds` parts they are all rows, each tested `repeats` times.
+
     `constant` says what the constant answer is, such as "the most frequent class"; None if there is none.
     """
 
@@ -35,6 +38,8 @@ class ScoredPanel:
     goal: Goal
     unit: str
     rows: int = 0
+    folds: int | None = None
+    repeats: int = 0
     constant: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -64,20 +69,30 @@ def scored_panel(dataset: str, results: Sequence[Result], reader: PredictionRead
     A run that failed, or whose score is not finite, counts as a failure of its entry. A run whose predictions are
     missing or damaged, or were made on other test rows, is left out with a note.
     """
-    goal = goal_of(results)
-    cells, budgets = make_cells(results), labels_of_budgets(results)
+    goal, budgets = goal_of(results), labels_of_budgets(results)
+    results, incomplete = repetitions(results, reader)
+    cells = make_cells(results)
     done = [run for run in results if run.completed and math.isfinite(run.metrics("test").get(goal.metric, math.nan))]
     scored = {run.run_id: _scored(run, goal.metric, reader) for run in done}
     keys = [rows.key for rows in scored.values() if rows is not None]
     same = max(dict.fromkeys(keys), key=keys.count, default=None)
     usable = {run: rows for run, rows in scored.items() if rows is not None and rows.key == same}
+    finished = {run.run_id for run in done}
+    alone: list[Result] = []
+    if any(run.folds for run in results):
+        shared = _shared_seeds(results, usable, finished)
+        alone = [run for run in results if run.run_id in usable and run.seed not in shared]
+        results = [run for run in results if run.seed in shared]
+        usable = {run.run_id: usable[run.run_id] for run in results if run.run_id in usable}
+    folds = _folds([run for run in results if run.parts and run.run_id in usable], reader)
     other = [run for run in done if (rows := scored[run.run_id]) is not None and rows.key != same]
     notes = [
         *_left_out([run for run in done if scored[run.run_id] is None], "there are no predictions for each test row"),
         *_left_out(other, "the predictions are for other test rows"),
         *_left_out([run for run in results if run.budget not in budgets], "the number of labels is unknown"),
+        *_left_out(incomplete, "not all of their folds have finished"),
+        *_left_out(alone, "other entries have not finished this division into folds"),
     ]
-    finished = {run.run_id for run in done}
     entries = []
     for name in dict.fromkeys(run.entry for run in results):
         by_labels: dict[float, list[Result]] = {}
@@ -101,19 +116,38 @@ def scored_panel(dataset: str, results: Sequence[Result], reader: PredictionRead
             entries if rows is not None else [],
             constant=None if constant is None else goal.sign * constant,
             clusters=None if rows is None else rows.clusters,
+            folds=folds,
             ordered=any(run.section("task").get("name") == FORECASTING for run in done),
         ),
         goal,
         show.unit_of(results),
         0 if rows is None else len(rows.quantities),
+        None if folds is None else int(folds.max()),
+        0 if folds is None else len(folds),
         shown,
         notes,
     )
 
 
+def _shared_seeds(results: Sequence[Result], usable: Collection[str], finished: Collection[str]) -> set[int | None]:
+    """The seeds that every cell has tried: fold by fold, all entries are compared on the same rows."""
+    tried: dict[tuple[str, float], set[int | None]] = {}
+    for run in results:
+        if run.run_id in usable or run.run_id not in finished:
+            tried.setdefault((run.entry, run.budget), set()).add(run.seed)
+    return set.intersection(*tried.values()) if tried else set()
+
+
+def _folds(runs: Sequence[Result], reader: PredictionReader) -> np.ndarray | None:
+    """The folds (seeds, rows) that tested each row, of repetitions of cross-validation; None without any."""
+    read = {run.seed or 0: reader.columns(run, ["fold"]) for run in runs}
+    folds = [table["fold"].to_numpy() for _, table in sorted(read.items()) if table is not None]
+    return np.stack(folds) if folds else None
+
+
 def _cell(runs: Sequence[Result], finished: set[str], usable: Mapping[str, ScoredRows], goal: Goal) -> Cell:
     """The runs of an entry with one number of labels; of runs with equal seeds, the last one that is usable."""
-    chosen = {run.seed: run for run in runs if run.run_id in usable}
+    chosen = {run.seed: run for run in sorted(runs, key=lambda run: run.seed or 0) if run.run_id in usable}
     failed = len({run.seed for run in runs if run.run_id not in finished} - chosen.keys())
     scores, validation = [], []
     for run in chosen.values():
@@ -153,7 +187,9 @@ def _best_constant(found: Sequence[Baseline], goal: Goal) -> Baseline | None:
 
 def _left_out(runs: Sequence[Result], why: str) -> list[str]:
     """A sentence on the runs that the decision does not use; none without such runs."""
-    names = [f"{run.entry}, {show.budget(run.budget, None)} {show.unit_of([run])}, seed {run.seed}" for run in runs]
+    names = [
+        f"{run.entry}, {show.budget(run.budget, None)} {show.unit_of([run])}, seed {run.seed_text}" for run in runs
+    ]
     more = f"; and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     many = "1 run is" if len(names) == 1 else f"{len(names)} runs are"
     return [f"{many} left out of the decision, because {why}: {'; '.join(names[:MOST_NAMED])}{more}."] if names else []

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..evaluation import formatting as show
+from ..evaluation.predictions import PredictionReader
 from ..evaluation.results import Result, panels, read_results
 from ..evaluation.statistics.cells import goal_of, make_cells
+from ..evaluation.statistics.repetitions import repetitions
 from ..records.record import read_record
 from .destination import HUB_ID
 
@@ -93,7 +95,8 @@ def _describe(path: Path, folder: Path, own: Record, link: str | None) -> CardCo
         return mine in runs, any(run.section("dataset").get("fingerprint") == fingerprint for run in runs)
 
     runs: list[Result] = max(datasets, key=nearness, default=[])
-    cells, my_entry = make_cells(runs), mine.entry if mine else own.get("entry") or own.get("name")
+    cells = make_cells(repetitions(runs, PredictionReader(path.parent)).runs)
+    my_entry = mine.entry if mine else own.get("entry") or own.get("name")
     if not cells:
         return None
     goal = goal_of(runs)

@@ -75,6 +75,7 @@ class Dataset(TypedDict, total=False):
     versions: Names
     columns: Names
     rows: dict[str, Count] | None
+    folds: dict[str, Count] | None
     data_look: DataLook | None
 
 

@@ -48,6 +48,7 @@ class Task(Scored, ABC):
         label_name: the model argument that takes the targets.
         collated_columns: columns that the collator reads in addition to the model's arguments.
         texts: the columns of prepared rows whose texts (or lists of words) are compared to find duplicates.
+        has_folds: rows can be divided for cross-validation.
 
     Attributes:
         class_weights: the weights of the classes in the training loss (classes,), see `losses.summed_loss`; None for
@@ -59,12 +60,15 @@ class Task(Scored, ABC):
     label_name: ClassVar[str] = "labels"
     collated_columns: ClassVar[tuple[str, ...]] = ()
     texts: ClassVar[tuple[str, ...]] = ()
+    has_folds: ClassVar[bool] = False
     problem_type: str | None = None
     class_weights: Tensor | None = None
 
     def __init__(self, arguments: DataArguments) -> None:
         if arguments.class_weight is not None and not self.has_classes:
             raise UserError(f"--class_weight does not apply to --task {self.name}, which has no classes: remove it.")
+        if arguments.folds is not None and not self.has_folds:
+            raise UserError(f"--folds does not apply to --task {self.name}, whose rows are not independent: remove it.")
         self.arguments = arguments
         self.labels: list[str] | None = None
         self.groups: dict[str, np.ndarray] = {}
@@ -83,6 +87,10 @@ class Task(Scored, ABC):
         Raises:
             UserError: the source, columns, values, splits or budgets are not valid.
         """
+
+    def rows_to_divide(self) -> int | None:
+        """The number of labelled rows if all are training rows that can be divided into folds, otherwise None."""
+        return None
 
     def record(self) -> dict[str, Any]:
         """The sections "dataset", "task" and "budget" of the result record, after `prepare`."""
@@ -286,6 +294,7 @@ class RowTask(Task):
 
     target: ClassVar[str] = "a label"
     is_stratified: ClassVar[bool] = False
+    has_folds: ClassVar[bool] = True
     columns: Any
     spelling: Mapping[str, Mapping[str, Any]]  # of the loaded source
 
@@ -336,6 +345,8 @@ class RowTask(Task):
     def prepare(self, seed: int) -> DatasetDict:
         """As in `Task`.
 
+        With `folds`, the test rows are a fold of the training split; all folds depend on the run's seed. Otherwise:
+
         Without a validation split, rows of the training split are held out with the run's seed. Without a test split
         that has targets, the validation split becomes the test split; without either, rows of the training split are
         held out, the same rows for every seed.
@@ -343,11 +354,52 @@ class RowTask(Task):
         from datasets import DatasetDict
 
         source = load_source(self.arguments)
+        splits, inputs, read, labelled = self._read(source)
+        groups = self._read_groups(source, splits)
+        self._learn(list(read.values()))
+        encoded = {name: self._encode(own, name) for name, own in read.items()}
+        strata = encoded if self.is_stratified else {name: np.zeros(len(own), int) for name, own in labelled.items()}
+        numbers = {name: np.flatnonzero(own) for name, own in labelled.items()}
+
+        def prepared(parts: Mapping[str, Part]) -> DatasetDict:
+            return DatasetDict(
+                {role: self._rows(inputs[part.split], encoded[part.split], part.rows) for role, part in parts.items()}
+            )
+
+        parts = assign_parts(splits, strata, numbers, self.arguments, seed, groups)
+        dropped: dict[str, int] = {}
+        if self.arguments.drop_duplicates:
+            kept, dropped = without_duplicates(prepared(parts), self.texts)
+            parts["train"] = replace(parts["train"], rows=parts["train"].rows[kept])
+        parts = within_budgets(parts, strata, self.arguments, seed)
+        facts = self._training_facts(encoded[parts["train"].split], parts["train"].rows)
+        rows = {role: len(part.rows) for role, part in parts.items()}
+        origins = {role: part.origin for role, part in parts.items()}
+        roles = self._roles() | ({"group": self.arguments.group_column} if groups else {})
+        self._record = self._describe(source, roles, rows, origins, **facts)
+        self.groups = {role: groups[part.split][part.rows] for role, part in parts.items() if part.split in groups}
+        result = prepared(parts)
+        if self.arguments.folds is not None:
+            divided = {
+                "folds": self.arguments.folds,
+                "fold": self.arguments.fold,
+                "rows": len(numbers[splits["train"]]),
+            }
+            self._record["dataset"]["folds"] = divided
+        if self.texts:
+            self._record["dataset"]["data_look"] = look(result, self.texts, self.labels, dropped)
+        return result
+
+    def rows_to_divide(self) -> int | None:
+        splits, _, _, labelled = self._read(load_source(self.arguments))
+        return int(labelled[splits["train"]].sum()) if len(splits) == 1 else None
+
+    def _read(self, source: Source) -> tuple[dict[str, str], dict[str, Any], dict[str, Any], dict[str, np.ndarray]]:
+        """The labelled split of each role, and for each split the inputs, the targets, and which rows have one."""
         self.spelling = source.spelling
         splits = named_splits(list(source.dataset), self.arguments)
         self.columns = self._find_columns(source.dataset[splits["train"]].features)
         inputs, read, labelled = {}, {}, {}
-        groups = self._read_groups(source, splits)
         for role, name in list(splits.items()):
             split = self._split(source, name)
             is_requested = role == "train" or getattr(self.arguments, f"{role}_split_name") is not None
@@ -366,32 +418,7 @@ class RowTask(Task):
                     column = self._roles()["label"]
                     raise UserError(f"No row of the {role} split {name!r} has {self.target} in column {column!r}.")
             del splits[role]
-        self._learn(list(read.values()))
-        encoded = {name: self._encode(own, name) for name, own in read.items()}
-        strata = encoded if self.is_stratified else {name: np.zeros(len(own), int) for name, own in labelled.items()}
-        numbers = {name: np.flatnonzero(own) for name, own in labelled.items()}
-
-        def prepared(parts: Mapping[str, Part]) -> DatasetDict:
-            return DatasetDict(
-                {role: self._rows(inputs[part.split], encoded[part.split], part.rows) for role, part in parts.items()}
-            )
-
-        parts = assign_parts(splits, strata, numbers, self.arguments, seed)
-        dropped: dict[str, int] = {}
-        if self.arguments.drop_duplicates:
-            kept, dropped = without_duplicates(prepared(parts), self.texts)
-            parts["train"] = replace(parts["train"], rows=parts["train"].rows[kept])
-        parts = within_budgets(parts, strata, self.arguments, seed)
-        facts = self._training_facts(encoded[parts["train"].split], parts["train"].rows)
-        rows = {role: len(part.rows) for role, part in parts.items()}
-        origins = {role: part.origin for role, part in parts.items()}
-        roles = self._roles() | ({"group": self.arguments.group_column} if groups else {})
-        self._record = self._describe(source, roles, rows, origins, **facts)
-        self.groups = {role: groups[part.split][part.rows] for role, part in parts.items() if part.split in groups}
-        result = prepared(parts)
-        if self.texts:
-            self._record["dataset"]["data_look"] = look(result, self.texts, self.labels, dropped)
-        return result
+        return splits, inputs, read, labelled
 
     def _read_groups(self, source: Source, splits: Mapping[str, str]) -> dict[str, np.ndarray]:
         """The groups (rows,) of each split, as texts; none without a group column."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.splits import find_split, hold_out, label_budget
+from ..data.splits import find_split, fold_of, hold_out, label_budget
 from ..errors import UserError, listing
 
 if TYPE_CHECKING:
@@ -52,22 +52,33 @@ def named_splits(names: list[str], arguments: DataArguments) -> dict[str, str]:
 
 def assign_parts(
     splits: Mapping[str, str], labels: Mapping[str, np.ndarray], labelled: Mapping[str, np.ndarray],
-    arguments: DataArguments, seed: int,
+    arguments: DataArguments, seed: int, groups: Mapping[str, np.ndarray],
 ) -> dict[str, Part]:  # fmt: skip
     """Assign rows to every role, holding out rows of the training split for roles without a split.
 
-    Without a test split, the validation split becomes the test split, unless `validation_split_name` names it. Then
-    each role that still has no rows gets held-out rows of the training split.
+    With `folds`, the test rows are a fold of the training split. Otherwise, without a test split, the validation split
+    becomes the test split, unless `validation_split_name` names it. Then each role that still has no rows gets held-out
+    rows of the training split.
 
     Args:
         splits: the labelled split of each role that has one, including "train".
         labels: labels of each split in the form of `strata`.
         labelled: indices of the labelled rows of each split.
-        arguments: uses `validation_fraction` and `validation_split_name`.
-        seed: seed of the validation rows; test rows do not depend on it.
+        arguments: uses `folds`, `fold`, `validation_fraction` and `validation_split_name`.
+        seed: seed of the folds and of the validation rows; other test rows do not depend on it.
+        groups: the groups of each split, whose rows share a fold; empty without groups.
     """
     parts = {role: Part(name, labelled[name], role) for role, name in splits.items()}
-    if "test" not in parts and "validation" in parts and not arguments.validation_split_name:
+    if arguments.folds is not None:
+        train = parts["train"]
+        own = groups[train.split][train.rows] if groups else None
+        name = f"the split {train.split!r} of {arguments.dataset_name!r}"
+        in_fold = fold_of(labels[train.split][train.rows], arguments.folds, seed, own, name) == arguments.fold
+        parts["train"], parts["test"] = (
+            replace(train, rows=train.rows[~in_fold]),
+            replace(train, rows=train.rows[in_fold]),
+        )
+    elif "test" not in parts and "validation" in parts and not arguments.validation_split_name:
         parts["test"] = parts.pop("validation")
     cuts = {"test": (_TEST_FRACTION, _TEST_SEED), "validation": (arguments.validation_fraction, seed)}
     for role, (fraction, cut_seed) in cuts.items():

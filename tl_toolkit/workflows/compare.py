@@ -11,12 +11,15 @@ from ..comparison.arguments import FromResults, ParsedComparison
 from ..comparison.execution.dry_run import plan
 from ..comparison.execution.lock import locked
 from ..comparison.execution.scheduler import check_data, count_results, execute, make_executor
+from ..comparison.planning.folds import FOLDS, with_default_folds
 from ..comparison.report.merging import report_from_results
 from ..comparison.report.writing import write_report
 from ..comparison.verdict.decision import asked_in
 from ..comparison.verdict.settle import settling_seeds, with_more_seeds
+from ..comparison.verdict.wording import cross_validation
 from ..config.arguments import Arguments
 from ..config.pretrain_arguments import PretrainArguments
+from ..data.sources import remember_sources
 from ..errors import UserError
 from .finetune import finetune
 from .pretrain import pretrain
@@ -36,7 +39,18 @@ def compare(arguments: ParsedComparison | FromResults) -> Path | None:
     """
     if isinstance(arguments, FromResults):
         return report_from_results(*arguments)
-    grid, output_dir = arguments.grid, arguments.output_dir
+    with remember_sources():
+        return _compare(arguments)
+
+
+def _compare(arguments: ParsedComparison) -> Path | None:
+    output_dir = arguments.output_dir
+    grid, divided = with_default_folds(arguments.grid, output_dir)
+    for name, rows in divided.items():
+        seeds = {run.seed for run in grid.runs if run.dataset == name}
+        on = "" if name is None else f"{name}: "
+        how = cross_validation(f"{rows} rows without a test split", FOLDS, len(seeds))
+        print(f"{on}{how} --folds 1 switches it off.", flush=True)
     asked = asked_in(output_dir, arguments.margin, arguments.target)
     if arguments.settle:
         before = len(with_more_seeds(grid, asked["settle"]).runs)

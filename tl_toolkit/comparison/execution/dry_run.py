@@ -61,7 +61,7 @@ def _row(job: Job, existing: Mapping[str, Any] | None, pending: bool, output_dir
     elif isinstance(job, PlannedJob):
         run, tuning = job.planned, isinstance(job, SearchJob)
         name = f"tuning of {run.entry}" if tuning else run.entry
-        what = (name, run.dataset or "", run.budget_text, "" if tuning else str(run.seed))
+        what = (name, run.dataset or "", run.budget_text, "" if tuning else run.seed_text)
     return _Row((*what, _state(job, existing, pending, output_dir), time), cost)
 
 

@@ -290,7 +290,7 @@ class RunJob(PlannedJob):
 
     @property
     def called(self) -> str:
-        return f"the run of {self._cell} and seed {self.planned.seed}"
+        return f"the run of {self._cell} and seed {self.planned.seed_text}"
 
     @property
     def needs(self) -> tuple[str, ...]:

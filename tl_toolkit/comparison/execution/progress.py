@@ -114,7 +114,7 @@ class Progress:
         budgets = max(len(run.planned.budget_text) for run in self.runs)
         number = f"[{self.done:>{len(str(total))}}/{total}]"
         on = "" if planned.dataset is None else f"{planned.dataset}  "
-        return f"{number} {on}{planned.entry:<{entries}}  {planned.budget_text:>{budgets}}  seed {planned.seed}"
+        return f"{number} {on}{planned.entry:<{entries}}  {planned.budget_text:>{budgets}}  seed {planned.seed_text}"
 
     def _say(self, line: str) -> None:
         self.close()

@@ -13,7 +13,7 @@ from ...errors import UserError, listing
 from .checks import ALL, as_budget, by_name, expect, expect_known, is_budget, is_whole
 
 LABEL_BUDGETS, TOKEN_BUDGETS = "label_budgets", "token_budgets"
-AXES = frozenset([LABEL_BUDGETS, TOKEN_BUDGETS, "seeds"])
+AXES = frozenset([LABEL_BUDGETS, TOKEN_BUDGETS, "seeds", "folds", "repeats"])
 _OF_ONE_DATASET = ("dataset_name", "dataset_config_name", "dataset_revision")
 _OF_ROWS = {
     field.name for kind in (DataArguments, LanguageModelArguments) for field in dataclasses.fields(kind) if field.init
@@ -30,6 +30,8 @@ class GridDataset:
         budgets: in ascending order; None means all.
         seeds: the seeds of each budget.
         language_model: whether its runs train language models.
+        folds: parts for cross-validation, 1 for none; None if it is not named.
+        seeds_are_named: whether the grid or a flag names the seeds or their number.
     """
 
     name: str | None
@@ -37,6 +39,8 @@ class GridDataset:
     budgets: list[int | None]
     seeds: dict[int | None, list[int]]
     language_model: bool
+    folds: int | None = None
+    seeds_are_named: bool = False
 
     def seeds_with(self, own: Any, where: str) -> dict[int | None, list[int]]:
         """The seeds of each budget for an entry: its `own` seeds where given, otherwise those of the dataset.
@@ -66,11 +70,15 @@ def grid_datasets(content: Mapping[str, Any], flags: Mapping[str, Any], where: s
             models = "language models" if task in KINDS else f"the task {task!r}" if task else "labelled datasets"
             raise UserError(f"Use {kind!r} instead of {other!r} in {place}: that is the budget of {models}.")
         budgets = _budgets(found.get(kind), kind, "the flags" if kind in axes else place)
-        seeds = found.get("seeds")
+        folds, seeds = found.get("folds"), _named_seeds([axes, own, shared], place)
+        expect(folds is None or is_whole(folds, 0), "folds", folds, place, "a whole number; 1 switches folds off")
+        if task in KINDS and folds is not None:
+            raise UserError(f"Remove 'folds' from {place}: language models are compared on a test split.")
         by_budget = _by_budget([1, 2, 3] if seeds is None else seeds, budgets)
         seeds = _seeds({budget: by_budget.get(budget) for budget in budgets}, place)
         settings = {key: value for key, value in own.items() if key not in AXES}
-        datasets.append(GridDataset(name, settings, budgets, seeds, task in KINDS))
+        named = not {"seeds", "repeats"}.isdisjoint(found)
+        datasets.append(GridDataset(name, settings, budgets, seeds, task in KINDS, folds, named))
     return datasets
 
 
@@ -137,6 +145,20 @@ def _by_budget(seeds: Any, budgets: list[int | None]) -> dict[Any, Any]:
     if isinstance(seeds, dict):
         return {as_budget(budget): chosen for budget, chosen in seeds.items()}
     return dict.fromkeys(budgets, seeds)
+
+
+def _named_seeds(levels: Iterable[Mapping[str, Any]], where: str) -> Any:
+    """The `seeds` of the first level that names them or, as `repeats`, their number; None if none does."""
+    for level in levels:
+        if len(given := {"seeds", "repeats"} & level.keys()) > 1:
+            raise UserError(f"Leave out 'seeds' or 'repeats' in {where}: repeats 2 means seeds 1 2.")
+        if "repeats" in given:
+            repeats = level["repeats"]
+            expect(is_whole(repeats, 1), "repeats", repeats, where, "a whole number of 1 or more")
+            return list(range(1, repeats + 1))
+        if given:
+            return level["seeds"]
+    return None
 
 
 def _seeds(by_budget: Mapping[Any, Any], where: str) -> dict[int | None, list[int]]:

@@ -20,7 +20,7 @@ from .axes import AXES, GridDataset, check_used, grid_datasets
 from .checks import by_name, expect, expect_known
 from .ladder import expand
 from .launch_settings import LAUNCH_KEYS, take_launch
-from .planned_run import PlannedRun, typed
+from .planned_run import PlannedRun, in_folds, typed
 from .search import Search, Tuning, parse_space, parse_tuning
 from .stages import Stage, in_order, make_stages, named_stages
 
@@ -30,7 +30,7 @@ GRID_KEYS = {"entries", "title", "keep_models", "stages", "datasets", "tuning", 
 _FLAGS = {"title", "keep_models", *AXES, "stage_datasets", "grid_datasets"}
 _OF_ENTRIES = {"name", "search", "seeds", *LAUNCH_KEYS}
 _SET_BY_THE_GRID = frozenset(
-    ["label_budget", "max_train_tokens", "seed", "output_dir", "name", "resume_from_checkpoint", "skip_test"]
+    ["label_budget", "max_train_tokens", "seed", "fold", "output_dir", "name", "resume_from_checkpoint", "skip_test"]
 )
 _INSTEAD = "is set by the grid: use label_budgets (token_budgets for language models) and seeds"
 _REFUSED = {
@@ -44,7 +44,7 @@ _REFUSED = {
 # The settings that determine the test rows, the task and its main metric.
 _SAME_FOR_ALL = frozenset(
     ["task", "dataset_name", "dataset_config_name", "dataset_revision", "label_column", "group_column", "test_budget"]
-    + ["stream_rows", "train_split_name", "validation_split_name", "test_split_name", "max_eval_tokens"]
+    + ["folds", "stream_rows", "train_split_name", "validation_split_name", "test_split_name", "max_eval_tokens"]
     + ["main_metric"]
 )
 _SHARED_WITH_STAGES = ("use_cpu",)  # all other settings of a stage are in its own mapping
@@ -53,12 +53,16 @@ _DATASET = "{dataset}"
 
 @dataclass(frozen=True)
 class Grid:
-    """The title of a comparison, all its runs, and the stages before them, in execution order."""
+    """The title of a comparison, all its runs, and the stages before them, in execution order.
+
+    `open_folds` are the datasets whose folds are not named, with whether their seeds are.
+    """
 
     title: str
     keep_models: bool
     runs: list[PlannedRun]
     stages: dict[str, Stage] = field(default_factory=dict)
+    open_folds: dict[str | None, bool] = field(default_factory=dict)
 
     @property
     def entries(self) -> list[str]:
@@ -69,7 +73,7 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
     """The grid in `content`, the mapping of a YAML file.
 
     Keys at the top are shared by all entries. The keys of a dataset override them, those of an entry override both, and
-    `flags` override all. Runs are ordered by dataset, then by ascending budget, then by seed, then by entry, so that a
+    `flags` override all. Runs are ordered by dataset, ascending budget, seed, fold and entry, so that a
     comparison that is stopped early already has comparable results.
 
     Stages inherit only `use_cpu` from the keys at the top and the flags. The flags `stage_datasets` and
@@ -101,7 +105,7 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
             given = {**shared, **dataset.settings, **entry, **own_flags}
             template = _template(name, given, dataset, tuning, set(own_flags), known, places[name])
             named.setdefault(name, []).extend(named_stages(template.settings))
-            own_seeds = None if "seeds" in flags else entry.get("seeds")
+            own_seeds = None if {"seeds", "repeats"} & flags.keys() else entry.get("seeds")
             templates.append((template, dataset.seeds_with(own_seeds, places[name])))
         runs += [
             dataclasses.replace(template, seed=seed).with_budget(budget)
@@ -117,7 +121,14 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
     expect(isinstance(keep_models, bool), "keep_models", keep_models, where, "true or false")
     title = flags.get("title") or content.get("title") or "Comparison"
     expect(not isinstance(title, (list, dict)), "title", title, where, "a text, in quotation marks")
-    return Grid(str(title), keep_models, runs, stages)
+    own_seeds = any("seeds" in entry for entry in entries.values())
+    undecided = {
+        dataset.name: dataset.seeds_are_named or own_seeds
+        for dataset in datasets
+        if dataset.folds is None and not dataset.language_model and tuning is None
+    }
+    runs = in_folds(runs, {dataset.name: dataset.folds or 1 for dataset in datasets})
+    return Grid(str(title), keep_models, runs, stages, undecided)
 
 
 def _entries(given: Any, known: set[str], where: str) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class PlannedRun:
         token_budget: number of training tokens of a language model; None for all of them, or for other tasks.
         launch: the resources that it requests.
         search: the search of its entry; None if it is not tuned.
+        fold: the fold of `folds` that it is tested on; None without cross-validation.
     """
 
     entry: str
@@ -49,6 +51,8 @@ class PlannedRun:
     token_budget: int | None = None
     launch: Launch = Launch()
     search: Search | None = field(default=None, repr=False)
+    fold: int | None = None
+    folds: int | None = None
 
     @property
     def budget(self) -> dict[str, int | None]:
@@ -64,12 +68,24 @@ class PlannedRun:
     @property
     def folder(self) -> str:
         """The run's folder below that of the comparison."""
-        return f"{RUNS}/{self._cell}-seed{self.seed}"
+        return f"{RUNS}/{self._cell}-seed{self.seed}{self._fold_name}"
+
+    @property
+    def seed_text(self) -> str:
+        """The seed and the fold in words: `1, fold 2 of 5`."""
+        return f"{self.seed}" if self.fold is None else f"{self.seed}, fold {self.fold} of {self.folds}"
+
+    @property
+    def _fold_name(self) -> str:
+        return "" if self.fold is None else f"-fold{self.fold}of{self.folds}"
 
     @property
     def search_folder(self) -> str | None:
         """The folder of the search that supplies the run's values; None if the run is not tuned."""
-        return None if self.search is None else f"{SEARCHES}/{self.tuned_at(self.search)._cell}"
+        if self.search is None:
+            return None
+        own = "" if self.fold is None else f"-seed{self.seed}{self._fold_name}"
+        return f"{SEARCHES}/{self.tuned_at(self.search)._cell}{own}"
 
     @property
     def _cell(self) -> str:
@@ -78,9 +94,16 @@ class PlannedRun:
         return f"{dataset}{folder_name(self.entry)}-{ALL if number is None else number}"
 
     def tuned_at(self, search: Search) -> PlannedRun:
-        """The run that the trials vary: this one, with the budget and the seed of the search."""
-        tuned = replace(self, seed=search.seed)
+        """The run that the trials vary: this one, with the budget and the seed of the search.
+
+        With folds it keeps its seed, which divides the rows: trials must not see the rows that it is tested on.
+        """
+        tuned = self if self.fold is not None else replace(self, seed=search.seed)
         return tuned if search.at_each_budget else tuned.with_budget(search.budget)
+
+    @property
+    def _fold(self) -> dict[str, int | None]:
+        return {} if self.fold is None else {"folds": self.folds, "fold": self.fold}
 
     def with_budget(self, number: int | None) -> PlannedRun:
         """The run with another budget."""
@@ -97,7 +120,7 @@ class PlannedRun:
         must not change the keys of runs that do not use it.
         """
         budget = {"max_train_tokens": self.token_budget} if self.language_model else self.budget
-        asked = key_arguments({**self.asked, **budget, "seed": self.seed})
+        asked = key_arguments({**self.asked, **budget, **self._fold, "seed": self.seed})
         content = {"arguments": asked, "dataset": dataset_fingerprint, "toolkit": __version__}
         content |= {"stages": list(stage_keys)} if stage_keys else {}
         content |= {"search": self.search.record()} if self.search else {}
@@ -113,7 +136,7 @@ class PlannedRun:
         quiet = {"disable_tqdm": True, "log_level": "error", "save_only_model": True}
         budget = {"max_train_tokens": self.token_budget} if self.language_model else self.budget
         run_name = (folder or self.folder).removeprefix(f"{RUNS}/")  # its name in trackers
-        own = {"name": self.entry, "run_name": run_name, **budget, "seed": self.seed}
+        own = {"name": self.entry, "run_name": run_name, **budget, **self._fold, "seed": self.seed}
         place = {"output_dir": str(output_dir / (folder or self.folder)), "overwrite_output_dir": True}
         settings = with_folders(self.settings, output_dir)
         return typed({**quiet, **settings, **own, **place}, self.language_model, f"the entry {self.entry!r}")
@@ -137,6 +160,16 @@ class PlannedRun:
                 f"Name a test split with --test_split_name: the dataset {data.dataset_name!r} has no test split, and "
                 "language models are compared on test texts."
             )
+
+
+def in_folds(runs: Sequence[PlannedRun], folds: Mapping[str | None, int]) -> list[PlannedRun]:
+    """The runs, each in all folds of its dataset (less than 2: none); a fold of all entries comes before the next."""
+    found: list[PlannedRun] = []
+    for (dataset, *_), members in groupby(runs, lambda run: (run.dataset, *run.budget.values(), run.seed)):
+        own, parts = list(members), folds.get(dataset, 1)
+        numbers = range(1, parts + 1) if parts > 1 else ()
+        found += [replace(run, fold=fold, folds=parts) for fold in numbers for run in own] or own
+    return found
 
 
 def typed(settings: Mapping[str, Any], language_model: bool, where: str) -> Arguments | PretrainArguments:

@@ -41,7 +41,7 @@ def settle(found: Sequence[Found]) -> tuple[list[tuple[Result, Path]], list[str]
     apart, more = _with_distinct_entries(apart)
     once: dict[tuple[Any, ...], Found] = {}
     for run in apart:
-        same = (run.result.dataset, run.result.entry_id, run.result.budget, run.result.seed)
+        same = (run.result.dataset, run.result.entry_id, run.result.budget, run.result.seed_text)
         if same not in once or _newness(run) > _newness(once[same]):
             once[same] = run
     kept = list(once.values())
@@ -131,7 +131,7 @@ def _differs(sources: Sequence[Sequence[Found]]) -> bool:
     """Whether runs of one name differ between folders; see `settle`."""
     done = [[run.result for run in runs if run.result.completed] for runs in sources]
     for first, second in combinations([own for own in done if own], 2):
-        mine, theirs = ({(own.budget, own.seed): identity(own) for own in runs} for runs in (first, second))
+        mine, theirs = ({(own.budget, own.seed_text): identity(own) for own in runs} for runs in (first, second))
         if any(mine[cell] != theirs[cell] for cell in mine.keys() & theirs.keys()):
             return True
         if {_shared_arguments(own) for own in first}.isdisjoint(_shared_arguments(own) for own in second):
@@ -145,7 +145,7 @@ def _shared_arguments(result: Result) -> str:
     Only the last part of the path of a stage counts, because each comparison has its own stage folders.
     """
     searched = (result.section("tuning").get("search") or {}).keys()
-    varying = {"label_budget", "max_train_tokens", "seed", "dataset_name", "validation_budget", *searched}
+    varying = {"label_budget", "max_train_tokens", "seed", "fold", "dataset_name", "validation_budget", *searched}
     given = {name: value for name, value in result.section("arguments").items() if name not in varying}
     for name in ("model_name_or_path", "tokenizer_name", "vectors"):
         path = Path(str(given.get(name) or ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...data.look import brief
@@ -24,7 +24,7 @@ def summary(
     """The comparison in six short facts."""
     datasets = [result.section("dataset") for result in results]  # empty for runs that failed before reading it
     names = list(dict.fromkeys(short_name(str(dataset["name"])) for dataset in datasets if "name" in dataset))
-    tested = [result.section("dataset").get("rows", {}).get("test") for result in results]
+    tested = [_tested(dataset) for dataset in datasets]
     seeds = sorted({cell.seeds for cell in cells}, reverse=True)
     finished = show.count(len(results) - len(failed))
     return [
@@ -53,9 +53,11 @@ def facts(results: Sequence[Result]) -> list[tuple[str, str]]:
     if labels:
         told.append((f"Labels ({len(labels)})", ", ".join(labels)))
     for split in ("train", "validation", "test"):
-        rows = show.span([(dataset.get("rows") or {}).get(split) for dataset in datasets])
-        source = first.get(f"{split}_from")
-        told.append((f"Rows, {split}", rows + (f" (cut from {source})" if source not in (None, split) else "")))
+        counts = [_tested(own) if split == "test" else (own.get("rows") or {}).get(split) for own in datasets]
+        source, folds = first.get(f"{split}_from"), (first.get("folds") or {}).get("folds")
+        cut = f"{folds} folds of" if split == "test" and folds else "cut from"
+        shown = show.span(counts) + (f" ({cut} {source})" if source not in (None, split) else "")
+        told.append((f"Rows, {split}", shown))
     with_look = [result for result in results if result.section("dataset").get("data_look")]
     if with_look:
         most = max(with_look, key=lambda result: result.section("budget").get("train_labels") or 0)
@@ -63,6 +65,11 @@ def facts(results: Sequence[Result]) -> list[tuple[str, str]]:
     versions = first.get("versions") or {}
     told.append(("Built from", ", ".join(f"{name} {version}" for name, version in versions.items())))
     return [(name, value) for name, value in told if value]
+
+
+def _tested(dataset: Mapping[str, Any]) -> int | None:
+    """The number of test rows; with cross-validation those of all folds."""
+    return (dataset.get("folds") or {}).get("rows") or (dataset.get("rows") or {}).get("test")
 
 
 def distinct(sections: Iterable[Any]) -> list[tuple[str, str]]:
@@ -83,7 +90,7 @@ def failures(failed: Sequence[Result]) -> list[dict[str, str]]:
         failure = str(result.record.get("failure"))
         kind = failure.replace("_", " ") if failure in FAILURES else show.MISSING
         group = groups.setdefault((result.entry, budget, kind, show.shortened(error, MOST_ERROR)), [])
-        group.append(show.MISSING if result.seed is None else str(result.seed))
+        group.append(show.MISSING if result.seed is None else result.seed_text)
     return [
         {"entry": entry, "budget": budget, "kind": kind, "error": error, "seed": ", ".join(dict.fromkeys(seeds))}
         for (entry, budget, kind, error), seeds in groups.items()

@@ -16,7 +16,7 @@ from .figures import scatter
 from .panel import Panel
 from .shown_evidence import TASKS_WITH_TEXTS, class_table
 
-VARYING = ("label_budget", "max_train_tokens", "seed")
+VARYING = ("label_budget", "max_train_tokens", "seed", "fold")
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,7 @@ def _place(result: Result, several: bool, taken: set[str]) -> str:
     """A unique folder for the run, relative to that of the comparison; it is added to `taken`."""
     parts = [result.dataset] if several else []
     parts += [result.entry, budget_key(result.budget), f"seed{result.seed}"]
+    parts += [] if result.fold is None else [f"fold{result.fold}of{result.folds}"]
     first = f"runs/{folder_name('-'.join(parts))}"
     numbered = (f"{first}-{number}" for number in count(2))
     place = next(place for place in chain([first], numbered) if place not in taken)

@@ -14,6 +14,7 @@ from ...evaluation.results import Result
 from ...evaluation.scored_panels import labels_of_budgets
 from ...evaluation.statistics.baseline import Baseline, baselines
 from ...evaluation.statistics.cells import Cell, Goal, goal_of, make_cells
+from ...evaluation.statistics.repetitions import repetitions
 from ..verdict.wording import rivals
 
 
@@ -38,8 +39,8 @@ class Panel:
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """The completed runs by entry and budget."""
-        return make_cells(self.results)
+        """The completed runs by entry and budget; with cross-validation, all folds together are one run."""
+        return make_cells(repetitions(self.results, self.reader).runs)
 
     @cached_property
     def entries(self) -> list[str]:

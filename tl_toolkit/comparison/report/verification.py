@@ -35,7 +35,7 @@ def doubts_about(store: Store, folder: Path) -> list[str]:
 
 def run_name(run: Result) -> str:
     """A run in a few words: `lstm, 100 labels, seed 1`."""
-    return f"{run.entry}, {show.budget(run.budget, None)} {show.unit_of([run])}, seed {run.seed}"
+    return f"{run.entry}, {show.budget(run.budget, None)} {show.unit_of([run])}, seed {run.seed_text}"
 
 
 def _damages_of(run: Result, folder: Path) -> Mapping[str, str]:

@@ -18,7 +18,7 @@ from ...figures.palette import DARK_SERIES, SERIES, key
 from ...hub.cleaning import without_absolute_paths
 from ..verdict.decision import asked_in, decide_runs, of_dataset, write_decision
 from ..verdict.notes import label_note, never_predicted_notes, pretraining
-from ..verdict.wording import budget_row
+from ..verdict.wording import budget_row, cross_validation
 from . import dataset_summary
 from .decision_tables import describe_decision
 from .entries import describe_entry, representative
@@ -171,6 +171,7 @@ def describe_panel(panel: Panel) -> dict[str, Any]:
         "key": look,
         "constant": show.joined(list(dict.fromkeys(least.what for least in constant)), "or") if constant else None,
         "constant_source": _source(constant),
+        "folds": panel.decision["facts"]["folds"],
         "one_budget": len({cell.budget for cell in cells}) == 1,
         "results": results_table(panel) if cells else None,
         "more": more_metrics(panel),
@@ -198,8 +199,12 @@ def _notes(panel: Panel, failed: int) -> list[str]:
     failures = ""
     if failed:
         what = "predicted the same for every row" if panel.constant else "had the worst score at its budget"
-        failures = f"{failed} {'run' if failed == 1 else 'runs'} failed. The decision counts each as if it {what}."
-    said = [label_note(panel.cells), pretraining(panel.cells), *never_predicted_notes(panel.cells), failures]
+        each = "each repetition with a failed fold" if any(run.folds for run in panel.results) else "each"
+        failures = f"{failed} {'run' if failed == 1 else 'runs'} failed. The decision counts {each} as if it {what}."
+    facts = panel.decision["facts"]
+    rows = f"{show.count(facts['test_rows'])} rows"
+    tested = cross_validation(rows, facts["folds"], facts["repeats"]) if facts["folds"] else ""
+    said = [tested, label_note(panel.cells), pretraining(panel.cells), *never_predicted_notes(panel.cells), failures]
     return [note for note in said if note]
 
 

@@ -123,6 +123,8 @@ def _facts(own: ScoredPanel, runs: Sequence[Result], margins: Mapping[str, float
         "unit": own.unit,
         "constant": own.constant,
         "test_rows": own.rows,
+        "folds": own.folds,
+        "repeats": own.repeats,
         "runs": sum(run.completed for run in runs),
         "failed": sum(not run.completed for run in runs),
         "notes": own.notes,

@@ -52,6 +52,12 @@ def card_of(decision: Json, facts: Json) -> dict[str, Any]:
     return parts | {"sentences": _sentences(own, here, entries[used], words)}
 
 
+def cross_validation(rows: str, folds: int, repeats: int) -> str:
+    """How rows are tested: `300 rows: 5-fold cross-validation, repeated 2 times; every row is tested.`"""
+    repeated = f", repeated {repeats} times" if repeats > 1 else ""
+    return f"{rows}: {folds}-fold cross-validation{repeated}; every row is tested."
+
+
 def budget_row(one: Json, facts: Json) -> dict[str, str]:
     """A row of the table of budgets: labels, recommended entry, expected score, runner-up, difference and status."""
     words, other, used = Words(facts), _other(one), one["recommended"] or one["best"]
@@ -128,6 +134,9 @@ def _pair(one: Json, used: str, other: str) -> tuple[Json, bool]:
 def _headline(top: Json, words: Words) -> str:
     expected, used = top["expected"], top["recommended"] or top["best"]
     score, with_labels = words.score(expected["value"]), f"with {words.labels(top['labels'])}"
+    if words.folds:
+        trained = f"{show.count(top['labels'])} of {show.count(words.rows)} {words.unit}"
+        with_labels = f"when trained on {trained} ({words.folds}-fold cross-validation)"
     if top["status"] == "nothing_beats_constant":
         constant = words.constant or "the same"
         return f"Avoid all of these entries: {with_labels}, they may be as bad as always predicting {constant}."
@@ -185,7 +194,7 @@ def _next(top: Json, here: Mapping[str, list[Json]], words: Words) -> str:
         return "Next: run 3 seeds (--seeds 1 2 3) to see how far scores move by chance."
     if not top["comparisons"]:
         return "Next: add entries to compare with, for example with --entries ladder."
-    if top["status"] == "undecided" and (said := _failed(top) or _settle(top, words.rows)):
+    if top["status"] == "undecided" and (said := _failed(top) or _settle(top, words)):
         return said
     more = _more_labels(top, here, words)
     return f"Next: {more or f'compare at a second number of {words.unit}, to learn whether more of them pay.'}"
@@ -200,7 +209,7 @@ def _failed(top: Json) -> str:
     return f"Next: find out why {failed} (see the report), then repeat them with --retry_failed."
 
 
-def _settle(top: Json, now_rows: int) -> str:
+def _settle(top: Json, words: Words) -> str:
     """The seeds and test rows that would settle the open comparisons; empty if none is open."""
     used = top["recommended"] or top["best"]
     open_pairs = [pair for pair in top["comparisons"] if pair["reading"] == "undecided" and pair["to_settle"]]
@@ -213,9 +222,10 @@ def _settle(top: Json, now_rows: int) -> str:
     if needs["seeds"] is None:
         return f"Next: choose by cost. Even 100 seeds and 100 times the test rows may leave {both} undecided."
     now = min(runs[pair["a"]], runs[pair["b"]])
-    seeds = f"run {needs['seeds']} seeds of each (now {now}; --settle adds them)" if needs["seeds"] > now else ""
-    rows = f"have {show.significant(needs['test_rows'])} labelled test rows (now {show.count(now_rows)})"
-    todo = [text for text in (rows if needs["test_rows"] > now_rows else "", seeds) if text]
+    seeds = f"run {needs['seeds']} seeds of each (now {now}; --settle adds these runs)" if needs["seeds"] > now else ""
+    kind = "rows" if words.folds else "test rows"
+    rows = f"have {show.significant(needs['test_rows'])} labelled {kind} (now {show.count(words.rows)})"
+    todo = [text for text in (rows if needs["test_rows"] > words.rows else "", seeds) if text]
     return f"Next: to decide between {both}, {show.joined(todo)}." if todo else ""
 
 
@@ -246,7 +256,7 @@ def _sentences(own: Sequence[Json], here: Mapping[str, list[Json]], used: Json, 
     alike = {one["entry"] for budget in own for one in budget["entries"] if one["kind"] == used["kind"]}
     worth = _equivalence(here["label_equivalence"], alike, words)
     top = own[-1]
-    settled = top["status"] != "undecided" or not _settle(top, words.rows)  # then the card's next step is the labels
+    settled = top["status"] != "undecided" or not _settle(top, words)  # then the card's next step is the labels
     more = "" if settled else show.capital(_more_labels(top, here, words))
     found = [_average(used["kind"], leads, len(own), words), _trend(leads, words), worth or more]
     return [text for text in found if text]

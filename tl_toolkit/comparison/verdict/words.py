@@ -27,6 +27,7 @@ class Words:
         self.metric, self.unit, self.margin = facts["metric"], facts["unit"], facts["margin"]
         self.sign = 1 if facts["greater_is_better"] else -1
         self.constant, self.rows, self.target = facts["constant"], facts["test_rows"], facts["target"]
+        self.folds: int | None = facts.get("folds")
 
     def score(self, value: float) -> str:
         """`91.2 % accuracy`, `a BLEU of 23.1`."""
