@@ -43,15 +43,16 @@ def test_one_entry_is_ahead(tmp_path):
     headline = re.search(r"Use minilm: expect ([\d.]+) % accuracy \(95 % interval ([\d.]+) to ([\d.]+)\)", text)
     value, low, high = map(float, headline.groups())
     assert low < 90 < high and low < value < high
-    assert "with 1,600 labels." in text and "It costs 10 ms for a row and 60 s of training; lstm costs 1 ms" in text
+    assert "with 1,600 labels." in text and "It costs 10 ms per prediction and 60 s of training; lstm costs" in text
     said = (
         r"Runner-up: lstm is 1[45]\.\d points worse \(95 % interval 1[23]\.\d to 1[67]\.\d\), which is beyond chance\."
     )
     assert re.search(said, text)
     assert re.search(
-        r"Next: add training labels. 3,200 labels are expected to gain [23]\.\d points: 9\d\.\d % accuracy", text
+        r"Next: add training labels. With 3,200 labels in all, expect 9\d\.\d % accuracy .*: [23]\.\d points better\.",
+        text,
     )
-    assert "On average over the 3 budgets, pre-trained transformers are 14." in text
+    assert "On average over the 3 numbers of labels, pre-trained transformers (minilm) are 14." in text
     assert re.search(r"lstm needs about 1,\d00 labels \(95 % interval .* to match minilm with 100 labels\.", text)
     assert " shrinks " not in text and " grows " not in text  # the lead is the same everywhere
     assert row(decision)["status"] == "ahead of all others"
@@ -64,8 +65,8 @@ def test_the_cheaper_of_two_equivalent_entries_is_recommended(tmp_path):
     assert decision["recommended"] == "tfidf" and decision["budgets"][-1]["status"] == "equivalent_and_cheaper"
     assert "Use tfidf: expect 88." in text
     assert "Alternative: minilm is 0." in text
-    assert "The difference is within the 2 points that count as equal, and tfidf costs less." in text
-    assert "linear models are equivalent to pre-trained transformers within 2 points." in text
+    assert "The difference is within the 2 points that count as equal (--margin), and tfidf costs less." in text
+    assert "linear models (tfidf) are equivalent to pre-trained transformers (minilm) within 2 points." in text
     narrow, text = decided(tmp_path, margin=0.001)
     assert narrow["margin"] == 0.001 and narrow["budgets"][-1]["status"] == "undecided"
 
@@ -74,7 +75,7 @@ def test_open_comparisons_say_what_would_settle_them(tmp_path):
     write_world(tmp_path, {"lstm": (0.74, 0.8, 0.84), "minilm": (0.75, 0.81, 0.87)}, rows=211, seeds=2, deviation=0.03)
     decision, text = decided(tmp_path)
     assert decision["budgets"][-1]["status"] == "undecided" and "for now: expect" in text
-    wanted = r"have \d+ labelled test rows \(now 211\) and run \d+ seeds of each \(now 2; --settle adds them\)\."
+    wanted = r"have \d+ labelled test rows \(now 211\) and run \d+ seeds of each \(now 2; --settle adds these runs\)\."
     assert re.search(rf"Next: to decide between \w+ and \w+, {wanted}", text)
     assert "minilm is on the same score (95 % interval 4.6 worse to 4.6 better). These runs leave open which is" in text
     assert " to match " not in text  # the interval of the equivalent labels includes the labels themselves
@@ -89,14 +90,15 @@ def test_seeds_alone_can_settle(tmp_path):
     assert pair["reading"] == "undecided" and pair["to_settle"]["test_rows"] == 4999
     seeds = pair["to_settle"]["seeds"]
     both = f"{pair['a']} and {pair['b']}"
-    assert f"Next: to decide between {both}, run {seeds} seeds of each (now 2; --settle adds them)." in text
+    assert f"Next: to decide between {both}, run {seeds} seeds of each (now 2; --settle adds these runs)." in text
 
 
 def test_nothing_beats_the_constant_answer(tmp_path):
     write_world(tmp_path, {"lstm": (0.70, 0.70, 0.705), "minilm": (0.69, 0.70, 0.702)}, constant=0.7)
     decision, text = decided(tmp_path)
     assert decision["recommended"] is None and decision["budgets"][-1]["status"] == "nothing_beats_constant"
-    assert "Avoid all of these entries: with 1,600 labels, they may be as bad as always predicting the most" in text
+    assert "Use none of these entries yet: with 1,600 labels, none clearly beats always predicting the most" in text
+    assert ", the constant answer 70.0 % accuracy." in text
     assert "The best of them, lstm, has 71." in text and "better" not in text and "Runner-up" not in text
     assert row(decision)["recommended"] == "–"
 
@@ -106,7 +108,7 @@ def test_single_runs_decide_nothing(tmp_path):
     decision, text = decided(tmp_path)
     assert decision["single_runs"] and decision["recommended"] is None
     assert text.startswith("Title\n\nToo early to decide from single runs: minilm scores best, with 90.")
-    assert "Next: run 3 seeds (--seeds 1 2 3) to see" in text and "worse in these runs." in text
+    assert "Next: run each entry with 3 seeds (--seeds 1 2 3) to see" in text and "worse in these runs." in text
     assert "ahead" not in text and "interval" not in text and row(decision)["status"] == "single runs"
 
 
@@ -114,16 +116,19 @@ def test_a_lead_that_shrinks_is_said_once(tmp_path):
     write_world(tmp_path, {"lstm": (0.6, 0.7, 0.8), "minilm": (0.75, 0.78, 0.82)}, rows=1821)
     _, text = decided(tmp_path)
     said = (
-        r"The lead of pre-trained transformers over networks from scratch shrinks by 3\.\d points \(95 % interval 3\.\d"
+        r"The lead of pre-trained transformers \(minilm\) over networks from scratch \(lstm\) shrinks by 3\.\d points"
     )
+    assert "Next: choose by cost: minilm is better by 2.8 points at most." in text
     assert len(re.findall(said, text)) == 1 and "with each doubling of the labels." in text
 
 
 def test_a_lead_that_turns_names_the_labels(tmp_path):
     write_world(tmp_path, {"tfidf": (0.78, 0.8, 0.82), "minilm": (0.7, 0.78, 0.9)}, rows=1821)
     decision, text = decided(tmp_path)
-    assert re.search(r"Below about (3|4|5)\d0 labels, linear models are better, above it pre-trained transf", text)
-    assert "the lead of linear models shrinks by 3." in text and "On average" not in text
+    assert re.search(
+        r"Below about (3|4|5)\d0 labels, linear models \(tfidf\) are better; with more, pre-trained tra", text
+    )
+    assert "On average" not in text
     assert [one["recommended"] for one in decision["budgets"]] == ["tfidf", "tfidf", "minilm"]
 
 
@@ -143,7 +148,7 @@ def test_failed_runs_count(tmp_path):
     write_world(tmp_path, AHEAD, failed={"minilm": (1, 2, 3)})
     decision, text = decided(tmp_path)
     assert decision["recommended"] == "lstm"
-    assert "beyond chance. 3 of its 3 runs failed and count as always predicting the most frequent class." in text
+    assert "worse (95 % interval " in text and "3 of its 3 runs failed, and a failed run counts as always pred" in text
     entries = {one["entry"]: one for one in decision["budgets"][0]["entries"]}
     assert entries["minilm"]["failed"] == 3 and entries["minilm"]["value"] == pytest.approx(0.5, abs=0.001)
 
@@ -151,7 +156,7 @@ def test_failed_runs_count(tmp_path):
 def test_failed_runs_are_repeated_before_more_seeds(tmp_path):
     write_world(tmp_path, AHEAD, failed={"minilm": (1, 2)})
     _, text = decided(tmp_path)
-    assert "These runs leave open which is better; lstm costs less. 2 of its 3 runs failed" in text
+    assert "Runner-up: minilm. 2 of its 3 runs failed, and a failed run counts as always predicting" in text
     assert "Next: find out why 2 of 3 runs of minilm failed (see the report), then repeat them" in text
 
 
@@ -177,7 +182,7 @@ def test_each_dataset_has_its_card(tmp_path):
     write_lines(tmp_path, records)
     decision, text = decided(tmp_path)
     assert len(decision["budgets"]) == 6 and len(decision["panels"]) == 2
-    assert text.startswith("Title\n\nOver both datasets, use minilm")
+    assert text.startswith("Title\n\nIf one entry must serve both datasets, use minilm")
     assert "reviews: Use minilm" in text and "news: Use tfidf" in text
 
 

@@ -15,8 +15,17 @@ from ..verdict.words import KINDS as CALLED
 from .panel import Panel
 
 WHOLE_COLUMNS = (
-    *("train_labels", "train_tokens", "validation_labels", "test_rows", "seed", "fold", "parameters", "trained_parameters"),
-    *("disk_bytes", "tuning_trials", "tuning_failed", "steps", "peak_memory_bytes", "world_size", "threads"),
+    *("train_labels", "train_tokens", "validation_labels", "test_rows", "seed", "fold", "parameters"),
+    *(
+        "trained_parameters",
+        "disk_bytes",
+        "tuning_trials",
+        "tuning_failed",
+        "steps",
+        "peak_memory_bytes",
+        "world_size",
+        "threads",
+    ),
 )
 """Columns of whole numbers."""
 _LATEX = {

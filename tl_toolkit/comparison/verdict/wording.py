@@ -29,7 +29,9 @@ def headline_of(decision: Json) -> str:
     if decision["recommended"] is None:
         return f"There is one recommendation for each of the {len(facts)} datasets."
     many = "both" if len(facts) == 2 else f"all {len(facts)}"
-    return f"Over {many} datasets, use {decision['recommended']}: no cheaper entry is as good on average."
+    return (
+        f"If one entry must serve {many} datasets, use {decision['recommended']}: no cheaper one is as good on average."
+    )
 
 
 def card_of(decision: Json, facts: Json) -> dict[str, Any]:
@@ -44,11 +46,12 @@ def card_of(decision: Json, facts: Json) -> dict[str, Any]:
     entries = {one["entry"]: one for one in top["entries"]}
     if top["status"] == "nothing_beats_constant":
         reached = f"{words.score(top['expected']['value'])}{words.interval(top['expected'])}"
-        parts["runner_up"] = f"The best of them, {used}, has {reached}."
+        floor = f", the constant answer {words.score(words.floor)}" if words.floor is not None else ""
+        parts["runner_up"] = f"The best of them, {used}, has {reached}{floor}."
     else:
         costs = [words.cost(entries[used]), words.cost(entries[other]) if other else ""]
         parts["cost"] = f"It costs {costs[0]}{f'; {other} costs {costs[1]}' if costs[1] else ''}." if costs[0] else ""
-        parts["runner_up"] = f"{_runner_up(top, used, other, words)}{_failures(entries[other], words)}" if other else ""
+        parts["runner_up"] = _runner_up(top, used, other, words) if other else ""
     return parts | {"sentences": _sentences(own, here, entries[used], words)}
 
 
@@ -139,7 +142,7 @@ def _headline(top: Json, words: Words) -> str:
         with_labels = f"when trained on {trained} ({words.folds}-fold cross-validation)"
     if top["status"] == "nothing_beats_constant":
         constant = words.constant or "the same"
-        return f"Avoid all of these entries: {with_labels}, they may be as bad as always predicting {constant}."
+        return f"Use none of these entries yet: {with_labels}, none clearly beats always predicting {constant}."
     if expected["low"] is None:
         return (
             f"Too early to decide from single runs: {used} scores best, with {score} at {words.labels(top['labels'])}."
@@ -153,13 +156,18 @@ def _headline(top: Json, words: Words) -> str:
 def _runner_up(top: Json, used: str, other: str, words: Words) -> str:
     pair, turned = _pair(top, used, other)
     lead = words.lead(pair, turned=not turned)  # of the other entry over the recommended one
-    start = f"{'Runner-up' if used == top['best'] else 'Alternative'}: {other} is {words.better(lead)}"
+    worse = used == top["best"] and words.plain(abs(lead["value"])) != words.plain(0)
+    start = f"{'Runner-up' if worse else 'Alternative'}: {other} is {words.better(lead)}"
     entry = next(one for one in top["entries"] if one["entry"] == other)
-    within = f"within the {words.within} that count as equal"
+    within = f"within the {words.within} that count as equal (--margin)"
     costs = f"{used} costs less" if _cheaper(top, used, other) else ""
     reading = pair["reading"]
     if lead["low"] is None:
         return f"{start} in these runs."
+    if entry["failed"]:
+        counted = f"always predicting {words.constant}" if words.constant else "the worst run"
+        failed = f"{entry['failed']} of its {entry['runs']} runs failed, and a failed run counts as {counted}"
+        return f"{start}. {failed}." if reading == "behind" else f"Runner-up: {other}. {failed}, so its rank is open."
     if used != top["best"] and entry["beats_constant"] is False:
         return f"{start}, but may be as bad as the constant answer."
     if used == top["best"] and reading == "behind":
@@ -168,13 +176,6 @@ def _runner_up(top: Json, used: str, other: str, words: Words) -> str:
         return f"{start}. The difference is {within}{costs and f', and {costs}'}."
     unknown = "which is better" if used == top["best"] else f"whether the difference is {within}"
     return f"{start}. These runs leave open {unknown}{costs and f'; {costs}'}."
-
-
-def _failures(entry: Json, words: Words) -> str:
-    """What the failed runs of an entry count as, as a further sentence."""
-    counted = f"always predicting {words.constant}" if words.constant else "the worst run"
-    count = "counts" if entry["failed"] == 1 else "count"
-    return f" {entry['failed']} of its {entry['runs']} runs failed and {count} as {counted}." if entry["failed"] else ""
 
 
 def _cheaper(top: Json, first: str, second: str) -> bool:
@@ -189,15 +190,30 @@ def _cheaper(top: Json, first: str, second: str) -> bool:
 def _next(top: Json, here: Mapping[str, list[Json]], words: Words) -> str:
     """What to do next."""
     if top["status"] == "nothing_beats_constant":
-        return "Next: label more training and test rows, and check that inputs and labels belong together."
+        return "Next: check that inputs and labels belong together, then label more training and test rows."
     if top["expected"]["low"] is None:
-        return "Next: run 3 seeds (--seeds 1 2 3) to see how far scores move by chance."
+        return "Next: run each entry with 3 seeds (--seeds 1 2 3) to see how far scores move by chance."
     if not top["comparisons"]:
         return "Next: add entries to compare with, for example with --entries ladder."
-    if top["status"] == "undecided" and (said := _failed(top) or _settle(top, words)):
+    if said := _open(top, words):
         return said
     more = _more_labels(top, here, words)
+    more = more.replace("more training", "nothing is left to do: more training", 1) if more.startswith("more") else more
     return f"Next: {more or f'compare at a second number of {words.unit}, to learn whether more of them pay.'}"
+
+
+def _open(top: Json, words: Words) -> str:
+    """What to do about an open decision; empty if it is not open."""
+    if top["status"] != "undecided":
+        return ""
+    if said := _failed(top) or _settle(top, words):
+        return said
+    used, other = top["recommended"] or top["best"], _other(top)
+    if other is None:
+        return ""
+    pair, turned = _pair(top, used, other)
+    most = words.lead(pair, turned=not turned)["high"]
+    return f"Next: choose by cost: {other} is better by {words.gap(most)} at most." if most else ""
 
 
 def _failed(top: Json) -> str:
@@ -241,10 +257,14 @@ def _more_labels(top: Json, here: Mapping[str, list[Json]], words: Words) -> str
     if later is None:
         return ""
     gain = words.sign * (later["expected"] - top["expected"]["value"])
-    action = f"add training {words.unit}" if gain > words.margin else f"more training {words.unit} hardly pay"
-    added = words.gap(gain) if gain > 0 else "nothing"
     reached = f"{words.score(later['expected'])}{words.interval(later)}"
-    return f"{action}. {words.labels(later['labels'])} are expected to gain {added}: {reached}."
+    told = f"With {words.labels(later['labels'])} in all, expect {reached}"
+    if gain <= words.margin:
+        added = f"{words.gap(gain)} better" if gain > 0 else "no better"
+        return f"more training {words.unit} hardly pay. {told}: {added}, within the {words.within} that count as equal."
+    worst = later["low"] if words.sign > 0 else later["high"]
+    sure = worst is None or words.sign * (worst - top["expected"]["value"]) > 0
+    return f"add training {words.unit}. {told}: {words.gap(gain)} better{'' if sure else ', perhaps not'}."
 
 
 def _sentences(own: Sequence[Json], here: Mapping[str, list[Json]], used: Json, words: Words) -> list[str]:
@@ -252,24 +272,24 @@ def _sentences(own: Sequence[Json], here: Mapping[str, list[Json]], used: Json, 
     if own[-1]["expected"]["low"] is None or own[-1]["status"] == "nothing_beats_constant" or len(own) < 2:
         return []
     pairs = [one for one in here["kinds"] if used["kind"] in (one["a"], one["b"])]
-    leads = [_lead_of(used["kind"], one, words) for one in pairs]
+    names = _names(own[-1]["entries"])
+    leads = [_lead_of(used["kind"], one, names, words) for one in pairs]
     alike = {one["entry"] for budget in own for one in budget["entries"] if one["kind"] == used["kind"]}
     worth = _equivalence(here["label_equivalence"], alike, words)
     top = own[-1]
-    settled = top["status"] != "undecided" or not _settle(top, words)  # then the card's next step is the labels
-    more = "" if settled else show.capital(_more_labels(top, here, words))
-    found = [_average(used["kind"], leads, len(own), words), _trend(leads, words), worth or more]
+    more = show.capital(_more_labels(top, here, words)) if _open(top, words) and not _failed(top) else ""
+    found = [_average(names[used["kind"]], leads, len(own), words), _trend(leads, words), worth or more]
     return [text for text in found if text]
 
 
-def _lead_of(kind: str, one: Json, words: Words) -> dict[str, Any]:
+def _lead_of(kind: str, one: Json, names: Mapping[str, str], words: Words) -> dict[str, Any]:
     """The average lead of a kind over another and its trend; positive is better."""
     turned = one["a"] == kind
     readings = {"ahead": "behind", "behind": "ahead"} if turned else {}
     average, trend = one["average_lead"], one["trend"]
     return {
-        "kind": kind,
-        "over": one["b"] if turned else one["a"],
+        "kind": names[kind],
+        "over": names[one["b"] if turned else one["a"]],
         "reading": readings.get(average["reading"], average["reading"]),
         "lead": words.lead(average, "value", turned),
         "trend": words.lead(trend, "per_doubling", turned) if trend["reading"] != "constant_or_unknown" else None,
@@ -277,16 +297,24 @@ def _lead_of(kind: str, one: Json, words: Words) -> dict[str, Any]:
     }
 
 
+def _names(entries: Sequence[Json]) -> dict[str, str]:
+    """The kinds in words, with the name of the entry where there is one of a kind."""
+    members: dict[str, list[str]] = {}
+    for one in entries:
+        members.setdefault(one["kind"], []).append(one["entry"])
+    return {**KINDS, **{kind: f"{KINDS[kind]} ({own[0]})" for kind, own in members.items() if len(own) == 1}}
+
+
 def _average(kind: str, leads: Sequence[Json], budgets: int, words: Words) -> str:
     told = [one for one in leads if one["reading"] == "ahead"] + [one for one in leads if one["reading"] == "behind"]
-    alike = [KINDS[one["over"]] for one in leads if one["reading"] == "equivalent"]
+    alike = [one["over"] for one in leads if one["reading"] == "equivalent"]
     told = [one for one in told if one["crossing"] is None]  # the trend says it better
-    parts = [f"{words.better(one['lead'])} than {KINDS[one['over']]}" for one in told[:2]]
+    parts = [f"{words.better(one['lead'])} than {one['over']}" for one in told[:2]]
     if not told and alike:
         parts = [f"equivalent to {show.joined(alike)} within {words.within}"]
     if not parts:
         return ""
-    return f"On average over the {budgets} budgets, {KINDS[kind]} are {show.joined(parts)}."
+    return f"On average over the {budgets} numbers of {words.unit}, {kind} are {show.joined(parts)}."
 
 
 def _trend(leads: Sequence[Json], words: Words) -> str:
@@ -297,13 +325,13 @@ def _trend(leads: Sequence[Json], words: Words) -> str:
     sign = 1 if ahead else -1
     slope = sign * one["trend"]["value"]
     ends = sorted(abs(one["trend"][end]) for end in ("low", "high"))
-    first, second = (KINDS[one["kind"]], KINDS[one["over"]])[::sign]
+    first, second = (one["kind"], one["over"])[::sign]
     change = f"{words.gap(slope)}{words.interval({'low': ends[0], 'high': ends[1]})}"
     changes = f"{'grows' if slope > 0 else 'shrinks'} by {change} with each doubling of the {words.unit}."
     if one["crossing"]:
         few, many = (first, second) if slope < 0 else (second, first)
         at = f"about {show.significant(one['crossing'])} {words.unit}"
-        return f"Below {at}, {few} are better, above it {many}: the lead of {first} {changes}"
+        return f"Below {at}, {few} are better; with more, {many} are."
     return f"The lead of {first} over {second} {changes}"
 
 

@@ -28,6 +28,7 @@ class Words:
         self.sign = 1 if facts["greater_is_better"] else -1
         self.constant, self.rows, self.target = facts["constant"], facts["test_rows"], facts["target"]
         self.folds: int | None = facts.get("folds")
+        self.floor: float | None = facts.get("constant_score")
 
     def score(self, value: float) -> str:
         """`91.2 % accuracy`, `a BLEU of 23.1`."""
@@ -98,12 +99,12 @@ class Words:
     def needs(self, own: Json) -> str:
         """`about 3,800 labels (95 % interval 600 to 9,000)`."""
         low, high = (None if own[end] is None else show.significant(max(own[end], 1)) for end in ("low", "high"))
-        ends = f"{low} to {high}" if low and high else f"from {low}" if low else ""
+        ends = f"{low} to {high}" if low and high else f"{low} or more" if low else ""
         bounds = f" (95{show.SPACE}% interval {ends})" if ends else ""
         return f"about {show.significant(max(own['needs'], 1))} {self.unit}{bounds}"
 
     def cost(self, entry: Json) -> str:
-        """`2.1 ms for a row and 48 s of training`; only what is known."""
+        """`2.1 ms per prediction and 48 s of training`; only what is known."""
         answer, training = entry["answer_seconds"], entry["training_seconds"]
-        parts = [] if answer is None else [f"{show.milliseconds(answer)} for a row"]
+        parts = [] if answer is None else [f"{show.milliseconds(answer)} per prediction"]
         return show.joined(parts + ([] if training is None else [f"{show.seconds(training)} of training"]) or [""])
