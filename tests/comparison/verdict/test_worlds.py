@@ -118,7 +118,7 @@ def test_a_lead_that_shrinks_is_said_once(tmp_path):
     said = (
         r"The lead of pre-trained transformers \(minilm\) over networks from scratch \(lstm\) shrinks by 3\.\d points"
     )
-    assert "Next: choose by cost: minilm is better by 2.8 points at most." in text
+    assert "Next: keep lstm, unless up to 2.8 points are worth the cost of minilm." in text
     assert len(re.findall(said, text)) == 1 and "with each doubling of the labels." in text
 
 

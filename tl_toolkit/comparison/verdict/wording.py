@@ -213,7 +213,7 @@ def _open(top: Json, words: Words) -> str:
         return ""
     pair, turned = _pair(top, used, other)
     most = words.lead(pair, turned=not turned)["high"]
-    return f"Next: choose by cost: {other} is better by {words.gap(most)} at most." if most else ""
+    return f"Next: keep {used}, unless up to {words.gap(most)} are worth the cost of {other}." if most else ""
 
 
 def _failed(top: Json) -> str:
@@ -264,7 +264,7 @@ def _more_labels(top: Json, here: Mapping[str, list[Json]], words: Words) -> str
         return f"more training {words.unit} hardly pay. {told}: {added}, within the {words.within} that count as equal."
     worst = later["low"] if words.sign > 0 else later["high"]
     sure = worst is None or words.sign * (worst - top["expected"]["value"]) > 0
-    return f"add training {words.unit}. {told}: {words.gap(gain)} better{'' if sure else ', perhaps not'}."
+    return f"add training {words.unit}{'' if sure else ' only if they are cheap'}. {told}: {words.gap(gain)} better."
 
 
 def _sentences(own: Sequence[Json], here: Mapping[str, list[Json]], used: Json, words: Words) -> list[str]:
