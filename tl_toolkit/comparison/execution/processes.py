@@ -34,6 +34,20 @@ def die_with_parent(lifeline: Connection | None = None) -> None:
     threading.Thread(target=_watch, args=(parent, lifeline), daemon=True).start()
 
 
+def start_worker(jobs: Connection, lifeline: Connection, lock: object) -> None:
+    """The process of a worker. It watches its parent before it imports the libraries, which takes seconds.
+
+    Args:
+        lock: held as long as the process lives.
+    """
+    die_with_parent(lifeline)
+    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
+        signal.signal(number, signal.SIG_IGN)  # the parent process handles Ctrl-C and a closed terminal
+    from .workers import work
+
+    work(jobs)
+
+
 def _watch(parent: int, lifeline: Connection | None) -> None:
     if lifeline is not None:
         with contextlib.suppress(EOFError, OSError):

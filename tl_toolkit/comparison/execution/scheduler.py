@@ -229,7 +229,7 @@ class _Execution:
                     self._keep(job, record)
                 at_work += self._begin()
                 self.progress.refresh()
-                if (began := time.monotonic()) - reported >= max(_REPORT_SECONDS, 50 * took):
+                if self.lines and (began := time.monotonic()) - reported >= max(_REPORT_SECONDS, 50 * took):
                     try:
                         report()
                     except Exception as error:  # the final report will raise it if it persists
