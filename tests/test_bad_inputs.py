@@ -6,14 +6,9 @@ import contextlib
 import io
 import json
 import os
-import re
 import signal
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tl_toolkit import cli
 
@@ -103,16 +98,9 @@ def problem(code: object, err: str) -> str:
     return ""
 
 
-FILES = (
-    "nowhere.csv folder folder.csv loop loop.csv dangling.csv pipe pipe.csv pipe.json empty.csv header.csv one.csv one_class.csv no_label.csv "
-    "ragged.csv zero.csv same.csv digits.csv empty.txt blank.txt empty.jsonl list.jsonl mixed.jsonl torn.jsonl odd.xyz empty_labels.csv latin.csv "
-    "bad.parquet bad.arrow bad.csv.gz deep.json deep_open.json deep_object.json deep_cell.json digits.json number.json null.json cut.json text.json quote.csv"
-).split()
-CONFIGS = (
-    "nowhere.yaml folder loop pipe.yaml bomb.yaml merge.yaml anchor.yaml anchored.yaml deep.yaml deep_map.yaml large.yaml list.yaml text.yaml tab.yaml tag.yaml "
-    "twice.yaml old.yaml unknown.yaml digits.yaml dict.yaml two.yaml alias.yaml keys.yaml latin.yaml"
-).split()
-MODELS = "nowhere/model folder file loop pipe no_type bad_config list_config deep_config digits_config odd_type no_weights pipe_config".split()
+FILES = ["nowhere.csv", "folder", "folder.csv", "loop", "loop.csv", "dangling.csv", "pipe", "pipe.csv", "pipe.json", "empty.csv", "header.csv", "one.csv", "one_class.csv", "no_label.csv", "ragged.csv", "zero.csv", "same.csv", "digits.csv", "empty.txt", "blank.txt", "empty.jsonl", "list.jsonl", "mixed.jsonl", "torn.jsonl", "odd.xyz", "empty_labels.csv", "latin.csv", "bad.parquet", "bad.arrow", "bad.csv.gz", "deep.json", "deep_open.json", "deep_object.json", "deep_cell.json", "digits.json", "number.json", "null.json", "cut.json", "text.json", "quote.csv"]
+CONFIGS = ["nowhere.yaml", "folder", "loop", "pipe.yaml", "bomb.yaml", "merge.yaml", "anchor.yaml", "anchored.yaml", "deep.yaml", "deep_map.yaml", "large.yaml", "list.yaml", "text.yaml", "tab.yaml", "tag.yaml", "twice.yaml", "old.yaml", "unknown.yaml", "digits.yaml", "dict.yaml", "two.yaml", "alias.yaml", "keys.yaml", "latin.yaml"]
+MODELS = ["nowhere/model", "folder", "file", "loop", "pipe", "no_type", "bad_config", "list_config", "deep_config", "digits_config", "odd_type", "no_weights", "pipe_config"]
 LONG = "x" * 5000
 FLAGS = [
     "--warmup_ratio 0.1", "--group_by_length", "--evaluation_strategy epoch", "--no_cuda", "--unknown 1", "--seed -1", "--seed x", f"--seed {'9' * 5000}",

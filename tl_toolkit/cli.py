@@ -406,6 +406,7 @@ def _leave(code: int) -> None:
 
 def _paragraph(text: str) -> str:
     """`text` in lines of the terminal's width. Commands in backticks are not broken, so that they can be copied."""
+    text = re.sub(r"[^\s`]{400,}", lambda word: f"{word[0][:100]} …", text)
     whole = re.sub("`[^`]+`", lambda command: command[0].replace(" ", "\0"), text)
     lines = textwrap.fill(whole, min(100, _columns()), break_long_words=False, break_on_hyphens=False)
     return lines.replace("\0", " ")

@@ -237,6 +237,8 @@ def into_dataclasses(parser: VerbParser, flags: list[str], kinds: Sequence[type]
     if unknown:
         raise unknown_argument(parser, unknown[0])
     values = vars(namespace)
+    if values.get("output_dir") == "":
+        raise UserError("--output_dir is empty: name a folder.")
     try:
         return [kind(**{f.name: values[f.name] for f in dataclasses.fields(kind) if f.init}) for kind in kinds]
     except (ValueError, TypeError, OSError, ImportError) as error:  # raised by the dataclasses themselves
