@@ -18,7 +18,7 @@ import textwrap
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import __version__
@@ -254,7 +254,7 @@ def _publish(argv: list[str], help: Help) -> None:
         tl-toolkit publish outputs/demo --repo_id user/demo-report --repo_type dataset
         tl-toolkit publish outputs/demo --repo_id user/demo --repo_type space --space_sdk gradio
 
-    The first line lists every file with its size and sends nothing. The repository then loads with from_pretrained and
+    The first line loads the model, shows its card and every file with its size, and sends nothing. The repository loads with from_pretrained and
     pipeline where the toolkit is not installed: it holds the weights, the configuration, the tokenizer, the code of the
     toolkit's own families, a model card, and the result record without paths of this machine. The token is that of
     HF_TOKEN, or of `hf auth login`. The last two lines publish a comparison: its records and report, or a page on which
@@ -328,8 +328,8 @@ def exit_cleanly(run: Callable[[], None], resuming: str = "") -> None:
     """
     stopped_by: list[int] = []
     try:
-        _stop_on_signals(stopped_by)
-        run()
+        with _stopping_on_signals(stopped_by):
+            run()
     except KeyboardInterrupt as stop:
         if int(os.environ.get("RANK", "0")) == 0:
             said = " ".join(part for part in ("Stopped.", str(stop), resuming) if part)
@@ -354,19 +354,25 @@ def exit_cleanly(run: Callable[[], None], resuming: str = "") -> None:
         _leave(2)
 
 
-def _stop_on_signals(stopped_by: list[int]) -> None:
-    """Let SIGTERM and SIGHUP stop this process like Ctrl-C, unless whoever started it ignores them (nohup)."""
+@contextlib.contextmanager
+def _stopping_on_signals(stopped_by: list[int]) -> Iterator[None]:
+    """Within this context, let SIGTERM and SIGHUP stop this process like Ctrl-C, unless whoever started it ignores them (nohup)."""
 
     def stop(number: int, frame: Any) -> None:
         if not stopped_by:  # only once: what follows are clean-ups
             stopped_by.append(number)
             raise KeyboardInterrupt
 
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-                signal.signal(number, stop)
+    named = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    is_main = threading.current_thread() is threading.main_thread()
+    mine = [number for number in named if is_main and number and signal.getsignal(number) == signal.SIG_DFL]
+    for number in mine:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _print(text: str) -> None:

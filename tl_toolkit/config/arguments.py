@@ -280,6 +280,7 @@ class RunArguments(TrainingArguments):
         require(self, given, lambda value: not math.isnan(value), "a number")
         counts = ["per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"]
         counts += ["generation_num_beams", "generation_max_length", "early_stopping_patience"]
+        counts += ["eval_accumulation_steps", "torch_empty_cache_steps"]
         require(self, counts, lambda value: value >= 1, "1 or more")
         none_or_more = ["dataloader_num_workers", "save_total_limit", "eval_delay"]
         require(self, none_or_more, lambda value: value >= 0, "0 or more")

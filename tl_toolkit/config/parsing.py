@@ -42,6 +42,7 @@ RENAMED = {
     "push_to_hub_token": "the environment variable HF_TOKEN",
 }
 """Arguments that transformers or its examples had, and what takes their place."""
+_DEEP = re.compile(r"(?:[\[{]\s*){100}")
 
 Given = Sequence[str] | Mapping[str, Any] | None
 """The arguments of a user: a command line (None for that of the process), or a mapping of names to values."""
@@ -153,7 +154,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.is_file() and path.stat().st_size > _MOST_BYTES:
             raise UserError(f"The configuration file {str(path)!r} is larger than {_MOST_BYTES:,} bytes.")
-        loader = _TextLoader(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if _DEEP.search(text):  # PyYAML would need seconds to find out
+            raise RecursionError
+        loader = _TextLoader(text)
         node = loader.get_single_node()
         if node is not None and _size(node) > _MOST_NODES:
             raise UserError(f"The configuration file {str(path)!r} has more than {_MOST_NODES:,} values. Use fewer.")
