@@ -31,6 +31,10 @@ entries:
 """
 
 
+def words(text: str) -> list[str]:
+    return text.split()
+
+
 def bomb(item: str) -> str:
     """YAML of a few lines with 9 ** 9 values: each line repeats the one before it nine times."""
     lines = [f"a: &a {item.replace('*', 'x')}"]

@@ -254,11 +254,11 @@ def _publish(argv: list[str], help: Help) -> None:
         tl-toolkit publish outputs/demo --repo_id user/demo-report --repo_type dataset
         tl-toolkit publish outputs/demo --repo_id user/demo --repo_type space --space_sdk gradio
 
-    The first line loads the model, shows its card and every file with its size, and sends nothing. The repository loads with from_pretrained and
-    pipeline where the toolkit is not installed: it holds the weights, the configuration, the tokenizer, the code of the
-    toolkit's own families, a model card, and the result record without paths of this machine. The token is that of
-    HF_TOKEN, or of `hf auth login`. The last two lines publish a comparison: its records and report, or a page on which
-    all of its models answer.
+    The first line loads the model, shows its card and every file with its size, and sends nothing. The repository
+    loads with from_pretrained and pipeline where the toolkit is not installed: it holds the weights, the
+    configuration, the tokenizer, the code of the toolkit's own families, a model card, and the result record without
+    paths of this machine. The token is that of HF_TOKEN, or of `hf auth login`. The last two lines publish a
+    comparison: its records and report, or a page on which all of its models answer.
     """
     from .comparison.publishing.arguments import parse_comparison_arguments
     from .workflows.publish import publish
@@ -356,7 +356,7 @@ def exit_cleanly(run: Callable[[], None], resuming: str = "") -> None:
 
 @contextlib.contextmanager
 def _stopping_on_signals(stopped_by: list[int]) -> Iterator[None]:
-    """Within this context, let SIGTERM and SIGHUP stop this process like Ctrl-C, unless whoever started it ignores them (nohup)."""
+    """Within this context, let SIGTERM and SIGHUP stop this process like Ctrl-C, unless they are ignored (nohup)."""
 
     def stop(number: int, frame: Any) -> None:
         if not stopped_by:  # only once: what follows are clean-ups

@@ -100,7 +100,7 @@ def test_signals_stop_like_ctrl_c(name: str, code: int, capsys: pytest.CaptureFi
     before = signal.signal(number, signal.SIG_DFL)
     try:
         with pytest.raises(SystemExit) as left:
-            exit_cleanly(lambda: (os.kill(os.getpid(), number), time.sleep(9)) and None, "Run it again.")
+            exit_cleanly(lambda: signal.raise_signal(number), "Run it again.")
     finally:
         signal.signal(number, before)
     assert left.value.code == code and capsys.readouterr().err == "\nStopped. Run it again.\n"

@@ -3,10 +3,10 @@
 A text of 20 MB costs as much as one of 100,000 characters, and its first tokens are provably the same:
 
 - Normalisers and pre-tokenisers look a few words ahead at most, so a cut changes only the last words before it.
-- Words that are looked up (WordLevel, WordPiece) are one unknown token if they are longer than any known word, so that a
+- Words that are looked up (WordLevel, WordPiece) are one unknown token if they are longer than any known word, so a
   long run of letters within them can be shortened.
-- BPE applies its merges rank by rank. Those of one rank (x, y) can carry a difference at the cut to the left over one x,
-  so the sum of the lengths of all x bounds its reach. (Within a rank, merges go from left to right, also for x = y.)
+- BPE applies its merges rank by rank. Those of one rank (x, y) can carry a difference at the cut to the left over one
+  x, so the sum of the lengths of all x bounds its reach. (Within a rank, merges go from left to right, also for x = y.)
 
 Texts that none of this applies to are tokenised whole.
 """

@@ -139,7 +139,7 @@ class _Worker:
         spawn = multiprocessing.get_context("spawn")  # a forked process could not use a GPU or existing threads
         self.connection, theirs = spawn.Pipe()
         lifeline, self._lifeline = spawn.Pipe(duplex=False)
-        self._process = spawn.Process(target=start_worker, args=(theirs, lifeline, lock), daemon=False)
+        self._process = spawn.Process(target=start_worker, args=(__name__, theirs, lifeline, lock), daemon=False)
         with changed_environment(environment), _without_main():  # libraries read the number of threads on import
             self._process.start()
         theirs.close()  # so that the end of the process is noticed here
