@@ -29,7 +29,7 @@ def rehearse_training(trainer: ToolkitTrainer) -> None:
     Raises:
         Exception: whatever the run would raise.
     """
-    if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:  # only all processes together hold the model
+    if trainer.args.world_size > 1:  # the model may be held by all processes together
         return
     rows, model = trainer.train_dataset, trainer.model
     longest = int(np.argmax(rows["length"])) if "length" in rows.column_names else 0
@@ -59,15 +59,13 @@ def rehearse_saving(trainer: BaseTrainer, output_dir: Path) -> None:
         Exception: whatever the run would raise.
     """
     from transformers import PreTrainedModel
-    from transformers.utils import logging
 
     model: Any = trainer.model
     weights = model.state_dict()
     if sum(weight.nbytes for weight in weights.values()) > _MOST_BYTES or trainer.args.world_size > 1:
         return
-    folder, verbosity = output_dir / ".trial-model", logging.get_verbosity()
+    folder = output_dir / ".trial-model"
     try:
-        logging.set_verbosity_error()
         trainer.save_model(str(folder), _internal_call=True)
         if not isinstance(model, PreTrainedModel):  # an adapter
             return
@@ -80,13 +78,16 @@ def rehearse_saving(trainer: BaseTrainer, output_dir: Path) -> None:
                     "loading. Check the code of the model."
                 )
     finally:
-        logging.set_verbosity(verbosity)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def _unchanged(model: torch.nn.Module) -> Iterator[None]:
-    """Restore the buffers, gradients and modes of `model`, and all random states."""
+    """Restore the buffers, gradients and modes of `model`, and all random states. Warnings are hidden."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -97,6 +98,7 @@ def _unchanged(model: torch.nn.Module) -> Iterator[None]:
             parameter.grad = None
         yield
     finally:
+        logging.set_verbosity(verbosity)
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 if name in buffers:
