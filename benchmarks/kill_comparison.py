@@ -2,9 +2,10 @@
 
     python benchmarks/kill_comparison.py [--kills 10] [--seed 1] [--parallel_runs 1]
 
-A small grid with a stage first runs without interruption. Then the same grid runs in another folder and is killed
-(SIGKILL) at random moments, alternately alone and with all its processes, and restarted each time. After each kill,
-every record must be complete and must not change until the end. Finally the records, predictions and models must equal
+A small grid with a stage first runs without interruption. Then the same grid runs in another folder and is ended by
+SIGKILL, SIGTERM, SIGINT or SIGHUP at random moments, alternately alone and with all its processes, and restarted each
+time. After each kill no process may be left, and every record must be complete and must not change until the end.
+Finally the records, predictions and models must equal
 those of the first comparison, except for times, and no other files may be left. Takes a few minutes.
 """
 
@@ -28,6 +29,8 @@ import yaml
 RECIPE = Path(__file__).parents[1] / "recipes" / "compare.py"
 SMALL = {"embedding_size": 7, "hidden_size": 13, "num_hidden_layers": 1}
 WORDS = {"fruit": ["apple", "pear", "plum"], "metal": ["iron", "tin", "zinc"], "river": ["rhine", "elbe", "oder"]}
+SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+PATIENCE_SECONDS = 120  # for a comparison that was asked to stop, which writes its report
 TIMES = frozenset(
     ["checksum", "started", "finished", "train_seconds", "evaluate_seconds", "examples_per_second", "tokens_per_second"]
     + ["peak_memory_bytes", "seconds", "inference", "energy_joules", "train_runtime", "eval_runtime"]
@@ -73,15 +76,21 @@ def kill_again_and_again(
         time.sleep(wait)
         ended = process.poll() is not None
         everything = number % 2 == 0
-        if everything and not ended:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
-        process.wait()
+        number_of_signal = signal.SIGKILL if number % 3 == 0 else chance.choice(SIGNALS)
+        if not ended:
+            (os.killpg if everything else os.kill)(process.pid, number_of_signal)
+        try:
+            process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            problems.append(f"kill {number}: {number_of_signal.name} did not end the comparison")
+            process.kill()
+            process.wait()
+        problems += [f"kill {number}: process {left} is left" for left in still_there(process.pid)]
         found = whole_records(killed)
         problems += [f"kill {number}: {problem}" for problem in torn(killed)]
         problems += [f"kill {number}: {name} has changed" for name in kept if found.get(name) != kept[name]]
         kept = found
-        what = "it had ended" if ended else "all processes" if everything else "main process"
+        what = "it had ended" if ended else f"{number_of_signal.name} to {'all' if everything else 'the main process'}"
         say(f"kill {number:>2}: {what}; {len(found)} records, {len(in_progress(killed))} in progress")
     if start(grid, killed, flags).wait() != 0:
         problems.append("The comparison failed after the last kill.")
@@ -93,7 +102,27 @@ def start(grid: Path, output_dir: Path, flags: list[str]) -> subprocess.Popen:
     """Start the comparison in its own session, so that all of its processes can be killed together."""
     command = [sys.executable, str(RECIPE), "--config", str(grid), "--output_dir", str(output_dir), *flags]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, env=environment)
+    return subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment,
+        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in SIGNALS[1:]],  # a shell may ignore them
+    )  # fmt: skip
+
+
+def still_there(session: int) -> list[str]:
+    """The commands of the processes of a session that have not ended after a few seconds; empty without /proc."""
+    deadline = time.monotonic() + 5
+    while True:
+        left = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                state, *fields = path.read_text().rpartition(")")[2].split()
+                if int(fields[2]) == session and state != "Z":
+                    left.append((path.parent / "cmdline").read_text().replace("\0", " "))
+            except (OSError, ValueError):
+                continue
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)
 
 
 def write_grid(folder: Path, runs_of_each: int) -> Path:

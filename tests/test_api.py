@@ -187,7 +187,7 @@ def test_errors_of_the_disk_are_user_errors(monkeypatch: pytest.MonkeyPatch) -> 
         raise PermissionError(13, "Permission denied", "/root/x")
 
     monkeypatch.setattr("tl_toolkit.workflows.finetune.FineTuning.run", refused)
-    with pytest.raises(UserError, match="No permission to use '/root/x'"):
+    with pytest.raises(UserError, match="No permission .'/root/x'"):
         finetune(ROWS, output_dir="out", **TINY)
 
 

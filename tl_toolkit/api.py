@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from .errors import UserError, as_user_error
+from .errors import STOPS, UserError, as_user_error
 from .workflows.summary import verdict_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def _verb(function: Callable[P, T]) -> Callable[P, T]:
         try:
             with without_progress_bars():
                 return function(*args, **kwargs)
-        except Exception as error:
+        except STOPS:
+            raise
+        except BaseException as error:  # also panics of compiled code
             if (explained := as_user_error(error)) is None or explained is error:
                 raise
             raise explained from error

@@ -1,23 +1,28 @@
 """The command `tl-toolkit VERB`, and how it exits.
 
-The exit code is 0, or 2 after one paragraph about what the user can correct, or 130 after Ctrl-C. A verb is a function
-below: the first line of its docstring is its line in the list of verbs, the docstring its help.
+The exit code is 0; 2 after one paragraph about what the user can correct; 130 after Ctrl-C, 143 after SIGTERM and 129
+after SIGHUP; 1 for a bug of the toolkit. A verb is a function below: the first line of its docstring is its line in the
+list of verbs, the docstring its help.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
+import platform
 import re
 import signal
 import sys
 import textwrap
+import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+import traceback
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import __version__
-from .errors import UserError, as_user_error, nearest, without_tokens
+from .errors import ISSUES, STOPS, TRACEBACK, UserError, as_user_error, nearest, without_tokens
 
 if TYPE_CHECKING:
     from .config.help import Help
@@ -25,7 +30,6 @@ if TYPE_CHECKING:
     Run = Callable[[list[str], Help], None]
 
 PATIENCE_SECONDS = 30  # for the first process to meet, import times included, what another has met already
-_INTERRUPTED = 128 + signal.SIGINT  # as shells report it
 
 
 class Verb(NamedTuple):
@@ -252,11 +256,11 @@ def _publish(argv: list[str], help: Help) -> None:
         tl-toolkit publish outputs/demo --repo_id user/demo-report --repo_type dataset
         tl-toolkit publish outputs/demo --repo_id user/demo --repo_type space --space_sdk gradio
 
-    The first line lists every file with its size and sends nothing. The repository then loads with from_pretrained and
-    pipeline where the toolkit is not installed: it holds the weights, the configuration, the tokenizer, the code of the
-    toolkit's own families, a model card, and the result record without paths of this machine. The token is that of
-    HF_TOKEN, or of `hf auth login`. The last two lines publish a comparison: its records and report, or a page on which
-    all of its models answer.
+    The first line loads the model, shows its card and every file with its size, and sends nothing. The repository
+    loads with from_pretrained and pipeline where the toolkit is not installed: it holds the weights, the
+    configuration, the tokenizer, the code of the toolkit's own families, a model card, and the result record without
+    paths of this machine. The token is that of HF_TOKEN, or of `hf auth login`. The last two lines publish a
+    comparison: its records and report, or a page on which all of its models answer.
     """
     from .comparison.publishing.arguments import parse_comparison_arguments
     from .workflows.publish import publish
@@ -321,28 +325,75 @@ def _overview() -> str:
 def exit_cleanly(run: Callable[[], None], resuming: str = "") -> None:
     """Call `run`. Errors that the user can correct are printed as one paragraph, by one process; the exit code is 2.
 
-    After Ctrl-C one process prints the message of the interrupt and `resuming`; the exit code is 130.
+    After Ctrl-C, SIGTERM or SIGHUP one process prints the message of the interrupt and `resuming`; the exit code is
+    that of shells. Any other error is a bug: its traceback is printed with where to report it; the exit code is 1.
     """
+    stopped_by: list[int] = []
     try:
-        run()
+        with _stopping_on_signals(stopped_by):
+            run()
     except KeyboardInterrupt as stop:
         if int(os.environ.get("RANK", "0")) == 0:
             said = " ".join(part for part in ("Stopped.", str(stop), resuming) if part)
-            print(f"\n{said}", file=sys.stderr, flush=True)
-        _leave(_INTERRUPTED)
+            _print(f"\n{said}")
+        _leave(128 + (stopped_by[0] if stopped_by else signal.SIGINT))
     except BrokenPipeError:  # a reader such as `head` has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python can flush it on exit
         _leave(1)
-    except Exception as error:
+    except STOPS:
+        raise
+    except BaseException as error:  # also panics of compiled code
         explained = as_user_error(error)
+        if explained is None or os.environ.get(TRACEBACK):
+            _print(without_tokens("".join(traceback.format_exception(error))))
         if explained is None:
-            raise
+            _print(_paragraph(f"This is a bug of tl-toolkit. Report it at {ISSUES} with the lines above, the command, "
+                              f"and these versions: {_versions()}."))  # fmt: skip
+            _leave(1)
+            return
         if not explained.everywhere:
             _let_the_first_speak()
-        print(f"\n{_paragraph(f'error: {without_tokens(str(explained))}')}", file=sys.stderr, flush=True)
+        _print(f"\n{_paragraph(f'error: {without_tokens(str(explained))}')}")
         if explained.command:  # never broken into lines, so that it can be copied
-            print(f"    {explained.command}", file=sys.stderr, flush=True)
+            _print(f"    {explained.command}")
         _leave(2)
+
+
+@contextlib.contextmanager
+def _stopping_on_signals(stopped_by: list[int]) -> Iterator[None]:
+    """Within this context, let SIGTERM and SIGHUP stop this process like Ctrl-C, unless they are ignored (nohup)."""
+
+    def stop(number: int, frame: Any) -> None:
+        if not stopped_by:  # only once: what follows are clean-ups
+            stopped_by.append(number)
+            raise KeyboardInterrupt
+
+    named = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    is_main = threading.current_thread() is threading.main_thread()
+    mine = [number for number in named if is_main and number and signal.getsignal(number) == signal.SIG_DFL]
+    for number in mine:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _print(text: str) -> None:
+    """Print to the standard error stream, in whatever encoding it has."""
+    encoding = sys.stderr.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
+
+
+def _versions() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = [f"tl-toolkit {__version__}", f"Python {platform.python_version()}", platform.platform()]
+    for name in ("torch", "transformers", "datasets", "accelerate", "peft"):
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return ", ".join(found)
 
 
 def _let_the_first_speak() -> None:
@@ -366,6 +417,7 @@ def _leave(code: int) -> None:
 
 def _paragraph(text: str) -> str:
     """`text` in lines of the terminal's width. Commands in backticks are not broken, so that they can be copied."""
+    text = re.sub(r"[^\s`]{400,}", lambda word: f"{word[0][:100]} …", text)
     whole = re.sub("`[^`]+`", lambda command: command[0].replace(" ", "\0"), text)
     lines = textwrap.fill(whole, min(100, _columns()), break_long_words=False, break_on_hyphens=False)
     return lines.replace("\0", " ")

@@ -65,12 +65,45 @@ def test_bad_input_is_one_paragraph_and_exit_code_2(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_a_defect_is_no_user_error() -> None:
-    def main() -> None:
-        raise ZeroDivisionError("a defect")
+class PanicException(BaseException):
+    """What compiled code in Rust raises: no Exception."""
 
-    with pytest.raises(ZeroDivisionError):
-        exit_cleanly(main)
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("odd"), PanicException("odd"), RecursionError("odd"), OSError(7, "odd")]
+)
+def test_what_a_library_raises_is_one_paragraph(error: BaseException, capsys: pytest.CaptureFixture) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as left:
+        exit_cleanly(main)  # this file is not the toolkit's either
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and said.startswith("\nerror: ") and "Traceback" not in said
+    assert type(error) in (RecursionError, OSError) or f"{type(error).__name__}: odd" in " ".join(said.split())
+
+
+def test_a_bug_says_where_to_report_it(capsys: pytest.CaptureFixture) -> None:
+    from tl_toolkit import errors
+
+    main = compile("raise ZeroDivisionError('a defect')", errors.__file__, "exec")
+    with pytest.raises(SystemExit) as left:
+        exit_cleanly(lambda: exec(main))
+    said = capsys.readouterr().err
+    assert left.value.code == 1 and "ZeroDivisionError: a defect" in said
+    assert "This is a bug of tl-toolkit. Report it at https://" in said and "Python 3" in said
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_signals_stop_like_ctrl_c(name: str, code: int, capsys: pytest.CaptureFixture) -> None:
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as left:
+            exit_cleanly(lambda: signal.raise_signal(number), "Run it again.")
+    finally:
+        signal.signal(number, before)
+    assert left.value.code == code and capsys.readouterr().err == "\nStopped. Run it again.\n"
 
 
 def test_a_full_disk_is_a_user_error(capsys: pytest.CaptureFixture) -> None:

@@ -137,6 +137,8 @@ def parse_compare_arguments(given: Given = None, help: Help = Help("compare")) -
     where = "the grid" if config is None else str(config)
     content = {**(read_yaml(find_config(config)) if config is not None else {}), **grid}
     places = (flags.pop("output_dir", None), content.pop("output_dir", None), "outputs/comparison")
+    if "" in places:
+        raise UserError("--output_dir is empty: name a folder.")
     how = {name: flags.pop(name) for name in ParsedComparison._field_defaults if name in flags}
     if how.get("executor") != "ray" and how.get("ray_address") is not None:
         raise UserError("--ray_address is for --executor ray: give both, or neither.")

@@ -180,6 +180,11 @@ class StrategyArguments:
     lora_alpha: int = flag("LoRA's updates are scaled by lora_alpha / lora_r.", 16)
     lora_dropout: float = flag("Dropout before LoRA's matrices. It must be 0 for recurrent weights.", 0.0)
 
+    def __post_init__(self) -> None:
+        require(self, ["lora_r", "lora_alpha"], lambda value: value >= 1, "1 or more")
+        require(self, ["lora_dropout"], lambda value: 0 <= value < 1, "0 or more and less than 1")
+        require(self, ["lr_decay"], lambda value: 0 < value < math.inf, "a finite number above 0")
+
 
 @dataclass
 class RunArguments(TrainingArguments):
@@ -284,7 +289,13 @@ class RunArguments(TrainingArguments):
         require(self, given, lambda value: not math.isnan(value), "a number")
         counts = ["per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"]
         counts += ["generation_num_beams", "generation_max_length", "early_stopping_patience"]
+        counts += ["eval_accumulation_steps", "torch_empty_cache_steps"]
         require(self, counts, lambda value: value >= 1, "1 or more")
+        none_or_more = ["dataloader_num_workers", "save_total_limit", "eval_delay"]
+        require(self, none_or_more, lambda value: value >= 0, "0 or more")
+        require(self, ["eval_steps", "save_steps", "logging_steps"], lambda value: value > 0, "above 0")
+        require(self, ["label_smoothing_factor"], lambda value: 0 <= value < 1, "0 or more and less than 1")
+        require(self, ["eval_do_concat_batches"], bool, "true: metrics are computed over all rows at once")
         sizes = ["learning_rate", "num_train_epochs", "min_train_steps", "weight_decay", "nt_asgd_interval"]
         require(self, sizes, lambda value: 0 <= value < math.inf, "a finite number of 0 or more")
         most = 2**32 - 1  # the limit of numpy's generators

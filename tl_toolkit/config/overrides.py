@@ -15,6 +15,7 @@ from ..errors import UserError, nearest
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+_LONGEST = 1000  # characters of a value that is no text
 _COMMA_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])(?![^{]*\})")
 
 
@@ -70,7 +71,7 @@ def _annotations(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
 
 def _typed(key: str, text: str, hint: Any, config_class: type) -> Any:
     try:
-        value = yaml.safe_load(text) if text else ""
+        value = yaml.safe_load(text) if 0 < len(text) < _LONGEST else text
     except yaml.YAMLError:
         value = text
     for candidate in _alternatives(hint):

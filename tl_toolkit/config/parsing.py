@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 from transformers.hf_argparser import string_to_bool
 
-from ..errors import UserError, nearest
+from ..errors import UserError, check_regular, nearest
 from .arguments import Arguments, DataArguments, ModelArguments, RunArguments, StrategyArguments
 from .fields import FAMILY_DEFAULTS
 from .help import Help, VerbParser
@@ -22,6 +22,27 @@ from .shipped import find_config, nearest_config
 _DATACLASSES = (DataArguments, ModelArguments, StrategyArguments, RunArguments)
 _COMMA_SEPARATED = ("label_column", "config_overrides")  # a list in YAML, one value as a flag
 _REPEATED = ("_ExtendAction", "_AppendAction")  # argparse's actions for flags that may be repeated
+_MOST_BYTES, _MOST_NODES = 2**20, 100_000  # of a configuration file; larger ones take minutes to read
+RENAMED = {
+    "evaluation_strategy": "--eval_strategy",
+    "warmup_ratio": "--warmup_steps, which below 1 is a fraction of all updates",
+    "group_by_length": "--train_sampling_strategy group_by_length",
+    "no_cuda": "--use_cpu",
+    "use_mps_device": "the default on a machine with MPS",
+    "per_gpu_train_batch_size": "--per_device_train_batch_size",
+    "per_gpu_eval_batch_size": "--per_device_eval_batch_size",
+    "tokenizer": "--tokenizer_name",
+    "max_seq_length": "--max_length",
+    "fp16_backend": "--fp16, with the backend of PyTorch",
+    "half_precision_backend": "--fp16, with the backend of PyTorch",
+    "logging_dir": "the environment variable TENSORBOARD_LOGGING_DIR",
+    "save_safetensors": "always on",
+    "adafactor": "--optim adafactor",
+    "push_to_hub_model_id": "--hub_model_id",
+    "push_to_hub_token": "the environment variable HF_TOKEN",
+}
+"""Arguments that transformers or its examples had, and what takes their place."""
+_DEEP = re.compile(r"(?:[\[{]\s*){100}")
 
 Given = Sequence[str] | Mapping[str, Any] | None
 """The arguments of a user: a command line (None for that of the process), or a mapping of names to values."""
@@ -129,9 +150,21 @@ def known_keys(parser: VerbParser) -> set[str]:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
+    check_regular(path, "The configuration file")
     try:
+        if path.is_file() and path.stat().st_size > _MOST_BYTES:
+            raise UserError(f"The configuration file {str(path)!r} is larger than {_MOST_BYTES:,} bytes.")
+        text = path.read_text(encoding="utf-8")
+        if _DEEP.search(text):  # PyYAML would need seconds to find out
+            raise RecursionError
+        loader = _TextLoader(text)
+        node = loader.get_single_node()
+        if node is not None and _size(node) > _MOST_NODES:
+            raise UserError(f"The configuration file {str(path)!r} has more than {_MOST_NODES:,} values. Use fewer.")
         # Scalars stay text: PyYAML would read "no" as a boolean. The flags' types convert them.
-        settings = yaml.load(path.read_text(encoding="utf-8"), _TextLoader)
+        settings = None if node is None else loader.construct_document(node)
+    except RecursionError as error:
+        raise UserError(f"The configuration file {str(path)!r} is nested too deeply. Use a flatter one.") from error
     except OSError as error:
         shipped = nearest_config(path) if isinstance(error, FileNotFoundError) else ""
         raise UserError(f"The configuration file {str(path)!r} cannot be read: {error.strerror}.{shipped}") from error
@@ -148,6 +181,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return settings
 
 
+def _size(node: yaml.Node, known: dict[int, int] | None = None) -> int:
+    """The number of values below a node, those of an anchor counted at each of its aliases.
+
+    Raises:
+        yaml.YAMLError: an anchor contains itself.
+    """
+    known = {} if known is None else known
+    if (size := known.get(id(node))) is not None:
+        if size == 0:
+            raise yaml.constructor.ConstructorError(None, None, "an anchor contains itself", node.start_mark)
+        return size
+    known[id(node)] = 0  # being counted
+    parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else (
+        node.value if isinstance(node, yaml.SequenceNode) else [])  # fmt: skip
+    known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
+
+
 def as_flags(settings: Mapping[str, Any], parser: VerbParser, where: str | None) -> list[str]:
     """Settings as flags, so that the types of the flags count instead of those of PyYAML. None keeps the default.
 
@@ -157,6 +208,8 @@ def as_flags(settings: Mapping[str, Any], parser: VerbParser, where: str | None)
     repeated = {action.dest for action in parser._actions if type(action).__name__ in _REPEATED}
     flags: list[str] = []
     for key, value in settings.items():
+        if key not in known and (today := RENAMED.get(str(key))) is not None:
+            raise UserError(f"The key {key!r} of older versions of transformers, in {where}, is now {today}.")
         if key not in known:
             raise UserError(f"Unknown key {key!r} in {where}.{nearest(str(key), known)} {parser.where_flags_are}")
         if value is None:
@@ -188,6 +241,8 @@ def into_dataclasses(parser: VerbParser, flags: list[str], kinds: Sequence[type]
     if unknown:
         raise unknown_argument(parser, unknown[0])
     values = vars(namespace)
+    if values.get("output_dir") == "":
+        raise UserError("--output_dir is empty: name a folder.")
     try:
         return [kind(**{f.name: values[f.name] for f in dataclasses.fields(kind) if f.init}) for kind in kinds]
     except (ValueError, TypeError, OSError, ImportError) as error:  # raised by the dataclasses themselves
@@ -197,6 +252,8 @@ def into_dataclasses(parser: VerbParser, flags: list[str], kinds: Sequence[type]
 def unknown_argument(parser: VerbParser, argument: str) -> UserError:
     """The error for an argument that the verb does not have."""
     flag = argument.split("=")[0]
+    if (today := RENAMED.get(flag.lstrip("-"))) is not None:
+        return UserError(f"The argument {flag!r} of older versions of transformers is now {today}.")
     names = [option for action in parser._actions for option in action.option_strings]
     return UserError(f"Unknown argument {flag!r}.{nearest(flag, names)} {parser.where_flags_are}")
 

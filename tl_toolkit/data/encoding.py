@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UserError
+from .beginnings import Beginnings
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -73,12 +74,14 @@ def encode_texts(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_lengt
 
     pairs = "text_pair" in dataset.column_names
     options = truncation(tokenizer, max_length, pairs)
+    beginnings = Beginnings(tokenizer, options.get("max_length"))
     types = {"input_ids": pa.list_(pa.int32()), "length": pa.int32(), "is_cut": pa.bool_()}
     chunks: dict[str, list[Any]] = {}
     quiet = len(dataset) < _QUIET_BELOW or os.environ.get("RANK", "0") != "0"
     for start in tqdm(range(0, len(dataset), _BATCH), desc="Tokenising", unit="k rows", disable=quiet):
         batch = dataset[start : start + _BATCH]
-        texts = batch["text"], batch["text_pair"] if pairs else None
+        first, second = batch["text"], batch["text_pair"] if pairs else None
+        texts = (beginnings.of(first), None) if second is None else beginnings.of_pairs(first, second)
         output = tokenizer(*texts, **options)
         encoded = dict(output) | {"is_cut": _are_cut(output, tokenizer, texts, options.get("max_length"))}
         for row, ids in enumerate(encoded["input_ids"]):

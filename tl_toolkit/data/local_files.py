@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError
+from ..errors import UserError, check_regular
 from .column_values import Cells, settle
 from .files import TYPED, check_suffix, nearest_sibling, read_cells, read_typed
 
@@ -24,9 +24,11 @@ Loaded = tuple["DatasetDict", Mapping[str, Mapping[str, Any]]]
 def local_paths(name: str) -> list[Path]:
     """Return the path that a name stands for, or the paths of several files separated by commas."""
     parts = [name]
-    if "," in name and not Path(name).exists():
+    if "," in name and not os.path.lexists(name):
         parts = [part.strip() for part in name.split(",") if part.strip()]
     paths = [_expanded(part) for part in parts or [name]]
+    for path in paths:
+        check_regular(path, "The dataset")
     missing = [path for path in paths if not path.is_file()]
     if len(paths) > 1 and missing and len(missing) < len(paths):
         raise UserError(

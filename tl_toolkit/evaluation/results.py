@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError
+from ..errors import UserError, check_regular
 from ..records.kind import kind_of
 from ..records.record import FIRST_VERSION, key_of, parse_record
 from .names import short_name, told_apart, without_paths
@@ -170,6 +170,7 @@ def read_results(path: Path) -> list[Result]:
 def read_store(path: Path) -> Store:
     """As `read_results`, with the lines that are not valid records."""
     path = Path(path)
+    check_regular(path, "The file of records")
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -26,7 +26,11 @@ class PublishArguments:
     private: bool = flag("Make the repository private. An existing one must be private.", False)
     revision: str | None = flag("A branch instead of main. It is created if absent; refs/pr/N is an open pull request.")
     create_pr: bool = flag("Open a pull request instead of committing.", False)
-    dry_run: bool = flag("List every file with its size, and send nothing. It needs no token and no network.", False)
+    dry_run: bool = flag(
+        "Load the model, show its card and every file with its size, and send nothing. It needs no token and no "
+        "network.",
+        False,
+    )
     merge: bool = flag("LoRA: publish the model with the adapter merged, not the adapter alone.", False)
     include: list[str] = field(
         default_factory=list,

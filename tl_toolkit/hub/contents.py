@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.files import nearest_sibling
-from ..errors import UserError
+from ..errors import UserError, check_regular
 from ..records.artefacts import damage, keeping
 from ..records.checkpoints import checkpoints, is_whole_safetensors
 from ..records.identity import IDENTITY_NAME
@@ -139,6 +139,8 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise UserError(f"The folder {name!r} {what}.{nearest_sibling(folder)} Name the folder with config.json.")
+    for path in folder.iterdir():
+        check_regular(path, "The file")
     if (damage := damage_of_record(folder)) is not None:
         raise UserError(
             f"The result.json in {name!r} {damage}. Repeat the run, or remove the file to publish the model without "

@@ -12,8 +12,9 @@ from .arguments import PublishRequest
 from .card import card_files, hints
 from .cleaning import check_private
 from .connection_and_retries import connect, retrying
-from .contents import Contents, check_model_folder, is_obsolete, model_contents
+from .contents import CARD, Contents, check_model_folder, is_obsolete, model_contents
 from .failures import HubError
+from .loadable import check_loads
 from .readme import own_readme
 from .transfer import Outcome, full_name, upload
 
@@ -28,15 +29,17 @@ class Publication(NamedTuple):
         check: raises UserError for a folder of another type; called before the Hub is contacted.
         contents: returns the files; the arguments are the request, the repository, and the Hub (None for a listing).
         is_obsolete: whether a file in the repository belongs only to the previous publication.
+        check_loads: for a dry run, raises UserError for contents that nobody could load.
     """
 
     check: Callable[[Path], object]
     contents: Callable[[Any, str, HfApi | None], Contents]
     is_obsolete: Callable[[str], bool]
+    check_loads: Callable[[Any], object] = lambda request: None
 
 
 def publish(request: PublishRequest, api: HfApi | None = None, say: Callable[[str], None] = print) -> Outcome | None:
-    """Publish the requested model; with `dry_run` only list its files and return None.
+    """Publish the requested model; with `dry_run` only load it, show its card and files, and return None.
 
     Args:
         api: the Hub client; by default for HF_ENDPOINT, with the token of HF_TOKEN or of `hf auth login`.
@@ -46,7 +49,7 @@ def publish(request: PublishRequest, api: HfApi | None = None, say: Callable[[st
         UserError: the folder has nothing to publish, or contains private data.
         HubError: the Hub refuses the upload; the repository is unchanged.
     """
-    return publish_as(Publication(check_model_folder, _gather, is_obsolete), request, api, say)
+    return publish_as(Publication(check_model_folder, _gather, is_obsolete, _check_loads), request, api, say)
 
 
 def publish_as(
@@ -57,7 +60,9 @@ def publish_as(
     if arguments.dry_run:
         contents = kind.contents(request, destination.repo_id, None)
         check_private(contents.files)
-        for line in [*hints(contents.files), *_listing(contents, request)]:
+        kind.check_loads(request)
+        card = next((file.read().decode("utf-8", "replace") for file in contents.files if file.path == CARD), "")
+        for line in [card, *hints(contents.files), *_listing(contents, request)]:
             say(line)
         return None
     kind.check(request.folder)
@@ -120,6 +125,11 @@ def _gather(request: PublishRequest, repo_id: str, api: HfApi | None) -> Content
     contents.files.extend([own] if own else card_files(folder, repo_id, request.card, adapter=adapter, api=api))
     contents.files.sort(key=lambda file: file.path)
     return contents
+
+
+def _check_loads(request: PublishRequest) -> None:
+    if not has_adapter(request.folder) or request.publish.merge:
+        check_loads(request.folder)
 
 
 def _check_base(api: HfApi, base: str, request: PublishRequest) -> None:

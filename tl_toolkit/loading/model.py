@@ -36,6 +36,8 @@ _OTHER_NAMES = {
 # Settings that a task may change for any architecture: every configuration of transformers has them.
 _HEAD_SETTINGS = ("num_labels", "id2label", "label2id", "problem_type")
 
+_MOST_LAYERS = 4096  # more take minutes to make, and nobody trains them
+
 logger = logging.getLogger(__name__)
 
 
@@ -160,10 +162,30 @@ def _from_scratch(
             f"--model_type {model_type!r} is an encoder-decoder, which is not suitable for classification. Choose an "
             "encoder (bert, rnn, self_attention) or a decoder (gpt2)."
         )
+    if any(type(value) is int and value > _MOST_LAYERS for value in overrides.values()):
+        _check_size(auto_class, config)
     model = loading(lambda: auto_class.from_config(config), f"a {model_type!r} model with {auto_class.__name__}")
     if pretrained is not None:
         _set_embeddings(model, pretrained, arguments.vectors)
     return model
+
+
+def _check_size(auto_class: Any, config: PreTrainedConfig) -> None:
+    """Raise `UserError` for a number of layers, or sizes, that this machine cannot hold, before the model is made."""
+    import psutil
+    import torch
+
+    for name, value in vars(config).items():
+        if "layers" in name and isinstance(value, int) and value > _MOST_LAYERS:
+            raise UserError(f"{name} in --config_overrides must be at most {_MOST_LAYERS:,}, but is {value:,}.")
+    with torch.device("meta"):
+        model = loading(lambda: auto_class.from_config(config), f"a {config.model_type!r} model")
+    needed, memory = sum(weight.nbytes for weight in model.parameters()), psutil.virtual_memory().total
+    if needed > memory:
+        raise UserError(
+            f"The weights of this model have {needed / 1e9:,.1f} GB, but this machine has {memory / 1e9:,.1f} GB of "
+            "memory. Use smaller sizes in --config_overrides."
+        )
 
 
 def _config_class(model_type: str) -> Any:

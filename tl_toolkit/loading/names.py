@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..data.files import nearest_sibling
-from ..errors import UserError
+from ..errors import UserError, check_regular
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ def location_of(name: str | None) -> str:
 
         return str(builtin_model_path(name))
     path = Path(name).expanduser()
+    check_regular(path, "The folder")
     if path.is_file():
         raise UserError(f"{name!r} is a file: name the folder that contains config.json and the weights.")
     if path.is_dir():
@@ -88,6 +89,8 @@ def _check_folder(path: Path, name: str) -> None:
             "convert it to safetensors with save_pretrained of peft."
         )
     config = path / "config.json"
+    for file in path.iterdir():
+        check_regular(file, "The file")
     try:
         settings = json.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
@@ -96,7 +99,7 @@ def _check_folder(path: Path, name: str) -> None:
         raise UserError(f"The folder {name!r} is not a model folder: it has no readable config.json.") from error
     except ValueError as error:
         raise UserError(f"{str(config)!r} is not valid JSON: {error}.") from error
-    if "model_type" not in settings:
+    if not isinstance(settings, dict) or "model_type" not in settings:
         raise UserError(
             f"The config.json in {name!r} has no model_type, so transformers cannot determine the architecture."
         )

@@ -24,21 +24,23 @@ def make_tokenizer(
         UserError: the tokenizer cannot be found, or the checkpoint does not support a new vocabulary.
     """
     from ..data import tokenizers, vectors
+    from ..data.beginnings import pieces_to_learn_from
 
     name = arguments.tokenizer_name or ("word" if arguments.model_type else None)
     if name in tokenizers.KINDS:
+        texts = pieces_to_learn_from(training_texts(), truncated=max_length is not None)
         own = _replaceable_words(arguments, name) if arguments.model_name_or_path else None
         if own is not None and arguments.tokenizer_lowercase is None:  # else other rules are required
             return relearn_words(
                 own,
-                training_texts(),
+                texts,
                 vocab_size=arguments.tokenizer_vocab_size,
                 min_frequency=arguments.tokenizer_min_frequency,
                 max_length=max_length,
             )
         return tokenizers.build_tokenizer(
             name,
-            training_texts(),
+            texts,
             more_words=vectors.words_of(arguments.vectors) if arguments.vectors else (),
             vocab_size=arguments.tokenizer_vocab_size,
             min_frequency=arguments.tokenizer_min_frequency,

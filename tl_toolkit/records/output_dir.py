@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 PREDICTIONS = {split: f"predictions_{split}.parquet" for split in ("validation", "test")}
 PICTURES = ("forecast.png",)
+_LONGEST_NAME = ".model-00001-of-00001.safetensors.1234567.tmp"
 TARGET_FOLDER = "target_tokenizer"
 """Folder of the target tokenizer of a model with a separate target vocabulary."""
 
@@ -58,15 +60,47 @@ def without_empty_folder(output_dir: Path) -> Iterator[None]:
 
 
 def make_folder(output_dir: Path) -> None:
-    """Create the output folder.
+    """Create the output folder, and check that files can be written below it.
 
     Raises:
-        UserError: it cannot be created.
+        UserError: it cannot be created or written.
     """
+    what, shown = "created", str(output_dir) if len(str(output_dir)) < 300 else f"{str(output_dir)[:100]} …"
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
+        what, probe = "written", output_dir / f".probe-{os.getpid()}"  # as long as the names of checkpoints
+        try:
+            probe.mkdir(exist_ok=True)
+            (probe / _LONGEST_NAME).write_bytes(bytes(4096))
+        finally:
+            shutil.rmtree(probe, ignore_errors=True)
     except OSError as error:
-        raise UserError(f"The --output_dir {str(output_dir)!r} cannot be created: {error.strerror}.") from error
+        raise UserError(f"The --output_dir {shown!r} cannot be {what}: {error.strerror}.") from error
+
+
+def check_space(output_dir: Path, largest: int, total: int) -> None:
+    """Check that `output_dir` has space for `total` bytes, in files of up to `largest` bytes.
+
+    Raises:
+        UserError: the disk or the limit on file sizes is smaller.
+    """
+    free, limit = shutil.disk_usage(output_dir).free, math.inf
+    with suppress(ImportError):  # not a POSIX system
+        import resource
+
+        soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        limit = math.inf if soft == resource.RLIM_INFINITY else soft
+    if largest > limit:
+        raise UserError(
+            f"The run writes files of {largest / 1e6:,.1f} MB, but the limit on file sizes is {limit / 1e6:,.1f} MB. "
+            "Raise it with `ulimit -f`."
+        )
+    if total > free:
+        raise UserError(
+            f"The run needs about {total / 1e9:,.2f} GB for its checkpoints and the model, but the --output_dir "
+            f"{str(output_dir)!r} has {free / 1e9:,.2f} GB left. Free some space, choose another --output_dir, or "
+            "write less: --save_only_model, --save_total_limit 1."
+        )
 
 
 def check_free(output_dir: Path, *, overwrite: bool, sources: list[str | None]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -153,6 +154,27 @@ class BaseTrainer(AveragingTrainer):
         super()._save(output_dir, state_dict)
         # Remove the pickle of all arguments: it has local paths and maybe a token, and nothing reads it.
         (Path(output_dir or self.args.output_dir) / "training_args.bin").unlink(missing_ok=True)
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        with self._weights_kept():
+            return super().evaluation_loop(*args, **kwargs)
+
+    @contextmanager
+    def _weights_kept(self) -> Iterator[None]:
+        """Restore the weights that Trainer casts in place for `--bf16_full_eval` and `--fp16_full_eval`."""
+        if self.is_in_train or not (self.args.bf16_full_eval or self.args.fp16_full_eval):
+            yield
+            return
+        model: Any = self.model
+        weights = [(parameter, parameter.data) for parameter in model.parameters()]
+        buffers = [(module, dict(module._buffers)) for module in model.modules()]
+        try:
+            yield
+        finally:
+            for parameter, data in weights:
+                parameter.data = data
+            for module, own in buffers:
+                module._buffers.update(own)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """Open the repository for `--push_to_hub` before training starts."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError, without_tokens
+from ..errors import STOPS, UserError, of_the_system, without_tokens
 from ..records.record import write_record
 
 if TYPE_CHECKING:
@@ -19,18 +19,11 @@ _NAME = f"{UserError.__module__}.{UserError.__qualname__}: "  # the start of a t
 
 def explained(error: Exception) -> Exception:
     """A `UserError` in place of `error` if a user can remove the cause, else `error` itself."""
-    import torch
-
     message = str(error)
     if isinstance(error, UserError) and "Traceback" in message:  # raised and wrapped in a data loader process
         return UserError(message.rpartition("\n" + _NAME)[2].strip(), everywhere=True)
-    if isinstance(error, torch.OutOfMemoryError):
-        return UserError(
-            "The device ran out of memory. Lower --per_device_train_batch_size (and raise "
-            "--gradient_accumulation_steps by the same factor) or --max_length (for language models --window_length or "
-            "--block_size).",
-            everywhere=True,
-        )
+    if not isinstance(error, UserError) and (known := of_the_system(error)) is not None:
+        return known
     if isinstance(error, RuntimeError) and "could not create a primitive" in message:
         return UserError(
             "This CPU has no recurrent kernels in half precision. Leave out --bf16 to train the recurrent model in "
@@ -72,7 +65,9 @@ def failures_recorded(record: dict[str, Any], trainer: BaseTrainer, output_dir: 
     try:
         with explaining():
             yield
-    except Exception as error:
+    except STOPS:
+        raise
+    except BaseException as error:
         record |= {
             "error": without_tokens(" ".join(str(error).split())),
             "finished": now(),

@@ -113,11 +113,21 @@ class FineTuning(Training[Arguments]):
         return self.task.main_metric, self.task.greater_is_better
 
     @property
+    def metric_names(self) -> list[str]:
+        return [*self.task.metric_names, "loss"]
+
+    @property
     def task_name(self) -> str:
         return self.task.name
 
     def updates(self) -> int:
-        batch = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+        whole = self.args.train_batch_size * self.args.world_size
+        if self.args.dataloader_drop_last and len(self.encoded["train"]) < whole:
+            raise UserError(
+                f"--dataloader_drop_last leaves nothing to train on: there are {len(self.encoded['train'])} training "
+                f"rows, and a batch has {whole}. Leave it out, or lower --per_device_train_batch_size."
+            )
+        batch = whole * self.args.gradient_accumulation_steps
         return math.ceil(len(self.encoded["train"]) / batch)
 
     def new_trainer(self, model: Any, **common: Any) -> ToolkitTrainer:
@@ -151,6 +161,13 @@ class FineTuning(Training[Arguments]):
         if self.features is not None and self.args.find_lr:  # trains without `work`
             self.features.fill("train")
         return trainer
+
+    def rehearse(self) -> None:
+        from ..training.rehearsal import rehearse_training
+
+        if self.features is None and not self.strategy.fits:
+            rehearse_training(self.trainer)
+        super().rehearse()
 
     def work(self) -> None:
         began = time.perf_counter()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import __version__
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..hub.pushing import HubPushes, publish_finished
 from ..records.artefacts import artefacts_in
 from ..records.checkpoints import check_same_architecture, resolve_resume
@@ -19,11 +19,11 @@ from ..records.cost import Stages, disk_bytes, hardware, peak_memory, trainable_
 from ..records.energy import energy_used
 from ..records.identity import check_same_run, identity_of, write_identity
 from ..records.kind import kind_of
-from ..records.output_dir import check_free, clear, staged
+from ..records.output_dir import check_free, check_space, clear, staged
 from ..records.record import SCHEMA_VERSION, changed_arguments, resolved_arguments, write_record
 from ..strategies import make_strategy
 from ..strategies.recommended import recommended, settle
-from .failures import failures_recorded, now, setting_up
+from .failures import explaining, failures_recorded, now, setting_up
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -89,6 +89,9 @@ class Lifecycle(ABC, Generic[A]):
         record["identity"] = self.trainer.identity = self._identity(record)
         if self.checkpoint is not None and not check_same_run(self.checkpoint, record["identity"]):
             check_same_architecture(self.checkpoint, self.model)
+        if self.checkpoint is None:
+            with explaining():
+                self.rehearse()
         self._make_room()
         with failures_recorded(record, self.trainer, self.output_dir):
             self.stages.begin("training")
@@ -143,6 +146,9 @@ class Lifecycle(ABC, Generic[A]):
     def start(self) -> ModelArguments | None:
         """The arguments that name the checkpoint which training starts from, if any."""
         return None
+
+    def rehearse(self) -> None:  # noqa: B027 - most runs have nothing to try
+        """Try what `work` and `save` do, without a trace, so that errors show before the work."""
 
     @abstractmethod
     def work(self) -> None:
@@ -249,6 +255,11 @@ class Training(Lifecycle[T]):
         """The metric that selects the model, and whether higher values are better."""
 
     @property
+    @abstractmethod
+    def metric_names(self) -> Sequence[str]:
+        """The metrics of an evaluation."""
+
+    @property
     def task_name(self) -> str | None:
         """The name of the task; None for a language model."""
         return None
@@ -270,6 +281,7 @@ class Training(Lifecycle[T]):
         from transformers import PrinterCallback
 
         args, strategy = self.args, self.strategy
+        self._check_flags()
         total = sum(parameter.numel() for parameter in self.model.parameters())
         model = strategy.prepare(self.model)
         self.parameters = {"total": total, "trained": trainable_parameters(model)}
@@ -314,6 +326,29 @@ class Training(Lifecycle[T]):
             "strategy": self.strategy.record(),
             "resolved": resolved_arguments(self.args),
         }
+
+    def rehearse(self) -> None:
+        from ..training.rehearsal import rehearse_saving
+
+        args, weights = self.args, [parameter.nbytes for parameter in self.trainer.model.parameters()]
+        trained = sum(p.nbytes for p in self.trainer.model.parameters() if p.requires_grad)
+        states = 0 if args.save_only_model else 2 * trained  # those of Adam
+        kept = 0 if args.save_strategy == "no" or self.strategy.fits else (args.save_total_limit or 1) + 1
+        if self.trainer.is_world_process_zero():
+            check_space(self.output_dir, max(sum(weights), states), sum(weights) + kept * (sum(weights) + states))
+        rehearse_saving(self.trainer, self.output_dir)
+
+    def _check_flags(self) -> None:
+        """Check the flags of transformers that depend on the model, its metrics or the number of updates."""
+        args, model = self.args, self.model
+        if args.gradient_checkpointing and not model.supports_gradient_checkpointing:
+            raise UserError(f"Leave out --gradient_checkpointing: {type(model).__name__} does not support it.")
+        named, known = args.metric_for_best_model, self.metric_names
+        if not args.selects_on_main_metric and named.removeprefix("eval_") not in known:
+            raise UserError(
+                f"--metric_for_best_model {named} is not a metric of this run; choose one of {', '.join(known)}."
+                f"{nearest(named, known)}"
+            )
 
     def schedule(self) -> dict[str, Any]:
         args = self.args

@@ -87,6 +87,14 @@ class Pretraining(Training[PretrainArguments]):
     def main_metric(self) -> tuple[str, bool]:
         return "loss", False
 
+    @property
+    def metric_names(self) -> list[str]:
+        return ["loss", "perplexity"]
+
+    def rehearse(self) -> None:
+        if not self.settings.evaluate_only:
+            super().rehearse()
+
     def updates(self) -> int:
         self.datasets, updates = _datasets(
             self.streams, self.model, self.tokenizer, self.kind, self.settings, self.args
@@ -282,6 +290,11 @@ def _datasets(
     else:
         pad = tokenizer.pad_token_id
         read = {split: CausalBlocks(stream, block_size, pad) for split, stream in streams.items()}
+    if args.dataloader_drop_last and "train" in read and len(read["train"]) < args.train_batch_size * world:
+        raise UserError(
+            f"--dataloader_drop_last leaves nothing to train on: the training texts have {len(read['train'])} blocks, "
+            f"and a batch has {args.train_batch_size * world}. Leave it out, or lower --per_device_train_batch_size."
+        )
     return read, math.ceil(len(read["train"]) / (batch * world)) if "train" in read else 1
 
 

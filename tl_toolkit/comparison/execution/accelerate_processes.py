@@ -22,7 +22,7 @@ from typing import Any
 
 from ...atomic_files import write_whole
 from ...config.parsing import read_yaml
-from ...errors import UserError
+from ...errors import STOPS, UserError
 from ..planning.launch_settings import Launch
 from .failures import failure_of, quiet
 from .processes import die_with_parent
@@ -107,7 +107,9 @@ def _work(folder: Path) -> None:
             record = pickle.loads((folder / _WORK).read_bytes())()
         if rank == 0:
             write_whole(folder / _RECORD, lambda path: path.write_bytes(pickle.dumps(record)))
-    except Exception as error:
+    except STOPS:
+        raise
+    except BaseException as error:
         content = pickle.dumps(_portable(error))
         write_whole(folder / f"error-{rank:05}.pickle", lambda path: path.write_bytes(content))
         sys.stderr.write(traceback.format_exc())
@@ -115,7 +117,7 @@ def _work(folder: Path) -> None:
         os._exit(1)  # a regular exit could wait for the other processes for ever
 
 
-def _portable(error: Exception) -> Exception:
+def _portable(error: BaseException) -> BaseException:
     """A picklable copy of the error, with the type of failure and the traceback, which pickling drops."""
     failure, trace = failure_of(error), traceback.format_exc()
     try:

@@ -34,7 +34,7 @@ def quiet() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def failed(record: dict[str, Any], folder: Path, error: Exception) -> dict[str, Any]:
+def failed(record: dict[str, Any], folder: Path, error: BaseException) -> dict[str, Any]:
     """`record` marked as failed with `error`; the traceback is written to `folder` unless it is a `UserError`."""
     folder.mkdir(parents=True, exist_ok=True)
     if not isinstance(error, UserError):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...atomic_files import write_json
-from ...errors import UserError
+from ...errors import STOPS, UserError
 from ...records.artefacts import artefacts_of, damages, keeping
 from ...records.checkpoints import checkpoints
 from ...records.record import (
@@ -128,7 +128,9 @@ class Job(abc.ABC):
         (folder / "error.txt").unlink(missing_ok=True)
         try:
             record = self._work(output_dir, train)
-        except Exception as error:  # one failed job must not end the others
+        except STOPS:
+            raise
+        except BaseException as error:  # one failed job must not end the others
             record = failed(self._known_record(output_dir), folder, error)
         record = self._finish(record, output_dir)
         free_memory()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing import reduction
@@ -47,19 +48,27 @@ def locked(output_dir: Path) -> Iterator[Lock | None]:
         yield None
         return
     path = output_dir / LOCK_NAME
-    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    deadline, said = time.monotonic() + _TIMEOUT_SECONDS, False
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(descriptor, 20).decode()
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(os.fstat(descriptor).st_mtime))
             os.close(descriptor)
             if (holder.isdigit() and is_alive(int(holder))) or time.monotonic() > deadline:
                 raise UserError(
-                    f"Another comparison is running in {str(output_dir)!r} (process {holder or 'unknown'}). Wait until "
-                    "it ends, stop it, or choose another --output_dir."
+                    f"Another comparison is running in {str(output_dir)!r} (process {holder or 'unknown'}, since "
+                    f"{since}). Wait until it ends, stop it, or choose another --output_dir."
                 ) from None
+            if not said:
+                print(
+                    f"Waiting for the processes of another comparison in {str(output_dir)!r} to end (it was process "
+                    f"{holder or 'unknown'}, since {since}).",
+                    file=sys.stderr, flush=True,
+                )  # fmt: skip
+                said = True
             time.sleep(0.05)
         except OSError:  # a file system without locks
             os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -32,6 +33,19 @@ def die_with_parent(lifeline: Connection | None = None) -> None:
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_watch, args=(parent, lifeline), daemon=True).start()
+
+
+def start_worker(module: str, jobs: Connection, lifeline: Connection, lock: object) -> None:
+    """The process of a worker. It watches its parent before it imports the libraries, which takes seconds.
+
+    Args:
+        module: the name of the module whose function `work` executes the jobs.
+        lock: held as long as the process lives.
+    """
+    die_with_parent(lifeline)
+    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
+        signal.signal(number, signal.SIG_IGN)  # the parent process handles Ctrl-C and a closed terminal
+    importlib.import_module(module).work(jobs)
 
 
 def _watch(parent: int, lifeline: Connection | None) -> None:

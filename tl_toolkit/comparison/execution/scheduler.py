@@ -149,13 +149,15 @@ def check_data(grid: Grid, output_dir: Path) -> None:
 
 
 def check_rows(grid: Grid, output_dir: Path) -> None:
-    """Prepare the data of one run for each dataset and budget, and write nothing.
+    """Prepare the data of one run for each dataset and budget, look at the checkpoints, and write nothing.
 
     Raises:
         UserError: as `Task.prepare`.
     """
     for planned in {(run.dataset, *run.budget.values()): run for run in grid.runs}.values():
         planned.check_data(output_dir)
+    for planned in {(run.entry, run.dataset): run for run in grid.runs}.values():
+        planned.check_checkpoint(output_dir)
 
 
 def execute(
@@ -229,7 +231,7 @@ class _Execution:
                     self._keep(job, record)
                 at_work += self._begin()
                 self.progress.refresh()
-                if (began := time.monotonic()) - reported >= max(_REPORT_SECONDS, 50 * took):
+                if self.lines and (began := time.monotonic()) - reported >= max(_REPORT_SECONDS, 50 * took):
                     try:
                         report()
                     except Exception as error:  # the final report will raise it if it persists

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import UserError
+from ...errors import STOPS, UserError
 from ...records.artefacts import keeping
 from ...records.record import SCHEMA_VERSION, read_record, write_record
 from ..planning.keys import key_of
@@ -127,7 +127,9 @@ class SearchJob(PlannedJob):
         try:
             create = functools.partial(planned.arguments, output_dir, str(folder.relative_to(output_dir)))
             record = train_through(self.launch, train, create)
-        except Exception as error:  # a failed trial counts, and the search continues
+        except STOPS:
+            raise
+        except BaseException as error:  # a failed trial counts, and the search continues
             left = read_record(folder) or {"schema_version": SCHEMA_VERSION, "name": self.planned.entry}
             record = failed({**left, "metrics": {}}, folder, error)
         for path in folder.iterdir():

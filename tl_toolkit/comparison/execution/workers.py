@@ -6,7 +6,6 @@ import contextlib
 import faulthandler
 import multiprocessing
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -20,7 +19,7 @@ from ...records.energy import SHARED
 from .failures import quiet
 from .jobs import Job, Train
 from .lock import Lock
-from .processes import VISIBLE_GPUS, changed_environment, die_with_parent, in_words, processors, visible_gpus
+from .processes import VISIBLE_GPUS, changed_environment, in_words, processors, start_worker, visible_gpus
 
 _TIMEOUT_SECONDS = 10.0  # time for a process to end after its pipe was closed
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
@@ -92,11 +91,14 @@ class Workers:
             self._free = [gpu for gpu in self.gpus if gpu in {*self._free, *worker.gpus}]
             try:
                 record = worker.connection.recv()
+                if isinstance(record, BaseException):
+                    self._idle.append(worker)
+                    raise record
                 if record["status"] == "failed" and worker.gpus:  # the process may have an unusable GPU context
                     worker.dismiss()
                 else:
                     self._idle.append(worker)
-            except (EOFError, OSError):
+            except (EOFError, ConnectionError):
                 record = record_of_killed(job, output_dir, worker.ended())
             ended.append((job, record))
         return ended
@@ -137,7 +139,7 @@ class _Worker:
         spawn = multiprocessing.get_context("spawn")  # a forked process could not use a GPU or existing threads
         self.connection, theirs = spawn.Pipe()
         lifeline, self._lifeline = spawn.Pipe(duplex=False)
-        self._process = spawn.Process(target=_work, args=(theirs, lifeline, lock), daemon=False)
+        self._process = spawn.Process(target=start_worker, args=(__name__, theirs, lifeline, lock), daemon=False)
         with changed_environment(environment), _without_main():  # libraries read the number of threads on import
             self._process.start()
         theirs.close()  # so that the end of the process is noticed here
@@ -170,10 +172,8 @@ class _Worker:
         return code
 
 
-def _work(jobs: Connection, lifeline: Connection, lock: Lock | None) -> None:
-    """Execute jobs from the pipe until it is closed."""
-    die_with_parent(lifeline)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+def work(jobs: Connection) -> None:
+    """Execute jobs from the pipe until it is closed; an error in writing a record is sent in its place."""
     faulthandler.enable()  # print the traceback of a crash in compiled code
     with quiet(), remember_sources():
         while True:
@@ -181,7 +181,10 @@ def _work(jobs: Connection, lifeline: Connection, lock: Lock | None) -> None:
                 job, output_dir, train = jobs.recv()
             except (EOFError, OSError):
                 return
-            jobs.send(job.make(output_dir, train))
+            try:
+                jobs.send(job.make(output_dir, train))
+            except OSError as error:
+                jobs.send(error)
 
 
 def record_of_killed(job: Job, output_dir: Path, code: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection
 from typing import Any
 
+from ...config.parsing import RENAMED
 from ...errors import UserError, nearest
 from ...evaluation.results import folder_name
 
@@ -20,6 +21,8 @@ def expect(valid: object, key: str, value: Any, where: str, expected: str) -> No
 
 def expect_known(key: Any, known: Collection[str], where: str, hint: str = "") -> None:
     """Raise a `UserError` that names the nearest known key, unless `key` is known."""
+    if key not in known and (today := RENAMED.get(str(key))) is not None:
+        raise UserError(f"The key {key!r} of older versions of transformers, in {where}, is now {today}.")
     if key not in known:
         raise UserError(f"Unknown key {key!r} in {where}.{nearest(str(key), known)}{hint}")
 

@@ -161,6 +161,32 @@ class PlannedRun:
                 "language models are compared on test texts."
             )
 
+    def check_checkpoint(self, output_dir: Path) -> None:
+        """Read the configuration of the run's checkpoint, and the headers of its weights if it is a local folder.
+
+        Raises:
+            UserError: there is no such checkpoint, or a file of it is missing or damaged.
+        """
+        from ...loading.model import load_config
+        from ...loading.names import location_of
+        from ...records.checkpoints import is_whole_safetensors
+
+        if self.stages:  # its checkpoint is made by a stage
+            return
+        model = self.arguments(output_dir).model
+        try:
+            load_config(model)
+            folder = Path(location_of(model.model_name_or_path)) if model.model_name_or_path else Path()
+            if not model.model_name_or_path or not folder.is_dir():
+                return
+            weights = list(folder.glob("*.safetensors"))
+            if broken := next((path for path in weights if not is_whole_safetensors(path)), None):
+                raise UserError(f"The file {str(broken)!r} is damaged: its size does not match its header.")
+            if not weights and not (folder / "modules.json").exists():
+                raise UserError(f"The checkpoint {model.model_name_or_path!r} has no weights (*.safetensors).")
+        except UserError as error:
+            raise UserError(f"In the entry {self.entry!r}: {error}") from error
+
 
 def in_folds(runs: Sequence[PlannedRun], folds: Mapping[str | None, int]) -> list[PlannedRun]:
     """The runs, each in all folds of its dataset (less than 2: none); a fold of all entries comes before the next."""

@@ -1,0 +1,91 @@
+"""Only the beginning of a long text is tokenised, and its first tokens are those of the whole text."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from datasets import Dataset
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from tl_toolkit.data import beginnings
+from tl_toolkit.data.encoding import encode_texts
+from tl_toolkit.data.tokenizers import build_tokenizer
+
+_WORDS = (  # noqa: SIM905
+    "the a of river old New o'clock isn't don't 3.14 no no no Café façade x.y.z -- ... WORLD aaaa http://a.b/c "
+    "e\u0301tat 東京 हिन्दी yes! (so) <unk> 1,000,000 ' n't \u200d"
+).split()
+_KINDS = ["word", "whitespace", "char", "bpe", "fastai", "wordpiece", "bpe of one word"]
+
+
+def long_text(seed: int, size: int) -> str:
+    rng, parts = random.Random(seed), []
+    while sum(map(len, parts)) < size:
+        parts.append(
+            rng.choice(_WORDS) * rng.choice([1, 1, 1, 2, 30]) + rng.choice([" ", " ", "  ", "\n", ", ", "", " " * 40])
+        )
+    return "".join(parts)
+
+
+def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
+    texts = [long_text(seed, 300) for seed in range(100)]
+    if kind == "wordpiece":
+        known = {
+            "[UNK]": 0,
+            "[PAD]": 1,
+            **{
+                word: 2 + n
+                for n, word in enumerate(["the", "a", "of", "##a", "##e", "river", ".", ",", "o", "'", "n", "t", "no"])
+            },
+        }
+        own = Tokenizer(models.WordPiece(known, unk_token="[UNK]", max_input_chars_per_word=100))
+        own.normalizer, own.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+        return PreTrainedTokenizerFast(tokenizer_object=own, unk_token="[UNK]", pad_token="[PAD]")
+    tokenizer = build_tokenizer(kind.partition(" ")[0], texts, vocab_size=500, min_frequency=1)
+    if kind == "bpe of one word":  # as Llama's
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return tokenizer
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_the_first_tokens_are_those_of_the_whole_text(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = tokenizer_of(kind)
+    texts = [long_text(seed, 900 if seed % 3 else 2000) for seed in range(30)]
+    texts += [
+        "",
+        "isn't" * 99,
+        *([] if kind == "fastai" else ["ab" * 9000, "a" * 17001, " " * 19000 + "the a", "3." * 9000, "no " * 900]),
+    ]
+    short = [text[: 400 if n % 2 else 60] for n, text in enumerate(texts)]
+    splits = [
+        Dataset.from_dict({"text": short, "text_pair": [*short[1:], "the a"]}),
+        Dataset.from_dict({"text": texts}),
+    ]
+    monkeypatch.setattr(beginnings, "LONG", 10**9)
+    whole = [encode_texts(part, tokenizer, limit) for part in splits for limit in (7, 41)]
+    for name, value in {"LONG": 100, "_FIRST": 100, "_CHARACTERS_PER_TOKEN": 2}.items():
+        monkeypatch.setattr(beginnings, name, value)
+    few = [encode_texts(part, tokenizer, limit) for part in splits for limit in (7, 41)]
+    for one, other in zip(whole, few, strict=True):
+        for name in ("input_ids", "is_cut", "length"):
+            assert one[name].to_pylist() == other[name].to_pylist(), name
+    found = beginnings.Beginnings(tokenizer, 7).of(texts)
+    assert sum(map(len, found)) < 0.7 * sum(map(len, texts))  # there was something to prove
+
+
+@pytest.mark.parametrize("kind", ["word", "whitespace", "char", "bpe", "wordpiece", "fastai"])
+def test_a_row_of_20_megabytes_costs_milliseconds(kind: str) -> None:
+    tokenizer = tokenizer_of(kind)
+    texts = [long_text(1, 3000) * 7000]
+    texts += [] if kind == "fastai" else ["ab" * 10**7]  # its rules read each word several times
+    for text in texts:
+        began = time.process_time()
+        encoded = encode_texts(Dataset.from_dict({"text": [text]}), tokenizer, 256)
+        assert time.process_time() - began < 5
+        assert encoded["length"].to_pylist()[0] <= 256
+    pieces = list(beginnings.pieces_to_learn_from(texts, truncated=True))
+    assert [len(piece) <= beginnings.LONG for piece in pieces] == [True] * len(texts)
+    assert "".join(beginnings.pieces_to_learn_from(texts, truncated=False)) == "".join(texts)
