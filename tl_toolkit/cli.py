@@ -219,6 +219,36 @@ def _compare(argv: list[str], help: Help) -> None:
         print(f"\n{verdict_of(report.parent)}\n\nThe report: {report.resolve()}")
 
 
+@_verb(
+    "dataset_name",
+    "minutes entries models label_budgets seeds margin dry_run task dataset_name text_column label_column output_dir "
+    "use_cpu bf16 config help_all",
+    "Run the same command to continue.",
+)
+def _decide(argv: list[str], help: Help) -> None:
+    """Find the model for your labelled texts within some minutes, and train it on all of them.
+
+        tl-toolkit decide reviews.csv --minutes 10
+        tl-toolkit decide reviews.csv --minutes 10 --dry_run
+
+    Finds the columns, measures on this machine what each model of a ladder costs, and compares those that fit in the
+    time, the cheapest and most informative first. The same command continues, and with more --minutes adds runs.
+    --output_dir (outputs/decision) then holds model/, trained on all labels, for tl-toolkit predict; report.html,
+    decision.json, suspicious_labels.csv, and the runs.
+    """
+    began = time.monotonic()
+    from .comparison.arguments import parse_decide_arguments
+
+    arguments = parse_decide_arguments(argv, help)
+
+    from .workflows.decide import decide
+    from .workflows.summary import verdict_of
+
+    report = decide(arguments, began)
+    if report is not None:
+        print(f"\n{verdict_of(report.parent)}\n\nThe report: {report.resolve()}")
+
+
 @_verb(None, "source target weights vocab direction model_name_or_path output_dir config help_all")
 def _convert(argv: list[str], help: Help) -> None:
     """Convert other libraries' weights to a model of the toolkit, or a model of the toolkit to fastai's.

@@ -200,8 +200,8 @@ def _from_results(flags: dict[str, Any]) -> FromResults:
     folders = flags.pop("from_results")
     if other := next((name for name in flags if name not in FromResults._fields), None):
         raise UserError(
-            f"--from_results reports recorded runs and trains none, so --{other} does not apply. Beside it there can be "
-            "--output_dir, --title, --margin, --target and --no_report_texts."
+            f"--from_results reports recorded runs and trains none, so --{other} does not apply. Beside it there can "
+            "be --output_dir, --title, --margin, --target and --no_report_texts."
         )
     return FromResults(folders, **flags)
 

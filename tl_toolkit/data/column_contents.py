@@ -1,4 +1,4 @@
-"""Find the text and the label by what the columns contain, whatever their names, and the task that follows from them."""
+"""Find the text, the label and the task by what the columns contain, whatever their names."""
 
 from __future__ import annotations
 

@@ -69,17 +69,16 @@ def _solving(run: FineTuning, seconds: float) -> tuple[float, float]:
     from ..strategies.probe import solve
 
     assert run.features is not None
-    sample, computed = run.encoded["train"], []
-    columns = sample.column_names
+    sample, features = run.encoded["train"], run.features
+    computed: list[Any] = []
+    columns = [name for name in sample.column_names if name in {*features._inputs, "length"}]
     began = time.perf_counter()
     while len(computed) < len(sample) and time.perf_counter() - began < seconds:
         batch = sample.select(range(len(computed), min(len(computed) + 32, len(sample))))
-        computed += run.features._compute(batch.select_columns([c for c in columns if c in {*run.features._inputs, "length"}]))
+        computed += features._compute(batch.select_columns(columns))
     took = time.perf_counter() - began
     labels = sample.select(range(len(computed)))[run.task.label_name]
-    solving = _timed(
-        lambda: solve(run.features.head.final, computed, labels, run.task.problem_type, run.args.seed)
-    )
+    solving = _timed(lambda: solve(features.head.final, computed, labels, run.task.problem_type, run.args.seed))
     return took / len(computed), solving / len(computed)
 
 

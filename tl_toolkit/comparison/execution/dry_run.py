@@ -42,7 +42,7 @@ def plan(grid: Grid, output_dir: Path, *, retry_failed: bool = False, at_once: i
     with quiet(), remember_sources():
         check_rows(grid, output_dir)
         jobs = jobs_of(grid, output_dir)
-        made = _made_runs(jobs, output_dir)
+        made = made_runs(jobs, output_dir)
         estimator = Estimator(made, {**_train_rows(grid, output_dir), **train_rows_in(made, grid.runs)})
     existing = {job.name: record for job in jobs if (record := job.made(output_dir, retry_failed)) is not None}
     pending = {job.name for job in missing(jobs, existing)}
@@ -117,7 +117,7 @@ def _totals(jobs: Sequence[Job], rows: Sequence[_Row], keep_models: bool, at_onc
     return lines
 
 
-def _made_runs(jobs: Sequence[Job], output_dir: Path) -> list[tuple[PlannedRun, Mapping[str, Any]]]:
+def made_runs(jobs: Sequence[Job], output_dir: Path) -> list[tuple[PlannedRun, Mapping[str, Any]]]:
     """Runs and trials with their records, including those of earlier settings of the same entries."""
     made: list[tuple[PlannedRun, Mapping[str, Any]]] = []
     for job in jobs:

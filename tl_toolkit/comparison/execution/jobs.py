@@ -210,7 +210,7 @@ class StageJob(Job):
         return {**record, "name": self.stage.name}
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
-        _remove_without_record(output_dir / self.name)
+        remove_without_record(output_dir / self.name)
         self._prepare_folder(output_dir / self.name)
         create = functools.partial(self.stage.arguments, output_dir)
         return train_through(self.launch, train, create, resume=True)
@@ -307,7 +307,7 @@ class RunJob(PlannedJob):
         return super()._damages(folder, record)
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
-        _remove_without_record(output_dir / self.name)
+        remove_without_record(output_dir / self.name)
         if self.planned.search_folder is None:
             return train_through(self.launch, train, functools.partial(self.planned.arguments, output_dir))
         search = read_record(output_dir / self.planned.search_folder)
@@ -377,7 +377,7 @@ def _outlives_the_model(name: str) -> bool:
     return name.endswith(".parquet") or name in _KEPT
 
 
-def _remove_without_record(folder: Path) -> None:
+def remove_without_record(folder: Path) -> None:
     """Remove the folder of a job that lost its record, because a run refuses to overwrite a model of unknown origin.
 
     The folder of a killed job, which has checkpoints, is kept.

@@ -105,7 +105,7 @@ def measure_entries(
     measure: Measure,
     seconds: float = SECONDS,
 ) -> MeasuredEstimates:
-    """Measure a run of each entry on each dataset, in at most about `seconds`; the cheapest come first.
+    """Measure a run of each entry on each dataset, in about `seconds`; the cheapest come first.
 
     Entries that start from a stage, or whose values a search chooses, are not measured; neither are those that fail.
 
@@ -121,7 +121,7 @@ def measure_entries(
     order = sorted(first, key=lambda place: _dearness(first[place]))
     for number, place in enumerate(order):
         left = seconds - (time.perf_counter() - began)
-        if left <= 0:
+        if left <= -seconds / 2:
             break
         share = min(_MOST, max(_LEAST, left / (len(order) - number) / 2))
         arguments = replace(first[place], label_budget=None).arguments(output_dir)
