@@ -377,6 +377,7 @@ class RowTask(Task):
         facts = self._training_facts(encoded[parts["train"].split], parts["train"].rows)
         rows = {role: len(part.rows) for role, part in parts.items()}
         rows["train"] += sum(rows[role] for role in more)
+        rows |= dict.fromkeys(more, 0)
         origins = {role: part.origin for role, part in parts.items()}
         roles = self._roles() | ({"group": self.arguments.group_column} if groups else {})
         self._record = self._describe(source, roles, rows, origins, **facts)

@@ -19,6 +19,7 @@ from ..config.arguments import Arguments
 from ..config.pretrain_arguments import PretrainArguments
 from ..errors import UserError
 from .finetune import finetune
+from .measuring import measure
 from .pretrain import pretrain
 
 
@@ -46,7 +47,7 @@ def compare(arguments: ParsedComparison | FromResults) -> Path | None:
     grid = with_more_seeds(grid, asked["settle"])
     at_once = arguments.parallel_runs
     if arguments.dry_run:
-        print(plan(grid, output_dir, retry_failed=arguments.retry_failed, at_once=at_once))
+        print(plan(grid, output_dir, retry_failed=arguments.retry_failed, at_once=at_once, measure=measure))
         return None
     check_data(grid, output_dir)
     print(f"{len(grid.runs)} runs of {len(grid.entries)} entries; results go to {output_dir}", flush=True)

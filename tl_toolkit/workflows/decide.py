@@ -19,7 +19,7 @@ from ..comparison.execution.final_model import FOLDER, FinalModel, final_model
 from ..comparison.execution.jobs import RunJob
 from ..comparison.execution.lock import locked
 from ..comparison.execution.measuring import MeasuredEstimates, measure_entries
-from ..comparison.execution.pace import Pace
+from ..comparison.execution.pace import Pace, report_seconds
 from ..comparison.execution.scheduler import count_results, execute, jobs_of, make_executor
 from ..comparison.planning.grid import Grid
 from ..comparison.planning.planned_run import PlannedRun
@@ -42,8 +42,6 @@ from .measuring import measure
 from .summary import print_data
 
 SUSPICIOUS = "suspicious_labels.csv"
-_REPORT_SECONDS = 10.0  # of the decision, the report and leaving
-_SHARE_FOR_REPORT = 0.04  # at least this part of the time
 
 
 def decide(arguments: ParsedComparison, began: float | None = None) -> Path | None:
@@ -68,9 +66,8 @@ def decide(arguments: ParsedComparison, began: float | None = None) -> Path | No
         grid = _with_budgets(arguments.grid, rows, classes)
         with quiet(), without_progress_bars():
             estimates = _Estimates(grid, output_dir, arguments.retry_failed, rows)
-        report_seconds = max(_REPORT_SECONDS, _SHARE_FOR_REPORT * 60 * minutes)
-        order = in_order(grid.runs, estimates.seconds)
-        available = deadline - report_seconds - importing - time.monotonic()
+        available = deadline - time.monotonic() - importing - report_seconds(importing)
+        order = in_order(grid.runs, estimates.seconds, available)
         plan = plan_within(
             order, available, estimates.seconds, estimates.final_seconds, estimates.done, arguments.parallel_runs
         )
@@ -81,9 +78,10 @@ def decide(arguments: ParsedComparison, began: float | None = None) -> Path | No
     first = {run.folder for run in plan.runs} | estimates.done
     runs = sorted(order, key=lambda run: run.folder not in first)
     pace = Pace(
-        deadline - report_seconds,
+        deadline,
         {run.folder: own for run in runs if (own := estimates.seconds(run, False)) is not None},
         final={run.entry: own for run in runs if (own := estimates.final_seconds(run)) is not None},
+        growth=max((sum(own.values()) / own["train"] for own in rows.values()), default=1.0),
         start=importing,
     )
     return _run(arguments, replace(grid, runs=runs), pace)
@@ -179,8 +177,9 @@ class _Choice:
         job = final_model(compared, self.output_dir, expected)
         self._said = f"{self.output_dir / FOLDER} holds {self.entry}, trained on all labels. {expected['text']}"
         if job.made(self.output_dir, retry_failed=True) is not None:
+            job.describe_again(self.output_dir)
             return None
-        needed = self.pace.final.get(self.entry, 0.0) * self.pace.factor
+        needed = self.pace.final_seconds(self.entry)
         if needed > self.pace.left:
             self._said = f"No model was trained: {self.entry} needs about {show.seconds(needed)} on all labels."
             self._said += " Give more --minutes; what is done is kept."

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ...atomic_files import write_text
+from ...hub.card import model_card
+from ...hub.contents import CARD
 from ...records.artefacts import keeping
 from ...records.record import read_record, write_record
 from ...strategies import make_strategy
@@ -52,12 +55,27 @@ class FinalModel(RunJob):
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
         folder = output_dir / self.name
         record = {**record, "key": self.key, "entry": self.planned.entry, "expected": self.expected}
+        if record["status"] == "completed":
+            dataset = record["dataset"]
+            record["dataset"] = {**dataset, "rows": {role: count for role, count in dataset["rows"].items() if count}}
         if self.planned.settings["train_on"] == "all" and record["status"] == "completed":
             record = {**record, "metrics": {}, "predictions": {}}  # they are those of rows it was trained on
+            record["budget"] = {**record["budget"], "validation_labels": None}
             (folder / "predictions_validation.parquet").unlink(missing_ok=True)
         self._tidy(folder)
         left = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-        return write_record(folder, keeping(record, left))
+        return self._described(keeping(record, left), folder)
+
+    def describe_again(self, output_dir: Path) -> None:
+        """Write what is expected now into the record and the card of the model, which is trained already."""
+        folder = output_dir / self.name
+        self._described({**(read_record(folder) or {}), "expected": self.expected}, folder)
+
+    def _described(self, record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        written = write_record(folder, record)
+        if record["status"] == "completed":
+            write_text(folder / CARD, str(model_card(folder)))
+        return written
 
 
 def final_model(job: RunJob, output_dir: Path, expected: Mapping[str, Any]) -> FinalModel:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...strategies.recommended import EVALUATIONS
+from ...tasks import make_task
+from ..planning.grid import Grid
 from ..planning.planned_run import PlannedRun
 
 SECONDS = 18.0
@@ -96,6 +98,13 @@ class MeasuredEstimates:
         rows = self.rows[place[1]]
         labels = rows["train"] + rows["test"] + (0 if self.found[place].update else rows["validation"])
         return self.found[place].seconds(rows, labels, known=True, final=True)
+
+
+def count_rows(grid: Grid, output_dir: Path) -> dict[str, dict[str, int]]:
+    """The number of rows of "train", "validation" and "test" in each labelled dataset, without budgets."""
+    runs = {str(run.dataset): replace(run, label_budget=None) for run in grid.runs if not run.language_model}
+    tasks = {name: make_task(run.arguments(output_dir).data) for name, run in runs.items()}
+    return {name: {role: len(own) for role, own in task.prepare(0).items()} for name, task in tasks.items()}
 
 
 def measure_entries(

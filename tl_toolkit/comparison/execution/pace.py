@@ -9,8 +9,14 @@ from typing import Any
 
 from .jobs import Job, RunJob
 
-_SLOWER = 1.15  # another seed of an entry may need a little longer
+_SLOWER = 1.15  # another run of an entry may need a little longer
 _LEAST_FACTOR, _MOST_FACTOR = 0.7, 4.0
+_REPORT_STARTS, _LEAST_REPORT = 2.5, 8.0
+
+
+def report_seconds(start: float) -> float:
+    """The seconds of the decision, the report and leaving, on a machine where a process needs `start` to start."""
+    return max(_LEAST_REPORT, _REPORT_STARTS * start)
 
 
 class Pace:
@@ -20,10 +26,11 @@ class Pace:
     runs start.
 
     Args:
-        deadline: when everything must have ended, as a time of `clock`.
+        deadline: when everything must have ended, the report included, as a time of `clock`.
         seconds: the estimated seconds of each run, by its folder; other runs do not start.
         final: the estimated seconds of the final model of each entry. The dearest of those that have been compared and
             may still win is kept free.
+        growth: the rows that a final model is trained on, for each row of a run on all labels.
         start: the seconds in which a worker process starts, by which the first run takes longer.
         slack: how far the mean score of an entry may lie behind the best one for it to win still.
     """
@@ -32,18 +39,20 @@ class Pace:
         self,
         deadline: float,
         seconds: Mapping[str, float],
+        *,
         final: Mapping[str, float] | None = None,
+        growth: float = 1.0,
         start: float = 0.0,
         slack: float = 0.06,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.deadline, self.estimates, self.clock = deadline, dict(seconds), clock
-        self.final, self.slack = dict(final or {}), slack
+        self.final, self.growth, self.slack = dict(final or {}), growth, slack
+        self._start = self._starting = start
         self._scores: dict[str, list[float]] = {}
         self._began: dict[str, float] = {}
         self._ratios: list[float] = []
-        self._took: dict[tuple[str, str], float] = {}
-        self._starting = start
+        self._took: dict[tuple[str, int | None], float] = {}
 
     @property
     def factor(self) -> float:
@@ -54,8 +63,8 @@ class Pace:
 
     @property
     def left(self) -> float:
-        """Seconds until the deadline."""
-        return self.deadline - self.clock()
+        """Seconds until the last job must have ended."""
+        return self.deadline - report_seconds(self._start * max(self.factor, 1.0)) - self.clock()
 
     @property
     def reserve(self) -> float:
@@ -63,49 +72,53 @@ class Pace:
         means = {entry: statistics.fmean(scores) for entry, scores in self._scores.items()}
         best = max(means.values(), default=0.0)
         able = [entry for entry, mean in means.items() if mean >= best - self.slack]
-        return max((self.final.get(entry, 0.0) for entry in able), default=0.0) * max(self.factor, 1.0)
-
-    @property
-    def left_for_runs(self) -> float:
-        """Seconds until the last run must have ended."""
-        return self.left - self.reserve
+        return max(map(self.final_seconds, able), default=0.0)
 
     @property
     def is_over(self) -> bool:
-        """Whether running jobs must stop."""
-        return self.left_for_runs <= 0
+        """Whether running jobs must stop, so that the final model can be trained by a new process."""
+        return self.left <= (self.reserve + self._start if self.reserve else 0.0)
+
+    def final_seconds(self, entry: str) -> float:
+        """The seconds of the final model of an entry, by its run on all labels if there is one."""
+        estimate = self.final.get(entry, 0.0) * max(self.factor, 1.0)
+        if (took := self._took.get((entry, None))) is not None:
+            estimate = took * self.growth
+        return estimate * _SLOWER
 
     def fits(self, job: Job) -> bool:
-        """Whether a job can be expected to end in time. A job that is needed by a run counts as the run does."""
+        """Whether a job can be expected to end in time."""
         if not isinstance(job, RunJob):
-            return self.left_for_runs > 0
-        own, final = self._expected(job), self.final.get(job.planned.entry, 0.0) * max(self.factor, 1.0)
-        return own is not None and own + self._starting + max(self.reserve, final) <= self.left
-
-    def _expected(self, job: RunJob) -> float | None:
-        """The seconds of a run: those of another run of its entry with the same budget, else the corrected estimate."""
-        if (took := self._took.get((job.planned.entry, job.planned.budget_text))) is not None:
-            return took * _SLOWER
-        own = self.estimates.get(job.name)
-        return None if own is None else own * self.factor
+            return not self.is_over
+        own, reserve = self._expected(job), max(self.reserve, self.final_seconds(job.planned.entry))
+        return own is not None and own + self._starting + reserve <= self.left
 
     def begin(self, job: Job) -> None:
         """Note the start of a job."""
         self._began[job.name] = self.clock()
 
+    def end(self, job: Job, record: Mapping[str, Any]) -> None:
+        """Note the end of a job, and correct the estimates by its time."""
+        self.scored(job, record)
+        took = max(self.clock() - self._began.pop(job.name, self.clock()) - self._starting, 0.0)
+        self._starting = 0.0
+        if isinstance(job, RunJob) and record["status"] == "completed":
+            run = job.planned
+            self._took[run.entry, run.label_budget] = took
+            if estimate := self.estimates.get(job.name):
+                self._ratios.append(took / estimate)
+
     def scored(self, job: Job, record: Mapping[str, Any]) -> None:
-        """Note the score of a run on all labels; higher is better. Entries with other scores may always win."""
+        """Note the score of a run on all labels. Where lower is better, every entry may always win."""
         if isinstance(job, RunJob) and job.planned.label_budget is None and record["status"] == "completed":
             task = record["task"]
             score = record["metrics"]["test"][task["main_metric"]] if task["greater_is_better"] else 0.0
             self._scores.setdefault(job.planned.entry, []).append(score)
 
-    def end(self, job: Job, record: Mapping[str, Any]) -> None:
-        """Note the end of a job, and correct the estimates by its time."""
-        self.scored(job, record)
-        took = self.clock() - self._began.pop(job.name, self.clock()) - self._starting
-        self._starting = 0.0
-        if isinstance(job, RunJob) and record["status"] == "completed":
-            self._took[job.planned.entry, job.planned.budget_text] = max(took, 0.0)
-            if estimate := self.estimates.get(job.name):
-                self._ratios.append(max(took, 0.0) / estimate)
+    def _expected(self, job: RunJob) -> float | None:
+        """The seconds of a run: those of another run of its entry with the same budget, else the corrected estimate."""
+        run = job.planned
+        if (took := self._took.get((run.entry, run.label_budget))) is not None:
+            return took * _SLOWER
+        own = self.estimates.get(job.name)
+        return None if own is None else own * self.factor

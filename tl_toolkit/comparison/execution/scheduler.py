@@ -248,6 +248,7 @@ class _Execution:
                     self._keep(job, record)
                 if self.pace is not None and self.pace.is_over:
                     self.executor.__exit__(None, None, None)  # stops what is running
+                    self.executor.__enter__()
                     break
                 at_work += self._begin()
                 self.progress.refresh()

@@ -10,6 +10,7 @@ from .planned_run import PlannedRun
 CURVE = (4, 2)
 """The label budgets of a learning curve, as fractions of all labels, besides all."""
 _LEAST_LABELS = 50
+_CHEAP = 0.02
 SAFETY = 1.1
 """Estimates are multiplied by this factor, so that a run which needs a little longer still ends."""
 
@@ -52,11 +53,11 @@ def with_curve(runs: Sequence[PlannedRun], budgets: Sequence[int]) -> list[Plann
     return [*smaller, *runs]
 
 
-def in_order(runs: Sequence[PlannedRun], seconds: Seconds) -> list[PlannedRun]:
+def in_order(runs: Sequence[PlannedRun], seconds: Seconds, available: float) -> list[PlannedRun]:
     """The runs by what they tell for their time: all labels first, then budgets from large to small.
 
-    At all labels, entries that are solved come first, with all their seeds; every other one has its first seed before
-    any has its second. Cheaper entries come first. A constant answer is the same for every seed and nearly for every
+    At all labels, entries that are solved come first, with all their seeds if each takes a fraction of the `available`
+    seconds; every other one has its first seed before any has its second. Cheaper entries come first. A constant answer is the same for every seed and nearly for every
     budget, so it has one run.
     """
     top = {run.dataset: max(_size(own) for own in runs if own.dataset == run.dataset) for run in runs}
@@ -67,7 +68,8 @@ def in_order(runs: Sequence[PlannedRun], seconds: Seconds) -> list[PlannedRun]:
         own = cost[run.folder]
         dear = float("inf") if own is None else own
         if _size(run) == top[run.dataset]:
-            return (0, 0, 0, dear) if is_solved(run) else (1, place[run.seed], 0, dear)
+            first = is_solved(run) and (not place[run.seed] or dear <= _CHEAP * available)
+            return (0, 0, 0, dear) if first else (1, place[run.seed], 0, dear)
         return (2, place[run.seed], -_size(run), dear)
 
     told = [run for run in runs if not _is_constant(run) or (_size(run) == top[run.dataset] and not place[run.seed])]
