@@ -102,6 +102,7 @@ def _run(arguments: ParsedComparison, grid: Grid, pace: Pace) -> Path:
                 executor=make_executor(arguments.executor, arguments.parallel_runs, arguments.ray_address, lock, train),
                 say=functools.partial(print, flush=True),
                 live=sys.stdout if sys.stdout.isatty() else None,
+                report=report,
                 pace=pace,
                 last=chosen.job,
             )

@@ -12,6 +12,7 @@ from .jobs import Job, RunJob
 _SLOWER = 1.15  # another run of an entry may need a little longer
 _LEAST_FACTOR, _MOST_FACTOR = 0.7, 4.0
 _REPORT_STARTS, _LEAST_REPORT = 2.5, 8.0
+_RUNS_TO_REPORT = 4
 
 
 def report_seconds(start: float) -> float:
@@ -52,6 +53,7 @@ class Pace:
         self._scores: dict[str, list[float]] = {}
         self._began: dict[str, float] = {}
         self._ratios: list[float] = []
+        self._report: float | None = None
         self._took: dict[tuple[str, int | None], float] = {}
 
     @property
@@ -64,7 +66,17 @@ class Pace:
     @property
     def left(self) -> float:
         """Seconds until the last job must have ended."""
-        return self.deadline - report_seconds(self._start * max(self.factor, 1.0)) - self.clock()
+        report = self._report or report_seconds(self._start * max(self.factor, 1.0))
+        return self.deadline - report - self.clock()
+
+    @property
+    def wants_report(self) -> bool:
+        """Whether a report should be written, to measure how long it takes."""
+        return self._report is None and len(self._ratios) >= _RUNS_TO_REPORT
+
+    def reported(self, seconds: float) -> None:
+        """Note the seconds of a report, while other jobs ran."""
+        self._report = max(_LEAST_REPORT, seconds)
 
     @property
     def reserve(self) -> float:
@@ -81,7 +93,9 @@ class Pace:
 
     def final_seconds(self, entry: str) -> float:
         """The seconds of the final model of an entry, by its run on all labels if there is one."""
-        estimate = self.final.get(entry, 0.0) * max(self.factor, 1.0)
+        if entry not in self.final:
+            return 0.0
+        estimate = self.final[entry] * max(self.factor, 1.0)
         if (took := self._took.get((entry, None))) is not None:
             estimate = took * self.growth
         return estimate * _SLOWER

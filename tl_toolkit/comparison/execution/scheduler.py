@@ -252,13 +252,17 @@ class _Execution:
                     break
                 at_work += self._begin()
                 self.progress.refresh()
-                if (began := time.monotonic()) - reported >= max(_REPORT_SECONDS, 50 * took):
+                due = time.monotonic() - reported >= max(_REPORT_SECONDS, 50 * took)
+                if due if self.pace is None else self.pace.wants_report:
+                    began = time.monotonic()
                     try:
                         report()
                     except Exception as error:  # the final report will raise it if it persists
                         self.progress.note(f"The report could not be rebuilt: {error}")
                     reported = time.monotonic()
                     took = reported - began
+                    if self.pace is not None:
+                        self.pace.reported(took)
         finally:
             self.progress.close()
         return sum(self._status(name) == "failed" for name in self.runs)

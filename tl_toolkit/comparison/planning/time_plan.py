@@ -57,8 +57,8 @@ def in_order(runs: Sequence[PlannedRun], seconds: Seconds, available: float) -> 
     """The runs by what they tell for their time: all labels first, then budgets from large to small.
 
     At all labels, entries that are solved come first, with all their seeds if each takes a fraction of the `available`
-    seconds; every other one has its first seed before any has its second. Cheaper entries come first. A constant answer is the same for every seed and nearly for every
-    budget, so it has one run.
+    seconds; every other one has its first seed before any has its second. Cheaper entries come first. A constant answer
+    is the same for every seed and nearly for every budget, so it has one run.
     """
     top = {run.dataset: max(_size(own) for own in runs if own.dataset == run.dataset) for run in runs}
     place = {seed: number for number, seed in enumerate(dict.fromkeys(run.seed for run in runs))}
