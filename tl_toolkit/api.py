@@ -388,9 +388,11 @@ def decide(dataset_name: Any = None, **flags: Any) -> Comparison | None:
 
     began = time.monotonic()
     from .comparison.arguments import parse_decide_arguments
+    from .data.sources import remember_sources
     from .workflows.decide import decide
 
-    report = decide(parse_decide_arguments(_named(flags, dataset_name=dataset_name)), began)
+    with remember_sources():
+        report = decide(parse_decide_arguments(_named(flags, dataset_name=dataset_name)), began)
     return Comparison(report) if report is not None else None
 
 

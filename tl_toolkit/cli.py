@@ -238,13 +238,14 @@ def _decide(argv: list[str], help: Help) -> None:
     """
     began = time.monotonic()
     from .comparison.arguments import parse_decide_arguments
-
-    arguments = parse_decide_arguments(argv, help)
-
+    from .data.sources import remember_sources
     from .workflows.decide import decide
+
+    with remember_sources():
+        report = decide(parse_decide_arguments(argv, help), began)
+
     from .workflows.summary import verdict_of
 
-    report = decide(arguments, began)
     if report is not None:
         print(f"\n{verdict_of(report.parent)}\n\nThe report: {report.resolve()}")
 

@@ -50,13 +50,14 @@ _remembered: dict[tuple[str | int | None, ...], Source] | None = None
 
 @contextlib.contextmanager
 def remember_sources() -> Iterator[None]:
-    """Within this context, read and hash every dataset only once, even if several runs use it."""
+    """Within this context, and those within it, read and hash every dataset only once, even if several runs use it."""
     global _remembered
-    _remembered = {}
+    outer = _remembered
+    _remembered = {} if outer is None else outer
     try:
         yield
     finally:
-        _remembered = None
+        _remembered = outer
 
 
 def load_source(arguments: DataArguments) -> Source:

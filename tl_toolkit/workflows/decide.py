@@ -6,6 +6,7 @@ import functools
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ..comparison.execution.jobs import RunJob
 from ..comparison.execution.lock import locked
 from ..comparison.execution.measuring import MeasuredEstimates, measure_entries
 from ..comparison.execution.pace import Pace, report_seconds
-from ..comparison.execution.scheduler import count_results, execute, jobs_of, make_executor
+from ..comparison.execution.scheduler import Executor, count_results, execute, jobs_of, make_executor
 from ..comparison.planning.grid import Grid
 from ..comparison.planning.planned_run import PlannedRun
 from ..comparison.planning.time_plan import TimePlan, curve_budgets, in_order, plan_within, with_curve
@@ -59,59 +60,65 @@ def decide(arguments: ParsedComparison, began: float | None = None) -> Path | No
     began = now if began is None else began
     deadline, importing = began + 60 * minutes, now - began
     output_dir = arguments.output_dir
-    with without_empty_folder(output_dir), remember_sources():
+    with without_empty_folder(output_dir), remember_sources(), ExitStack() as stack:
         rows, classes = _look(arguments.grid, output_dir)
         for note in arguments.notes:
             print(note)
+        executor = None
+        if not arguments.dry_run:
+            make_folder(output_dir)
+            lock = stack.enter_context(locked(output_dir))
+            executor = stack.enter_context(
+                make_executor(arguments.executor, arguments.parallel_runs, arguments.ray_address, lock, train)
+            )
+            executor.warm_up()
         grid = _with_budgets(arguments.grid, rows, classes)
         with quiet(), without_progress_bars():
             estimates = _Estimates(grid, output_dir, arguments.retry_failed, rows)
-        available = deadline - time.monotonic() - importing - report_seconds(importing)
+        available = deadline - time.monotonic() - report_seconds(importing)
         order = in_order(grid.runs, estimates.seconds, available)
         plan = plan_within(
             order, available, estimates.seconds, estimates.final_seconds, estimates.done, arguments.parallel_runs
         )
         print(_table(plan, estimates, grid, minutes), flush=True)
-        if arguments.dry_run:
+        if executor is None:
             return None
-        make_folder(output_dir)
-    first = {run.folder for run in plan.runs} | estimates.done
-    runs = sorted(order, key=lambda run: run.folder not in first)
-    pace = Pace(
-        deadline,
-        {run.folder: own for run in runs if (own := estimates.seconds(run, False)) is not None},
-        final={run.entry: own for run in runs if (own := estimates.final_seconds(run)) is not None},
-        growth=max((sum(own.values()) / own["train"] for own in rows.values()), default=1.0),
-        start=importing,
-    )
-    return _run(arguments, replace(grid, runs=runs), pace)
+        first = {run.folder for run in plan.runs} | estimates.done
+        runs = sorted(order, key=lambda run: run.folder not in first)
+        pace = Pace(
+            deadline,
+            {run.folder: own for run in runs if (own := estimates.seconds(run, False)) is not None},
+            final={run.entry: own for run in runs if (own := estimates.final_seconds(run)) is not None},
+            growth=max((sum(own.values()) / own["train"] for own in rows.values()), default=1.0),
+            start=importing,
+        )
+        return _run(arguments, replace(grid, runs=runs), pace, executor)
 
 
-def _run(arguments: ParsedComparison, grid: Grid, pace: Pace) -> Path:
+def _run(arguments: ParsedComparison, grid: Grid, pace: Pace, executor: Executor) -> Path:
     output_dir = arguments.output_dir
     asked = asked_in(output_dir, arguments.margin, arguments.target)
     chosen = _Choice(grid, output_dir, asked, pace)
     report = functools.partial(write_report, output_dir, grid.title, arguments.report_texts, asked=asked)
-    page, links = output_dir / "report.html", []
-    with locked(output_dir) as lock:
-        try:
-            failed = execute(
-                grid,
-                output_dir,
-                retry_failed=arguments.retry_failed,
-                executor=make_executor(arguments.executor, arguments.parallel_runs, arguments.ray_address, lock, train),
-                say=functools.partial(print, flush=True),
-                live=sys.stdout if sys.stdout.isatty() else None,
-                report=report,
-                pace=pace,
-                last=chosen.job,
-            )
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{count_results(output_dir)} runs are done.") from None
-        finally:  # also after an interrupt, for the runs so far
-            if (output_dir / "results.jsonl").exists():
-                links = _findings(output_dir, chosen, arguments.report_texts)
-                page = report(links=links)
+    page, links, failed = output_dir / "report.html", [], 0
+    try:
+        failed = execute(
+            grid,
+            output_dir,
+            retry_failed=arguments.retry_failed,
+            executor=executor,
+            say=functools.partial(print, flush=True),
+            live=sys.stdout if sys.stdout.isatty() else None,
+            report=report,
+            pace=pace,
+            last=chosen.job,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{count_results(output_dir)} runs are done.") from None
+    finally:  # also after an interrupt, for the runs so far
+        if (output_dir / "results.jsonl").exists():
+            links = _findings(output_dir, chosen, arguments.report_texts)
+            page = report(links=links)
     done = count_results(output_dir)
     if not done:
         raise UserError("No run ended within the time: give more --minutes, or cheaper models with --entries quick.")

@@ -32,7 +32,7 @@ class Pace:
         final: the estimated seconds of the final model of each entry. The dearest of those that have been compared and
             may still win is kept free.
         growth: the rows that a final model is trained on, for each row of a run on all labels.
-        start: the seconds in which a worker process starts, by which the first run takes longer.
+        start: the seconds in which a worker process starts.
         slack: how far the mean score of an entry may lie behind the best one for it to win still.
     """
 
@@ -49,7 +49,7 @@ class Pace:
     ) -> None:
         self.deadline, self.estimates, self.clock = deadline, dict(seconds), clock
         self.final, self.growth, self.slack = dict(final or {}), growth, slack
-        self._start = self._starting = start
+        self._start = start
         self._scores: dict[str, list[float]] = {}
         self._began: dict[str, float] = {}
         self._ratios: list[float] = []
@@ -101,11 +101,11 @@ class Pace:
         return estimate * _SLOWER
 
     def fits(self, job: Job) -> bool:
-        """Whether a job can be expected to end in time."""
+        """Whether a job can be expected to end in time. The time of stages and searches is unknown."""
         if not isinstance(job, RunJob):
-            return not self.is_over
+            return False
         own, reserve = self._expected(job), max(self.reserve, self.final_seconds(job.planned.entry))
-        return own is not None and own + self._starting + reserve <= self.left
+        return own is not None and own + reserve <= self.left
 
     def begin(self, job: Job) -> None:
         """Note the start of a job."""
@@ -114,8 +114,7 @@ class Pace:
     def end(self, job: Job, record: Mapping[str, Any]) -> None:
         """Note the end of a job, and correct the estimates by its time."""
         self.scored(job, record)
-        took = max(self.clock() - self._began.pop(job.name, self.clock()) - self._starting, 0.0)
-        self._starting = 0.0
+        took = self.clock() - self._began.pop(job.name, self.clock())
         if isinstance(job, RunJob) and record["status"] == "completed":
             run = job.planned
             self._took[run.entry, run.label_budget] = took

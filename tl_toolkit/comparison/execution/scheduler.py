@@ -41,6 +41,9 @@ class Executor(Protocol):
     def at_once(self) -> int:
         """The approximate number of concurrent jobs."""
 
+    def warm_up(self) -> None:
+        """Prepare for the first job, where that takes time."""
+
     def check(self, jobs: Sequence[Job]) -> None:
         """Check that it can execute all of `jobs`.
 
