@@ -24,7 +24,7 @@ from ..comparison.execution.pace import Pace, report_seconds
 from ..comparison.execution.scheduler import Executor, count_results, execute, jobs_of, make_executor
 from ..comparison.planning.grid import Grid
 from ..comparison.planning.planned_run import PlannedRun
-from ..comparison.planning.time_plan import TimePlan, curve_budgets, in_order, plan_within, with_curve
+from ..comparison.planning.time_plan import TimePlan, curve_budgets, in_order, is_constant, plan_within, with_curve
 from ..comparison.report.writing import write_report
 from ..comparison.verdict.decision import asked_in, decision_in
 from ..comparison.verdict.words import Words
@@ -88,7 +88,7 @@ def decide(arguments: ParsedComparison, began: float | None = None) -> Path | No
         pace = Pace(
             deadline,
             {run.folder: own for run in runs if (own := estimates.seconds(run, False)) is not None},
-            final={run.entry: own for run in runs if (own := estimates.final_seconds(run)) is not None},
+            final={run.entry: own for run in runs if (own := estimates.final_seconds(run))},
             growth=max((sum(own.values()) / own["train"] for own in rows.values()), default=1.0),
             start=importing,
         )
@@ -144,7 +144,7 @@ class _Estimates:
         return one.seconds if one.basis in (SAME, SCALED) else self.measured.seconds(run, known=known)
 
     def final_seconds(self, run: PlannedRun) -> float | None:
-        return self.measured.final_seconds(run)
+        return 0.0 if is_constant(run) else self.measured.final_seconds(run)
 
 
 class _Choice:

@@ -30,7 +30,8 @@ class Pace:
         deadline: when everything must have ended, the report included, as a time of `clock`.
         seconds: the estimated seconds of each run, by its folder; other runs do not start.
         final: the estimated seconds of the final model of each entry. The dearest of those that have been compared and
-            may still win is kept free.
+            may still win is kept free, except that the first entry runs also without: a decision alone is better than
+            nothing.
         growth: the rows that a final model is trained on, for each row of a run on all labels.
         start: the seconds in which a worker process starts.
         slack: how far the mean score of an entry may lie behind the best one for it to win still.
@@ -105,6 +106,8 @@ class Pace:
         if not isinstance(job, RunJob):
             return False
         own, reserve = self._expected(job), max(self.reserve, self.final_seconds(job.planned.entry))
+        if not self.final.keys() & self._scores.keys():
+            reserve = 0.0
         return own is not None and own + reserve <= self.left
 
     def begin(self, job: Job) -> None:

@@ -72,7 +72,7 @@ def in_order(runs: Sequence[PlannedRun], seconds: Seconds, available: float) -> 
             return (0, 0, 0, dear) if first else (1, place[run.seed], 0, dear)
         return (2, place[run.seed], -_size(run), dear)
 
-    told = [run for run in runs if not _is_constant(run) or (_size(run) == top[run.dataset] and not place[run.seed])]
+    told = [run for run in runs if not is_constant(run) or (_size(run) == top[run.dataset] and not place[run.seed])]
     return sorted(told, key=rank)
 
 
@@ -81,7 +81,8 @@ def is_solved(run: PlannedRun) -> bool:
     return run.settings.get("model_type") == "bag_of_ngrams" or run.settings.get("strategy") == "probe"
 
 
-def _is_constant(run: PlannedRun) -> bool:
+def is_constant(run: PlannedRun) -> bool:
+    """Whether the entry of a run predicts the same for every text."""
     overrides = run.settings.get("config_overrides")
     return isinstance(overrides, dict) and str(overrides.get("max_ngrams")) == "0"
 
@@ -113,7 +114,8 @@ def plan_within(
             plan.left_out.append((run, own))
             continue
         reserve = max(plan.reserve, SAFETY * final)
-        if (plan.total + SAFETY * own) / at_once + reserve > available:
+        kept = reserve if plan.reserve else 0.0  # for the first entry, a decision without a model is better than none
+        if (plan.total + SAFETY * own) / at_once + kept > available:
             plan.left_out.append((run, own))
             continue
         computed.add((run.entry, run.dataset))
