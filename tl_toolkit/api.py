@@ -370,7 +370,7 @@ def decide(dataset_name: Any = None, **flags: Any) -> Comparison | None:
     """Find the model for labelled texts within some minutes, and train it on all of them.
 
     >>> rows = [("a fine film", "good"), ("a dull film", "bad")] * 60
-    >>> found = decide(rows, minutes=1, entries=[{"name": "Linear", "model_type": "bag_of_ngrams"}], seeds=[1, 2])
+    >>> found = decide(rows, minutes=10, entries=[{"name": "Linear", "model_type": "bag_of_ngrams"}], seeds=[1, 2])
     >>> found.model.predict(["a fine day"])
     ['good']
 

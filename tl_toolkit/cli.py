@@ -203,9 +203,9 @@ def _compare(argv: list[str], help: Help) -> None:
         tl-toolkit compare --from_results outputs/demo outputs/more --output_dir outputs/all
 
     --config names a grid: keys at its top are shared by all entries, `entries` lists what is compared, `label_budgets`
-    and `seeds` how often; without it, a dataset is compared by compare.yaml (tl-toolkit configs prints its path). The
-    same command resumes a comparison, and trains only what is missing; --settle adds seeds that the report asks for.
-    --output_dir then holds report.html, report.md, decision.json, results.jsonl, figures, and a folder for each run.
+    and `seeds` how often; without it, compare.yaml is used. The same command resumes, and trains only what is missing;
+    --settle adds seeds that the report asks for. --output_dir then holds report.html, report.md, decision.json,
+    results.jsonl, figures, and a folder for each run.
     """
     from .comparison.arguments import parse_compare_arguments
 
@@ -221,7 +221,7 @@ def _compare(argv: list[str], help: Help) -> None:
 
 @_verb(
     "dataset_name",
-    "minutes entries models label_budgets seeds margin dry_run task dataset_name text_column label_column output_dir "
+    "minutes entries models label_budgets seeds dry_run task dataset_name text_column label_column output_dir "
     "use_cpu bf16 config help_all",
     "Run the same command to continue.",
 )

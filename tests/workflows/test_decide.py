@@ -98,5 +98,5 @@ def test_training_on_all_rows(dataset_folder: Path, finetune: Any) -> None:
         assert len(splits["train"]) == rows == task.record()["budget"]["train_labels"]
     whole = sorted(splits["train"]["text"])
     assert whole == sorted(text for seed, n in enumerate((66, 31, 47)) for text in make_texts(n, seed)[0])
-    record = finetune("kept", **RNN, train_on="all_but_validation", calibration_temperature=2.0)
+    record = finetune("kept", **RNN, train_on="all_but_validation", temperature=2.0)
     assert set(record["metrics"]) == {"validation"} and record["calibration"]["temperature"] == 2.0

@@ -246,7 +246,7 @@ class RunArguments(TrainingArguments):
     dataloader_pin_memory: bool = flag("Pin batches in memory for a GPU.", True)
     overwrite_output_dir: bool = flag("Start again even if output_dir holds an unfinished run.", False)
     push_to_hub: bool = flag("Publish the finished model on the Hub.", False)
-    calibration_temperature: float | None = flag(
+    temperature: float | None = flag(
         "single-label classification: calibrate with this temperature instead of one fitted on the validation rows."
     )
     skip_test: bool = flag(
@@ -283,7 +283,7 @@ class RunArguments(TrainingArguments):
         require(self, given, lambda value: not math.isnan(value), "a number")
         counts = ["per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"]
         counts += ["generation_num_beams", "generation_max_length", "early_stopping_patience"]
-        require(self, ["calibration_temperature"], lambda value: value > 0, "above 0")
+        require(self, ["temperature"], lambda value: value > 0, "above 0")
         require(self, counts, lambda value: value >= 1, "1 or more")
         sizes = ["learning_rate", "num_train_epochs", "min_train_steps", "weight_decay", "nt_asgd_interval"]
         require(self, sizes, lambda value: 0 <= value < math.inf, "a finite number of 0 or more")

@@ -214,7 +214,7 @@ class FineTuning(Training[Arguments]):
     def _calibrate(self, logits: np.ndarray, metrics: dict[str, float]) -> tuple[np.ndarray, dict[str, float]]:
         """Calibrate the model on the validation rows, and return their logits and metrics afterwards."""
         rows = self._rows_of("validation")
-        self.calibration = calibrate(self.trainer, rows, logits, self.args.calibration_temperature)
+        self.calibration = calibrate(self.trainer, rows, logits, self.args.temperature)
         if self.calibration["temperature"] == 1:
             return logits, metrics
         logits = logits / np.float32(self.calibration["temperature"])

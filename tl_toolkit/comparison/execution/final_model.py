@@ -86,10 +86,10 @@ def final_model(job: RunJob, output_dir: Path, expected: Mapping[str, Any]) -> F
     if make_strategy(arguments.strategy, arguments.model).fits:
         settings["train_on"] = "all"
         if (temperature := (record.get("calibration") or {}).get("temperature")) is not None:
-            settings["calibration_temperature"] = temperature
+            settings["temperature"] = temperature
     else:
         settings["train_on"] = "all_but_validation"
-    added = {name: settings.get(name) for name in ("train_on", "calibration_temperature")}
+    added = {name: settings.get(name) for name in ("train_on", "temperature")}
     key = key_of({"compared": job.key, **added})
     return FinalModel(
         replace(planned, settings=settings), key, job.stage_keys, True, compared=job.key, expected=dict(expected)
