@@ -202,10 +202,9 @@ def _compare(argv: list[str], help: Help) -> None:
         tl-toolkit compare --config demo.yaml --output_dir outputs/demo --dry_run
         tl-toolkit compare --from_results outputs/demo outputs/more --output_dir outputs/all
 
-    --config names a grid: keys at its top are shared by all entries, `entries` lists what is compared, `label_budgets`
-    and `seeds` how often; without it, compare.yaml is used. The same command resumes, and trains only what is missing;
-    --settle adds seeds that the report asks for. --output_dir then holds report.html, report.md, decision.json,
-    results.jsonl, figures, and a folder for each run.
+    --config names a grid, whose `entries` are compared over `label_budgets` and `seeds`; without it, compare.yaml is
+    used. The same command resumes, and trains only what is missing; --settle adds seeds that the report asks for.
+    --output_dir then holds report.html, report.md, decision.json, results.jsonl, figures, and a folder for each run.
     """
     from .comparison.arguments import parse_compare_arguments
 
