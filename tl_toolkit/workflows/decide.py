@@ -137,14 +137,21 @@ class _Estimates:
         self.done = {job.name for job in jobs if job.made(output_dir, retry_failed) is not None}
         known = {name: own["train"] for name, own in rows.items()}
         self._recorded = Estimator(made, {**known, **train_rows_in(made, grid.runs)})
-        self.measured: MeasuredEstimates = measure_entries(grid.runs, rows, output_dir, measure)
+        unknown = [run for run in grid.runs if self._recorded.estimate(run).basis not in (SAME, SCALED)]
+        self.measured: MeasuredEstimates = measure_entries(unknown, rows, output_dir, measure)
 
     def seconds(self, run: PlannedRun, known: bool) -> float | None:
         one = self._recorded.estimate(run)
         return one.seconds if one.basis in (SAME, SCALED) else self.measured.seconds(run, known=known)
 
     def final_seconds(self, run: PlannedRun) -> float | None:
-        return 0.0 if is_constant(run) else self.measured.final_seconds(run)
+        if is_constant(run):
+            return 0.0
+        one = self._recorded.estimate(replace(run, label_budget=None))
+        if one.seconds is not None and one.basis in (SAME, SCALED):
+            rows = self.measured.rows[str(run.dataset)]
+            return one.seconds * sum(rows.values()) / rows["train"]
+        return self.measured.final_seconds(run)
 
 
 class _Choice:

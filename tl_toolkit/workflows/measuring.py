@@ -53,8 +53,8 @@ def measure(arguments: Arguments, rows: Mapping[str, int], seconds: float) -> Me
         encode = _timed(lambda: run.task.encode(run.splits, run.processing, run.max_length)) / sum(budgets.values())
         found = Measured(start, encode, save=_timed(lambda: run.trainer.save_model(folder)))
         if isinstance(run.strategy, NgramProbe):
-            run.work()  # loads the libraries
             few = sample.select(range(0, len(sample), 4))
+            _count_and_solve(run, few)  # loads the libraries
             short, long = (_timed(functools.partial(_count_and_solve, run, part)) for part in (few, sample))
             fit = max(long - short, 0.0) / max(len(sample) - len(few), 1)
             found = replace(found, fit=fit, start=start + max(short - fit * len(few), 0.0))
