@@ -87,11 +87,20 @@ def decide(arguments: ParsedComparison, began: float | None = None) -> Path | No
         runs = sorted(order, key=lambda run: run.folder not in first)
         pace = Pace(
             deadline,
-            {run.folder: own for run in runs if (own := estimates.seconds(run, False)) is not None},
-            final={run.entry: own for run in runs if (own := estimates.final_seconds(run))},
+            *estimates.of(runs),
             growth=max((sum(own.values()) / own["train"] for own in rows.values()), default=1.0),
             start=importing,
         )
+
+        def measure_more() -> None:
+            if not estimates.measured.waiting:
+                pace.more = None
+                return
+            with without_progress_bars():
+                estimates.measured.measure_next()
+            pace.estimates, pace.final = estimates.of(runs)
+
+        pace.more = measure_more
         return _run(arguments, replace(grid, runs=runs), pace, executor)
 
 
@@ -139,6 +148,11 @@ class _Estimates:
         self._recorded = Estimator(made, {**known, **train_rows_in(made, grid.runs)})
         unknown = [run for run in grid.runs if self._recorded.estimate(run).basis not in (SAME, SCALED)]
         self.measured: MeasuredEstimates = measure_entries(unknown, rows, output_dir, measure)
+
+    def of(self, runs: Sequence[PlannedRun]) -> tuple[dict[str, float], dict[str, float]]:
+        """The known seconds of runs by their folder, and those of the final models by their entry."""
+        known = {run.folder: own for run in runs if (own := self.seconds(run, False)) is not None}
+        return known, {run.entry: own for run in runs if (own := self.final_seconds(run))}
 
     def seconds(self, run: PlannedRun, known: bool) -> float | None:
         one = self._recorded.estimate(run)

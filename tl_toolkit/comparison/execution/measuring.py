@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -77,27 +78,41 @@ class MeasuredEstimates:
 
     Args:
         rows: the number of rows of each role, by dataset name, without a budget.
+        waiting: a run of each entry to measure, the next one first.
+        measure: measures a run, in about as many seconds as it is given.
     """
 
-    def __init__(self, rows: Mapping[str, Mapping[str, int]], found: Mapping[tuple[str, str], Measured]) -> None:
-        self.rows, self.found = rows, found
+    def __init__(
+        self,
+        rows: Mapping[str, Mapping[str, int]],
+        waiting: list[PlannedRun],
+        measure: Callable[[PlannedRun, float], Measured],
+    ) -> None:
+        self.rows, self.waiting, self._measure = rows, waiting, measure
+        self._found: dict[tuple[str, str], Measured] = {}
+
+    def measure_next(self, seconds: float = _LEAST) -> None:
+        """Measure the next waiting entry; the run of one that fails will report the error."""
+        run = self.waiting.pop(0)
+        with contextlib.suppress(Exception):
+            self._found[run.entry, str(run.dataset)] = self._measure(run, seconds)
 
     def seconds(self, run: PlannedRun, *, known: bool = False) -> float | None:
         """The seconds of a run; None if its entry was not measured. `known` as in `Measured.seconds`."""
         place = (run.entry, str(run.dataset))
-        if place not in self.found:
+        if place not in self._found:
             return None
         rows = self.rows[place[1]]
-        return self.found[place].seconds(rows, run.label_budget or rows["train"], known=known)
+        return self._found[place].seconds(rows, run.label_budget or rows["train"], known=known)
 
     def final_seconds(self, run: PlannedRun) -> float | None:
         """The seconds of training the entry of `run` on all labels of its dataset, after the run."""
         place = (run.entry, str(run.dataset))
-        if place not in self.found:
+        if place not in self._found:
             return None
         rows = self.rows[place[1]]
-        labels = rows["train"] + rows["test"] + (0 if self.found[place].update else rows["validation"])
-        return self.found[place].seconds(rows, labels, known=True, final=True)
+        labels = rows["train"] + rows["test"] + (0 if self._found[place].update else rows["validation"])
+        return self._found[place].seconds(rows, labels, known=True, final=True)
 
 
 def count_rows(grid: Grid, output_dir: Path) -> dict[str, dict[str, int]]:
@@ -124,21 +139,17 @@ def measure_entries(
     first: dict[tuple[str, str], PlannedRun] = {}
     for run in runs:
         if str(run.dataset) in rows and not (run.stages or run.search or run.launch.accelerate_config):
-            first.setdefault((run.entry, str(run.dataset)), run)
-    found: dict[tuple[str, str], Measured] = {}
+            first.setdefault((run.entry, str(run.dataset)), replace(run, label_budget=None))
+    waiting = sorted(first.values(), key=_dearness)
+
+    def one(run: PlannedRun, share: float) -> Measured:
+        return measure(run.arguments(output_dir), rows[str(run.dataset)], share)
+
+    estimates = MeasuredEstimates(rows, waiting, one)
     began = time.perf_counter()
-    order = sorted(first, key=lambda place: _dearness(first[place]))
-    for number, place in enumerate(order):
-        left = seconds - (time.perf_counter() - began)
-        if left <= -seconds / 2:
-            break
-        share = min(_MOST, max(_LEAST, left / (len(order) - number) / 2))
-        arguments = replace(first[place], label_budget=None).arguments(output_dir)
-        try:
-            found[place] = measure(arguments, rows[place[1]], share)
-        except Exception:  # noqa: BLE001  the run itself will report the error
-            continue
-    return MeasuredEstimates(rows, found)
+    while waiting and (left := seconds - (time.perf_counter() - began)) > -seconds / 2:
+        estimates.measure_next(min(_MOST, max(_LEAST, left / len(waiting) / 2)))
+    return estimates
 
 
 def _dearness(run: PlannedRun) -> int:

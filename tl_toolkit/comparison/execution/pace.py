@@ -34,6 +34,7 @@ class Pace:
             nothing.
         growth: the rows that a final model is trained on, for each row of a run on all labels.
         start: the seconds in which a worker process starts.
+        more: called while runs are executed, and may add estimates of others; called until it sets `more` to None.
         slack: how far the mean score of an entry may lie behind the best one for it to win still.
     """
 
@@ -41,13 +42,15 @@ class Pace:
         self,
         deadline: float,
         seconds: Mapping[str, float],
-        *,
         final: Mapping[str, float] | None = None,
+        *,
         growth: float = 1.0,
         start: float = 0.0,
         slack: float = 0.06,
+        more: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.more = more
         self.deadline, self.estimates, self.clock = deadline, dict(seconds), clock
         self.final, self.growth, self.slack = dict(final or {}), growth, slack
         self._start = start

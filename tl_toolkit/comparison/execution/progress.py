@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from ...evaluation.formatting import MOST_TEXT, shortened
+from ..planning.planned_run import RUNS
 from .jobs import Job, RunJob
 
 _NAMED = 3  # maximum number of runs named in the live line
@@ -108,7 +109,7 @@ class Progress:
 
     def _report(self, job: Job, record: Mapping[str, Any], took: str, left: Callable[[], str] | None = None) -> None:
         failed = record["status"] == "failed"
-        if isinstance(job, RunJob):
+        if isinstance(job, RunJob) and job.name.startswith(RUNS):
             self.waiting.pop(job.name, None)
             self.done += 1
             self.failures += failed

@@ -25,6 +25,7 @@ from .tuning import SearchJob
 RESULTS_NAME = "results.jsonl"
 _NAME_A_DATASET = ("dataset_name", "dataset_config_name", "dataset_revision", "stream_rows")
 _POLL_SECONDS = 1.0  # interval at which the live line is rewritten
+_LEFT_TO_MEASURE = 60.0  # seconds before a deadline in which nothing is measured any more
 _REPORT_SECONDS = 180.0  # interval at which the report is rebuilt, for at most 2 % of the time
 
 
@@ -255,6 +256,8 @@ class _Execution:
                     break
                 at_work += self._begin()
                 self.progress.refresh()
+                if self.pace is not None and self.pace.more is not None and self.pace.left > _LEFT_TO_MEASURE:
+                    self.pace.more()
                 due = time.monotonic() - reported >= max(_REPORT_SECONDS, 50 * took)
                 if due if self.pace is None else self.pace.wants_report:
                     began = time.monotonic()
