@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def test_from_a_csv_to_a_decision_and_a_model(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(workflow, "make_executor", lambda *how: InProcess(train))
+    monkeypatch.setattr(workflow, "measure_entries", functools.partial(workflow.measure_entries, seconds=600.0))
     out = tmp_path / "out"
     assert decide(table, out, dry_run=True, entries=[LINEAR, NETWORK]) is None
     said = capsys.readouterr().out

@@ -109,6 +109,14 @@ def test_time_is_kept_for_the_dearest_entry_that_may_win(tmp_path: Path) -> None
     assert 15 < left < 30  # by the run on all labels, its final model takes 15 s
 
 
+def test_a_run_that_just_fits_is_not_stopped_and_its_process_stays(tmp_path: Path) -> None:
+    machine = Machine({"a": 10.0})
+    how: dict[str, Any] = {"final": {"a": 10.0}, "start": 3.0}
+    work(machine, [run_job("a", seed) for seed in range(20)], 2, tmp_path, **how)
+    left = 120 - report_seconds(3.0) - machine.now
+    assert not machine.stopped and 10 * 1.15 + 3 <= left < 10 * 1.15 + 3 + 11.5
+
+
 def test_a_job_after_the_runs_is_left_at_the_deadline(tmp_path: Path) -> None:
     machine = Machine({"": 100.0})
     pace = Pace(30.0, {}, clock=lambda: machine.now)

@@ -93,7 +93,7 @@ class Pace:
     @property
     def is_over(self) -> bool:
         """Whether running jobs must stop, so that the final model can be trained by a new process."""
-        return self.left <= (self.reserve + self._start if self.reserve else 0.0)
+        return self.left <= self._with_start(self.reserve)
 
     def final_seconds(self, entry: str) -> float:
         """The seconds of the final model of an entry, by its run on all labels if there is one."""
@@ -111,7 +111,11 @@ class Pace:
         own, reserve = self._expected(job), max(self.reserve, self.final_seconds(job.planned.entry))
         if not self.final.keys() & self._scores.keys():
             reserve = 0.0
-        return own is not None and own + reserve <= self.left
+        return own is not None and own + self._with_start(reserve) <= self.left
+
+    def _with_start(self, reserve: float) -> float:
+        """The seconds of the final model, if there is to be one, in a new process."""
+        return reserve + self._start if reserve else 0.0
 
     def begin(self, job: Job) -> None:
         """Note the start of a job."""

@@ -250,7 +250,7 @@ class _Execution:
                 for job, record in self.executor.finished(_POLL_SECONDS):
                     at_work -= 1
                     self._keep(job, record)
-                if self.pace is not None and self.pace.is_over:
+                if at_work and self.pace is not None and self.pace.is_over:
                     self.executor.__exit__(None, None, None)  # stops what is running
                     self.executor.__enter__()
                     break
