@@ -4,6 +4,7 @@ from .api import Comparison as Comparison
 from .api import Trained as Trained
 from .api import compare as compare
 from .api import convert as convert
+from .api import decide as decide
 from .api import decision as decision
 from .api import ensemble as ensemble
 from .api import finetune as finetune

@@ -174,6 +174,14 @@ class Comparison:
         return decision(self.output_dir)
 
     @cached_property
+    def model(self) -> Trained | None:
+        """The model that `decide` has trained on all labels; None if there is none."""
+        from .records.record import read_record
+
+        record = read_record(self.output_dir / "model")
+        return None if record is None else Trained(self.output_dir / "model", record)
+
+    @cached_property
     def _runs(self) -> list[Any]:
         from .evaluation.results import read_results
 
@@ -361,6 +369,37 @@ def compare(dataset_name: Any = None, **flags: Any) -> Comparison | None:
     from .workflows.compare import compare
 
     report = compare(parse_compare_arguments(_named(flags, dataset_name=dataset_name)))
+    return Comparison(report) if report is not None else None
+
+
+@_verb
+def decide(dataset_name: Any = None, **flags: Any) -> Comparison | None:
+    """Find the model for labelled texts within some minutes, and train it on all of them.
+
+    >>> rows = [("a fine film", "good"), ("a dull film", "bad")] * 60
+    >>> found = decide(rows, minutes=10, entries=[{"name": "Linear", "model_type": "bag_of_ngrams"}], seeds=[1, 2])
+    >>> found.model.predict(["a fine day"])
+    ['good']
+
+    Args:
+        dataset_name: a name, or an object as in `tl_toolkit.api`.
+        flags: those of `tl-toolkit decide --help_all`, and the keys of a grid, such as a list `entries`.
+
+    Returns:
+        The folder of the comparison, with the trained `model`; None after a dry run.
+
+    Raises:
+        UserError: the data cannot be used, or every run has failed.
+    """
+    import time
+
+    began = time.monotonic()
+    from .comparison.arguments import parse_decide_arguments
+    from .data.sources import remember_sources
+    from .workflows.decide import decide
+
+    with remember_sources():
+        report = decide(parse_decide_arguments(_named(flags, dataset_name=dataset_name)), began)
     return Comparison(report) if report is not None else None
 
 

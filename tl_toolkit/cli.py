@@ -208,9 +208,8 @@ def _compare(argv: list[str], help: Help) -> None:
         tl-toolkit compare --config demo.yaml --output_dir outputs/demo --dry_run
         tl-toolkit compare --from_results outputs/demo outputs/more --output_dir outputs/all
 
-    --config names a grid: keys at its top are shared by all entries, `entries` lists what is compared, `label_budgets`
-    and `seeds` how often; without it, a dataset is compared by compare.yaml (tl-toolkit configs prints its path). The
-    same command resumes a comparison, and trains only what is missing; --settle adds seeds that the report asks for.
+    --config names a grid, whose `entries` are compared over `label_budgets` and `seeds`; without it, compare.yaml is
+    used. The same command resumes, and trains only what is missing; --settle adds seeds that the report asks for.
     --output_dir then holds report.html, report.md, decision.json, results.jsonl, figures, and a folder for each run.
     """
     from .comparison.arguments import parse_compare_arguments
@@ -221,6 +220,37 @@ def _compare(argv: list[str], help: Help) -> None:
     from .workflows.summary import verdict_of
 
     report = compare(arguments)
+    if report is not None:
+        print(f"\n{verdict_of(report.parent)}\n\nThe report: {report.resolve()}")
+
+
+@_verb(
+    "dataset_name",
+    "minutes entries models label_budgets seeds dry_run task dataset_name text_column label_column output_dir "
+    "use_cpu bf16 config help_all",
+    "Run the same command to continue.",
+)
+def _decide(argv: list[str], help: Help) -> None:
+    """Find the model for your labelled texts within some minutes, and train it on all of them.
+
+        tl-toolkit decide reviews.csv --minutes 10
+        tl-toolkit decide reviews.csv --minutes 10 --dry_run
+
+    Finds the columns, measures on this machine what each model of a ladder costs, and compares those that fit in the
+    time, the cheapest and most informative first. The same command continues, and with more --minutes adds runs.
+    --output_dir (outputs/decision) then holds model/, trained on all labels, for tl-toolkit predict; report.html,
+    decision.json, suspicious_labels.csv, and the runs.
+    """
+    began = time.monotonic()
+    from .comparison.arguments import parse_decide_arguments
+    from .data.sources import remember_sources
+    from .workflows.decide import decide
+
+    with remember_sources():
+        report = decide(parse_decide_arguments(argv, help), began)
+
+    from .workflows.summary import verdict_of
+
     if report is not None:
         print(f"\n{verdict_of(report.parent)}\n\nThe report: {report.resolve()}")
 

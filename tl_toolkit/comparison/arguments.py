@@ -1,4 +1,4 @@
-"""The arguments of `compare`: a grid file, and every flag of a run, which then holds for all entries."""
+"""The arguments of `compare` and `decide`: a grid file, and every flag of a run, which then holds for all entries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..config.arguments import DataArguments, ModelArguments, RunArguments, StrategyArguments
 from ..config.fields import flag
@@ -16,11 +16,16 @@ from ..config.help import Help
 from ..config.parsing import Given, command_line, make_parser, read_yaml, unknown_argument
 from ..config.pretrain_arguments import LanguageModelArguments
 from ..config.shipped import find_config
+from ..data.column_contents import roles_by_content
+from ..data.sources import load_source
+from ..data.splits import find_split
 from ..errors import UserError
 from .planning.grid import Grid, make_grid
 
 FOR_ANY_DATASET = "compare.yaml"
 """The shipped grid that a dataset is compared by if no other is named."""
+TO_DECIDE = "decide.yaml"
+"""As `FOR_ANY_DATASET`, for `decide`."""
 _GRID_ALONE = ("datasets", "stages", "tuning")  # keys of a grid file that are not flags
 
 
@@ -65,8 +70,15 @@ class CompareArguments:
     )
 
 
+@dataclass
+class DecideArguments(CompareArguments):
+    """Decision"""
+
+    minutes: float = flag("Finish within N minutes, the final model included.", 10.0)
+
+
 class ParsedComparison(NamedTuple):
-    """A comparison that can be started."""
+    """A comparison that can be started; `minutes` is the time of a decision, `notes` what it has assumed."""
 
     grid: Grid
     output_dir: Path
@@ -79,6 +91,8 @@ class ParsedComparison(NamedTuple):
     margin: float | None = None
     target: float | None = None
     settle: bool = False
+    minutes: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 class FromResults(NamedTuple):
@@ -98,7 +112,56 @@ def parse_compare_arguments(given: Given = None, help: Help = Help("compare")) -
     Raises:
         UserError: no grid and no dataset, an unknown flag or key, less than one run at once, or more than one process.
     """
-    kinds = (CompareArguments, DataArguments, ModelArguments, StrategyArguments, LanguageModelArguments, RunArguments)
+    content, flags, where = _read(given, help, CompareArguments)
+    if "from_results" in flags:
+        return _from_results(flags)
+    return _parsed(content, flags, where, "outputs/comparison")
+
+
+def parse_decide_arguments(given: Given = None, help: Help = Help("decide")) -> ParsedComparison:
+    """As `parse_compare_arguments`, for `decide`: the task and its columns are found by what the columns contain.
+
+    Raises:
+        UserError: as `parse_compare_arguments`; `minutes` is not above 0; or no column can be the text or the label.
+    """
+    content, flags, where = _read(given, help, DecideArguments)
+    if other := next((name for name in ("from_results", "settle") if name in flags), None):
+        raise UserError(f"--{other} is for tl-toolkit compare: leave it out.")
+    if not 0 < (minutes := flags.setdefault("minutes", DecideArguments.minutes)) < math.inf:
+        raise UserError(f"--minutes must be a number above 0, but is {minutes:g}.")
+    notes: list[str] = []
+    if "datasets" not in content:
+        notes = _find_roles(content, flags)
+    return _parsed(content, flags, where, "outputs/decision")._replace(notes=tuple(notes))
+
+
+def _find_roles(content: Mapping[str, Any], flags: dict[str, Any]) -> list[str]:
+    """Set the flags of the task and of its columns, and return what a reader should check."""
+    given = {**content, **flags}
+    names = ("dataset_name", "dataset_config_name", "dataset_revision", "train_split_name")
+    data = DataArguments(**{name: given[name] for name in names if given.get(name) is not None})
+    data.stream_rows = int(given["stream_rows"]) if given.get("stream_rows") else None
+    dataset = load_source(data).dataset
+    split = find_split(list(dataset), "train", data.train_split_name)
+    if split is None or given.get("text_pair_column"):
+        return []
+    task, text, label = (given.get(name) for name in ("task", "text_column", "label_column"))
+    found = roles_by_content(dataset[split], task, text, label)
+    roles = {"task": found.task, "text_column": found.text, "label_column": found.label}
+    flags |= {name: value for name, value in roles.items() if value is not None}
+    if not found.others:
+        return []
+    others = ", ".join(map(repr, found.others[:5]))
+    return [f"The label could also be {others}: name it with --label_column to learn that instead of {found.label!r}."]
+
+
+def _read(given: Given, help: Help, verb: type) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """The content of the grid, the flags that were given, and the name of the grid for errors.
+
+    Args:
+        verb: the dataclass with the flags of the verb alone.
+    """
+    kinds = (verb, DataArguments, ModelArguments, StrategyArguments, LanguageModelArguments, RunArguments)
     parser = make_parser(help, kinds)
     grid = {}
     if isinstance(given, Mapping):
@@ -115,28 +178,37 @@ def parse_compare_arguments(given: Given = None, help: Help = Help("compare")) -
     flags = vars(namespace)
     if not 0 < (margin := flags.get("margin", 1.0)) < math.inf:
         raise UserError(f"--margin must be a number above 0, in the unit of the main metric, but is {margin}.")
-    if (folders := flags.pop("from_results", None)) is not None:
-        if other := next((name for name in flags if name not in FromResults._fields), None):
-            raise UserError(
-                f"--from_results reports recorded runs and trains none, so --{other} does not apply. Beside it there "
-                "can be --output_dir, --title, --margin, --target and --no_report_texts."
-            )
-        return FromResults(folders, **flags)
     config = flags.pop("config", None)
+    if "from_results" in flags:
+        return {}, flags | ({} if config is None else {"config": config}), ""
     if config is None and "entries" not in grid:
         if "dataset_name" not in flags:
             raise UserError(
-                "tl-toolkit compare needs a dataset, such as reviews.csv, or --config GRID.yaml, such as demo.yaml."
+                f"tl-toolkit {help.verb} needs a dataset, such as reviews.csv, or --config GRID.yaml, such as "
+                "demo.yaml."
             )
-        config = FOR_ANY_DATASET
+        config = FOR_ANY_DATASET if verb is CompareArguments else TO_DECIDE
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(
-            f"tl-toolkit compare was launched on {os.environ['WORLD_SIZE']} processes, but runs in one. Start it "
+            f"tl-toolkit {help.verb} was launched on {os.environ['WORLD_SIZE']} processes, but runs in one. Start it "
             "without accelerate launch, or with --num_processes 1. --parallel_runs trains several runs at once."
         )
     where = "the grid" if config is None else str(config)
-    content = {**(read_yaml(find_config(config)) if config is not None else {}), **grid}
-    places = (flags.pop("output_dir", None), content.pop("output_dir", None), "outputs/comparison")
+    return {**(read_yaml(find_config(config)) if config is not None else {}), **grid}, flags, where
+
+
+def _from_results(flags: dict[str, Any]) -> FromResults:
+    folders = flags.pop("from_results")
+    if other := next((name for name in flags if name not in FromResults._fields), None):
+        raise UserError(
+            f"--from_results reports recorded runs and trains none, so --{other} does not apply. Beside it there can "
+            "be --output_dir, --title, --margin, --target and --no_report_texts."
+        )
+    return FromResults(folders, **flags)
+
+
+def _parsed(content: dict[str, Any], flags: dict[str, Any], where: str, place: str) -> ParsedComparison:
+    places = (flags.pop("output_dir", None), content.pop("output_dir", None), place)
     if "" in places:
         raise UserError("--output_dir is empty: name a folder.")
     how = {name: flags.pop(name) for name in ParsedComparison._field_defaults if name in flags}

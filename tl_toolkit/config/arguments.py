@@ -94,6 +94,11 @@ class DataArguments:
         "The fraction of the training split that is held out if the dataset has no validation split.",
         0.1,
     )
+    train_on: Literal["train", "all_but_validation", "all"] = flag(
+        "The labelled rows to train on. With all or all_but_validation a model is fitted to keep, after settings were "
+        "compared, and is not evaluated on test rows.",
+        "train",
+    )
     class_weight: str | None = flag(
         "classification: weight each class in the training loss. balanced gives each class the same total weight; "
         "spam=5,ham=1 sets weights, and other classes have the weight 1. In YAML and Python this can be a mapping. "
@@ -255,6 +260,9 @@ class RunArguments(TrainingArguments):
     dataloader_pin_memory: bool = flag("Pin batches in memory for a GPU.", True)
     overwrite_output_dir: bool = flag("Start again even if output_dir holds an unfinished run.", False)
     push_to_hub: bool = flag("Publish the finished model on the Hub.", False)
+    temperature: float | None = flag(
+        "single-label classification: calibrate with this temperature instead of one fitted on the validation rows."
+    )
     skip_test: bool = flag(
         "Evaluate on the validation split only, as when settings are tried.",
         False,
@@ -290,6 +298,7 @@ class RunArguments(TrainingArguments):
         counts = ["per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"]
         counts += ["generation_num_beams", "generation_max_length", "early_stopping_patience"]
         counts += ["eval_accumulation_steps", "torch_empty_cache_steps"]
+        require(self, ["temperature"], lambda value: value > 0, "above 0")
         require(self, counts, lambda value: value >= 1, "1 or more")
         none_or_more = ["dataloader_num_workers", "save_total_limit", "eval_delay"]
         require(self, none_or_more, lambda value: value >= 0, "0 or more")

@@ -68,7 +68,7 @@ def find_columns(
     taken = {*labels, text_pair_column}
     if text_column is not None:
         _check_text(features, "text_column", text_column)
-    elif text_pair_column is None and (pair := _conventional_pair(features, taken)):
+    elif text_pair_column is None and (pair := conventional_pair(features, taken)):
         text_column, text_pair_column = pair
     else:
         text_column = _find_text(features, taken)
@@ -95,7 +95,7 @@ def _find_text(features: Mapping[str, Any], taken: set[str | None]) -> str:
     conventional = _first_known(features, TEXT_NAMES[:4])
     if conventional and conventional not in taken and _first_known(candidates, TEXT_NAMES) is None:
         _check_text(features, "text_column", conventional)
-    named = [name for name in candidates if not _IDENTIFIER.fullmatch(name.lower())]
+    named = [name for name in candidates if not is_identifier(name)]
     others = [name for name in named if not is_label_name(name)]
     remaining = others or named or candidates
     if len(remaining) == 1 and (others or conventional is None):
@@ -116,7 +116,7 @@ def _find_label(features: Mapping[str, Any], texts: set[str | None], regression:
     usable = is_number if regression else _is_class_like
     candidates = [
         name for name, feature in features.items()
-        if name not in texts and usable(feature) and (is_label_name(name) or not _IDENTIFIER.fullmatch(name.lower()))
+        if name not in texts and usable(feature) and (is_label_name(name) or not is_identifier(name))
     ]  # fmt: skip
     named = [name for name, kind in features.items() if "ClassLabel" in type(inner(kind)).__name__]
     floats = [name for name in candidates if is_float(features[name])]
@@ -193,12 +193,18 @@ def check_texts(split: Any, name: str, texts: Sequence[str], others: Sequence[st
             )
 
 
-def _conventional_pair(features: Mapping[str, Any], taken: set[str | None]) -> tuple[str, str] | None:
+def conventional_pair(features: Mapping[str, Any], taken: set[str | None]) -> tuple[str, str] | None:
+    """Return two columns of texts with conventional names of a pair, or None."""
     lower = {name.lower(): name for name in features if is_string(features[name]) and name not in taken}
     for first, second in PAIR_NAMES:
         if first in lower and second in lower:
             return lower[first], lower[second]
     return None
+
+
+def is_identifier(name: str) -> bool:
+    """Return whether this is a conventional name of a column of identifiers or row numbers."""
+    return _IDENTIFIER.fullmatch(name.lower()) is not None
 
 
 def _first_known(names: Iterable[str], known: tuple[str, ...]) -> str | None:

@@ -208,6 +208,7 @@ class Record(Named, total=False):
     versions: Names
     stages: list[Stage] | None
     tuning: Tuning | None
+    expected: Names
     artefacts: dict[str, RecordedArtefact]
     checksum: str
 

@@ -351,7 +351,7 @@ class RowTask(Task):
         that has targets, the validation split becomes the test split; without either, rows of the training split are
         held out, the same rows for every seed.
         """
-        from datasets import DatasetDict
+        from datasets import DatasetDict, concatenate_datasets
 
         source = load_source(self.arguments)
         splits, inputs, read, labelled = self._read(source)
@@ -362,18 +362,23 @@ class RowTask(Task):
         numbers = {name: np.flatnonzero(own) for name, own in labelled.items()}
 
         def prepared(parts: Mapping[str, Part]) -> DatasetDict:
-            return DatasetDict(
-                {role: self._rows(inputs[part.split], encoded[part.split], part.rows) for role, part in parts.items()}
-            )
+            own = {role: self._rows(inputs[part.split], encoded[part.split], part.rows) for role, part in parts.items()}
+            return DatasetDict({**own, "train": concatenate_datasets([own["train"], *(own[role] for role in more)])})
 
+        more: Sequence[str] = ()
         parts = assign_parts(splits, strata, numbers, self.arguments, seed, groups)
         dropped: dict[str, int] = {}
         if self.arguments.drop_duplicates:
             kept, dropped = without_duplicates(prepared(parts), self.texts)
             parts["train"] = replace(parts["train"], rows=parts["train"].rows[kept])
-        parts = within_budgets(parts, strata, self.arguments, seed)
+        if self.arguments.train_on == "train":
+            parts = within_budgets(parts, strata, self.arguments, seed)
+        else:
+            more = ("test",) if self.arguments.train_on == "all_but_validation" else ("test", "validation")
         facts = self._training_facts(encoded[parts["train"].split], parts["train"].rows)
         rows = {role: len(part.rows) for role, part in parts.items()}
+        rows["train"] += sum(rows[role] for role in more)
+        rows |= dict.fromkeys(more, 0)
         origins = {role: part.origin for role, part in parts.items()}
         roles = self._roles() | ({"group": self.arguments.group_column} if groups else {})
         self._record = self._describe(source, roles, rows, origins, **facts)
@@ -386,7 +391,7 @@ class RowTask(Task):
                 "rows": len(numbers[splits["train"]]),
             }
             self._record["dataset"]["folds"] = divided
-        if self.texts:
+        if self.texts and not more:
             self._record["dataset"]["data_look"] = look(result, self.texts, self.labels, dropped)
         return result
 

@@ -16,16 +16,21 @@ if TYPE_CHECKING:
 _ROWS_TO_CHECK = 5
 
 
-def calibrate(trainer: ToolkitTrainer, rows: Dataset, logits: np.ndarray) -> dict[str, Any]:
+def calibrate(
+    trainer: ToolkitTrainer, rows: Dataset, logits: np.ndarray, temperature: float | None = None
+) -> dict[str, Any]:
     """Calibrate the trainer's model, in its weights, and return the section "calibration" of the record.
 
     Args:
         rows: the encoded validation rows.
         logits: those of `rows` (rows, classes).
+        temperature: one that is known; by default it is fitted on the rows.
     """
     import numpy as np
 
-    temperature, reason = fit_temperature(logits, np.asarray(rows["labels"]))
+    reason = ""
+    if temperature is None:
+        temperature, reason = fit_temperature(logits, np.asarray(rows["labels"]))
     if not reason and (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         temperature, reason = 1.0, "the weights are sharded over processes"
     if not reason:

@@ -22,6 +22,7 @@ from ..config.pretrain_arguments import PretrainArguments
 from ..data.sources import remember_sources
 from ..errors import UserError
 from .finetune import finetune
+from .measuring import measure
 from .pretrain import pretrain
 
 
@@ -60,7 +61,7 @@ def _compare(arguments: ParsedComparison) -> Path | None:
     grid = with_more_seeds(grid, asked["settle"])
     at_once = arguments.parallel_runs
     if arguments.dry_run:
-        print(plan(grid, output_dir, retry_failed=arguments.retry_failed, at_once=at_once))
+        print(plan(grid, output_dir, retry_failed=arguments.retry_failed, at_once=at_once, measure=measure))
         return None
     check_data(grid, output_dir)
     print(f"{len(grid.runs)} runs of {len(grid.entries)} entries; results go to {output_dir}", flush=True)

@@ -72,6 +72,8 @@ class FineTuning(Training[Arguments]):
         self.calibration: dict[str, Any] = {}
         self.task = make_task(arguments.data)
         self.solution = {}
+        if arguments.data.train_on != "train":
+            self.args.skip_test = True
         check_pooling(arguments.model, self.task.name)
 
     def prepare(self) -> None:
@@ -229,7 +231,7 @@ class FineTuning(Training[Arguments]):
     def _calibrate(self, logits: np.ndarray, metrics: dict[str, float]) -> tuple[np.ndarray, dict[str, float]]:
         """Calibrate the model on the validation rows, and return their logits and metrics afterwards."""
         rows = self._rows_of("validation")
-        self.calibration = calibrate(self.trainer, rows, logits)
+        self.calibration = calibrate(self.trainer, rows, logits, self.args.temperature)
         if self.calibration["temperature"] == 1:
             return logits, metrics
         logits = logits / np.float32(self.calibration["temperature"])

@@ -91,3 +91,33 @@ def test_a_failed_run_is_not_rerun_because_its_model_is_missing(content: dict, t
     run(content, tmp_path / "comparison")
     _, lines = run(content, tmp_path / "comparison")
     assert "cached" in lines[0] and "FAILED" in lines[0]
+
+
+def test_a_stopped_run_resumes_from_its_checkpoint(
+    content: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tl_toolkit.comparison.execution import jobs
+    from tl_toolkit.training.trainer import ToolkitTrainer
+
+    (entry,) = content["entries"][:1]
+    content |= {"entries": [entry], "num_train_epochs": 5, "save_only_model": False, "per_device_train_batch_size": 5}
+    run(content, tmp_path / "whole")
+    steps: list[int] = []
+    step = ToolkitTrainer.training_step
+
+    def stopping(trainer: ToolkitTrainer, *args: object, **kwargs: object) -> object:
+        steps.append(trainer.state.global_step)
+        if len(steps) == 8:
+            raise KeyboardInterrupt
+        return step(trainer, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ToolkitTrainer, "training_step", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(content, tmp_path / "stopped")
+    assert not (tmp_path / "stopped" / "results.jsonl").exists()
+    run(content, tmp_path / "stopped")
+    assert steps[8:] == list(range(6, 15))  # two of five epochs are in the checkpoint
+    scores = [read_results(tmp_path / name / "results.jsonl")[0].record["metrics"] for name in ("whole", "stopped")]
+    assert scores[0] == scores[1]
+    (folder,) = (tmp_path / "stopped" / "runs").iterdir()
+    assert not list(folder.glob("checkpoint-*")) and not (folder / jobs._KEY_NAME).exists()

@@ -14,9 +14,10 @@ from ...evaluation.formatting import seconds as in_words
 from ...records.record import damage_of_record, read_record
 from ..planning.grid import Grid
 from ..planning.planned_run import PlannedRun
-from .estimates import BASES, SAME, UNKNOWN, Estimate, Estimator, disk_of, seconds_of, train_rows_in
+from .estimates import BASES, OTHERS, SAME, UNKNOWN, Estimate, Estimator, disk_of, seconds_of, train_rows_in
 from .failures import quiet
 from .jobs import Job, PlannedJob, RunJob, StageJob
+from .measuring import Measure, count_rows, measure_entries
 from .scheduler import check_rows, jobs_of, missing
 from .tuning import SearchJob
 
@@ -28,12 +29,15 @@ class _Row(NamedTuple):
     cost: Estimate | None
 
 
-def plan(grid: Grid, output_dir: Path, *, retry_failed: bool = False, at_once: int = 1) -> str:
+def plan(
+    grid: Grid, output_dir: Path, *, retry_failed: bool = False, at_once: int = 1, measure: Measure | None = None
+) -> str:
     """A table of the runs, stages and searches of a grid, with their state and the estimated cost of the rest.
 
-    Nothing is trained or written. The datasets are read, because the key of a run includes their fingerprint.
+    Nothing is trained to its end or written. The datasets are read, because a run's key has their fingerprint.
 
     Args:
+        measure: measures the entries that have no records.
         at_once: number of concurrent runs. The time is divided by it, ignoring that concurrent runs slow each other.
 
     Raises:
@@ -42,10 +46,16 @@ def plan(grid: Grid, output_dir: Path, *, retry_failed: bool = False, at_once: i
     with quiet(), remember_sources():
         check_rows(grid, output_dir)
         jobs = jobs_of(grid, output_dir)
-        made = _made_runs(jobs, output_dir)
+        made = made_runs(jobs, output_dir)
         estimator = Estimator(made, {**_train_rows(grid, output_dir), **train_rows_in(made, grid.runs)})
-    existing = {job.name: record for job in jobs if (record := job.made(output_dir, retry_failed)) is not None}
-    pending = {job.name for job in missing(jobs, existing)}
+        existing = {job.name: record for job in jobs if (record := job.made(output_dir, retry_failed)) is not None}
+        pending = {job.name for job in missing(jobs, existing)}
+        if measure is not None:
+            todo = [job.planned for job in jobs if isinstance(job, RunJob) and job.name in pending]
+            unknown = [run for run in todo if estimator.estimate(run).basis in (OTHERS, UNKNOWN)]
+            if unknown:
+                known = count_rows(grid, output_dir)
+                estimator.measured = measure_entries(unknown, known, output_dir, measure).seconds
     rows = [_row(job, existing.get(job.name), job.name in pending, output_dir, estimator) for job in jobs]
     head = ("", "dataset", "budget", "seed", "state", "time")
     table = _table([head, *(row.cells for row in rows)])
@@ -117,7 +127,7 @@ def _totals(jobs: Sequence[Job], rows: Sequence[_Row], keep_models: bool, at_onc
     return lines
 
 
-def _made_runs(jobs: Sequence[Job], output_dir: Path) -> list[tuple[PlannedRun, Mapping[str, Any]]]:
+def made_runs(jobs: Sequence[Job], output_dir: Path) -> list[tuple[PlannedRun, Mapping[str, Any]]]:
     """Runs and trials with their records, including those of earlier settings of the same entries."""
     made: list[tuple[PlannedRun, Mapping[str, Any]]] = []
     for job in jobs:

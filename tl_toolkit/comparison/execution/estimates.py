@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...strategies.recommended import recommended
 from ..planning.planned_run import PlannedRun
 
-SAME, SCALED, UNSCALED, OTHERS, UNKNOWN = "same", "scaled", "unscaled", "others", "unknown"
+SAME, SCALED, UNSCALED, MEASURED, OTHERS, UNKNOWN = "same", "scaled", "unscaled", "measured", "others", "unknown"
 BASES = {
     SAME: "the same entry and budget",
     SCALED: "the entry's other budgets, by the number of updates",
     UNSCALED: "the entry's other budgets, unscaled because the number of updates is unknown",
+    MEASURED: "a few steps of the entry on this machine",
     OTHERS: "other entries",
     UNKNOWN: "nothing",
 }
@@ -41,6 +42,8 @@ class Estimator:
     def __init__(self, made: Iterable[tuple[PlannedRun, Mapping[str, Any]]], train_rows: Mapping[str, int]) -> None:
         self.made = [(run, record) for run, record in made if seconds_of(record) is not None]
         self.train_rows = train_rows
+        self.measured: Callable[[PlannedRun], float | None] = lambda run: None
+        """The seconds of a run by a measurement, which is used where its entry has no records."""
 
     def estimate(self, run: PlannedRun) -> Estimate:
         """The cost of one run: that of the same cell, else of the entry's nearest budget, else of other entries.
@@ -55,6 +58,8 @@ class Estimator:
             return Estimate(_mean(map(seconds_of, cell)), disk, SAME)
         if own:
             return self._scaled(run, *min(own, key=lambda pair: self._distance(run, pair[0])), disk)
+        if (seconds := self.measured(run)) is not None:
+            return Estimate(seconds, disk, MEASURED)
         same_rows = [(other.budget, record) for other, record in self.made if other.dataset == run.dataset]
         peers = [record for budget, record in same_rows if budget == run.budget]
         at_hand = peers or [record for _, record in same_rows or self.made]

@@ -11,14 +11,14 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...atomic_files import write_json
 from ...errors import STOPS, UserError
 from ...records.artefacts import artefacts_of, damages, keeping
-from ...records.checkpoints import checkpoints
+from ...records.checkpoints import checkpoints, last_complete_checkpoint
 from ...records.record import (
     RESULT_NAME,
     SCHEMA_VERSION,
@@ -42,7 +42,7 @@ Train = Callable[[Any], dict[str, Any]]
 """Trains a run from its arguments and returns the record; a function that other processes can import."""
 
 TENSORBOARD = "tensorboard"  # its folder inside the folder of a run
-_KEY_NAME = "stage.json"  # written before a stage begins, so that a killed stage has a key, too
+_KEY_NAME = "stage.json"  # written before a stage or a run begins, so that a stopped one has a key, too
 _CHOSEN = ("trials", "failed", "seconds", "search", "chosen", "best", "metric")  # fields of a search kept with the run
 _KEPT = (RESULT_NAME, "attention.json", "error.txt")  # files that a report reads, besides the predictions
 
@@ -212,7 +212,7 @@ class StageJob(Job):
         return {**record, "name": self.stage.name}
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
-        _remove_without_record(output_dir / self.name)
+        remove_without_record(output_dir / self.name)
         self._prepare_folder(output_dir / self.name)
         create = functools.partial(self.stage.arguments, output_dir)
         return train_through(self.launch, train, create, resume=True)
@@ -309,15 +309,27 @@ class RunJob(PlannedJob):
         return super()._damages(folder, record)
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
-        _remove_without_record(output_dir / self.name)
+        resuming = self._prepare_folder(output_dir / self.name)
+        planned = replace(self.planned, settings={**self.planned.settings, **resuming})
         if self.planned.search_folder is None:
-            return train_through(self.launch, train, functools.partial(self.planned.arguments, output_dir))
+            return train_through(self.launch, train, functools.partial(planned.arguments, output_dir))
         search = read_record(output_dir / self.planned.search_folder)
         if search is None or "chosen" not in search:
             raise UserError(f"The search in {self.planned.search_folder!r}, which {self.called} needs, is missing.")
-        tuned = self.planned.with_values(search["chosen"])
+        tuned = planned.with_values(search["chosen"])
         record = train_through(self.launch, train, functools.partial(tuned.arguments, output_dir))
         return {**record, "tuning": {**{name: search[name] for name in _CHOSEN}, **search["budget"]}}
+
+    def _prepare_folder(self, folder: Path) -> dict[str, str]:
+        """The settings that resume a stopped run from its checkpoint, if that holds the optimiser's state as well."""
+        if _key_in(folder) != self.key:
+            for checkpoint in checkpoints(folder):
+                shutil.rmtree(checkpoint)
+        remove_without_record(folder)
+        resumes = last_complete_checkpoint(folder) is not None
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / _KEY_NAME, {"name": self.planned.entry, "key": self.key})
+        return {"resume_from_checkpoint": "true"} if resumes else {}
 
     def _known_record(self, output_dir: Path) -> dict[str, Any]:
         """The record that the failed run wrote, or one with what is known about it."""
@@ -339,6 +351,7 @@ class RunJob(PlannedJob):
         if stages:
             record["stages"] = stages
         folder = output_dir / self.name
+        (folder / _KEY_NAME).unlink(missing_ok=True)
         self._tidy(folder)
         left = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
         return write_record(folder, keeping(record, left))
@@ -379,7 +392,7 @@ def _outlives_the_model(name: str) -> bool:
     return name.endswith(".parquet") or name in _KEPT
 
 
-def _remove_without_record(folder: Path) -> None:
+def remove_without_record(folder: Path) -> None:
     """Remove the folder of a job that lost its record, because a run refuses to overwrite a model of unknown origin.
 
     The folder of a killed job, which has checkpoints, is kept.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from ...evaluation.formatting import MOST_TEXT, shortened
+from ..planning.planned_run import RUNS
 from .jobs import Job, RunJob
 
 _NAMED = 3  # maximum number of runs named in the live line
@@ -22,11 +23,18 @@ class Progress:
         say: prints a finished line.
         at_once: number of concurrent jobs.
         live: a terminal whose last line shows the running jobs; None for no live line.
+        left: the seconds until a deadline, in place of an estimate.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], say: Callable[[str], None], at_once: int = 1, live: TextIO | None = None
+        self,
+        jobs: Sequence[Job],
+        say: Callable[[str], None],
+        at_once: int = 1,
+        live: TextIO | None = None,
+        left: Callable[[], float] | None = None,
     ) -> None:
+        self.left = left
         self.runs = [job for job in jobs if isinstance(job, RunJob)]
         self.say, self.at_once, self.live = say, at_once, live
         self.waiting = {job.name: job for job in self.runs}
@@ -59,8 +67,9 @@ class Progress:
             return
         names = [job.called.removeprefix("the ").removeprefix("run of ") for job, _ in self.began.values()]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        parts = [f"{self.done}/{len(self.runs)} runs", f"{self.failures} failed" if self.failures else ""]
-        parts += [", ".join(names[:_NAMED]) + more, self._left_in_words() if self.seconds else ""]
+        done = f"{self.done} runs" if self.left else f"{self.done}/{len(self.runs)} runs"
+        parts = [done, f"{self.failures} failed" if self.failures else ""]
+        parts += [", ".join(names[:_NAMED]) + more, self._left_in_words() if self.seconds or self.left else ""]
         line = "  |  ".join(part for part in parts if part)
         self.live.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
         self.live.flush()
@@ -92,12 +101,15 @@ class Progress:
         return max(total / self.at_once, longest)  # the total cannot be shorter than the longest run
 
     def _left_in_words(self) -> str:
+        if self.left is not None:
+            left = max(int(self.left()), 0)
+            return f"{left // 60}:{left % 60:02d} min left"
         seconds = self.seconds_left()
         return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
 
     def _report(self, job: Job, record: Mapping[str, Any], took: str, left: Callable[[], str] | None = None) -> None:
         failed = record["status"] == "failed"
-        if isinstance(job, RunJob):
+        if isinstance(job, RunJob) and job.name.startswith(RUNS):
             self.waiting.pop(job.name, None)
             self.done += 1
             self.failures += failed
@@ -112,7 +124,7 @@ class Progress:
         planned, total = job.planned, len(self.runs)
         entries = max(len(run.planned.entry) for run in self.runs)
         budgets = max(len(run.planned.budget_text) for run in self.runs)
-        number = f"[{self.done:>{len(str(total))}}/{total}]"
+        number = f"[{self.done:>{len(str(total))}}{'' if self.left else f'/{total}'}]"
         on = "" if planned.dataset is None else f"{planned.dataset}  "
         return f"{number} {on}{planned.entry:<{entries}}  {planned.budget_text:>{budgets}}  seed {planned.seed_text}"
 

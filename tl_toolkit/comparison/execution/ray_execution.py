@@ -84,6 +84,9 @@ class RayTasks:
                         f"no node of the Ray cluster has more than {largest}."
                     )
 
+    def warm_up(self) -> None:
+        """Ray starts its workers itself."""
+
     def has_room(self, job: Job) -> bool:
         return len(self._tasks) < 2 * self.at_once  # some tasks wait, so that the cluster may scale up
 

@@ -16,6 +16,7 @@ from ..planning.grid import Grid
 from .failures import quiet
 from .jobs import Job, RunJob, StageJob, Train
 from .lock import Lock
+from .pace import Pace
 from .processes import is_alive
 from .progress import Progress
 from .ray_execution import INCOMING
@@ -24,6 +25,7 @@ from .tuning import SearchJob
 RESULTS_NAME = "results.jsonl"
 _NAME_A_DATASET = ("dataset_name", "dataset_config_name", "dataset_revision", "stream_rows")
 _POLL_SECONDS = 1.0  # interval at which the live line is rewritten
+_LEFT_TO_MEASURE = 60.0  # seconds before a deadline in which nothing is measured any more
 _REPORT_SECONDS = 180.0  # interval at which the report is rebuilt, for at most 2 % of the time
 
 
@@ -39,6 +41,9 @@ class Executor(Protocol):
     @property
     def at_once(self) -> int:
         """The approximate number of concurrent jobs."""
+
+    def warm_up(self) -> None:
+        """Prepare for the first job, where that takes time."""
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Check that it can execute all of `jobs`.
@@ -169,6 +174,8 @@ def execute(
     say: Callable[[str], None] = print,
     live: TextIO | None = None,
     report: Callable[[], object] = lambda: None,
+    pace: Pace | None = None,
+    last: Callable[[], Job | None] = lambda: None,
 ) -> int:
     """Execute every run of `grid` that has no valid record, and keep `results.jsonl` up to date.
 
@@ -182,6 +189,9 @@ def execute(
         say: prints a line for each job that has ended.
         live: a terminal whose last line shows the running jobs.
         report: called every few minutes. Its errors are printed and do not stop the grid.
+        pace: starts no run that cannot end in time, and stops those that run at the end of it. They are not recorded,
+            so that the next call runs them.
+        last: returns a job to do after the runs, within the time of `pace`; None for none.
 
     Returns:
         The number of failed runs of the grid.
@@ -193,16 +203,27 @@ def execute(
         jobs = jobs_of(grid, output_dir)
         (output_dir / "runs").mkdir(parents=True, exist_ok=True)
         with executor:
-            progress = Progress(jobs, say, executor.at_once, live)
-            return _Execution(jobs, output_dir, retry_failed, executor, progress).work(report)
+            progress = Progress(jobs, say, executor.at_once, live, None if pace is None else lambda: pace.left)
+            execution = _Execution(jobs, output_dir, retry_failed, executor, progress, pace)
+            failed = execution.work(report)
+            if (job := last()) is not None:
+                execution.finish(job)
+            return failed
 
 
 class _Execution:
     """One pass through the jobs of a grid."""
 
     def __init__(
-        self, jobs: Sequence[Job], output_dir: Path, retry_failed: bool, executor: Executor, progress: Progress
+        self,
+        jobs: Sequence[Job],
+        output_dir: Path,
+        retry_failed: bool,
+        executor: Executor,
+        progress: Progress,
+        pace: Pace | None = None,
     ) -> None:
+        self.pace = pace
         self.jobs = {job.name: job for job in jobs}
         self.runs = [job.name for job in jobs if isinstance(job, RunJob)]
         self.output_dir, self.executor, self.progress = output_dir, executor, progress
@@ -221,6 +242,8 @@ class _Execution:
             self.jobs[name].tidy(self.output_dir)
             if name in self.runs or any(name in job.needs for job in self.waiting):
                 self.progress.skip(self.jobs[name], record)
+                if self.pace is not None:
+                    self.pace.scored(self.jobs[name], record)
         self._write_results(self.records)
         reported, took = time.monotonic(), 0.0
         try:
@@ -229,18 +252,40 @@ class _Execution:
                 for job, record in self.executor.finished(_POLL_SECONDS):
                     at_work -= 1
                     self._keep(job, record)
+                if at_work and self.pace is not None and self.pace.is_over:
+                    self.executor.__exit__(None, None, None)  # stops what is running
+                    self.executor.__enter__()
+                    break
                 at_work += self._begin()
                 self.progress.refresh()
-                if self.lines and (began := time.monotonic()) - reported >= max(_REPORT_SECONDS, 50 * took):
+                if self.pace is not None and self.pace.more is not None and self.pace.left > _LEFT_TO_MEASURE:
+                    self.pace.more()
+                due = time.monotonic() - reported >= max(_REPORT_SECONDS, 50 * took)
+                if self.lines and (due if self.pace is None else self.pace.wants_report):
+                    began = time.monotonic()
                     try:
                         report()
                     except Exception as error:  # the final report will raise it if it persists
                         self.progress.note(f"The report could not be rebuilt: {error}")
                     reported = time.monotonic()
                     took = reported - began
+                    if self.pace is not None:
+                        self.pace.reported(took)
         finally:
             self.progress.close()
         return sum(self._status(name) == "failed" for name in self.runs)
+
+    def finish(self, job: Job) -> None:
+        """Execute one more job; at the end of the time it is left, and its executor stops it."""
+        self.progress.begin(job)
+        self.executor.begin(job, self.output_dir)
+        ended: list[tuple[Job, dict[str, Any]]] = []
+        while not ended and (self.pace is None or self.pace.left > 0):
+            ended = self.executor.finished(_POLL_SECONDS)
+            self.progress.refresh()
+        for own, record in ended:
+            self.progress.end(own, record)
+        self.progress.close()
 
     def _begin(self) -> int:
         """Start all jobs that can start, and fail those with failed dependencies; returns how many were started."""
@@ -250,13 +295,15 @@ class _Execution:
             if failed := next((need for need, status in states.items() if status == "failed"), None):
                 self.waiting.remove(job)
                 self._keep(job, job.block(self.output_dir, self.jobs[failed], self.records[failed]))
-            elif None in states.values():
+            elif None in states.values() or (self.pace is not None and not self.pace.fits(job)):
                 continue
             elif not self.executor.has_room(job):
                 break  # do not let later, smaller jobs take the room that this one waits for
             else:
                 self.waiting.remove(job)
                 self.progress.begin(job)
+                if self.pace is not None:
+                    self.pace.begin(job)
                 self.executor.begin(job, self.output_dir)
                 begun += 1
         return begun
@@ -265,6 +312,8 @@ class _Execution:
         return self.records[name]["status"] if name in self.records else None
 
     def _keep(self, job: Job, record: dict[str, Any]) -> None:
+        if self.pace is not None:
+            self.pace.end(job, record)
         self.records[job.name] = record
         self._write_results([job.name])
         self.progress.end(job, record)

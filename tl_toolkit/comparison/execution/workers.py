@@ -49,6 +49,10 @@ class Workers:
     def __enter__(self) -> Self:
         return self
 
+    def warm_up(self) -> None:
+        """Start a process before its first job, because its imports take seconds."""
+        self._idle.append(_Worker(list(self._free), self._environment(self._free), self.lock))
+
     def __exit__(self, *error: object) -> None:
         for worker in self._busy:
             worker.stop()

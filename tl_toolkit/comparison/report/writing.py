@@ -54,6 +54,7 @@ def write_report(
     texts: bool = True,
     notes: Sequence[str] = (),
     asked: Mapping[str, Any] | None = None,
+    links: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write report.html, report.md, decision.json, figures/ and the exports; returns the page's path.
 
@@ -65,6 +66,7 @@ def write_report(
         texts: quote texts of the dataset; without it, rows are only numbered.
         notes: notes on the origin of the records.
         asked: the margin and the target; by default those of the folder's decision.json.
+        links: sentences below the card with the file that each is about.
 
     Raises:
         UserError: results.jsonl is missing, or has no valid record; or the margin is not above 0.
@@ -72,7 +74,8 @@ def write_report(
     output_dir = Path(output_dir)
     store = read_store(output_dir / "results.jsonl")
     asked = asked or asked_in(output_dir)
-    write_pages(build_context(store.results, output_dir, title, texts, asked), store, output_dir, notes)
+    context = build_context(store.results, output_dir, title, texts, asked) | {"links": links}
+    write_pages(context, store, output_dir, notes)
     return output_dir / "report.html"
 
 
@@ -127,6 +130,7 @@ def build_context(
         "ranks": _ranks(decision),
         "texts": texts,
         "series": list(zip(SERIES, DARK_SERIES, strict=True)),
+        "links": [],
         "script": Markup(script),
         "script_hash": f"sha256-{digest}",  # the page's content security policy allows only this script
     }

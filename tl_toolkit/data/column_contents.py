@@ -1,0 +1,168 @@
+"""Find the text, the label and the task by what the columns contain, whatever their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..errors import UserError
+from .column_roles import LABEL_NAMES, RATING_NAMES, conventional_pair, is_identifier
+from .column_types import inner, is_empty, is_float, is_integer, is_list, is_string
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+CLASSIFICATION, REGRESSION, TAGGING = "text-classification", "regression", "token-classification"
+_READ = 2000  # rows that are read, evenly spaced
+_MOST_CLASSES = 50
+_FEW_NUMBERS = 20  # real numbers with fewer different whole values are classes
+_SPLITS = ("split", "fold", "set", "partition", "subset")
+_IDEOGRAPHS = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")  # scripts without spaces
+
+
+class Roles(NamedTuple):
+    """The task and its columns; None where conventional names decide. `others`: further candidates for the label."""
+
+    task: str
+    text: str | None
+    label: str | None
+    others: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Column:
+    name: str
+    feature: Any
+    values: list[Any]  # without missing ones
+
+    @property
+    def distinct(self) -> int:
+        return len({tuple(own) if isinstance(own, list) else own for own in self.values})
+
+    @property
+    def labels(self) -> set[Any]:
+        """The different values, of lists those within."""
+        return {part for own in self.values for part in (own if isinstance(own, list) else [own])}
+
+    @property
+    def is_whole(self) -> bool:
+        return all(float(own).is_integer() for own in self.values)
+
+    def text_score(self) -> tuple[float, float]:
+        """Words, and characters, of a mean text, times the share of different texts."""
+        texts = [" ".join(own) if isinstance(own, list) else own for own in self.values]
+        words = [len(text.split()) + len(_IDEOGRAPHS.findall(text)) / 2 for text in texts]
+        share = self.distinct / max(len(texts), 1)
+        return round(float(np.mean(words)), 1) * share, float(np.mean([len(text) for text in texts])) * share
+
+
+def roles_by_content(
+    split: Dataset, task: str | None = None, text_column: str | None = None, label_column: str | None = None
+) -> Roles:
+    """The roles of the columns of a table. What the caller names is kept.
+
+    The text is the string column whose texts are longest and most varied; the label is the column with the fewest
+    different values, which repeat. Without one, a column of many different numbers makes it a regression. Lists of
+    words beside lists of as many tags are tagging; other lists are several labels.
+
+    Raises:
+        UserError: no column can be the text or the label.
+    """
+    rows = np.unique(np.linspace(0, max(len(split) - 1, 0), min(_READ, len(split))).astype(int))
+    table = split.select(rows)
+    columns = [
+        _Column(name, feature, [own for own in table[name] if own is not None and own != ""])
+        for name, feature in split.features.items()
+        if not isinstance(feature, dict) and not is_empty(feature)
+    ]
+    columns = [column for column in columns if column.values]
+    named = set((label_column or "").split(",")) | {label_column}
+    if task in (None, TAGGING) and (pair := _tagging(columns, text_column, label_column)):
+        return Roles(TAGGING, *pair, [])
+    if task == TAGGING:
+        return Roles(TAGGING, text_column, label_column, [])  # the task says what is missing
+    texts = [column for column in columns if is_string(column.feature) and column.name not in named]
+    pair = conventional_pair(split.features, named)
+    if text_column is None and not pair:
+        if not texts:
+            raise UserError(f"No column holds texts. {_described(columns)} Name it with --text_column.")
+        likely = [own for own in texts if not is_identifier(own.name)] or texts
+        text_column = max(likely, key=_Column.text_score).name
+    if label_column is not None:
+        kind = next((own for own in columns if own.name == label_column), None)
+        numbers = kind is not None and _is_quantity(kind)
+        return Roles(task or (REGRESSION if numbers else CLASSIFICATION), text_column, label_column, [])
+    rest = [column for column in columns if column.name not in {text_column, *(pair or ())}]
+    classes = sorted(filter(_is_class, rest), key=_preference)
+    quantities = sorted(filter(_is_quantity, rest), key=_preference)
+    found = quantities or [own for own in classes if is_integer(own.feature)] if task == REGRESSION else classes
+    if task is None:
+        best = [group[0] for group in (classes, quantities) if group]
+        found = quantities if best and min(best, key=_named_rank) in quantities else classes
+    if not found:
+        raise UserError(
+            f"No column can be the label: it must have few values that repeat, such as classes, or numbers. "
+            f"{_described(rest) if rest else f'The only column is {text_column!r}.'} Add a column with the answer for "
+            "each text, or name it with --label_column."
+        )
+    what = task or (REGRESSION if found[0] in quantities else CLASSIFICATION)
+    return Roles(what, text_column, found[0].name, [own.name for own in found[1:]])
+
+
+def _tagging(columns: Sequence[_Column], text: str | None, label: str | None) -> tuple[str, str] | None:
+    """The columns of words and of their tags; None if there are no such lists."""
+    lists = [own for own in columns if is_list(own.feature)]
+    words = [own for own in lists if is_string(inner(own.feature)) and own.name == (text or own.name)]
+    for own in sorted(words, key=lambda own: -len(own.labels)):
+        lengths = [len(part) for part in own.values]
+        tags = [
+            other for other in lists
+            if other is not own and other.name == (label or other.name) and len(other.labels) < len(own.labels)
+            and [len(part) for part in other.values] == lengths
+        ]  # fmt: skip
+        if tags:
+            return own.name, min(tags, key=_preference).name
+    return None
+
+
+def _is_class(column: _Column) -> bool:
+    """Whether the values are few and repeat, so that they can be classes."""
+    held, name = inner(column.feature), column.name.lower()
+    if is_identifier(column.name) or name in _SPLITS or not (is_string(held) or is_integer(held) or is_float(held)):
+        return False
+    if is_list(column.feature):
+        return not is_float(held) and 1 <= len(column.labels) <= max(_MOST_CLASSES, len(column.values) // 10)
+    if is_float(held) and (not column.is_whole or column.distinct > _FEW_NUMBERS):
+        return False
+    declared = bool(getattr(held, "names", None))
+    most = max(2, min(_MOST_CLASSES, len(column.values) // 3))
+    return 2 <= column.distinct <= (len(column.values) if declared or name in LABEL_NAMES else most)
+
+
+def _is_quantity(column: _Column) -> bool:
+    """Whether the values are many different numbers."""
+    if is_identifier(column.name) or is_list(column.feature) or getattr(column.feature, "names", None):
+        return False
+    if is_float(column.feature):
+        return column.distinct > _FEW_NUMBERS or (column.distinct > 1 and not column.is_whole)
+    counted = column.distinct == len(column.values) and not _named_rank(column)  # maybe an index
+    return is_integer(column.feature) and column.distinct > _MOST_CLASSES and not counted
+
+
+def _named_rank(column: _Column) -> int:
+    """0 for a conventional name of a label, 1 for that of a rating, 2 for any other."""
+    name = column.name.lower()
+    return 0 if name in LABEL_NAMES else 1 if name in RATING_NAMES else 2
+
+
+def _preference(column: _Column) -> tuple[int, int, int]:
+    return _named_rank(column), not getattr(inner(column.feature), "names", None), len(column.labels)
+
+
+def _described(columns: Sequence[_Column]) -> str:
+    told = [f"{own.name!r} ({own.distinct:,} different in {len(own.values):,} rows)" for own in columns[:10]]
+    return f"The columns are {', '.join(told)}." if told else "The table has no other column."
