@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..comparison.execution.dry_run import plan
 from ..comparison.execution.lock import locked
 from ..comparison.execution.scheduler import check_data, count_results, execute, make_executor
 from ..comparison.planning.folds import FOLDS, with_default_folds
+from ..comparison.planning.grid import Grid
 from ..comparison.report.merging import report_from_results
 from ..comparison.report.writing import write_report
 from ..comparison.verdict.decision import asked_in
@@ -44,14 +46,18 @@ def compare(arguments: ParsedComparison | FromResults) -> Path | None:
         return _compare(arguments)
 
 
+def say_folds(grid: Grid, divided: Mapping[str | None, int]) -> None:
+    """Print on which datasets cross-validation is the default, from their numbers of rows."""
+    for name, rows in divided.items():
+        seeds = {run.seed for run in grid.runs if run.dataset == name}
+        how = cross_validation(f"{rows} rows without a test split", FOLDS, len(seeds))
+        print(f"{'' if name is None else f'{name}: '}{how} --folds 1 switches it off.", flush=True)
+
+
 def _compare(arguments: ParsedComparison) -> Path | None:
     output_dir = arguments.output_dir
     grid, divided = with_default_folds(arguments.grid, output_dir)
-    for name, rows in divided.items():
-        seeds = {run.seed for run in grid.runs if run.dataset == name}
-        on = "" if name is None else f"{name}: "
-        how = cross_validation(f"{rows} rows without a test split", FOLDS, len(seeds))
-        print(f"{on}{how} --folds 1 switches it off.", flush=True)
+    say_folds(grid, divided)
     asked = asked_in(output_dir, arguments.margin, arguments.target)
     if arguments.settle:
         before = len(with_more_seeds(grid, asked["settle"]).runs)

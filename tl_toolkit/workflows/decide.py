@@ -22,6 +22,7 @@ from ..comparison.execution.lock import locked
 from ..comparison.execution.measuring import MeasuredEstimates, measure_entries
 from ..comparison.execution.pace import Pace, report_seconds
 from ..comparison.execution.scheduler import Executor, count_results, execute, jobs_of, make_executor
+from ..comparison.planning.folds import with_default_folds
 from ..comparison.planning.grid import Grid
 from ..comparison.planning.planned_run import PlannedRun
 from ..comparison.planning.time_plan import TimePlan, curve_budgets, in_order, is_constant, plan_within, with_curve
@@ -37,7 +38,7 @@ from ..evaluation.results import Result, read_results
 from ..records.output_dir import make_folder, without_empty_folder
 from ..records.record import read_record
 from ..tasks import make_task
-from .compare import train
+from .compare import say_folds, train
 from .lifecycle import without_progress_bars
 from .measuring import measure
 from .summary import print_data
@@ -61,7 +62,9 @@ def decide(arguments: ParsedComparison, began: float | None = None) -> Path | No
     deadline, importing = began + 60 * minutes, now - began
     output_dir = arguments.output_dir
     with without_empty_folder(output_dir), remember_sources(), ExitStack() as stack:
-        rows, classes = _look(arguments.grid, output_dir)
+        grid, divided = with_default_folds(arguments.grid, output_dir)
+        rows, classes = _look(grid, output_dir)
+        say_folds(grid, divided)
         for note in arguments.notes:
             print(note)
         executor = None
@@ -72,7 +75,7 @@ def decide(arguments: ParsedComparison, began: float | None = None) -> Path | No
                 make_executor(arguments.executor, arguments.parallel_runs, arguments.ray_address, lock, train)
             )
             executor.warm_up()
-        grid = _with_budgets(arguments.grid, rows, classes)
+        grid = _with_budgets(grid, rows, classes)
         with quiet(), without_progress_bars():
             estimates = _Estimates(grid, output_dir, arguments.retry_failed, rows)
         available = deadline - time.monotonic() - report_seconds(importing)
@@ -194,7 +197,7 @@ class _Choice:
             return None
         run = next(run for run in self.grid.runs if run.entry == self.entry)
         value, ends = words.score(top["expected"]["value"]), words.interval(top["expected"])
-        of = f"measured in the comparison, after training on {words.labels(top['labels'])}"
+        of = f"measured in the comparison, after training on {words.trained(top['labels'])}"
         sure = "" if top["recommended"] else " It is the best estimate: nothing is decided yet."
         expected = {"metric": decision["metric"], **top["expected"], "labels": top["labels"], "of": of}
         expected |= {"status": top["status"], "text": f"Expect {value}{ends} on new rows, {of}.{sure}"}
@@ -263,7 +266,8 @@ def _table(plan: TimePlan, estimates: _Estimates, grid: Grid, minutes: float) ->
         for (dataset, entry, budget), own in cells.items():
             one = estimates.seconds(own[0], False)
             took = "unknown" if one is None else show.seconds(one)
-            seeds = f"{len(own)} seeds" if len(own) > 1 else "1 seed"
+            what = "seed" if own[0].fold is None else "fold"
+            seeds = f"{len(own)} {what}{'s' if len(own) > 1 else ''}"
             lines.append(
                 f"  {f'{dataset}  ' if dataset else ''}{entry:<{width}}  {budget:>14}  {seeds:<8} {took:>9} each"
             )

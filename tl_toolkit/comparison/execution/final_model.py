@@ -92,5 +92,10 @@ def final_model(job: RunJob, output_dir: Path, expected: Mapping[str, Any]) -> F
     added = {name: settings.get(name) for name in ("train_on", "temperature")}
     key = key_of({"compared": job.key, **added})
     return FinalModel(
-        replace(planned, settings=settings), key, job.stage_keys, True, compared=job.key, expected=dict(expected)
+        replace(planned, settings=settings, fold=None, folds=None),
+        key,
+        job.stage_keys,
+        True,
+        compared=job.key,
+        expected=dict(expected),
     )

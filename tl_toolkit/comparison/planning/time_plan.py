@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .planned_run import PlannedRun
 
@@ -103,26 +103,35 @@ def plan_within(
         at_once: the number of concurrent runs, by which their time is divided.
     """
     plan, computed = TimePlan(), {(run.entry, run.dataset) for run in runs if run.folder in done}
-    for run in runs:
-        final = final_seconds(run)
-        if run.folder in done:
+    for folds in _repetitions(runs):
+        final, new = final_seconds(folds[0]), [run for run in folds if run.folder not in done]
+        if not new:
             plan.reserve = max(plan.reserve, SAFETY * (final or 0.0))
             continue
-        known = (run.entry, run.dataset) in computed
-        own = seconds(run, known)
-        if own is None or final is None:
-            plan.left_out.append((run, own))
+        known = (folds[0].entry, folds[0].dataset) in computed
+        own = [seconds(run, known or place > 0) for place, run in enumerate(new)]
+        needed = sum(one or 0.0 for one in own)
+        if None in own or final is None:
+            plan.left_out += zip(new, own, strict=True)
             continue
         reserve = max(plan.reserve, SAFETY * final)
         kept = reserve if plan.reserve else 0.0  # for the first entry, a decision without a model is better than none
-        if (plan.total + SAFETY * own) / at_once + kept > available:
-            plan.left_out.append((run, own))
+        if (plan.total + SAFETY * needed) / at_once + kept > available:
+            plan.left_out += zip(new, own, strict=True)
             continue
-        computed.add((run.entry, run.dataset))
-        plan.runs.append(run)
-        plan.seconds[run.folder] = SAFETY * own
+        computed.add((folds[0].entry, folds[0].dataset))
+        plan.runs += new
+        plan.seconds |= {run.folder: SAFETY * (one or 0.0) for run, one in zip(new, own, strict=True)}
         plan.reserve = reserve
     return plan
+
+
+def _repetitions(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
+    """The runs, each with its other folds, which are compared together or not at all."""
+    found: dict[str, list[PlannedRun]] = {}
+    for run in runs:
+        found.setdefault(replace(run, fold=None, folds=None).folder, []).append(run)
+    return list(found.values())
 
 
 def _size(run: PlannedRun) -> float:

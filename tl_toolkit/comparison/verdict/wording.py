@@ -137,9 +137,7 @@ def _pair(one: Json, used: str, other: str) -> tuple[Json, bool]:
 def _headline(top: Json, words: Words) -> str:
     expected, used = top["expected"], top["recommended"] or top["best"]
     score, with_labels = words.score(expected["value"]), f"with {words.labels(top['labels'])}"
-    if words.folds:
-        trained = f"{show.count(top['labels'])} of {show.count(words.rows)} {words.unit}"
-        with_labels = f"when trained on {trained} ({words.folds}-fold cross-validation)"
+    with_labels = f"when trained on {words.trained(top['labels'])}" if words.folds else with_labels
     if top["status"] == "nothing_beats_constant":
         constant = words.constant or "the same"
         return f"Use none of these entries yet: {with_labels}, none clearly beats always predicting {constant}."

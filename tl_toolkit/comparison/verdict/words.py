@@ -96,6 +96,12 @@ class Words:
         """`6,920 labels`."""
         return f"{show.count(number)} {self.unit}"
 
+    def trained(self, number: float) -> str:
+        """`6,920 labels`, or `240 of 300 labels (5-fold cross-validation)`."""
+        if not self.folds:
+            return self.labels(number)
+        return f"{show.count(number)} of {show.count(self.rows)} {self.unit} ({self.folds}-fold cross-validation)"
+
     def needs(self, own: Json) -> str:
         """`about 3,800 labels (95 % interval 600 to 9,000)`."""
         low, high = (None if own[end] is None else show.significant(max(own[end], 1)) for end in ("low", "high"))
