@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -375,7 +376,6 @@ FLAGS = """
 --fsdp full_shard
 --report_to nonsense
 --report_to wandb
---resume_from_checkpoint
 --resume_from_checkpoint {p}/nowhere
 --resume_from_checkpoint {p}/folder
 --push_to_hub --hub_model_id a/b/c
@@ -634,6 +634,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("verb", "line"), CASES, ids=lambda text: text[-60:])
 def test_a_bad_input_is_one_paragraph(verb: str, line: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
+    shutil.rmtree("out", ignore_errors=True)
     began = time.monotonic()
     code, _, err = call(verb, line, place)
     assert not problem(code, err), err[-2000:]
