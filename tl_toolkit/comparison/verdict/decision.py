@@ -122,7 +122,7 @@ def _facts(own: ScoredPanel, runs: Sequence[Result], margins: Mapping[str, float
         "margin": margins.get(own.goal.metric),
         "unit": own.unit,
         "constant": own.constant,
-        "constant_score": None if own.constant is None else own.goal.sign * float(own.panel.constant.mean()),
+        "constant_score": None if own.panel.constant is None else own.goal.sign * float(own.panel.constant.mean()),
         "test_rows": own.rows,
         "folds": own.folds,
         "repeats": own.repeats,
