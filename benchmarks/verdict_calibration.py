@@ -34,19 +34,19 @@ Outcome = dict[str, float]
 
 @lru_cache(maxsize=1)
 def sst2_sds() -> np.ndarray:
-    """SDs over seeds of the cells of docs/reports/sst2 with several runs, as parts of 1."""
+    """SDs over seeds of the cells of docs/reports/sst2/results_0.1.0.csv with several runs, as parts of 1."""
     return np.array([np.std(values, ddof=1) for values in sst2_runs().values() if len(values) > 1])
 
 
 @lru_cache(maxsize=1)
 def sst2_runs() -> dict[tuple[str, str], list[float]]:
-    """The test accuracies of docs/reports/sst2 by entry and number of labels."""
+    """The test accuracies of sst2_grid.yaml in version 0.1.0 by entry and number of labels."""
     import csv
     from collections import defaultdict
     from pathlib import Path
 
     runs: dict[tuple[str, str], list[float]] = defaultdict(list)
-    with open(Path(__file__).parents[1] / "docs/reports/sst2/results.csv", newline="") as file:
+    with open(Path(__file__).parents[1] / "docs/reports/sst2/results_0.1.0.csv", newline="") as file:
         for row in csv.DictReader(file):
             if row.get("test.accuracy"):
                 runs[row["entry"], row["train_labels"]].append(float(row["test.accuracy"]))
@@ -441,7 +441,7 @@ def several_datasets(rng: np.random.Generator, datasets: int, between: float = 0
 
 
 def held_out() -> str:
-    """How often the largest budget of docs/reports/sst2 lies in the interval that the smaller ones predict."""
+    """How often the largest budget of results_0.1.0.csv lies in the interval that the smaller ones predict."""
     from tl_toolkit.evaluation.decision.curves import fit_curves, interval
 
     generator, rows, inside, missed = np.random.default_rng(0), 1821, [], []
@@ -601,7 +601,7 @@ def main() -> None:
     parser.add_argument("--reports", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--held-out", action="store_true", help="check extrapolations on docs/reports/sst2, and stop")
+    parser.add_argument("--held-out", action="store_true", help="check extrapolations on the curves of version 0.1.0, and stop")
     parser.add_argument("--seconds", action="store_true", help="print the time of a report, and stop")
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
     parser.add_argument("--json", help="also write the lines to this file, one record each")
