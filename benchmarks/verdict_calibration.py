@@ -601,7 +601,9 @@ def main() -> None:
     parser.add_argument("--reports", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--held-out", action="store_true", help="check extrapolations on the curves of version 0.1.0, and stop")
+    parser.add_argument(
+        "--held-out", action="store_true", help="check extrapolations on the curves of version 0.1.0, and stop"
+    )
     parser.add_argument("--seconds", action="store_true", help="print the time of a report, and stop")
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
     parser.add_argument("--json", help="also write the lines to this file, one record each")

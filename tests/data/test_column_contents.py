@@ -31,6 +31,16 @@ def test_the_longest_and_most_varied_texts_and_the_fewest_repeated_values() -> N
     assert roles(**columns, text="name")[1] == "name"
 
 
+def test_a_column_that_the_texts_tell_comes_before_one_of_something_else() -> None:
+    texts = [f"{text} {('engine', 'orchard', 'river')[row % 3]} {row % 11}" for row, text in enumerate(TEXTS)]
+    topic = [("cars", "fruit", "water")[row % 3] for row in range(120)]
+    checked = [("yes", "no")[row * 7919 // 13 % 2] for row in range(120)]
+    assert roles(checked=checked, was=texts, kind=topic) == ("text-classification", "was", "kind", ["checked"])
+    assert roles(checked=checked, was=TEXTS, kind=checked[::-1])[2] == "checked"
+    table = Dataset.from_dict({"label": checked, "was": texts, "kind": topic})
+    assert roles_by_content(table).label == "label"
+
+
 def test_the_task_follows_from_the_label() -> None:
     stars = [1 + row % 5 for row in range(120)]
     score = [row * 0.37 % 5 for row in range(120)]

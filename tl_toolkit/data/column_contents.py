@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 CLASSIFICATION, REGRESSION, TAGGING = "text-classification", "regression", "token-classification"
 _READ = 2000  # rows that are read, evenly spaced
+_NO_USUAL_NAME = 2
+_TRIED = 1000  # of them, for a linear model that predicts a label
 _MOST_CLASSES = 50
 _FEW_NUMBERS = 20  # real numbers with fewer different whole values are classes
 _SPLITS = ("split", "fold", "set", "partition", "subset")
@@ -66,7 +69,8 @@ def roles_by_content(
     """The roles of the columns of a table. What the caller names is kept.
 
     The text is the string column whose texts are longest and most varied; the label is the column with the fewest
-    different values, which repeat. Without one, a column of many different numbers makes it a regression. Lists of
+    different values, which repeat; between columns without a usual name, one that the words of the texts predict comes
+    first. Without one, a column of many different numbers makes it a regression. Lists of
     words beside lists of as many tags are tagging; other lists are several labels.
 
     Raises:
@@ -110,7 +114,30 @@ def roles_by_content(
             "each text, or name it with --label_column."
         )
     what = task or (REGRESSION if found[0] in quantities else CLASSIFICATION)
+    if what == CLASSIFICATION and len(found) > 1 and _named_rank(found[0]) == _NO_USUAL_NAME:
+        texts_of = table[text_column or pair[0]]
+        told = {own.name for own in found if _is_told(texts_of, table[own.name])}
+        found = sorted(found, key=lambda own: own.name not in told)
     return Roles(what, text_column, found[0].name, [own.name for own in found[1:]])
+
+
+def _is_told(texts: Sequence[str | None], labels: Sequence[Any]) -> bool:
+    """Whether the words of the texts predict the labels beyond chance, so that a column of something else is no label.
+
+    Cohen's kappa of a cross-validated linear model against two standard errors of kappa without agreement.
+    """
+    from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import cohen_kappa_score
+    from sklearn.model_selection import cross_val_predict
+
+    rows = [(text, str(own)) for text, own in zip(texts, labels, strict=True) if text and own not in (None, "")]
+    answers = [own for _, own in rows[:_TRIED]]
+    features = HashingVectorizer(n_features=2**13, alternate_sign=False).transform([text for text, _ in rows[:_TRIED]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes with fewer rows than folds
+        found = cross_val_predict(LogisticRegression(class_weight="balanced", max_iter=200), features, answers, cv=3)
+    return cohen_kappa_score(answers, found) > 2 / len(answers) ** 0.5
 
 
 def _tagging(columns: Sequence[_Column], text: str | None, label: str | None) -> tuple[str, str] | None:
@@ -156,7 +183,7 @@ def _is_quantity(column: _Column) -> bool:
 def _named_rank(column: _Column) -> int:
     """0 for a conventional name of a label, 1 for that of a rating, 2 for any other."""
     name = column.name.lower()
-    return 0 if name in LABEL_NAMES else 1 if name in RATING_NAMES else 2
+    return 0 if name in LABEL_NAMES else 1 if name in RATING_NAMES else _NO_USUAL_NAME
 
 
 def _preference(column: _Column) -> tuple[int, int, int]:
