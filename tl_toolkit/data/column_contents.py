@@ -115,7 +115,7 @@ def roles_by_content(
         )
     what = task or (REGRESSION if found[0] in quantities else CLASSIFICATION)
     if what == CLASSIFICATION and len(found) > 1 and _named_rank(found[0]) == _NO_USUAL_NAME:
-        texts_of = table[text_column or pair[0]]
+        texts_of = table[text_column if text_column is not None or not pair else pair[0]]
         told = {own.name for own in found if _is_told(texts_of, table[own.name])}
         found = sorted(found, key=lambda own: own.name not in told)
     return Roles(what, text_column, found[0].name, [own.name for own in found[1:]])
