@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
+from small_texts import RNN, make_texts  # noqa: E402
 from synthetic_records import (  # noqa: E402
     make_record,
     write_comparison,
@@ -23,27 +23,6 @@ from synthetic_records import (  # noqa: E402
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test waits for a network
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-_WORDS = {
-    "fruit": ["apple", "pear", "plum", "fig", "melon"],
-    "metal": ["iron", "tin", "lead", "zinc", "gold"],
-    "river": ["rhine", "rhone", "elbe", "oder", "main"],
-}
-
-
-def make_texts(rows: int, seed: int) -> tuple[list[str], list[str]]:
-    """Texts of 3 to 11 words, one in three of which gives the class away, and the names of their classes."""
-    rng = np.random.default_rng(seed)
-    names = list(_WORDS)
-    common = ["the", "a", "of", "and", "some", "very", "old", "new"]
-    texts, labels = [], []
-    for row in range(rows):
-        label = names[row % len(names)]
-        length = int(rng.integers(3, 12))
-        words = [rng.choice(_WORDS[label]) if i % 3 == 0 else rng.choice(common) for i in range(length)]
-        texts.append(" ".join(words))
-        labels.append(label)
-    return texts, labels
 
 
 @pytest.fixture
@@ -89,10 +68,6 @@ def finetune(dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return workflow.finetune(arguments_from({**base, **settings}, "the test"))
 
     return call
-
-
-_SIZES = "embedding_size=7,hidden_size=13,num_hidden_layers=1,embedding_dropout=0,classifier_dropout=0"
-RNN = {"model_type": "rnn", "config_overrides": _SIZES}
 
 
 @pytest.fixture

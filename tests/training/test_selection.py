@@ -25,7 +25,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
         def metrics(self: object, *_: object) -> dict[str, float]:
             accuracy, loss = next(scores, (0.0, 9.0))  # the final evaluations come last
-            return {"loss": loss, "accuracy": accuracy, "error": 1 - accuracy}
+            return {"loss": loss, "accuracy": accuracy, "macro_f1": 1 - accuracy}
 
         monkeypatch.setattr(TextClassification, "metrics", metrics)
 
@@ -61,7 +61,7 @@ def test_it_holds_for_errors_and_after_resuming(
 ) -> None:
     settings = {
         **tiny_rnn, "num_train_epochs": 6, "save_total_limit": 9,
-        "metric_for_best_model": "error", "greater_is_better": False,
+        "metric_for_best_model": "macro_f1", "greater_is_better": False,
     }  # fmt: skip
     scripted()
     finetune(**settings)

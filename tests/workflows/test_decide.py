@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import RNN, make_texts
+from small_texts import RNN, make_texts
 
 from tl_toolkit.comparison.arguments import parse_decide_arguments
 from tl_toolkit.comparison.execution.scheduler import InProcess

@@ -128,8 +128,8 @@ def test_validation_in_training_is_greedy_and_the_report_is_not(
 
     monkeypatch.setattr(Model, "generate", watched)
     finetune(**settings(numbers_folder, num_train_epochs=2, generation_num_beams=2, per_device_eval_batch_size=64))
-    assert beams[:4] == [1, 1, 2, 2]  # two epochs, then validation and test
-    assert set(beams[4:]) == {2}  # the inference cost is measured with the reported beams
+    assert beams[:5] == [1, 1, 1, 2, 2]  # the trial, two epochs, then validation and test
+    assert set(beams[5:]) == {2}  # the inference cost is measured with the reported beams
 
 
 def test_a_reused_folder_keeps_no_target_tokenizer(finetune: Finetune, tmp_path: Path, numbers_folder: Path) -> None:

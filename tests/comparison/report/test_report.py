@@ -76,7 +76,7 @@ def test_the_whole_report(tmp_path, comparison):
     page, summary, outline = report(tmp_path)
     said = words(page)
     assert "Use minilm: expect 6" in said and "**Use minilm: expect 6" in summary
-    assert "Next: " in said and "On average over the 3 budgets, pre-trained transformers are" in said
+    assert "Next: " in said and "On average over the 3 numbers of labels, pre-trained transformers" in said
     decision = json.loads((tmp_path / "decision.json").read_text())
     assert decision["recommended"] == "minilm" and decision["headline"] in summary and not decision["verified"]
     assert "(validation): 100 + 100, 500 + 500 and 2,000 + 1,000." in said
