@@ -58,6 +58,8 @@ def test_the_task_follows_from_the_label() -> None:
 def test_without_a_label_the_columns_are_named() -> None:
     with pytest.raises(UserError, match=r"No column can be the label.*'id'.*--label_column"):
         roles(kritik=TEXTS, id=list(range(120)))
+    with pytest.raises(UserError, match="'lfd' \\(120 different in 120 rows\\)"):  # a serial number is no quantity
+        roles(kritik=TEXTS, lfd=list(range(100001, 100121)))
     with pytest.raises(UserError, match="The only column is 'kritik'"):
         roles(kritik=TEXTS)
     with pytest.raises(UserError, match="No column holds texts"):

@@ -176,7 +176,7 @@ def _is_quantity(column: _Column) -> bool:
         return False
     if is_float(column.feature):
         return column.distinct > _FEW_NUMBERS or (column.distinct > 1 and not column.is_whole)
-    counted = column.distinct == len(column.values) and not _named_rank(column)  # maybe an index
+    counted = column.distinct == len(column.values) and _named_rank(column) == _NO_USUAL_NAME  # maybe an index
     return is_integer(column.feature) and column.distinct > _MOST_CLASSES and not counted
 
 

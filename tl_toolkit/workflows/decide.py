@@ -129,7 +129,7 @@ def _run(arguments: ParsedComparison, grid: Grid, pace: Pace, executor: Executor
         raise KeyboardInterrupt(f"{count_results(output_dir)} runs are done.") from None
     finally:  # also after an interrupt, for the runs so far
         if (output_dir / "results.jsonl").exists():
-            links = _findings(output_dir, chosen, arguments.report_texts)
+            links = [*_not_tried(grid, output_dir), *_findings(output_dir, chosen, arguments.report_texts)]
             page = report(links=links)
     done = count_results(output_dir)
     if not done:
@@ -277,6 +277,20 @@ def _table(plan: TimePlan, estimates: _Estimates, grid: Grid, minutes: float) ->
         f"for the model on all labels.{done}"
     )
     return "\n".join(lines)
+
+
+def _not_tried(grid: Grid, output_dir: Path) -> list[tuple[str, str]]:
+    """A sentence on the entries without a finished run on all labels, with the file that shows the others."""
+    tried = {run.entry for run in read_results(output_dir / "results.jsonl")}
+    missing = [entry for entry in grid.entries if entry not in tried]
+    if not missing:
+        return []
+    return [
+        (
+            f"Not tried in this time: {show.joined(missing)}. The same command with more --minutes tries them.",
+            "report.html",
+        )
+    ]
 
 
 def _findings(output_dir: Path, chosen: _Choice, texts: bool) -> list[tuple[str, str]]:
