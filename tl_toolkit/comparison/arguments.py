@@ -20,6 +20,7 @@ from ..data.column_contents import roles_by_content
 from ..data.sources import load_source
 from ..data.splits import find_split
 from ..errors import UserError
+from .execution.processes import has_fast_bfloat16
 from .planning.grid import Grid, make_grid
 
 FOR_ANY_DATASET = "compare.yaml"
@@ -129,9 +130,10 @@ def parse_decide_arguments(given: Given = None, help: Help = Help("decide")) -> 
         raise UserError(f"--{other} is for tl-toolkit compare: leave it out.")
     if not 0 < (minutes := flags.setdefault("minutes", DecideArguments.minutes)) < math.inf:
         raise UserError(f"--minutes must be a number above 0, but is {minutes:g}.")
-    notes: list[str] = []
-    if "datasets" not in content:
-        notes = _find_roles(content, flags)
+    notes = [] if "datasets" in content else _find_roles(content, flags)
+    if not {"bf16", "fp16"} & {*content, *flags} and has_fast_bfloat16(bool(flags.get("use_cpu"))):
+        flags["bf16"] = True
+        notes.append("Runs train in bfloat16, which is faster on this machine. --bf16 false switches it off.")
     return _parsed(content, flags, where, "outputs/decision")._replace(notes=tuple(notes))
 
 

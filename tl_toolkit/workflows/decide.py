@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,9 @@ from ..comparison.execution.jobs import RunJob
 from ..comparison.execution.lock import locked
 from ..comparison.execution.measuring import MeasuredEstimates, measure_entries
 from ..comparison.execution.pace import Pace, report_seconds
+from ..comparison.execution.processes import changed_environment, idle_processors, processors
 from ..comparison.execution.scheduler import Executor, count_results, execute, jobs_of, make_executor
+from ..comparison.execution.workers import THREADS
 from ..comparison.planning.folds import with_default_folds
 from ..comparison.planning.grid import Grid
 from ..comparison.planning.planned_run import PlannedRun
@@ -68,6 +71,7 @@ def decide(arguments: ParsedComparison, began: float | None = None) -> Path | No
         for note in arguments.notes:
             print(note)
         executor = None
+        _use_idle_processors(stack, arguments.parallel_runs)
         if not arguments.dry_run:
             make_folder(output_dir)
             lock = stack.enter_context(locked(output_dir))
@@ -229,6 +233,18 @@ class _Choice:
         return f"The final model of {self.entry} is missing, because {why}"
 
 
+def _use_idle_processors(stack: ExitStack, parallel_runs: int) -> None:
+    """Use no more threads than there are idle processors: on a busy one, a thread holds up all the others."""
+    import torch
+
+    if "OMP_NUM_THREADS" in os.environ or (idle := idle_processors()) == processors():
+        return
+    threads = max(1, idle // parallel_runs)
+    print(f"{processors() - idle} of {processors()} processors are busy: a run uses {threads} threads.")
+    torch.set_num_threads(threads)
+    stack.enter_context(changed_environment(dict.fromkeys(THREADS, str(threads))))
+
+
 def _look(grid: Grid, output_dir: Path) -> tuple[dict[str, dict[str, int]], int]:
     """Print what was found in each dataset; returns the numbers of its rows, and the most classes."""
     rows, classes = {}, 0
@@ -256,7 +272,7 @@ def _with_budgets(grid: Grid, rows: Mapping[str, Mapping[str, int]], classes: in
 
 def _table(plan: TimePlan, estimates: _Estimates, grid: Grid, minutes: float) -> str:
     """What will be run and what is left out, a line for each entry and budget."""
-    lines = [f"\nPlan for {minutes:g} minutes on this machine (measured by a few steps):"]
+    lines = [f"\nPlan for {minutes:g} minute{'' if minutes == 1 else 's'} on this machine (measured by a few steps):"]
     for heading, runs in (("", plan.runs), ("Left out, unless time remains:", [run for run, _ in plan.left_out])):
         cells: dict[tuple[str, str, str], list[PlannedRun]] = {}
         for run in runs:

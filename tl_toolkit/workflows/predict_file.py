@@ -18,7 +18,7 @@ from ..data.local_files import local_paths
 from ..data.returned_files import Added, ReturnedFile, returned_file, stream_suffix
 from ..data.sources import Source
 from ..data.special_column_roles import TAGS_NAMES
-from ..errors import UserError
+from ..errors import UserError, listing
 from ..tasks.text import TextTask
 from ..tasks.text_classification import MULTI_LABEL
 from .failures import explaining
@@ -112,17 +112,20 @@ def answer_file(predictor: Predictor, file: ReturnedFile, folder: Path | None, s
             output = stream or stack.enter_context((folder / returned).open("wb"))
             write = stack.enter_context(file.writing(output, added.types))
         for chunk in file.chunks():
-            frame = rows.predictions(chunk.table)
+            has_text = rows.have_text(chunk.table)
+            frame = rows.predictions(chunk.table, has_text)
             if folder is not None:
-                write(chunk, added.of(frame))
+                write(chunk, added.of(frame, has_text))
+            if folder is not None and frame is not None:
                 table = pa.Table.from_pandas(frame, preserve_index=False)
                 if head is None:
                     schema = pa.schema([(own.name, _filled(own.type)) for own in table.schema])
                     parquet = stack.enter_context(pq.ParquetWriter(folder / PREDICTIONS, schema))
                 parquet.write_table(_with_schema(table, schema))
             head = frame if head is None else head
-            bar.update(len(frame))
-    assert head is not None
+            bar.update(len(has_text))
+    if head is None:
+        raise UserError(f"No row of {name} has a text in each of the columns {listing(rows.inputs)}.")
     return Written(rows.finish(), head, file.rows, added.abstained, None if stream else returned)
 
 
@@ -134,7 +137,7 @@ class _Rows:
 
         self.predictor = predictor
         self.task: Any = predictor.task
-        self.done = self.cut = 0
+        self.seen = self.done = self.cut = 0
         self.answers: list[Any] = []
         self.labels: list[np.ndarray] = []
         self.encoded: list[Dataset] = []
@@ -149,9 +152,9 @@ class _Rows:
         self.targets = [target for target in label if target is not None]
         for text in self.inputs:
             if count := file.missing[text][0]:
-                raise UserError(
-                    f"Row {file.missing[text][1]} of {name} has no text in column {text!r} ({count:,} of "
-                    f"{file.rows:,} rows have none): fill in or remove these rows."
+                logger.warning(
+                    f"{count:,} of {file.rows:,} rows of {name} have no text in column {text!r}, and get no "
+                    f"prediction. The first one is row {file.missing[text][1]}."
                 )
         if any(file.missing[target][0] for target in self.targets):
             if any(file.missing[target][0] < file.rows for target in self.targets):
@@ -187,16 +190,25 @@ class _Rows:
         self.task.arguments = replace(self.task.arguments, label_column=None)
         return self._prepared(table)
 
-    def predictions(self, table: pa.Table) -> pd.DataFrame:
-        """The predictions of the next rows."""
-        rows = self._prepared(table)
+    def have_text(self, table: pa.Table) -> np.ndarray:
+        """Whether each row has its texts, bool (rows,)."""
+        columns = [np.asarray(table.column(text).is_valid()) for text in self.inputs]
+        return np.logical_and.reduce(columns)
+
+    def predictions(self, table: pa.Table, has_text: np.ndarray) -> pd.DataFrame | None:
+        """The predictions of those of the next rows that have texts; None if none has."""
+        places = self.seen + np.flatnonzero(has_text)
+        self.seen += len(has_text)
+        if not len(places):
+            return None
+        rows = self._prepared(table.filter(has_text))
         if not self.done:
             self.predictor.warn_about_targets(rows.column_names)
         encoded = self.predictor.encode(rows)
         with explaining():
             answers, labels = answers_in_order(self.predictor.trainer, encoded)
         frame = self.task.predictions(answers, rows)
-        frame["row"] += self.done
+        frame["row"] = places
         self.done += len(rows)
         self.cut += int(sum(encoded["is_cut"][:]))
         if self.targets:
@@ -247,8 +259,13 @@ class _AddedColumns:
                 "overwritten."
             )
 
-    def of(self, frame: pd.DataFrame) -> Added:
-        """The added columns of the rows of `frame`, which `Task.predictions` returned."""
+    def of(self, frame: pd.DataFrame | None, has_text: np.ndarray) -> Added:
+        """The added columns of rows: values for those with texts, whose `Task.predictions` are in `frame`."""
+        found = {} if frame is None else self._of(frame)
+        values = {name: iter(found.get(name, ())) for name in self.types}
+        return {name: [next(own) if has else None for has in has_text] for name, own in values.items()}
+
+    def _of(self, frame: pd.DataFrame) -> Added:
         if "scores" not in frame:
             found = frame["prediction"].tolist()
             return {"prediction": [float(f"{one:.7g}") for one in found] if self.labels is None else found}

@@ -57,7 +57,7 @@ class Measured:
         """
         validation, test = rows["validation"], 0 if final else rows["test"]
         total = self.start + self.encode * (labels + validation + rows["test"]) + self.save
-        total += self.evaluate * (validation + test) + (0.0 if final else INFERENCE)
+        total += self.evaluate * (validation + test) + (0.0 if final else min(INFERENCE, 8 * self.evaluate * test))
         if not self.update:
             computed = 0 if known else labels + validation + test
             return total + self.features * computed + self.fit * labels
@@ -67,7 +67,7 @@ class Measured:
         return total + self.update * updates + evaluations * (self.evaluate * validation + self.save)
 
 
-INFERENCE = 3.0  # of measuring the latency and throughput of predictions
+INFERENCE = 3.0  # at most, of measuring latency and throughput: test rows twice alone, and twice in batches
 
 Measure = Callable[[Any, Mapping[str, int], float], Measured]
 """Measures a run from its arguments, the numbers of its rows, and the seconds that it may take."""

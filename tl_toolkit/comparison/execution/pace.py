@@ -55,7 +55,7 @@ class Pace:
         self.final, self.growth, self.slack = dict(final or {}), growth, slack
         self._start = start
         self._scores: dict[str, list[float]] = {}
-        self._began: dict[str, float] = {}
+        self._running: dict[str, tuple[float, float | None]] = {}
         self._ratios: list[float] = []
         self._report: float | None = None
         self._took: dict[tuple[str, int | None], float] = {}
@@ -66,6 +66,13 @@ class Pace:
         if not self._ratios:
             return 1.0
         return min(max(statistics.median(self._ratios[-9:]), _LEAST_FACTOR), _MOST_FACTOR)
+
+    @property
+    def surge(self) -> float:
+        """How many times as long as expected a running job takes already: others need the machine, too."""
+        now = self.clock()
+        ratios = [(now - began) / expected for began, expected in self._running.values() if expected]
+        return min(max([1.0, *ratios]), _MOST_FACTOR)
 
     @property
     def left(self) -> float:
@@ -102,7 +109,7 @@ class Pace:
         estimate = self.final[entry] * max(self.factor, 1.0)
         if (took := self._took.get((entry, None))) is not None:
             estimate = took * self.growth
-        return estimate * _SLOWER
+        return estimate * _SLOWER * self.surge
 
     def fits(self, job: Job) -> bool:
         """Whether a job can be expected to end in time. The time of stages and searches is unknown."""
@@ -115,16 +122,16 @@ class Pace:
 
     def _with_start(self, reserve: float) -> float:
         """The seconds of the final model, if there is to be one, in a new process."""
-        return reserve + self._start if reserve else 0.0
+        return reserve + self._start * self.surge if reserve else 0.0
 
     def begin(self, job: Job) -> None:
         """Note the start of a job."""
-        self._began[job.name] = self.clock()
+        self._running[job.name] = self.clock(), self._expected(job) if isinstance(job, RunJob) else None
 
     def end(self, job: Job, record: Mapping[str, Any]) -> None:
         """Note the end of a job, and correct the estimates by its time."""
         self.scored(job, record)
-        took = self.clock() - self._began.pop(job.name, self.clock())
+        took = self.clock() - self._running.pop(job.name, (self.clock(), None))[0]
         if isinstance(job, RunJob) and record["status"] == "completed":
             run = job.planned
             self._took[run.entry, run.label_budget] = took

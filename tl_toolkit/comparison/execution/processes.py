@@ -100,6 +100,23 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def idle_processors(seconds: float = 0.5) -> int:
+    """How many of them other programs leave idle during some seconds, at least 1."""
+    import psutil
+
+    busy = psutil.cpu_percent(seconds) / 100 * (psutil.cpu_count() or 1)
+    return max(1, processors() - round(busy))
+
+
+def has_fast_bfloat16(use_cpu: bool = False) -> bool:
+    """Whether the device of runs multiplies matrices in bfloat16 faster than in float32."""
+    import torch
+
+    if torch.cuda.is_available() and not use_cpu:
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 @contextlib.contextmanager
 def changed_environment(variables: Mapping[str, str]) -> Iterator[None]:
     """A context in which these environment variables are set."""

@@ -22,7 +22,7 @@ from .lock import Lock
 from .processes import VISIBLE_GPUS, changed_environment, in_words, processors, start_worker, visible_gpus
 
 _TIMEOUT_SECONDS = 10.0  # time for a process to end after its pipe was closed
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 class Workers:
@@ -119,7 +119,7 @@ class Workers:
         environment = {"PYTHONWARNINGS": warnings, SHARED: str(self.at_once)}
         environment |= {} if list(gpus) == self.gpus else {VISIBLE_GPUS: ",".join(gpus)}
         if self.at_once > 1 and "OMP_NUM_THREADS" not in os.environ:
-            environment |= dict.fromkeys(_THREADS, str(max(1, processors() // self.at_once)))
+            environment |= dict.fromkeys(THREADS, str(max(1, processors() // self.at_once)))
         return environment
 
 
