@@ -67,7 +67,7 @@ class Measured:
         return total + self.update * updates + evaluations * (self.evaluate * validation + self.save)
 
 
-INFERENCE = 3.0  # at most, of measuring latency and throughput: test rows twice alone, and twice in batches
+INFERENCE = 2.0  # at most, of measuring latency and throughput: test rows twice alone, and twice in batches
 
 Measure = Callable[[Any, Mapping[str, int], float], Measured]
 """Measures a run from its arguments, the numbers of its rows, and the seconds that it may take."""
