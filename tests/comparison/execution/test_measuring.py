@@ -20,9 +20,10 @@ def test_the_seconds_of_a_run_by_hand() -> None:
     assert trained.seconds(ROWS, 1000) == pytest.approx(whole + 9 + 0.5 * 273 + 10 * (0.7 + 3))
     final = trained.seconds(ROWS, 1000, final=True)  # neither evaluated on test rows nor timed
     assert final == pytest.approx(trained.seconds(ROWS, 1000) - 1.3 - INFERENCE)
-    solved = Measured(2.0, features=0.05, fit=0.02)
-    assert solved.seconds(ROWS, 100) == pytest.approx(2 + INFERENCE + 0.05 * 120 + 0.02 * 100)
-    assert solved.seconds(ROWS, 100, known=True) == pytest.approx(2 + INFERENCE + 0.02 * 100)
+    solved = Measured(2.0, features=0.05, fit=0.02, evaluate=0.01)
+    predicting = 0.01 * 20 + 8 * 0.01 * 13
+    assert solved.seconds(ROWS, 100) == pytest.approx(2 + predicting + 0.05 * 120 + 0.02 * 100)
+    assert solved.seconds(ROWS, 100, known=True) == pytest.approx(2 + predicting + 0.02 * 100)
 
 
 def test_cheap_entries_are_measured_first_and_failures_are_left_to_the_run(tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ def test_cheap_entries_are_measured_first_and_failures_are_left_to_the_run(tmp_p
 
     found = measure_entries(runs, {"None": ROWS}, tmp_path, measure)
     assert seen == ["linear", "lstm", "tuned"] and not found.waiting
-    assert found.seconds(runs[0]) == 1 + INFERENCE and found.seconds(runs[2]) is None
+    assert found.seconds(runs[0]) == 1 and found.seconds(runs[2]) is None
     late = measure_entries(runs, {"None": ROWS}, tmp_path, measure, seconds=-1.0)
     assert len(late.waiting) == 3 and late.seconds(runs[0]) is None
 
@@ -51,7 +52,7 @@ def test_a_dry_run_measures_entries_without_records(dataset_folder: Path, tmp_pa
 
     def measure(arguments: Any, rows: Any, seconds: float) -> Measured:
         assert rows == {"train": 66, "validation": 31, "test": 47}
-        return Measured(7.0 - INFERENCE, update=0.5, batch=5, epochs=3.0, evaluations=0)
+        return Measured(7.0, update=0.5, batch=5, epochs=3.0, evaluations=0)
 
     said = plan(make_grid(content, {}, "the grid"), tmp_path / "new", measure=measure).replace("\u00a0", " ")
     assert said.count("about 10.0 s") == 2 or said.count("about 10 s") == 2

@@ -109,6 +109,20 @@ def test_time_is_kept_for_the_dearest_entry_that_may_win(tmp_path: Path) -> None
     assert 15 < left < 30  # by the run on all labels, its final model takes 15 s
 
 
+def test_a_run_that_takes_longer_than_expected_leaves_more_time_for_the_final_model(tmp_path: Path) -> None:
+    machine = Machine({"a": 10.0, "b": 10.0})
+    pace = Pace(600.0, {"runs/b-all-seed1": 10.0}, final={"a": 20.0}, start=2.0, clock=lambda: machine.now)
+    pace.scored(run_job("a", 1), record(0.8))
+    assert pace.reserve == 20 * 1.15
+    pace.begin(run_job("b", 1))
+    machine.now = 30.0
+    assert pace.surge == 3 and pace.reserve == 3 * 20 * 1.15
+    machine.now = 600 - REPORT - 90
+    assert pace.surge == 4 and pace.is_over  # 92 + 8 s: neither is longer than the 90 s that are left
+    pace.end(run_job("b", 1), record(0.8))
+    assert pace.surge == 1
+
+
 def test_a_run_that_just_fits_is_not_stopped_and_its_process_stays(tmp_path: Path) -> None:
     machine = Machine({"a": 10.0})
     how: dict[str, Any] = {"final": {"a": 10.0}, "start": 3.0}
