@@ -171,8 +171,8 @@ def decide(name: str, minutes: float, data: Path | None, folder: Path, flags: li
     tried: dict[str, float] = {}
     for record in sorted(records, key=lambda one: one["seed"]):
         whole = record["budget"]["label_budget"] is None and record["status"] == "completed"
-        if whole and record["entry"] not in tried and (output / "runs" / record["run"]).is_dir():
-            tried[record["entry"]] = score(output / "runs" / record["run"], held, label, metric)
+        if whole and record["entry"] not in tried and (output / record["folder"]).is_dir():
+            tried[record["entry"]] = score(output / record["folder"], held, label, metric)
     row |= {"metric": metric, "status": top["status"], "recommended": top["recommended"] or top["best"]}
     row |= {"expected": expected, "runs": len(records), "held_back": tried}
     row["work"] = sum(record.get("seconds", 0.0) for record in records)

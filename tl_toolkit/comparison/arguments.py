@@ -27,6 +27,7 @@ FOR_ANY_DATASET = "compare.yaml"
 """The shipped grid that a dataset is compared by if no other is named."""
 TO_DECIDE = "decide.yaml"
 """As `FOR_ANY_DATASET`, for `decide`."""
+_MANY_ROWS, _HELD_OUT = 10_000, {"test_budget": 2000, "validation_budget": 1000}
 _GRID_ALONE = ("datasets", "stages", "tuning")  # keys of a grid file that are not flags
 
 
@@ -144,17 +145,32 @@ def _find_roles(content: Mapping[str, Any], flags: dict[str, Any]) -> list[str]:
     data = DataArguments(**{name: given[name] for name in names if given.get(name) is not None})
     data.stream_rows = int(given["stream_rows"]) if given.get("stream_rows") else None
     dataset = load_source(data).dataset
+    notes = _limit_held_out(sum(map(len, dataset.values())), given, flags)
     split = find_split(list(dataset), "train", data.train_split_name)
     if split is None or given.get("text_pair_column"):
-        return []
+        return notes
     task, text, label = (given.get(name) for name in ("task", "text_column", "label_column"))
     found = roles_by_content(dataset[split], task, text, label)
     roles = {"task": found.task, "text_column": found.text, "label_column": found.label}
     flags |= {name: value for name, value in roles.items() if value is not None}
     if not found.others:
-        return []
+        return notes
     others = ", ".join(map(repr, found.others[:5]))
-    return [f"The label could also be {others}: name it with --label_column to learn that instead of {found.label!r}."]
+    return [
+        *notes,
+        f"The label could also be {others}: name it with --label_column to learn that instead of {found.label!r}.",
+    ]
+
+
+def _limit_held_out(rows: int, given: Mapping[str, Any], flags: dict[str, Any]) -> list[str]:
+    """Of many rows, test and validate on few, which leaves time for more runs."""
+    if rows <= _MANY_ROWS or any(given.get(name) is not None for name in (*_HELD_OUT, "folds")):
+        return []
+    flags |= _HELD_OUT
+    return [
+        "At most {test_budget:,} rows are tested and {validation_budget:,} validated, to have time for more runs: "
+        "--test_budget and --validation_budget change this.".format(**_HELD_OUT)
+    ]
 
 
 def _read(given: Given, help: Help, verb: type) -> tuple[dict[str, Any], dict[str, Any], str]:

@@ -47,6 +47,32 @@ def test_the_cheapest_and_most_informative_runs_come_first() -> None:
     assert dear[:6] == ["constant all 1", "linear all 1", "linear all 2", "linear all 3", "probe all 1", "lstm all 1"]
 
 
+def test_entries_that_are_dear_with_all_labels_are_compared_with_fewer() -> None:
+    def by_labels(run: PlannedRun, known: bool) -> float:
+        return COST[run.entry] * (run.label_budget or 4000) / 1000
+
+    order = in_order(runs(), by_labels, 300.0)  # all labels: 28 s of the probe, 52 s of the LSTM, 404 s of tuning
+    told = names(order)
+    assert told[:8] == [
+        "constant all 1",
+        "linear all 1",
+        "probe all 1",
+        "lstm all 1",
+        "tuned 500 1",  # 50 s; with 1,000 labels it is too dear
+        "linear 500 1",
+        "probe 500 1",
+        "lstm 500 1",
+    ]
+    assert told[-3:] == ["tuned all 1", "tuned all 2", "tuned all 3"]
+
+    def final(run: PlannedRun) -> float:
+        return 1.2 * by_labels(run.with_budget(None), False)
+
+    planned = plan_within(order, 300.0, by_labels, final).runs
+    assert "tuned 500 1" in names(planned)  # no model on all labels will be trained of it
+    assert names(in_order(runs(), by_labels, 20.0))[:2] == ["constant all 1", "linear all 1"]
+
+
 def test_the_time_of_the_final_model_is_kept_and_what_does_not_fit_is_named() -> None:
     order = in_order(runs("linear", "probe", "tuned"), seconds, 600.0)
 
@@ -72,3 +98,4 @@ def test_budgets_of_the_curve() -> None:
     assert curve_budgets(216, 2) == [54, 100]  # two significant digits
     assert curve_budgets(216, 20) == [100]
     assert curve_budgets(99, 2) == []
+    assert curve_budgets(18_000, 2) == [1100, 4500, 9000]

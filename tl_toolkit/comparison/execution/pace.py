@@ -115,7 +115,9 @@ class Pace:
         """Whether a job can be expected to end in time. The time of stages and searches is unknown."""
         if not isinstance(job, RunJob):
             return False
-        own, reserve = self._expected(job), max(self.reserve, self.final_seconds(job.planned.entry))
+        own, reserve = self._expected(job), self.reserve
+        if job.planned.label_budget is None:
+            reserve = max(reserve, self.final_seconds(job.planned.entry))
         if not self.final.keys() & self._scores.keys():
             reserve = 0.0
         return own is not None and own + self._with_start(reserve) <= self.left

@@ -9,8 +9,9 @@ from .planned_run import PlannedRun
 
 CURVE = (4, 2)
 """The label budgets of a learning curve, as fractions of all labels, besides all."""
+_MANY_LABELS, _FEW_OF_MANY = 8000, 16  # with many labels, there is a smaller budget, for entries that are dear
 _LEAST_LABELS = 50
-_CHEAP = 0.02
+_CHEAP, _DEAR = 0.02, 0.3
 SAFETY = 1.1
 """Estimates are multiplied by this factor, so that a run which needs a little longer still ends."""
 
@@ -38,7 +39,7 @@ class TimePlan:
 def curve_budgets(labels: int, classes: int) -> list[int]:
     """Label budgets below all `labels`, with two significant digits; none if they would be too small to learn from."""
     found = []
-    for part in CURVE:
+    for part in (_FEW_OF_MANY, *CURVE) if labels >= _MANY_LABELS else CURVE:
         budget = labels // part
         unit = 10 ** max(len(str(budget)) - 2, 0)
         budget -= budget % unit
@@ -57,20 +58,37 @@ def in_order(runs: Sequence[PlannedRun], seconds: Seconds, available: float) -> 
     """The runs by what they tell for their time: all labels first, then budgets from large to small.
 
     At all labels, entries that are solved come first, with all their seeds if each takes a fraction of the `available`
-    seconds; every other one has its first seed before any has its second. Cheaper entries come first. A constant answer
-    is the same for every seed and nearly for every budget, so it has one run.
+    seconds; every other one has its first seed before any has its second. Cheaper entries come first. An entry for
+    which all labels are too dear has the largest affordable budget instead, with which the others are then run as well.
+    A constant answer is the same for every seed and nearly for every budget, so it has one run.
     """
     top = {run.dataset: max(_size(own) for own in runs if own.dataset == run.dataset) for run in runs}
     place = {seed: number for number, seed in enumerate(dict.fromkeys(run.seed for run in runs))}
     cost = {run.folder: seconds(run, False) for run in runs}
 
-    def rank(run: PlannedRun) -> tuple[float, ...]:
+    def is_dear(run: PlannedRun) -> bool:
         own = cost[run.folder]
+        return own is None or own * (run.folds or 1) > _DEAR * available
+
+    whole = [run for run in runs if _size(run) == top[run.dataset] and not is_constant(run)]
+    known = sorted((run for run in whole if cost[run.folder] is not None), key=lambda run: cost[run.folder] or 0.0)
+    cheapest = {run.dataset: run.entry for run in reversed(known)}  # it is run on all labels whatever it costs
+    instead: dict[tuple[str, str | None], float] = {}
+    for run in whole:
+        if is_dear(run) and run.entry != cheapest.get(run.dataset):
+            same = [own for own in runs if (own.entry, own.dataset) == (run.entry, run.dataset) and not is_dear(own)]
+            instead[run.entry, run.dataset] = max(map(_size, same), default=0.0)
+    shared = {(dataset, size) for (_, dataset), size in instead.items()}
+
+    def rank(run: PlannedRun) -> tuple[float, ...]:
+        own, size = cost[run.folder], _size(run)
         dear = float("inf") if own is None else own
-        if _size(run) == top[run.dataset]:
+        if size == top[run.dataset] and not instead.get((run.entry, run.dataset)):
             first = is_solved(run) and (not place[run.seed] or dear <= _CHEAP * available)
             return (0, 0, 0, dear) if first else (1, place[run.seed], 0, dear)
-        return (2, place[run.seed], -_size(run), dear)
+        if (run.dataset, size) in shared:
+            return (1, place[run.seed], 1 if instead.get((run.entry, run.dataset)) == size else 2, dear)
+        return (3 if size == top[run.dataset] else 2, place[run.seed], -size, dear)
 
     told = [run for run in runs if not is_constant(run) or (_size(run) == top[run.dataset] and not place[run.seed])]
     return sorted(told, key=rank)
@@ -103,8 +121,10 @@ def plan_within(
         at_once: the number of concurrent runs, by which their time is divided.
     """
     plan, computed = TimePlan(), {(run.entry, run.dataset) for run in runs if run.folder in done}
+    top = {run.dataset: max(_size(own) for own in runs if own.dataset == run.dataset) for run in runs}
     for folds in _repetitions(runs):
-        final, new = final_seconds(folds[0]), [run for run in folds if run.folder not in done]
+        may_win = _size(folds[0]) == top[folds[0].dataset]
+        final, new = final_seconds(folds[0]) if may_win else 0.0, [run for run in folds if run.folder not in done]
         if not new:
             plan.reserve = max(plan.reserve, SAFETY * (final or 0.0))
             continue
