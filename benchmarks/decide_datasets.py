@@ -111,21 +111,11 @@ def score(model: Path, held: Path, label: str, metric: str) -> float:
     """The score of a model folder on the rows that were held back."""
     import tl_toolkit
 
-    rows = pd.read_csv(held, keep_default_na=False)
-    text = next(name for name in rows.columns if name not in ("Nr.", "via", label))
-    predicted = tl_toolkit.predict(
-        model_name_or_path=str(model), dataset_name=rows[[text]], text_column=text, use_cpu=True, bf16_full_eval=True
-    )["prediction"]
-    if metric == "accuracy":
-        return float((predicted.astype(str).to_numpy() == rows[label].astype(str).to_numpy()).mean())
-    from sklearn.metrics import f1_score
-
-    if metric == "macro_f1":
-        return float(f1_score(rows[label].astype(str), predicted.astype(str), average="macro"))
-    found = np.asarray(predicted, float), np.asarray(rows[label], float)
-    return (
-        float(np.corrcoef(*found)[0, 1]) if metric == "pearson" else float(np.sqrt(np.mean((found[0] - found[1]) ** 2)))
-    )
+    rows = pd.read_csv(held, keep_default_na=False).drop(columns=["Nr.", "via"])
+    (text,) = set(rows.columns) - {label}
+    columns = {"text_column": text, "label_column": label}
+    how = {"use_cpu": True, "bf16_full_eval": True, "disable_tqdm": True, "output_dir": str(held.parent / "predicted")}
+    return float(tl_toolkit.predict(str(model), rows, **columns, **how).metrics[metric])
 
 
 def decide(name: str, minutes: float, data: Path | None, folder: Path, flags: list[str]) -> dict[str, Any]:
@@ -144,25 +134,22 @@ def decide(name: str, minutes: float, data: Path | None, folder: Path, flags: li
         output,
         "--keep_models",
     ]
-    began = time.monotonic()
-    with (folder / "printed.txt").open("w") as printed:
-        plan, process = (
-            None,
-            subprocess.Popen(
+    timing = folder / "timing.json"
+    if not timing.exists():
+        began, plan = time.monotonic(), None
+        with (folder / "printed.txt").open("w", buffering=1) as printed:
+            process = subprocess.Popen(
                 [str(part) for part in [*command, "--output_dir", output, *flags]],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            ),
-        )
-        assert process.stdout is not None
-        for line in process.stdout:
-            printed.write(line)
-            printed.flush()
-            plan = time.monotonic() - began if plan is None and line.startswith("In all about") else plan
-    took, code = time.monotonic() - began, process.wait()
-    row: dict[str, Any] = {"file": name, "code": code, "seconds": took, "late": took / (60 * minutes) - 1, "plan": plan}
-    if code:
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+            assert process.stdout is not None
+            for line in process.stdout:
+                printed.write(line)
+                plan = time.monotonic() - began if plan is None and line.startswith("In all about") else plan
+        code, took = process.wait(), time.monotonic() - began
+        timing.write_text(json.dumps({"code": code, "seconds": took, "late": took / (60 * minutes) - 1, "plan": plan}))
+    row: dict[str, Any] = {"file": name, **json.loads(timing.read_text())}
+    if row["code"]:
         return row
     records = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
     decision = json.loads((output / "decision.json").read_text())
