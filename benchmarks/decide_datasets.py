@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,8 @@ def decide(name: str, minutes: float, data: Path | None, folder: Path, flags: li
             tried[record["entry"]] = score(output / record["folder"], held, label, metric)
     row |= {"metric": metric, "status": top["status"], "recommended": top["recommended"] or top["best"]}
     row |= {"expected": expected, "runs": len(records), "held_back": tried}
-    row["work"] = sum(record.get("seconds", 0.0) for record in records)
+    times = [[datetime.fromisoformat(record[end]) for end in ("started", "finished")] for record in records]
+    row["work"] = sum((end - start).total_seconds() for start, end in times)
     if (output / "model").is_dir():
         row["final"] = score(output / "model", held, label, metric)
         sign = 1 if decision["greater_is_better"] else -1
