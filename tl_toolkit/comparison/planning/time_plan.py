@@ -11,7 +11,7 @@ CURVE = (4, 2)
 """The label budgets of a learning curve, as fractions of all labels, besides all."""
 _MANY_LABELS, _FEW_OF_MANY = 8000, 16  # with many labels, there is a smaller budget, for entries that are dear
 _LEAST_LABELS = 50
-_CHEAP, _DEAR = 0.02, 0.3
+_CHEAP, _AFFORDABLE, _DEAR = 0.02, 0.3, 0.6  # as parts of the available time
 SAFETY = 1.1
 """Estimates are multiplied by this factor, so that a run which needs a little longer still ends."""
 
@@ -66,18 +66,19 @@ def in_order(runs: Sequence[PlannedRun], seconds: Seconds, available: float) -> 
     place = {seed: number for number, seed in enumerate(dict.fromkeys(run.seed for run in runs))}
     cost = {run.folder: seconds(run, False) for run in runs}
 
-    def is_dear(run: PlannedRun) -> bool:
+    def exceeds(run: PlannedRun, part: float) -> bool:
         own = cost[run.folder]
-        return own is None or own * (run.folds or 1) > _DEAR * available
+        return own is None or own * (run.folds or 1) > part * available
 
     whole = [run for run in runs if _size(run) == top[run.dataset] and not is_constant(run)]
     known = sorted((run for run in whole if cost[run.folder] is not None), key=lambda run: cost[run.folder] or 0.0)
     cheapest = {run.dataset: run.entry for run in reversed(known)}  # it is run on all labels whatever it costs
     instead: dict[tuple[str, str | None], float] = {}
     for run in whole:
-        if is_dear(run) and run.entry != cheapest.get(run.dataset):
-            same = [own for own in runs if (own.entry, own.dataset) == (run.entry, run.dataset) and not is_dear(own)]
-            instead[run.entry, run.dataset] = max(map(_size, same), default=0.0)
+        if exceeds(run, _DEAR) and run.entry != cheapest.get(run.dataset):
+            same = [own for own in runs if (own.entry, own.dataset) == (run.entry, run.dataset)]
+            sizes = [_size(own) for own in same if not exceeds(own, _AFFORDABLE)]
+            instead[run.entry, run.dataset] = max(sizes, default=0.0)
     shared = {(dataset, size) for (_, dataset), size in instead.items()}
 
     def rank(run: PlannedRun) -> tuple[float, ...]:
