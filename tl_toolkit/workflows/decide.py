@@ -236,13 +236,15 @@ class _Choice:
 def _use_idle_processors(stack: ExitStack, parallel_runs: int) -> None:
     """Use no more threads than there are idle processors: on a busy one, a thread holds up all the others."""
     import torch
+    from threadpoolctl import threadpool_limits
 
     if "OMP_NUM_THREADS" in os.environ or (idle := idle_processors()) == processors():
         return
     threads = max(1, idle // parallel_runs)
     print(f"{processors() - idle} of {processors()} processors are busy: a run uses {threads} threads.")
     torch.set_num_threads(threads)
-    stack.enter_context(changed_environment(dict.fromkeys(THREADS, str(threads))))
+    stack.enter_context(threadpool_limits(threads))  # of libraries that are loaded
+    stack.enter_context(changed_environment(dict.fromkeys(THREADS, str(threads))))  # of others, and of workers
 
 
 def _look(grid: Grid, output_dir: Path) -> tuple[dict[str, dict[str, int]], int]:

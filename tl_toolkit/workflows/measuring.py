@@ -78,18 +78,27 @@ def _count_and_solve(run: FineTuning, rows: Dataset) -> None:
 
 def _solving(run: FineTuning, seconds: float) -> tuple[float, float]:
     """The seconds of the features of a row, and those of solving the head, by row."""
+    import numpy as np
+
     from ..strategies.probe import solve
 
     assert run.features is not None
     sample, features = run.encoded["train"], run.features
-    computed: list[Any] = []
     columns = [name for name in sample.column_names if name in {*features._inputs, "length"}]
+    lengths = np.asarray(sample["length"][:])
+    order = np.argsort(lengths, kind="stable")  # batches of similar lengths, as a run has them
+    batches = np.array_split(order, max(len(order) // 32, 1))
+    batches = [batches[place] for place in np.random.default_rng(0).permutation(len(batches))]
+    rows, computed = list[int](), list[Any]()
+    features._compute(sample.select(batches[0][:4]).select_columns(columns))  # loads kernels
     began = time.perf_counter()
-    while len(computed) < len(sample) and time.perf_counter() - began < seconds:
-        batch = sample.select(range(len(computed), min(len(computed) + 32, len(sample))))
-        computed += features._compute(batch.select_columns(columns))
-    took = time.perf_counter() - began
-    labels = sample.select(range(len(computed)))[run.task.label_name]
+    for batch in batches:
+        computed += features._compute(sample.select(batch).select_columns(columns))
+        rows += batch.tolist()
+        if time.perf_counter() - began > seconds:
+            break
+    took = (time.perf_counter() - began) * float(lengths.mean() / lengths[rows].mean())
+    labels = sample.select(rows)[run.task.label_name]
     solving = _timed(lambda: solve(features.head.final, computed, labels, run.task.problem_type, run.args.seed))
     return took / len(computed), solving / len(computed)
 
