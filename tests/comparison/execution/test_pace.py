@@ -65,10 +65,10 @@ class Machine:
 
 
 def work(machine: Machine, jobs: list[RunJob], minutes: float, tmp_path: Path, **how: Any) -> Pace:
-    known = how.pop("estimates", machine.seconds)
+    known, say = how.pop("estimates", machine.seconds), how.pop("say", lambda line: None)
     estimates = {job.name: known[job.planned.entry] for job in jobs}
     pace = Pace(60 * minutes, estimates, clock=lambda: machine.now, **how)
-    _Execution(jobs, tmp_path, False, machine, Progress(jobs, lambda line: None), pace).work(lambda: None)
+    _Execution(jobs, tmp_path, False, machine, Progress(jobs, say), pace).work(lambda: None)
     return pace
 
 
@@ -89,7 +89,9 @@ def test_on_a_loaded_machine_fewer_runs_start_and_the_deadline_holds(tmp_path: P
 def test_what_runs_at_the_deadline_is_stopped_and_no_failure(tmp_path: Path) -> None:
     machine = Machine({"a": 3.0, "b": 500.0})
     jobs = [run_job("a", 1), run_job("b", 1)]
-    work(machine, jobs, 1, tmp_path, estimates={"a": 3.0, "b": 20.0})
+    said: list[str] = []
+    work(machine, jobs, 1, tmp_path, estimates={"a": 3.0, "b": 20.0}, say=said.append)
+    assert said[-1].startswith("run of 'b'") and "stopped after" in said[-1]
     assert machine.stopped == ["runs/b-all-seed1"] and 60 - REPORT <= machine.now <= 62 - REPORT
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 1  # the stopped run is not recorded
 

@@ -61,6 +61,13 @@ class Progress:
             self.seconds.setdefault(_cell(job), []).append(took)
         self._report(job, record, f"{took:.1f} s", self._left_in_words)
 
+    def stop(self) -> None:
+        """Report that the running jobs are stopped, because the time is over."""
+        for job, began in self.began.values():
+            took = time.perf_counter() - began
+            self._say(f"{job.called.removeprefix('the ')}: stopped after {took:.0f} s, as its time is over")
+        self.began = {}
+
     def refresh(self) -> None:
         """Rewrite the live line."""
         if self.live is None:

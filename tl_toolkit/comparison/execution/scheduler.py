@@ -253,6 +253,7 @@ class _Execution:
                     at_work -= 1
                     self._keep(job, record)
                 if at_work and self.pace is not None and self.pace.is_over:
+                    self.progress.stop()
                     self.executor.__exit__(None, None, None)  # stops what is running
                     self.executor.__enter__()
                     break
