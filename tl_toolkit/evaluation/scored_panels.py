@@ -29,7 +29,8 @@ PART = 0.02
 class ScoredPanel:
     """The arrays of one dataset, and sentences on runs that could not be used.
 
-    `rows` are the test rows; with cross-validation in `folds` parts they are all rows, each tested up to `repeats` times.
+    `rows` are the test rows; with cross-validation in `folds` parts they are all rows, each tested at most `repeats`
+    times.
 
     `constant` says what the constant answer is, such as "the most frequent class"; None if there is none.
     """

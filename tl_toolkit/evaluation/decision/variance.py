@@ -156,11 +156,12 @@ def fold_components(
 def fold_excess(
     cells: list[np.ndarray], folds: list[np.ndarray], labels: np.ndarray, fit: np.ndarray, clusters: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The variance of fold means beyond that of their rows, at least 0, its degrees of freedom, and whether it is pooled.
+    """The variance (C,) of fold means beyond that of their rows, at least 0; its degrees of freedom; if it is pooled.
 
-    A cell of `fit` is compared after a regression on the mean of the others: rows that all find hard are no excess. The
-    mean square of J fold means x around their mean m is that of rows alone times a ratio, which is moderated. Rows give
-    Var(x) − Var(m) = (folds × within − averaged) / n, as in `fold_components`.
+    The mean square of a cell's J fold means x around their mean m, divided by its expectation for rows alone, is a
+    ratio that is moderated. Rows alone give Var(x) − Var(m) = (folds × within − averaged) / n, with `within` and
+    `averaged` as in `fold_components`. In a cell of `fit`, rows that all cells find hard are not noise: its scores are
+    first regressed on the mean scores of the others.
     """
     averaged = np.stack([scores.mean(axis=0) for scores in cells])
     total, number = averaged[fit].sum(axis=0), max(int(fit.sum()) - 1, 1)
@@ -178,8 +179,8 @@ def fold_excess(
         count[cell] = parts * len(scores)
         units = scores if clusters is None else cluster_scores(scores, clusters)
         rows = parts * units.var(axis=1, ddof=1).mean() - units.mean(axis=0).var(ddof=1)
-        by_rows[cell] = max(rows, 1e-12) / units.shape[1]
-        ratio[cell] = np.var(means) / by_rows[cell]
+        by_rows[cell] = rows / units.shape[1]
+        ratio[cell] = np.var(means) / by_rows[cell] if rows > 1e-12 else 0.0
     moderated, freedom, pooled = moderate(ratio, count - 1, np.log2(labels), fit)
     return np.maximum(moderated - 1, 0) * by_rows * count / (count - 1), freedom, pooled
 
