@@ -147,7 +147,7 @@ def report(
 def divided(
     matrices: dict[str, Any], labels: np.ndarray, samples: int, rows: int = 300, most: int = 3
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Whether the models of five folds are right (samples, entries, repetitions, rows), and the folds of all entries."""
+    """Whether the models of folds are right (samples, entries, repetitions, rows), and the folds of all entries."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
 
