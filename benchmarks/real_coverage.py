@@ -1,11 +1,14 @@
 """How often the decision is right on real data.
 
-    python benchmarks/real_coverage.py [--dataset stanfordnlp/imdb --comparisons 200]
+    python benchmarks/real_coverage.py [--dataset stanfordnlp/imdb --comparisons 200 --cross_validation]
 
 Entries are linear models on n-grams, a seed is a training sample, and one entry occurs twice, with other samples. The
 true scores are the means over all held-out rows and all runs. Each small comparison has three seeds, whose runs no
 other comparison has, and test rows that are disjoint from those of as many others as possible (the number in brackets).
 Entries share the sample of a seed, as in `compare`, or each has its own. Shares are in per cent.
+
+With `--cross_validation`, a comparison is five-fold cross-validation of a sample of 300 rows; the samples are disjoint
+until all rows are used. The true score of an entry is its mean over all samples, in which each row is tested.
 """
 
 from __future__ import annotations
@@ -75,8 +78,8 @@ def runs(matrix: Any, labels: np.ndarray, size: int, count: int, cost: float) ->
 class Tally:
     """What decisions say, and whether it is right, as lists of 0 and 1 by name."""
 
-    def __init__(self, truth: dict[tuple[str, int], float], margin: float) -> None:
-        self.truth, self.margin = truth, margin
+    def __init__(self, truth: dict[tuple[str, int], float], margin: float, budgets: tuple[int, ...] = BUDGETS) -> None:
+        self.truth, self.margin, self.budgets = truth, margin, budgets
         self.noted: dict[str, list[float]] = {}
 
     def judge(self, decision: dict[str, Any]) -> None:
@@ -84,7 +87,7 @@ class Tally:
         kinds, wrong = {kind: name for name, kind in ENTRIES.items()}, []
         for own in decision["kinds"]:
             a, b = kinds[own["a"]], kinds[own["b"]]
-            lead = float(np.mean([self.score(b, size) - self.score(a, size) for size in BUDGETS]))
+            lead = float(np.mean([self.score(b, size) - self.score(a, size) for size in self.budgets]))
             wrong.append(self.read("lead", lead, own["average_lead"]))
         for budget in decision["budgets"]:
             labels = budget["labels"]
@@ -141,13 +144,64 @@ def report(
     return Panel("real", entries)
 
 
+def divided(
+    matrices: dict[str, Any], labels: np.ndarray, samples: int, rows: int = 300, most: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the models of folds are right (samples, entries, repetitions, rows), and the folds of all entries."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+
+    right = np.empty((samples, len(matrices), most, rows))
+    folds, rng, order = np.empty((samples, most, rows), dtype=int), np.random.default_rng(1), np.empty(0, dtype=int)
+    for sample in range(samples):
+        if len(order) < rows:
+            order = rng.permutation(len(labels))
+        own, order = order[:rows], order[rows:]
+        for repetition in range(most):
+            parts = StratifiedKFold(5, shuffle=True, random_state=most * sample + repetition)
+            for fold, (train, test) in enumerate(parts.split(own, labels[own])):
+                folds[sample, repetition, test] = fold
+                for place, (name, matrix) in enumerate(matrices.items()):
+                    cost = 0.1 if name == "counts" else 10
+                    model = LogisticRegression(C=cost, solver="liblinear", dual=True, tol=0.01, random_state=0)
+                    model.fit(matrix[own[train]], labels[own[train]])
+                    right[sample, place, repetition, test] = model.predict(matrix[own[test]]) == labels[own[test]]
+    return right, folds
+
+
+def cross_validated(names: list[str], right: np.ndarray, folds: np.ndarray) -> None:
+    """Print a row for each number of repetitions; those of each entry are its last ones."""
+    truth, settings = right.mean(axis=(0, 2, 3)), Settings("accuracy", margin=0.05, bounds=(0.0, 1.0))
+    print("| repetitions |", " | ".join(f"{name}: score covered, width" for name in names), "| wrong reports |")
+    print("|" + "---|" * (2 + len(names)))
+    for counts in ((1, 1, 1), (2, 2, 2), (3, 3, 3), (3, 2, 1)):
+        tally = Tally({(name, 240): float(own) for name, own in zip(names, truth, strict=True)}, 0.05, (240,))
+        found = []
+        for scores, own in zip(right, folds, strict=True):
+            places = [range(3 - count, 3) for count in counts]
+            cells = [Cell(scores[entry][place], repetitions=place) for entry, place in enumerate(places)]
+            entries = [Entry(name, ENTRIES[name], {240.0: cell}) for name, cell in zip(names, cells, strict=True)]
+            decision = decide([Panel("real", entries, folds=own)], settings)
+            tally.judge(decision)
+            found.append([(one["low"], one["high"]) for one in decision["budgets"][0]["entries"]])
+        low, high = np.moveaxis(100 * np.array(found), 2, 0)
+        covered = 100 * ((low <= 100 * truth) & (100 * truth <= high)).mean(axis=0)
+        shown = [f"{share:.1f}, {width:.1f}" for share, width in zip(covered, (high - low).mean(axis=0), strict=True)]
+        print("|", " | ".join([", ".join(map(str, dict.fromkeys(counts))), *shown, tally.row()[-1]]), "|", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="stanfordnlp/imdb")
     parser.add_argument("--comparisons", type=int, default=200)
+    parser.add_argument("--cross_validation", action="store_true", help="of samples of 300 rows, instead")
     arguments = parser.parse_args()
     began, rng = time.perf_counter(), np.random.default_rng(0)
     matrices, labels = features(arguments.dataset, rng)
+    if arguments.cross_validation:
+        cross_validated(list(matrices), *divided(matrices, labels, arguments.comparisons))
+        print(f"{time.perf_counter() - began:.0f} s")
+        return
     right = {
         (name, size): runs(matrix, labels, size, SEEDS * arguments.comparisons, 0.1 if name == "counts" else 10)
         for name, matrix in matrices.items()

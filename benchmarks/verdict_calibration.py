@@ -395,32 +395,53 @@ def expected_forecast(rng: np.random.Generator, windows: int) -> Outcome:
     }
 
 
-def cross_validation(rng: np.random.Generator, repetitions: int, kinds: int, budgets: int) -> Outcome:
-    """300 rows, five folds. A training set's effect is a sum over its rows, so overlapping ones share it."""
-    rows, parts = 300, 5
-    steps = [latent_correlation(value) for value in (COMMON, ENTRY, CELL)]
+def cross_validation(
+    rng: np.random.Generator,
+    repetitions: tuple[int, ...],
+    budgets: int = 1,
+    accuracy: float = 0.8,
+    training: float = 0.015,
+    seeds: float = 0.02,
+) -> Outcome:
+    """300 rows, five folds. A training set's effect is a sum over its rows, so overlapping ones share it.
+
+    Args:
+        repetitions: of each entry; an entry with fewer has the last ones.
+        training, seeds: standard deviations over training sets and over seeds.
+    """
+    rows, parts, most = 300, 5, max(repetitions)
+    size = accuracy * (1 - accuracy) / 0.16
+    steps = [latent_correlation(value * size, accuracy) for value in (COMMON, ENTRY, CELL)]
     weights = np.sqrt(np.diff([0.0, *steps, 1.0]))
     common = weights[0] * rng.standard_normal(rows)
-    folds = np.stack([rng.permutation(rows) % parts for _ in range(repetitions)])
+    folds = np.stack([rng.permutation(rows) % parts for _ in range(most)])
     entries = []
-    for kind in KINDS[:kinds]:
+    for kind, count in zip(KINDS, repetitions, strict=False):
         of_entry = common + weights[1] * rng.standard_normal(rows)
         cells = {}
         for labels in BUDGETS[:budgets]:
             of_cell = of_entry + weights[2] * rng.standard_normal(rows)
             worth = rng.standard_normal(rows)
-            scores = np.empty((repetitions, rows))
-            for repetition in range(repetitions):
+            scores = np.empty((most, rows))
+            for repetition in range(most):
                 for fold in range(parts):
                     test = folds[repetition] == fold
                     trained = worth[~test].sum() / np.sqrt((~test).sum())
-                    reached = 0.8 + 0.015 * trained + 0.02 * rng.standard_normal()
+                    reached = accuracy + training * trained + seeds * rng.standard_normal()
                     noise = weights[3] * rng.standard_normal(int(test.sum()))
                     scores[repetition, test] = of_cell[test] + noise < ndtri(np.clip(reached, 0.01, 0.99))
-            cells[labels] = Cell(scores)
+            own = range(most - count, most)
+            cells[labels] = Cell(scores[own], repetitions=own)
         entries.append(Entry(kind, kind, cells))
     found = decide([Panel("synthetic", entries, folds=folds)], SETTINGS)
-    return {"claim": false_claims(found)}
+    scores = [one for own in found["budgets"] for one in own["entries"]]
+    spread = np.hypot(training, seeds) * ndtri((np.arange(999) + 0.5) / 999)
+    truth = np.clip(accuracy + spread, 0.01, 0.99).mean()
+    return {
+        "claim": false_claims(found),
+        "covered": float(np.mean([one["low"] <= truth <= one["high"] for one in scores])),
+        "width": float(np.mean([one["high"] - one["low"] for one in scores])),
+    }
 
 
 def several_datasets(rng: np.random.Generator, datasets: int, between: float = 0.0) -> Outcome:
@@ -492,6 +513,10 @@ class Row:
     scale: dict[str, str] = field(default_factory=dict)
 
 
+def _named(repetitions: tuple[int, ...]) -> str:
+    return f"{', '.join(map(str, dict.fromkeys(repetitions)))} × 5-fold cross-validation"
+
+
 def table() -> Iterator[Row]:
     """The rows, the most important first."""
     claim = (("claim", "<=", 0.05),)
@@ -555,11 +580,17 @@ def table() -> Iterator[Row]:
     for windows, bound in ((400, 0.85), (1500, 0.9)):
         world = partial(expected_forecast, windows=windows)
         yield Row("expected", f"forecasts with AR 0.95, {windows} windows", world, (("covered", ">=", bound),))
-    for repetitions in (1, 2, 3, 5, 10):
-        for kinds, budgets in ((2, 1), (3, 3)):
-            name = f"all equal, {repetitions} × 5-fold cross-validation of 300 rows, {kinds} kinds, {budgets} budgets"
-            world = partial(cross_validation, repetitions=repetitions, kinds=kinds, budgets=budgets)
+    for counts, budgets in ((2, 1), (3, 3)):
+        for repetitions in (*((count,) * counts for count in (1, 2, 3, 5, 10)), (3, 2, 1)[:counts], (3, 1, 1)[:counts]):
+            name = f"all equal, {_named(repetitions)} of 300 rows, {counts} kinds, {budgets} budgets"
+            world = partial(cross_validation, repetitions=repetitions, budgets=budgets)
             yield Row("folds", name, world, claim)
+    for repetitions in ((1, 1), (2, 2), (3, 3), (3, 1)):
+        for accuracy in (0.7, 0.75, 0.8, 0.95):
+            for sd in (0.007, 0.02):
+                name = f"{_named(repetitions)}, accuracy {accuracy}, SD of training sets {100 * sd:g} points"
+                world = partial(cross_validation, repetitions=repetitions, accuracy=accuracy, training=sd, seeds=0.01)
+                yield Row("folds-expected", name, world, (("covered", ">=", 0.93), ("width", "<=", 0.2)))
     for datasets in (2, 3, 6):
         world = partial(several_datasets, datasets=datasets)
         several: tuple[tuple[str, str, float], ...] = (("claim", "<=", 0.05), ("mean", "<=", 0.05))

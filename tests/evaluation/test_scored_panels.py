@@ -167,10 +167,11 @@ def test_a_failed_fold_fails_its_repetition_and_a_missing_one_is_said(divided):
     counts = {
         entry.name: [(len(cell.scores), cell.failed) for cell in entry.cells.values()] for entry in own.panel.entries
     }
-    assert counts == {"lstm": [(1, 1)], "gru": [(2, 0)]}  # seed 3 is not compared, because gru lacks a fold of it
-    assert own.repeats == 2
-    assert "not all of their folds have finished: gru, 100 labels, seed 3" in own.notes[0]
-    assert "other entries have not finished this division into folds: lstm, 100 labels, seed 3" in own.notes[1]
+    assert counts == {"lstm": [(2, 1)], "gru": [(2, 0)]}  # gru lacks a fold of seed 3
+    places = [list(cell.repetitions) for entry in own.panel.entries for cell in entry.cells.values()]
+    assert places == [[1, 2], [0, 1]]
+    assert own.repeats == 3
+    assert len(own.notes) == 1 and "not all of their folds have finished: gru, 100 labels, seed 3" in own.notes[0]
 
 
 def test_a_test_split_and_folds_are_never_compared(divided, tmp_path, make_record, write_lines):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +29,8 @@ PART = 0.02
 class ScoredPanel:
     """The arrays of one dataset, and sentences on runs that could not be used.
 
-    `rows` are the test rows; with cross-validation in `folds` parts they are all rows, each tested `repeats` times.
+    `rows` are the test rows; with cross-validation in `folds` parts they are all rows, each tested at most `repeats`
+    times.
 
     `constant` says what the constant answer is, such as "the most frequent class"; None if there is none.
     """
@@ -78,12 +79,6 @@ def scored_panel(dataset: str, results: Sequence[Result], reader: PredictionRead
     same = max(dict.fromkeys(keys), key=keys.count, default=None)
     usable = {run: rows for run, rows in scored.items() if rows is not None and rows.key == same}
     finished = {run.run_id for run in done}
-    alone: list[Result] = []
-    if any(run.folds for run in results):
-        shared = _shared_seeds(results, usable, finished)
-        alone = [run for run in results if run.run_id in usable and run.seed not in shared]
-        results = [run for run in results if run.seed in shared]
-        usable = {run.run_id: usable[run.run_id] for run in results if run.run_id in usable}
     folds = _folds([run for run in results if run.parts and run.run_id in usable], reader)
     other = [run for run in done if (rows := scored[run.run_id]) is not None and rows.key != same]
     notes = [
@@ -91,14 +86,13 @@ def scored_panel(dataset: str, results: Sequence[Result], reader: PredictionRead
         *_left_out(other, "the predictions are for other test rows"),
         *_left_out([run for run in results if run.budget not in budgets], "the number of labels is unknown"),
         *_left_out(incomplete, "not all of their folds have finished"),
-        *_left_out(alone, "other entries have not finished this division into folds"),
     ]
     entries = []
     for name in dict.fromkeys(run.entry for run in results):
         by_labels: dict[float, list[Result]] = {}
         for run in (run for run in results if run.entry == name and run.budget in budgets):
             by_labels.setdefault(budgets[run.budget], []).append(run)
-        found = {labels: _cell(runs, finished, usable, goal) for labels, runs in sorted(by_labels.items())}
+        found = {labels: _cell(runs, finished, usable, goal, list(folds)) for labels, runs in sorted(by_labels.items())}
         kept = {labels: cell for labels, cell in found.items() if len(cell.scores) or cell.failed}
         known = [cell for cell in cells if cell.entry == name and cell.budget in budgets]
         if kept:
@@ -116,37 +110,32 @@ def scored_panel(dataset: str, results: Sequence[Result], reader: PredictionRead
             entries if rows is not None else [],
             constant=None if constant is None else goal.sign * constant,
             clusters=None if rows is None else rows.clusters,
-            folds=folds,
+            folds=np.stack(list(folds.values())) if folds else None,
             ordered=any(run.section("task").get("name") == FORECASTING for run in done),
         ),
         goal,
         show.unit_of(results),
         0 if rows is None else len(rows.quantities),
-        None if folds is None else int(folds.max()),
-        0 if folds is None else len(folds),
+        max((int(own.max()) for own in folds.values()), default=None),
+        len(folds),
         shown,
         notes,
     )
 
 
-def _shared_seeds(results: Sequence[Result], usable: Collection[str], finished: Collection[str]) -> set[int | None]:
-    """The seeds that every cell has tried: fold by fold, all entries are compared on the same rows."""
-    tried: dict[tuple[str, float], set[int | None]] = {}
-    for run in results:
-        if run.run_id in usable or run.run_id not in finished:
-            tried.setdefault((run.entry, run.budget), set()).add(run.seed)
-    return set.intersection(*tried.values()) if tried else set()
-
-
-def _folds(runs: Sequence[Result], reader: PredictionReader) -> np.ndarray | None:
-    """The folds (seeds, rows) that tested each row, of repetitions of cross-validation; None without any."""
+def _folds(runs: Sequence[Result], reader: PredictionReader) -> dict[int, np.ndarray]:
+    """The fold (rows,) that tested each row, by the seed of a repetition of cross-validation."""
     read = {run.seed or 0: reader.columns(run, ["fold"]) for run in runs}
-    folds = [table["fold"].to_numpy() for _, table in sorted(read.items()) if table is not None]
-    return np.stack(folds) if folds else None
+    return {seed: table["fold"].to_numpy() for seed, table in sorted(read.items()) if table is not None}
 
 
-def _cell(runs: Sequence[Result], finished: set[str], usable: Mapping[str, ScoredRows], goal: Goal) -> Cell:
-    """The runs of an entry with one number of labels; of runs with equal seeds, the last one that is usable."""
+def _cell(
+    runs: Sequence[Result], finished: set[str], usable: Mapping[str, ScoredRows], goal: Goal, divided: Sequence[int]
+) -> Cell:
+    """The runs of an entry with one number of labels; of runs with equal seeds, the last one that is usable.
+
+    `divided` are the seeds of the repetitions of cross-validation, in order.
+    """
     chosen = {run.seed: run for run in sorted(runs, key=lambda run: run.seed or 0) if run.run_id in usable}
     failed = len({run.seed for run in runs if run.run_id not in finished} - chosen.keys())
     scores, validation = [], []
@@ -155,7 +144,12 @@ def _cell(runs: Sequence[Result], finished: set[str], usable: Mapping[str, Score
         validation.append(goal.sign * run.metrics("validation").get(goal.metric, math.nan))
     width = len(next(iter(usable.values())).quantities) if usable else 0
     known = bool(validation) and all(map(math.isfinite, validation))
-    return Cell(np.stack(scores) if scores else np.empty((0, width)), np.array(validation) if known else None, failed)
+    return Cell(
+        np.stack(scores) if scores else np.empty((0, width)),
+        np.array(validation) if known else None,
+        failed,
+        [divided.index(seed or 0) for seed in chosen] if divided else None,
+    )
 
 
 def _scored(run: Result, metric: str, reader: PredictionReader) -> ScoredRows | None:

@@ -206,6 +206,26 @@ def test_repeated_cross_validation_decides():
     assert found["recommended"] == "transformer" and found["budgets"][0]["status"] == "ahead"
 
 
+def test_entries_with_other_repetitions_are_compared_on_the_same_rows():
+    """The entry that has all three repetitions keeps them, and its score is the mean over them."""
+    rng = np.random.default_rng(7)
+    folds, row = np.stack([rng.permutation(60) % 5 for _ in range(3)]), rng.random(60)
+    scores = {name: (row + 0.3 * rng.random((3, 60)) < 0.9).astype(float) for name in ("scratch", "transformer")}
+    own = {"scratch": [2], "transformer": [0, 1, 2]}
+    entries = [Entry(name, name, {48.0: Cell(scores[name][own[name]], repetitions=own[name])}) for name in own]
+    budget = decide([Panel("d", entries, folds=folds)], SETTINGS)["budgets"][0]
+    few, many = budget["entries"]
+    assert many["value"] == pytest.approx(scores["transformer"].mean()) and (few["runs"], many["runs"]) == (1, 3)
+    alone = decide([Panel("d", entries[1:], folds=folds)], SETTINGS)["budgets"][0]["entries"][0]
+    assert many["high"] - many["low"] == pytest.approx(alone["high"] - alone["low"], rel=0.2)
+    (pair,) = budget["comparisons"]
+    separate = math.hypot(many["high"] - many["low"], few["high"] - few["low"])
+    assert pair["reading"] == "undecided" and pair["high"] - pair["low"] < separate  # rows are shared
+    wrong = [Entry("a", "scratch", {48.0: Cell(np.ones((1, 60)), repetitions=[3])})]
+    with pytest.raises(UserError, match="3 repetitions"):
+        decide([Panel("d", wrong, folds=folds)], SETTINGS)
+
+
 def test_a_target_has_labels():
     settings = Settings("accuracy", bounds=(0.0, 1.0), target=0.8)
     found = decide([panel({"scratch": [0.6, 0.7, 0.78, 0.84], "transformer": 0.9})], settings)["target"]

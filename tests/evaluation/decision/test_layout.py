@@ -17,7 +17,7 @@ def cell(level, runs=3, validation=None, failed=0, rows=11):
 def test_a_run_is_picked_by_the_validation_of_the_other_runs():
     # For run 0 the others favour b (0.5 against 0.9), for runs 1 and 2 they favour a (2.5 against 0.6).
     a, b = cell(0.5, validation=[5.0, 1.0, 0.0]), cell(0.7, validation=[0.3, 0.9, 0.9])
-    found = pick(["a", "b"], 100.0, {100.0: {"a": a, "b": b}})
+    found = pick(["a", "b"], 100.0, {100.0: {"a": a, "b": b}}).scores
     assert (found == np.stack([b.scores[0], a.scores[1], a.scores[2]])).all()
 
 
@@ -25,13 +25,13 @@ def test_a_single_run_is_picked_by_the_nearest_other_budget():
     a, b = cell(0.5, runs=1, validation=[0.1]), cell(0.7, runs=1, validation=[0.9])
     before = {"a": cell(0.5, validation=[0.8, 0.8, 0.8]), "b": cell(0.5, validation=[0.2, 0.2, 0.2])}
     far = {"a": cell(0.5, validation=[0.1, 0.1, 0.1]), "b": cell(0.5, validation=[0.2, 0.2, 0.2])}
-    found = pick(["a", "b"], 1000.0, {10.0: far, 300.0: before, 1000.0: {"a": a, "b": b}})
+    found = pick(["a", "b"], 1000.0, {10.0: far, 300.0: before, 1000.0: {"a": a, "b": b}}).scores
     assert (found == a.scores).all()
 
 
 def test_without_validation_the_entries_are_averaged():
     a, b = cell(0.5), cell(0.7)
-    assert pick(["a", "b"], 1.0, {1.0: {"a": a, "b": b}}) == pytest.approx((a.scores + b.scores) / 2)
+    assert pick(["a", "b"], 1.0, {1.0: {"a": a, "b": b}}).scores == pytest.approx((a.scores + b.scores) / 2)
 
 
 def test_a_failed_run_counts_as_the_constant_answer():

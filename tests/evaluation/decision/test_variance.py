@@ -119,12 +119,65 @@ def test_clusters_of_unequal_sizes_by_hand():
     assert found[0] == pytest.approx([1.8, 4.2])
 
 
-def test_repeated_cross_validation_as_nadeau_and_bengio():
-    # Two repetitions of three folds: J = 6 fold scores, (1/6 + 1/2) of their variance.
-    folds = np.array([[0, 0, 1, 1, 2, 2], [0, 1, 2, 0, 1, 2]])
-    scores = RNG.normal(size=(2, 6))
-    each = [scores[r, folds[r] == f].mean() for r in range(2) for f in range(3)]
-    found = fold_components([scores], folds)
-    assert found.variance[0] == pytest.approx((1 / 6 + 1 / 2) * np.var(each, ddof=1))
-    assert found.row_freedom == 5
-    assert found.means[0] == pytest.approx(scores.mean())
+def of_folds(cells, folds, clusters=None, fit=None):
+    size = len(cells)
+    fit = np.full(size, True) if fit is None else np.array(fit)
+    return fold_components(cells, folds, np.full(size, 99.0), fit, ~fit, clusters)
+
+
+def test_cross_validation_by_hand():
+    # Three folds of 7 rows: all right, all wrong, all wrong. Rows vary by s² = 7/30, and so a fold mean by s²/7 = 1/30.
+    # Fold means vary by 1/3: the excess is 3/10. The variance of the mean is (1/3 + 7/14) of both.
+    scores, fold = np.repeat([[1.0, 0.0, 0.0]], 7, axis=1), np.repeat([[5, 2, 3]], 7, axis=1)
+    found = of_folds([scores], [fold])
+    assert found.means[0] == pytest.approx(1 / 3) and found.row_freedom == 20
+    assert found.rows[0, 0] == pytest.approx((1 / 3 + 1 / 2) * (7 / 30) / 7)
+    assert found.runs[0] == pytest.approx((1 / 3 + 1 / 2) * 3 / 10)
+    assert found.run_freedom[0] == 2 and found.lasting[0] == pytest.approx(1 / 2 * 3 / 10)
+
+
+def test_rows_that_vary_more_than_folds_leave_no_excess():
+    scores, fold = np.array([[1.0, 2.0, 3.0] * 7]), np.repeat([[1, 2, 3]], 7, axis=1)
+    assert of_folds([scores], [fold]).runs[0] == 0
+
+
+def test_repetitions_reduce_residuals_and_not_rows():
+    """Two cells share 21 rows; the second one has only the first of two repetitions."""
+    row, residual = RNG.normal(size=(3, 21)), RNG.normal(size=(3, 21))
+    folds = np.stack([np.arange(21) % 3, np.arange(21) // 7])
+    both = row[0] + residual[:2]
+    found = of_folds([both, row[1:2] + residual[2:]], [folds, folds[:1]])
+    averaged = np.cov(both.mean(axis=0), row[1] + residual[2])
+    assert found.rows[0, 0] == pytest.approx((averaged[0, 0] + 3 / 2 * both.var(axis=1, ddof=1).mean()) / 21)
+    assert found.rows[0, 1] == pytest.approx((1 + 3 / 2) * averaged[0, 1] / 21)
+    assert found.rows[1, 1] == pytest.approx((1 + 3 / 2) * averaged[1, 1] / 21)
+    assert found.counts.tolist() == [2, 1] and np.linalg.eigvalsh(found.rows)[0] > 0
+
+
+def test_rows_in_clusters_vary_as_their_clusters():
+    """Each of 21 rows seven times: nothing is known that the 21 rows do not say."""
+    scores, fold = RNG.normal(size=(2, 21)), np.stack([np.arange(21) % 3, np.arange(21) // 7])
+    alone = of_folds([scores], [fold])
+    found = of_folds([np.repeat(scores, 7, axis=1)], [np.repeat(fold, 7, axis=1)], np.repeat(np.arange(21), 7))
+    assert found.variance == pytest.approx(alone.variance) and found.row_freedom == 20
+
+
+@pytest.mark.parametrize(("repetitions", "sd"), [(1, 0.0), (1, 0.4), (3, 0.4)])
+def test_folds_vary_by_their_rows_and_seeds(repetitions, sd):
+    """300 rows of variance 1, of which the entries share 0.6; with a model's seed, a fold varies by sd² more."""
+    rng, excess, estimated, means = np.random.default_rng(8), [], [], []
+    for _ in range(200):
+        folds = np.stack([rng.permutation(300) % 5 for _ in range(repetitions)])
+        row = np.sqrt(0.6) * rng.normal(size=300)
+        seed = sd * rng.normal(size=(2, repetitions, 5))
+        of_fold = np.stack([np.take_along_axis(own, folds, axis=1) for own in seed])
+        found = of_folds([*(row + np.sqrt(0.4) * rng.normal(size=(2, repetitions, 300)) + of_fold)], [folds] * 2)
+        excess.append(found.lasting.mean() * 4)
+        estimated.append(found.variance.mean())
+        means.append(found.means)
+    if sd:
+        assert 0.9 * sd**2 < np.mean(excess) < 1.3 * sd**2  # the seeds of the other cell enter by the regression
+    else:
+        assert np.mean(excess) < 0.25 / 60
+        assert np.mean(estimated) < 3 * np.var(means)
+    assert np.mean(estimated) > 1.1 * np.var(means)

@@ -24,11 +24,13 @@ class Cell:
         validation: (runs,) the main metric on validation rows, greater is better.
         failed: runs that diverged or failed. They are outcomes of the entry: each counts as one more run that gives
             the constant answer; without a constant, as a run with the worst mean score at this budget.
+        repetitions: (runs,) with repeated cross-validation, the place in `Panel.folds` of each run; None: the first.
     """
 
     scores: np.ndarray
     validation: np.ndarray | None = None
     failed: int = 0
+    repetitions: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,11 @@ def _check_panel(panel: Panel) -> None:
                 raise UserError(f"{where} are of {rows} test row: a decision needs at least 2.")
             if not np.isfinite(cell.scores).all():
                 raise UserError(f"{where} are not all finite: count a diverged run in `failed` instead.")
+            own = range(len(cell.scores)) if cell.repetitions is None else cell.repetitions
+            if panel.folds is not None and (len(own) != len(cell.scores) or max(own, default=0) >= len(panel.folds)):
+                raise UserError(
+                    f"{where} need the folds of each run: there are {len(panel.folds)} repetitions of folds."
+                )
     if panel.clusters is not None and len(np.unique(panel.clusters)) < 2:
         raise UserError(f"All test rows of {panel.dataset} are in one cluster: a decision needs at least 2 clusters.")
     if panel.folds is not None and (panel.folds.ndim != 2 or min(len(np.unique(own)) for own in panel.folds) < 2):

@@ -48,14 +48,14 @@ def lay_out(panel: Panel) -> Layout:
         made = [cell.scores for entry in panel.entries if entry.kind == "constant" for cell in entry.cells.values()]
         constant = np.concatenate(made).mean(axis=0) if made else None
     filled = {labels: _with_failures(entries, labels, constant) for labels in budgets}
-    cells: list[np.ndarray] = []
+    cells: list[Cell] = []
     places: list[float] = []
     own: dict[tuple[str, float], int] = {}
     kinds: dict[tuple[str, float], int] = {}
     for labels in budgets:
         for name, cell in filled[labels].items():
             own[name, labels] = len(cells)
-            cells.append(cell.scores)
+            cells.append(cell)
             places.append(labels)
     count = len(cells)
     for kind in KINDS:
@@ -69,14 +69,15 @@ def lay_out(panel: Panel) -> Layout:
                 cells.append(pick(present, labels, filled))
                 places.append(labels)
     if constant is not None:
-        cells.append(np.asarray(constant, dtype=float)[None])
+        cells.append(Cell(np.asarray(constant, dtype=float)[None]))
         places.append(budgets[0] if budgets else 1.0)
-    means = np.array([scores.mean() for scores in cells])
+    scores = [cell.scores for cell in cells]
+    means = np.array([own.mean() for own in scores])
     at = np.maximum(np.array(places), 1.0)
     fixed = np.zeros(len(cells), dtype=bool)
     sure = {entry.name for entry in entries if entry.kind in WITHOUT_CHANCE}
     for (name, _), place in own.items():
-        fixed[place] = name in sure and len(cells[place]) > 1 and bool((cells[place] == cells[place][0]).all())
+        fixed[place] = name in sure and len(scores[place]) > 1 and bool((scores[place] == scores[place][0]).all())
     fixed[-1:] |= constant is not None
     parts = _components(panel, cells, at, count, fixed)
     return Layout(
@@ -86,26 +87,32 @@ def lay_out(panel: Panel) -> Layout:
         constant=None if constant is None else len(cells) - 1,
         means=means,
         labels=at,
-        rows=cells[0].shape[1] if cells else 0,
+        rows=scores[0].shape[1] if cells else 0,
         parts=parts,
         noise=None if parts is None else Noise(parts),
     )
 
 
 def _components(
-    panel: Panel, cells: list[np.ndarray], labels: np.ndarray, count: int, fixed: np.ndarray
+    panel: Panel, cells: list[Cell], labels: np.ndarray, count: int, fixed: np.ndarray
 ) -> Components | None:
     if not cells:
         return None
+    scores, fit = [cell.scores for cell in cells], np.arange(len(cells)) < count
     if panel.folds is not None:
-        last = cells[-1:] if not fixed[-1] else [np.repeat(cells[-1], len(panel.folds), axis=0)]
-        return fold_components([*cells[:-1], *last], panel.folds)
+        folds = [panel.folds[_repetitions(cell)] for cell in cells]
+        return fold_components(scores, folds, labels, fit, fixed, panel.clusters)
     clusters = panel.clusters
     if clusters is None and panel.ordered:
-        clusters = time_blocks(np.stack([scores.mean(axis=0) for scores in cells]))
+        clusters = time_blocks(np.stack([own.mean(axis=0) for own in scores]))
     if clusters is not None:
-        cells = [cluster_scores(scores, clusters) for scores in cells]
-    return components(cells, labels, np.arange(len(cells)) < count, fixed)
+        scores = [cluster_scores(own, clusters) for own in scores]
+    return components(scores, labels, fit, fixed)
+
+
+def _repetitions(cell: Cell) -> list[int]:
+    """The place in `Panel.folds` of each run."""
+    return list(range(len(cell.scores)) if cell.repetitions is None else cell.repetitions)
 
 
 def _runs(cell: Cell) -> int:
@@ -128,12 +135,13 @@ def _with_failures(entries: Sequence[Entry], labels: float, constant: np.ndarray
             scores = np.concatenate([scores, np.tile(answer, (cell.failed, 1))])
             if validation is not None and checked:
                 validation = np.concatenate([validation, np.full(cell.failed, min(checked))])
-        filled[name] = Cell(scores, validation)
+        places = _repetitions(cell) + [0] * cell.failed  # any division suits the constant answer
+        filled[name] = Cell(scores, validation, repetitions=places)
     return filled
 
 
-def pick(names: Sequence[str], labels: float, filled: Mapping[float, Mapping[str, Cell]]) -> np.ndarray:
-    """The scores (runs, rows) of a kind: run s is that of the entry with the best validation score in the other runs.
+def pick(names: Sequence[str], labels: float, filled: Mapping[float, Mapping[str, Cell]]) -> Cell:
+    """The runs of a kind: run s is that of the entry with the best validation score in the other runs.
 
     An entry is thus never picked for the luck of the run that is then scored. With a single run at this budget, the
     nearest budget with a validation score decides; without validation scores, run s is the mean over the entries.
@@ -141,18 +149,20 @@ def pick(names: Sequence[str], labels: float, filled: Mapping[float, Mapping[str
     cells = filled[labels]
     runs = max(len(cells[name].scores) for name in names)
     elsewhere = {name: _elsewhere(name, labels, filled) for name in names}
-    chosen = []
+    chosen, places = [], []
     for run in range(runs):
         able = [name for name in names if run < len(cells[name].scores)]
         merits = [_without(cells[name], run) for name in able]
         if any(merit is None for merit in merits):
             merits = [elsewhere[name] for name in able]
         known = [(merit, -place) for place, merit in enumerate(merits) if merit is not None]
+        best = able[-max(known)[1]] if len(known) == len(able) else able[0]
+        places.append(_repetitions(cells[best])[run])
         if len(known) < len(able):
             chosen.append(np.mean([cells[name].scores[run] for name in able], axis=0))
         else:
-            chosen.append(cells[able[-max(known)[1]]].scores[run])
-    return np.stack(chosen)
+            chosen.append(cells[best].scores[run])
+    return Cell(np.stack(chosen), repetitions=places)
 
 
 def _without(cell: Cell, run: int) -> float | None:

@@ -43,10 +43,10 @@ def to_settle(
     """
     error = max(abs(estimate) / (critical + _Z_POWER), (margin - abs(estimate)) / (float(ndtri(0.95)) + _Z_POWER))
     used = contrast != 0
-    by_rows = float(contrast @ parts.rows @ contrast)
+    by_rows = float(contrast @ parts.rows @ contrast + (contrast**2 * parts.lasting).sum())
     counts = parts.counts[used]
     residual = float(contrast[used] ** 2 @ (parts.residual[used] * counts))
-    runs = float(contrast[used] ** 2 @ (np.maximum(parts.runs - parts.residual, 0)[used] * counts))
+    runs = float(contrast[used] ** 2 @ (np.maximum(parts.runs - parts.residual - parts.lasting, 0)[used] * counts))
     now = int(counts.min())
     for most, factor in product((20, 100), (1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100)):
         left = error**2 - by_rows / factor

@@ -22,7 +22,7 @@ class Components:
 
     Attributes:
         means: (C,).
-        rows: (C, C) covariance that comes from the rows, without residuals; with repeated cross-validation all of it.
+        rows: (C, C) covariance that comes from the rows, without residuals; with repeated cross-validation, with them.
         row_freedom: degrees of freedom of `rows`.
         runs: (C,) variance of a mean that comes from its runs, residuals included (moderated).
         run_freedom: (C,) degrees of freedom of `runs`.
@@ -30,6 +30,7 @@ class Components:
         residual: (C,) the part of `runs` that more rows reduce as well, σ²_res / (nS).
         counts: (C,) runs.
         units: independent rows: rows, clusters or blocks.
+        lasting: (C,) the part of `runs` that more runs do not reduce.
     """
 
     means: np.ndarray
@@ -41,6 +42,7 @@ class Components:
     residual: np.ndarray
     counts: np.ndarray
     units: int
+    lasting: np.ndarray | float = 0.0
 
     @property
     def variance(self) -> np.ndarray:
@@ -105,39 +107,82 @@ def components(cells: list[np.ndarray], labels: np.ndarray, fit: np.ndarray, fix
     return Components(means, pure, units - 1.0, runs, freedom, pooled, residual, counts, units)
 
 
-def fold_components(cells: list[np.ndarray], folds: np.ndarray) -> Components:
+def fold_components(
+    cells: list[np.ndarray],
+    folds: list[np.ndarray],
+    labels: np.ndarray,
+    fit: np.ndarray,
+    fixed: np.ndarray,
+    clusters: np.ndarray | None = None,
+) -> Components:
     """The variance of means in repeated cross-validation (Nadeau and Bengio 2003, section 3.4).
 
     The J = repetitions × folds test scores of a cell are not independent, because training sets overlap: the variance
-    of their mean is taken as (1/J + n_test / n_train) times their sample variance, for all cells and their covariances
-    (Bouckaert and Frank 2004 for repetitions). Folds are shared by all entries.
+    of their mean is (1/J + n_test / n_train) times that of a fold's mean. The latter has two parts. The rows' part is
+    their variance within a repetition / n_test. Its 1/J becomes the variance of the mean over repetitions, whose rows
+    are the same; the cells share these rows, whichever repetitions they have. The part of training sets and seeds is
+    what fold means vary more than their rows explain, moderated over cells.
 
     Args:
         cells: scores (repetitions, rows) of each cell.
-        folds: (repetitions, rows) the fold that tested a row.
+        folds: the fold that tested each row, (repetitions, rows) of each cell.
+        labels, fit, fixed: as for `components`; the constant answer is fixed.
+        clusters: (rows,) ids of rows that belong together and share folds.
     """
-    repetitions = min(len(folds), *(len(scores) for scores in cells))
-    scored = np.stack([scores[:repetitions] for scores in cells])  # (C, repetitions, rows)
-    tested = []
-    for repetition in range(repetitions):
-        _, index = np.unique(folds[repetition], return_inverse=True)
-        member = index[:, None] == np.arange(index.max() + 1)
-        tested.append(scored[:, repetition] @ (member / member.sum(axis=0)))  # (C, folds)
-    each = np.concatenate(tested, axis=1)
-    count, number = each.shape[1], each.shape[1] / repetitions
-    rows = np.atleast_2d(np.cov(each)) * (1 / count + 1 / (number - 1))
-    size = len(cells)
+    parts = len(np.unique(folds[0][0]))
+    overlap = 1 / (parts - 1)
+    units = cells if clusters is None else [cluster_scores(scores, clusters) for scores in cells]
+    number = units[0].shape[1]
+    averaged = np.cov(np.stack([scores.mean(axis=0) for scores in units])).reshape(len(cells), -1)
+    single = np.array([scores.var(axis=1, ddof=1).mean() for scores in units])
+    within = averaged + np.diag(single - np.diag(averaged))
+    excess, freedom, pooled = fold_excess(cells, folds, labels, fit & ~fixed, clusters)
+    excess = np.where(fixed, 0.0, excess)
+    counts = np.array([len(scores) for scores in cells])
     return Components(
-        means=scored.mean(axis=(1, 2)),
-        rows=rows,
-        row_freedom=count - 1.0,
-        runs=np.zeros(size),
-        run_freedom=np.full(size, np.inf),
-        pooled=np.full(size, False),
-        residual=np.zeros(size),
-        counts=np.array([len(scores) for scores in cells]),
-        units=scored.shape[2],
+        means=np.array([scores.mean() for scores in cells]),
+        rows=(averaged + parts * overlap * within) / number,
+        row_freedom=number - 1.0,
+        runs=excess * (1 / (parts * counts) + overlap),
+        run_freedom=freedom,
+        pooled=pooled,
+        residual=np.zeros(len(cells)),
+        counts=counts,
+        units=number,
+        lasting=excess * overlap,
     )
+
+
+def fold_excess(
+    cells: list[np.ndarray], folds: list[np.ndarray], labels: np.ndarray, fit: np.ndarray, clusters: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The variance (C,) of fold means beyond that of their rows, at least 0; its degrees of freedom; if it is pooled.
+
+    The mean square of a cell's J fold means x around their mean m, divided by its expectation for rows alone, is a
+    ratio that is moderated. Rows alone give Var(x) − Var(m) = (folds × within − averaged) / n, with `within` and
+    `averaged` as in `fold_components`. In a cell of `fit`, rows that all cells find hard are not noise: its scores are
+    first regressed on the mean scores of the others.
+    """
+    averaged = np.stack([scores.mean(axis=0) for scores in cells])
+    total, number = averaged[fit].sum(axis=0), max(int(fit.sum()) - 1, 1)
+    ratio, by_rows, count = np.empty(len(cells)), np.empty(len(cells)), np.empty(len(cells))
+    for cell, scores in enumerate(cells):
+        if fit[cell]:
+            others = (total - averaged[cell]) / number
+            others -= others.mean()
+            scores = scores - others * (averaged[cell] @ others / max(float(others @ others), 1e-300))
+        means = []
+        for own, fold in zip(scores, folds[cell], strict=True):
+            _, index = np.unique(fold, return_inverse=True)
+            means.append((np.bincount(index, own) / np.bincount(index))[index])
+        parts = index.max() + 1
+        count[cell] = parts * len(scores)
+        units = scores if clusters is None else cluster_scores(scores, clusters)
+        rows = parts * units.var(axis=1, ddof=1).mean() - units.mean(axis=0).var(ddof=1)
+        by_rows[cell] = rows / units.shape[1]
+        ratio[cell] = np.var(means) / by_rows[cell] if rows > 1e-12 else 0.0
+    moderated, freedom, pooled = moderate(ratio, count - 1, np.log2(labels), fit)
+    return np.maximum(moderated - 1, 0) * by_rows * count / (count - 1), freedom, pooled
 
 
 def nearest_covariance(matrix: np.ndarray) -> np.ndarray:
