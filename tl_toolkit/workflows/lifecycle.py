@@ -72,14 +72,7 @@ class Lifecycle(ABC, Generic[A]):
 
         With `find_lr`, return the result of `find_learning_rate` and write nothing else.
         """
-        from transformers import set_seed
-
-        self._open_folder()
-        self.prepare()
-        self.stages.begin("model")
-        set_seed(self.args.seed)  # later random numbers are for the model and the trainer
-        self.model = self.build()
-        self.trainer = self.make_trainer()
+        self.set_up()
         if self.args.find_lr:
             from ..training.lr_finder import find_learning_rate
 
@@ -110,6 +103,17 @@ class Lifecycle(ABC, Generic[A]):
             record = write_record(self.output_dir, record)  # last: this file marks a finished run
         self.publish()
         return record
+
+    def set_up(self) -> None:
+        """Read the data, and build the model and the trainer."""
+        from transformers import set_seed
+
+        self._open_folder()
+        self.prepare()
+        self.stages.begin("model")
+        set_seed(self.args.seed)  # later random numbers are for the model and the trainer
+        self.model = self.build()
+        self.trainer = self.make_trainer()
 
     # Stages that a verb implements
 
