@@ -24,6 +24,7 @@ from ..records.record import SCHEMA_VERSION, changed_arguments, resolved_argumen
 from ..strategies import make_strategy
 from ..strategies.recommended import recommended, settle
 from .failures import explaining, failures_recorded, now, setting_up
+from .summary import say
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -183,6 +184,11 @@ class Lifecycle(ABC, Generic[A]):
     def _open_folder(self) -> None:
         resume = self.args.resume_from_checkpoint
         self.checkpoint = resolve_resume(resume, self.output_dir)
+        if resume is not None and self.checkpoint is None:
+            say(
+                f"There is no complete checkpoint in {str(self.output_dir)!r}: the run starts at the beginning.",
+                self.args,
+            )
         overwrite = self.args.overwrite_output_dir or resume is not None
         check_free(self.output_dir, overwrite=overwrite, sources=self.sources)
 
