@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 
@@ -13,6 +14,9 @@ from transformers import PreTrainedTokenizerFast
 from tl_toolkit.data import beginnings
 from tl_toolkit.data.encoding import encode_texts
 from tl_toolkit.data.tokenizers import build_tokenizer
+from tl_toolkit.tasks.caption_processing import CaptionProcessing
+from tl_toolkit.tasks.pair_processing import PairProcessing
+from tl_toolkit.tasks.words import encode_words
 
 _WORDS = (  # noqa: SIM905
     "the a of river old New o'clock isn't don't 3.14 no no no Café façade x.y.z -- ... WORLD aaaa http://a.b/c "
@@ -57,18 +61,36 @@ def test_the_first_tokens_are_those_of_the_whole_text(kind: str, monkeypatch: py
     texts += [
         "",
         "isn't" * 99,
-        *([] if kind == "fastai" else ["ab" * 9000, "a" * 17001, " " * 19000 + "the a", "3." * 9000, "no " * 900]),
+        *[
+            "ab" * 9000,
+            "a" * 17001,
+            " " * 19000 + "the a",
+            "f3" * 9000 + "abb" * 9000 + "s",
+            "xaab" * 5000,
+            "abaa" * 4999,
+        ],
+        *([] if kind == "fastai" else ["3." * 9000, "no " * 900]),
     ]
     short = [text[: 400 if n % 2 else 60] for n, text in enumerate(texts)]
+    by_tokens = [len(ids) for ids in tokenizer(texts)["input_ids"]]
+    some = [*range(9), len(texts) - 1]
+    pairs = [*itertools.product(some, some)]
+    # An odd number of tokens depends on which of the two has more.
+    plain = [(a, b) for a, b in pairs if (by_tokens[a] > by_tokens[b]) == (len(texts[a]) > len(texts[b]))]
+    assert 40 < len(plain) < len(pairs)
     splits = [
-        Dataset.from_dict({"text": short, "text_pair": [*short[1:], "the a"]}),
-        Dataset.from_dict({"text": texts}),
+        (Dataset.from_dict({"text": texts}), (7, 41)),
+        (Dataset.from_dict({"text": short, "text_pair": [*short[1:], "the a"]}), (8, 42)),
+        *(
+            (Dataset.from_dict({"text": [texts[a] for a, _ in own], "text_pair": [texts[b] for _, b in own]}), limits)
+            for own, limits in ((pairs, (8, 42)), (plain, (7, 41)))
+        ),
     ]
     monkeypatch.setattr(beginnings, "LONG", 10**9)
-    whole = [encode_texts(part, tokenizer, limit) for part in splits for limit in (7, 41)]
+    whole = [encode_texts(part, tokenizer, limit) for part, limits in splits for limit in limits]
     for name, value in {"LONG": 100, "_FIRST": 100, "_CHARACTERS_PER_TOKEN": 2}.items():
         monkeypatch.setattr(beginnings, name, value)
-    few = [encode_texts(part, tokenizer, limit) for part in splits for limit in (7, 41)]
+    few = [encode_texts(part, tokenizer, limit) for part, limits in splits for limit in limits]
     for one, other in zip(whole, few, strict=True):
         for name in ("input_ids", "is_cut", "length"):
             assert one[name].to_pylist() == other[name].to_pylist(), name
@@ -76,11 +98,47 @@ def test_the_first_tokens_are_those_of_the_whole_text(kind: str, monkeypatch: py
     assert sum(map(len, found)) < 0.7 * sum(map(len, texts))  # there was something to prove
 
 
+def others(tokenizer: PreTrainedTokenizerFast, texts: list[str], limit: int) -> list[object]:
+    """The targets, captions and words of texts, as the other tasks encode them."""
+    pairs, images = PairProcessing(tokenizer, tokenizer), CaptionProcessing(None, tokenizer)  # type: ignore[arg-type]
+    sentences = [[text, *text.split(" ")] for text in texts] + [[*text.split(" "), text] for text in texts]
+    return [pairs.encode_targets(texts, limit), images.encode(texts, limit), encode_words(sentences, tokenizer, limit)]
+
+
+@pytest.mark.parametrize("kind", ["word", "char", "bpe", "wordpiece"])
+def test_targets_captions_and_words_are_those_of_the_whole_texts(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = tokenizer_of(kind)
+    tokenizer.eos_token = tokenizer.pad_token
+    texts = [*(long_text(seed, 900) for seed in range(9)), "", "ab" * 9000, "\u200b" * 900]
+    monkeypatch.setattr(beginnings, "LONG", 10**9)
+    whole = [others(tokenizer, texts, limit) for limit in (7, 41)]
+    for name, value in {"LONG": 100, "_FIRST": 100, "_CHARACTERS_PER_TOKEN": 2}.items():
+        monkeypatch.setattr(beginnings, name, value)
+    assert [others(tokenizer, texts, limit) for limit in (7, 41)] == whole
+
+
+@pytest.mark.parametrize("kind", ["word", "bpe", "wordpiece"])
+def test_a_row_of_20_megabytes_costs_little_in_every_task(kind: str) -> None:
+    tokenizer = tokenizer_of(kind)
+    tokenizer.eos_token = tokenizer.pad_token
+    long, giant = long_text(1, 3000) * 7000, "ab" * 10**7
+    pairs = {"text": [long, giant, long, "a"], "text_pair": [giant, long, long[1:], long]}
+    for call in (
+        lambda: encode_texts(Dataset.from_dict(pairs), tokenizer, 256),
+        lambda: PairProcessing(tokenizer, tokenizer).encode_targets([long, giant], 256),
+        lambda: CaptionProcessing(None, tokenizer).encode([long, giant], 256),  # type: ignore[arg-type]
+        lambda: encode_words([[long, giant], [giant, "a"]], tokenizer, 256),
+    ):
+        began = time.process_time()
+        call()
+        assert time.process_time() - began < 8
+
+
 @pytest.mark.parametrize("kind", ["word", "whitespace", "char", "bpe", "wordpiece", "fastai"])
 def test_a_row_of_20_megabytes_costs_milliseconds(kind: str) -> None:
     tokenizer = tokenizer_of(kind)
     texts = [long_text(1, 3000) * 7000]
-    texts += [] if kind == "fastai" else ["ab" * 10**7]  # its rules read each word several times
+    texts += ["ab" * 10**7, "a" * 2 * 10**7]
     for text in texts:
         began = time.process_time()
         encoded = encode_texts(Dataset.from_dict({"text": [text]}), tokenizer, 256)

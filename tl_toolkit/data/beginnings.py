@@ -39,7 +39,9 @@ _RUNS = {
     "whitespace": re.compile(rf"(?<!\S)\S{{{_RUN},}}|{_SPACE}"),
     "word": re.compile(rf"{_WORD}|{_SPACE}|(?<![0-9.,])(?:[0-9][.,]){{{_RUN},}}"),
     "WordPiece": re.compile(rf"{_WORD}|(?<![ \t\n])[ \t\n]{{{_RUN},}}"),
+    "fastai": re.compile(rf"(?<![a-z0-9])[a-z0-9]{{{_RUN},}}|(?<! ) {{{_RUN},}}"),
 }
+_THRICE = re.compile(r"(.)\1\1", re.DOTALL)
 
 
 class Beginnings:
@@ -53,25 +55,32 @@ class Beginnings:
         return [text if len(text) <= LONG else self._of(text, self.limit) for text in texts]
 
     def of_pairs(self, first: list[str], second: list[str]) -> tuple[list[str], list[str]]:
-        """As `of`. Which text of a pair keeps more tokens depends on which has more, so two long ones stay whole."""
+        """As `of`. The first tokens of a pair are those of the whole texts.
+
+        If an odd number of tokens remains for two long texts, that with more characters keeps one more.
+        """
         pairs = [self._of_pair(*pair) for pair in zip(first, second, strict=True)]
         return [one for one, _ in pairs], [other for _, other in pairs]
 
     def _of_pair(self, first: str, second: str) -> tuple[str, str]:
-        if self.limit is None or (len(first) <= LONG) == (len(second) <= LONG):
+        if self.limit is None or max(len(first), len(second)) <= LONG:
             return first, second
-        if len(first) <= LONG:
-            return self._of_pair(second, first)[::-1]
-        return self._of(first, max(self.limit, 4 * len(second))), second  # still more tokens than `second`
+        swapped = len(first) <= len(second)
+        longer, shorter = (second, first) if swapped else (first, second)
+        (shorter,) = self.of([shorter])
+        tokens = len(self.tokenizer(shorter, truncation=False, verbose=False)["input_ids"])
+        longer = self._of(longer, max(self.limit, tokens))  # which of the two is cut depends on which has more tokens
+        return (shorter, longer) if swapped else (longer, shorter)
 
     def _of(self, text: str, limit: int | None) -> str:
         if limit is None or not self._is_local:
             return text
-        size = max(_FIRST, _CHARACTERS_PER_TOKEN * limit)
+        size = max(_FIRST, _CHARACTERS_PER_TOKEN * (self.limit or limit))
         for shortened in (False, True):
             if shortened and self._runs is None:
                 break
-            text = self._runs.sub(_without_middle, text) if shortened and self._runs else text
+            if shortened and self._runs is not None:
+                text = self._runs.sub(_without_middle, text)
             tried = size
             while tried < min(len(text), _MOST_TRIED):
                 if self._is_decided(text[:tried], limit):
@@ -124,7 +133,13 @@ class Beginnings:
 
 
 def _without_middle(run: re.Match[str]) -> str:
-    return run[0][: _RUN // 2] + run[0][-_RUN // 2 :]
+    """The ends of a run. fastai's rules mark three times the same character, and count up to 99 of them."""
+    text, half = run[0], _RUN // 2
+    if run.re is not _RUNS["fastai"] or text == text[0] * len(text):
+        return text[:half] + text[-half:]
+    if _THRICE.search(text):
+        return text
+    return text[:half] + next(text[-end:] for end in range(half, half + 3) if text[-end] != text[half - 1])
 
 
 def pieces_to_learn_from(texts: Iterable[str], truncated: bool) -> Iterator[str]:

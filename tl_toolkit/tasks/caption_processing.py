@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config.overrides import parse_overrides
+from ..data.beginnings import Beginnings
 from ..data.encoding import decode_generated, truncation
 from ..errors import UserError
 from ..loading.names import loading, location_of
@@ -65,7 +66,8 @@ class CaptionProcessing:
         end = self.tokenizer.eos_token_id
         cut = truncation(self.tokenizer, max_length)
         limit = cut.get("max_length")
-        ids = self.tokenizer(text_target=list(captions), **cut)["input_ids"]
+        captions = Beginnings(self.tokenizer, limit).of(list(captions))
+        ids = self.tokenizer(text_target=captions, **cut)["input_ids"]
         return [own if own and own[-1] == end else [*own[: None if limit is None else limit - 1], end] for own in ids]
 
     def decode(self, generated: np.ndarray) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.beginnings import Beginnings
 from ..data.encoding import decode_generated, truncation
 from ..data.tokenizers import KINDS
 from ..errors import UserError
@@ -48,7 +49,8 @@ class PairProcessing:
     def encode_targets(self, texts: Sequence[str], max_length: int | None) -> list[list[int]]:
         """Target ids of each text including the end-of-text token, truncated to `max_length`."""
         cut = truncation(self.target_tokenizer, max_length)
-        return self.target_tokenizer(text_target=list(texts), **cut)["input_ids"]
+        texts = Beginnings(self.target_tokenizer, cut.get("max_length")).of(list(texts))
+        return self.target_tokenizer(text_target=texts, **cut)["input_ids"]
 
     def decode(self, generated: np.ndarray) -> list[str]:
         """Texts of generated ids (rows, time), padded with -100; without special tokens."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..data.beginnings import Beginnings
 from ..data.column_roles import check_texts
 from ..data.encoding import padding_multiple
 from ..data.special_column_roles import WordColumns
@@ -101,7 +102,10 @@ def encode_words(
             "a fast tokenizer, which most checkpoints have."
         )
     unknown = tokenizer.unk_token
-    words = [[as_read(word) for word in sentence] for sentence in sentences]
+    # Each word has a token at least, so that no further words can be read.
+    most = None if unknown is None or max_length is None else max_length + 1
+    beginnings = Beginnings(tokenizer, max_length)
+    words = [beginnings.of([as_read(word) for word in sentence[:most]]) for sentence in sentences]
     encoded = _tokenize(words, tokenizer, None)
     is_final = max_length is None or max(map(len, encoded["input_ids"])) <= max_length
     for row, own in enumerate(words):

@@ -29,7 +29,7 @@ def rehearse_training(trainer: ToolkitTrainer) -> None:
     Raises:
         Exception: whatever the run would raise.
     """
-    if trainer.args.world_size > 1:  # the model may be held by all processes together
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:  # the processes hold parts of the model
         return
     rows, model = trainer.train_dataset, trainer.model
     longest = 0
@@ -54,7 +54,7 @@ def rehearse_training(trainer: ToolkitTrainer) -> None:
 
 
 def rehearse_saving(trainer: BaseTrainer, output_dir: Path) -> None:
-    """Save the model below `output_dir` and load it again, unless it is large.
+    """Save the model below `output_dir` and load it again, in the first process, unless it is large or sharded.
 
     Raises:
         UserError: a weight has changed.
@@ -64,7 +64,8 @@ def rehearse_saving(trainer: BaseTrainer, output_dir: Path) -> None:
 
     model: Any = trainer.model
     weights = model.state_dict()
-    if sum(weight.nbytes for weight in weights.values()) > _MOST_BYTES or trainer.args.world_size > 1:
+    sharded, first = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled, trainer.is_world_process_zero()
+    if sum(weight.nbytes for weight in weights.values()) > _MOST_BYTES or sharded or not first:
         return
     folder = output_dir / ".trial-model"
     try:

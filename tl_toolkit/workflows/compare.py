@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,43 @@ from ..config.arguments import Arguments
 from ..config.pretrain_arguments import PretrainArguments
 from ..data.sources import remember_sources
 from ..errors import UserError
-from .finetune import finetune
+from .failures import explaining
+from .finetune import FineTuning, finetune
+from .lifecycle import without_progress_bars
 from .measuring import measure
-from .pretrain import pretrain
+from .pretrain import Pretraining, pretrain
+
+_FEW_ROWS, _FEW_TOKENS = 512, 20_000
 
 
 def train(arguments: Arguments | PretrainArguments) -> dict[str, Any]:
     """Train one run of a comparison, a language model or another task, and return its record."""
     return pretrain(arguments) if isinstance(arguments, PretrainArguments) else finetune(arguments)
+
+
+@without_progress_bars()
+def rehearse(arguments: Arguments | PretrainArguments) -> None:
+    """Do what `train` does with few rows and tokens, but train nothing. A language model is saved.
+
+    Raises:
+        Exception: whatever the run would raise before, or at, its first update.
+    """
+    model = replace(arguments.model, tokenizer_min_frequency=min(arguments.model.tokenizer_min_frequency, 1))
+    run: FineTuning | Pretraining
+    if isinstance(arguments, PretrainArguments):
+        few: dict[str, Any] = {
+            name: min(getattr(arguments.language_model, name) or _FEW_TOKENS, _FEW_TOKENS)
+            for name in ("max_train_tokens", "max_eval_tokens")
+        }
+        run = Pretraining(arguments._replace(model=model, language_model=replace(arguments.language_model, **few)))
+    else:
+        run = FineTuning(arguments._replace(model=model))
+        run.most_rows = None if arguments.run.dataloader_drop_last else _FEW_ROWS
+    run.set_up()
+    with explaining():
+        run.rehearse()
+        if isinstance(run, Pretraining):
+            run.save()
 
 
 def compare(arguments: ParsedComparison | FromResults) -> Path | None:
@@ -67,7 +97,16 @@ def _compare(arguments: ParsedComparison) -> Path | None:
     grid = with_more_seeds(grid, asked["settle"])
     at_once = arguments.parallel_runs
     if arguments.dry_run:
-        print(plan(grid, output_dir, retry_failed=arguments.retry_failed, at_once=at_once, measure=measure))
+        print(
+            plan(
+                grid,
+                output_dir,
+                retry_failed=arguments.retry_failed,
+                at_once=at_once,
+                measure=measure,
+                rehearse=rehearse,
+            )
+        )
         return None
     check_data(grid, output_dir)
     print(f"{len(grid.runs)} runs of {len(grid.entries)} entries; results go to {output_dir}", flush=True)
@@ -82,6 +121,7 @@ def _compare(arguments: ParsedComparison) -> Path | None:
                 say=functools.partial(print, flush=True),
                 live=sys.stdout if sys.stdout.isatty() else None,
                 report=report,
+                rehearse=rehearse,
             )
         except KeyboardInterrupt:
             done = count_results(output_dir)

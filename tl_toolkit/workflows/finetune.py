@@ -57,6 +57,7 @@ class FineTuning(Training[Arguments]):
         encoded: the model inputs of the rows.
         features: of the rows, if only a head is trained; None if the model is trained on its inputs.
         predictions: raw predictions by split.
+        most_rows: the rows of a split that are used, if not all.
         solution: how the head was solved, for the record; empty if it was trained.
     """
 
@@ -64,6 +65,7 @@ class FineTuning(Training[Arguments]):
     splits: DatasetDict
     encoded: DatasetDict
     features: Features | None = None
+    most_rows: int | None = None
     predictions: dict[str, Any]
     solution: dict[str, Any]
 
@@ -78,6 +80,9 @@ class FineTuning(Training[Arguments]):
 
     def prepare(self) -> None:
         self.splits = self.task.prepare(self.args.seed)
+        if (most := self.most_rows) is not None:
+            for role, rows in self.splits.items():
+                self.splits[role] = rows.select(range(min(len(rows), most)))
         print_data(self.task.record(), self.args)
         self.processing = self.task.make_processing(self.model_arguments, self.splits)
         self.tokenizer = self.task.tokenizer(self.processing)

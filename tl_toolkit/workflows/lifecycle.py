@@ -24,6 +24,7 @@ from ..records.record import SCHEMA_VERSION, changed_arguments, resolved_argumen
 from ..strategies import make_strategy
 from ..strategies.recommended import recommended, settle
 from .failures import explaining, failures_recorded, now, setting_up
+from .summary import say
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -72,14 +73,7 @@ class Lifecycle(ABC, Generic[A]):
 
         With `find_lr`, return the result of `find_learning_rate` and write nothing else.
         """
-        from transformers import set_seed
-
-        self._open_folder()
-        self.prepare()
-        self.stages.begin("model")
-        set_seed(self.args.seed)  # later random numbers are for the model and the trainer
-        self.model = self.build()
-        self.trainer = self.make_trainer()
+        self.set_up()
         if self.args.find_lr:
             from ..training.lr_finder import find_learning_rate
 
@@ -110,6 +104,17 @@ class Lifecycle(ABC, Generic[A]):
             record = write_record(self.output_dir, record)  # last: this file marks a finished run
         self.publish()
         return record
+
+    def set_up(self) -> None:
+        """Read the data, and build the model and the trainer."""
+        from transformers import set_seed
+
+        self._open_folder()
+        self.prepare()
+        self.stages.begin("model")
+        set_seed(self.args.seed)  # later random numbers are for the model and the trainer
+        self.model = self.build()
+        self.trainer = self.make_trainer()
 
     # Stages that a verb implements
 
@@ -179,6 +184,11 @@ class Lifecycle(ABC, Generic[A]):
     def _open_folder(self) -> None:
         resume = self.args.resume_from_checkpoint
         self.checkpoint = resolve_resume(resume, self.output_dir)
+        if resume is not None and self.checkpoint is None:
+            say(
+                f"There is no complete checkpoint in {str(self.output_dir)!r}: the run starts at the beginning.",
+                self.args,
+            )
         overwrite = self.args.overwrite_output_dir or resume is not None
         check_free(self.output_dir, overwrite=overwrite, sources=self.sources)
 

@@ -30,8 +30,6 @@ def measure(arguments: Arguments, rows: Mapping[str, int], seconds: float) -> Me
         rows: the number of rows of "train", "validation" and "test".
         seconds: the time in which updates, or features, are measured.
     """
-    from transformers import set_seed
-
     budgets = {role: min(count, rows[role]) for role, count in _SAMPLE.items()}
     data = replace(
         arguments.data,
@@ -44,10 +42,7 @@ def measure(arguments: Arguments, rows: Mapping[str, int], seconds: float) -> Me
         run = FineTuning(arguments._replace(data=data))
         asked = {name: getattr(run.args, name) for name in ("num_train_epochs", "max_steps", "min_train_steps")}
         began = time.perf_counter()
-        run.prepare()
-        set_seed(run.args.seed)
-        run.model = run.build()
-        run.trainer = run.make_trainer()
+        run.set_up()
         start = time.perf_counter() - began
         sample = run.encoded["train"]
         encode = _timed(lambda: run.task.encode(run.splits, run.processing, run.max_length)) / sum(budgets.values())

@@ -34,7 +34,7 @@ def print_data(record: dict[str, Any], args: RunArguments) -> None:
         elif named:
             parts.append(f"{role}: {named}{_kind(record) if role == 'label' else ''}")
     rows = ", ".join(f"{rows:,} {_role(role, record)}" for role, rows in record["dataset"]["rows"].items())
-    _say(f"{' · '.join(parts)} · {rows} rows", args)
+    say(f"{' · '.join(parts)} · {rows} rows", args)
     print_findings(record["dataset"].get("data_look", {}), args)
 
 
@@ -42,7 +42,7 @@ def print_findings(found: Mapping[str, Any], args: RunArguments) -> None:
     """Print one line for each finding of a look at the data, in the first process."""
     for heading, text in lines(found):
         advice = ". --drop_duplicates leaves them out" if heading == DUPLICATES and "dropped" not in found else ""
-        _say(f"{heading}: {text}{advice}", args)
+        say(f"{heading}: {text}{advice}", args)
 
 
 def _kind(record: dict[str, Any]) -> str:
@@ -61,7 +61,7 @@ def print_texts(record: dict[str, Any], args: RunArguments) -> None:
         f"{rows:,} {_role(role, record)} texts ({tokens[role]:,} tokens)"
         for role, rows in record["dataset"]["rows"].items()
     ]
-    _say(f"text: {record['dataset']['columns']['text']} · {', '.join(parts)}", args)
+    say(f"text: {record['dataset']['columns']['text']} · {', '.join(parts)}", args)
 
 
 def _role(role: str, record: dict[str, Any]) -> str:
@@ -70,7 +70,8 @@ def _role(role: str, record: dict[str, Any]) -> str:
     return name if origin == role else f"{name} (from {origin})"
 
 
-def _say(line: str, args: RunArguments) -> None:
+def say(line: str, args: RunArguments) -> None:
+    """Print a line in the first process, unless `log_level` shows errors only."""
     if args.process_index == 0 and args.log_level not in ("error", "critical"):
         encoding = sys.stdout.encoding or "utf-8"  # class names can be in any script
         print(line.replace("\n", r"\n").encode(encoding, "replace").decode(encoding), flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from ...data.sources import load_source, remember_sources
@@ -18,6 +19,7 @@ from .estimates import BASES, OTHERS, SAME, UNKNOWN, Estimate, Estimator, disk_o
 from .failures import quiet
 from .jobs import Job, PlannedJob, RunJob, StageJob
 from .measuring import Measure, count_rows, measure_entries
+from .rehearsals import Rehearse, check, rehearsals
 from .scheduler import check_rows, jobs_of, missing
 from .tuning import SearchJob
 
@@ -30,7 +32,13 @@ class _Row(NamedTuple):
 
 
 def plan(
-    grid: Grid, output_dir: Path, *, retry_failed: bool = False, at_once: int = 1, measure: Measure | None = None
+    grid: Grid,
+    output_dir: Path,
+    *,
+    retry_failed: bool = False,
+    at_once: int = 1,
+    measure: Measure | None = None,
+    rehearse: Rehearse | None = None,
 ) -> str:
     """A table of the runs, stages and searches of a grid, with their state and the estimated cost of the rest.
 
@@ -38,10 +46,12 @@ def plan(
 
     Args:
         measure: measures the entries that have no records.
+        rehearse: tries each entry.
         at_once: number of concurrent runs. The time is divided by it, ignoring that concurrent runs slow each other.
 
     Raises:
-        UserError: a dataset cannot be read as the grid specifies, which would also stop the comparison itself.
+        UserError: a dataset cannot be read as the grid specifies, or an entry cannot be trained, which would also stop
+            the comparison itself.
     """
     with quiet(), remember_sources():
         check_rows(grid, output_dir)
@@ -50,6 +60,11 @@ def plan(
         estimator = Estimator(made, {**_train_rows(grid, output_dir), **train_rows_in(made, grid.runs)})
         existing = {job.name: record for job in jobs if (record := job.made(output_dir, retry_failed)) is not None}
         pending = {job.name for job in missing(jobs, existing)}
+        if rehearse is not None:
+            waiting = [job for job in jobs if job.name in pending]
+            with TemporaryDirectory() as folder:
+                for job in rehearsals(waiting, existing, grid.stages, rehearse):
+                    check(job.make(Path(folder), rehearse))
         if measure is not None:
             todo = [job.planned for job in jobs if isinstance(job, RunJob) and job.name in pending]
             unknown = [run for run in todo if estimator.estimate(run).basis in (OTHERS, UNKNOWN)]

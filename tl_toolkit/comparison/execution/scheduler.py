@@ -20,6 +20,8 @@ from .pace import Pace
 from .processes import is_alive
 from .progress import Progress
 from .ray_execution import INCOMING
+from .rehearsals import FOLDER as REHEARSALS
+from .rehearsals import Rehearse, check, rehearsals
 from .tuning import SearchJob
 
 RESULTS_NAME = "results.jsonl"
@@ -176,6 +178,7 @@ def execute(
     report: Callable[[], object] = lambda: None,
     pace: Pace | None = None,
     last: Callable[[], Job | None] = lambda: None,
+    rehearse: Rehearse | None = None,
 ) -> int:
     """Execute every run of `grid` that has no valid record, and keep `results.jsonl` up to date.
 
@@ -192,12 +195,14 @@ def execute(
         pace: starts no run that cannot end in time, and stops those that run at the end of it. They are not recorded,
             so that the next call runs them.
         last: returns a job to do after the runs, within the time of `pace`; None for none.
+        rehearse: tries each entry before the first run.
 
     Returns:
         The number of failed runs of the grid.
 
     Raises:
-        UserError: the folder of a stage holds something else, or a job requests more than the executor has.
+        UserError: the folder of a stage holds something else, a job requests more than the executor has, or an entry
+            cannot be trained.
     """
     with quiet(), remember_sources():
         jobs = jobs_of(grid, output_dir)
@@ -205,6 +210,8 @@ def execute(
         with executor:
             progress = Progress(jobs, say, executor.at_once, live, None if pace is None else lambda: pace.left)
             execution = _Execution(jobs, output_dir, retry_failed, executor, progress, pace)
+            if rehearse is not None:
+                execution.rehearse(rehearsals(execution.waiting, execution.records, grid.stages, rehearse))
             failed = execution.work(report)
             if (job := last()) is not None:
                 execution.finish(job)
@@ -235,6 +242,20 @@ class _Execution:
             job.check(output_dir)
         executor.check(self.waiting)
         _remove_leftovers(output_dir)
+
+    def rehearse(self, jobs: Iterable[Job]) -> None:
+        """Execute rehearsals; `UserError` for the first that finds an error."""
+        waiting, at_work, found = list(jobs), 0, dict[str, dict[str, Any]]()
+        while waiting or at_work:
+            while waiting and self.executor.has_room(waiting[0]):
+                self.executor.begin(waiting.pop(0), self.output_dir)
+                at_work += 1
+            for job, record in self.executor.finished(_POLL_SECONDS):
+                at_work -= 1
+                found[job.name] = record
+        shutil.rmtree(self.output_dir / REHEARSALS, ignore_errors=True)
+        for name in sorted(found):
+            check(found[name])
 
     def work(self, report: Callable[[], object]) -> int:
         """Execute the missing jobs; returns the number of failed runs."""
@@ -334,7 +355,7 @@ class _Execution:
 
 def _remove_leftovers(output_dir: Path) -> None:
     """Remove partly written files of a killed comparison; files of a living process are kept."""
-    for folder in [output_dir / INCOMING, *output_dir.glob("stages/.*.old")]:
+    for folder in [output_dir / INCOMING, output_dir / REHEARSALS, *output_dir.glob("stages/.*.old")]:
         shutil.rmtree(folder, ignore_errors=True)
     for path in [*output_dir.glob(".*"), *output_dir.glob("figures/.*")]:
         written_by = next((int(part) for part in reversed(path.name.split(".")) if part.isdigit()), None)
