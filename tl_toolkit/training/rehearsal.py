@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..config.processes import sharding
 from ..errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def rehearse_training(trainer: ToolkitTrainer) -> None:
     Raises:
         Exception: whatever the run would raise.
     """
-    if trainer.args.world_size > 1:  # the model may be held by all processes together
+    if trainer.args.world_size > 1 or sharding(trainer.args):  # the model may be held by all processes together
         return
     rows, model = trainer.train_dataset, trainer.model
     longest = 0
@@ -64,7 +65,11 @@ def rehearse_saving(trainer: BaseTrainer, output_dir: Path) -> None:
 
     model: Any = trainer.model
     weights = model.state_dict()
-    if sum(weight.nbytes for weight in weights.values()) > _MOST_BYTES or trainer.args.world_size > 1:
+    if (
+        sum(weight.nbytes for weight in weights.values()) > _MOST_BYTES
+        or trainer.args.world_size > 1
+        or sharding(trainer.args)
+    ):
         return
     folder = output_dir / ".trial-model"
     try:
