@@ -61,12 +61,12 @@ def warn_of_missing_processes(args: Any) -> None:
 
     `accelerate launch --cpu --num_processes 2` does that. It then sets the address at which processes would meet.
     """
-    if args.world_size == 1 and "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ:
-        if "ACCELERATE_MIXED_PRECISION" in os.environ:
-            logger.warning(
-                "accelerate launch was asked for several processes, but started one: it does so with --cpu. Use a "
-                'launch file: accelerate launch --config_file "$(tl-toolkit configs two_cpu.yaml)" --num_processes N …'
-            )
+    launched = {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys() and "WORLD_SIZE" not in os.environ
+    if launched and args.world_size == 1:
+        logger.warning(
+            "accelerate launch was asked for several processes, but started one: it does so with --cpu. Use a launch "
+            'file: accelerate launch --config_file "$(tl-toolkit configs two_cpu.yaml)" --num_processes N …'
+        )
 
 
 def _is_set(name: str) -> bool:

@@ -65,11 +65,8 @@ def rehearse_saving(trainer: BaseTrainer, output_dir: Path) -> None:
 
     model: Any = trainer.model
     weights = model.state_dict()
-    if (
-        sum(weight.nbytes for weight in weights.values()) > _MOST_BYTES
-        or trainer.args.world_size > 1
-        or sharding(trainer.args)
-    ):
+    several = trainer.args.world_size > 1 or sharding(trainer.args)
+    if several or sum(weight.nbytes for weight in weights.values()) > _MOST_BYTES:
         return
     folder = output_dir / ".trial-model"
     try:

@@ -1,4 +1,4 @@
-"""Sharded training (FSDP, DeepSpeed) that gives what unsharded training gives: on a CPU, too, with the same checkpoints.
+"""Sharded training (FSDP, DeepSpeed) that gives what unsharded training gives, also on a CPU, with its checkpoints.
 
 FSDP's own checkpoints hold the weights twice and can only be resumed with FSDP. Here they are those of unsharded
 training, so that one run can continue the other. Only `fsdp_state_dict_type: SHARDED_STATE_DICT` keeps FSDP's format.

@@ -391,7 +391,9 @@ class Training(Lifecycle[T]):
         if not sharded:
             return trainer.accelerator.unwrap_model(trainer.model)
         whole = self.model_class(model.config)
-        whole.name_or_path, whole.generation_config = model.name_or_path, model.generation_config
+        whole.name_or_path = model.name_or_path
+        if model.can_generate():
+            whole.generation_config = model.generation_config
         wrapped = self.strategy.prepare(whole)
         wrapped.load_state_dict(weights)
         return wrapped
