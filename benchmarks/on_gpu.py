@@ -129,8 +129,8 @@ def _resumed(train: Callable[..., Any], name: str, settings: dict[str, Any], opt
     """Train in bf16, then again from the checkpoint in the middle, and compare the losses after it."""
     folder = options.output_dir / "runs" / name
     common = settings | {"bf16": True, "use_cpu": options.toy, "output_dir": str(folder), "overwrite_output_dir": True}
-    common |= {"save_strategy": "steps", "eval_strategy": "steps", "save_steps": 4, "eval_steps": 4}
-    common |= {"save_total_limit": 9}
+    common |= {"save_strategy": "steps", "eval_strategy": "steps", "save_steps": 4, "eval_steps": 4, "max_steps": 8}
+    common |= {"save_total_limit": 9, "load_best_model_at_end": False}
     first = train(**common).record
     whole = launch_files.losses(first)
     again = launch_files.losses(train(**common, resume_from_checkpoint=str(folder / "checkpoint-4")).record)
@@ -167,7 +167,8 @@ def decoders(options: Options) -> dict[str, Any]:
     ids = torch.randint(4, 97, (5, 13), generator=torch.Generator().manual_seed(1))
     for attention in ("none", "bahdanau", "luong"):
         torch.manual_seed(1)
-        config = RnnEncoderDecoderConfig(vocab_size=97, embedding_size=24, hidden_size=32, attention=attention)
+        sizes = {"vocab_size": 97, "embedding_size": 24, "hidden_size": 32}
+        config = RnnEncoderDecoderConfig(**sizes, attention=attention, decoder_start_token_id=1, eos_token_id=2)
         model = RnnEncoderDecoderForConditionalGeneration(config).eval()
         for beams in (1, 4):
             settings = {"num_beams": beams, "max_new_tokens": 11, "do_sample": False}

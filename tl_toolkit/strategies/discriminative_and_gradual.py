@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from ..config.processes import sharding
 from ..errors import UserError, listing
 from .base import Strategy
 from .layer_groups import group_names, layer_groups
@@ -71,6 +72,12 @@ class GradualUnfreezing(Discriminative):
 
     def configure(self, args: TrainingArguments) -> None:
         super().configure(args)
+        if sharding(args) == "DeepSpeed":
+            raise UserError(
+                f"The strategy {self.name!r} cannot be used with DeepSpeed, whose optimiser also steps for frozen layers, "
+                "so that they would train differently once they are unfrozen. Use fsdp.yaml, or the strategy "
+                "'discriminative'."
+            )
         for name in ("auto_find_batch_size", "ddp_static_graph"):
             if getattr(args, name):
                 raise UserError(

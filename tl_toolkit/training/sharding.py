@@ -16,6 +16,7 @@ from transformers import Trainer
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from ..config.processes import sharding
+from ..errors import UserError
 
 
 class ShardingTrainer(Trainer):
@@ -32,6 +33,8 @@ class ShardingTrainer(Trainer):
         return plugin is not None and plugin.fsdp_version == 2 and "FULL_STATE_DICT" in str(plugin.state_dict_type)
 
     def _wrap_model(self, model: Any, training: bool = True, dataloader: Any = None) -> Any:
+        if self.is_fsdp_enabled and not self.accelerator._models:
+            _leave_embeddings_to_accelerate(model, self.accelerator.state.fsdp_plugin)
         if training or not self.is_fsdp_enabled or self.accelerator._models:
             return super()._wrap_model(model, training, dataloader)
         # Evaluation without training: accelerate shards a model only together with an optimiser.
@@ -60,7 +63,9 @@ class ShardingTrainer(Trainer):
         return None
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is None or not self.saves_whole or not (Path(checkpoint) / OPTIMIZER_NAME).exists():
+        if checkpoint is not None and not self.is_deepspeed_enabled and any(Path(checkpoint).glob("global_step*")):
+            raise UserError(f"The checkpoint {checkpoint!r} was saved by DeepSpeed, and only DeepSpeed can resume it.")
+        if checkpoint is None or not self.saves_whole:
             return super()._load_optimizer_and_scheduler(checkpoint)
         state = torch.load(Path(checkpoint) / OPTIMIZER_NAME, map_location="cpu", weights_only=True, mmap=True)
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -98,6 +103,18 @@ def _sharding_on_processors(args: Any) -> Iterator[None]:
     if sharding(args) == "FSDP" and state.get("distributed_type") == DistributedType.MULTI_CPU:
         state["distributed_type"] = DistributedType.MULTI_GPU  # replaced by FSDP within accelerate
     yield
+
+
+def _leave_embeddings_to_accelerate(model: Any, plugin: Any) -> None:
+    """Do not shard layers that contain the embeddings as a whole, such as `BertEmbeddings`.
+
+    accelerate shards the embeddings and the output layer by themselves, and fails if they are already sharded within
+    a layer ("Invariant encountered: value was None when it should not be").
+    """
+    named = plugin.transformer_cls_names_to_wrap or model._no_split_modules or []
+    tables = {id(table) for table in (model.get_input_embeddings(), model.get_output_embeddings()) if table is not None}
+    around = {type(one).__name__ for one in model.modules() if any(id(part) in tables for part in one.modules())}
+    plugin.transformer_cls_names_to_wrap = [name for name in named if name not in around]
 
 
 @contextmanager
