@@ -16,6 +16,7 @@ from transformers.training_args import OptimizerNames
 from ..errors import UserError
 from .class_weight import parse_class_weight
 from .fields import differing, flag, require
+from .processes import settle_global_batch, warn_of_missing_processes
 
 NT_ASGD = "nt_asgd"  # an optimiser of the toolkit, unknown to transformers
 StrategyName = Literal["scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "probe", "lora"]
@@ -201,6 +202,10 @@ class RunArguments(TrainingArguments):
     per_device_train_batch_size: int | None = flag(
         "Training batch size on each device. By default 32; 16 for labelled texts if a checkpoint's body is trained."
     )
+    global_batch_size: int | None = flag(
+        "Training rows of an update over all processes. The batch of each device and the accumulation are derived, so "
+        "that the same command trains the same model on any number of processes."
+    )
     per_device_eval_batch_size: int = flag("Evaluation batch size on each device.", 128)
     learning_rate: float = flag("Peak learning rate. 0 means the default of the task and strategy.", 0.0)
     num_train_epochs: float = flag("Number of epochs. 0 means the default of the task and strategy.", 0.0)
@@ -296,6 +301,7 @@ class RunArguments(TrainingArguments):
         given = [f.name for f in dataclasses.fields(self) if isinstance(getattr(self, f.name, None), float)]
         require(self, given, lambda value: not math.isnan(value), "a number")
         counts = ["per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"]
+        counts += ["global_batch_size"]
         counts += ["generation_num_beams", "generation_max_length", "early_stopping_patience"]
         counts += ["eval_accumulation_steps", "torch_empty_cache_steps"]
         require(self, ["temperature"], lambda value: value > 0, "above 0")
@@ -321,6 +327,8 @@ class RunArguments(TrainingArguments):
         self.optim = NT_ASGD if nt_asgd else self.optim
         self.lr_scheduler_type = SLANTED_TRIANGULAR if slanted else self.lr_scheduler_type
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type != "cpu"
+        settle_global_batch(self)
+        warn_of_missing_processes(self)
 
     def _check_schedule(self) -> None:
         if self.lr_scheduler_type != SLANTED_TRIANGULAR:

@@ -75,14 +75,17 @@ def trainable_parameters(model: nn.Module) -> int:
 
 
 def hardware(args: TrainingArguments) -> dict[str, Any]:
-    """Return device, number of processes, threads and platform of this run."""
+    """Return device, processes and how they share the model, rows of an update, threads and platform of this run."""
     import torch
 
+    kind = str(args.distributed_state.distributed_type.value) if args.distributed_state else "NO"
     name = torch.cuda.get_device_name() if args.device.type == "cuda" else _processor()
     return {
         "device": args.device.type,
         "device_name": name,
         "world_size": args.world_size,
+        "distributed_type": kind,
+        "sharded": kind in ("FSDP", "DEEPSPEED"),
         "threads": torch.get_num_threads(),
         "platform": f"{platform.system()}-{platform.machine()}",
     }

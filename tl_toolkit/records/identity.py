@@ -35,6 +35,7 @@ MAY_DIFFER = STORAGE | {
     *("log_on_each_node", "skip_memory_metrics", "include_tokens_per_second"),
     # processes and devices; the global batch is compared instead
     *("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size", "use_cpu"),
+    *("global_batch_size", "fsdp", "fsdp_config", "deepspeed"),
     *("eval_accumulation_steps", "gradient_checkpointing", "gradient_checkpointing_kwargs", "dataloader_num_workers"),
     *("dataloader_pin_memory", "dataloader_persistent_workers", "dataloader_prefetch_factor", "ddp_backend"),
     *("ddp_timeout", "ddp_bucket_cap_mb", "ddp_find_unused_parameters", "ddp_broadcast_buffers"),

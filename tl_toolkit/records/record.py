@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..atomic_files import plain, write_json
 from ..config.fields import FAMILY_DEFAULTS, differing
+from ..config.processes import global_batch
 from .schema import problem_of
 
 if TYPE_CHECKING:
@@ -117,8 +118,9 @@ def changed_arguments(arguments: Iterable[Any]) -> dict[str, Any]:
 
 def resolved_arguments(run: RunArguments) -> dict[str, float]:
     """Return the schedule in use, after `resolve_schedule` has set missing or adjusted values."""
-    names = ("learning_rate", "num_train_epochs", "per_device_train_batch_size", "warmup_steps", "eval_steps")
-    return {name: getattr(run, name) for name in (*names, "early_stopping_patience")}
+    names = ("learning_rate", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps")
+    names += ("warmup_steps", "eval_steps", "early_stopping_patience")
+    return {**{name: getattr(run, name) for name in names}, "global_batch": global_batch(run)}
 
 
 STORAGE = frozenset(

@@ -138,6 +138,8 @@ class Hardware(TypedDict, total=False):
     device: Text
     device_name: Text
     world_size: Count
+    distributed_type: Text
+    sharded: bool
     threads: Count
 
 

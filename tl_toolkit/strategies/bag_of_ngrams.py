@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..config.processes import sharding
 from ..errors import UserError
 from .probe import Probe, fit_head
 
@@ -47,7 +48,7 @@ class NgramProbe(Probe):
         return model  # all its weights are solved
 
     def configure(self, args: TrainingArguments) -> None:
-        if args.fsdp_plugin_args is not None or args.deepspeed_plugin is not None:
+        if sharding(args):
             raise UserError("A bag of n-grams cannot be used with FSDP or DeepSpeed: use --model_type alone.")
 
 

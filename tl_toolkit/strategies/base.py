@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..config.processes import sharding
 from ..errors import UserError
 
 if TYPE_CHECKING:
@@ -67,8 +68,10 @@ class Strategy:
         Raises:
             UserError: the strategy cannot be used with these arguments.
         """
-        if self.wraps and args.fsdp_plugin_args is not None:
-            raise UserError(f"The strategy {self.name!r} cannot be used with FSDP: it cannot merge sharded weights.")
+        if self.fits and sharding(args):
+            raise UserError(
+                f"The strategy {self.name!r} computes features with a whole model: start it without {sharding(args)}."
+            )
 
     def learning_rates(
         self, model: nn.Module, learning_rate: float, head_learning_rate: float | None = None

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from ..config.processes import sharding
 from ..errors import UserError, listing
 from .base import Strategy
 from .layer_groups import group_names, layer_groups
+from .optimisation import reshard
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,10 +72,11 @@ class GradualUnfreezing(Discriminative):
 
     def configure(self, args: TrainingArguments) -> None:
         super().configure(args)
-        if args.fsdp_plugin_args is not None or args.deepspeed_plugin is not None:
+        if sharding(args) == "DeepSpeed":
             raise UserError(
-                f"The strategy {self.name!r} cannot be used with FSDP or DeepSpeed, which fix the set of trained "
-                "parameters at the start. Use the strategy 'discriminative', or plain data parallelism."
+                f"The strategy {self.name!r} cannot be used with DeepSpeed, whose optimiser also steps for frozen layers, "
+                "so that they would train differently once they are unfrozen. Use fsdp.yaml, or the strategy "
+                "'discriminative'."
             )
         for name in ("auto_find_batch_size", "ddp_static_graph"):
             if getattr(args, name):
@@ -96,29 +99,31 @@ class Unfreezing(TrainerCallback):
 
     def __init__(self, model: nn.Module, groups: list[list[str]]) -> None:
         parameters = dict(model.named_parameters())
-        trainable = [[parameters[name] for name in group if parameters[name].requires_grad] for group in groups]
-        self.names = [name for name, group in zip(group_names(groups), trainable, strict=True) if group]
+        trainable = [[name for name in group if parameters[name].requires_grad] for group in groups]
+        self.titles = [name for name, group in zip(group_names(groups), trainable, strict=True) if group]
         self.groups = [group for group in trainable if group]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        never = self.names[: max(0, len(self.names) - state.num_train_epochs)]
+        never = self.titles[: max(0, len(self.titles) - state.num_train_epochs)]
         if never and state.is_world_process_zero:
             logger.warning(
                 "%d epochs are fewer than the %d layer groups, so these are never trained: %s. Increase "
                 "--num_train_epochs to train them.",
                 state.num_train_epochs,
-                len(self.names),
+                len(self.titles),
                 listing(never),
             )
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # A resumed run may start in the middle of an epoch; then `state.epoch` is a fraction, which is rounded down.
-        first = len(self.groups) - 1 - int(state.epoch or 0)
-        for number, group in enumerate(self.groups):
-            for parameter in group:
-                parameter.requires_grad_(number >= first)
+        self._train_from(len(self.groups) - 1 - int(state.epoch or 0), kwargs["model"])
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        for group in self.groups:
-            for parameter in group:
-                parameter.requires_grad_(True)
+        self._train_from(0, kwargs["model"])
+
+    def _train_from(self, first: int, model: nn.Module) -> None:
+        reshard(model)
+        parameters = dict(model.named_parameters())  # by name, because FSDP replaces them
+        for number, group in enumerate(self.groups):
+            for name in group:
+                parameters[name].requires_grad_(number >= first)

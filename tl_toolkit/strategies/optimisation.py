@@ -48,6 +48,18 @@ def parameter_groups(
     ]
 
 
+def reshard(model: nn.Module) -> None:
+    """Let the modules of a model sharded by FSDP have the parameters that the optimiser knows.
+
+    After a forward pass without a backward pass, some have copies with the weights of all processes.
+    """
+    from torch.distributed.fsdp import FSDPModule
+
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
 def slanted_triangular_factor(step: int, steps: int, cut_fraction: float, ratio: float) -> float:
     """Return the learning rate of a step as a fraction of the peak rate (Howard and Ruder 2018, equation 3).
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .. import __version__
+from ..config.processes import sharding
 from ..strategies.head_input import HeadInput, head_input
 from .feature_store import KEY_BYTES, FeatureStore
 
@@ -154,7 +155,7 @@ def features_of(
     That is so if the trained modules are not a chain (see `head_input`), if the task does not compute the loss from the
     logits (a CRF, generated text, forecasts), or if weights are sharded.
     """
-    if task.generates or task.loss(0.0) is None or args.fsdp_plugin_args is not None or args.deepspeed:
+    if task.generates or task.loss(0.0) is None or sharding(args):
         return None
     columns = input_columns(model, task, splits["train"])
     if "length" not in splits["train"].column_names or not columns:

@@ -59,6 +59,7 @@ class LanguageModelTrainer(BaseTrainer, ABC):
         Raises:
             NonFiniteLoss: the loss of a token is infinite or not a number.
         """
+        self._wrap_model(self.model, training=False)
         if not self.accelerator._models:  # evaluation without training only needs mixed precision
             self.accelerator.prepare_model(self.model, evaluation_mode=True)
         self.model.eval()

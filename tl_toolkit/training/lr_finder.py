@@ -18,6 +18,7 @@ from transformers.trainer_pt_utils import nested_gather
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..atomic_files import write_json, write_whole
+from ..config.processes import sharding
 from ..errors import UserError
 from ..strategies.discriminative_and_gradual import Unfreezing
 
@@ -54,7 +55,7 @@ def find_learning_rate(trainer: BaseTrainer, output_dir: Path) -> dict[str, Any]
         UserError: FSDP or DeepSpeed is used, or the first loss is not finite.
     """
     args: Any = trainer.args
-    if args.fsdp_plugin_args is not None or args.deepspeed_plugin is not None:
+    if sharding(args):
         raise UserError("--find_lr cannot be used with FSDP or DeepSpeed. Run it in one process.")
     with _restored(trainer):
         sweep = _Sweep(trainer, args.find_lr_start, args.find_lr_end, args.find_lr_steps)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..config.processes import sharding
 from ..errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def rehearse_training(trainer: ToolkitTrainer) -> None:
     Raises:
         Exception: whatever the run would raise.
     """
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:  # the processes hold parts of the model
+    if sharding(trainer.args):  # the processes hold parts of the model
         return
     rows, model = trainer.train_dataset, trainer.model
     longest = 0
@@ -64,8 +65,8 @@ def rehearse_saving(trainer: BaseTrainer, output_dir: Path) -> None:
 
     model: Any = trainer.model
     weights = model.state_dict()
-    sharded, first = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled, trainer.is_world_process_zero()
-    if sum(weight.nbytes for weight in weights.values()) > _MOST_BYTES or sharded or not first:
+    elsewhere = sharding(trainer.args) or not trainer.is_world_process_zero()
+    if elsewhere or sum(weight.nbytes for weight in weights.values()) > _MOST_BYTES:
         return
     folder = output_dir / ".trial-model"
     try:

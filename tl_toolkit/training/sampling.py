@@ -10,6 +10,8 @@ from torch.utils.data import Sampler
 from transformers import TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from ..config.processes import global_batch
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -59,7 +61,7 @@ def epoch_sampler(args: TrainingArguments, rows: int, lengths: Sequence[int] | N
     return EpochSampler(
         rows,
         seed=args.seed if args.data_seed is None else args.data_seed,
-        global_batch=args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        global_batch=global_batch(args),
         lengths=lengths,
         fill=args.world_size > 1,
     )

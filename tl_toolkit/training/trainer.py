@@ -6,7 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from ..tasks import Task
 from ..tasks.losses import total_weight
 from .nt_asgd import AveragingTrainer
 from .sampling import epoch_sampler, with_blank_row
+from .sharding import ShardingTrainer, gathered
 
 
 class NonFiniteLoss(UserError):
@@ -84,7 +85,7 @@ class Stopwatch(TrainerCallback, ExportableState):
         return {"args": {"seconds": self.seconds}, "attributes": {}}
 
 
-class BaseTrainer(AveragingTrainer):
+class BaseTrainer(ShardingTrainer, AveragingTrainer):
     """Trainer with parameter groups over all parameters that stops if the loss is not finite.
 
     Args:
@@ -309,7 +310,8 @@ class ToolkitTrainer(BaseTrainer):
         return model.generate(**given, **self.generation) if self.task.generates else model(**given)
 
     def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
-        output = super().evaluation_loop(dataloader, *args, **kwargs)
+        with gathered(self.model) if self.task.generates else nullcontext():
+            output = super().evaluation_loop(dataloader, *args, **kwargs)
         answers = output.predictions
         rows, predicted = len(dataloader.dataset), len(answers[0] if isinstance(answers, tuple) else answers)
         if rows != predicted:

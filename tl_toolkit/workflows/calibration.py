@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..evaluation.evidence.calibration import calibration_error, reliability
+from ..strategies.optimisation import reshard
 from ..training.temperature import fit_temperature, fold_temperature
 
 if TYPE_CHECKING:
@@ -31,15 +32,20 @@ def calibrate(
     reason = ""
     if temperature is None:
         temperature, reason = fit_temperature(logits, np.asarray(rows["labels"]))
-    if not reason and (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+    if not reason and trainer.is_deepspeed_enabled and trainer.accelerator.state.deepspeed_plugin.zero_stage == 3:
         temperature, reason = 1.0, "the weights are sharded over processes"
     if not reason:
         first, *_ = trainer.get_test_dataloader(rows.select(range(_ROWS_TO_CHECK)))
         inputs = trainer._prepare_inputs(first)
         trainer.model.eval()
-        found = fold_temperature(
-            trainer.model, temperature, logits.shape[1], lambda: trainer.answer(inputs)["logits"].float()
-        )
+
+        def logits_of() -> Any:
+            answered = trainer.answer(inputs)["logits"].float()
+            reshard(trainer.model)  # so that a model sharded by FSDP reads its changed weights in the next pass
+            return answered
+
+        reshard(trainer.model)
+        found = fold_temperature(trainer.model, temperature, logits.shape[1], logits_of)
         if not found:
             temperature, reason = 1.0, "the logits are not proportional to a last linear layer in single precision"
     return {"temperature": temperature, "rows": len(logits), **({"reason": reason} if reason else {})}

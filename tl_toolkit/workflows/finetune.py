@@ -260,7 +260,8 @@ class FineTuning(Training[Arguments]):
             self.calibration |= dict(zip(("test_error_before", "test_error_after"), errors, strict=True))
         self.stages.begin("inference")
         found["cost"] = {**found.get("cost", {}), "inference": measure_inference(self.trainer, encoded)}
-        if self.tokenizer is not None and "text" in rows.column_names:
+        whole = not self.trainer.is_fsdp_enabled  # with FSDP, a forward pass needs all processes
+        if whole and self.tokenizer is not None and "text" in rows.column_names:
             model = self.trainer.accelerator.unwrap_model(self.trainer.model)
             found["attention"] = save_attention(model, self.tokenizer, encoded, rows, self.output_dir)
         return found

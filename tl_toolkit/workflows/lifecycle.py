@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import __version__
+from ..config.processes import global_batch
 from ..errors import UserError, nearest
 from ..hub.pushing import HubPushes, publish_finished
 from ..records.artefacts import artefacts_in
@@ -292,6 +293,7 @@ class Training(Lifecycle[T]):
 
         args, strategy = self.args, self.strategy
         self._check_flags()
+        self.model_class = type(self.model)  # FSDP replaces the class
         total = sum(parameter.numel() for parameter in self.model.parameters())
         model = strategy.prepare(self.model)
         self.parameters = {"total": total, "trained": trainable_parameters(model)}
@@ -367,7 +369,7 @@ class Training(Lifecycle[T]):
         return {
             "steps": self._steps,
             "epochs": self._epochs,
-            "global_batch": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+            "global_batch": global_batch(args),
             "learning_rates": sorted({args.learning_rate, *self.learning_rates.values()}, reverse=True),
         }
 
@@ -382,12 +384,29 @@ class Training(Lifecycle[T]):
         with staging as folder:
             if not self.strategy.wraps:
                 trainer.save_model(str(folder), _internal_call=True)
-            elif first:
-                self.strategy.finish(trainer.accelerator.unwrap_model(trainer.model), folder).save_pretrained(folder)
+            elif (model := self._whole_model()) is not None:
+                self.strategy.finish(model, folder).save_pretrained(folder)
                 trainer.processing_class.save_pretrained(folder)
                 write_identity(folder, trainer.identity or {})
             trainer.accelerator.wait_for_everyone()
         trainer.accelerator.wait_for_everyone()
+
+    def _whole_model(self) -> Any:
+        """The trained module with its wrapper and the weights of all processes, in the first process; else None."""
+        trainer, model = self.trainer, self.model
+        sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else {}
+        if not trainer.is_world_process_zero():
+            return None
+        if not sharded:
+            return trainer.accelerator.unwrap_model(trainer.model)
+        whole = self.model_class(model.config)
+        whole.name_or_path = model.name_or_path
+        if model.can_generate():
+            whole.generation_config = model.generation_config
+        wrapped = self.strategy.prepare(whole)
+        wrapped.load_state_dict(weights)
+        return wrapped
 
     def cost(self) -> dict[str, Any]:
         """Parameters, time, throughput, memory, energy. `select` is the time of evaluation and saving in training."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..comparison.execution.measuring import Measured
 from ..config.arguments import Arguments
+from ..config.processes import global_batch
 from ..strategies.bag_of_ngrams import NgramProbe, solve_weights
 from ..strategies.recommended import EVALUATIONS, recommended
 from .finetune import FineTuning
@@ -134,7 +135,7 @@ def _with_updates(found: Measured, run: FineTuning, asked: Mapping[str, Any], up
     return replace(
         found,
         update=update,
-        batch=args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        batch=global_batch(args),
         epochs=asked["num_train_epochs"] or max(rule.epochs, run.strategy.least_epochs),
         updates=floor if floor is not None else 0 if named else rule.updates,
         max_steps=max(asked["max_steps"], 0),

@@ -87,8 +87,11 @@ class Estimator:
         )
         at_least = float(run.asked.get("min_train_steps") or (0 if epochs else rule.updates))
         # If a least number of updates prolonged the other run, that of its epochs is unknown.
-        batch = float((record.get("resolved") or run.asked).get("per_device_train_batch_size", 32))
-        batch *= float(run.asked.get("gradient_accumulation_steps", 1)) * (record["hardware"].get("world_size") or 1)
+        resolved = record.get("resolved") or run.asked
+        batch = float(resolved.get("global_batch") or resolved.get("per_device_train_batch_size", 32))
+        if "global_batch" not in resolved:  # a record of an earlier version
+            batch *= float(run.asked.get("gradient_accumulation_steps", 1))
+            batch *= record["hardware"].get("world_size") or 1
         if epochs and not run.language_model:
             return max(epochs * math.ceil(rows / batch), at_least)
         return None if steps <= at_least else max(steps * rows / known, at_least)
