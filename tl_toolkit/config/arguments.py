@@ -18,7 +18,9 @@ from .class_weight import parse_class_weight
 from .fields import differing, flag, require
 
 NT_ASGD = "nt_asgd"  # an optimiser of the toolkit, unknown to transformers
-StrategyName = Literal["scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "probe", "lora"]
+StrategyName = Literal[
+    "scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "probe", "lora", "contrastive"
+]
 SLANTED_TRIANGULAR = "slanted_triangular"  # a schedule of the toolkit, unknown to transformers
 
 
@@ -168,8 +170,9 @@ class StrategyArguments:
     """Strategy: how knowledge is transferred"""
 
     strategy: StrategyName | None = flag(
-        "scratch, full, frozen, probe, lora, discriminative or gradual_unfreezing. full tunes all weights; frozen "
-        "trains only the head; probe solves its last layer; discriminative tunes lower layers at lower rates; "
+        "scratch, full, frozen, probe, contrastive, lora, discriminative or gradual_unfreezing. full tunes all weights; "
+        "frozen trains only the head; probe solves its last layer; contrastive first tunes the body on pairs of rows; "
+        "discriminative tunes lower layers at lower rates; "
         "gradual_unfreezing also adds one layer group in every epoch, from the head down. By default scratch with "
         "--model_type, full with --model_name_or_path."
     )

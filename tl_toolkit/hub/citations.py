@@ -24,6 +24,7 @@ _FAMILIES = {
     "marian": ["junczysdowmunt2018"],
 }
 """The papers of architectures without paper-dependent settings, by model type."""
+_STRATEGIES = {"lora": "hu2022", "contrastive": "tunstall2022"}
 _ULMFIT = ("discriminative", "gradual_unfreezing")
 
 
@@ -45,8 +46,8 @@ def citations(record: Mapping[str, Any], config: Mapping[str, Any], base_model: 
         keys.append("reimers2019")
     if strategy in _ULMFIT or (strategy == "ensemble" and family == "awd_lstm"):
         keys.append("howard2018")
-    if strategy == "lora":
-        keys.append("hu2022")
+    if strategy in _STRATEGIES:
+        keys.append(_STRATEGIES[strategy])
     return list(dict.fromkeys(keys))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserError, listing
 from .bag_of_ngrams import NgramProbe
 from .base import Strategy
+from .contrastive import Contrastive
 from .discriminative_and_gradual import Discriminative, GradualUnfreezing
 from .lora import Lora
 from .probe import Probe
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..config.arguments import ModelArguments, StrategyArguments
 
 STRATEGIES: dict[str, type[Strategy]] = {
-    kind.name: kind for kind in (Scratch, Full, Discriminative, GradualUnfreezing, Frozen, Probe, Lora)
+    kind.name: kind for kind in (Scratch, Full, Discriminative, GradualUnfreezing, Frozen, Probe, Lora, Contrastive)
 }
 
 _TRANSFERRING = [name for name, kind in STRATEGIES.items() if not kind.from_scratch]

@@ -17,6 +17,7 @@ from ..loading.pooled_encoder import check_pooling
 from ..records.identity import rows_of
 from ..records.output_dir import for_output_dir
 from ..strategies.bag_of_ngrams import NgramProbe, solve_weights
+from ..strategies.contrastive import Contrastive
 from ..strategies.probe import solve
 from ..tasks import make_task
 from ..tasks.generation import GREEDY, settle_generation
@@ -130,7 +131,8 @@ class FineTuning(Training[Arguments]):
                 f"rows, and a batch has {whole}. Leave it out, or lower --per_device_train_batch_size."
             )
         batch = whole * self.args.gradient_accumulation_steps
-        return math.ceil(len(self.encoded["train"]) / batch)
+        rows = self.strategy.pairs[0] if isinstance(self.strategy, Contrastive) else self.encoded["train"]
+        return math.ceil(len(rows) / batch)
 
     def new_trainer(self, model: Any, **common: Any) -> ToolkitTrainer:
         from ..training.features import features_of
@@ -139,6 +141,8 @@ class FineTuning(Training[Arguments]):
         collator = self.task.collator(self.processing, model)
         if self.strategy.reads_features:
             self.features = features_of(model, self.task, self.encoded, collator, self.args)
+            if self.features is not None and isinstance(self.strategy, Contrastive):
+                self.features.shared = False
         if self.features is None and self.strategy.fits and self.strategy.reads_features:
             raise UserError(
                 f"The strategy {self.strategy.name!r} needs a model whose last linear layer returns the logits, from "
@@ -184,6 +188,8 @@ class FineTuning(Training[Arguments]):
             return
         if self.features is None:
             return super().work()
+        if isinstance(self.strategy, Contrastive):
+            self._tune_on_pairs(self.strategy, self.features)
         self.features.fill("train")
         if self.strategy.fits:
             self.solution = solve(
@@ -197,6 +203,13 @@ class FineTuning(Training[Arguments]):
         self.features.fill("validation")
         if not self.strategy.fits:
             super().work()
+
+    def _tune_on_pairs(self, strategy: Contrastive, features: Features) -> None:
+        from ..training.pairs import tune_on_pairs
+
+        rows, collator = self.encoded["train"].select_columns(features.inputs), features.collate
+        self.trainer.state = tune_on_pairs(self.model, features.head, rows, strategy.pairs, collator, self.args)
+        self.parameters["trained"] = self.parameters["total"]
 
     @property
     def epoch(self) -> tuple[int, int]:

@@ -83,7 +83,7 @@ def _solving(run: FineTuning, seconds: float) -> tuple[float, float]:
     assert run.features is not None
     sample, features = run.encoded["train"], run.features
     computed: list[Any] = []
-    columns = [name for name in sample.column_names if name in {*features._inputs, "length"}]
+    columns = [name for name in sample.column_names if name in {*features.inputs, "length"}]
     began = time.perf_counter()
     while len(computed) < len(sample) and time.perf_counter() - began < seconds:
         batch = sample.select(range(len(computed), min(len(computed) + 32, len(sample))))
