@@ -19,7 +19,7 @@ from .fields import differing, flag, require
 
 NT_ASGD = "nt_asgd"  # an optimiser of the toolkit, unknown to transformers
 StrategyName = Literal[
-    "scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "probe", "lora", "contrastive"
+    "scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "probe", "lora", "contrastive", "prompt"
 ]
 SLANTED_TRIANGULAR = "slanted_triangular"  # a schedule of the toolkit, unknown to transformers
 
@@ -170,9 +170,9 @@ class StrategyArguments:
     """Strategy: how knowledge is transferred"""
 
     strategy: StrategyName | None = flag(
-        "scratch, full, frozen, probe, contrastive, lora, discriminative or gradual_unfreezing. full tunes all weights; "
-        "frozen trains only the head; probe solves its last layer; contrastive first tunes the body on pairs of rows; "
-        "discriminative tunes lower layers at lower rates; "
+        "scratch, full, frozen, probe, contrastive, lora, prompt, discriminative or gradual_unfreezing. full tunes all "
+        "weights; frozen trains only the head; probe solves its last layer; contrastive first tunes the body on pairs "
+        "of rows; prompt asks a language model and trains nothing; discriminative tunes lower layers at lower rates; "
         "gradual_unfreezing also adds one layer group in every epoch, from the head down. By default scratch with "
         "--model_type, full with --model_name_or_path."
     )
@@ -188,7 +188,16 @@ class StrategyArguments:
     lora_alpha: int = flag("LoRA's updates are scaled by lora_alpha / lora_r.", 16)
     lora_dropout: float = flag("Dropout before LoRA's matrices. It must be 0 for recurrent weights.", 0.0)
 
+    instruction: str | None = flag("prompt: the beginning of the prompt. By default it names the classes.")
+    verbalizers: str | None = flag(
+        "prompt: the words that stand for the classes: class=word,class=word, or a mapping. By default their names."
+    )
+    prompt_examples: int | None = flag(
+        "prompt: labelled rows in the prompt. By default all of the label budget that fit into the model's context."
+    )
+
     def __post_init__(self) -> None:
+        require(self, ["prompt_examples"], lambda value: value >= 0, "0 or more")
         require(self, ["lora_r", "lora_alpha"], lambda value: value >= 1, "1 or more")
         require(self, ["lora_dropout"], lambda value: 0 <= value < 1, "0 or more and less than 1")
         require(self, ["lr_decay"], lambda value: 0 < value < math.inf, "a finite number above 0")

@@ -11,13 +11,15 @@ from .contrastive import Contrastive
 from .discriminative_and_gradual import Discriminative, GradualUnfreezing
 from .lora import Lora
 from .probe import Probe
+from .prompt import Prompt
 from .scratch_full_frozen import Frozen, Full, Scratch
 
 if TYPE_CHECKING:
     from ..config.arguments import ModelArguments, StrategyArguments
 
 STRATEGIES: dict[str, type[Strategy]] = {
-    kind.name: kind for kind in (Scratch, Full, Discriminative, GradualUnfreezing, Frozen, Probe, Lora, Contrastive)
+    kind.name: kind
+    for kind in (Scratch, Full, Discriminative, GradualUnfreezing, Frozen, Probe, Lora, Contrastive, Prompt)
 }
 
 _TRANSFERRING = [name for name, kind in STRATEGIES.items() if not kind.from_scratch]

@@ -52,6 +52,7 @@ _GENERAL = {
     "frozen": Recommended(1e-3, epochs=10),
     "lora": Recommended(5e-4, epochs=5),
     "probe": Recommended(0.0, epochs=0),
+    "prompt": Recommended(0.0, epochs=0),
     "contrastive": Recommended(2e-5, epochs=1, warmup=0.1, batch_size=16),
 }
 _TEXTS = _GENERAL | {

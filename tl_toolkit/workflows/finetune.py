@@ -12,13 +12,14 @@ from ..config.arguments import Arguments
 from ..data.look import truncated
 from ..errors import UserError
 from ..figures.attention_weights import save_attention
-from ..loading.model import longest_input, make_model, shortest
+from ..loading.model import load_trained, longest_input, make_model, shortest
 from ..loading.pooled_encoder import check_pooling
 from ..records.identity import rows_of
 from ..records.output_dir import for_output_dir
 from ..strategies.bag_of_ngrams import NgramProbe, solve_weights
 from ..strategies.contrastive import Contrastive
 from ..strategies.probe import solve
+from ..strategies.prompt import Prompt
 from ..tasks import make_task
 from ..tasks.generation import GREEDY, settle_generation
 from .calibration import calibrate, error_of
@@ -85,13 +86,15 @@ class FineTuning(Training[Arguments]):
 
     def build(self) -> PreTrainedModel:
         task, processing, tokenizer = self.task, self.processing, self.tokenizer
-        model = make_model(
-            self.model_arguments,
-            task.auto_class,
-            task.config_arguments(processing),
-            tokenizer,
-            default_pooling=self.strategy.pooling,
-        )
+        head = task.config_arguments(processing)
+        if isinstance(self.strategy, Prompt):
+            language_model = load_trained(self.model_arguments, "AutoModelForCausalLM", tokenizer)
+            model: PreTrainedModel = self.strategy.prompted(
+                language_model, tokenizer, self.splits["train"], head, self.arguments.data.max_length, self.args.seed
+            )
+        else:
+            pooling = self.strategy.pooling
+            model = make_model(self.model_arguments, task.auto_class, head, tokenizer, default_pooling=pooling)
         task.adapt(model, processing)
         own_limit = tokenizer and tokenizer.model_max_length
         self.max_length = shortest(self.arguments.data.max_length, longest_input(model), own_limit)
@@ -185,6 +188,11 @@ class FineTuning(Training[Arguments]):
             train = self.encoded["train"]
             self.solution = solve_weights(self.model, train, train[self.task.label_name], **how)
             self.seconds_without_updates += time.perf_counter() - began
+            return
+        if isinstance(self.strategy, Prompt):
+            self.strategy.calibrate(self.model, self.tokenizer)
+            self.solution = {"prior": self.strategy.prior.tolist()}
+            self.seconds_without_updates = time.perf_counter() - began
             return
         if self.features is None:
             return super().work()
