@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import torch
 from torch.nn import functional
 from transformers import PrinterCallback
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from .trainer import BaseTrainer
 
@@ -43,9 +41,8 @@ def tune_on_pairs(
     Returns:
         The state of the trainer, with the history of the loss.
     """
-    own = copy.copy(args)
-    own.eval_strategy, own.save_strategy = IntervalStrategy.NO, SaveStrategy.NO
-    own.load_best_model_at_end = own.push_to_hub = own.remove_unused_columns = False
+    own = args.without_evaluation()
+    own.remove_unused_columns = False
     trained = {parameter: parameter.requires_grad for parameter in model.parameters()}
     for parameter in trained:
         parameter.requires_grad_(id(parameter) not in head.parameters)
