@@ -212,7 +212,8 @@ class StrategyArguments:
     )
     unlabelled_dataset: str | None = flag(
         "distilled: a dataset whose texts the teacher labels, as for --dataset_name; its splits for evaluation are not "
-        "read. By default texts are made from the labelled ones, by masking words and cutting n-grams."
+        "read. compare --entries full also pre-trains ULMFiT on it. By default texts are made from the labelled ones, "
+        "by masking words and cutting n-grams."
     )
     unlabelled_budget: int = flag("distilled: at most N texts without labels, real or made.", 20_000)
     distillation_temperature: float = flag("distilled: the temperature of both models in the loss.", 2.0)
