@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tl_toolkit.strategies.distilled import MASK, varied
 
-TEXTS = [" ".join(f"w{text}x{place}" for place in range(11)) for text in range(7)]
+TEXTS = [" ".join(f"w{text}x{place}" for place in range(11)) for text in range(211)]
 
 
 def test_words_are_masked_and_n_grams_cut() -> None:

@@ -25,7 +25,7 @@ _FAMILIES = {
 }
 """The papers of architectures without paper-dependent settings, by model type."""
 _AROUND = {"pooled_encoder": "encoder_config", "prompted": "language_model_config"}
-_STRATEGIES = {"lora": "hu2022", "contrastive": "tunstall2022", "prompt": "zhao2021"}
+_STRATEGIES = {"lora": "hu2022", "contrastive": "tunstall2022", "distilled": "hinton2015", "prompt": "zhao2021"}
 _ULMFIT = ("discriminative", "gradual_unfreezing")
 
 

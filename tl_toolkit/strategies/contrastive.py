@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..config.arguments import RunArguments
 
-_MOST_PAIRS = 16_000
+MOST_PAIRS = 16_000
 """1,000 updates of 16 pairs: the number of all pairs grows with the square of the rows."""
 
 
@@ -50,7 +50,7 @@ class Contrastive(Probe):
         self.pairs = pairs_of(labels)
 
 
-def pairs_of(labels: np.ndarray, seed: int = 0, most: int = _MOST_PAIRS) -> tuple[np.ndarray, np.ndarray]:
+def pairs_of(labels: np.ndarray, seed: int = 0, most: int = MOST_PAIRS) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of rows (pairs, 2), and 1 for pairs of the same class and 0 for others (pairs,), in float32.
 
     All pairs of different rows are used, and those of the rarer kind are repeated until there are as many of both, as

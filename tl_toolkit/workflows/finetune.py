@@ -164,6 +164,11 @@ class FineTuning(Training[Arguments]):
             self.features = features_of(model, self.task, self.encoded, collator, self.args)
             if self.features is not None and isinstance(self.strategy, Contrastive):
                 self.features.shared = False
+                if self.features.head.selects:
+                    raise UserError(
+                        f"The strategy 'contrastive' needs one vector of a text, but the head of "
+                        f"{type(model).__name__} reads every token: set --pooling to mean, cls, last or max."
+                    )
         if self.features is None and self.strategy.fits and self.strategy.reads_features:
             raise UserError(
                 f"The strategy {self.strategy.name!r} needs a model whose last linear layer returns the logits, from "
@@ -223,7 +228,7 @@ class FineTuning(Training[Arguments]):
         if self.features is None:
             return super().work()
         if isinstance(self.strategy, Contrastive):
-            self._tune_on_pairs(self.strategy, self.features)
+            self.tune(self.strategy, self.features)
         self.features.fill("train")
         if self.strategy.fits:
             self.solution = solve(
@@ -238,7 +243,8 @@ class FineTuning(Training[Arguments]):
         if not self.strategy.fits:
             super().work()
 
-    def _tune_on_pairs(self, strategy: Contrastive, features: Features) -> None:
+    def tune(self, strategy: Contrastive, features: Features) -> None:
+        """Tune the body of the model on pairs of training rows."""
         from ..training.pairs import tune_on_pairs
 
         rows, collator = self.encoded["train"].select_columns(features.inputs), features.collate
