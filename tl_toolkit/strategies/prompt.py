@@ -191,7 +191,7 @@ class Prompt(Strategy):
                 ids = torch.tensor([tokenizer(text)["input_ids"]], dtype=torch.long, device=model.device)
                 chances.append(model(input_ids=ids.view(1, -1)).logits.double().softmax(-1)[0])
             self.prior = torch.stack(chances).mean(0)
-            model.calibration.bias.copy_(-self.prior.log())
+            model.calibration.bias.copy_(-self.prior.clamp_min(1e-12).log())
 
     def record(self) -> dict[str, Any]:
         if not hasattr(self, "verbalizers"):
