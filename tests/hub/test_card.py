@@ -202,7 +202,9 @@ def test_every_cited_paper_exists() -> None:
         {"model_type": "rnn_image_captioner", "cell_type": "lstm", "attention": "bahdanau"},
         *({"model_type": name} for name in ("bert", "roberta", "distilbert", "gpt2", "t5", "bart", "marian")),
     ]
-    strategies = [{"strategy": {"name": name}} for name in ("lora", "gradual_unfreezing")]
+    strategies = [
+        {"strategy": {"name": name}} for name in ("lora", "gradual_unfreezing", "contrastive", "distilled", "prompt")
+    ]
     named = {
         key
         for config in configs

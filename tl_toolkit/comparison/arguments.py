@@ -38,10 +38,11 @@ class CompareArguments:
     title: str | None = flag("Title of the report.")
     entries: Literal["quick", "ladder", "full"] | None = flag(
         "Compare a ladder of models instead of a grid's entries: a constant answer, TF-IDF, networks from scratch, and "
-        "checkpoints as features and fine-tuned; quick has fewer, full also LoRA and ULMFiT."
+        "checkpoints as features and fine-tuned; quick has fewer, full also LoRA, pairs of rows, a distilled BiLSTM, a "
+        "prompted language model and ULMFiT."
     )
     models: list[str] | None = flag("Checkpoints of the ladder, by default builtin:minilm.")
-    unlabelled_dataset: str | None = flag("--entries full: texts to pre-train ULMFiT on, before the task's own.")
+    language_model: str | None = flag("--entries full: a causal language model to prompt.")
     label_budgets: list[str] | None = flag("Numbers of training labels, or all. By default the grid's.")
     token_budgets: list[str] | None = flag("Language models: numbers of training tokens. They replace the grid's.")
     seeds: list[int] | None = flag("Random seeds (by default the grid's, else 1 2 3).")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import torch
 from transformers import TrainingArguments
@@ -19,7 +20,18 @@ from .fields import differing, flag, require
 from .processes import settle_global_batch, warn_of_missing_processes
 
 NT_ASGD = "nt_asgd"  # an optimiser of the toolkit, unknown to transformers
-StrategyName = Literal["scratch", "full", "discriminative", "gradual_unfreezing", "frozen", "probe", "lora"]
+StrategyName = Literal[
+    "scratch",
+    "full",
+    "discriminative",
+    "gradual_unfreezing",
+    "frozen",
+    "probe",
+    "lora",
+    "contrastive",
+    "prompt",
+    "distilled",
+]
 SLANTED_TRIANGULAR = "slanted_triangular"  # a schedule of the toolkit, unknown to transformers
 
 
@@ -169,10 +181,11 @@ class StrategyArguments:
     """Strategy: how knowledge is transferred"""
 
     strategy: StrategyName | None = flag(
-        "scratch, full, frozen, probe, lora, discriminative or gradual_unfreezing. full tunes all weights; frozen "
-        "trains only the head; probe solves its last layer; discriminative tunes lower layers at lower rates; "
-        "gradual_unfreezing also adds one layer group in every epoch, from the head down. By default scratch with "
-        "--model_type, full with --model_name_or_path."
+        "scratch, full, frozen, probe, lora, contrastive, distilled, prompt, discriminative or gradual_unfreezing. "
+        "full tunes all weights; frozen trains only the head; probe solves its last layer; contrastive first tunes the "
+        "body on pairs of rows; distilled learns from a --teacher; prompt asks a language model and trains nothing; "
+        "discriminative tunes lower layers at lower rates; gradual_unfreezing also adds one layer group in every "
+        "epoch, from the head down. By default scratch with --model_type, full with --model_name_or_path."
     )
     lr_decay: float = flag(
         "discriminative and gradual_unfreezing: each layer group's learning rate is that of the group above divided by "
@@ -186,7 +199,35 @@ class StrategyArguments:
     lora_alpha: int = flag("LoRA's updates are scaled by lora_alpha / lora_r.", 16)
     lora_dropout: float = flag("Dropout before LoRA's matrices. It must be 0 for recurrent weights.", 0.0)
 
+    instruction: str | None = flag("prompt: the beginning of the prompt. By default it names the classes.")
+    verbalizers: str | None = flag(
+        "prompt: the words that stand for the classes: class=word,class=word, or a mapping. By default their names."
+    )
+    prompt_examples: int | None = flag(
+        "prompt: labelled rows in the prompt. By default all of the label budget that fit into the model's context."
+    )
+
+    teacher: str | None = flag(
+        "distilled: the classifier to learn from, a folder or Hub id; in a grid also an entry, whose run with the same "
+        "label budget, seed and fold is trained first."
+    )
+    unlabelled_dataset: str | None = flag(
+        "distilled: a dataset whose texts the teacher labels, as for --dataset_name; its splits for evaluation are not "
+        "read. compare --entries full also pre-trains ULMFiT on it. By default texts are made from the labelled ones, "
+        "by masking words and cutting n-grams."
+    )
+    unlabelled_budget: int = flag("distilled: at most N texts without labels, real or made.", 20_000)
+    distillation_temperature: float = flag("distilled: the temperature of both models in the loss.", 2.0)
+    label_weight: float | None = flag(
+        "distilled: the weight of the labels in the loss, from 0 to 1; the teacher has the rest. By default 0 or 0.5, "
+        "whichever is better on the validation rows; both are trained."
+    )
+
     def __post_init__(self) -> None:
+        require(self, ["label_weight"], lambda value: 0 <= value <= 1, "from 0 to 1")
+        require(self, ["distillation_temperature"], lambda value: 0 < value < math.inf, "a finite number above 0")
+        require(self, ["unlabelled_budget"], lambda value: value >= 0, "0 or more")
+        require(self, ["prompt_examples"], lambda value: value >= 0, "0 or more")
         require(self, ["lora_r", "lora_alpha"], lambda value: value >= 1, "1 or more")
         require(self, ["lora_dropout"], lambda value: 0 <= value < 1, "0 or more and less than 1")
         require(self, ["lr_decay"], lambda value: 0 < value < math.inf, "a finite number above 0")
@@ -329,6 +370,13 @@ class RunArguments(TrainingArguments):
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type != "cpu"
         settle_global_batch(self)
         warn_of_missing_processes(self)
+
+    def without_evaluation(self) -> Self:
+        """A copy for a trainer beside that of the run, which neither evaluates nor saves."""
+        own = copy.copy(self)
+        own.eval_strategy, own.save_strategy = IntervalStrategy.NO, SaveStrategy.NO
+        own.load_best_model_at_end = own.push_to_hub = False
+        return own
 
     def _check_schedule(self) -> None:
         if self.lr_scheduler_type != SLANTED_TRIANGULAR:

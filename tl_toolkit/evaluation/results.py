@@ -128,8 +128,10 @@ class Result:
 
     @property
     def pretrain_seconds(self) -> float | None:
-        """The total time of earlier stages in seconds; None without stages, or if a time is unknown."""
+        """The total time of earlier stages and of a teacher in seconds; None without, or if a time is unknown."""
         seconds = [stage.get("train_seconds") for stage in self.record.get("stages") or ()]
+        if teacher := self.section("strategy").get("teacher"):
+            seconds.append(teacher.get("train_seconds"))
         return sum(seconds) if seconds and None not in seconds else None
 
     def label_names(self) -> list[str] | None:

@@ -24,6 +24,8 @@ _FAMILIES = {
     "marian": ["junczysdowmunt2018"],
 }
 """The papers of architectures without paper-dependent settings, by model type."""
+_AROUND = {"pooled_encoder": "encoder_config", "prompted": "language_model_config"}
+_STRATEGIES = {"lora": "hu2022", "contrastive": "tunstall2022", "distilled": "hinton2015", "prompt": "zhao2021"}
 _ULMFIT = ("discriminative", "gradual_unfreezing")
 
 
@@ -45,16 +47,16 @@ def citations(record: Mapping[str, Any], config: Mapping[str, Any], base_model: 
         keys.append("reimers2019")
     if strategy in _ULMFIT or (strategy == "ensemble" and family == "awd_lstm"):
         keys.append("howard2018")
-    if strategy == "lora":
-        keys.append("hu2022")
+    if strategy in _STRATEGIES:
+        keys.append(_STRATEGIES[strategy])
     return list(dict.fromkeys(keys))
 
 
 def _of_architecture(config: Mapping[str, Any]) -> list[str]:
     family, cell = str(config.get("model_type")), _CELLS.get(str(config.get("cell_type")), "hochreiter1997")
     attention = [_ATTENTION[name] for name in [str(config.get("attention"))] if name in _ATTENTION]
-    if family == "pooled_encoder":
-        return _of_architecture(config.get("encoder_config") or {})
+    if family in _AROUND:
+        return _of_architecture(config.get(_AROUND[family]) or {})
     if family == "rnn":
         crf = ["lafferty2001"] if config.get("crf") else []
         characters = [_CHARACTERS[name] for name in [str(config.get("character_encoder"))] if name in _CHARACTERS]

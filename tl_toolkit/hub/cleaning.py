@@ -15,6 +15,7 @@ from .destination import HubFile
 # Record keys with values that may name a local file or folder, such as `outputs/lm`.
 _NAMES = frozenset(
     ("name", "model_name_or_path", "tokenizer", "tokenizer_name", "dataset_name", "vectors", "forward", "backward")
+    + ("teacher", "unlabelled_dataset")
 )
 _DATA = frozenset(("labels", "columns", "metrics", "history"))  # names from the dataset, and numbers
 _MACHINE = ("_name_or_path", "name_or_path", "is_local", "local_files_only", "_commit_hash", "tokenizer_file")

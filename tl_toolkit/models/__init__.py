@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .configuration_awd_lstm import AwdLstmConfig
 from .configuration_bag_of_ngrams import BagOfNgramsConfig
 from .configuration_pooled_encoder import PooledEncoderConfig
+from .configuration_prompted import PromptedConfig
 from .configuration_rnn import RnnConfig
 from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
 from .configuration_rnn_image_captioner import RnnImageCaptionerConfig
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .modeling_awd_lstm import AwdLstmForCausalLM, AwdLstmForSequenceClassification, AwdLstmModel
     from .modeling_bag_of_ngrams import BagOfNgramsForSequenceClassification
     from .modeling_pooled_encoder import PooledEncoderForSequenceClassification, PooledEncoderModel
+    from .modeling_prompted import PromptedForSequenceClassification
     from .modeling_rnn import (
         RnnForCausalLM,
         RnnForSequenceClassification,
@@ -41,6 +43,7 @@ FAMILIES = (
     AwdLstmConfig,
     BagOfNgramsConfig,
     PooledEncoderConfig,
+    PromptedConfig,
     RnnConfig,
     RnnEncoderDecoderConfig,
     RnnImageCaptionerConfig,
@@ -52,7 +55,8 @@ _MODELS = {name: model for config_class in FAMILIES for name, model in register(
 __all__ = [
     "FAMILIES", "AwdLstmConfig", "AwdLstmForCausalLM", "AwdLstmForSequenceClassification", "AwdLstmModel",
     "BagOfNgramsConfig", "BagOfNgramsForSequenceClassification", "PooledEncoderConfig",
-    "PooledEncoderForSequenceClassification", "PooledEncoderModel", "RnnConfig", "RnnEncoderDecoderConfig",
+    "PooledEncoderForSequenceClassification", "PooledEncoderModel", "PromptedConfig",
+    "PromptedForSequenceClassification", "RnnConfig", "RnnEncoderDecoderConfig",
     "RnnEncoderDecoderForConditionalGeneration", "RnnEncoderDecoderModel", "RnnForCausalLM",
     "RnnForSequenceClassification", "RnnForTimeSeriesPrediction", "RnnForTokenClassification",
     "RnnImageCaptionerConfig", "RnnImageCaptionerForConditionalGeneration", "RnnImageCaptionerModel", "RnnModel",

@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 from ..errors import UserError, listing
 from .bag_of_ngrams import NgramProbe
 from .base import Strategy
+from .contrastive import Contrastive
 from .discriminative_and_gradual import Discriminative, GradualUnfreezing
+from .distilled import Distilled
 from .lora import Lora
 from .probe import Probe
+from .prompt import Prompt
 from .scratch_full_frozen import Frozen, Full, Scratch
 
 if TYPE_CHECKING:
     from ..config.arguments import ModelArguments, StrategyArguments
 
 STRATEGIES: dict[str, type[Strategy]] = {
-    kind.name: kind for kind in (Scratch, Full, Discriminative, GradualUnfreezing, Frozen, Probe, Lora)
+    kind.name: kind
+    for kind in (Scratch, Full, Discriminative, GradualUnfreezing, Frozen, Probe, Lora, Contrastive, Prompt, Distilled)
 }
 
+_OF_DISTILLED = ("teacher", "unlabelled_dataset", "label_weight")
 _TRANSFERRING = [name for name, kind in STRATEGIES.items() if not kind.from_scratch]
 
 
@@ -50,11 +55,15 @@ def make_strategy(arguments: StrategyArguments, model: ModelArguments) -> Strate
             "The strategy 'scratch' starts from random weights and cannot use --model_name_or_path "
             f"{model.model_name_or_path!r}. Use --model_type instead, or one of {listing(_TRANSFERRING)}."
         )
-    if not strategy.from_scratch and model.model_type:
+    if strategy.from_scratch is False and model.model_type:
         raise UserError(
             f"The strategy {name!r} transfers from a checkpoint, but --model_type {model.model_type!r} has random "
             "weights. Use --model_name_or_path, or the strategy 'scratch'."
         )
+    if name != Distilled.name:
+        given = [own for own in _OF_DISTILLED if getattr(arguments, own) is not None]
+        if given:
+            raise UserError(f"--{given[0]} only applies to the strategy 'distilled', not to {name!r}: leave it out.")
     if arguments.head_learning_rate is not None and name != "full":
         raise UserError(f"--head_learning_rate only applies to the strategy 'full': use --learning_rate with {name!r}.")
     return strategy

@@ -21,7 +21,7 @@ class Strategy:
 
     Class attributes:
         name: the name in `--strategy`.
-        from_scratch: whether it trains random weights and cannot use a checkpoint.
+        from_scratch: whether it trains random weights and cannot use a checkpoint; None: it can use either.
         wraps: whether `prepare` wraps the model and `finish` has to unwrap it.
         fits: whether the head is solved at once instead of trained in updates.
         reads_features: whether only the head is trained, on features that the rest of the model computes once.
@@ -30,7 +30,7 @@ class Strategy:
     """
 
     name: ClassVar[str]
-    from_scratch: ClassVar[bool] = False
+    from_scratch: ClassVar[bool | None] = False
     wraps: ClassVar[bool] = False
     fits: ClassVar[bool] = False
     reads_features: ClassVar[bool] = False

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TASKS = ("text-classification", "regression", "token-classification")
-_OF_UPDATES = (
-    *("learning_rate", "num_train_epochs", "max_steps", "min_train_steps", "label_smoothing_factor", "find_lr"),
-    *("early_stopping_patience", "resume_from_checkpoint"),
-)
 
 
 class Probe(Strategy):
@@ -37,9 +33,14 @@ class Probe(Strategy):
 
     Class attributes:
         instead: the advice for what it cannot do.
+        of_updates: the settings that do not apply.
     """
 
     instead: ClassVar[str] = "use the strategy 'frozen'"
+    of_updates: ClassVar[tuple[str, ...]] = (
+        *("learning_rate", "num_train_epochs", "max_steps", "min_train_steps", "label_smoothing_factor", "find_lr"),
+        *("early_stopping_patience", "resume_from_checkpoint"),
+    )
 
     name = "probe"
     fits = True
@@ -52,11 +53,11 @@ class Probe(Strategy):
                 f"The strategy 'probe' solves a linear layer with an output for each label, which --task {task} does "
                 f"not have: use the strategy 'frozen', or one of the tasks {listing(_TASKS)}."
             )
-        given = [name for name in _OF_UPDATES if args.as_given.get(name)]
+        given = [name for name in self.of_updates if args.as_given.get(name)]
         if given:
             raise UserError(
-                f"--{given[0]} {args.as_given[given[0]]} does not apply to the strategy 'probe', which solves the head "
-                f"without updates: leave it out, or {self.instead}."
+                f"--{given[0]} {args.as_given[given[0]]} does not apply to the strategy {self.name!r}, which solves "
+                f"the head without updates: leave it out, or {self.instead}."
             )
 
     def prepare(self, model: PreTrainedModel) -> PreTrainedModel:

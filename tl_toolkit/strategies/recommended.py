@@ -52,18 +52,23 @@ _GENERAL = {
     "frozen": Recommended(1e-3, epochs=10),
     "lora": Recommended(5e-4, epochs=5),
     "probe": Recommended(0.0, epochs=0),
+    "distilled": Recommended(1e-3, epochs=8),
+    "prompt": Recommended(0.0, epochs=0),
+    "contrastive": Recommended(2e-5, epochs=1, warmup=0.1, batch_size=16),
 }
 _TEXTS = _GENERAL | {
     "scratch": Recommended(1e-3, epochs=8, updates=300, patience=5),
     "full": Recommended(1e-4, epochs=3, head_learning_rate=5e-3, warmup=0.1, updates=150, patience=5, batch_size=16),
     "discriminative": Recommended(1e-3, epochs=3, warmup=0.1, updates=300, patience=5, batch_size=16),
     "gradual_unfreezing": Recommended(1e-3, epochs=10, warmup=0.1, updates=600, patience=5, batch_size=16),
+    "distilled": Recommended(1e-4, epochs=8, warmup=0.1, updates=300, patience=5),
     "frozen": Recommended(5e-3, epochs=20, warmup=0.1, updates=500, patience=5),
     "lora": Recommended(1e-3, epochs=3, warmup=0.1, updates=150, patience=5, batch_size=16),
 }
 _RATES = {
-    ("scratch", "rnn"): 5e-3,
-    ("scratch", "self_attention"): 3e-3,
+    **{(how, "rnn"): 5e-3 for how in ("scratch", "distilled")},
+    **{(how, "self_attention"): 3e-3 for how in ("scratch", "distilled")},
+    ("distilled", "awd_lstm"): 1e-3,
     **{(how, kind): 1e-2 for how in ("discriminative", "gradual_unfreezing") for kind in ("rnn", "awd_lstm")},
 }
 """The learning rates of strategies with families of the toolkit, for labelled texts."""

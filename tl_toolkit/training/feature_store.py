@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,19 @@ class FeatureStore:
             path = self.folder / f"{uuid.uuid4().hex}.safetensors"
             write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
             _make_room(self.folder.parent)
+
+
+class NoStore:
+    """Stores nothing, for features that no other run has."""
+
+    def locked(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def find(self, keys: Sequence[bytes]) -> tuple[dict[bytes, np.ndarray], float]:
+        return {}, 0.0
+
+    def add(self, keys: Sequence[bytes], arrays: Sequence[np.ndarray], seconds: float) -> None:
+        pass
 
 
 def _make_room(folder: Path) -> None:

@@ -7,6 +7,7 @@ import inspect
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from .. import __version__
 from ..config.processes import sharding
 from ..strategies.head_input import HeadInput, head_input
-from .feature_store import KEY_BYTES, FeatureStore
+from .feature_store import KEY_BYTES, FeatureStore, NoStore
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -42,6 +43,8 @@ class Features:
         collator: pads inputs.
 
     Attributes:
+        shared: whether other runs may have the same body, so that features are stored.
+        inputs: the columns of encoded rows that the model reads.
         splits: `splits` with the column `features` in place of the inputs.
         computed: number of rows whose features were computed by this run.
         seconds: their time.
@@ -58,34 +61,39 @@ class Features:
         collator: Callable[[list[dict[str, Any]]], Any],
         args: RunArguments,
     ) -> None:
+        self.shared = True
         self.model, self.head, self._task, self._collator, self._args = model, head, task, collator, args
         self._encoded = splits
-        self._inputs = input_columns(model, task, splits["train"])
+        self.inputs = input_columns(model, task, splits["train"])
         self._rows: list[Any] = [None] * sum(map(len, splits.values()))  # None: not computed yet
         self._starts = dict(zip(splits, np.cumsum([0, *map(len, splits.values())]), strict=False))
         self.splits = {
-            name: split.remove_columns(self._inputs).add_column(
+            name: split.remove_columns(self.inputs).add_column(
                 COLUMN, list(range(self._starts[name], self._starts[name] + len(split)))
             )
             for name, split in splits.items()
         }
         self.computed = self.reused = 0
         self.seconds = self.reused_seconds = 0.0
-        self._store = FeatureStore(_body_hash(model, head, args.device.type))
         _accept_features(model, head)
+
+    @cached_property
+    def _store(self) -> FeatureStore | NoStore:
+        """That of the body as it is when features are first needed: a strategy may tune it before."""
+        return FeatureStore(_body_hash(self.model, self.head, self._args.device.type)) if self.shared else NoStore()
 
     def fill(self, name: str) -> None:
         """Compute the features of a split, or read them if another run or process has computed them."""
         split, start = self._encoded[name], self._starts[name]
         if self._rows[start] is not None:
             return
-        keys = _row_keys(split, self._inputs)
+        keys = _row_keys(split, self.inputs)
         with self._store.locked():
             found, seconds = self._store.find(keys)
             missing = {key: row for row, key in enumerate(keys) if key not in found}
             if missing:
                 began = time.perf_counter()
-                arrays = self._compute(split.select_columns([*self._inputs, "length"]).select(list(missing.values())))
+                arrays = self._compute(split.select_columns([*self.inputs, "length"]).select(list(missing.values())))
                 spent = time.perf_counter() - began
                 self._store.add(list(missing), arrays, spent)
                 found |= dict(zip(missing, arrays, strict=True))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import shutil
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,15 +15,20 @@ from ..config.arguments import Arguments
 from ..data.look import truncated
 from ..errors import UserError
 from ..figures.attention_weights import save_attention
-from ..loading.model import longest_input, make_model, shortest
+from ..loading.model import load_trained, longest_input, make_model, shortest
 from ..loading.pooled_encoder import check_pooling
+from ..records.checkpoints import checkpoints
 from ..records.identity import rows_of
 from ..records.output_dir import for_output_dir
 from ..strategies.bag_of_ngrams import NgramProbe, solve_weights
+from ..strategies.contrastive import Contrastive
+from ..strategies.distilled import Distilled
 from ..strategies.probe import solve
+from ..strategies.prompt import Prompt
 from ..tasks import make_task
 from ..tasks.generation import GREEDY, settle_generation
 from .calibration import calibrate, error_of
+from .distillation import Distillation
 from .inference_cost import measure_inference
 from .lifecycle import Training, without_progress_bars
 from .predictions import by_length, predict_in_order, save_predictions
@@ -79,23 +87,31 @@ class FineTuning(Training[Arguments]):
         check_pooling(arguments.model, self.task.name)
 
     def prepare(self) -> None:
+        from datasets import DatasetDict
+
         self.splits = self.task.prepare(self.args.seed)
         if (most := self.most_rows) is not None:
             for role, rows in self.splits.items():
                 self.splits[role] = rows.select(range(min(len(rows), most)))
         print_data(self.task.record(), self.args)
-        self.processing = self.task.make_processing(self.model_arguments, self.splits)
+        learned = self.splits
+        if isinstance(self.strategy, Distilled):
+            self.distillation = Distillation(self.arguments, self.strategy, self.task, self.splits)
+            learned = DatasetDict(train=self.distillation.with_texts(self.splits["train"]))
+        self.processing = self.task.make_processing(self.model_arguments, learned)
         self.tokenizer = self.task.tokenizer(self.processing)
 
     def build(self) -> PreTrainedModel:
         task, processing, tokenizer = self.task, self.processing, self.tokenizer
-        model = make_model(
-            self.model_arguments,
-            task.auto_class,
-            task.config_arguments(processing),
-            tokenizer,
-            default_pooling=self.strategy.pooling,
-        )
+        head = task.config_arguments(processing)
+        if isinstance(self.strategy, Prompt):
+            language_model = load_trained(self.model_arguments, "AutoModelForCausalLM", tokenizer)
+            model: PreTrainedModel = self.strategy.prompted(
+                language_model, tokenizer, self.splits["train"], head, self.arguments.data.max_length, self.args.seed
+            )
+        else:
+            pooling = self.strategy.pooling
+            model = make_model(self.model_arguments, task.auto_class, head, tokenizer, default_pooling=pooling)
         task.adapt(model, processing)
         own_limit = tokenizer and tokenizer.model_max_length
         self.max_length = shortest(self.arguments.data.max_length, longest_input(model), own_limit)
@@ -111,6 +127,11 @@ class FineTuning(Training[Arguments]):
         began = time.perf_counter()
         self.strategy.adapt(model, self.encoded["train"])
         self.seconds_without_updates = time.perf_counter() - began
+        if isinstance(self.strategy, Distilled):
+            self.encoded["train"] = self.distillation.encoded(
+                self.splits["train"], self.encoded["train"], tokenizer, self.max_length
+            )
+            self.seconds_without_updates = self.distillation.seconds
         if task.generates:
             settle_generation(model, self.args, self.encoded["train"])
         return model
@@ -135,15 +156,24 @@ class FineTuning(Training[Arguments]):
                 f"rows, and a batch has {whole}. Leave it out, or lower --per_device_train_batch_size."
             )
         batch = whole * self.args.gradient_accumulation_steps
-        return math.ceil(len(self.encoded["train"]) / batch)
+        rows = self.strategy.pairs[0] if isinstance(self.strategy, Contrastive) else self.encoded["train"]
+        return math.ceil(len(rows) / batch)
 
     def new_trainer(self, model: Any, **common: Any) -> ToolkitTrainer:
+        from ..training.distillation import DistillingTrainer
         from ..training.features import features_of
         from ..training.trainer import ToolkitTrainer
 
         collator = self.task.collator(self.processing, model)
         if self.strategy.reads_features:
             self.features = features_of(model, self.task, self.encoded, collator, self.args)
+            if self.features is not None and isinstance(self.strategy, Contrastive):
+                self.features.shared = False
+                if self.features.head.selects:
+                    raise UserError(
+                        f"The strategy 'contrastive' needs one vector of a text, but the head of "
+                        f"{type(model).__name__} reads every token: set --pooling to mean, cls, last or max."
+                    )
         if self.features is None and self.strategy.fits and self.strategy.reads_features:
             raise UserError(
                 f"The strategy {self.strategy.name!r} needs a model whose last linear layer returns the logits, from "
@@ -152,7 +182,13 @@ class FineTuning(Training[Arguments]):
             )
         rows = self.encoded if self.features is None else self.features.splits
         validation = rows["validation"]
-        return ToolkitTrainer(
+        kind: Any = ToolkitTrainer
+        if isinstance(self.strategy, Distilled):
+            kind, common["distillation_temperature"] = (
+                DistillingTrainer,
+                self.strategy.arguments.distillation_temperature,
+            )
+        return kind(
             model,
             self.args,
             task=self.task,
@@ -187,8 +223,17 @@ class FineTuning(Training[Arguments]):
             self.solution = solve_weights(self.model, train, train[self.task.label_name], **how)
             self.seconds_without_updates += time.perf_counter() - began
             return
+        if isinstance(self.strategy, Prompt):
+            self.strategy.calibrate(self.model, self.tokenizer)
+            self.solution = {"prior": self.strategy.prior.tolist()}
+            self.seconds_without_updates = time.perf_counter() - began
+            return
+        if isinstance(self.strategy, Distilled):
+            return self._distil(self.strategy.label_weights)
         if self.features is None:
             return super().work()
+        if isinstance(self.strategy, Contrastive):
+            self.tune(self.strategy, self.features)
         self.features.fill("train")
         if self.strategy.fits:
             self.solution = solve(
@@ -202,6 +247,44 @@ class FineTuning(Training[Arguments]):
         self.features.fill("validation")
         if not self.strategy.fits:
             super().work()
+
+    def tune(self, strategy: Contrastive, features: Features) -> None:
+        """Tune the body of the model on pairs of training rows."""
+        from ..training.pairs import tune_on_pairs
+
+        rows, collator = self.encoded["train"].select_columns(features.inputs), features.collate
+        self.trainer.state = tune_on_pairs(self.model, features.head, rows, strategy.pairs, collator, self.args)
+        self.parameters["trained"] = self.parameters["total"]
+
+    def _distil(self, label_weights: Sequence[float]) -> None:
+        """Train with each weight of the labels, and keep the model that is best on the validation rows."""
+        from transformers import EarlyStoppingCallback, set_seed
+
+        trainer, (metric, greater) = self.trainer, self.main_metric
+        states: list[Any] = []
+        start = copy.deepcopy(self.model.state_dict()) if len(label_weights) > 1 else None
+        tried = []
+        for place, weight in enumerate(label_weights):
+            if place:
+                self.model.load_state_dict(start)
+                trainer.optimizer = trainer.lr_scheduler = None
+                for callback in trainer.callback_handler.callbacks:
+                    if isinstance(callback, EarlyStoppingCallback):
+                        callback.early_stopping_patience_counter = 0
+                for checkpoint in checkpoints(self.output_dir):
+                    shutil.rmtree(checkpoint)
+                set_seed(self.args.seed)
+            trainer.label_weight = weight
+            super().work()
+            found = trainer.evaluate()
+            tried.append({"label_weight": weight, metric: found[f"eval_{metric}"], "loss": found["eval_loss"]})
+            states.append((trainer.state, copy.deepcopy(self.model.state_dict()) if start else None))
+        signs = 1 if greater else -1
+        best = max(range(len(tried)), key=lambda place: (signs * tried[place][metric], -tried[place]["loss"]))
+        trainer.state, weights = states[best]
+        if weights is not None:
+            self.model.load_state_dict(weights)
+        self.solution = {"label_weight": label_weights[best], "validation": tried}
 
     @property
     def epoch(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from ..comparison.execution.measuring import Measured
 from ..config.arguments import Arguments
 from ..config.processes import global_batch
 from ..strategies.bag_of_ngrams import NgramProbe, solve_weights
+from ..strategies.contrastive import Contrastive
 from ..strategies.recommended import EVALUATIONS, recommended
 from .finetune import FineTuning
 from .predictions import predict_in_order
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = {"train": 512, "validation": 64, "test": 32}
 _WARM_UP = 2
+_PAIR_UPDATES = 4
 
 
 def measure(arguments: Arguments, rows: Mapping[str, int], seconds: float) -> Measured:
@@ -56,8 +58,13 @@ def measure(arguments: Arguments, rows: Mapping[str, int], seconds: float) -> Me
             found = replace(found, fit=fit, start=start + max(short - fit * len(few), 0.0))
         elif run.strategy.fits and run.features is not None:
             features, fit = _solving(run, seconds)
+            if isinstance(run.strategy, Contrastive):  # no other run has its features
+                run.args.max_steps = _PAIR_UPDATES
+                took = _timed(functools.partial(run.tune, run.strategy, run.features))
+                pair = took / (_PAIR_UPDATES * run.args.train_batch_size)
+                return replace(found, evaluate=features, fit=features + fit, pair=pair)
             return replace(found, features=features, fit=fit)
-        else:
+        elif not run.strategy.fits:
             found = _with_updates(found, run, asked, _update_seconds(run, seconds))
         evaluated = run.encoded["validation"]
         if run.features is not None:
@@ -80,7 +87,7 @@ def _solving(run: FineTuning, seconds: float) -> tuple[float, float]:
 
     assert run.features is not None
     sample, features = run.encoded["train"], run.features
-    columns = [name for name in sample.column_names if name in {*features._inputs, "length"}]
+    columns = [name for name in sample.column_names if name in {*features.inputs, "length"}]
     lengths = np.asarray(sample["length"][:])
     order = np.argsort(lengths, kind="stable")  # batches of similar lengths, as a run has them
     batches = np.array_split(order, max(len(order) // 32, 1))

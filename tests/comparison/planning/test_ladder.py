@@ -28,7 +28,8 @@ def test_the_entries_of_each_ladder():
     assert entries_of(entries="quick")[0] == ["Constant", "TF-IDF + linear", "BiLSTM", "minilm, probe"]
     assert entries_of(entries="ladder")[0] == [*FIVE, "minilm, probe", "minilm, fine-tuned"]
     full, grid = entries_of(entries="full")
-    assert full == [*FIVE, "minilm, probe", "minilm, LoRA", "minilm, fine-tuned", "ULMFiT"]
+    added = ["minilm, contrastive", "BiLSTM, distilled"]
+    assert full == [*FIVE, "minilm, probe", "minilm, LoRA", "minilm, fine-tuned", *added, "ULMFiT"]
     assert [(name, stage.settings["dataset_name"]) for name, stage in grid.stages.items()] == [
         ("task-texts", "reviews.csv")
     ]
@@ -71,6 +72,7 @@ def test_tagging_has_neither_a_constant_nor_a_linear_entry():
         ({"entries": "tall"}, "tall"),
         ({"entries": "ladder", "task": "translation"}, "no ladder for the task 'translation'.*--config"),
         ({"entries": "quick", "unlabelled_dataset": "wiki.txt"}, "--entries full"),
+        ({"entries": "ladder", "language_model": "gpt2"}, "--language_model"),
         ({"entries": [{"name": "a", "model_type": "rnn"}], "models": ["gpt2"]}, "--models.*its own entries"),
     ],
 )
@@ -82,3 +84,19 @@ def test_what_a_ladder_cannot_do(given, said):
 def test_flags_reach_every_entry():
     _, grid = entries_of(entries="quick", max_length=7)
     assert {run.settings["max_length"] for run in grid.runs} == {7}
+
+
+def test_the_full_ladder_has_a_teacher_pairs_and_a_prompt():
+    names, grid = entries_of(entries="full", language_model="user/chatty", unlabelled_dataset="wiki.txt")
+    assert names[-4:] == ["minilm, contrastive", "BiLSTM, distilled", "chatty, prompt", "ULMFiT"]
+    runs = {run.entry: run for run in grid.runs}
+    student = runs["BiLSTM, distilled"]
+    assert student.taught_by is not None and student.taught_by.entry == "minilm, fine-tuned"
+    assert student.settings["unlabelled_dataset"] == "wiki.txt" and student.settings["model_type"] == "rnn"
+    assert runs["chatty, prompt"].settings["model_name_or_path"] == "user/chatty"
+    assert [name for name, run in runs.items() if "unlabelled_dataset" in run.settings] == ["BiLSTM, distilled"]
+
+
+def test_tasks_without_classes_have_none_of_them():
+    names, _ = entries_of(entries="full", task="regression")
+    assert names == [*FIVE, "minilm, probe", "minilm, LoRA", "minilm, fine-tuned", "ULMFiT"]

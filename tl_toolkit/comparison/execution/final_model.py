@@ -83,6 +83,8 @@ def final_model(job: RunJob, output_dir: Path, expected: Mapping[str, Any]) -> F
     planned, record = job.planned, read_record(output_dir / job.name) or {}
     arguments = planned.arguments(output_dir)
     settings = dict(planned.settings)
+    if planned.taught_by is not None:
+        settings["teacher"] = str(output_dir / planned.taught_by.folder)
     if make_strategy(arguments.strategy, arguments.model).fits:
         settings["train_on"] = "all"
         if (temperature := (record.get("calibration") or {}).get("temperature")) is not None:
@@ -92,7 +94,7 @@ def final_model(job: RunJob, output_dir: Path, expected: Mapping[str, Any]) -> F
     added = {name: settings.get(name) for name in ("train_on", "temperature")}
     key = key_of({"compared": job.key, **added})
     return FinalModel(
-        replace(planned, settings=settings, fold=None, folds=None),
+        replace(planned, settings=settings, fold=None, folds=None, teacher=None),
         key,
         job.stage_keys,
         True,

@@ -296,8 +296,8 @@ class RunJob(PlannedJob):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        search = self.planned.search_folder
-        return (*super().needs, *([search] if search else []))
+        search, teacher = self.planned.search_folder, self.planned.taught_by
+        return (*super().needs, *([search] if search else []), *([teacher.folder] if teacher else []))
 
     @property
     def _leaves_a_model(self) -> bool:

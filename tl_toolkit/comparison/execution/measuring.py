@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...strategies.contrastive import MOST_PAIRS
 from ...strategies.recommended import EVALUATIONS
 from ...tasks import make_task
 from ..planning.grid import Grid
@@ -28,6 +29,7 @@ class Measured:
         start: seconds before the first row is read by the model: reading, tokenizer, model.
         encode, features, evaluate, fit: seconds for each row: of tokenising it, of computing its features, of
             predicting it, and of solving a head on it.
+        pair: seconds of tuning on a pair of labelled rows.
         update: seconds of an update of `batch` rows; 0 for an entry that is solved.
         save: seconds of saving the model.
         epochs, updates, max_steps: the length of training; `updates` is the least number of them.
@@ -39,6 +41,7 @@ class Measured:
     features: float = 0.0
     evaluate: float = 0.0
     fit: float = 0.0
+    pair: float = 0.0
     update: float = 0.0
     save: float = 0.0
     batch: int = 32
@@ -60,7 +63,8 @@ class Measured:
         total += self.evaluate * (validation + test) + (0.0 if final else min(INFERENCE, 8 * self.evaluate * test))
         if not self.update:
             computed = 0 if known else labels + validation + test
-            return total + self.features * computed + self.fit * labels
+            pairs = min(labels**2, MOST_PAIRS)  # those of many classes; two classes have half as many
+            return total + self.features * computed + self.fit * labels + self.pair * pairs
         in_epoch = math.ceil(labels / self.batch)
         updates = self.max_steps or max(self.epochs * in_epoch, self.updates)
         evaluations = math.ceil(updates / in_epoch) if self.evaluations is None else self.evaluations

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self, TextIO
 
@@ -13,6 +14,7 @@ from ...atomic_files import write_text
 from ...data.sources import load_source, remember_sources
 from ...records.output_dir import make_folder, without_empty_folder
 from ..planning.grid import Grid
+from ..planning.planned_run import PlannedRun
 from .failures import quiet
 from .jobs import Job, RunJob, StageJob, Train
 from .lock import Lock
@@ -112,19 +114,27 @@ def jobs_of(grid: Grid, output_dir: Path) -> list[Job]:
         rows = load_source(stage.arguments(output_dir).data).record["fingerprint"]
         stages[name] = StageJob(stage, stage.key(rows, [stages[source].key for source in stage.sources]))
     fingerprints: dict[tuple[Any, ...], str] = {}  # so that arguments are parsed once for each dataset
+    teachers = {run.taught_by.folder for run in grid.runs if run.taught_by is not None}  # their models are read
     runs: dict[str, Job] = {}  # including each search, before the first run that needs it
     for planned in grid.runs:
         dataset = tuple(planned.settings.get(name) for name in _NAME_A_DATASET)
         if dataset not in fingerprints:
             fingerprints[dataset] = load_source(planned.arguments(output_dir).data).record["fingerprint"]
         own = {name: stages[name].key for name in planned.stages}
+        key = functools.partial(_key, stages=stages, fingerprint=fingerprints[dataset])
         if planned.search is not None and planned.search_folder not in runs:
             trial = planned.tuned_at(planned.search)
-            search = SearchJob(trial, trial.key(fingerprints[dataset], list(own.values())), own)
+            search = SearchJob(trial, key(trial), own)
             runs[search.name] = search
-        job = RunJob(planned, planned.key(fingerprints[dataset], list(own.values())), own, grid.keep_models)
+        job = RunJob(planned, key(planned), own, grid.keep_models or planned.folder in teachers)
         runs[job.name] = job
     return [*stages.values(), *runs.values()]
+
+
+def _key(planned: PlannedRun, stages: Mapping[str, StageJob], fingerprint: str) -> str:
+    """The key of a run, which depends on those of its stages and its teacher."""
+    teacher = [_key(planned.taught_by, stages, fingerprint)] if planned.taught_by is not None else []
+    return planned.key(fingerprint, [*(stages[name].key for name in planned.stages), *teacher])
 
 
 def missing(jobs: Sequence[Job], made: Container[str]) -> list[Job]:

@@ -23,6 +23,7 @@ from .launch_settings import LAUNCH_KEYS, take_launch
 from .planned_run import PlannedRun, in_folds, typed
 from .search import Search, Tuning, parse_space, parse_tuning
 from .stages import Stage, in_order, make_stages, named_stages
+from .teachers import with_teachers
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +118,7 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
     for_stages = {key: value for key, value in {**shared, **own_flags}.items() if key in _SHARED_WITH_STAGES}
     stages = make_stages(content.get("stages"), flags.get("stage_datasets") or (), for_stages, named, where)
     runs = [dataclasses.replace(run, stages=in_order(named_stages(run.settings), stages)) for run in runs]
+    runs = with_teachers(runs, where)
     keep_models = flags.get("keep_models", content.get("keep_models", True))
     expect(isinstance(keep_models, bool), "keep_models", keep_models, where, "true or false")
     title = flags.get("title") or content.get("title") or "Comparison"

@@ -18,7 +18,7 @@ from ...records.identity import IDENTITY_NAME
 from ...records.record import RESULT_NAME
 from ...records.record import key_of as key_of
 
-_READ = ("model_name_or_path", "tokenizer_name", "vectors")
+_READ = ("model_name_or_path", "tokenizer_name", "vectors", "teacher")
 # Logging and data-loading settings, which do not affect results. (Arguments that records leave out are not listed.)
 _WITHOUT_EFFECT = frozenset(
     ["logging_steps", "logging_strategy", "logging_first_step", "log_level_replica", "log_on_each_node"]

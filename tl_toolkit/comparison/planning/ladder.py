@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 LADDERS = ("quick", "ladder", "full")
 DEFAULT_MODEL = "builtin:minilm"
-FLAGS = ("models", "vectors", "unlabelled_dataset")
+FLAGS = ("models", "vectors", "unlabelled_dataset", "language_model")
 """The flags of a ladder, which choose its entries."""
 _TASKS = ("text-classification", "regression", "token-classification")
 
@@ -54,12 +54,16 @@ def expand(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> 
     vectors = flags.pop("vectors", None) or content.pop("vectors", None)
     dataset = flags.get("dataset_name") or content.get("dataset_name")
     content["entries"] = _entries(name, str(task), own["models"], vectors)
+    if name == "full" and task == _TASKS[0]:
+        content["entries"] += _of_classes(content["entries"], **own)
+    elif own["language_model"]:
+        raise UserError(f"--language_model is for an entry of --entries full that classifies, not for {name!r}.")
     if name == "full" and task != "token-classification":
         content["stages"] = _stages(dataset, own["unlabelled_dataset"])
         ulmfit = {"name": "ULMFiT", "model_name_or_path": f"stage:{_ADAPTED}", "strategy": "gradual_unfreezing"}
         content["entries"].append(ulmfit)
     elif own["unlabelled_dataset"]:
-        raise UserError(f"--unlabelled_dataset is for ULMFiT, an entry of --entries full, but the ladder is {name!r}.")
+        raise UserError(f"--unlabelled_dataset is for entries of --entries full, but the ladder is {name!r}.")
     return content, flags
 
 
@@ -82,6 +86,29 @@ def _entries(name: str, task: str, models: Sequence[str] | None, vectors: str | 
             for strategy in strategies
         ]
     return [dict(entry) for entry in entries]
+
+
+def _of_classes(
+    entries: Sequence[Mapping[str, Any]],
+    models: Sequence[str] | None,
+    unlabelled_dataset: str | None,
+    language_model: str | None,
+) -> list[dict[str, Any]]:
+    """The entries that need classes: checkpoints tuned on pairs, a BiLSTM with a teacher, and a prompt."""
+    tuned = [entry for entry in entries if entry.get("strategy") == "full"]
+    found = [
+        {**entry, "name": entry["name"].replace("fine-tuned", "contrastive"), "strategy": "contrastive"}
+        for entry in tuned
+    ]
+    if tuned:
+        taught = {**_BILSTM, "name": "BiLSTM, distilled", "strategy": "distilled", "teacher": tuned[0]["name"]}
+        found.append({**taught, **({"unlabelled_dataset": unlabelled_dataset} if unlabelled_dataset else {})})
+    if language_model:
+        short = PurePosixPath(language_model).name
+        found.append({"name": f"{short}, prompt", "model_name_or_path": language_model, "strategy": "prompt"})
+    else:
+        logger.warning("There is no entry with a prompt: name a language model with --language_model.")
+    return found
 
 
 def _checkpoints(models: Sequence[str] | None) -> list[str]:

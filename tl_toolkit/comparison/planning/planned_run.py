@@ -38,6 +38,7 @@ class PlannedRun:
         launch: the resources that it requests.
         search: the search of its entry; None if it is not tuned.
         fold: the fold of `folds` that it is tested on; None without cross-validation.
+        teacher: a run of the entry that it learns from; None without one.
     """
 
     entry: str
@@ -53,6 +54,15 @@ class PlannedRun:
     search: Search | None = field(default=None, repr=False)
     fold: int | None = None
     folds: int | None = None
+    teacher: PlannedRun | None = field(default=None, repr=False)
+
+    @property
+    def taught_by(self) -> PlannedRun | None:
+        """The run of the teacher with the same budget, seed and fold."""
+        if self.teacher is None:
+            return None
+        same = {"label_budget": self.label_budget, "seed": self.seed, "fold": self.fold, "folds": self.folds}
+        return replace(self.teacher, **same)
 
     @property
     def budget(self) -> dict[str, int | None]:
@@ -113,16 +123,16 @@ class PlannedRun:
         """The run with the values that a search has chosen; names as in `Search.space`."""
         return replace(self, settings=with_values(self.settings, values))
 
-    def key(self, dataset_fingerprint: str, stage_keys: Sequence[str] = ()) -> str:
+    def key(self, dataset_fingerprint: str, earlier_keys: Sequence[str] = ()) -> str:
         """The run's key, 16 hex digits: see `keys`.
 
-        It covers the arguments, the data, the toolkit's version, local files, and the keys of the stages. Any addition
-        must not change the keys of runs that do not use it.
+        It covers the arguments, the data, the toolkit's version, local files, and `earlier_keys`: those of the stages
+        and of the teacher. Any addition must not change the keys of runs that do not use it.
         """
         budget = {"max_train_tokens": self.token_budget} if self.language_model else self.budget
         asked = key_arguments({**self.asked, **budget, **self._fold, "seed": self.seed})
         content = {"arguments": asked, "dataset": dataset_fingerprint, "toolkit": __version__}
-        content |= {"stages": list(stage_keys)} if stage_keys else {}
+        content |= {"stages": list(earlier_keys)} if earlier_keys else {}
         content |= {"search": self.search.record()} if self.search else {}
         return key_of(content | ({"launch": counts} if (counts := self.launch.counts()) else {}))
 
@@ -139,6 +149,8 @@ class PlannedRun:
         own = {"name": self.entry, "run_name": run_name, **budget, **self._fold, "seed": self.seed}
         place = {"output_dir": str(output_dir / (folder or self.folder)), "overwrite_output_dir": True}
         settings = with_folders(self.settings, output_dir)
+        if self.taught_by is not None:
+            settings["teacher"] = str(output_dir / self.taught_by.folder)
         return typed({**quiet, **settings, **own, **place}, self.language_model, f"the entry {self.entry!r}")
 
     def check_data(self, output_dir: Path) -> None:

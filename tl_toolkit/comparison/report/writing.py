@@ -17,7 +17,7 @@ from ...evaluation.statistics.baseline import Baseline
 from ...figures.palette import DARK_SERIES, SERIES, key
 from ...hub.cleaning import without_absolute_paths
 from ..verdict.decision import asked_in, decide_runs, of_dataset, write_decision
-from ..verdict.notes import label_note, never_predicted_notes, pretraining
+from ..verdict.notes import besides_labels, label_note, never_predicted_notes
 from ..verdict.wording import budget_row, cross_validation
 from . import dataset_summary
 from .decision_tables import describe_decision
@@ -208,7 +208,7 @@ def _notes(panel: Panel, failed: int) -> list[str]:
     facts = panel.decision["facts"]
     rows = f"{show.count(facts['test_rows'])} rows"
     tested = cross_validation(rows, facts["folds"], facts["repeats"]) if facts["folds"] else ""
-    said = [tested, label_note(panel.cells), pretraining(panel.cells), *never_predicted_notes(panel.cells), failures]
+    said = [tested, label_note(panel.cells), besides_labels(panel.cells), *never_predicted_notes(panel.cells), failures]
     return [note for note in said if note]
 
 

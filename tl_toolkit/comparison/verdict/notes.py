@@ -61,11 +61,29 @@ def never_predicted_notes(cells: Sequence[Cell]) -> list[str]:
     return [f"These never predict a class that occurs in the test rows: {'; '.join(clauses)}."] if clauses else []
 
 
-def pretraining(cells: Sequence[Cell]) -> str:
-    """The time of the stages before the runs of each entry, in sentences; empty if there were none."""
-    said = {
-        cell.entry: f"The pre-training of {cell.entry}, shared by all its runs, took {show.seconds(before)}."
-        for cell in cells
-        if (before := cell.costs.get("pretrain_seconds")) is not None
-    }
+def besides_labels(cells: Sequence[Cell]) -> str:
+    """What each entry needs besides labels, in sentences: stages, a teacher, texts, a prompt; empty for nothing."""
+    said = {cell.entry: sentence for cell in cells if (sentence := _needs(cell))}
     return " ".join(said.values())
+
+
+def _needs(cell: Cell) -> str:
+    """As `besides_labels`, for the entry of `cell`."""
+    strategy, before = cell.results[0].section("strategy"), cell.costs.get("pretrain_seconds")
+    if strategy.get("name") == "prompt":
+        words = ", ".join(map(str, strategy.get("verbalizers") or ()))
+        return (
+            f"{cell.entry} trains nothing: with {cell.budget_name} {unit_of(cell.results)}, its prompt has "
+            f"{strategy.get('examples')} examples, and the answers are {words}."
+        )
+    if teacher := strategy.get("teacher"):
+        took = "" if before is None else f" ({show.seconds(before)} of training)"
+        kinds = (("unlabelled_texts", "texts without labels"), ("generated_texts", "texts made from the labelled ones"))
+        texts = "".join(f" and {show.count(strategy[key])} {what}" for key, what in kinds if strategy.get(key))
+        return (
+            f"With {cell.budget_name} {unit_of(cell.results)}, {cell.entry} needs the teacher "
+            f"{teacher.get('name')}{took}{texts}."
+        )
+    if before is None:
+        return ""
+    return f"The pre-training of {cell.entry}, shared by all its runs, took {show.seconds(before)}."
