@@ -3,8 +3,8 @@
 The verbs of the command are functions (`finetune`, `compare`, ...; see `tl_toolkit.api`), and the classes of the model
 families are attributes (`RnnConfig`, ...). They are loaded when they are first used.
 
-Importing the package registers its families with transformers' Auto classes and with peft: at once if these are imported
-already, else as soon as they are imported, so that code without models does not wait for them.
+Importing the package registers its families with transformers' Auto classes and with peft: at once if these are
+imported already, else as soon as they are imported, so that code without models does not wait for them.
 """
 
 from __future__ import annotations

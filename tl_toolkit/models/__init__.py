@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .modeling_pooled_encoder import PooledEncoderForSequenceClassification, PooledEncoderModel
     from .modeling_rnn import (
         RnnForCausalLM,
+        RnnForMaskedLM,
         RnnForSequenceClassification,
         RnnForTimeSeriesPrediction,
         RnnForTokenClassification,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .modeling_rnn_image_captioner import RnnImageCaptionerForConditionalGeneration, RnnImageCaptionerModel
     from .modeling_self_attention import (
         SelfAttentionForCausalLM,
+        SelfAttentionForMaskedLM,
         SelfAttentionForSequenceClassification,
         SelfAttentionForTokenClassification,
         SelfAttentionModel,
@@ -54,10 +56,10 @@ __all__ = [
     "BagOfNgramsConfig", "BagOfNgramsForSequenceClassification", "PooledEncoderConfig",
     "PooledEncoderForSequenceClassification", "PooledEncoderModel", "RnnConfig", "RnnEncoderDecoderConfig",
     "RnnEncoderDecoderForConditionalGeneration", "RnnEncoderDecoderModel", "RnnForCausalLM",
-    "RnnForSequenceClassification", "RnnForTimeSeriesPrediction", "RnnForTokenClassification",
+    "RnnForMaskedLM", "RnnForSequenceClassification", "RnnForTimeSeriesPrediction", "RnnForTokenClassification",
     "RnnImageCaptionerConfig", "RnnImageCaptionerForConditionalGeneration", "RnnImageCaptionerModel", "RnnModel",
-    "SelfAttentionConfig", "SelfAttentionForCausalLM", "SelfAttentionForSequenceClassification",
-    "SelfAttentionForTokenClassification", "SelfAttentionModel",
+    "SelfAttentionConfig", "SelfAttentionForCausalLM", "SelfAttentionForMaskedLM",
+    "SelfAttentionForSequenceClassification", "SelfAttentionForTokenClassification", "SelfAttentionModel",
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from .configuration_awd_lstm import AwdLstmConfig
 from .pooling import SequencePooling
 from .rnn_cache import RnnCache
-from .rnn_layers import LayerStep, State, run_one_way, run_stack, token_order
+from .rnn_layers import State, layer_steps, run_one_way, run_stack, token_order
 
 
 class WeightDropLstm(nn.LSTM):
@@ -86,7 +86,7 @@ class AwdLstmBody(nn.Module):
         self.layers = nn.ModuleList(
             WeightDropLstm(*sizes, weight_dropout=config.dropout("weight")) for sizes in config.layer_sizes()
         )
-        self.step = LayerStep()
+        self.steps = layer_steps(self.layers)
 
     def forward(
         self,
@@ -112,7 +112,7 @@ class AwdLstmBody(nn.Module):
             return run_one_way(layer, inputs, order, state, keeps_state=cache is not None)
 
         last, collected, _ = run_stack(
-            self.step, self.layers, hidden_states, order, self.hidden_dropout, output_hidden_states, run, cache
+            self.steps, self.layers, hidden_states, order, self.hidden_dropout, output_hidden_states, run, cache
         )
         return last, collected
 

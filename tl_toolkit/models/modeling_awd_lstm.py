@@ -132,7 +132,10 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
 
     def show(self, collected: Sequence[tuple[Tensor, ...]]) -> None:
         """Show the hidden states of every level, those of the bodies concatenated, to `capture_outputs`."""
-        for pair in pairwise(torch.cat(level, dim=-1) for level in zip(*collected, strict=True)):
+        levels = (
+            collected[0] if len(collected) == 1 else [torch.cat(level, -1) for level in zip(*collected, strict=True)]
+        )
+        for pair in pairwise(levels):
             self.shown(*pair)
 
 

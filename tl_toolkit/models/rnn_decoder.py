@@ -15,7 +15,7 @@ from .configuration_rnn_decoder import RnnDecoderConfig
 from .rnn_attention import AttentionMemory, make_attention
 from .rnn_cache import RnnDecoderCache
 from .rnn_cells import CellSteps, LoopLinear, known_bias, known_gates, within
-from .rnn_layers import AS_IT_STANDS, AsItStands, LayerStep, State, recurrent_layers, run_to_end, token_order
+from .rnn_layers import AS_IT_STANDS, AsItStands, State, layer_steps, recurrent_layers, run_to_end, token_order
 
 
 class RnnDecoderOutput(NamedTuple):
@@ -61,7 +61,7 @@ class RnnDecoder(nn.Module):
         fed_size = memory_size if self.attends_before_step else hidden_size if self.input_feeding else 0
         self.layers = recurrent_layers(config, input_size + fed_size, self.num_layers)
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
-        self.step = LayerStep()
+        self.steps = layer_steps(self.layers)
         self.attention = make_attention(config, memory_size)
         self.readout = None
         if self.attention is not None:
@@ -123,14 +123,16 @@ class RnnDecoder(nn.Module):
         if self.input_feeding:
             vector = inputs.new_zeros(rows, self.hidden_size) if vector is None else vector
             flat = [part for state in states for part in state]
-            outputs, weights, vector, *others = self.step(
+            outputs, weights, vector, *others = self.steps[0](
                 inputs, attended.values, attended.keys, vector, *flat, run=partial(self._feed, attended.mask, keeps)
             )
             layer_outputs, flat = others[: self.num_layers], others[self.num_layers :]
             states = list(zip(*[iter(flat)] * self.states_per_layer, strict=True))
         elif self.attends_before_step:
             run = partial(self._attend_and_step, attended.mask, keeps)
-            hidden, contexts, weights, *state = self.step(inputs, attended.values, attended.keys, *states[0], run=run)
+            hidden, contexts, weights, *state = self.steps[0](
+                inputs, attended.values, attended.keys, *states[0], run=run
+            )
             above, states_above = self._run_fused(hidden, states, keeps, first=1)
             layer_outputs, states = [hidden, *above], [tuple(state), *states_above]
             outputs = torch.tanh(self.readout(torch.cat([layer_outputs[-1], contexts, inputs], dim=-1)))
@@ -179,7 +181,7 @@ class RnnDecoder(nn.Module):
         outputs, new_states = [], []
         for index, layer in enumerate(self.layers[first:], start=first):
             run = partial(self._run_layer, layer.forward_cell, order, bool(index))
-            hidden, *state = self.step(hidden, *states[index], run=run)
+            hidden, *state = self.steps[index](hidden, *states[index], run=run)
             outputs.append(hidden)
             new_states.append(tuple(state))
         return outputs, new_states

@@ -13,10 +13,10 @@ from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
 from .pooling import vector_at
 from .rnn_layers import (
     AsItStands,
-    LayerStep,
     RnnLayer,
     State,
     TokenOrder,
+    layer_steps,
     recurrent_layers,
     run_cell,
     run_stack,
@@ -56,7 +56,7 @@ class RnnEncoder(nn.Module):
             config, config.embedding_size, config.num_encoder_layers, config.bidirectional_encoder
         )
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
-        self.step = LayerStep()
+        self.steps = layer_steps(self.layers)
 
     def forward(
         self,
@@ -83,7 +83,7 @@ class RnnEncoder(nn.Module):
             return read(layer, inputs, order)
 
         last, collected, states = run_stack(
-            self.step, self.layers, hidden_states, order, self.hidden_dropout, bool(output_hidden_states), run
+            self.steps, self.layers, hidden_states, order, self.hidden_dropout, bool(output_hidden_states), run
         )
         return RnnEncoderOutput(
             last_hidden_state=last,

@@ -216,6 +216,11 @@ class LayerStep(GradientCheckpointingLayer):
         return run(*tensors)
 
 
+def layer_steps(layers: nn.ModuleList) -> nn.ModuleList:
+    """A `LayerStep` for each layer."""
+    return nn.ModuleList(LayerStep() for _ in layers)
+
+
 class ShownLayer(nn.Module):
     """Returns the second argument. transformers' hooks record what a layer reads and returns here, in original order:
     the layers themselves work on real tokens first.
@@ -237,7 +242,7 @@ def recurrent_layers(
 
 
 def run_stack(
-    step: LayerStep,
+    steps: nn.ModuleList,
     layers: nn.ModuleList,
     hidden_states: Tensor,
     order: AsItStands,
@@ -249,7 +254,7 @@ def run_stack(
     """Run a stack of layers, with dropout between them.
 
     Args:
-        step: calls each layer.
+        steps: a `LayerStep` for each layer.
         layers: from the lowest to the highest.
         hidden_states: (batch, time, features), real tokens first.
         order: restores the original order.
@@ -271,7 +276,7 @@ def run_stack(
             hidden_states = order.compact(collected[-1])
         before = cache.layers[index].state if cache is not None else None
         run_this = partial(_run_layer, run, layer, dropout if index else None)
-        hidden_states, *state = step(hidden_states, *(before or ()), run=run_this)
+        hidden_states, *state = steps[index](hidden_states, *(before or ()), run=run_this)
         states.append(tuple(state))
         if cache is not None:
             cache.layers[index].update(states[-1], hidden_states.shape[1])

@@ -15,7 +15,16 @@ from .character_features import CharacterFeatures
 from .configuration_rnn import RnnConfig
 from .crf import LinearChainCrf
 from .rnn_cache import RnnCache
-from .rnn_layers import NUM_GATES, LayerStep, RnnLayer, ShownLayer, State, recurrent_layers, run_stack, token_order
+from .rnn_layers import (
+    NUM_GATES,
+    RnnLayer,
+    ShownLayer,
+    State,
+    layer_steps,
+    recurrent_layers,
+    run_stack,
+    token_order,
+)  # fmt: skip
 from .rnn_pretrained import RecurrentPreTrainedModel
 
 
@@ -88,7 +97,7 @@ class RnnModel(RnnPreTrainedModel):
             config, first_size, config.num_hidden_layers, config.bidirectional, is_looked_up=is_one_hot
         )
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
-        self.step, self.shown = LayerStep(), ShownLayer()
+        self.steps, self.shown = layer_steps(self.layers), ShownLayer()
         self.post_init()
 
     @capture_outputs
@@ -158,7 +167,7 @@ class RnnModel(RnnPreTrainedModel):
             return layer(inputs, order, state, keeps_state=cache is not None)
 
         last, collected, _ = run_stack(
-            self.step, self.layers, hidden_states, order, self.hidden_dropout, bool(output_hidden_states), run, cache
+            self.steps, self.layers, hidden_states, order, self.hidden_dropout, bool(output_hidden_states), run, cache
         )
         for pair in pairwise(collected):
             self.shown(*pair)
