@@ -115,11 +115,7 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Pass exactly one of input_ids and inputs_embeds.")
-        if self.config.direction == "both" and (inputs_embeds is not None or past_key_values is not None or use_cache):
-            raise ValueError(
-                "A model with direction='both' reads complete input_ids, because each of its bodies has its own "
-                "embeddings and states: do not pass inputs_embeds, past_key_values or use_cache."
-            )
+        self.check_both(inputs_embeds is not None or past_key_values is not None or use_cache)
         cache = self._cache(past_key_values, use_cache, self.config.direction != "both")
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
@@ -129,6 +125,14 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
         last, collected = zip(*outputs, strict=True)
         self.show(collected)
         return BaseModelOutputWithPast(last_hidden_state=torch.cat(last, dim=-1), past_key_values=cache)
+
+    def check_both(self, has_one_input: bool | None) -> None:
+        """Raise `ValueError` if each of two bodies would need its own input."""
+        if self.config.direction == "both" and has_one_input:
+            raise ValueError(
+                "A model with direction='both' reads complete input_ids, because each of its bodies has its own "
+                "embeddings and states: do not pass inputs_embeds, past_key_values or use_cache."
+            )
 
     def show(self, collected: Sequence[tuple[Tensor, ...]]) -> None:
         """Show the hidden states of every level, those of the bodies concatenated, to `capture_outputs`."""
@@ -286,6 +290,7 @@ class AwdLstmForSequenceClassification(SequenceClassification, AwdLstmPreTrained
         """
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
+        self.awd_lstm.check_both(inputs_embeds is not None)
         input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
         inputs = input_ids if input_ids is not None else inputs_embeds
         member_logits, collected = [], []
