@@ -268,7 +268,7 @@ FLAGS = """
 --per_device_eval_batch_size 0
 --gradient_accumulation_steps 0
 --metric_for_best_model f1
---gradient_checkpointing
+--model_type bag_of_ngrams --gradient_checkpointing
 --dataloader_drop_last --per_device_train_batch_size 64
 --eval_do_concat_batches false
 --label_smoothing_factor 9
@@ -426,7 +426,6 @@ PRETRAINING = """
 --strategy nonsense
 --text_column nonsense
 --metric_for_best_model f1
---gradient_checkpointing
 --dataset_name {p}/empty.txt
 --dataset_name {p}/pipe.txt
 --dataset_name {p}/folder

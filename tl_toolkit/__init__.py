@@ -3,8 +3,8 @@
 The verbs of the command are functions (`finetune`, `compare`, ...; see `tl_toolkit.api`), and the classes of the model
 families are attributes (`RnnConfig`, ...). They are loaded when they are first used.
 
-Importing the package registers its families with transformers' Auto classes: at once if transformers is imported
-already, else as soon as it is imported, so that code without models does not wait for it.
+Importing the package registers its families with transformers' Auto classes and with peft: at once if these are
+imported already, else as soon as they are imported, so that code without models does not wait for them.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ _FROM_API = (
 )  # fmt: skip
 
 
-class _RegisterWithTransformers(MetaPathFinder):
-    """Finds transformers as others do, and registers the families when it has been imported."""
+class _AfterImport(MetaPathFinder):
+    """Finds a package as others do, and imports a module of the toolkit when it has been imported."""
 
-    asking = False
+    def __init__(self, package: str, module: str) -> None:
+        self.package, self.module, self.asking = package, module, False
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name != "transformers" or self.asking:
+        if name != self.package or self.asking:
             return None
         self.asking = True  # the other finders are asked, not this one again
         try:
@@ -44,19 +45,21 @@ class _RegisterWithTransformers(MetaPathFinder):
             return spec
         execute = spec.loader.exec_module
 
-        def execute_and_register(module: ModuleType) -> None:
+        def execute_and_import(module: ModuleType) -> None:
             execute(module)
             sys.meta_path.remove(self)
-            import_module("tl_toolkit.models")
+            import_module(self.module)
 
-        spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        spec.loader.exec_module = execute_and_import  # type: ignore[method-assign]
         return spec
 
 
-if "transformers" in sys.modules:
-    import_module("tl_toolkit.models")
-else:
-    sys.meta_path.insert(0, _RegisterWithTransformers())
+# The families in transformers' Auto classes, and what peft adapts in them by default.
+for _package, _module in [("transformers", "tl_toolkit.models"), ("peft", "tl_toolkit.peft_defaults")]:
+    if _package in sys.modules:
+        import_module(_module)
+    else:
+        sys.meta_path.insert(0, _AfterImport(_package, _module))
 
 
 def __getattr__(name: str) -> Any:

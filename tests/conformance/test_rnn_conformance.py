@@ -12,6 +12,7 @@ from transformers.testing_utils import torch_device
 from tl_toolkit.models import (
     RnnConfig,
     RnnForCausalLM,
+    RnnForMaskedLM,
     RnnForSequenceClassification,
     RnnForTokenClassification,
     RnnModel,
@@ -53,6 +54,13 @@ class GruModelTester(RnnModelTester):
     cell_type = "gru"
 
 
+class TwoWayModelTester(RnnModelTester):
+    def get_config(self) -> RnnConfig:
+        config = super().get_config()
+        config.update({"bidirectional": True, "hidden_size": self.hidden_size // 2})  # of each direction
+        return config
+
+
 class TaggerModelTester(RnnModelTester):
     def get_config(self) -> RnnConfig:
         config = super().get_config()
@@ -73,6 +81,7 @@ class TestLstm(FamilyTests, unittest.TestCase):
         "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES": "RnnForSequenceClassification",
         "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES": "RnnForTokenClassification",
         "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES": "RnnForCausalLM",
+        "MODEL_FOR_MASKED_LM_MAPPING_NAMES": "RnnForMaskedLM",
     }
     config_class = RnnConfig
     config_fields = {
@@ -91,13 +100,6 @@ class TestLstm(FamilyTests, unittest.TestCase):
             "test_eager_matches_sdpa_inference_*",
             "test_sdpa_can_dispatch_non_composite_models",
         ],
-        "hidden states are collected in the forward pass, not by hooks: layers work on tokens moved to the front": [
-            "test_can_capture_specific_layers_hidden_states",
-            "test_capture_outputs_decorator",
-        ],
-        "no gradient checkpointing: the fused kernels store the values for a whole sequence of a layer": [
-            "test_enable_input_require_grads_with_gradient_checkpointing",
-        ],
     }
     model_tester_class = RnnModelTester
 
@@ -108,6 +110,14 @@ class TestLstm(FamilyTests, unittest.TestCase):
 
 class TestGru(TestLstm):
     model_tester_class = GruModelTester
+
+
+class TestMaskedLm(TestLstm):
+    """With a layer for each direction, which only masked language models need."""
+
+    all_model_classes = (RnnModel, RnnForMaskedLM)
+    model_tester_class = TwoWayModelTester
+    skips = {**TestLstm.skips, "for causal language models": ["test_causal_lm_loss_honors_shift_labels"]}
 
 
 class TestTagger(TestLstm):

@@ -83,9 +83,6 @@ class TestBahdanau(FamilyTests, unittest.TestCase):
             "test_can_capture_specific_layers_hidden_states",
             "test_capture_outputs_decorator",
         ],
-        "no gradient checkpointing: the fused kernels store the values for a whole sequence of a layer": [
-            "test_enable_input_require_grads_with_gradient_checkpointing",
-        ],
     }
     fields: ClassVar[dict[str, Any]] = {"attention": "bahdanau", "cell_type": "gru", "bidirectional_encoder": True}
 

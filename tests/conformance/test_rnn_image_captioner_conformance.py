@@ -84,9 +84,6 @@ class TestRnnImageCaptioner(FamilyTests, unittest.TestCase):
             "test_hidden_states_output",
             "test_retain_grad_hidden_states_attentions",
         ],
-        "no gradient checkpointing: the fused kernels store the values for a whole sequence of a layer": [
-            "test_enable_input_require_grads_with_gradient_checkpointing",
-        ],
         "for models that read token ids; tests/models tests resizing and decoder_inputs_embeds": [
             "test_inputs_embeds",
             "test_inputs_embeds_matches_input_ids",

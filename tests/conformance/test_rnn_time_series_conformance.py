@@ -64,17 +64,12 @@ class TestForecast(FamilyTests, unittest.TestCase):
             "test_eager_matches_sdpa_inference_*",
             "test_sdpa_can_dispatch_non_composite_models",
         ],
-        "hidden states are collected in the forward pass, not by hooks: layers work on steps moved to the front": [
-            "test_can_capture_specific_layers_hidden_states",
-            "test_capture_outputs_decorator",
-        ],
-        "no gradient checkpointing: the fused kernels store the values for a whole sequence of a layer": [
-            "test_enable_input_require_grads_with_gradient_checkpointing",
-        ],
         "the model reads numbers and has no embedding, like PatchTST": [
             "test_inputs_embeds",
             "test_model_get_set_embeddings",
             "test_resize_tokens_embeddings",
+            "test_enable_input_require_grads_with_gradient_checkpointing",
+            "test_training_gradient_checkpointing_use_reentrant_true",  # needs inputs with gradients
         ],
         "the first hidden states are the scaled data, which have no gradient": [
             "test_retain_grad_hidden_states_attentions",

@@ -12,6 +12,7 @@ from transformers.testing_utils import torch_device
 from tl_toolkit.models import (
     SelfAttentionConfig,
     SelfAttentionForCausalLM,
+    SelfAttentionForMaskedLM,
     SelfAttentionForSequenceClassification,
     SelfAttentionForTokenClassification,
     SelfAttentionModel,
@@ -57,12 +58,14 @@ class TestSelfAttention(FamilyTests, unittest.TestCase):
         SelfAttentionForSequenceClassification,
         SelfAttentionForTokenClassification,
         SelfAttentionForCausalLM,
+        SelfAttentionForMaskedLM,
     )
     names = {
         "MODEL_MAPPING_NAMES": "SelfAttentionModel",
         "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES": "SelfAttentionForSequenceClassification",
         "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES": "SelfAttentionForTokenClassification",
         "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES": "SelfAttentionForCausalLM",
+        "MODEL_FOR_MASKED_LM_MAPPING_NAMES": "SelfAttentionForMaskedLM",
     }
     config_class = SelfAttentionConfig
     config_fields = {"vocab_size": 97, "hidden_size": 20, "num_attention_heads": 4, "pooling": "attention"}

@@ -48,6 +48,8 @@ def heads_of(name: str, config: Any) -> list[str]:
     impossible = {"AutoConfig", "AutoModelForTimeSeriesPrediction"}
     if getattr(config, "bidirectional", False):
         impossible.add("AutoModelForCausalLM")  # the backward direction would see the tokens to predict
+    elif config.model_type == "rnn":
+        impossible.add("AutoModelForMaskedLM")  # one direction sees one side of a masked token
     return sorted(set(config.auto_classes) - impossible)
 
 

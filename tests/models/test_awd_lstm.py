@@ -219,5 +219,7 @@ def test_invalid_combinations_raise_an_error() -> None:
         config(weight_dropout=0.5, dropout_multiplier=3)
     with pytest.raises(ValueError, match="do not pass inputs_embeds, past_key_values or use_cache"):
         make(AwdLstmModel, direction="both")(ids(2, 3), use_cache=True)
+    with pytest.raises(ValueError, match="complete input_ids"):  # each body has its own embeddings
+        make(AwdLstmForSequenceClassification, direction="both")(inputs_embeds=torch.zeros(2, 3, 5))
     with pytest.raises(ValueError, match="predicts the tokens before"):
         make(AwdLstmForCausalLM, direction="backward").generate(ids(1, 3), max_new_tokens=2)

@@ -17,6 +17,7 @@ from tl_toolkit.models import (
     AwdLstmForSequenceClassification,
     RnnConfig,
     RnnForCausalLM,
+    RnnForMaskedLM,
     RnnForSequenceClassification,
 )
 
@@ -63,8 +64,8 @@ def test_loads_without_the_toolkit(config_class: type, language_model: type, cla
     torch.manual_seed(0)
     sizes = {"vocab_size": 11, "embedding_size": 5, "hidden_size": 7, "num_hidden_layers": 2, "num_labels": 3}
     models = [head(config_class(**sizes, eos_token_id=1)).eval() for head in (language_model, classifier)]
-    # A forecaster reads numbers: it cannot be built from the configuration of a network that reads tokens.
-    others = ("AutoConfig", "AutoModelForTimeSeriesPrediction")
+    # A forecaster reads numbers, and masks are filled in by a network that reads both ways.
+    others = ("AutoConfig", "AutoModelForTimeSeriesPrediction", "AutoModelForMaskedLM")
     heads = [name for name in config_class.auto_classes if name not in others]
     folders = [tmp_path / type(model).__name__ for model in models]
     for model, folder in zip(models, folders, strict=True):
@@ -92,6 +93,20 @@ def test_loads_without_the_toolkit(config_class: type, language_model: type, cla
         torch.testing.assert_close(reloaded(ids, attention_mask=mask).logits, expected)
     generated = models[0].generate(ids, attention_mask=mask, max_new_tokens=5, num_beams=2)
     assert result[str(folders[0])]["generated"] == generated.tolist()
+
+
+def test_a_masked_language_model_loads_without_the_toolkit(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = RnnForMaskedLM(RnnConfig(vocab_size=11, embedding_size=5, hidden_size=7, bidirectional=True)).eval()
+    model.save_pretrained(tmp_path / "model")
+    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", SCRIPT, "AutoModelForMaskedLM", str(tmp_path / "model")]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    name, logits = json.loads(done.stdout.splitlines()[-1])[str(tmp_path / "model")]["AutoModelForMaskedLM"]
+    ids, mask = torch.tensor([[5, 2, 7, 0], [3, 3, 1, 6]]), torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
+    assert name == "RnnForMaskedLM"
+    torch.testing.assert_close(torch.tensor(logits), model(ids, attention_mask=mask).logits)
 
 
 def test_saved_files_only_import_each_other(tmp_path: Path) -> None:

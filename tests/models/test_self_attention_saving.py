@@ -13,6 +13,7 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
 )
@@ -20,6 +21,7 @@ from transformers import (
 from tl_toolkit.models import (
     SelfAttentionConfig,
     SelfAttentionForCausalLM,
+    SelfAttentionForMaskedLM,
     SelfAttentionForSequenceClassification,
     SelfAttentionForTokenClassification,
     SelfAttentionModel,
@@ -30,6 +32,7 @@ AUTO = {
     SelfAttentionForSequenceClassification: AutoModelForSequenceClassification,
     SelfAttentionForTokenClassification: AutoModelForTokenClassification,
     SelfAttentionForCausalLM: AutoModelForCausalLM,
+    SelfAttentionForMaskedLM: AutoModelForMaskedLM,
 }
 CLASSES = list(AUTO)
 IDS = torch.tensor([[5, 7, 11, 13, 17]])
@@ -116,12 +119,10 @@ def test_any_head_loads_from_any_folder_without_the_toolkit(tmp_path: Path, monk
         body = model if isinstance(model, SelfAttentionModel) else model.model
         for auto_name in auto_names:
             output = torch.load(tmp_path / f"{name}-{auto_name}.pt")
-            # A language model's head adds a causal mask to a bidirectional body.
-            if auto_name == "AutoModelForCausalLM" and not body.config.is_causal:
-                body.config.is_causal = True
-                expected = body(IDS)[0]
-                body.config.is_causal = False
-            else:
-                expected = body(IDS)[0]
+            # A language model's head adds a causal mask to the body, or removes it.
+            own = body.config.is_causal
+            body.config.is_causal = {"AutoModelForCausalLM": True, "AutoModelForMaskedLM": False}.get(auto_name, own)
+            expected = body(IDS)[0]
+            body.config.is_causal = own
             assert torch.equal(output, expected), (name, auto_name)
             assert code <= {path.name for path in (tmp_path / f"again-{name}-{auto_name}").glob("*.py")}

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, pipeline
 
 from tl_toolkit.config.pretrain_arguments import parse_pretrain_arguments
 from tl_toolkit.data.tokenizers import build_tokenizer
@@ -134,6 +134,30 @@ def test_an_encoder_fills_in_masked_tokens(pretrain: Pretrain, tmp_path: Path, d
     causal = pretrain("causal", **settings, task="causal-lm")
     assert causal["model"]["class"] == "BertLMHeadModel"
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "causal").config.is_decoder  # it does not see later tokens
+
+
+@pytest.mark.parametrize("model_type", ["rnn", "self_attention"])
+def test_the_families_fill_in_masked_tokens(
+    pretrain: Pretrain, finetune: Callable[..., dict], tmp_path: Path, dataset_folder: Path, model_type: str
+) -> None:
+    """Learn to fill in masks from scratch, continue, fill in, and classify with the same body."""
+    for path in dataset_folder.glob("*.parquet"):
+        pd.DataFrame({"text": ["red green blue black white"] * 310, "label": [0, 1] * 155}).to_parquet(path)
+    learning = {"num_train_epochs": 4, "learning_rate": 0.03, "block_size": 12, "task": "masked-lm"}
+    more = ",embedding_dropout=0,hidden_dropout=0"
+    record = pretrain("first", **settings_of(model_type, more), **learning)
+    assert record["task"]["name"] == "masked-language-modeling"
+    assert record["metrics"]["test"]["perplexity"] < 2
+    fill = pipeline("fill-mask", model=str(tmp_path / "first"))
+    assert fill("red green <mask> black white")[0]["token_str"].strip() == "blue"
+    # It knows what it was trained for, and what it reads.
+    again = pretrain("again", model_name_or_path=str(tmp_path / "first"), evaluate_only=True, block_size=12)
+    assert again["metrics"]["test"] == pytest.approx(record["metrics"]["test"])
+    finetune("classifier", model_name_or_path=str(tmp_path / "first"), learning_rate=1e-12, num_train_epochs=1)
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "classifier"))
+    body = {name for name in before if name.startswith(("rnn.", "model."))}
+    assert body and all(torch.allclose(before[name], after[name], atol=1e-6) for name in body)
+    assert not any(name.startswith(("lm_head.", "projection.")) for name in after)
 
 
 def test_training_continues_from_a_model_folder(pretrain: Pretrain, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .modeling_prompted import PromptedForSequenceClassification
     from .modeling_rnn import (
         RnnForCausalLM,
+        RnnForMaskedLM,
         RnnForSequenceClassification,
         RnnForTimeSeriesPrediction,
         RnnForTokenClassification,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .modeling_rnn_image_captioner import RnnImageCaptionerForConditionalGeneration, RnnImageCaptionerModel
     from .modeling_self_attention import (
         SelfAttentionForCausalLM,
+        SelfAttentionForMaskedLM,
         SelfAttentionForSequenceClassification,
         SelfAttentionForTokenClassification,
         SelfAttentionModel,
@@ -58,10 +60,10 @@ __all__ = [
     "PooledEncoderForSequenceClassification", "PooledEncoderModel", "PromptedConfig",
     "PromptedForSequenceClassification", "RnnConfig", "RnnEncoderDecoderConfig",
     "RnnEncoderDecoderForConditionalGeneration", "RnnEncoderDecoderModel", "RnnForCausalLM",
-    "RnnForSequenceClassification", "RnnForTimeSeriesPrediction", "RnnForTokenClassification",
+    "RnnForMaskedLM", "RnnForSequenceClassification", "RnnForTimeSeriesPrediction", "RnnForTokenClassification",
     "RnnImageCaptionerConfig", "RnnImageCaptionerForConditionalGeneration", "RnnImageCaptionerModel", "RnnModel",
-    "SelfAttentionConfig", "SelfAttentionForCausalLM", "SelfAttentionForSequenceClassification",
-    "SelfAttentionForTokenClassification", "SelfAttentionModel",
+    "SelfAttentionConfig", "SelfAttentionForCausalLM", "SelfAttentionForMaskedLM",
+    "SelfAttentionForSequenceClassification", "SelfAttentionForTokenClassification", "SelfAttentionModel",
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from .configuration_awd_lstm import AwdLstmConfig
 from .pooling import SequencePooling
 from .rnn_cache import RnnCache
-from .rnn_layers import run_cached, run_stack, token_order
+from .rnn_layers import State, layer_steps, run_one_way, run_stack, token_order
 
 
 class WeightDropLstm(nn.LSTM):
@@ -86,6 +86,7 @@ class AwdLstmBody(nn.Module):
         self.layers = nn.ModuleList(
             WeightDropLstm(*sizes, weight_dropout=config.dropout("weight")) for sizes in config.layer_sizes()
         )
+        self.steps = layer_steps(self.layers)
 
     def forward(
         self,
@@ -107,10 +108,13 @@ class AwdLstmBody(nn.Module):
         vectors = self.embed(order.compact(input_ids)) if inputs_embeds is None else order.compact(inputs_embeds)
         hidden_states = self.input_dropout(vectors)  # (batch, time, embedding_size), real tokens first
 
-        def run(index: int, layer: WeightDropLstm, inputs: Tensor) -> Tensor:
-            return run_cached(layer, inputs, order, cache.layers[index] if cache is not None else None)
+        def run(layer: WeightDropLstm, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
+            return run_one_way(layer, inputs, order, state, keeps_state=cache is not None)
 
-        return run_stack(self.layers, hidden_states, order, self.hidden_dropout, output_hidden_states, run)
+        last, collected, _ = run_stack(
+            self.steps, self.layers, hidden_states, order, self.hidden_dropout, output_hidden_states, run, cache
+        )
+        return last, collected
 
     def embed(self, input_ids: Tensor) -> Tensor:
         """(batch, time) -> (batch, time, embedding_size), with whole words dropped in training.

@@ -58,6 +58,7 @@ class RnnConfig(StrictConfig):
         "AutoModelForSequenceClassification": "modeling_rnn.RnnForSequenceClassification",
         "AutoModelForTokenClassification": "modeling_rnn.RnnForTokenClassification",
         "AutoModelForCausalLM": "modeling_rnn.RnnForCausalLM",
+        "AutoModelForMaskedLM": "modeling_rnn.RnnForMaskedLM",
         "AutoModelForTimeSeriesPrediction": "modeling_rnn.RnnForTimeSeriesPrediction",
     }
 

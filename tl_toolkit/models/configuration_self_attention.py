@@ -28,8 +28,9 @@ class SelfAttentionConfig(StrictConfig):
         attention_dropout: dropout on attention weights.
         classifier_dropout: dropout before a classification head.
         pooling: how a text becomes one vector for sequence classification (`pooling.SequencePooling`).
-        is_causal: whether a token only sees itself and earlier tokens. Always true in a `SelfAttentionForCausalLM` and
-            saved with it, so a classifier loaded from it keeps the mask that its body was trained with.
+        is_causal: whether a token only sees itself and earlier tokens. Always true in a `SelfAttentionForCausalLM`,
+            always false in a `SelfAttentionForMaskedLM`, and saved with it, so a classifier loaded from it keeps the
+            mask that its body was trained with.
         layer_norm_eps: epsilon of layer norm.
         initializer_range: standard deviation of the normal distribution that initialises embeddings; linear maps are
             initialised with Glorot and Bengio's uniform distribution.
@@ -46,6 +47,7 @@ class SelfAttentionConfig(StrictConfig):
         "AutoModelForSequenceClassification": "modeling_self_attention.SelfAttentionForSequenceClassification",
         "AutoModelForTokenClassification": "modeling_self_attention.SelfAttentionForTokenClassification",
         "AutoModelForCausalLM": "modeling_self_attention.SelfAttentionForCausalLM",
+        "AutoModelForMaskedLM": "modeling_self_attention.SelfAttentionForMaskedLM",
     }
 
     vocab_size: int = 10000

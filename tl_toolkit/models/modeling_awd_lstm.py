@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast, SequenceClassifierOutput
 from transformers.utils.generic import can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
 
 from .awd_lstm_layers import AwdLstmBody, LockedDropout, PoolingClassificationHead, average_logits
 from .chunked_cross_entropy import IGNORED, chunked_cross_entropy
@@ -17,6 +19,7 @@ from .configuration_awd_lstm import AwdLstmConfig
 from .pooling import not_empty
 from .rnn_cache import RnnCache
 from .rnn_generation import RecurrentGenerationMixin
+from .rnn_layers import ShownLayer
 from .rnn_pretrained import RecurrentPreTrainedModel
 from .sequence_classification import SequenceClassification
 
@@ -29,6 +32,7 @@ class AwdLstmPreTrainedModel(RecurrentPreTrainedModel):
     base_model_prefix = "awd_lstm"
     input_modalities = ("text",)
     _no_split_modules: ClassVar[list[str]] = ["WeightDropLstm"]
+    _can_record_outputs: ClassVar[dict[str, Any]] = {"hidden_states": ShownLayer}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -71,13 +75,14 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
         super().__init__(config)
         for direction in config.directions:
             self.add_module(f"{direction}_body", AwdLstmBody(config, direction))
+        self.shown = ShownLayer()
         self.post_init()
 
     def bodies(self) -> list[AwdLstmBody]:
         """The body of each direction, in the order of `config.directions`."""
         return [self.get_submodule(f"{direction}_body") for direction in self.config.directions]
 
-    @can_return_tuple
+    @capture_outputs
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -85,7 +90,7 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
         past_key_values: RnnCache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | int | list[int] | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         """Read a batch of texts, or the next window of each.
@@ -110,28 +115,32 @@ class AwdLstmModel(AwdLstmPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Pass exactly one of input_ids and inputs_embeds.")
-        if self.config.direction == "both" and (inputs_embeds is not None or past_key_values is not None or use_cache):
-            raise ValueError(
-                "A model with direction='both' reads complete input_ids, because each of its bodies has its own "
-                "embeddings and states: do not pass inputs_embeds, past_key_values or use_cache."
-            )
+        self.check_both(inputs_embeds is not None or past_key_values is not None or use_cache)
         cache = self._cache(past_key_values, use_cache, self.config.direction != "both")
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         outputs = [
-            body(input_ids, attention_mask, cache, inputs_embeds, output_hidden_states) for body in self.bodies()
+            body(input_ids, attention_mask, cache, inputs_embeds, bool(output_hidden_states)) for body in self.bodies()
         ]
         last, collected = zip(*outputs, strict=True)
-        return BaseModelOutputWithPast(
-            last_hidden_state=torch.cat(last, dim=-1), past_key_values=cache, hidden_states=_side_by_side(collected)
+        self.show(collected)
+        return BaseModelOutputWithPast(last_hidden_state=torch.cat(last, dim=-1), past_key_values=cache)
+
+    def check_both(self, has_one_input: bool | None) -> None:
+        """Raise `ValueError` if each of two bodies would need its own input."""
+        if self.config.direction == "both" and has_one_input:
+            raise ValueError(
+                "A model with direction='both' reads complete input_ids, because each of its bodies has its own "
+                "embeddings and states: do not pass inputs_embeds, past_key_values or use_cache."
+            )
+
+    def show(self, collected: Sequence[tuple[Tensor, ...]]) -> None:
+        """Show the hidden states of every level, those of the bodies concatenated, to `capture_outputs`."""
+        levels = (
+            collected[0] if len(collected) == 1 else [torch.cat(level, -1) for level in zip(*collected, strict=True)]
         )
-
-
-def _side_by_side(collected: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...] | None:
-    """The hidden states of every level, those of the bodies concatenated; None if none were collected."""
-    if len(collected) == 1:
-        return collected[0] or None
-    return tuple(torch.cat(level, dim=-1) for level in zip(*collected, strict=True)) or None
+        for pair in pairwise(levels):
+            self.shown(*pair)
 
 
 class AwdLstmForCausalLM(AwdLstmPreTrainedModel, RecurrentGenerationMixin):
@@ -261,14 +270,14 @@ class AwdLstmForSequenceClassification(SequenceClassification, AwdLstmPreTrained
             self.add_module(f"{direction}_head", PoolingClassificationHead(config, direction))
         self.post_init()
 
-    @can_return_tuple
+    @capture_outputs
     def forward(
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | int | list[int] | None = None,
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
         """Classify texts; arguments as in `AwdLstmModel`.
@@ -281,17 +290,19 @@ class AwdLstmForSequenceClassification(SequenceClassification, AwdLstmPreTrained
         """
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
+        self.awd_lstm.check_both(inputs_embeds is not None)
         input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
         inputs = input_ids if input_ids is not None else inputs_embeds
         member_logits, collected = [], []
         for body in self.awd_lstm.bodies():
             window, mask, cache = self._read_up_to_last_window(body, inputs, attention_mask)
             ids, vectors = (window, None) if input_ids is not None else (None, window)
-            last, hidden_states = body(ids, mask, cache, vectors, output_hidden_states)
+            last, hidden_states = body(ids, mask, cache, vectors, bool(output_hidden_states))
             member_logits.append(self.get_submodule(f"{body.direction}_head")(last, mask))
             collected.append(hidden_states)
         logits = average_logits(member_logits, self.config.problem_type, self.config.num_labels)
-        return self.classified(logits, labels, kwargs, hidden_states=_side_by_side(collected))
+        self.awd_lstm.show(collected)
+        return self.classified(logits, labels, kwargs)
 
     def _read_up_to_last_window(
         self, body: AwdLstmBody, inputs: Tensor, attention_mask: Tensor | None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from transformers.modeling_outputs import CausalLMOutputWithPast, SequenceClassifierOutput
+from transformers.modeling_outputs import CausalLMOutputWithPast, MaskedLMOutput, SequenceClassifierOutput
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_rnn import RnnConfig
@@ -120,12 +120,61 @@ class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):
         )
 
 
+class RnnForMaskedLM(RnnPreTrainedModel):
+    """Fills in masked tokens from the tokens on both sides, the objective of Devlin et al. (2019, section 3.1).
+
+    A linear map precedes the output layer, `W_o (W_p h + b) + b_o`: the output layer has the size of the embeddings
+    and can share their matrix.
+    """
+
+    _auto_class = "AutoModelForMaskedLM"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "rnn.embedding.weight"}
+
+    def __init__(self, config: RnnConfig) -> None:
+        if not config.bidirectional:
+            raise ValueError(
+                "RnnForMaskedLM needs bidirectional=True: a network that reads in one direction does not see the "
+                "tokens on the other side of a masked one."
+            )
+        super().__init__(config)
+        self.rnn = RnnModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.projection = nn.Linear(config.output_size, config.embedding_size)
+        self.lm_head = nn.Linear(config.embedding_size, config.vocab_size, bias=config.lm_head_bias)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs: Any,
+    ) -> MaskedLMOutput:
+        """Score all tokens at every position; arguments as in `RnnModel`.
+
+        Args:
+            labels: (batch, time), the tokens to predict at masked positions, -100 elsewhere.
+
+        Returns:
+            `loss`, `logits` (batch, time, vocab_size), `hidden_states`.
+        """
+        outputs = self.rnn(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
+        logits = self.lm_head(self.projection(self.dropout(outputs.last_hidden_state)))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
+        return MaskedLMOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+
+
 # `save_pretrained` copies the file of a class's `__module__`, and all files that it imports.
 for _model in (RnnModel, RnnForTokenClassification, RnnForTimeSeriesPrediction):
     _model.__module__ = __name__
 
 __all__ = [
     "RnnForCausalLM",
+    "RnnForMaskedLM",
     "RnnForSequenceClassification",
     "RnnForTimeSeriesPrediction",
     "RnnForTokenClassification",

@@ -16,6 +16,7 @@ from transformers.masking_utils import create_bidirectional_mask, create_causal_
 from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
     CausalLMOutputWithPast,
+    MaskedLMOutput,
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
@@ -226,22 +227,61 @@ class SelfAttentionForTokenClassification(SelfAttentionPreTrainedModel):
         )
 
 
-class SelfAttentionForCausalLM(SelfAttentionPreTrainedModel, GenerationMixin):
-    """Language model: predicts the next token at every position from this token and all earlier tokens."""
+class SelfAttentionLanguageModel(SelfAttentionPreTrainedModel):
+    """A body and an output layer over the vocabulary.
 
-    _auto_class = "AutoModelForCausalLM"  # makes `save_pretrained` copy the code
+    Class attributes:
+        is_causal: whether a token only sees itself and earlier tokens.
+    """
 
+    is_causal: bool
     _tied_weights_keys = {"lm_head.weight": "model.embeddings.tokens.weight"}
 
     def __init__(self, config: SelfAttentionConfig) -> None:
-        config = copy.deepcopy(config)  # the caller may build a bidirectional model from the same object
-        config.is_causal = True
+        config = copy.deepcopy(config)  # the caller may build another model from the same object
+        config.is_causal = self.is_causal
         super().__init__(config)
         self.model = SelfAttentionModel(config)
         same = config.embedding_size == config.hidden_size
         self.projection = nn.Identity() if same else nn.Linear(config.hidden_size, config.embedding_size, bias=False)
         self.lm_head = nn.Linear(config.embedding_size, config.vocab_size, bias=False)
         self.post_init()
+
+
+class SelfAttentionForMaskedLM(SelfAttentionLanguageModel):
+    """Fills in masked tokens from the tokens on both sides (Devlin et al. 2019, section 3.1)."""
+
+    _auto_class = "AutoModelForMaskedLM"  # makes `save_pretrained` copy the code
+    is_causal = False
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> MaskedLMOutput:
+        """Arguments as in `SelfAttentionModel.forward`, and labels (batch, time): the tokens to predict, else -100.
+
+        Returns `loss` (with labels) and `logits` (batch, time, vocab_size).
+        """
+        outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
+        logits = self.lm_head(self.projection(outputs.last_hidden_state))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size, **kwargs)
+        return MaskedLMOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+class SelfAttentionForCausalLM(SelfAttentionLanguageModel, GenerationMixin):
+    """Language model: predicts the next token at every position from this token and all earlier tokens."""
+
+    _auto_class = "AutoModelForCausalLM"  # makes `save_pretrained` copy the code
+    is_causal = True
 
     @can_return_tuple
     def forward(
@@ -283,6 +323,7 @@ class SelfAttentionForCausalLM(SelfAttentionPreTrainedModel, GenerationMixin):
 
 __all__ = [
     "SelfAttentionForCausalLM",
+    "SelfAttentionForMaskedLM",
     "SelfAttentionForSequenceClassification",
     "SelfAttentionForTokenClassification",
     "SelfAttentionModel",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from .configuration_rnn_decoder import RnnDecoderConfig
 from .rnn_attention import AttentionMemory, make_attention
 from .rnn_cache import RnnDecoderCache
 from .rnn_cells import CellSteps, LoopLinear, known_bias, known_gates, within
-from .rnn_layers import AS_IT_STANDS, AsItStands, State, recurrent_layers, run_to_end, token_order
+from .rnn_layers import AS_IT_STANDS, AsItStands, State, layer_steps, recurrent_layers, run_to_end, token_order
 
 
 class RnnDecoderOutput(NamedTuple):
@@ -60,6 +61,7 @@ class RnnDecoder(nn.Module):
         fed_size = memory_size if self.attends_before_step else hidden_size if self.input_feeding else 0
         self.layers = recurrent_layers(config, input_size + fed_size, self.num_layers)
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
+        self.steps = layer_steps(self.layers)
         self.attention = make_attention(config, memory_size)
         self.readout = None
         if self.attention is not None:
@@ -120,17 +122,19 @@ class RnnDecoder(nn.Module):
         keeps = order if cache is not None else AS_IT_STANDS  # only a cache needs the state before padding
         if self.input_feeding:
             vector = inputs.new_zeros(rows, self.hidden_size) if vector is None else vector
-            started = (inputs, attended, states, vector, keeps)
-            outputs, weights, layer_outputs, states, vector = within(
-                self.layers, lambda cells: self._feed(cells, *started)
+            flat = [part for state in states for part in state]
+            outputs, weights, vector, *others = self.steps[0](
+                inputs, attended.values, attended.keys, vector, *flat, run=partial(self._feed, attended.mask, keeps)
             )
+            layer_outputs, flat = others[: self.num_layers], others[self.num_layers :]
+            states = list(zip(*[iter(flat)] * self.states_per_layer, strict=True))
         elif self.attends_before_step:
-            lowest = (inputs, attended, states[0], keeps)
-            hidden, contexts, weights, state = within(
-                self.layers[:1], lambda cells: self._attend_and_step(cells[0], *lowest)
+            run = partial(self._attend_and_step, attended.mask, keeps)
+            hidden, contexts, weights, *state = self.steps[0](
+                inputs, attended.values, attended.keys, *states[0], run=run
             )
             above, states_above = self._run_fused(hidden, states, keeps, first=1)
-            layer_outputs, states = [hidden, *above], [state, *states_above]
+            layer_outputs, states = [hidden, *above], [tuple(state), *states_above]
             outputs = torch.tanh(self.readout(torch.cat([layer_outputs[-1], contexts, inputs], dim=-1)))
         else:
             layer_outputs, states = self._run_fused(inputs, states, keeps)
@@ -176,16 +180,28 @@ class RnnDecoder(nn.Module):
         """Outputs and last states of the layers from `first`, each as one call over the whole target."""
         outputs, new_states = [], []
         for index, layer in enumerate(self.layers[first:], start=first):
-            hidden = self.hidden_dropout(hidden) if index else hidden
-            hidden, state = run_to_end(layer.forward_cell, hidden, order, states[index])
+            run = partial(self._run_layer, layer.forward_cell, order, bool(index))
+            hidden, *state = self.steps[index](hidden, *states[index], run=run)
             outputs.append(hidden)
-            new_states.append(state)
+            new_states.append(tuple(state))
         return outputs, new_states
 
+    def _run_layer(
+        self, cell: nn.RNNBase, order: AsItStands, has_dropout: bool, hidden: Tensor, *state: Tensor
+    ) -> tuple[Tensor, ...]:
+        outputs, new_state = run_to_end(cell, self.hidden_dropout(hidden) if has_dropout else hidden, order, state)
+        return outputs, *new_state
+
     def _attend_and_step(
-        self, cell: nn.RNNBase, inputs: Tensor, memory: AttentionMemory, state: State, order: AsItStands
-    ) -> tuple[Tensor, Tensor, Tensor, State]:
+        self, mask: Tensor | None, order: AsItStands, inputs: Tensor, values: Tensor, keys: Tensor, *state: Tensor
+    ) -> tuple[Tensor, ...]:
         """The first layer with Bahdanau's attention: states, contexts and weights of all positions, and last state."""
+        memory = AttentionMemory(values, keys, mask)
+        return within(self.layers[:1], lambda cells: self._attend_in_loop(cells[0], inputs, memory, state, order))
+
+    def _attend_in_loop(
+        self, cell: nn.RNNBase, inputs: Tensor, memory: AttentionMemory, state: State, order: AsItStands
+    ) -> tuple[Tensor, ...]:
         step = CellSteps(cell, known_gates(cell, inputs.transpose(0, 1)), inputs.shape[2])
         hidden, contexts, weights = [], [], []
         for position in range(inputs.shape[1]):
@@ -195,9 +211,26 @@ class RnnDecoder(nn.Module):
             hidden.append(new_state[0])
             contexts.append(context)
             weights.append(weight)
-        return torch.stack(hidden, dim=1), torch.cat(contexts, dim=1), torch.cat(weights, dim=1), state
+        return torch.stack(hidden, dim=1), torch.cat(contexts, dim=1), torch.cat(weights, dim=1), *state
 
     def _feed(
+        self,
+        mask: Tensor | None,
+        order: AsItStands,
+        inputs: Tensor,
+        values: Tensor,
+        keys: Tensor,
+        vector: Tensor,
+        *flat: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """All layers with input feeding: vectors, weights, the last vector, layer outputs and last states."""
+        memory, states = (
+            AttentionMemory(values, keys, mask),
+            list(zip(*[iter(flat)] * self.states_per_layer, strict=True)),
+        )
+        return within(self.layers, lambda cells: self._feed_in_loop(cells, inputs, memory, states, vector, order))
+
+    def _feed_in_loop(
         self,
         cells: list[nn.RNNBase],
         inputs: Tensor,
@@ -205,8 +238,7 @@ class RnnDecoder(nn.Module):
         states: list[State],
         vector: Tensor,
         order: AsItStands,
-    ) -> tuple[Tensor, Tensor, list[Tensor], list[State], Tensor]:
-        """All layers with input feeding: vectors, weights, layer outputs, last states and the last vector."""
+    ) -> tuple[Tensor, ...]:
         rows, target, known_size = inputs.shape
         steps = [CellSteps(cells[0], known_gates(cells[0], inputs.transpose(0, 1)), known_size)]
         steps += [CellSteps(cell, known_bias(cell).expand(target, rows, -1), 0) for cell in cells[1:]]
@@ -229,7 +261,8 @@ class RnnDecoder(nn.Module):
             states = [order.keep_ended(*pair, position) for pair in zip(new_states, states, strict=True)]
             (vector,) = order.keep_ended((new_vector,), (vector,), position)
         layer_outputs = [torch.stack(of_layer, dim=1) for of_layer in hidden]
-        return torch.stack(vectors, dim=1), torch.cat(weights, dim=1), layer_outputs, states, vector
+        last = [part for state in states for part in state]
+        return torch.stack(vectors, dim=1), torch.cat(weights, dim=1), vector, *layer_outputs, *last
 
     def _combine_in_loop(self, target: int, rows: int, values: Tensor) -> Callable[[int, Tensor, Tensor], Tensor]:
         """`W_c [c_t; h_t]` of Luong's equation 5, as a function for one position at a time."""

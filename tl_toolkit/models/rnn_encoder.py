@@ -16,6 +16,7 @@ from .rnn_layers import (
     RnnLayer,
     State,
     TokenOrder,
+    layer_steps,
     recurrent_layers,
     run_cell,
     run_stack,
@@ -55,6 +56,7 @@ class RnnEncoder(nn.Module):
             config, config.embedding_size, config.num_encoder_layers, config.bidirectional_encoder
         )
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
+        self.steps = layer_steps(self.layers)
 
     def forward(
         self,
@@ -76,19 +78,16 @@ class RnnEncoder(nn.Module):
         )
         vectors = self.embedding(order.compact(input_ids)) if inputs_embeds is None else order.compact(inputs_embeds)
         hidden_states = self.embedding_dropout(vectors)  # (batch, source, embedding_size), real tokens first
-        final_states = []
 
-        def run(index: int, layer: RnnLayer, inputs: Tensor) -> Tensor:
-            outputs, state = read(layer, inputs, order)
-            final_states.append(torch.stack(state, dim=1))
-            return outputs
+        def run(layer: RnnLayer, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
+            return read(layer, inputs, order)
 
-        last, collected = run_stack(
-            self.layers, hidden_states, order, self.hidden_dropout, bool(output_hidden_states), run
+        last, collected, states = run_stack(
+            self.steps, self.layers, hidden_states, order, self.hidden_dropout, bool(output_hidden_states), run
         )
         return RnnEncoderOutput(
             last_hidden_state=last,
-            final_state=torch.stack(final_states, dim=1),
+            final_state=torch.stack([torch.stack(state, dim=1) for state in states], dim=1),
             hidden_states=collected if output_hidden_states else None,
         )
 

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .rnn_cache import RnnCacheLayer
+from .rnn_cache import RnnCache
 
 State = tuple[Tensor, ...]
 
@@ -188,18 +189,45 @@ class RnnLayer(nn.Module):
         for cell in self.children():
             cell.has_identity_input = is_looked_up  # for the initialisation, which handles one module at a time
 
-    def forward(self, inputs: Tensor, order: AsItStands, cache: RnnCacheLayer | None = None) -> Tensor:
-        """(batch, time, features) with real tokens first -> (batch, time, hidden_size x directions).
+    def forward(
+        self, inputs: Tensor, order: AsItStands, state: State | None = None, keeps_state: bool = False
+    ) -> tuple[Tensor, State]:
+        """(batch, time, features) with real tokens first -> (batch, time, hidden_size x directions), and the new state.
 
-        `cache` supplies the state before the first token and receives the state after each row's last real token; a
-        bidirectional layer does not use it.
+        `state` is the state before the first token. With `keeps_state`, the second output is the state after each row's
+        last real token, otherwise it is empty. A bidirectional layer has neither.
         """
         if self.backward_cell is None:
-            return run_cached(self.forward_cell, inputs, order, cache)
+            return run_one_way(self.forward_cell, inputs, order, state, keeps_state)
         forward_inputs, backward_inputs = inputs.chunk(2, dim=-1) if self.is_looked_up else (inputs, inputs)
         forward_outputs, _ = run_cell(self.forward_cell, forward_inputs)
         backward_outputs, _ = run_cell(self.backward_cell, order.flip(backward_inputs))
-        return torch.cat([forward_outputs, order.flip(backward_outputs)], dim=-1)
+        return torch.cat([forward_outputs, order.flip(backward_outputs)], dim=-1), ()
+
+
+class LayerStep(GradientCheckpointingLayer):
+    """Calls a function of tensors, which gradient checkpointing calls again in the backward pass.
+
+    It has no parameters, and it is not the layer itself: an adapter replaces the weights of a cell only while the cell
+    is called, so a repetition must call the cell from outside. All tensors with gradients are arguments, states too.
+    """
+
+    def forward(self, *tensors: Any, run: Callable[..., tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        return run(*tensors)
+
+
+def layer_steps(layers: nn.ModuleList) -> nn.ModuleList:
+    """A `LayerStep` for each layer."""
+    return nn.ModuleList(LayerStep() for _ in layers)
+
+
+class ShownLayer(nn.Module):
+    """Returns the second argument. transformers' hooks record what a layer reads and returns here, in original order:
+    the layers themselves work on real tokens first.
+    """
+
+    def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        return outputs
 
 
 def recurrent_layers(
@@ -214,46 +242,58 @@ def recurrent_layers(
 
 
 def run_stack(
+    steps: nn.ModuleList,
     layers: nn.ModuleList,
     hidden_states: Tensor,
     order: AsItStands,
     dropout: nn.Module,
     collects: bool,
-    run: Callable[[int, Any, Tensor], Tensor],
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+    run: Callable[[Any, Tensor, State | None], tuple[Tensor, State]],
+    cache: RnnCache | None = None,
+) -> tuple[Tensor, tuple[Tensor, ...], list[State]]:
     """Run a stack of layers, with dropout between them.
 
     Args:
+        steps: a `LayerStep` for each layer.
         layers: from the lowest to the highest.
         hidden_states: (batch, time, features), real tokens first.
         order: restores the original order.
         dropout: the module between two layers.
         collects: also return the inputs and the output of every layer.
-        run: called with a layer's index, the layer and its inputs.
+        run: called with a layer, its inputs and its state; returns its outputs and its new state.
+        cache: supplies the states before the first token, and receives the new ones.
 
     Returns:
-        The last output in the original order; with `collects`, also the inputs and the output of every layer.
+        The last output in the original order; with `collects`, also the inputs and the output of every layer; the new
+        states.
     """
     collected: tuple[Tensor, ...] = ()
+    states = []
     for index, layer in enumerate(layers):
         if collects:
             # The layer reads the returned tensor itself, so that users can compute its gradient.
             collected += (order.restore(hidden_states),)
             hidden_states = order.compact(collected[-1])
-        if index > 0:
-            hidden_states = dropout(hidden_states)
-        hidden_states = run(index, layer, hidden_states)
+        before = cache.layers[index].state if cache is not None else None
+        run_this = partial(_run_layer, run, layer, dropout if index else None)
+        hidden_states, *state = steps[index](hidden_states, *(before or ()), run=run_this)
+        states.append(tuple(state))
+        if cache is not None:
+            cache.layers[index].update(states[-1], hidden_states.shape[1])
     last = order.restore(hidden_states)
-    return last, (*collected, last) if collects else ()
+    return last, (*collected, last) if collects else (), states
 
 
-def run_cached(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, cache: RnnCacheLayer | None) -> Tensor:
-    """Run one direction over inputs with real tokens first, and read and update the cached state."""
-    if cache is None:
-        return run_cell(cell, inputs)[0]
-    outputs, state = run_to_end(cell, inputs, order, cache.state)
-    cache.update(state, inputs.shape[1])
-    return outputs
+def _run_layer(run: Callable, layer: Any, dropout: nn.Module | None, inputs: Tensor, *state: Tensor) -> Any:
+    outputs, new_state = run(layer, inputs if dropout is None else dropout(inputs), state or None)
+    return outputs, *new_state
+
+
+def run_one_way(
+    cell: nn.RNNBase, inputs: Tensor, order: AsItStands, state: State | None, keeps_state: bool
+) -> tuple[Tensor, State]:
+    """One direction over inputs with real tokens first; the new state only if it is kept."""
+    return run_to_end(cell, inputs, order, state) if keeps_state else (run_cell(cell, inputs, state)[0], ())
 
 
 def run_to_end(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, state: State | None) -> tuple[Tensor, State]:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPast
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
 
 from .character_features import CharacterFeatures
 from .configuration_rnn import RnnConfig
 from .crf import LinearChainCrf
 from .rnn_cache import RnnCache
-from .rnn_layers import NUM_GATES, RnnLayer, recurrent_layers, run_stack, token_order
+from .rnn_layers import (
+    NUM_GATES,
+    RnnLayer,
+    ShownLayer,
+    State,
+    layer_steps,
+    recurrent_layers,
+    run_stack,
+    token_order,
+)  # fmt: skip
 from .rnn_pretrained import RecurrentPreTrainedModel
 
 
@@ -27,6 +37,7 @@ class RnnPreTrainedModel(RecurrentPreTrainedModel):
     input_modalities = ("text",)
     _no_split_modules: ClassVar[list[str]] = ["RnnLayer"]
     _input_embed_layer = "embedding"
+    _can_record_outputs: ClassVar[dict[str, Any]] = {"hidden_states": ShownLayer}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -86,9 +97,10 @@ class RnnModel(RnnPreTrainedModel):
             config, first_size, config.num_hidden_layers, config.bidirectional, is_looked_up=is_one_hot
         )
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
+        self.steps, self.shown = layer_steps(self.layers), ShownLayer()
         self.post_init()
 
-    @can_return_tuple
+    @capture_outputs
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -96,7 +108,7 @@ class RnnModel(RnnPreTrainedModel):
         past_key_values: RnnCache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | int | list[int] | None = None,
         character_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
@@ -110,7 +122,7 @@ class RnnModel(RnnPreTrainedModel):
             past_key_values: the initial state; it is replaced by the state after these tokens. With
                 `direction="backward"`, the next window to read is the one before this window in the text.
             use_cache: return the state. Default: the configuration's value, in evaluation mode, with one direction.
-            output_hidden_states: return the inputs and the output of every layer.
+            output_hidden_states: return the inputs and the output of every layer, or those at these indices.
             character_ids: (batch, time, characters), the characters of the words for `character_encoder` (see
                 `CharacterFeatures`); without them, the character features of all words are zeros.
 
@@ -151,10 +163,12 @@ class RnnModel(RnnPreTrainedModel):
             inputs_embeds = torch.cat([inputs_embeds, features], dim=-1)
         hidden_states = self.embedding_dropout(inputs_embeds)  # (batch, time, input_size), real tokens first
 
-        def run(index: int, layer: RnnLayer, inputs: Tensor) -> Tensor:
-            return layer(inputs, order, cache.layers[index] if cache is not None else None)
+        def run(layer: RnnLayer, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
+            return layer(inputs, order, state, keeps_state=cache is not None)
 
-        last, collected = run_stack(self.layers, hidden_states, order, self.hidden_dropout, output_hidden_states, run)
-        return BaseModelOutputWithPast(
-            last_hidden_state=last, past_key_values=cache, hidden_states=collected if output_hidden_states else None
+        last, collected, _ = run_stack(
+            self.steps, self.layers, hidden_states, order, self.hidden_dropout, bool(output_hidden_states), run, cache
         )
+        for pair in pairwise(collected):
+            self.shown(*pair)
+        return BaseModelOutputWithPast(last_hidden_state=last, past_key_values=cache)

@@ -16,6 +16,7 @@ class RecurrentPreTrainedModel(PreTrainedModel):
     """Base class of the models of all recurrent families."""
 
     _is_stateful = True
+    supports_gradient_checkpointing = True
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:

@@ -31,7 +31,7 @@ class Lora(Strategy):
         import peft
 
         head = head_parameters(model)
-        modules, parameters = _targets(model, head)
+        modules, parameters = targets(model, head)
         if not modules and not parameters:
             raise UserError(
                 f"The strategy 'lora' adapts linear and recurrent layers, but the body of {type(model).__name__} has "
@@ -50,7 +50,7 @@ class Lora(Strategy):
                 lora_dropout=self.arguments.lora_dropout,
                 target_modules=modules or [],
                 target_parameters=parameters or None,
-                modules_to_save=_modules_of(model, head),
+                modules_to_save=modules_of(model, head),
             ),
         )
 
@@ -67,7 +67,7 @@ class Lora(Strategy):
         return {"name": self.name, "r": self.arguments.lora_r, "alpha": self.arguments.lora_alpha}
 
 
-def _targets(model: PreTrainedModel, head: set[str]) -> tuple[list[str], list[str]]:
+def targets(model: PreTrainedModel, head: set[str]) -> tuple[list[str], list[str]]:
     """Return the names of the body's linear modules and of its recurrent weight matrices."""
     from torch import nn
     from transformers.pytorch_utils import Conv1D
@@ -84,7 +84,7 @@ def _targets(model: PreTrainedModel, head: set[str]) -> tuple[list[str], list[st
     return modules, parameters
 
 
-def _modules_of(model: PreTrainedModel, parameters: set[str]) -> list[str]:
+def modules_of(model: PreTrainedModel, parameters: set[str]) -> list[str]:
     """Return the outermost modules that only have parameters in `parameters`; peft trains and saves them whole."""
     whole = [
         name

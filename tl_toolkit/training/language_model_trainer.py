@@ -104,7 +104,7 @@ class BlockTrainer(LanguageModelTrainer):
         self.add_callback(_EachEpoch(self))
 
     def _mean_loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-        return _losses(*self._aligned(outputs.logits, labels), "sum") / num_items_in_batch
+        return _losses(*self._aligned(outputs.logits, labels), "sum") / torch.as_tensor(num_items_in_batch).clamp(min=1)
 
     def _aligned(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return (logits[:, :-1], labels[:, 1:]) if self.shifted else (logits, labels)

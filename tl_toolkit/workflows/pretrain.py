@@ -14,7 +14,7 @@ from ..loading.pooled_encoder import check_pooling
 from ..loading.tokenizer import make_tokenizer
 from ..records.identity import tokens_of
 from ..records.output_dir import PREDICTIONS, for_output_dir
-from ..tasks.language_modeling import LanguageModeling
+from ..tasks.language_modeling import CAUSAL, MASKED, LanguageModeling
 from .lifecycle import Training, without_progress_bars
 from .predictions import save_losses
 from .summary import print_texts
@@ -62,7 +62,7 @@ class Pretraining(Training[PretrainArguments]):
         self.settings = arguments.language_model
         self.predictions: dict[str, str] = {}
         self.lanes: dict[str, list[float]] = {}
-        check_pooling(arguments.model, arguments.data.task or "causal-lm")
+        check_pooling(arguments.model, arguments.data.task or CAUSAL)
         _check_devices(self.args)
 
     def prepare(self) -> None:
@@ -75,6 +75,8 @@ class Pretraining(Training[PretrainArguments]):
         )
         model = self.model_arguments
         self.tokenizer = make_tokenizer(model, lambda: _vocabulary_texts(texts.get("train"), settings), None)
+        if self.kind == MASKED and model.model_type and self.tokenizer.mask_token is None:
+            self.tokenizer.add_special_tokens({"mask_token": "<mask>"})  # the new model gets a row for it
         self.processing = self.tokenizer
         self.streams = _encode(texts, self.tokenizer, settings)
 
@@ -109,7 +111,7 @@ class Pretraining(Training[PretrainArguments]):
         common |= {"train_dataset": self.datasets.get("train"), "eval_dataset": evaluated}
         if isinstance(evaluated, EvaluationLanes):
             return StreamTrainer(model, self.args, **common)
-        return BlockTrainer(model, self.args, shifted=self.kind == "causal-lm", **common)
+        return BlockTrainer(model, self.args, shifted=self.kind == CAUSAL, **common)
 
     @property
     def epoch(self) -> tuple[None, int]:
@@ -186,9 +188,12 @@ def _kind(arguments: PretrainArguments) -> tuple[str, dict[str, Any]]:
     """`causal-lm` or `masked-lm`, and the configuration values that it needs.
 
     Some encoders also have a causal head in transformers. It needs `is_decoder`, or the model sees the token that it
-    has to predict, so encoders default to `masked-lm`.
+    has to predict, so encoders default to `masked-lm`. The toolkit's families default to `causal-lm`, unless a
+    checkpoint was trained to fill in masks; an `rnn` has to read both ways for that.
     """
     from transformers import MODEL_FOR_MASKED_LM_MAPPING
+
+    from ..models import FAMILIES
 
     config = load_config(arguments.model)
     if getattr(config, "is_encoder_decoder", False):
@@ -196,9 +201,13 @@ def _kind(arguments: PretrainArguments) -> tuple[str, dict[str, Any]]:
             f"{type(config).__name__} belongs to an encoder-decoder, which is not a language model. Choose a decoder "
             "(gpt2, rnn, awd_lstm, self_attention) or an encoder (bert)."
         )
+    if config.model_type in {family.model_type for family in FAMILIES}:
+        fills_in = any(name.endswith("ForMaskedLM") for name in config.architectures or ())
+        kind = arguments.data.task or (MASKED if fills_in else CAUSAL)
+        return kind, {"bidirectional": True} if kind == MASKED and config.model_type == "rnn" else {}
     is_encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
-    kind = arguments.data.task or ("masked-lm" if is_encoder else "causal-lm")
-    return kind, {"is_decoder": True} if is_encoder and kind == "causal-lm" and hasattr(config, "is_decoder") else {}
+    kind = arguments.data.task or (MASKED if is_encoder else CAUSAL)
+    return kind, {"is_decoder": True} if is_encoder and kind == CAUSAL and hasattr(config, "is_decoder") else {}
 
 
 def _vocabulary_texts(texts: Dataset | None, settings: LanguageModelArguments) -> Iterable[str]:
@@ -280,7 +289,7 @@ def _datasets(
         return read, read["train"].updates if "train" in read else 1
     block_size = shortest(settings.block_size, longest_input(model))
     assert block_size is not None
-    if kind == "masked-lm":
+    if kind == MASKED:
         probability = settings.mlm_probability
         read = {
             split: MaskedBlocks(stream, block_size, tokenizer, probability=probability, seed=args.seed * trained)
@@ -316,6 +325,6 @@ def _warn_of_unstable_states(differences: dict[str, list[float]]) -> None:
 def _metrics(scored: dict[str, float], stream: TokenStream, kind: str) -> dict[str, float]:
     """`scored` with the unknown share and, for causal models, bits per byte, which compares across tokenizers."""
     metrics = dict(scored)
-    if kind == "causal-lm" and stream.num_bytes:
+    if kind == CAUSAL and stream.num_bytes:
         metrics["bits_per_byte"] = scored["loss"] * len(stream) / math.log(2) / stream.num_bytes
     return {**metrics, "unknown_share": stream.unknown / len(stream)}
