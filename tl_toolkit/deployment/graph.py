@@ -223,6 +223,9 @@ def write_graph(model: PreTrainedModel, example: dict[str, Tensor], outputs: lis
             },
         )
         assert program is not None
+        for node in program.model.graph.all_nodes():
+            node.metadata_props.clear()  # stack traces, with paths of this machine
+            node.doc_string = None
         program.save(str(path), external_data=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import ModelArguments
@@ -107,15 +108,21 @@ def load_trained(
 ) -> PreTrainedModel:
     """Return a trained model with its head, in float32, with the padding token of `tokenizer`.
 
+    The model of a folder that `export` has written is an `OnnxModel`.
+
     Raises:
         UserError: the model cannot be found, or its head is not trained.
     """
     import torch
     import transformers
 
+    from ..deployment.session import GRAPH, OnnxModel, is_exported
+
     name = arguments.model_name_or_path
     if arguments.pooling != "auto":
         raise UserError(f"Leave out --pooling {arguments.pooling}: the trained model {name!r} pools as it was trained.")
+    if is_exported(folder := Path(location_of(name))):
+        return OnnxModel(folder / GRAPH, load_config(arguments))  # type: ignore[return-value]
     auto_class = getattr(transformers, auto_class_name)
     model, report = loading(
         lambda: auto_class.from_pretrained(

@@ -12,9 +12,7 @@ from .rnn_layers import TokenOrder
 IGNORED = -100
 
 
-def run_steps(
-    step: Callable[..., tuple[Tensor, Tensor]], state: Tensor, *inputs: Tensor
-) -> tuple[Tensor, Tensor]:
+def run_steps(step: Callable[..., tuple[Tensor, Tensor]], state: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Run `state, output = step(state, *inputs[t])` along the first axis; the last state, and all outputs stacked.
 
     Without steps, the outputs have the shape and the type of the state.
