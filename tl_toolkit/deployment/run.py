@@ -30,7 +30,7 @@ class Model:
         self.outputs = [node.name for node in self.session.get_outputs()]
 
     def __call__(self, texts: list[Any]) -> list[Any]:
-        """For each text a dictionary with `label` and `score`, a list of them, or a number; for words a list of tags."""
+        """For each text `label` and `score`, a list of them, or a number; for words a list of tags."""
         tagging = self.facts["kind"] == "tags"
         rows = [self._words(text) if tagging else text for text in texts]
         found = self.tokenizer.encode_batch(rows, is_pretokenized=tagging)

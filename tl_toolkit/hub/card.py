@@ -93,6 +93,8 @@ def model_card(
         },
     )
     data = card_data(record, config, task, origin, name=title, adapter=adapter)
+    if exported:
+        data.library_name, data.tags = "onnx", [*(data.tags or []), "onnx"]
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}")
 
 

@@ -19,6 +19,7 @@ from ..records.identity import IDENTITY_NAME
 from ..records.output_dir import TARGET_FOLDER
 from ..records.record import RESULT_NAME, damage_of_record, read_record, sealed
 from .cleaning import clean_record, clean_settings
+from .curve import CURVE
 from .destination import HubFile
 
 LARGEST = 50 * 10**9  # bytes; the Hub accepts no larger file
@@ -318,7 +319,7 @@ def _left(folder: Path, published: set[str]) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.iterdir()):
         name = path.name
         inside = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
-        if {one.relative_to(folder).as_posix() for one in inside} <= {*published, CARD}:
+        if {one.relative_to(folder).as_posix() for one in inside} <= {*published, CARD, CURVE}:
             continue
         reason = next((why for pattern, why in _REASONS.items() if fnmatch(name, pattern)), "is not part of a model")
         yield name, "is a pickle" if is_pickle(name) else reason

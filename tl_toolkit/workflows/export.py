@@ -37,7 +37,9 @@ from .predictor import PredictArguments, PredictionArguments, Predictor
 if TYPE_CHECKING:
     from datasets import Dataset
 
+INT8 = "int8.onnx"
 FORMS = ("pytorch", "onnx", "int8")
+_KINDS = {"multi_label_classification": "labels", "single_label_classification": "label", "regression": "numbers"}
 _SETTINGS = {"max_length": None, "use_cpu": True, "eval_strategy": "no", "save_strategy": "no"}
 
 
@@ -121,13 +123,12 @@ class Export:
         if is_exported(Path(location_of(self.name))):
             raise UserError(f"{self.name!r} is an exported model. Export the model that it was made from.")
         self.predictor = Predictor(PredictionArguments(PredictArguments(), request.data, request.model, request.run))
-        self.model, self.task, self.tokenizer = (
-            self.predictor.model, self.predictor.task, self.predictor.tokenizer
-        )  # fmt: skip
+        self.model, self.task = self.predictor.model, self.predictor.task
+        self.tokenizer = self.predictor.tokenizer
         if not isinstance(self.task, TextTask | TokenClassification):
             raise UserError(
-                f"The model {self.name!r} is for --task {self.task.name}. Models that classify or tag texts, or predict "
-                "numbers for them, can be exported."
+                f"The model {self.name!r} is for --task {self.task.name}. Models that classify or tag texts, or "
+                "predict a number for them, can be exported."
             )
         if self.tokenizer is None or not self.tokenizer.is_fast:
             raise UserError(f"The tokenizer of {self.name!r} has no fast form (tokenizer.json), which run.py needs.")
@@ -145,10 +146,10 @@ class Export:
             if self.arguments.quantize or "int8" in self.arguments.measure:
                 from ..deployment.quantise import quantise
 
-                quantise(staging / GRAPH, staging / "int8.onnx")
-                forms["int8"] = self._load(staging / "int8.onnx")
+                quantise(staging / GRAPH, staging / INT8)
+                forms["int8"] = self._load(staging / INT8)
                 check_sizes(self.model, forms["int8"], self.predictor.limit, tolerance=None)
-                bytes_of["int8"] = (staging / "int8.onnx").stat().st_size
+                bytes_of["int8"] = (staging / INT8).stat().st_size
             written = self.arguments.quantize or "onnx"
             facts: dict[str, Any] = {
                 "format": self.arguments.format,
@@ -162,10 +163,9 @@ class Export:
                 "run": self._facts_for_run(),
                 "versions": {name: __import__(name).__version__ for name in ("torch", "transformers", "onnxruntime")},
             }
-            if (staging / "int8.onnx").exists():
-                (staging / "int8.onnx").replace(staging / (GRAPH if written == "int8" else "int8.onnx"))
-                if written != "int8":
-                    (staging / "int8.onnx").unlink()
+            if written == "int8":
+                (staging / INT8).replace(staging / GRAPH)
+            (staging / INT8).unlink(missing_ok=True)
             self._write_rest(staging, facts)
             self._try_run(staging, written)
         return facts
@@ -248,7 +248,7 @@ class Export:
             "count": len(self.rows),
             "main_metric": self.task.main_metric,
             "metrics": metrics,
-            "agreement": {form: float(share) for form, share in agreement.items()},
+            "agreement": agreement,
         }
 
     def _as_predicted(self, answers: Any) -> np.ndarray:
