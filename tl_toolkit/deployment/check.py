@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from .language_model import StatefulModel
 from .session import OnnxModel
 
 TOLERANCE = 1e-4
@@ -17,16 +18,19 @@ SIZES = ((1, 1, "right"), (2, 29, "left"), (5, 13, "right"), (4, 61, "left"), (1
 _CHARACTERS = 5
 
 
-def random_inputs(names: list[str], config: Any, batch: int, time: int, side: str = "right") -> dict[str, Tensor]:
-    """Random tokens (batch, time), the first row without padding and the others with padding on a side."""
+def inputs_for(model: Any, names: list[str], batch: int, time: int, side: str = "right") -> dict[str, Tensor]:
+    """Those of `names` for random tokens, the first row without padding and the others with padding on a side."""
     draw = torch.Generator().manual_seed(batch * time)
     lengths = torch.randint(1, time + 1, (batch,), generator=draw)
     lengths[0] = time
     mask = (torch.arange(time) < lengths[:, None]).long()
     mask = mask.flip(1) if side == "left" else mask
+    config = model.config
     size = getattr(config, "encoder_config", config).vocab_size
-    inputs = {"input_ids": torch.randint(size, (batch, time), generator=draw), "attention_mask": mask}
-    inputs["input_ids"] = inputs["input_ids"].where(mask == 1, config.pad_token_id or 0)
+    ids = torch.randint(size, (batch, time), generator=draw)
+    if isinstance(model, StatefulModel):
+        return {"input_ids": ids, **model.state(batch, past=time // 2)}
+    inputs = {"input_ids": ids.where(mask == 1, config.pad_token_id or 0), "attention_mask": mask}
     if "token_type_ids" in names:
         inputs["token_type_ids"] = torch.zeros_like(mask)
     if "character_ids" in names:
@@ -51,7 +55,7 @@ def check_sizes(
     largest = 0.0
     for batch, time, side in SIZES:
         time = min(time, longest or time)
-        inputs = random_inputs(exported.inputs, exported.config, batch, time, side)
+        inputs = inputs_for(model, exported.inputs, batch, time, side)
         where = f"with {batch} rows of {time} tokens, padded on the {side}"
         with torch.no_grad():
             expected = model(**inputs)
@@ -63,7 +67,7 @@ def check_sizes(
             right, own = expected[name].double(), found[name].double()
             if own.shape != right.shape:
                 raise _wrong(f"{name} has the shape {tuple(own.shape)} instead of {tuple(right.shape)} {where}")
-            if name == "predicted_tags" or right.dim() == 3:
+            if "attention_mask" in inputs and (name == "predicted_tags" or right.dim() == 3):
                 own, right = (values[inputs["attention_mask"] == 1] for values in (own, right))
             difference = float(((own - right).abs() / right.abs().clamp(min=1)).max())
             if not difference < (torch.inf if tolerance is None else tolerance):

@@ -16,7 +16,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,6 @@ from ..models.awd_lstm_layers import AwdLstmBody
 from ..models.crf import LinearChainCrf
 from ..models.modeling_awd_lstm import AwdLstmForSequenceClassification
 from ..models.modeling_bag_of_ngrams import BagOfNgramsForSequenceClassification
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 OPSET = 20
 # For each gate of ONNX, its place in torch: i, o, f, c of i, f, g, o; z, r, h of r, z, n.
@@ -167,7 +164,7 @@ def _read_at_once(
     return last, attention_mask.bool() & (read_later < size), hidden_states
 
 
-def exportable(model: PreTrainedModel) -> nn.Module:
+def exportable(model: nn.Module) -> nn.Module:
     """A copy of the model in evaluation mode, with modules that can be exported and have the same results."""
     model = copy.deepcopy(model).eval()
     for module in list(model.modules()):
@@ -196,7 +193,7 @@ class _Wrapper(nn.Module):
         return tuple(result[name] for name in self.outputs)
 
 
-def write_graph(model: PreTrainedModel, example: dict[str, Tensor], outputs: list[str], path: Path) -> None:
+def write_graph(model: nn.Module, example: dict[str, Tensor], outputs: list[str], path: Path) -> None:
     """Write the graph of a model, with its weights, to one file.
 
     Args:

@@ -30,7 +30,9 @@ class Model:
         self.outputs = [node.name for node in self.session.get_outputs()]
 
     def __call__(self, texts: list[Any]) -> list[Any]:
-        """For each text `label` and `score`, a list of them, or a number; for words a list of tags."""
+        """For each text `label` and `score`, a list of them, a number, or its continuation; for words their tags."""
+        if self.facts["kind"] == "text":
+            return [self.continued(text) for text in texts]
         tagging = self.facts["kind"] == "tags"
         rows = [self._words(text) if tagging else text for text in texts]
         found = self.tokenizer.encode_batch(rows, is_pretokenized=tagging)
@@ -49,6 +51,19 @@ class Model:
             tags = results.get("predicted_tags", results["logits"].argmax(axis=-1))
             return [self._tags(tags[row], own, len(rows[row])) for row, own in enumerate(found)]
         return [self._answer(logits) for logits in results["logits"].astype(float)]
+
+    def continued(self, text: str, max_new_tokens: int = 50) -> str:
+        """The text with its most probable continuation."""
+        state = {name: np.zeros((1, *shape), np.float32) for name, shape in self.facts["states"].items()}
+        ids = written = self.tokenizer.encode(text).ids or [self.facts["eos_token_id"]]
+        most = min(len(written) + max_new_tokens, self.facts["max_length"] or sys.maxsize)
+        while len(written) < most:
+            logits, *parts = self.session.run(None, {"input_ids": np.array([ids]), **state})
+            state, ids = dict(zip(state, parts, strict=True)), [int(logits[0, -1].argmax())]
+            if ids == [self.facts["eos_token_id"]]:
+                break
+            written = [*written, *ids]
+        return str(self.tokenizer.decode(written))
 
     def _words(self, words: Any) -> list[str]:
         words = [unicodedata.normalize("NFC", word) for word in (words.split() if isinstance(words, str) else words)]

@@ -14,25 +14,6 @@ from ..errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-GRAPH, FACTS = "model.onnx", "export.json"
-
-
-def is_exported(folder: Path) -> bool:
-    """Whether `export` has written this folder."""
-    return (folder / GRAPH).is_file() and (folder / FACTS).is_file()
-
-
-def check_installed() -> None:
-    """UserError without the packages of the extra `export`."""
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"ONNX models need the package {error.name}: pip install 'tl-toolkit[export]', which installs it."
-        ) from error
-
 
 class OnnxModel(nn.Module):
     """Runs an ONNX graph on the CPU, with as many threads as torch uses.
@@ -73,8 +54,9 @@ class OnnxModel(nn.Module):
             "attention_mask": torch.ones_like(input_ids) if attention_mask is None else attention_mask,
             "token_type_ids": torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids,
             "character_ids": character_ids,
+            **kwargs,
         }
-        fed = {name: given[name].long().cpu().numpy() for name in self.inputs}  # type: ignore[union-attr]
+        fed = {name: given[name].cpu().numpy() for name in self.inputs}
         results = self.session.run(None, fed)
         found = {name: torch.from_numpy(own) for name, own in zip(self.outputs, results, strict=True)}
         return ModelOutput({name: own.to(input_ids.device) for name, own in found.items()})

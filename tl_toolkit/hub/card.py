@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.look import brief
-from ..deployment.session import FACTS, is_exported
+from ..deployment.folder import FACTS, is_exported
 from ..errors import UserError
 from ..records.record import read_record
 from .arguments import CardArguments

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.files import nearest_sibling
-from ..deployment.session import FACTS, GRAPH, is_exported
+from ..deployment.folder import FACTS, GRAPH, is_exported
 from ..errors import UserError, check_regular
 from ..records.artefacts import damage, keeping
 from ..records.checkpoints import checkpoints, is_whole_safetensors

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import ModelArguments
 from ..config.overrides import parse_overrides
+from ..deployment.folder import GRAPH, is_exported
 from ..errors import UserError, listing, nearest
 from ..strategies.recommended import architecture
 from .names import loading, location_of
@@ -116,12 +117,12 @@ def load_trained(
     import torch
     import transformers
 
-    from ..deployment.session import GRAPH, OnnxModel, is_exported
-
     name = arguments.model_name_or_path
     if arguments.pooling != "auto":
         raise UserError(f"Leave out --pooling {arguments.pooling}: the trained model {name!r} pools as it was trained.")
     if is_exported(folder := Path(location_of(name))):
+        from ..deployment.session import OnnxModel
+
         return OnnxModel(folder / GRAPH, load_config(arguments))  # type: ignore[return-value]
     auto_class = getattr(transformers, auto_class_name)
     model, report = loading(

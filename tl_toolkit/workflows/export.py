@@ -19,12 +19,14 @@ from ..config.arguments import DataArguments, ModelArguments, RunArguments
 from ..config.fields import flag, require
 from ..config.help import Help
 from ..config.parsing import Given, as_flags, into_dataclasses, make_parser, settings_and_flags
-from ..deployment.session import FACTS, GRAPH, OnnxModel, check_installed, is_exported
+from ..deployment.folder import FACTS, GRAPH, check_installed, is_exported
 from ..errors import UserError
 from ..hub.card import card_files
+from ..loading.model import load_config, load_trained, longest_input
 from ..loading.names import location_of
+from ..loading.tokenizer import load_tokenizer
 from ..records.artefacts import keeping
-from ..records.identity import write_identity
+from ..records.identity import identity_of_model, write_identity
 from ..records.output_dir import check_free, for_output_dir, staged
 from ..records.record import read_record, write_record
 from ..tasks import TokenClassification
@@ -105,7 +107,8 @@ def export(request: ExportRequest) -> dict[str, Any]:
     Raises:
         UserError: the model cannot be exported, or its graph is wrong.
     """
-    return Export(request).run()
+    architecture = next(iter(load_config(request.model).architectures or ()), "")
+    return (LanguageModelExport if architecture.endswith("ForCausalLM") else Export)(request).run()
 
 
 class Export:
@@ -122,33 +125,42 @@ class Export:
             )
         if is_exported(Path(location_of(self.name))):
             raise UserError(f"{self.name!r} is an exported model. Export the model that it was made from.")
-        self.predictor = Predictor(PredictionArguments(PredictArguments(), request.data, request.model, request.run))
-        self.model, self.task = self.predictor.model, self.predictor.task
-        self.tokenizer = self.predictor.tokenizer
-        if not isinstance(self.task, TextTask | TokenClassification):
-            raise UserError(
-                f"The model {self.name!r} is for --task {self.task.name}. Models that classify or tag texts, or "
-                "predict a number for them, can be exported."
-            )
+        self._load()
         if self.tokenizer is None or not self.tokenizer.is_fast:
             raise UserError(f"The tokenizer of {self.name!r} has no fast form (tokenizer.json), which run.py needs.")
 
+    def _load(self) -> None:
+        """Load the model, its task and its tokenizer."""
+        request = self.request
+        self.predictor = Predictor(PredictionArguments(PredictArguments(), request.data, request.model, request.run))
+        self.model, self.task = self.predictor.model.eval(), self.predictor.task
+        self.tokenizer, self.trained, self.limit = (
+            self.predictor.tokenizer,
+            self.predictor.trained,
+            self.predictor.limit,
+        )
+        if not isinstance(self.task, TextTask | TokenClassification):
+            raise UserError(
+                f"The model {self.name!r} is for --task {self.task.name}. Models that classify or tag texts, predict a "
+                "number for them, or continue them can be exported."
+            )
+
     def run(self) -> dict[str, Any]:
         from ..deployment.check import check_sizes
+        from ..deployment.session import OnnxModel
 
-        self.model.eval()
         with staged(self.output_dir) as staging:
             self._write_graph(staging / GRAPH)
-            forms: dict[str, Any] = {"pytorch": self.model, "onnx": self._load(staging / GRAPH)}
-            difference = check_sizes(self.model, forms["onnx"], self.predictor.limit)
+            forms: dict[str, Any] = {"pytorch": self.model, "onnx": OnnxModel(staging / GRAPH, self.model.config)}
+            difference = check_sizes(self.model, forms["onnx"], self.limit)
             bytes_of = {"onnx": (staging / GRAPH).stat().st_size}
             bytes_of["pytorch"] = sum(weight.nbytes for weight in self.model.parameters())
             if self.arguments.quantize or "int8" in self.arguments.measure:
                 from ..deployment.quantise import quantise
 
                 quantise(staging / GRAPH, staging / INT8)
-                forms["int8"] = self._load(staging / INT8)
-                check_sizes(self.model, forms["int8"], self.predictor.limit, tolerance=None)
+                forms["int8"] = OnnxModel(staging / INT8, self.model.config)
+                check_sizes(self.model, forms["int8"], self.limit, tolerance=None)
                 bytes_of["int8"] = (staging / INT8).stat().st_size
             written = self.arguments.quantize or "onnx"
             facts: dict[str, Any] = {
@@ -183,20 +195,16 @@ class Export:
         return ["logits", "predicted_tags"] if getattr(self.model.config, "crf", False) else ["logits"]
 
     def _write_graph(self, path: Path) -> None:
-        from ..deployment.check import EXAMPLE, random_inputs
+        from ..deployment.check import EXAMPLE, inputs_for
         from ..deployment.graph import write_graph
 
-        example = random_inputs(self.inputs, self.model.config, *EXAMPLE)
         try:
-            write_graph(self.model, example, self.outputs, path)
+            write_graph(self.model, inputs_for(self.model, self.inputs, *EXAMPLE), self.outputs, path)
         except Exception as error:  # of torch's exporter, of any kind
             raise UserError(
                 f"The model {self.name!r} ({type(self.model).__name__}) cannot be exported to ONNX: "
                 f"{' '.join(str(error.__cause__ or error).split())[:300]}"
             ) from error
-
-    def _load(self, path: Path) -> OnnxModel:
-        return OnnxModel(path, self.model.config)
 
     @cached_property
     def rows(self) -> Dataset | None:
@@ -275,8 +283,8 @@ class Export:
         return {
             "kind": kinds[self.task.problem_type] if isinstance(self.task, TextTask) else "tags",
             "labels": self.task.labels,
-            "pairs": bool(self.predictor.trained.get("columns", {}).get("text_pair")),
-            "max_length": self.predictor.limit,
+            "pairs": bool(self.trained.get("columns", {}).get("text_pair")),
+            "max_length": self.limit,
             "pad_token_id": tokenizer.pad_token_id,
             "filler": next((index for index in ids if index is not None), 0),
             "unknown": tokenizer.unk_token,
@@ -292,7 +300,7 @@ class Export:
         settings = {name: value for name, value in self.model.config.to_dict().items() if name != "auto_map"}
         write_json(folder / "config.json", settings)
         self.tokenizer.save_pretrained(folder)
-        write_identity(folder, self.predictor.trained)
+        write_identity(folder, self.trained)
         shutil.copy(Path(deployment.__file__).parent / "run.py", folder)
         write_json(folder / FACTS, facts)
         if (record := read_record(source)) is not None:
@@ -320,6 +328,44 @@ class Export:
                     f"run.py of the exported model predicts {found['label']!r} for the first test row, but the model "
                     f"{expected!r}. Nothing was written. Report this model, and use it with PyTorch."
                 )
+
+
+class LanguageModelExport(Export):
+    """The export of a causal language model, whose state is an input and an output of the graph."""
+
+    rows = None
+
+    def _load(self) -> None:
+        from ..deployment.language_model import StatefulModel
+
+        if self.request.named or self.arguments.measure:
+            raise UserError("A language model is exported without rows: leave out --dataset_name and --measure.")
+        self.tokenizer, self.trained = load_tokenizer(self.request.model), identity_of_model(self.name, None)
+        model: Any = load_trained(self.request.model, "AutoModelForCausalLM", self.tokenizer)
+        if getattr(model.config, "direction", "forward") != "forward":
+            raise UserError(
+                f"The model {self.name!r} reads texts from their end. Language models that read forward can be exported."
+            )
+        self.model, self.limit = StatefulModel(model), longest_input(model)
+
+    @property
+    def inputs(self) -> list[str]:
+        return ["input_ids"]
+
+    @property
+    def outputs(self) -> list[str]:
+        return self.model.outputs
+
+    def _facts_for_run(self) -> dict[str, Any]:
+        assert self.tokenizer is not None
+        ends = self.tokenizer.eos_token_id
+        return {
+            "kind": "text",
+            "max_length": self.limit,
+            "eos_token_id": ends,
+            "states": self.model.shapes,
+            "pairs": False,
+        }
 
 
 def _same(first: Any, second: Any) -> bool:
