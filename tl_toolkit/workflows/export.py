@@ -344,7 +344,7 @@ class LanguageModelExport(Export):
         model: Any = load_trained(self.request.model, "AutoModelForCausalLM", self.tokenizer)
         if getattr(model.config, "direction", "forward") != "forward":
             raise UserError(
-                f"The model {self.name!r} reads texts from their end. Language models that read forward can be exported."
+                f"The model {self.name!r} reads texts from their end. Only forward ones can be exported."
             )
         self.model, self.limit = StatefulModel(model), longest_input(model)
 
