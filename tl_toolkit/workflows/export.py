@@ -268,7 +268,16 @@ class Export:
             if self.arguments.measure:
                 raise UserError("--measure needs rows: name a --dataset_name.")
             return {}
-        return {form: measure_inference(self._trainer(forms[form]), self.encoded) for form in measured}
+        trainers = {form: self._trainer(forms[form]) for form in measured}
+        # In turns, because other load on the machine comes and goes.
+        rounds = [{form: measure_inference(own, self.encoded) for form, own in trainers.items()} for _ in range(3)]
+        best = {
+            form: min((one[form] or {} for one in rounds), key=lambda own: own["latency_seconds"]) for form in measured
+        }
+        return {
+            form: {**own, "rows_per_second": max(one[form]["rows_per_second"] for one in rounds)}  # type: ignore[index]
+            for form, own in best.items()
+        }
 
     def _facts_for_run(self) -> dict[str, Any]:
         """What run.py needs beside the graph and the tokenizer."""
@@ -343,9 +352,7 @@ class LanguageModelExport(Export):
         self.tokenizer, self.trained = load_tokenizer(self.request.model), identity_of_model(self.name, None)
         model: Any = load_trained(self.request.model, "AutoModelForCausalLM", self.tokenizer)
         if getattr(model.config, "direction", "forward") != "forward":
-            raise UserError(
-                f"The model {self.name!r} reads texts from their end. Only forward ones can be exported."
-            )
+            raise UserError(f"The model {self.name!r} reads texts from their end. Only forward ones can be exported.")
         self.model, self.limit = StatefulModel(model), longest_input(model)
 
     @property
