@@ -39,12 +39,14 @@ def recurrent(
     bias: Tensor,
     h: Tensor | None,
     c: Tensor | None,
+    lengths: Tensor | None,
     operator: str,
     activation: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A recurrent operator of ONNX over inputs (batch, time, features), with weights in ONNX's layout.
+    """A recurrent operator of ONNX over inputs (batch, time, features), up to `lengths` (batch,), if passed.
 
-    Returns the outputs (batch, time, size), and the last states h and c (1, batch, size), c only of an LSTM.
+    Weights are in ONNX's layout. Returns the outputs (batch, time, size), and the last states h and c (1, batch, size),
+    c only of an LSTM.
     """
     raise NotImplementedError("only exported")
 
@@ -57,19 +59,28 @@ def _(inputs: Tensor, input_weight: Tensor, recurrent_weight: Tensor, *_: Any) -
 
 
 def _recurrent_in_onnx(
-    inputs: Any, input_weight: Any, recurrent_weight: Any, bias: Any, h: Any, c: Any, operator: str, activation: str
+    inputs: Any,
+    input_weight: Any,
+    recurrent_weight: Any,
+    bias: Any,
+    h: Any,
+    c: Any,
+    lengths: Any,
+    operator: str,
+    activation: str,
 ) -> tuple[Any, Any, Any]:
     from onnxscript.onnx_opset import opset20 as op
 
-    weights = op.Transpose(inputs, perm=[1, 0, 2]), input_weight, recurrent_weight, bias
+    lengths = None if lengths is None else op.Cast(lengths, to=6)  # int32
+    given = op.Transpose(inputs, perm=[1, 0, 2]), input_weight, recurrent_weight, bias, lengths
     size = recurrent_weight.shape[-1]
     if operator == "LSTM":
-        outputs, last_h, last_c = op.LSTM(*weights, None, h, c, hidden_size=size)
+        outputs, last_h, last_c = op.LSTM(*given, h, c, hidden_size=size)
     elif operator == "GRU":
-        outputs, last_h = op.GRU(*weights, None, h, hidden_size=size, linear_before_reset=1)
+        outputs, last_h = op.GRU(*given, h, hidden_size=size, linear_before_reset=1)
         last_c = op.Identity(last_h)
     else:
-        outputs, last_h = op.RNN(*weights, None, h, hidden_size=size, activations=[activation])
+        outputs, last_h = op.RNN(*given, h, hidden_size=size, activations=[activation])
         last_c = op.Identity(last_h)
     axis = op.Constant(value_ints=[1])
     return op.Transpose(op.Squeeze(outputs, axis), perm=[1, 0, 2]), last_h, last_c
@@ -91,10 +102,16 @@ def _searchsorted_in_onnx(sorted_sequence: Any, self: Any, **options: Any) -> An
 
 
 class OnnxCell(nn.Module):
-    """A recurrent module of one layer, called as torch's, with its weights in ONNX's layout."""
+    """A recurrent module of one layer, called as torch's, with its weights in ONNX's layout.
+
+    Decoders call it with a function, as `OpenCell`: their loops are written out for the one step of the graph.
+    """
+
+    reads_lengths = True
 
     def __init__(self, cell: nn.RNNBase) -> None:
         super().__init__()
+        self.cell = cell
         self.operator = next(name for name in _GATES if isinstance(cell, getattr(nn, name)))
         self.activation = "Relu" if getattr(cell, "nonlinearity", "") == "relu" else "Tanh"
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
@@ -106,10 +123,12 @@ class OnnxCell(nn.Module):
         gates = weight.chunk(len(_GATES[self.operator]))
         return torch.cat([gates[place] for place in _GATES[self.operator]])
 
-    def forward(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def forward(self, inputs: Any, state: Any = None, lengths: Tensor | None = None) -> Any:
+        if callable(inputs):
+            return inputs(self.cell)
         h, c = state if isinstance(state, tuple) else (state, None)
         weights = self.input_weight, self.recurrent_weight, self.bias
-        outputs, h, c = recurrent(inputs, *weights, h, c, self.operator, self.activation)
+        outputs, h, c = recurrent(inputs, *weights, h, c, lengths, self.operator, self.activation)
         return outputs, (h, c) if self.operator == "LSTM" else h
 
 

@@ -43,6 +43,12 @@ class StatefulModel(nn.Module):
             return {name: torch.zeros(batch, *self.shapes[name]) for name in sizes}
         return {name: torch.randn(batch, *size, generator=draw).tanh() for name, size in sizes.items()}
 
+    def example(self, batch: int, time: int, side: str) -> dict[str, Tensor]:
+        """Random tokens (batch, time) after half as many others."""
+        draw = torch.Generator().manual_seed(batch * time)
+        ids = torch.randint(self.config.get_text_config().vocab_size, (batch, time), generator=draw)
+        return {"input_ids": ids, **self.state(batch, past=time // 2)}
+
     def forward(self, input_ids: Tensor, **past: Tensor) -> dict[str, Tensor]:
         cache, mask = self._cache(past), None
         if not self.states_per_layer:

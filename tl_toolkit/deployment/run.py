@@ -25,14 +25,20 @@ class Model:
         self.tokenizer.no_truncation()
         if self.facts["max_length"]:
             self.tokenizer.enable_truncation(self.facts["max_length"])
-        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+        target = folder / "target_tokenizer" / "tokenizer.json"
+        self.target_tokenizer = Tokenizer.from_file(str(target)) if target.exists() else self.tokenizer
+        self.folder = folder
+        self.session = self._session("model.onnx")
         self.inputs = [node.name for node in self.session.get_inputs()]
         self.outputs = [node.name for node in self.session.get_outputs()]
 
+    def _session(self, name: str) -> Any:
+        return onnxruntime.InferenceSession(str(self.folder / name), providers=["CPUExecutionProvider"])
+
     def __call__(self, texts: list[Any]) -> list[Any]:
         """For each text `label` and `score`, a list of them, a number, or its continuation; for words their tags."""
-        if self.facts["kind"] == "text":
-            return [self.continued(text) for text in texts]
+        if self.facts["kind"] in ("text", "translation"):
+            return [(self.continued if self.facts["kind"] == "text" else self.translated)(text) for text in texts]
         tagging = self.facts["kind"] == "tags"
         rows = [self._words(text) if tagging else text for text in texts]
         found = self.tokenizer.encode_batch(rows, is_pretokenized=tagging)
@@ -64,6 +70,23 @@ class Model:
                 break
             written = [*written, *ids]
         return str(self.tokenizer.decode(written))
+
+    def translated(self, text: str) -> str:
+        """The most probable target of the source, token by token."""
+        ids = np.array([self.tokenizer.encode(self.facts["prefix"] + text).ids])
+        fed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        encoder, names = self._session("encoder.onnx"), [node.name for node in self.session.get_inputs()]
+        fed |= dict(zip((node.name for node in encoder.get_outputs()), encoder.run(None, fed), strict=True))
+        fed.setdefault("past_vector", np.zeros((1, self.facts["hidden_size"]), np.float32))
+        written = [self.facts["start"]]
+        for _ in range(self.facts["max_new_tokens"]):
+            fed["input_ids"] = np.array([written[-1:]])
+            results = self.session.run(None, {name: fed[name] for name in names})
+            fed |= {name.replace("present", "past"): own for name, own in zip(self.outputs, results, strict=True)}
+            written.append(int(fed["logits"][0, -1].argmax()))
+            if written[-1] == self.facts["eos_token_id"]:
+                break
+        return str(self.target_tokenizer.decode(written))
 
     def _words(self, words: Any) -> list[str]:
         words = [unicodedata.normalize("NFC", word) for word in (words.split() if isinstance(words, str) else words)]

@@ -27,7 +27,7 @@ CARD = "README.md"
 CONFIG = "config.json"
 
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
-EXPORTED = (GRAPH, FACTS, "run.py")
+EXPORTED = (GRAPH, "encoder.onnx", FACTS, "run.py")
 _SETTINGS = (
     *("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("preprocessor_config.json", "processor_config.json", "series_config.json", IDENTITY_NAME),

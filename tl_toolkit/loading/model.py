@@ -123,6 +123,8 @@ def load_trained(
     if is_exported(folder := Path(location_of(name))):
         from ..deployment.session import OnnxModel
 
+        if not auto_class_name.endswith("Classification"):
+            raise UserError(f"The exported model {name!r} writes texts, which only the run.py in its folder does.")
         return OnnxModel(folder / GRAPH, load_config(arguments))  # type: ignore[return-value]
     auto_class = getattr(transformers, auto_class_name)
     model, report = loading(

@@ -288,7 +288,9 @@ def run_cell(
         if state is not None:
             initial = tuple(tensor.to(inputs.dtype).unsqueeze(0).contiguous() for tensor in state)
             initial = initial if len(initial) == 2 else initial[0]
-        if lengths is None or int(lengths.min()) == inputs.shape[1]:
+        if getattr(cell, "reads_lengths", False):  # in place of torch's cell, as in the ONNX graph of a model
+            outputs, final = cell(inputs, initial, lengths)
+        elif lengths is None or int(lengths.min()) == inputs.shape[1]:
             outputs, final = cell(inputs, initial)
         else:
             packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)

@@ -22,7 +22,7 @@ from ..config.parsing import Given, as_flags, into_dataclasses, make_parser, set
 from ..deployment.folder import FACTS, GRAPH, check_installed, is_exported
 from ..errors import UserError
 from ..hub.card import card_files
-from ..loading.model import load_config, load_trained, longest_input
+from ..loading.model import load_config, load_trained, longest_input, shortest
 from ..loading.names import location_of
 from ..loading.tokenizer import load_tokenizer
 from ..records.artefacts import keeping
@@ -30,6 +30,7 @@ from ..records.identity import identity_of_model, write_identity
 from ..records.output_dir import check_free, for_output_dir, staged
 from ..records.record import read_record, write_record
 from ..tasks import TokenClassification
+from ..tasks.pair_processing import load_pair_processing
 from ..tasks.text import TextTask
 from .ensemble import recorded_rows
 from .inference_cost import measure_inference
@@ -39,7 +40,6 @@ from .predictor import PredictArguments, PredictionArguments, Predictor
 if TYPE_CHECKING:
     from datasets import Dataset
 
-INT8 = "int8.onnx"
 FORMS = ("pytorch", "onnx", "int8")
 _KINDS = {"multi_label_classification": "labels", "single_label_classification": "label", "regression": "numbers"}
 _SETTINGS = {"max_length": None, "use_cpu": True, "eval_strategy": "no", "save_strategy": "no"}
@@ -108,7 +108,8 @@ def export(request: ExportRequest) -> dict[str, Any]:
         UserError: the model cannot be exported, or its graph is wrong.
     """
     architecture = next(iter(load_config(request.model).architectures or ()), "")
-    return (LanguageModelExport if architecture.endswith("ForCausalLM") else Export)(request).run()
+    kinds = {"ForCausalLM": LanguageModelExport, "RnnEncoderDecoderForConditionalGeneration": EncoderDecoderExport}
+    return next((kind for ending, kind in kinds.items() if architecture.endswith(ending)), Export)(request).run()
 
 
 class Export:
@@ -146,41 +147,45 @@ class Export:
             )
 
     def run(self) -> dict[str, Any]:
-        from ..deployment.check import check_sizes
         from ..deployment.session import OnnxModel
 
+        written = self.arguments.quantize or "onnx"
+        made = ["onnx", *(["int8"] if "int8" in (written, *self.arguments.measure) else [])]
         with staged(self.output_dir) as staging:
-            self._write_graph(staging / GRAPH)
-            forms: dict[str, Any] = {"pytorch": self.model, "onnx": OnnxModel(staging / GRAPH, self.model.config)}
-            difference = check_sizes(self.model, forms["onnx"], self.limit)
-            bytes_of = {"onnx": (staging / GRAPH).stat().st_size}
-            bytes_of["pytorch"] = sum(weight.nbytes for weight in self.model.parameters())
-            if self.arguments.quantize or "int8" in self.arguments.measure:
-                from ..deployment.quantise import quantise
-
-                quantise(staging / GRAPH, staging / INT8)
-                forms["int8"] = OnnxModel(staging / INT8, self.model.config)
-                check_sizes(self.model, forms["int8"], self.limit, tolerance=None)
-                bytes_of["int8"] = (staging / INT8).stat().st_size
-            written = self.arguments.quantize or "onnx"
+            differences = [self._write_graph(part, staging / name, made) for name, part in self.parts.items()]
+            models = {form: OnnxModel(self._path(form, staging / GRAPH), self.model.config) for form in made}
+            forms: dict[str, Any] = {"pytorch": self.model, **models}
+            paths = {form: [self._path(form, staging / name) for name in self.parts] for form in made}
             facts: dict[str, Any] = {
                 "format": self.arguments.format,
                 "quantize": self.arguments.quantize,
-                "inputs": self.inputs,
-                "outputs": self.outputs,
-                "largest_difference": difference,
+                "inputs": models["onnx"].inputs,
+                "outputs": models["onnx"].outputs,
+                "largest_difference": max(differences),
                 "rows": self._compare(forms),
-                "bytes": bytes_of,
+                "bytes": {
+                    "pytorch": sum(weight.nbytes for weight in self.model.parameters()),
+                    **{form: sum(path.stat().st_size for path in own) for form, own in paths.items()},
+                },
                 "cost": self._measure(forms, self.arguments.measure or ["pytorch", written]),
                 "run": self._facts_for_run(),
                 "versions": {name: __import__(name).__version__ for name in ("torch", "transformers", "onnxruntime")},
             }
-            if written == "int8":
-                (staging / INT8).replace(staging / GRAPH)
-            (staging / INT8).unlink(missing_ok=True)
+            for name in self.parts if "int8" in made else ():
+                path = self._path("int8", staging / name)
+                path.replace(staging / name) if written == "int8" else path.unlink()
             self._write_rest(staging, facts)
             self._try_run(staging, written)
         return facts
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The modules that become graphs, by file name."""
+        return {GRAPH: self.model}
+
+    @staticmethod
+    def _path(form: str, path: Path) -> Path:
+        return path.with_name(f"int8-{path.name}") if form == "int8" else path
 
     @property
     def inputs(self) -> list[str]:
@@ -194,17 +199,26 @@ class Export:
     def outputs(self) -> list[str]:
         return ["logits", "predicted_tags"] if getattr(self.model.config, "crf", False) else ["logits"]
 
-    def _write_graph(self, path: Path) -> None:
-        from ..deployment.check import EXAMPLE, inputs_for
+    def _write_graph(self, part: Any, path: Path, forms: list[str]) -> float:
+        """Write a graph, and one in int8 if asked for; returns the largest difference of the first from the model."""
+        from ..deployment.check import EXAMPLE, check_sizes, inputs_for
         from ..deployment.graph import write_graph
+        from ..deployment.quantise import quantise
+        from ..deployment.session import OnnxModel
 
         try:
-            write_graph(self.model, inputs_for(self.model, self.inputs, *EXAMPLE), self.outputs, path)
+            write_graph(part, inputs_for(part, self.inputs, *EXAMPLE), getattr(part, "outputs", self.outputs), path)
         except Exception as error:  # of torch's exporter, of any kind
             raise UserError(
                 f"The model {self.name!r} ({type(self.model).__name__}) cannot be exported to ONNX: "
                 f"{' '.join(str(error.__cause__ or error).split())[:300]}"
             ) from error
+        difference = check_sizes(part, OnnxModel(path, self.model.config), self.limit)
+        if "int8" in forms:
+            quantise(path, self._path("int8", path))
+            quantised = OnnxModel(self._path("int8", path), self.model.config)
+            check_sizes(part, quantised, self.limit, tolerance=None)
+        return difference
 
     @cached_property
     def rows(self) -> Dataset | None:
@@ -347,17 +361,19 @@ class LanguageModelExport(Export):
     def _load(self) -> None:
         from ..deployment.language_model import StatefulModel
 
-        if self.request.named or self.arguments.measure:
-            raise UserError("A language model is exported without rows: leave out --dataset_name and --measure.")
-        self.tokenizer, self.trained = load_tokenizer(self.request.model), identity_of_model(self.name, None)
-        model: Any = load_trained(self.request.model, "AutoModelForCausalLM", self.tokenizer)
-        if getattr(model.config, "direction", "forward") != "forward":
+        self.model = StatefulModel(self._load_model("AutoModelForCausalLM"))
+        if getattr(self.model.config, "direction", "forward") != "forward":
             raise UserError(f"The model {self.name!r} reads texts from their end. Only forward ones can be exported.")
-        self.model, self.limit = StatefulModel(model), longest_input(model)
 
-    @property
-    def inputs(self) -> list[str]:
-        return ["input_ids"]
+    def _load_model(self, auto_class: str) -> Any:
+        if self.request.named or self.arguments.measure:
+            raise UserError(
+                "Models that write texts are exported without rows: leave out --dataset_name and --measure."
+            )
+        self.tokenizer, self.trained = load_tokenizer(self.request.model), identity_of_model(self.name, None)
+        model = load_trained(self.request.model, auto_class, self.tokenizer).eval()
+        self.limit = longest_input(model)
+        return model
 
     @property
     def outputs(self) -> list[str]:
@@ -365,12 +381,35 @@ class LanguageModelExport(Export):
 
     def _facts_for_run(self) -> dict[str, Any]:
         assert self.tokenizer is not None
-        ends = self.tokenizer.eos_token_id
+        ends = {"eos_token_id": self.tokenizer.eos_token_id, "max_length": self.limit, "pairs": False}
+        return {"kind": "text", "states": self.model.shapes, **ends}
+
+
+class EncoderDecoderExport(LanguageModelExport):
+    """The export of a recurrent encoder-decoder as two graphs: `encoder.onnx`, and `model.onnx`, a step."""
+
+    def _load(self) -> None:
+        self.processing = load_pair_processing(self.request.model)
+        self.model = self._load_model("AutoModelForSeq2SeqLM")
+        self.tokenizer = self.processing.tokenizer
+
+    @cached_property
+    def parts(self) -> dict[str, Any]:
+        from ..deployment.encoder_decoder import parts_of
+
+        return parts_of(self.model)
+
+    def _facts_for_run(self) -> dict[str, Any]:
+        target, config = self.processing.target_tokenizer, self.model.config
+        self.processing.save_pretrained(self.output_dir / ".staging-model")
         return {
-            "kind": "text",
-            "max_length": self.limit,
-            "eos_token_id": ends,
-            "states": self.model.shapes,
+            "kind": "translation",
+            "prefix": self.trained.get("settings", {}).get("source_prefix") or "",
+            "max_length": shortest(self.trained.get("max_length"), self.processing.tokenizer.model_max_length),
+            "max_new_tokens": shortest(self.model.generation_config.max_length, 200),
+            "start": config.decoder_start_token_id,
+            "eos_token_id": target.eos_token_id,
+            "hidden_size": config.hidden_size,
             "pairs": False,
         }
 
