@@ -15,6 +15,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _recurrent_in_onnx(
     else:
         outputs, last_h = op.RNN(*given, h, hidden_size=size, activations=[activation])
         last_c = op.Identity(last_h)
-    axis = op.Constant(value_ints=[1])
+    axis: Any = op.Constant(value_ints=[1])
     return op.Transpose(op.Squeeze(outputs, axis), perm=[1, 0, 2]), last_h, last_c
 
 
@@ -90,7 +91,7 @@ def _searchsorted_in_onnx(sorted_sequence: Any, self: Any, **options: Any) -> An
     """Binary search: the number of entries of a vector that are smaller than each value."""
     from onnxscript.onnx_opset import opset20 as op
 
-    found = op.Mul(self, op.Constant(value_int=0))
+    found: Any = op.Mul(self, op.Constant(value_int=0))
     bits = math.ceil(math.log2(sorted_sequence.shape[0] + 1))
     padding = op.Constant(value_ints=[2**63 - 1] * (2**bits - sorted_sequence.shape[0]))
     table = op.Concat(sorted_sequence, padding, axis=0)
@@ -135,7 +136,7 @@ class OnnxCell(nn.Module):
 class WeightedRows(nn.Module):
     """The sum of the rows at `indices` of a matrix, weighted: what `nn.EmbeddingBag` computes."""
 
-    def __init__(self, weight: nn.Parameter) -> None:
+    def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.weight = weight
 
@@ -149,7 +150,7 @@ class OnnxCrf(nn.Module):
     def __init__(self, crf: LinearChainCrf) -> None:
         super().__init__()
         self.crf = crf
-        crf.loop = scan_steps  # type: ignore[method-assign]
+        crf.loop = scan_steps
 
     def forward(self, emissions: Tensor, mask: Tensor, labels: None = None) -> tuple[Tensor, None]:
         return self.crf(*self._longer(emissions, mask))[0][:, :-1], None
@@ -193,8 +194,7 @@ def exportable(model: nn.Module) -> nn.Module:
             elif isinstance(child, LinearChainCrf):
                 setattr(module, name, OnnxCrf(child))
     if isinstance(model, AwdLstmForSequenceClassification):
-        size = model.config.max_backprop_tokens
-        model._read = lambda *arguments: _read_at_once(*arguments, size)  # type: ignore[method-assign]
+        model._read = partial(_read_at_once, size=model.config.max_backprop_tokens)  # type: ignore[method-assign]
     if isinstance(model, BagOfNgramsForSequenceClassification):
         model.classifier = WeightedRows(model.classifier.weight)  # type: ignore[assignment]
     return model

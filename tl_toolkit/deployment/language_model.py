@@ -60,7 +60,7 @@ class StatefulModel(nn.Module):
 
     def _parts(self, cache: Any) -> list[tuple[Tensor, ...]]:
         if isinstance(cache, RnnCache):
-            return [layer.state for layer in cache.layers]  # type: ignore[misc]
+            return [layer.state for layer in cache.layers]
         return [(layer.keys, layer.values) for layer in cache.layers]
 
     def _cache(self, past: dict[str, Tensor]) -> Any:

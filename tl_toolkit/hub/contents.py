@@ -74,6 +74,7 @@ def model_contents(folder: Path, include: Sequence[str] = ()) -> Contents:
         UserError: the folder has no finished model in safetensors, or a file that the Hub does not accept.
     """
     config = check_model_folder(folder)
+    weights: tuple[str, ...]
     if is_exported(folder):
         files, weights = [], EXPORTED
     else:

@@ -125,7 +125,7 @@ def load_trained(
 
         if not auto_class_name.endswith("Classification"):
             raise UserError(f"The exported model {name!r} writes texts, which only the run.py in its folder does.")
-        return OnnxModel(folder / GRAPH, load_config(arguments))  # type: ignore[return-value]
+        return OnnxModel(folder / GRAPH, load_config(arguments))
     auto_class = getattr(transformers, auto_class_name)
     model, report = loading(
         lambda: auto_class.from_pretrained(

@@ -92,7 +92,7 @@ def parse_export_arguments(given: Given = None, help: Help = Help("export")) -> 
         raise UserError("tl-toolkit export needs a model: the output folder of finetune, or a Hub id.")
     recorded = {} if parsed.dataset_name is not None else recorded_rows(name) or {}
     arguments = into_dataclasses(parser, [*as_flags(recorded, parser, str(name)), *flags], kinds)
-    return ExportRequest(*arguments, named=parsed.dataset_name is not None)
+    return ExportRequest(*arguments, parsed.dataset_name is not None)  # type: ignore[call-arg]
 
 
 @for_output_dir
@@ -107,9 +107,13 @@ def export(request: ExportRequest) -> dict[str, Any]:
     Raises:
         UserError: the model cannot be exported, or its graph is wrong.
     """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
     architecture = next(iter(load_config(request.model).architectures or ()), "")
-    kinds = {"ForCausalLM": LanguageModelExport, "RnnEncoderDecoderForConditionalGeneration": EncoderDecoderExport}
-    return next((kind for ending, kind in kinds.items() if architecture.endswith(ending)), Export)(request).run()
+    if architecture == "RnnEncoderDecoderForConditionalGeneration":
+        return EncoderDecoderExport(request).run()
+    writes = architecture.endswith("ForCausalLM") or architecture in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+    return (LanguageModelExport if writes else Export)(request).run()
 
 
 class Export:
