@@ -22,8 +22,8 @@ from .errors import UserError as UserError
 __version__ = "0.2.0.dev0"
 
 _FROM_API = (
-    "Comparison", "Trained", "compare", "convert", "decide", "decision", "ensemble", "finetune", "generate",
-    "predict", "pretrain", "publish",
+    "Comparison", "Trained", "compare", "convert", "decide", "decision", "ensemble", "export", "finetune",
+    "generate", "predict", "pretrain", "publish",
 )  # fmt: skip
 
 

@@ -453,6 +453,30 @@ def convert(**flags: Any) -> list[Path]:
 
 
 @_verb
+def export(model_name_or_path: Any = None, **flags: Any) -> dict[str, Any]:
+    """Export a trained model to ONNX, checked against PyTorch, to run without it.
+
+    >>> rows = [("a fine film", "good"), ("a dull film", "bad")] * 20
+    >>> trained = finetune(rows, model_type="rnn", output_dir="outputs/exported_from", num_train_epochs=1)
+    >>> export(trained, dataset_name=rows, output_dir="outputs/onnx")["rows"]["agreement"]
+    {'onnx': 1.0}
+
+    Args:
+        model_name_or_path: a folder, a Hub id, or what `finetune` returned.
+        flags: those of `tl-toolkit export --help_all`; `output_dir` is required.
+
+    Returns:
+        The content of `export.json`: differences, scores, agreement and costs of each form.
+
+    Raises:
+        UserError: the model cannot be exported, or its graph is wrong; nothing was written.
+    """
+    from .workflows.export import export, parse_export_arguments
+
+    return export(parse_export_arguments(_named(flags, model_name_or_path=model_name_or_path)))
+
+
+@_verb
 def publish(folder: Any = None, **flags: Any) -> Outcome | None:
     """Publish a model folder, or a comparison, on the Hugging Face Hub.
 

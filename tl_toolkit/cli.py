@@ -273,6 +273,31 @@ def _convert(argv: list[str], help: Help) -> None:
 
 
 @_verb(
+    "model_name_or_path",
+    f"format quantize measure check_rows model_name_or_path {_DATA} output_dir config help_all",
+)
+def _export(argv: list[str], help: Help) -> None:
+    """Export a trained model to ONNX, checked, to run without PyTorch.
+
+        tl-toolkit export outputs/lstm --output_dir outputs/lstm_onnx
+        tl-toolkit export outputs/minilm --quantize int8 --measure pytorch onnx int8 --output_dir outputs/minilm_int8
+
+    The graph is compared with the model at other batch sizes and lengths and on the test rows, those of the model's
+    record unless --dataset_name is given; nothing is written if they differ. --output_dir then holds model.onnx, the
+    tokenizer, a model card with scores and costs, and run.py, which needs onnxruntime, tokenizers and numpy.
+    tl-toolkit predict and publish take the folder.
+    """
+    from .workflows.export import export, parse_export_arguments
+
+    arguments = parse_export_arguments(argv, help)
+    facts = export(arguments)
+
+    from .workflows.summary import print_export
+
+    print_export(facts, arguments.run.output_dir)
+
+
+@_verb(
     "folder",
     "folder repo_id repo_type private revision create_pr dry_run merge include commit_message timeout license language "
     "base_model comparison texts space_sdk model config help_all",

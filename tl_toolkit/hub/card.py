@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.look import brief
+from ..deployment.folder import FACTS, is_exported
 from ..errors import UserError
 from ..records.record import read_record
 from .arguments import CardArguments
 from .card_comparison import find_comparison
-from .card_facts import Evaluation, result_rows, sizes
+from .card_facts import Evaluation, form_rows, result_rows, sizes
 from .card_metadata import card_data, card_task, dataset_name
 from .citations import citations, papers
 from .cleaning import clean_record
@@ -62,7 +63,8 @@ def model_card(
     evaluation = Evaluation(record, folder) if record.get("metrics") else None
     headings, rows = result_rows(record, evaluation) if evaluation else ([], [])
     cited = [papers()[key] for key in citations(record, config, origin.base_model)]
-    weights = folder.glob("adapter/adapter_model.safetensors" if adapter else "model*.safetensors")
+    exported = json.loads((folder / FACTS).read_text(encoding="utf-8")) if is_exported(folder) else None
+    weights = [] if exported else folder.glob(f"{'adapter/adapter_' if adapter else ''}model*.safetensors")
     known: dict[str, Any] = {"record": record, "config": config, "task": task, "origin": origin, "adapter": adapter}
     known["remote_code"] = carries_code(folder, config)
     body = render(
@@ -71,12 +73,14 @@ def model_card(
             **known,
             "marker": MARKER,
             "title": title,
+            "exported": exported,
+            "forms": form_rows(exported) if exported else [],
             "dataset_name": dataset_name,
             "hub_dataset": hub_dataset,
             "evaluation": evaluation,
             "result_headings": headings,
             "result_rows": rows,
-            "code": code_block(_usage(folder, repo_id or str(folder), known)) if task is not None else "",
+            "code": code_block(_usage(folder, repo_id or str(folder), known)) if task and not exported else "",
             "curve": CURVE if learning_curve(record) is not None else None,
             "settings": code_block(_settings(record)),
             "sizes": sizes(config),
@@ -89,6 +93,8 @@ def model_card(
         },
     )
     data = card_data(record, config, task, origin, name=title, adapter=adapter)
+    if exported:
+        data.library_name, data.tags = "onnx", [*(data.tags or []), "onnx"]
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}")
 
 

@@ -97,6 +97,24 @@ def result_rows(record: Record, evaluation: Evaluation) -> tuple[list[str], list
     return headings, rows
 
 
+def form_rows(exported: Mapping[str, Any]) -> list[list[str]]:
+    """A row for each form of an exported model: name, score, agreement with PyTorch, costs and size."""
+    rows, names = exported["rows"] or {}, {"pytorch": "PyTorch", "onnx": "ONNX", "int8": "ONNX, int8"}
+    metric = rows.get("main_metric")
+    found = []
+    for form, name in names.items():
+        score, same = (rows.get("metrics") or {}).get(form, {}).get(metric), (rows.get("agreement") or {}).get(form)
+        cost, size = (exported.get("cost") or {}).get(form) or {}, exported["bytes"].get(form)
+        if score is not None or cost or form in ("pytorch", exported["quantize"] or "onnx"):
+            throughput = cost.get("rows_per_second")
+            found.append([
+                name, _score(score, str(metric)), "" if same is None else f"{100 * same:.1f}",
+                show.milliseconds(cost["latency_seconds"]) if cost else show.MISSING,
+                show.count(throughput) if throughput else show.MISSING, show.memory(size),
+            ])  # fmt: skip
+    return found
+
+
 def _metric_heading(name: str) -> str:
     """The row heading of a metric, with its unit."""
     if name == "unknown_share":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.files import nearest_sibling
+from ..deployment.folder import FACTS, GRAPH, is_exported
 from ..errors import UserError, check_regular
 from ..records.artefacts import damage, keeping
 from ..records.checkpoints import checkpoints, is_whole_safetensors
@@ -18,6 +19,7 @@ from ..records.identity import IDENTITY_NAME
 from ..records.output_dir import TARGET_FOLDER
 from ..records.record import RESULT_NAME, damage_of_record, read_record, sealed
 from .cleaning import clean_record, clean_settings
+from .curve import CURVE
 from .destination import HubFile
 
 LARGEST = 50 * 10**9  # bytes; the Hub accepts no larger file
@@ -25,6 +27,7 @@ CARD = "README.md"
 CONFIG = "config.json"
 
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
+EXPORTED = (GRAPH, "encoder.onnx", FACTS, "run.py")
 _SETTINGS = (
     *("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("preprocessor_config.json", "processor_config.json", "series_config.json", IDENTITY_NAME),
@@ -71,9 +74,13 @@ def model_contents(folder: Path, include: Sequence[str] = ()) -> Contents:
         UserError: the folder has no finished model in safetensors, or a file that the Hub does not accept.
     """
     config = check_model_folder(folder)
-    _check_weights(folder)
-    files = _code_files(folder, config)
-    files += [model_file(path, folder, config) for path in matching(folder, (*WEIGHTS, *PROCESSING))]
+    weights: tuple[str, ...]
+    if is_exported(folder):
+        files, weights = [], EXPORTED
+    else:
+        _check_weights(folder)
+        files, weights = _code_files(folder, config), WEIGHTS
+    files += [model_file(path, folder, config) for path in matching(folder, (*weights, *PROCESSING))]
     return finished(folder, files, include)
 
 
@@ -262,7 +269,7 @@ def as_json(content: Any, indent: int = 2) -> bytes:
 
 def is_obsolete(path: str) -> bool:
     """Whether a file left in a repository would be mistaken for part of the new model."""
-    names = (*WEIGHTS, "adapter_model.*", "adapter_config.json", "pytorch_model*", *_SETTINGS, *_TOKENS)
+    names = (*WEIGHTS, *EXPORTED, "adapter_model.*", "adapter_config.json", "pytorch_model*", *_SETTINGS, *_TOKENS)
     name = path.removeprefix(f"{TARGET_FOLDER}/")
     return "/" not in name and any(fnmatch(name, pattern) for pattern in names)
 
@@ -313,7 +320,7 @@ def _left(folder: Path, published: set[str]) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.iterdir()):
         name = path.name
         inside = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
-        if {one.relative_to(folder).as_posix() for one in inside} <= {*published, CARD}:
+        if {one.relative_to(folder).as_posix() for one in inside} <= {*published, CARD, CURVE}:
             continue
         reason = next((why for pattern, why in _REASONS.items() if fnmatch(name, pattern)), "is not part of a model")
         yield name, "is a pickle" if is_pickle(name) else reason

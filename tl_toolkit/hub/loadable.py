@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..config.arguments import ModelArguments
+from ..deployment.folder import GRAPH, is_exported
 from ..errors import UserError
+from ..loading.model import load_config
 from ..loading.names import loading
 from ..loading.tokenizer import load_tokenizer
 
@@ -27,6 +29,11 @@ def check_loads(folder: Path) -> None:
 
     import tl_toolkit
 
+    if is_exported(folder):
+        from ..deployment.session import OnnxModel
+
+        OnnxModel(folder / GRAPH, load_config(ModelArguments(model_name_or_path=str(folder))))
+        return
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (name,) = (config.get("architectures") or [""])[:1]
     kind: Any = getattr(transformers, name, None) or (hasattr(tl_toolkit, name) and getattr(tl_toolkit, name))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import ModelArguments
 from ..config.overrides import parse_overrides
+from ..deployment.folder import GRAPH, is_exported
 from ..errors import UserError, listing, nearest
 from ..strategies.recommended import architecture
 from .names import loading, location_of
@@ -107,6 +109,8 @@ def load_trained(
 ) -> PreTrainedModel:
     """Return a trained model with its head, in float32, with the padding token of `tokenizer`.
 
+    The model of a folder that `export` has written is an `OnnxModel`.
+
     Raises:
         UserError: the model cannot be found, or its head is not trained.
     """
@@ -116,6 +120,12 @@ def load_trained(
     name = arguments.model_name_or_path
     if arguments.pooling != "auto":
         raise UserError(f"Leave out --pooling {arguments.pooling}: the trained model {name!r} pools as it was trained.")
+    if is_exported(folder := Path(location_of(name))):
+        from ..deployment.session import OnnxModel
+
+        if not auto_class_name.endswith("Classification"):
+            raise UserError(f"The exported model {name!r} writes texts, which only the run.py in its folder does.")
+        return OnnxModel(folder / GRAPH, load_config(arguments))
     auto_class = getattr(transformers, auto_class_name)
     model, report = loading(
         lambda: auto_class.from_pretrained(

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from .rnn_layers import TokenOrder
 
 IGNORED = -100
+
+
+def run_steps(step: Callable[..., tuple[Tensor, Tensor]], state: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Run `state, output = step(state, *inputs[t])` along the first axis; the last state, and all outputs stacked.
+
+    Without steps, the outputs have the shape and the type of the state.
+    """
+    outputs = []
+    for position in range(len(inputs[0])):
+        state, output = step(state, *(tensor[position] for tensor in inputs))
+        outputs.append(output)
+    return state, torch.stack(outputs) if outputs else state.new_zeros(0, *state.shape)
 
 
 class LinearChainCrf(nn.Module):
@@ -18,6 +32,8 @@ class LinearChainCrf(nn.Module):
     the tags on both sides of a gap are neighbours. All computations are in log space, in float32 or higher precision.
     Transitions are initialised to zero; then positions are independent and p is a product of softmaxes.
     """
+
+    loop = staticmethod(run_steps)
 
     def __init__(self, num_labels: int) -> None:
         super().__init__()
@@ -58,15 +74,17 @@ class LinearChainCrf(nn.Module):
         inputs = torch.stack(directions)  # (runs, batch, time, labels)
         step = torch.stack(steps)[:, None]  # (runs, 1, from, to)
         is_real = order.compact(order.mask)[:, :, None]  # (batch, time, 1)
-        state = inputs[:, :, 0] + torch.stack(starts)[:, None]  # (runs, batch, labels)
-        states = [state]
-        for time in range(1, inputs.shape[2]):
-            following = torch.logsumexp(state[..., None] + step, dim=-2) + inputs[:, :, time]
-            state = following.where(is_real[:, time], state)
-            states.append(state)
-        log_sums = torch.logsumexp(state + torch.stack(ends)[:, None], dim=-1)  # (runs, batch)
+        first = inputs[:, :, 0] + torch.stack(starts)[:, None]  # (runs, batch, labels)
 
-        forwards, backwards = torch.stack([state[0] for state in states], 1), torch.stack([s[1] for s in states], 1)
+        def advance(state: Tensor, scores: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
+            following = torch.logsumexp(state[..., None] + step, dim=-2) + scores
+            state = following.where(is_real, state)
+            return state, state
+
+        last, later = self.loop(advance, first, inputs.movedim(2, 0)[1:], is_real.movedim(1, 0)[1:])
+        log_sums = torch.logsumexp(last + torch.stack(ends)[:, None], dim=-1)  # (runs, batch)
+
+        forwards, backwards = torch.cat([first[None], later]).movedim(0, 2)[:2]  # (batch, time, labels)
         # Both recursions include the emission of the position itself.
         marginals = forwards + order.flip(backwards) - scores - log_sums[0, :, None, None]
         likelihood = None
@@ -88,18 +106,20 @@ class LinearChainCrf(nn.Module):
         start, transitions, end = self._transitions(scores.dtype)
         is_real = order.compact(order.mask)[:, :, None]  # (batch, time, 1)
         stay = torch.arange(scores.shape[-1], device=scores.device)
-        best = scores[:, 0] + start  # (batch, labels): score of the best sequence that ends with each tag
-        origins = []
-        for time in range(1, scores.shape[1]):
+
+        def advance(best: Tensor, scores: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
             score, origin = (best[:, :, None] + transitions).max(dim=1)
-            best = (score + scores[:, time]).where(is_real[:, time], best)
-            origins.append(origin.where(is_real[:, time], stay))
-        tag = (best + end).argmax(dim=-1, keepdim=True)  # (batch, 1)
-        tags = [tag]
-        for origin in reversed(origins):
+            return (score + scores).where(is_real, best), origin.where(is_real, stay)
+
+        def go_back(tag: Tensor, origin: Tensor) -> tuple[Tensor, Tensor]:
             tag = origin.gather(1, tag)
-            tags.append(tag)
-        path = torch.cat(tags[::-1], dim=1)  # (batch, time), real positions first
+            return tag, tag
+
+        # (batch, labels): score of the best sequence that ends with each tag, and the tag before it
+        best, origins = self.loop(advance, scores[:, 0] + start, scores.movedim(1, 0)[1:], is_real.movedim(1, 0)[1:])
+        tag = (best + end).argmax(dim=-1, keepdim=True)  # (batch, 1)
+        _, earlier = self.loop(go_back, tag, origins.flip(0))
+        path = torch.cat([earlier.flip(0), tag[None]])[..., 0].T  # (batch, time), real positions first
         in_place = order.inverse.clamp(max=path.shape[1] - 1)
         return path.gather(1, in_place).masked_fill(~order.mask, IGNORED)
 

@@ -295,14 +295,21 @@ class AwdLstmForSequenceClassification(SequenceClassification, AwdLstmPreTrained
         inputs = input_ids if input_ids is not None else inputs_embeds
         member_logits, collected = [], []
         for body in self.awd_lstm.bodies():
-            window, mask, cache = self._read_up_to_last_window(body, inputs, attention_mask)
-            ids, vectors = (window, None) if input_ids is not None else (None, window)
-            last, hidden_states = body(ids, mask, cache, vectors, bool(output_hidden_states))
+            last, mask, hidden_states = self._read(body, inputs, attention_mask, bool(output_hidden_states))
             member_logits.append(self.get_submodule(f"{body.direction}_head")(last, mask))
             collected.append(hidden_states)
         logits = average_logits(member_logits, self.config.problem_type, self.config.num_labels)
         self.awd_lstm.show(collected)
         return self.classified(logits, labels, kwargs)
+
+    def _read(
+        self, body: AwdLstmBody, inputs: Tensor, attention_mask: Tensor | None, output_hidden_states: bool
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
+        """The output of a body in the window that it reads last, the mask of this window, and its hidden states."""
+        window, mask, cache = self._read_up_to_last_window(body, inputs, attention_mask)
+        ids, vectors = (window, None) if window.dim() == 2 else (None, window)
+        last, hidden_states = body(ids, mask, cache, vectors, output_hidden_states)
+        return last, mask, hidden_states
 
     def _read_up_to_last_window(
         self, body: AwdLstmBody, inputs: Tensor, attention_mask: Tensor | None

@@ -58,8 +58,9 @@ class NgramFeatures(nn.Module):
         base = self.config.vocab_size + 1
         digits = input_ids.long() + 1
         if attention_mask is not None:
-            real = attention_mask.to(digits.device) == 1
-            digits = torch.where(real, digits, 0).gather(1, torch.argsort(~real, dim=1, stable=True))
+            real = (attention_mask.to(digits.device) == 1).long()
+            places = (real.cumsum(dim=1) - 1).clamp(min=0)
+            digits = torch.zeros_like(digits).scatter_add(1, places, digits * real)
         self._check_vocabulary(digits, is_masked=attention_mask is not None)
         following = nn.functional.pad(digits, (0, largest - 1))  # the digit 0 is no token
         time, key, keys = digits.shape[1], torch.zeros_like(digits), []
@@ -87,7 +88,8 @@ class NgramFeatures(nn.Module):
         """
         keys = self.keys_of(input_ids, attention_mask)
         is_first = nn.functional.pad(keys[:, 1:] != keys[:, :-1], (1, 0), value=True)
-        counts = torch.searchsorted(keys, keys, right=True) - torch.arange(keys.shape[1], device=keys.device)
+        groups = is_first.long().cumsum(dim=1) - 1
+        counts = torch.zeros_like(keys).scatter_add(1, groups, torch.ones_like(keys)).gather(1, groups)
         indices = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
         weights = counts.float()
         if self.config.weighting == "tfidf":

@@ -103,12 +103,21 @@ class TokenOrder(AsItStands):
     def __init__(self, mask: Tensor, reverse: bool = False) -> None:
         self.mask = mask
         self.lengths = mask.sum(dim=1)  # (batch,)
-        position = torch.arange(mask.shape[1], device=mask.device)
-        # Reverses the first `length` positions of a row; the modulus also permutes the remaining ones.
-        self.reversed_positions = (self.lengths[:, None] - 1 - position) % mask.shape[1]  # (batch, time)
-        real_first = (~mask).int().argsort(dim=1, stable=True)
-        self.order = take_positions(real_first, self.reversed_positions) if reverse else real_first
-        self.inverse = self.order.argsort(dim=1).where(mask, mask.shape[1])
+        time = mask.shape[1]
+        position = torch.arange(time, device=mask.device)
+        # Reverses the first `length` positions of a row, and permutes the remaining ones.
+        self.reversed_positions = self._reversed(position)  # (batch, time)
+        count = mask.long().cumsum(dim=1)
+        place = torch.where(mask, count - 1, self.lengths[:, None] + position - count)  # real tokens first
+        if reverse:
+            place = self._reversed(place)
+        # Without a sort, because ONNX has no stable one.
+        self.order = torch.zeros_like(place).scatter(1, place, position.expand_as(place))
+        self.inverse = place.where(mask, torch.full_like(place, time))
+
+    def _reversed(self, positions: Tensor) -> Tensor:
+        reverse = self.lengths[:, None] - 1 - positions
+        return torch.where(reverse < 0, reverse + self.mask.shape[1], reverse)
 
     @cached_property
     def lengths_on_cpu(self) -> Tensor | None:
@@ -319,7 +328,9 @@ def run_cell(
         if state is not None:
             initial = tuple(tensor.to(inputs.dtype).unsqueeze(0).contiguous() for tensor in state)
             initial = initial if len(initial) == 2 else initial[0]
-        if lengths is None or int(lengths.min()) == inputs.shape[1]:
+        if getattr(cell, "reads_lengths", False):  # in place of torch's cell, as in the ONNX graph of a model
+            outputs, final = cell(inputs, initial, lengths)
+        elif lengths is None or int(lengths.min()) == inputs.shape[1]:
             outputs, final = cell(inputs, initial)
         else:
             packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)

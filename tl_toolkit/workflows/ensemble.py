@@ -301,7 +301,7 @@ def parse_ensemble_arguments(given: Given = None, help: Help = Help("ensemble"))
             raise UserError(f"tl-toolkit ensemble needs --{direction}: the output folder of finetune, or a Hub id.")
     if parsed.find_lr:
         raise UserError("--find_lr does not apply to ensemble, which trains nothing.")
-    recorded = [_recorded(name) for name in (parsed.forward, parsed.backward)]
+    recorded = [recorded_rows(name) for name in (parsed.forward, parsed.backward)]
     _warn_about_other_rows(*recorded)
     kept = {
         key: value
@@ -311,8 +311,8 @@ def parse_ensemble_arguments(given: Given = None, help: Help = Help("ensemble"))
     return EnsembleRequest(*into_dataclasses(parser, [*as_flags(kept, parser, str(parsed.forward)), *flags], kinds))
 
 
-def _recorded(member: str) -> dict[str, Any] | None:
-    """The settings in a member's record that choose its rows; None without a record."""
+def recorded_rows(member: str) -> dict[str, Any] | None:
+    """The settings in a model's record that choose its rows; None without a record."""
     record = read_record(Path(member))
     return record and {key: value for key, value in record["arguments"].items() if key in _RECORDED}
 

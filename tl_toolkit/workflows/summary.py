@@ -166,3 +166,18 @@ def _print_table(results: dict[str, dict[str, float]]) -> None:
     for name in names:
         values = [metrics.get(name) for metrics in results.values()]
         print(f"{name:<{width}}", *(f"{value:>12.4f}" if value is not None else f"{'-':>12}" for value in values))
+
+
+def print_export(facts: Mapping[str, Any], output_dir: str) -> None:
+    """Print the score, agreement and costs of each form of an exported model."""
+    rows = facts["rows"] or {}
+    for form, size in facts["bytes"].items():
+        score = rows.get("metrics", {}).get(form, {}).get(rows.get("main_metric"))
+        parts = [f"{rows['main_metric']} {score:.4f}"] if score is not None else []
+        if (same := rows.get("agreement", {}).get(form)) is not None:
+            parts.append(f"{100 * same:.1f} % the predictions of PyTorch")
+        if cost := facts["cost"].get(form):
+            parts += [f"{1000 * cost['latency_seconds']:.2f} ms a row", f"{cost['rows_per_second']:,.0f} rows/s"]
+        print(f"{form}: {', '.join([*parts, f'{size / 1e6:.1f} MB'])}")
+    print(f"At other sizes, ONNX differs from PyTorch by at most {facts['largest_difference']:.1g}.")
+    print(f"model.onnx, run.py and README.md are in {output_dir}")

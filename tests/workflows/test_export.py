@@ -1,0 +1,141 @@
+"""Exported folders predict as the models that they were made from, also without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tl_toolkit.errors import UserError
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from tl_toolkit.deployment.graph import OnnxCell  # noqa: E402
+from tl_toolkit.hub.contents import model_contents  # noqa: E402
+from tl_toolkit.hub.loadable import check_loads  # noqa: E402
+from tl_toolkit.workflows.export import export, parse_export_arguments  # noqa: E402
+from tl_toolkit.workflows.predict import parse_predict_arguments, predict  # noqa: E402
+
+Finetune = Callable[..., dict]
+WITHOUT_TORCH = """
+import json, runpy, sys
+sys.modules.update(dict.fromkeys(["torch", "transformers", "tl_toolkit"]))
+model = runpy.run_path(sys.argv[1])["Model"]()
+print(json.dumps(model(json.load(sys.stdin))))
+"""
+
+
+def exported(tmp_path: Path, **settings: Any) -> dict[str, Any]:
+    base = {"model_name_or_path": str(tmp_path / "out"), "output_dir": str(tmp_path / "onnx"), "disable_tqdm": True}
+    return export(parse_export_arguments({**base, **settings}))
+
+
+def predicted(folder: Path, dataset: Path, tmp_path: Path) -> Any:
+    given = {"model_name_or_path": str(folder), "dataset_name": str(dataset), "output_dir": str(tmp_path / "predicted")}
+    return predict(parse_predict_arguments({**given, "use_cpu": True, "disable_tqdm": True}))
+
+
+def run_alone(folder: Path, inputs: list[Any]) -> list[Any]:
+    """What run.py predicts where torch, transformers and the toolkit cannot be imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, str(folder / "run.py")],
+        input=json.dumps(inputs), capture_output=True, text=True, env=os.environ,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_classifier_predicts_the_same_in_every_form(
+    finetune: Finetune, dataset_folder: Path, tmp_path: Path, tiny_rnn: dict[str, str]
+) -> None:
+    finetune(**tiny_rnn, num_train_epochs=5, learning_rate=0.02)
+    facts = exported(tmp_path, quantize="int8", measure=["pytorch", "onnx", "int8"])
+    assert facts == json.loads((tmp_path / "onnx" / "export.json").read_text())
+    assert facts["rows"]["count"] == 47 and facts["rows"]["agreement"]["onnx"] == 1
+    assert facts["rows"]["agreement"]["int8"] > 0.9 and facts["largest_difference"] < 1e-5
+    assert all(facts["cost"][form]["latency_seconds"] > 0 for form in ("pytorch", "onnx", "int8"))
+
+    own, other = (predicted(tmp_path / name, dataset_folder, tmp_path) for name in ("out", "onnx"))
+    assert other.metrics["accuracy"] == pytest.approx(own.metrics["accuracy"], abs=0.05)
+    texts = [*own.predictions["text"][:5], "", "never seen words"]
+    alone = run_alone(tmp_path / "onnx", texts)
+    assert [one["label"] for one in alone[:5]] == other.predictions["prediction_name"][:5].tolist()
+    assert [one["score"] for one in alone[:5]] == pytest.approx(
+        [max(own) for own in other.predictions["scores"][:5]], abs=1e-5
+    )
+
+    card = (tmp_path / "onnx" / "README.md").read_text()
+    assert "| ONNX, int8 |" in card and "python run.py" in card and "from_pretrained" not in card
+    check_loads(tmp_path / "onnx")
+    published = {file.path for file in model_contents(tmp_path / "onnx").files}
+    assert {"model.onnx", "run.py", "export.json", "config.json", "tokenizer.json", "result.json"} <= published
+    assert not any(name.endswith((".safetensors", "modeling_rnn.py")) for name in published)
+    with pytest.raises(UserError, match="is an exported model"):
+        exported(tmp_path, model_name_or_path=str(tmp_path / "onnx"), output_dir=str(tmp_path / "again"))
+
+
+def test_a_wrong_graph_is_refused_and_leaves_no_file(
+    finetune: Finetune, tmp_path: Path, tiny_rnn: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finetune(**tiny_rnn)
+    monkeypatch.setattr(OnnxCell, "_in_onnx_order", lambda self, weight: weight)
+    with pytest.raises(UserError, match=r"does not compute what the model computes: logits differs.*Nothing was writ"):
+        exported(tmp_path)
+    assert not [path for path in (tmp_path / "onnx").rglob("*") if path.is_file()]
+
+
+def test_tags_of_words_and_numbers(finetune: Finetune, tmp_path: Path) -> None:
+    rows = [{"tokens": ["Anna", "saw", "the", "Rhine"], "ner_tags": ["B-PER", "O", "O", "B-LOC"]},
+            {"tokens": ["the", "Elbe", "\t", "x"], "ner_tags": ["O", "B-LOC", "O", "O"]}] * 9  # fmt: skip
+    for folder, table in (
+        ("tags", pd.DataFrame(rows)),
+        ("numbers", pd.DataFrame({"text": ["a b", "c"] * 9, "label": [0.5, 2] * 9})),
+    ):
+        (tmp_path / folder).mkdir()
+        for split in ("train", "validation", "test"):
+            table.to_parquet(tmp_path / folder / f"{split}.parquet")
+    tagger = "embedding_size=7,hidden_size=13,bidirectional=true,crf=true,character_encoder=cnn"
+    finetune(
+        dataset_name=str(tmp_path / "tags"), task="token-classification", model_type="rnn", config_overrides=tagger
+    )
+    facts = exported(tmp_path)
+    assert facts["inputs"] == ["input_ids", "attention_mask", "character_ids"]
+    expected = predicted(tmp_path / "out", tmp_path / "tags", tmp_path).predictions["prediction"]
+    assert (
+        predicted(tmp_path / "onnx", tmp_path / "tags", tmp_path).predictions["prediction"].tolist()
+        == expected.tolist()
+    )
+    assert run_alone(tmp_path / "onnx", [row["tokens"] for row in rows[:2]]) == [list(own) for own in expected[:2]]
+
+    finetune("numbers_out", dataset_name=str(tmp_path / "numbers"), task="regression", model_type="bag_of_ngrams",
+             tokenizer_name="word")  # fmt: skip
+    exported(tmp_path, model_name_or_path=str(tmp_path / "numbers_out"), output_dir=str(tmp_path / "numbers_onnx"))
+    assert run_alone(tmp_path / "numbers_onnx", ["a b", "c"]) == pytest.approx(
+        predicted(tmp_path / "numbers_out", tmp_path / "numbers", tmp_path).predictions["prediction"][:2].tolist(),
+        abs=1e-4,
+    )
+
+
+def test_what_cannot_be_exported_says_so(
+    finetune: Finetune, tmp_path: Path, tiny_rnn: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="tl-toolkit export needs a model"):
+        parse_export_arguments({"output_dir": "x"})
+    with pytest.raises(UserError, match="--measure takes pytorch, onnx, int8, but not 'gpu'"):
+        parse_export_arguments({"output_dir": "x", "model_name_or_path": "y", "measure": ["gpu"]})
+    finetune(**tiny_rnn)
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="contains another model"):
+        exported(tmp_path)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"pip install 'tl-toolkit\[export\]'"):
+        exported(tmp_path, output_dir=str(tmp_path / "other"))

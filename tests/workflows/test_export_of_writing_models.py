@@ -1,0 +1,103 @@
+"""Exported language models and encoder-decoders write what `generate` writes, with run.py alone."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from tl_toolkit import models
+from tl_toolkit.data.tokenizers import build_tokenizer
+from tl_toolkit.errors import UserError
+from tl_toolkit.hub.contents import model_contents
+from tl_toolkit.tasks.pair_processing import PairProcessing, with_end
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from tl_toolkit.workflows.export import export, parse_export_arguments  # noqa: E402
+
+TEXTS = ["the old cat sat on the mat", "a dog saw the cat", "the third of march"]
+IDS = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+SIZES = {"embedding_size": 7, "hidden_size": 11, **IDS}
+
+
+def drawn(model: Any) -> Any:
+    """`model` with random weights that are large enough for different tokens at each step."""
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "ln_" not in name and "norm" not in name:
+                parameter.uniform_(-1.5, 1.5)
+    return model.eval()
+
+
+def exported(folder: Path, **settings: Any) -> tuple[dict[str, Any], Any]:
+    """What an export returns, and the model of its run.py."""
+    target = folder.with_name("onnx")
+    given = {"model_name_or_path": str(folder), "output_dir": str(target), "disable_tqdm": True, **settings}
+    return export(parse_export_arguments(given)), runpy.run_path(str(target / "run.py"))["Model"](target)
+
+
+LANGUAGE_MODELS = {
+    "LSTM": lambda size: models.RnnForCausalLM(models.RnnConfig(vocab_size=size, num_hidden_layers=2, **SIZES)),
+    "AWD-LSTM": lambda size: models.AwdLstmForCausalLM(models.AwdLstmConfig(vocab_size=size, **SIZES)),
+    "GPT-2": lambda size: GPT2LMHeadModel(
+        GPT2Config(vocab_size=size, n_embd=12, n_head=2, n_layer=2, n_positions=83, **IDS)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LANGUAGE_MODELS)
+def test_a_language_model_continues_texts_from_its_state(kind: str, tmp_path: Path) -> None:
+    tokenizer = build_tokenizer("word", TEXTS, min_frequency=1)
+    model = drawn(LANGUAGE_MODELS[kind](len(tokenizer)))
+    model.save_pretrained(tmp_path / "lm")
+    tokenizer.save_pretrained(tmp_path / "lm")
+    facts, alone = exported(tmp_path / "lm")
+    assert facts["largest_difference"] < 1e-4 and facts["inputs"][1] == "past_0_0" and facts["rows"] is None
+    ids = tokenizer("the old cat", return_tensors="pt")["input_ids"]
+    written = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=50, do_sample=False)[0]
+    assert alone(["the old cat"]) == [tokenizer.decode(written, skip_special_tokens=True)]
+    assert len(set(written.tolist())) > 3
+
+
+@pytest.mark.parametrize("settings", [{"attention": "bahdanau", "bidirectional_encoder": True},
+                                      {"attention": "luong", "input_feeding": True, "cell_type": "gru"},
+                                      {"attention": "none", "reverse_source": True}], ids=str)  # fmt: skip
+def test_an_encoder_decoder_translates_in_steps(settings: dict[str, Any], tmp_path: Path) -> None:
+    source, target = (
+        with_end(build_tokenizer("word", own, min_frequency=1)) for own in (TEXTS, ["un deux trois vier"])
+    )
+    processing = PairProcessing(source, target)
+    config = models.RnnEncoderDecoderConfig(
+        vocab_size=len(source), decoder_vocab_size=len(target), decoder_start_token_id=2, num_decoder_layers=2,
+        num_encoder_layers=2, **SIZES, **settings,
+    )  # fmt: skip
+    model = drawn(models.RnnEncoderDecoderForConditionalGeneration(config))
+    model.generation_config.max_length = 13
+    model.save_pretrained(tmp_path / "pairs")
+    processing.save_pretrained(tmp_path / "pairs")
+    facts, alone = exported(tmp_path / "pairs")
+    assert facts["largest_difference"] < 1e-4
+    for text in TEXTS:
+        inputs = source(text, return_tensors="pt")
+        written = model.generate(inputs["input_ids"], attention_mask=inputs["attention_mask"], do_sample=False)
+        assert alone([text]) == target.batch_decode(written, skip_special_tokens=True)
+    assert {"encoder.onnx", "model.onnx"} <= {file.path for file in model_contents(tmp_path / "onnx").files}
+
+
+def test_texts_that_are_read_from_their_end_are_refused(tmp_path: Path) -> None:
+    tokenizer = build_tokenizer("word", TEXTS, min_frequency=1)
+    models.RnnForCausalLM(models.RnnConfig(vocab_size=len(tokenizer), direction="backward", **SIZES)).save_pretrained(
+        tmp_path / "lm"
+    )
+    tokenizer.save_pretrained(tmp_path / "lm")
+    with pytest.raises(UserError, match="reads texts from their end"):
+        exported(tmp_path / "lm")
+    with pytest.raises(UserError, match="need no rows"):
+        exported(tmp_path / "lm", measure=["onnx"])

@@ -1,0 +1,26 @@
+"""The folder that `export` writes; without imports of torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import UserError
+
+GRAPH, FACTS = "model.onnx", "export.json"
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether `export` has written this folder."""
+    return (folder / GRAPH).is_file() and (folder / FACTS).is_file()
+
+
+def check_installed() -> None:
+    """UserError without the packages of the extra `export`."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"The package {error.name} is missing, which ONNX models need: pip install 'tl-toolkit[export]'."
+        ) from error
