@@ -167,6 +167,20 @@ def test_an_entry_alone(tmp_path):
     assert row(decision)["status"] == "the only entry"
 
 
+def test_an_entry_alone_with_most_labels(tmp_path):
+    write_world(tmp_path, AHEAD)
+    results = tmp_path / "results.jsonl"
+    lines = results.read_text().splitlines(keepends=True)
+    most = max(json.loads(line)["budget"]["label_budget"] for line in lines)
+    kept = [line for line in lines if json.loads(line)["entry"] == "minilm" or f'"label_budget": {most}' not in line]
+    results.write_text("".join(kept))
+    _, text = decided(tmp_path)
+    assert re.search(
+        r"(?s)minilm is the only entry: .*With \S+ labels, lstm is \d+\.\d points worse \(.*\) than minilm", text
+    )
+    assert "Next: run the others with" in text
+
+
 def test_a_target(tmp_path):
     write_world(tmp_path, {"lstm": (0.6, 0.68, 0.75), "minilm": (0.75, 0.83, 0.88)})
     decision, text = decided(tmp_path, target=0.9)

@@ -51,7 +51,9 @@ def card_of(decision: Json, facts: Json) -> dict[str, Any]:
     else:
         costs = [words.cost(entries[used]), words.cost(entries[other]) if other else ""]
         parts["cost"] = f"It costs {costs[0]}{f'; {other} costs {costs[1]}' if costs[1] else ''}." if costs[0] else ""
-        parts["runner_up"] = _runner_up(top, used, other, words) if other else ""
+        parts["runner_up"] = _runner_up(top, used, other, words) if other else _with_fewer(own, words)
+        if parts["runner_up"] and not other:
+            parts["next"] = f"Next: run the others with {words.labels(top['labels'])}, too, which takes more time."
     return parts | {"sentences": _sentences(own, here, entries[used], words)}
 
 
@@ -126,6 +128,17 @@ def _other(one: Json) -> str | None:
         return one["best"]
     rest = {pair["b"]: abs(pair["difference"]) for pair in one["comparisons"]}
     return min(rest, key=lambda name: rest[name], default=None)
+
+
+def _with_fewer(own: Sequence[Json], words: Words) -> str:
+    """How the next entry compares with the best one where several were run; empty if there were never several."""
+    several = [one for one in own if one["comparisons"] and one["expected"]["low"] is not None]
+    if not several:
+        return ""
+    one, best = several[-1], several[-1]["best"]
+    nearest = min(one["comparisons"], key=lambda pair: abs(pair["difference"]))
+    lead = words.lead(nearest)
+    return f"With {words.labels(one['labels'])}, {nearest['b']} is {words.better(lead)} than {best}."
 
 
 def _pair(one: Json, used: str, other: str) -> tuple[Json, bool]:
