@@ -37,7 +37,7 @@ RECIPE = Path(__file__).parents[1] / "recipes" / "compare.py"
 SMALL = {"embedding_size": 7, "hidden_size": 13, "num_hidden_layers": 1}
 WORDS = {"fruit": ["apple", "pear", "plum"], "metal": ["iron", "tin", "zinc"], "river": ["rhine", "elbe", "oder"]}
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-PATIENCE_SECONDS = 60  # for a comparison that was asked to stop, which writes its report
+PATIENCE_SECONDS = 300  # for a comparison that was asked to stop, which writes its report
 PHASES = ["start-up", "rehearsal", "training", "saving", "features cache", "saving", "training"]
 PHASES += ["reporting", "reporting"]
 """The phases of the kills of one folder, in an order in which each can be reached."""
@@ -173,7 +173,8 @@ class Comparison:
         """Start the comparison, kill it in a phase, and describe what happened."""
         before, process = whole_records(self.output_dir), self.start()
         while process.poll() is None and not self.is_in(phase):
-            time.sleep(0.002)
+            phase = "reporting" if self.is_in("reporting") else phase  # there is nothing else left to do
+            time.sleep(0.005)
         wait = chance.uniform(0, seconds[phase])
         time.sleep(wait)
         number, to = chance.choice(SIGNALS), chance.choice(["all", "main"])

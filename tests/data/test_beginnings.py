@@ -72,21 +72,22 @@ def test_the_first_tokens_are_those_of_the_whole_text(kind: str, monkeypatch: py
         *([] if kind == "fastai" else ["3." * 9000, "no " * 900]),
     ]
     short = [text[: 400 if n % 2 else 60] for n, text in enumerate(texts)]
-    by_tokens = [len(ids) for ids in tokenizer(texts)["input_ids"]]
-    some = [*range(9), len(texts) - 1]
+    some = [text[: 90 + 20 * n] for n, text in enumerate(texts[:5])]  # what is cut off two long texts needs much memory
     pairs = [*itertools.product(some, some)]
     # An odd number of tokens depends on which of the two has more.
-    plain = [(a, b) for a, b in pairs if (by_tokens[a] > by_tokens[b]) == (len(texts[a]) > len(texts[b]))]
-    assert 40 < len(plain) < len(pairs)
+    counts = {text: len(tokenizer(text)["input_ids"]) for text in some}
+    plain = [(a, b) for a, b in pairs if (counts[a] > counts[b]) == (len(a) > len(b))]
+    assert 9 < len(plain) < len(pairs)
     splits = [
         (Dataset.from_dict({"text": texts}), (7, 41)),
-        (Dataset.from_dict({"text": short, "text_pair": [*short[1:], "the a"]}), (8, 42)),
+        (Dataset.from_dict({"text": short[:9], "text_pair": short[1:10]}), (8, 42)),
         *(
-            (Dataset.from_dict({"text": [texts[a] for a, _ in own], "text_pair": [texts[b] for _, b in own]}), limits)
+            (Dataset.from_dict({"text": [a for a, _ in own], "text_pair": [b for _, b in own]}), limits)
             for own, limits in ((pairs, (8, 42)), (plain, (7, 41)))
         ),
     ]
-    monkeypatch.setattr(beginnings, "LONG", 10**9)
+    for name in ("LONG", "_FIRST"):
+        monkeypatch.setattr(beginnings, name, 10**9)
     whole = [encode_texts(part, tokenizer, limit) for part, limits in splits for limit in limits]
     for name, value in {"LONG": 100, "_FIRST": 100, "_CHARACTERS_PER_TOKEN": 2}.items():
         monkeypatch.setattr(beginnings, name, value)
@@ -110,11 +111,24 @@ def test_targets_captions_and_words_are_those_of_the_whole_texts(kind: str, monk
     tokenizer = tokenizer_of(kind)
     tokenizer.eos_token = tokenizer.pad_token
     texts = [*(long_text(seed, 900) for seed in range(9)), "", "ab" * 9000, "\u200b" * 900]
-    monkeypatch.setattr(beginnings, "LONG", 10**9)
+    for name in ("LONG", "_FIRST"):
+        monkeypatch.setattr(beginnings, name, 10**9)
     whole = [others(tokenizer, texts, limit) for limit in (7, 41)]
     for name, value in {"LONG": 100, "_FIRST": 100, "_CHARACTERS_PER_TOKEN": 2}.items():
         monkeypatch.setattr(beginnings, name, value)
     assert [others(tokenizer, texts, limit) for limit in (7, 41)] == whole
+
+
+@pytest.mark.parametrize("kind", ["word", "bpe", "wordpiece"])
+def test_which_of_two_texts_keeps_one_token_more_is_as_always(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = tokenizer_of(kind)
+    some = [long_text(seed, 150) for seed in range(8)]
+    pairs = [*itertools.product(some, some)]
+    rows = Dataset.from_dict({"text": [a for a, _ in pairs], "text_pair": [b for _, b in pairs]})
+    whole = encode_texts(rows, tokenizer, 7)["input_ids"].to_pylist()
+    for name, value in {"_FIRST": 30, "_CHARACTERS_PER_TOKEN": 2}.items():
+        monkeypatch.setattr(beginnings, name, value)
+    assert encode_texts(rows, tokenizer, 7)["input_ids"].to_pylist() == whole
 
 
 @pytest.mark.parametrize("kind", ["word", "bpe", "wordpiece"])

@@ -55,27 +55,34 @@ class Beginnings:
         return [text if len(text) <= LONG else self._of(text, self.limit) for text in texts]
 
     def of_pairs(self, first: list[str], second: list[str]) -> tuple[list[str], list[str]]:
-        """As `of`. The first tokens of a pair are those of the whole texts.
+        """As `of`. The tokenizers library would keep the product of all that it cuts off two long texts in memory.
 
-        If an odd number of tokens remains for two long texts, that with more characters keeps one more.
+        If an odd number of tokens remains for two texts and one has more than `LONG` characters, the one with more
+        characters keeps one token more; else the one with more tokens, as always.
         """
         pairs = [self._of_pair(*pair) for pair in zip(first, second, strict=True)]
         return [one for one, _ in pairs], [other for _, other in pairs]
 
     def _of_pair(self, first: str, second: str) -> tuple[str, str]:
-        if self.limit is None or max(len(first), len(second)) <= LONG:
+        if self.limit is None or max(len(first), len(second)) <= self._first_size(self.limit):
             return first, second
-        swapped = len(first) <= len(second)
+        size = len if max(len(first), len(second)) > LONG else self._count
+        swapped = size(first) <= size(second)
         longer, shorter = (second, first) if swapped else (first, second)
-        (shorter,) = self.of([shorter])
-        tokens = len(self.tokenizer(shorter, truncation=False, verbose=False)["input_ids"])
-        longer = self._of(longer, max(self.limit, tokens))  # which of the two is cut depends on which has more tokens
+        shorter = self._of(shorter, self.limit)
+        longer = self._of(longer, max(self.limit, self._count(shorter)))  # still has more tokens
         return (shorter, longer) if swapped else (longer, shorter)
+
+    def _count(self, text: str) -> int:
+        return len(self.tokenizer(text, truncation=False, verbose=False)["input_ids"])
+
+    def _first_size(self, limit: int) -> int:
+        return max(_FIRST, _CHARACTERS_PER_TOKEN * (self.limit or limit))
 
     def _of(self, text: str, limit: int | None) -> str:
         if limit is None or not self._is_local:
             return text
-        size = max(_FIRST, _CHARACTERS_PER_TOKEN * (self.limit or limit))
+        size = self._first_size(limit)
         for shortened in (False, True):
             if shortened and self._runs is None:
                 break
