@@ -55,7 +55,8 @@ def work(runs: Path) -> None:
     from tl_toolkit import finetune
 
     for output, settings in json.loads(runs.read_text(encoding="utf-8")).items():
-        if not (Path(output) / "result.json").exists():
+        record = Path(output) / "result.json"
+        if not record.exists() or json.loads(record.read_text(encoding="utf-8"))["status"] != "completed":
             finetune(**settings, output_dir=output)
 
 

@@ -85,6 +85,7 @@ class Options(argparse.Namespace):
     device: str
     output_dir: Path
     imdb: str | None
+    families: list[str]
     deadline: float
 
     @property
@@ -99,8 +100,8 @@ class Options(argparse.Namespace):
 def families(options: Options) -> dict[str, Any]:
     from tl_toolkit import finetune
 
-    chosen = ["rnn", "encoder-decoder"] if options.toy else [*FAMILIES]
-    return {name: _resumed(finetune, name, FAMILIES[name] | launch_files.COMMON, options) for name in chosen}
+    common = launch_files.COMMON
+    return {name: _resumed(finetune, name, FAMILIES[name] | common, options) for name in options.families}
 
 
 def language_models(options: Options) -> dict[str, Any]:
@@ -108,9 +109,9 @@ def language_models(options: Options) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     texts = [f"{first} {second} and the old {third}" for first in _WORDS for second in _WORDS for third in _WORDS]
-    for name, sizes in list(LANGUAGE_MODELS.items())[: 1 if options.toy else None]:
+    for name in [name for name in LANGUAGE_MODELS if name in options.families]:
         settings = {
-            "dataset_name": texts, "model_type": name, "config_overrides": sizes, "num_train_epochs": 2,
+            "dataset_name": texts, "model_type": name, "config_overrides": LANGUAGE_MODELS[name],
             "window_length": 10, "block_size": 16, "per_device_train_batch_size": 8, "learning_rate": 5e-3,
             "random_window_lengths": False, "logging_steps": 1, "disable_tqdm": True,
         }  # fmt: skip
@@ -309,6 +310,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--imdb", help="IMDb on the Hub, or a folder with its parquet files")
     parser.add_argument("--parts", nargs="+", choices=[part.__name__ for part in PARTS])
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--minutes", type=float, default=MINUTES)
     options = parser.parse_args(namespace=Options())
     options.deadline = time.monotonic() + 60 * options.minutes

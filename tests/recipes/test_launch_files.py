@@ -140,7 +140,7 @@ def test_fewer_processes_than_asked_for_are_said(tmp_path: Path, finetune: Calla
 def test_the_checks_for_a_gpu_run_at_toy_sizes(tmp_path: Path) -> None:
     """All of `benchmarks/on_gpu.py` takes minutes on a busy processor; these parts start no further process."""
     command = [sys.executable, str(ROOT / "benchmarks" / "on_gpu.py"), "--device", "cpu", "--output_dir", str(tmp_path)]
-    parts = ["--parts", "families", "language_models", "loss_memory", "imdb"]
+    parts = ["--parts", "families", "language_models", "loss_memory", "imdb", "--families", "rnn", "encoder-decoder"]
     done = subprocess.run([*command, *parts], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     found = json.loads((tmp_path / "on_gpu.json").read_text())

@@ -74,9 +74,8 @@ class GradualUnfreezing(Discriminative):
         super().configure(args)
         if sharding(args) == "DeepSpeed":
             raise UserError(
-                f"The strategy {self.name!r} cannot be used with DeepSpeed, whose optimiser also steps for frozen layers, "
-                "so that they would train differently once they are unfrozen. Use fsdp.yaml, or the strategy "
-                "'discriminative'."
+                f"The strategy {self.name!r} cannot be used with DeepSpeed, whose optimiser also steps for frozen "
+                "layers, so that they would train differently later. Use fsdp.yaml, or the strategy 'discriminative'."
             )
         for name in ("auto_find_batch_size", "ddp_static_graph"):
             if getattr(args, name):

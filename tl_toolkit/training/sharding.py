@@ -25,6 +25,8 @@ class ShardingTrainer(Trainer):
     def create_accelerator_and_postprocess(self) -> None:
         with _sharding_on_processors(self.args):
             super().create_accelerator_and_postprocess()
+        if self.is_fsdp_enabled:
+            _with_addresses(self.model)
 
     @property
     def saves_whole(self) -> bool:
@@ -103,6 +105,17 @@ def _sharding_on_processors(args: Any) -> Iterator[None]:
     if sharding(args) == "FSDP" and state.get("distributed_type") == DistributedType.MULTI_CPU:
         state["distributed_type"] = DistributedType.MULTI_GPU  # replaced by FSDP within accelerate
     yield
+
+
+def _with_addresses(model: Any) -> None:
+    """Give weights on `meta` memory, which is filled from the first process when the model is sharded.
+
+    transformers loads a checkpoint in the first process only. accelerate finds the optimiser's parameters by their
+    addresses, and all weights on `meta` have the same: the other processes would train one of them only.
+    """
+    if any(parameter.is_meta for parameter in model.parameters()):
+        model._apply(lambda tensor: torch.empty_like(tensor, device="cpu") if tensor.is_meta else tensor)
+        model.tie_weights()
 
 
 def _leave_embeddings_to_accelerate(model: Any, plugin: Any) -> None:
