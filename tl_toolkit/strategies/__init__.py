@@ -61,9 +61,9 @@ def make_strategy(arguments: StrategyArguments, model: ModelArguments) -> Strate
             "weights. Use --model_name_or_path, or the strategy 'scratch'."
         )
     if name != Distilled.name:
-        given = [own for own in _OF_DISTILLED if getattr(arguments, own) is not None]
-        if given:
-            raise UserError(f"--{given[0]} only applies to the strategy 'distilled', not to {name!r}: leave it out.")
+        others = [own for own in _OF_DISTILLED if getattr(arguments, own) is not None]
+        if others:
+            raise UserError(f"--{others[0]} only applies to the strategy 'distilled', not to {name!r}: leave it out.")
     if arguments.head_learning_rate is not None and name != "full":
         raise UserError(f"--head_learning_rate only applies to the strategy 'full': use --learning_rate with {name!r}.")
     return strategy

@@ -61,8 +61,7 @@ class PlannedRun:
         """The run of the teacher with the same budget, seed and fold."""
         if self.teacher is None:
             return None
-        same = {"label_budget": self.label_budget, "seed": self.seed, "fold": self.fold, "folds": self.folds}
-        return replace(self.teacher, **same)
+        return replace(self.teacher, label_budget=self.label_budget, seed=self.seed, fold=self.fold, folds=self.folds)
 
     @property
     def budget(self) -> dict[str, int | None]:
