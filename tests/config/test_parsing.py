@@ -90,7 +90,7 @@ def test_mappings_lists_and_none_reach_their_flags() -> None:
     settings = {
         "model_type": "rnn",
         "config_overrides": {"bidirectional": True, "sizes": [1, 2], "x": None},
-        "report_to": ["tensorboard"],
+        "report_to": ["tensorboard", "trackio"],
         "label_column": ["a", "b"],
         "lr_scheduler_kwargs": {"num_cycles": 2},
         "label_budget": None,
@@ -98,7 +98,7 @@ def test_mappings_lists_and_none_reach_their_flags() -> None:
     }
     arguments = arguments_from(settings, "the test")
     assert arguments.model.config_overrides == "bidirectional=true,sizes=[1,2],x=none"
-    assert arguments.run.report_to == ["tensorboard"]
+    assert arguments.run.report_to == ["tensorboard", "trackio"]
     assert arguments.data.label_budget is None
     assert arguments.data.label_column == "a,b"
     assert arguments.run.lr_scheduler_kwargs == {"num_cycles": 2}

@@ -80,6 +80,8 @@ def make_parser(help: Help = Help(), kinds: Iterable[type] = _DATACLASSES) -> Ve
     for action in parser._actions:
         if action.dest == "resume_from_checkpoint":  # without a value: the last complete checkpoint
             action.nargs, action.const = "?", "true"
+        if action.dest == "report_to":  # several trackers
+            action.nargs = "+"
         if action.default is None and action.type is string_to_bool:  # a boolean flag that may also be None
             action.nargs, action.const = "?", True
         if action.dest in optional - {"report_to"} and action.type is not None and action.nargs in (None, "?"):

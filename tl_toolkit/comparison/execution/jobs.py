@@ -420,7 +420,8 @@ def tracked(folder: Path, *, resume: bool = False) -> Iterator[None]:
         with changed_environment({"TENSORBOARD_LOGGING_DIR": str(folder / TENSORBOARD)}):
             yield
     finally:
-        wandb = sys.modules.get("wandb")  # imported by transformers if it reports to wandb
-        if wandb is not None and getattr(wandb, "run", None) is not None:
-            with contextlib.suppress(Exception):  # otherwise the next run of this process would log into this one
-                wandb.finish()
+        # transformers imports the trackers that it reports to. Metrics after the training begin their run anew, and the
+        # next run of this process would log into it. Without a run, trackio raises an error.
+        for tracker in filter(None, map(sys.modules.get, ("wandb", "trackio"))):
+            with contextlib.suppress(Exception):
+                tracker.finish()
