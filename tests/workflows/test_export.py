@@ -57,7 +57,7 @@ def test_a_classifier_predicts_the_same_in_every_form(
     finetune: Finetune, dataset_folder: Path, tmp_path: Path, tiny_rnn: dict[str, str]
 ) -> None:
     finetune(**tiny_rnn, num_train_epochs=5, learning_rate=0.02)
-    facts = exported(tmp_path, quantize="int8", measure=["pytorch", "onnx", "int8"])
+    facts = exported(tmp_path, measure=["pytorch", "onnx", "int8"])
     assert facts == json.loads((tmp_path / "onnx" / "export.json").read_text())
     assert facts["rows"]["count"] == 47 and facts["rows"]["agreement"]["onnx"] == 1
     assert facts["rows"]["agreement"]["int8"] > 0.9 and facts["largest_difference"] < 1e-5
@@ -117,10 +117,15 @@ def test_tags_of_words_and_numbers(finetune: Finetune, tmp_path: Path) -> None:
 
     finetune("numbers_out", dataset_name=str(tmp_path / "numbers"), task="regression", model_type="bag_of_ngrams",
              tokenizer_name="word")  # fmt: skip
-    exported(tmp_path, model_name_or_path=str(tmp_path / "numbers_out"), output_dir=str(tmp_path / "numbers_onnx"))
+    exported(
+        tmp_path,
+        model_name_or_path=str(tmp_path / "numbers_out"),
+        output_dir=str(tmp_path / "numbers_onnx"),
+        quantize="int8",
+    )
     assert run_alone(tmp_path / "numbers_onnx", ["a b", "c"]) == pytest.approx(
         predicted(tmp_path / "numbers_out", tmp_path / "numbers", tmp_path).predictions["prediction"][:2].tolist(),
-        abs=1e-4,
+        abs=0.05,
     )
 
 

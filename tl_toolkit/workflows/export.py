@@ -348,7 +348,7 @@ class Export:
         except ValueError as error:
             lines = done.stderr.strip().splitlines() or ["no output"]
             raise UserError(f"run.py of the exported model fails: {lines[-1]}. Nothing was written.") from error
-        if self.rows is not None and isinstance(found, dict):
+        if self.rows is not None and isinstance(found, dict) and written == "onnx":
             expected = self.task.labels[self.predicted[written][0]]  # type: ignore[index]
             if found["label"] != expected:
                 raise UserError(
@@ -371,9 +371,7 @@ class LanguageModelExport(Export):
 
     def _load_model(self, auto_class: str) -> Any:
         if self.request.named or self.arguments.measure:
-            raise UserError(
-                "Models that write texts are exported without rows: leave out --dataset_name and --measure."
-            )
+            raise UserError("Models that write texts need no rows: leave out --dataset_name and --measure.")
         self.tokenizer, self.trained = load_tokenizer(self.request.model), identity_of_model(self.name, None)
         model = load_trained(self.request.model, auto_class, self.tokenizer).eval()
         self.limit = longest_input(model)
