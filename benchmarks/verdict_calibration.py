@@ -434,13 +434,13 @@ def cross_validation(
             cells[labels] = Cell(scores[own], repetitions=own)
         entries.append(Entry(kind, kind, cells))
     found = decide([Panel("synthetic", entries, folds=folds)], SETTINGS)
-    scores = [one for own in found["budgets"] for one in own["entries"]]
+    expected = [one for own in found["budgets"] for one in own["entries"]]
     spread = np.hypot(training, seeds) * ndtri((np.arange(999) + 0.5) / 999)
     truth = np.clip(accuracy + spread, 0.01, 0.99).mean()
     return {
         "claim": false_claims(found),
-        "covered": float(np.mean([one["low"] <= truth <= one["high"] for one in scores])),
-        "width": float(np.mean([one["high"] - one["low"] for one in scores])),
+        "covered": float(np.mean([one["low"] <= truth <= one["high"] for one in expected])),
+        "width": float(np.mean([one["high"] - one["low"] for one in expected])),
     }
 
 
