@@ -69,8 +69,8 @@ def roles_by_content(
     """The roles of the columns of a table. What the caller names is kept.
 
     The text is the string column whose texts are longest and most varied; the label is the column with the fewest
-    different values, which repeat; between columns without a usual name, one that the words of the texts predict comes
-    first. Without one, a column of many different numbers makes it a regression. Lists of
+    different values, which repeat, else one of many different numbers, which makes it a regression; between columns
+    without a usual name, one that the words of the texts predict comes first. Lists of
     words beside lists of as many tags are tagging; other lists are several labels.
 
     Raises:
@@ -103,41 +103,46 @@ def roles_by_content(
     rest = [column for column in columns if column.name not in {text_column, *(pair or ())}]
     classes = sorted(filter(_is_class, rest), key=_preference)
     quantities = sorted(filter(_is_quantity, rest), key=_preference)
-    found = quantities or [own for own in classes if is_integer(own.feature)] if task == REGRESSION else classes
-    if task is None:
-        best = [group[0] for group in (classes, quantities) if group]
-        found = quantities if best and min(best, key=_named_rank) in quantities else classes
+    if task == REGRESSION:
+        found = quantities or [own for own in classes if is_integer(own.feature)]
+    elif task is None:
+        found = sorted([*classes, *quantities], key=_named_rank)
+    else:
+        found = classes
     if not found:
         raise UserError(
             f"No column can be the label: it must have few values that repeat, such as classes, or numbers. "
             f"{_described(rest) if rest else f'The only column is {text_column!r}.'} Add a column with the answer for "
             "each text, or name it with --label_column."
         )
-    what = task or (REGRESSION if found[0] in quantities else CLASSIFICATION)
-    if what == CLASSIFICATION and len(found) > 1 and _named_rank(found[0]) == _NO_USUAL_NAME:
+    if len(found) > 1 and _named_rank(found[0]) == _NO_USUAL_NAME:
         texts_of = table[text_column if text_column is not None or not pair else pair[0]]
-        told = {own.name for own in found if _is_told(texts_of, table[own.name])}
+        told = {own.name for own in found if _is_told(texts_of, table[own.name], own in quantities)}
         found = sorted(found, key=lambda own: own.name not in told)
+    what = task or (REGRESSION if found[0] in quantities else CLASSIFICATION)
     return Roles(what, text_column, found[0].name, [own.name for own in found[1:]])
 
 
-def _is_told(texts: Sequence[str | None], labels: Sequence[Any]) -> bool:
+def _is_told(texts: Sequence[str | None], labels: Sequence[Any], quantity: bool) -> bool:
     """Whether the words of the texts predict the labels beyond chance, so that a column of something else is no label.
 
-    Cohen's kappa of a cross-validated linear model against two standard errors of kappa without agreement.
+    Cohen's kappa, or for a quantity the correlation, of a cross-validated linear model against two standard errors of
+    it without agreement.
     """
     from sklearn.feature_extraction.text import HashingVectorizer
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.metrics import cohen_kappa_score
     from sklearn.model_selection import cross_val_predict
 
-    rows = [(text, str(own)) for text, own in zip(texts, labels, strict=True) if text and own not in (None, "")]
-    answers = [own for _, own in rows[:_TRIED]]
-    features = HashingVectorizer(n_features=2**13, alternate_sign=False).transform([text for text, _ in rows[:_TRIED]])
+    rows = [(text, own) for text, own in zip(texts, labels, strict=True) if text and own not in (None, "")][:_TRIED]
+    answers = [own if quantity else str(own) for _, own in rows]
+    features = HashingVectorizer(n_features=2**13, alternate_sign=False).transform([text for text, _ in rows])
+    model = Ridge() if quantity else LogisticRegression(class_weight="balanced", max_iter=200)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes with fewer rows than folds
-        found = cross_val_predict(LogisticRegression(class_weight="balanced", max_iter=200), features, answers, cv=3)
-    return cohen_kappa_score(answers, found) > 2 / len(answers) ** 0.5
+        found = cross_val_predict(model, features, answers, cv=3)
+    agreement = np.corrcoef(answers, found)[0, 1] if quantity else cohen_kappa_score(answers, found)
+    return bool(agreement > 2 / len(answers) ** 0.5)
 
 
 def _tagging(columns: Sequence[_Column], text: str | None, label: str | None) -> tuple[str, str] | None:
