@@ -15,6 +15,7 @@ from ..planning.launch_settings import Launch
 from ..planning.planned_run import PlannedRun
 from ..planning.stages import Stage
 from .accelerate_processes import through
+from .failures import Failure, free_memory
 from .jobs import Job, RunJob, Train
 
 FOLDER = ".rehearsals"
@@ -27,10 +28,7 @@ leaves a language model in its folder."""
 
 @dataclass(frozen=True)
 class Rehearsal(Job):
-    """Rehearses a run, after the stages that it starts from. Its record says why it is `refused`.
-
-    One that is killed has shown nothing: the run will be killed, too, or not.
-    """
+    """Rehearses a run, after the stages that it starts from. Its record has the `error`, or None."""
 
     planned: PlannedRun
     stages: tuple[Stage, ...]
@@ -50,24 +48,38 @@ class Rehearsal(Job):
     def called(self) -> str:
         return f"the rehearsal of {self.planned.entry!r}"
 
-    def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
-        for own in (*self.stages, self.planned):
-            try:
-                through(own.launch, functools.partial(_rehearsed, self.rehearse, own, output_dir / self.name))
-            except STOPS:
-                raise
-            except BaseException as problem:
-                explained = as_user_error(problem)  # None for a bug, which the run itself reports with its traceback
+    def made(self, output_dir: Path, retry_failed: bool) -> None:
+        return None
+
+    def make(self, output_dir: Path, train: Train) -> dict[str, Any]:
+        folder, where, error = output_dir / self.name, "", None
+        folder.mkdir(parents=True)
+        try:
+            for own in (*self.stages, self.planned):
                 where = f"the stage {own.name!r}" if isinstance(own, Stage) else f"the entry {own.entry!r}"
-                return {"status": "completed", "refused": explained and f"In {where}: {explained}"}
-        return {"status": "completed"}
+                through(own.launch, functools.partial(_rehearsed, self.rehearse, own, folder))
+        except STOPS:
+            raise
+        except BaseException as problem:
+            explained = as_user_error(problem)  # a bug is reported by the run itself, with its traceback
+            if explained is not None:
+                error = f"In {where}: {explained}"
+        for left in folder.iterdir():
+            shutil.rmtree(left, ignore_errors=True)
+        free_memory()
+        return {"status": "completed", "error": error}
+
+    def fail(self, output_dir: Path, failure: Failure, error: str) -> dict[str, Any]:
+        """A rehearsal that was killed has shown nothing; the run will be killed, too, or not."""
+        return {"status": "failed", "error": None}
+
+    def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
+        raise NotImplementedError
 
     def _known_record(self, output_dir: Path) -> dict[str, Any]:
         return {}
 
     def _finish(self, record: dict[str, Any], output_dir: Path) -> dict[str, Any]:
-        shutil.rmtree(output_dir / self.name, ignore_errors=True)
-        (output_dir / self.name).mkdir(parents=True)
         return record
 
 
@@ -102,6 +114,6 @@ def _rows(run: PlannedRun) -> float:
 
 
 def check(record: Mapping[str, Any]) -> None:
-    """Raise a `UserError` if a rehearsal with this record was refused."""
-    if record.get("refused"):
-        raise UserError(record["refused"])
+    """Raise the error that a rehearsal has found as a `UserError`."""
+    if record["error"] is not None:
+        raise UserError(record["error"])
