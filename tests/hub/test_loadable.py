@@ -62,9 +62,9 @@ CHANGES = {
     "another shape than config.json": config(hidden_size=16),
     "is missing": weights(lambda own, name: own.pop(name)),
     "it belongs to another model": larger_tokenizer,
-    "is damaged|cannot be read|incomplete": cut(-100),
-    "is damaged|cannot be read|incomplete ": cut(20),
-    "is damaged|cannot be read|incomplete  ": cut(0),
+    "is damaged": cut(-100),
+    "damaged: its size": cut(20),
+    "does not match its header": cut(0),
 }
 
 
@@ -85,11 +85,15 @@ def test_what_cannot_work_is_refused(
             return left.code, capsys.readouterr().err
         return 0, capsys.readouterr().err
 
-    assert answer(tmp_path / "good") == (0, "")
+    (tmp_path / "good" / "result.json").unlink()  # which knows the checksums
+    for checkpoint in tmp_path.glob("good/checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    wrong = [answer(tmp_path / "good")[1]] if answer(tmp_path / "good")[0] else []
     for number, (reason, change) in enumerate(CHANGES.items()):
         folder = shutil.copytree(tmp_path / "good", tmp_path / str(number))
         change(folder)
         code, said = answer(folder)
         error = " ".join(said.rpartition("\nerror: ")[2].split())
-        assert code == 2 and "Traceback" not in said and "\n\n" not in said.strip(), (reason, said)
-        assert any(part.strip() in error for part in reason.split("|")), (reason, error)
+        if code != 2 or "Traceback" in said or "\n\n" in said.strip() or reason not in error:
+            wrong.append(f"{reason}: {code} {said}")
+    assert not wrong, "\n".join(wrong)

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import UserError
 from .column_roles import LABEL_NAMES, RATING_NAMES, conventional_pair, is_identifier
 from .column_types import inner, is_empty, is_float, is_integer, is_list, is_string
+from .tokenizers import kind_for
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -124,7 +125,7 @@ def roles_by_content(
 
 
 def _is_told(texts: Sequence[str | None], labels: Sequence[Any], quantity: bool) -> bool:
-    """Whether the words of the texts predict the labels beyond chance, so that a column of something else is no label.
+    """Whether the words, or the characters of single words, predict the labels beyond chance, so that a column of something else is no label.
 
     Cohen's kappa, or for a quantity the correlation, of a cross-validated linear model against two standard errors of
     it without agreement.
@@ -136,7 +137,9 @@ def _is_told(texts: Sequence[str | None], labels: Sequence[Any], quantity: bool)
 
     rows = [(text, own) for text, own in zip(texts, labels, strict=True) if text and own not in (None, "")][:_TRIED]
     answers = [own if quantity else str(own) for _, own in rows]
-    features = HashingVectorizer(n_features=2**13, alternate_sign=False).transform([text for text, _ in rows])
+    told_by = {"analyzer": "char_wb", "ngram_range": (1, 3)} if kind_for(text for text, _ in rows) == "char" else {}
+    vectorizer = HashingVectorizer(n_features=2**13, alternate_sign=False, **told_by)
+    features = vectorizer.transform([text for text, _ in rows])
     model = Ridge() if quantity else LogisticRegression(class_weight="balanced", max_iter=200)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes with fewer rows than folds

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import STOPS, UserError, as_user_error
+from ..planning.launch_settings import Launch
 from ..planning.planned_run import PlannedRun
 from ..planning.stages import Stage
 from .accelerate_processes import through
@@ -36,7 +37,7 @@ class Rehearsal(Job):
     key: str = ""
 
     @property
-    def launch(self) -> Any:
+    def launch(self) -> Launch:
         return self.planned.launch
 
     @property
