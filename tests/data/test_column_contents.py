@@ -41,7 +41,7 @@ def test_a_column_that_the_texts_tell_comes_before_one_of_something_else() -> No
     assert roles(checked=checked, was=texts, kind=grade) == ("regression", "was", "kind", ["checked"])
     assert roles(checked=checked, was=TEXTS, kind=[row * 37 % 101 / 8 for row in range(120)])[2] == "checked"
     names = [
-        f"{chr(97 + row % 26)}{chr(97 + row * 7 % 26)}x{row}{('ova', 'stein', 'uchi')[row % 3]}" for row in range(120)
+        f"{chr(97 + row * 5 % 26)}{chr(97 + row * 7 % 25)}{('ova', 'stein', 'uchi')[row % 3]}" for row in range(120)
     ]
     assert roles(checked=checked, was=names, kind=topic)[2] == "kind"  # single words are told by their characters
     table = Dataset.from_dict({"label": checked, "was": texts, "kind": topic})

@@ -125,7 +125,7 @@ def roles_by_content(
 
 
 def _is_told(texts: Sequence[str | None], labels: Sequence[Any], quantity: bool) -> bool:
-    """Whether the words, or the characters of single words, predict the labels beyond chance, so that a column of something else is no label.
+    """Whether the words, or the characters of single words, predict the labels beyond chance: others are no labels.
 
     Cohen's kappa, or for a quantity the correlation, of a cross-validated linear model against two standard errors of
     it without agreement.
