@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -40,9 +41,8 @@ def test_a_column_that_the_texts_tell_comes_before_one_of_something_else() -> No
     grade = [{"cars": 1.5, "fruit": 2.75, "water": 4.25}[own] + row % 7 / 100 for row, own in enumerate(topic)]
     assert roles(checked=checked, was=texts, kind=grade) == ("regression", "was", "kind", ["checked"])
     assert roles(checked=checked, was=TEXTS, kind=[row * 37 % 101 / 8 for row in range(120)])[2] == "checked"
-    names = [
-        f"{chr(97 + row * 5 % 26)}{chr(97 + row * 7 % 25)}{('ova', 'stein', 'uchi')[row % 3]}" for row in range(120)
-    ]
+    chance = random.Random(3)
+    names = ["".join(chance.choices("abcdefgh", k=4)) + ("ova", "stein", "uchi")[row % 3] for row in range(120)]
     assert roles(checked=checked, was=names, kind=topic)[2] == "kind"  # single words are told by their characters
     table = Dataset.from_dict({"label": checked, "was": texts, "kind": topic})
     assert roles_by_content(table).label == "label"
