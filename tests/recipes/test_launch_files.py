@@ -40,8 +40,9 @@ CONTINUED = "checkpoint-4"  # within the first epoch of six updates
 def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, Any]], dict[str, Any]]:
     """The folder, the arguments and the records of the runs in this process, which has one thread and no launcher."""
     from small_texts import make_texts
+    from transformers import AutoTokenizer
 
-    from tl_toolkit import finetune
+    from tl_toolkit import RnnModel, finetune
 
     folder = tmp_path_factory.mktemp("alone")
     for kind in ("texts", "dates"):
@@ -69,8 +70,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dic
         },
     }  # fmt: skip
     for strategy in ("gradual_unfreezing", "lora"):
-        runs[strategy] = {**texts_of, "model_name_or_path": str(folder / "rnn"), "strategy": strategy}
-    records = {name: finetune(**settings, output_dir=str(folder / name)).record for name, settings in runs.items()}
+        runs[strategy] = {**texts_of, "model_name_or_path": str(folder / "body"), "strategy": strategy}
+    records = {}
+    for name, settings in runs.items():
+        records[name] = finetune(**settings, output_dir=str(folder / name)).record
+        if name == "rnn":  # without a head, so that later runs start with a new one
+            RnnModel.from_pretrained(folder / name).save_pretrained(folder / "body")
+            AutoTokenizer.from_pretrained(folder / name).save_pretrained(folder / "body")
     runs["continued"] = {**rnn, "resume_from_checkpoint": str(folder / "rnn" / CONTINUED)}
     return folder, runs, records | {"continued": records["rnn"]}
 
