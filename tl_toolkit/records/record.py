@@ -118,8 +118,8 @@ def changed_arguments(arguments: Iterable[Any]) -> dict[str, Any]:
 
 def resolved_arguments(run: RunArguments) -> dict[str, float]:
     """Return the schedule in use, after `resolve_schedule` has set missing or adjusted values."""
-    names = ("learning_rate", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps")
-    names += ("warmup_steps", "eval_steps", "early_stopping_patience")
+    names = ["learning_rate", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"]
+    names += ["warmup_steps", "eval_steps", "early_stopping_patience"]
     return {**{name: getattr(run, name) for name in names}, "global_batch": global_batch(run)}
 
 
