@@ -36,7 +36,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "MiniLM": {
         **_TEXTS, "model_name_or_path": "builtin:minilm", "learning_rate": 5e-5,
-        "config_overrides": {"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0},
+        "config_overrides": {"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0, "classifier_dropout": 0},
     },
     "encoder-decoder": {
         **_TEXTS, "task": "translation", "dataset_name": "builtin:dates", "model_type": "rnn_encoder_decoder",

@@ -110,8 +110,8 @@ def _sharding_on_processors(args: Any) -> Iterator[None]:
 def _with_addresses(model: Any) -> None:
     """Give weights on `meta` memory, which is filled from the first process when the model is sharded.
 
-    transformers loads a checkpoint in the first process only. accelerate finds the optimiser's parameters by their
-    addresses, and all weights on `meta` have the same: the other processes would train one of them only.
+    transformers makes the new weights of a checkpoint, such as a head, in the first process only. accelerate finds the
+    optimiser's parameters by their addresses, and all on `meta` have the same: the other processes would train one.
     """
     if any(parameter.is_meta for parameter in model.parameters()):
         model._apply(lambda tensor: torch.empty_like(tensor, device="cpu") if tensor.is_meta else tensor)
