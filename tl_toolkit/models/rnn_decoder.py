@@ -224,10 +224,8 @@ class RnnDecoder(nn.Module):
         *flat: Tensor,
     ) -> tuple[Tensor, ...]:
         """All layers with input feeding: vectors, weights, the last vector, layer outputs and last states."""
-        memory, states = (
-            AttentionMemory(values, keys, mask),
-            list(zip(*[iter(flat)] * self.states_per_layer, strict=True)),
-        )
+        memory = AttentionMemory(values, keys, mask)
+        states = list(zip(*[iter(flat)] * self.states_per_layer, strict=True))
         return within(self.layers, lambda cells: self._feed_in_loop(cells, inputs, memory, states, vector, order))
 
     def _feed_in_loop(

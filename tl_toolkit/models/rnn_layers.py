@@ -231,8 +231,9 @@ def layer_steps(layers: nn.ModuleList) -> nn.ModuleList:
 
 
 class ShownLayer(nn.Module):
-    """Returns the second argument. transformers' hooks record what a layer reads and returns here, in original order:
-    the layers themselves work on real tokens first.
+    """Returns the second argument: here transformers' hooks record what a layer reads and returns, in original order.
+
+    The layers themselves work on real tokens first.
     """
 
     def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:
