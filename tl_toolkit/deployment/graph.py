@@ -89,9 +89,10 @@ def _recurrent_in_onnx(
 
 def _searchsorted_in_onnx(sorted_sequence: Any, self: Any, **options: Any) -> Any:
     """Binary search: the number of entries of a vector that are smaller than each value."""
-    from onnxscript.onnx_opset import opset20 as op
+    from onnxscript.onnx_opset import opset20
 
-    found: Any = op.Mul(self, op.Constant(value_int=0))
+    op: Any = opset20
+    found = op.Mul(self, op.Constant(value_int=0))
     bits = math.ceil(math.log2(sorted_sequence.shape[0] + 1))
     padding = op.Constant(value_ints=[2**63 - 1] * (2**bits - sorted_sequence.shape[0]))
     table = op.Concat(sorted_sequence, padding, axis=0)
