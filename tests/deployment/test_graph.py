@@ -15,7 +15,7 @@ from tl_toolkit.errors import UserError
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from tl_toolkit.deployment.check import EXAMPLE, check_sizes, inputs_for  # noqa: E402
+from tl_toolkit.deployment.check import EXAMPLE, OTHER, check_sizes, inputs_for  # noqa: E402
 from tl_toolkit.deployment.graph import OnnxCell, write_graph  # noqa: E402
 from tl_toolkit.deployment.quantise import quantise  # noqa: E402
 from tl_toolkit.deployment.session import OnnxModel  # noqa: E402
@@ -93,7 +93,8 @@ def inputs_of(model: Any) -> list[str]:
 
 def exported(model: Any, path: Path) -> OnnxModel:
     outputs = ["logits", *(["predicted_tags"] if getattr(model.config, "crf", False) else [])]
-    write_graph(model, inputs_for(model, inputs_of(model), *EXAMPLE), outputs, path)
+    example, other = (inputs_for(model, inputs_of(model), *sizes) for sizes in (EXAMPLE, OTHER))
+    write_graph(model, example, other, outputs, path)
     return OnnxModel(path, model.config)
 
 

@@ -11,7 +11,7 @@ from ..errors import UserError
 from .session import OnnxModel
 
 TOLERANCE = 1e-4
-EXAMPLE = (3, 7)
+EXAMPLE, OTHER = (3, 7), (2, 29)
 SIZES = ((1, 1, "right"), (2, 29, "left"), (5, 13, "right"), (4, 61, "left"), (1, 23, "right"))
 """Batch, time, and the side of the padding."""
 _CHARACTERS = 5

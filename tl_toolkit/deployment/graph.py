@@ -89,9 +89,10 @@ def _recurrent_in_onnx(
 
 def _searchsorted_in_onnx(sorted_sequence: Any, self: Any, **options: Any) -> Any:
     """Binary search: the number of entries of a vector that are smaller than each value."""
-    from onnxscript.onnx_opset import opset20 as op
+    from onnxscript.onnx_opset import opset20
 
-    found: Any = op.Mul(self, op.Constant(value_int=0))
+    op: Any = opset20
+    found = op.Mul(self, op.Constant(value_int=0))
     bits = math.ceil(math.log2(sorted_sequence.shape[0] + 1))
     padding = op.Constant(value_ints=[2**63 - 1] * (2**bits - sorted_sequence.shape[0]))
     table = op.Concat(sorted_sequence, padding, axis=0)
@@ -212,23 +213,33 @@ class _Wrapper(nn.Module):
         return tuple(result[name] for name in self.outputs)
 
 
-def write_graph(model: nn.Module, example: dict[str, Tensor], outputs: list[str], path: Path) -> None:
+def write_graph(
+    model: nn.Module, example: dict[str, Tensor], other: dict[str, Tensor], outputs: list[str], path: Path
+) -> None:
     """Write the graph of a model, with its weights, to one file.
 
     Args:
         example: inputs (batch, time, …) whose sizes are above 1 and differ.
+        other: inputs of another batch size and length: the graph is free in the axes that differ.
         outputs: names of outputs of the model.
 
     Raises:
         Exception: of torch's exporter, for what it cannot export.
     """
-    every = {name: {axis: torch.export.Dim.DYNAMIC for axis in range(tensor.dim())} for name, tensor in example.items()}
+    free = {
+        name: {
+            axis: torch.export.Dim.DYNAMIC
+            for axis, sizes in enumerate(zip(tensor.shape, other[name].shape, strict=True))
+            if len(set(sizes)) == 2
+        }
+        for name, tensor in example.items()
+    }
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             _Wrapper(exportable(model), outputs),
             (),
             kwargs={"inputs": dict(example)},
-            dynamic_shapes={"inputs": every},
+            dynamic_shapes={"inputs": free},
             input_names=list(example),
             output_names=outputs,
             opset_version=OPSET,

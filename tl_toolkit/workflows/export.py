@@ -205,13 +205,14 @@ class Export:
 
     def _write_graph(self, part: Any, path: Path, forms: list[str]) -> float:
         """Write a graph, and one in int8 if asked for; returns the largest difference of the first from the model."""
-        from ..deployment.check import EXAMPLE, check_sizes, inputs_for
+        from ..deployment.check import EXAMPLE, OTHER, check_sizes, inputs_for
         from ..deployment.graph import write_graph
         from ..deployment.quantise import quantise
         from ..deployment.session import OnnxModel
 
         try:
-            write_graph(part, inputs_for(part, self.inputs, *EXAMPLE), getattr(part, "outputs", self.outputs), path)
+            example, other = (inputs_for(part, self.inputs, *sizes) for sizes in (EXAMPLE, OTHER))
+            write_graph(part, example, other, part.outputs if hasattr(part, "outputs") else self.outputs, path)
         except Exception as error:  # of torch's exporter, of any kind
             raise UserError(
                 f"The model {self.name!r} ({type(self.model).__name__}) cannot be exported to ONNX: "
