@@ -266,7 +266,7 @@ def write_grid(folder: Path, dataset: str | None) -> Path:
         stage |= words
     else:
         stage |= {"dataset_name": dataset, "max_train_tokens": 2003, "max_eval_tokens": 301}
-    content = {
+    content: dict[str, Any] = {
         **words, "use_cpu": True, "title": "Killed",
         "label_budgets": [31], "validation_budget": 29, "test_budget": 37, "seeds": [1],
         "stages": {"lm": {**stage, "config_overrides": {**SMALL, "num_hidden_layers": 2}}},

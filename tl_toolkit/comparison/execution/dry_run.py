@@ -64,7 +64,7 @@ def plan(
             waiting = [job for job in jobs if job.name in pending]
             with TemporaryDirectory() as folder:
                 for job in rehearsals(waiting, existing, grid.stages, rehearse):
-                    check(job.make(Path(folder), rehearse))
+                    check(job.make(Path(folder), lambda arguments: {}))
         if measure is not None:
             todo = [job.planned for job in jobs if isinstance(job, RunJob) and job.name in pending]
             unknown = [run for run in todo if estimator.estimate(run).basis in (OTHERS, UNKNOWN)]
