@@ -101,7 +101,7 @@ def kill_again_and_again(
         life += 1
         killed = Comparison(grid, folder, f"killed-{life}", parallel_runs=2 - life % 2)
         own = phases if life > 1 or dataset is None else [*BUILDING, *phases]
-        if own == phases and not killed.cache.exists():
+        if own == phases and reference.cache.exists() and not killed.cache.exists():
             shutil.copytree(reference.cache, killed.cache, ignore=lambda *_: ["features"])
         for phase in own[: kills - number]:
             number += 1
