@@ -87,4 +87,4 @@ def _completing(check: Any) -> Any:
 
 
 # The first step of adding an adapter that has both its configuration and the model.
-BaseTuner._check_new_adapter_config = _completing(BaseTuner._check_new_adapter_config)  # type: ignore[method-assign]
+BaseTuner._check_new_adapter_config = _completing(BaseTuner._check_new_adapter_config)

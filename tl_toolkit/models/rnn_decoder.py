@@ -114,7 +114,7 @@ class RnnDecoder(nn.Module):
         states, vector = (cache.states, cache.attentional_vector) if cache is not None else (None, None)
         if states is None:
             states = self._spread(initial_states, inputs_embeds)
-        attended = self._remember(memory, memory_mask, cache)
+        attended: Any = self._remember(memory, memory_mask, cache)  # None without attention
         if attended is not None and rows % attended.values.shape[0]:
             raise ValueError(f"The target's {rows} rows are not a multiple of the memory's {attended.values.shape[0]}.")
 
