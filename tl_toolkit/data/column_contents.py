@@ -144,7 +144,10 @@ def _is_told(texts: Sequence[str | None], labels: Sequence[Any], quantity: bool)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes with fewer rows than folds
         found = cross_val_predict(model, features, answers, cv=3)
-    agreement = np.corrcoef(np.asarray(answers, dtype=float), found)[0, 1] if quantity else cohen_kappa_score(answers, found)
+    if quantity:
+        agreement = np.corrcoef(np.asarray(answers, dtype=float), found)[0, 1]
+    else:
+        agreement = cohen_kappa_score(answers, found)
     return bool(agreement > 2 / len(answers) ** 0.5)
 
 
