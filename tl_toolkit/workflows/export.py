@@ -369,7 +369,7 @@ class LanguageModelExport(Export):
         model = self._load_model("AutoModelForCausalLM")
         if model.config.model_type not in ("rnn", "awd_lstm"):
             raise UserError(
-                f"The model {self.name!r} is a language model of the family {model.config.model_type!r}, but only those "
+                f"The model {self.name!r} is a {model.config.model_type!r} language model, but only those "
                 "of rnn and awd_lstm can be exported."
             )
         if model.config.direction != "forward":
