@@ -415,7 +415,7 @@ class EncoderDecoderExport(LanguageModelExport):
             "kind": "translation",
             "prefix": self.trained.get("settings", {}).get("source_prefix") or "",
             "max_length": shortest(self.trained.get("max_length"), self.processing.tokenizer.model_max_length),
-            "max_new_tokens": shortest(self.model.generation_config.max_length, 200),
+            "max_new_tokens": (shortest(self.model.generation_config.max_length, 200) or 200) - 1,  # without the start
             "start": config.decoder_start_token_id,
             "eos_token_id": target.eos_token_id,
             "hidden_size": config.hidden_size,
