@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from tl_toolkit import models
 from tl_toolkit.data.tokenizers import build_tokenizer
@@ -30,9 +29,8 @@ def drawn(model: Any) -> Any:
     """`model` with random weights that are large enough for different tokens at each step."""
     torch.manual_seed(3)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "ln_" not in name and "norm" not in name:
-                parameter.uniform_(-1.5, 1.5)
+        for parameter in model.parameters():
+            parameter.uniform_(-1.5, 1.5)
     return model.eval()
 
 
@@ -46,9 +44,6 @@ def exported(folder: Path, **settings: Any) -> tuple[dict[str, Any], Any]:
 LANGUAGE_MODELS = {
     "LSTM": lambda size: models.RnnForCausalLM(models.RnnConfig(vocab_size=size, num_hidden_layers=2, **SIZES)),
     "AWD-LSTM": lambda size: models.AwdLstmForCausalLM(models.AwdLstmConfig(vocab_size=size, **SIZES)),
-    "GPT-2": lambda size: GPT2LMHeadModel(
-        GPT2Config(vocab_size=size, n_embd=12, n_head=2, n_layer=2, n_positions=83, **IDS)
-    ),
 }
 
 
@@ -99,5 +94,11 @@ def test_texts_that_are_read_from_their_end_are_refused(tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path / "lm")
     with pytest.raises(UserError, match="reads texts from their end"):
         exported(tmp_path / "lm")
+    models.SelfAttentionForCausalLM(
+        models.SelfAttentionConfig(vocab_size=len(tokenizer), hidden_size=12, num_attention_heads=2, **IDS)
+    ).save_pretrained(tmp_path / "attention")
+    tokenizer.save_pretrained(tmp_path / "attention")
+    with pytest.raises(UserError, match="only those of rnn and awd_lstm"):
+        exported(tmp_path / "attention")
     with pytest.raises(UserError, match="need no rows"):
         exported(tmp_path / "lm", measure=["onnx"])

@@ -359,16 +359,22 @@ class Export:
 
 
 class LanguageModelExport(Export):
-    """The export of a causal language model, whose state is an input and an output of the graph."""
+    """The export of a recurrent language model, whose state is an input and an output of the graph."""
 
     rows = None
 
     def _load(self) -> None:
         from ..deployment.language_model import StatefulModel
 
-        self.model = StatefulModel(self._load_model("AutoModelForCausalLM"))
-        if getattr(self.model.config, "direction", "forward") != "forward":
+        model = self._load_model("AutoModelForCausalLM")
+        if model.config.model_type not in ("rnn", "awd_lstm"):
+            raise UserError(
+                f"The model {self.name!r} is a {model.config.model_type!r} language model, but only those "
+                "of rnn and awd_lstm can be exported."
+            )
+        if model.config.direction != "forward":
             raise UserError(f"The model {self.name!r} reads texts from their end. Only forward ones can be exported.")
+        self.model = StatefulModel(model)
 
     def _load_model(self, auto_class: str) -> Any:
         if self.request.named or self.arguments.measure:
@@ -409,7 +415,7 @@ class EncoderDecoderExport(LanguageModelExport):
             "kind": "translation",
             "prefix": self.trained.get("settings", {}).get("source_prefix") or "",
             "max_length": shortest(self.trained.get("max_length"), self.processing.tokenizer.model_max_length),
-            "max_new_tokens": shortest(self.model.generation_config.max_length, 200),
+            "max_new_tokens": (shortest(self.model.generation_config.max_length, 200) or 200) - 1,  # without the start
             "start": config.decoder_start_token_id,
             "eos_token_id": target.eos_token_id,
             "hidden_size": config.hidden_size,
