@@ -26,9 +26,8 @@ def fits(subject: Subject) -> bool:
     config = subject.model.config
     if config.is_encoder_decoder:
         return getattr(config, "attention", None) != "none"
-    return getattr(config, "pooling", None) == "attention" or getattr(config, "num_attention_heads", None) is not None or (
-        getattr(config, "encoder_config", None) is not None
-    )  # fmt: skip
+    has_heads = any(hasattr(config, name) for name in ("num_attention_heads", "encoder_config"))
+    return has_heads or getattr(config, "pooling", None) == "attention"
 
 
 def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
@@ -55,8 +54,8 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
     return View(
         "attention", "Attention",
         "Entropy, in bits, is that of the weights of a query, averaged over the queries: 0 for one token, log2 n for n "
-        "tokens alike. The distance is the mean number of tokens between a query and what it looks at. Weights show which "
-        "tokens entered a vector, not why the model decided.",
+        "tokens alike. The distance is the mean number of tokens between a query and what it looks at. Weights show "
+        "which tokens entered a vector, not why the model decided.",
         _sentences(numbers, heads), {"attention": numbers, "attention_heads": heads}, pictures,
         [("Entropy and distance of each head", ["Model", "Layer", "Head", "Entropy", "Distance"], rows, 3)], attended,
     )  # fmt: skip

@@ -143,8 +143,8 @@ def lstm_table() -> pd.DataFrame:
     mine = {"h before": h, "c before": c, "i": i, "f": f, "g": g, "o": o, "c": cell, "h": o * np.tanh(cell)}
     module = torch.nn.LSTMCell(3, SIZE, dtype=torch.float64)
     with torch.no_grad():
-        for name, parts in (("weight_ih", "W"), ("weight_hh", "U"), ("bias_ih", "b")):
-            getattr(module, name).copy_(torch.tensor(np.concatenate([weights[f"{parts}{gate}"] for gate in "ifgo"])))
+        for name, letter in (("weight_ih", "W"), ("weight_hh", "U"), ("bias_ih", "b")):
+            getattr(module, name).copy_(torch.tensor(np.concatenate([weights[f"{letter}{gate}"] for gate in "ifgo"])))
         module.bias_hh.zero_()
         inputs, state = torch.tensor(x)[None], (torch.tensor(h)[None], torch.tensor(c)[None])
         new_h, new_c = module(inputs, state)
@@ -154,9 +154,9 @@ def lstm_table() -> pd.DataFrame:
     theirs |= {"h before": h, "c before": c, "c": new_c[0].numpy(), "h": new_h[0].numpy()}
     how = {"i": "σ(W_i x + U_i h + b_i)", "f": "σ(W_f x + U_f h + b_f)", "g": "tanh(W_g x + U_g h + b_g)",
            "o": "σ(W_o x + U_o h + b_o)", "c": "f c + i g", "h": "o tanh(c)"}  # fmt: skip
+    parts = {"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"}
     rows = [
-        ({"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"}.get(name, "state"), how.get(name, ""),
-         name, *row)
+        (parts.get(name, "state"), how.get(name, ""), name, *row)
         for name, value in mine.items()
         for row in _entries(value, theirs[name])
     ]  # fmt: skip
@@ -219,8 +219,9 @@ def shape_table() -> pd.DataFrame:
         with torch.no_grad():
             model = RnnForSequenceClassification(config).eval()
             outputs = model(torch.tensor([[0, 1, 2]]), output_hidden_states=True)
-        path = [("words", torch.zeros(1, 3)), *zip(["embeddings", *(f"states of layer {layer}" for layer in range(
-            1, config.num_hidden_layers + 1))], outputs.hidden_states, strict=True), ("logits", outputs.logits)]  # fmt: skip
+        names = ["embeddings", *(f"states of layer {layer + 1}" for layer in range(config.num_hidden_layers))]
+        states = list(zip(names, outputs.hidden_states, strict=True))
+        path = [("words", torch.zeros(1, 3)), *states, ("logits", outputs.logits)]
         rows += [
             (kind, source, target, " × ".join(map(str, tensor.shape)), _axes(target, kind))
             for (source, _), (target, tensor) in zip(path, path[1:], strict=False)
@@ -285,8 +286,9 @@ def _draw(values: dict[Any, float], narrow: bool) -> Figure:
         arrow((x - 0.06, 1.24), (x - 0.06, 1.77), MUTED)
         arrow((x + 0.06, 1.77), (x + 0.06, 1.24), back, dashed=True)
         if t < 3:
-            arrow((x + 0.3, 1.06), (x + 0.7, 1.06), MUTED)
-            arrow((x + 0.7, 0.94), (x + 0.3, 0.94), back, dashed=True)
+            gap = 0.31 if narrow else 0.2
+            arrow((x + gap, 1.06), (x + 1 - gap, 1.06), MUTED)
+            arrow((x + 1 - gap, 0.94), (x + gap, 0.94), back, dashed=True)
             come = f"{values['from step t+1', t, '0']:.2f}\n{values['from step t+1', t, '1']:.2f}"
             axes.text(x + 0.5, 0.86, come, ha="center", va="top", fontsize=size, color=back)
     axes.text(-0.4, 2.5, "forward", fontsize=size, color=MUTED, va="center")

@@ -11,7 +11,7 @@ from ..comparison.report.drawing import new_figure, short
 from ..evaluation.formatting import joined
 from ..figures.palette import MUTED, colour, marker
 from .subjects import UNTRAINED, Subject, Trace, unrolled
-from .view import Picture, View, legend
+from .view import Picture, View, legend, log_scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,8 +60,8 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
     return View(
         "gates", "Gates and memory",
         "An LSTM keeps the share f of its cell, a GRU the share z of its state; the half-life of a unit is "
-        "ln 0.5 / mean(ln share), in tokens, over all tokens of the texts: after it, half of what a unit stored is left "
-        "if nothing is written. In the pictures, units with a long half-life are at the top.",
+        "ln 0.5 / mean(ln share), in tokens, over all tokens of the texts: after it, half of what a unit stored is "
+        "left if nothing is written. In the pictures, units with a long half-life are at the top.",
         _sentences(gates, memory), {"gates": gates, "half_life": memory}, pictures,
         [("Half-lives in tokens", ["Model", "Layer", "Units", "Shortest", "Median", "Longest"], rows, 2)],
     )  # fmt: skip
@@ -111,7 +111,12 @@ def _gates(trace: Trace) -> dict[str, Any]:
     if isinstance(cell, torch.nn.GRU):
         (r, z, n), (own_r, own_z, own_n) = recurrent.chunk(3, dim=1), own.chunk(3, dim=1)
         reset = (r + own_r).sigmoid()
-        return {"reset": reset, "update": (z + own_z).sigmoid(), "candidate": (own_n + reset * n).tanh(), "hidden": after}
+        return {
+            "reset": reset,
+            "update": (z + own_z).sigmoid(),
+            "candidate": (own_n + reset * n).tanh(),
+            "hidden": after,
+        }
     return {"hidden": after}
 
 
@@ -152,7 +157,7 @@ def _draw_half_lives(memory: pd.DataFrame, narrow: bool) -> Figure:
             markevery=max(1, len(values) // 8), markersize=4.5, linewidth=1.5, label=f"{short(name, 26)}{told}",
             linestyle=(0, (4, 2)) if name.endswith(UNTRAINED) else "solid",
         )  # fmt: skip
-    axes.set_yscale("log")
+    log_scale(axes, memory["half_life"].min(), memory["half_life"].max())
     axes.set_title("half-life in tokens, logarithmic")
     axes.set_xlabel("share of the units, from the longest half-life")
     legend(figure, axes, 1 if narrow else 3)
@@ -187,8 +192,9 @@ def _draw_gates(own: pd.DataFrame, lives: pd.DataFrame, narrow: bool) -> Figure:
         axes.grid(False)
         axes.set_yticks([])
         below = place + columns >= len(gates)
-        labels = [short(token, 9) for token in tokens] if below else []
-        axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+        every = max(1, int(np.ceil(len(tokens) * 8.5 / wide)))  # so that labels do not overlap
+        labels = [short(token, 9) for token in tokens[::every]] if below else []
+        axes.set_xticks(range(0, len(labels) * every, every), labels, rotation=90, fontsize=7)
         if column == 0:
             axes.set_ylabel("units", fontsize=8)
         scale = figure.add_axes(((left + wide + 5) / width, bottom / height, 7 / width, tall / height))

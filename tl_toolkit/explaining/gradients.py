@@ -14,7 +14,7 @@ from ..comparison.report.drawing import new_figure, short
 from ..evaluation.formatting import joined
 from ..figures.palette import colour, marker
 from .subjects import UNTRAINED, Subject, unrolled
-from .view import Picture, View, legend
+from .view import Picture, View, legend, log_scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
         Picture(
             "gradients", "The lowest layer of each model",
             "Norm of the gradient of the loss in the states of the lowest layer, over the distance to the end.",
-            lambda narrow: _draw({name: own for name, own in first.items()}, narrow),
+            lambda narrow: _draw(first, narrow),
         )
     ]  # fmt: skip
     for name, own in norms.groupby("model", sort=False):
@@ -50,8 +50,8 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
                         lambda narrow, layers=layers: _draw(layers, narrow))  # type: ignore[misc]
             )  # fmt: skip
     rows = [
-        [row.model, _layer((row.layer, row.direction)), f"{row.per_step:.3f}", f"{row.at_end:.2g}", f"{row.farthest:.2g}",
-         str(row.steps)]
+        [row.model, _layer((row.layer, row.direction)), f"{row.per_step:.3f}", f"{row.at_end:.2g}",
+         f"{row.farthest:.2g}", str(row.steps)]
         for row in fitted.itertuples()
     ]  # fmt: skip
     columns = ["Model", "Layer", "Factor per step", "Norm at the end", "Norm farthest back", "Steps"]
@@ -59,8 +59,10 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
         "gradients", "Gradients through time",
         "The loss is taken as if the label was the class that the model finds least likely, so that it is never near "
         "0; a language model's is that of the last token. ∂loss/∂h_t is total: it has the paths through all later "
-        "steps. Layer 0 of a transformer is the embedded tokens. The factor per step is the slope of a line through "
-        "the logarithms of the norms: below 1 gradients vanish with the distance, above 1 they grow.",
+        "steps. Pooling over all states (mean, max, attention) also leads directly from the loss to each step; with "
+        "pooling last, all of a gradient comes back through the network. Layer 0 of a transformer is the embedded "
+        "tokens. The factor per step is the slope of a line through the logarithms of the norms: below 1 gradients "
+        "vanish with the distance, above 1 they grow.",
         _sentences(norms, fitted), {"gradients": norms, "gradient_decay": fitted}, pictures,
         [("Decay of gradients by model and layer", columns, rows, 2)],
     )  # fmt: skip
@@ -145,12 +147,9 @@ def _sentences(norms: pd.DataFrame, fitted: pd.DataFrame) -> list[str]:
     told = [f"{row.model} by {row.per_step:.3f}" for row in lowest.itertuples()]
     first = f"Per step back, the gradient in the lowest layer is multiplied on average: {joined(told)}."
     distance = int(min(FAR, lowest["steps"].min()))
-    shares = {}
-    for name, own in norms.groupby("model", sort=False):
-        line = _lowest(own).set_index("distance")["norm"]
-        if line.get(0):
-            shares[str(name)] = line[distance] / line[0]
-    told = [f"{share:.2g} in {name}" for name, share in shares.items()]
+    at_end = lowest.set_index("model")["at_end"]
+    lines = {str(name): _lowest(own).set_index("distance")["norm"] for name, own in norms.groupby("model", sort=False)}
+    told = [f"{line[distance] / at_end[name]:.2g} in {name}" for name, line in lines.items() if name in at_end]
     return [first, f"{distance} steps before the end, its norm is this multiple of that at the end: {joined(told)}."]
 
 
@@ -173,7 +172,7 @@ def _draw(lines: dict[str, pd.DataFrame], narrow: bool) -> Figure:
     figure, axes = new_figure(width, 250 if narrow else 290, left=52, right=12)
     names = [name.removesuffix(UNTRAINED) for name in lines]
     order = list(dict.fromkeys(names))
-    least = min((own["norm"][own["norm"] > 0].min() for own in lines.values() if (own["norm"] > 0).any()), default=1e-3)
+    seen = [norm for own in lines.values() for norm in own["norm"] if norm > 0] or [1.0]
     for shown, (name, own) in zip(names, lines.items(), strict=True):
         place, own = order.index(shown), own[own["norm"] > 0].sort_values("distance")
         label = f"layer {name}" if name[:1].isdigit() else short(name, 38 if narrow else 34)
@@ -182,8 +181,7 @@ def _draw(lines: dict[str, pd.DataFrame], narrow: bool) -> Figure:
             markersize=4.5, linewidth=1.6, linestyle=(0, (4, 2)) if name.endswith(UNTRAINED) else "solid",
             markerfacecolor="none" if name.endswith(UNTRAINED) else colour(place), label=label,
         )  # fmt: skip
-    axes.set_yscale("log")
-    axes.set_ylim(bottom=max(least, 1e-30) / 2)
+    log_scale(axes, max(min(seen), 1e-30), max(seen))
     axes.set_title("norm of ∂loss/∂h, logarithmic")
     axes.set_xlabel("tokens before the last one that is read")
     legend(figure, axes, 1 if narrow else 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,18 @@ class View:
     attended: Sequence[tuple[str, list[str], list[float]]] = field(default=())
 
 
+def log_scale(axes: Axes, least: float, most: float) -> None:
+    """A logarithmic vertical axis over whole powers of ten, with plain numbers, as texts are not parsed as formulas."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    low, high = math.floor(math.log10(least)), math.ceil(math.log10(most))
+    axes.set_ylim(10.0**low, 10.0 ** max(high, low + 1))
+    axes.yaxis.set_major_locator(LogLocator(numticks=7))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def legend(figure: Figure, axes: Axes, columns: int) -> None:
     """The names of lines below the axes, in `columns`; the figure grows by their rows."""
     handles, names = axes.get_legend_handles_labels()
@@ -64,7 +77,9 @@ def legend(figure: Figure, axes: Axes, columns: int) -> None:
     place = axes.get_position()
     figure.set_size_inches(width, new)
     bottom = (place.y0 * old + rows * 0.21) / new
-    axes.set_position((place.x0, bottom, place.width, (place.y0 + place.height) * old / new + (new - old) / new - bottom))
+    axes.set_position(
+        (place.x0, bottom, place.width, (place.y0 + place.height) * old / new + (new - old) / new - bottom)
+    )
     figure.legend(
         handles, names, loc="lower left", bbox_to_anchor=(place.x0 - 0.02, 0), ncols=columns, frameon=False, fontsize=9,
         handlelength=2.6, columnspacing=1.4, labelspacing=0.35, borderaxespad=0.2,
