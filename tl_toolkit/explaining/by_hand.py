@@ -212,10 +212,10 @@ def shape_table() -> pd.DataFrame:
     from ..models import RnnConfig, RnnForSequenceClassification
 
     rows = []
-    kinds = {"one layer": {}, "deep": {"num_hidden_layers": 2}, "bidirectional": {"bidirectional": True}}
-    for kind, setting in kinds.items():
-        sizes = {"vocab_size": 3, "embedding_size": 5, "hidden_size": SIZE, "num_hidden_layers": 1, "num_labels": 3}
-        config = RnnConfig(**{**sizes, **setting}, cell_type="rnn_tanh", pad_token_id=None)  # type: ignore[arg-type]
+    sizes: dict[str, Any] = {"vocab_size": 3, "embedding_size": 5, "hidden_size": SIZE, "num_labels": 3}
+    for kind in ("one layer", "deep", "bidirectional"):
+        own = {"num_hidden_layers": 2 if kind == "deep" else 1, "bidirectional": kind == "bidirectional"}
+        config = RnnConfig(**sizes, **own, cell_type="rnn_tanh", pad_token_id=None)
         with torch.no_grad():
             model = RnnForSequenceClassification(config).eval()
             outputs = model(torch.tensor([[0, 1, 2]]), output_hidden_states=True)

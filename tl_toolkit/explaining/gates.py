@@ -199,7 +199,7 @@ def _draw_gates(own: pd.DataFrame, lives: pd.DataFrame, narrow: bool) -> Figure:
             axes.set_ylabel("units", fontsize=8)
         scale = figure.add_axes(((left + wide + 5) / width, bottom / height, 7 / width, tall / height))
         bar = figure.colorbar(drawn, cax=scale)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         bar.ax.tick_params(length=0, labelsize=7, labelcolor=MUTED)
         bar.ax.grid(False)
     return figure

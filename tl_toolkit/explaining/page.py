@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +50,9 @@ def write_page(views: Sequence[View], output_dir: Path, models: Sequence[str], t
 
     folder = output_dir / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    for view in views:
-        for name, table in view.numbers.items():
-            write_whole(output_dir / f"{name}.parquet", lambda path, table=table: table.to_parquet(path, index=False))
+    numbers = {name: table for view in views for name, table in view.numbers.items()}
+    for name, table in numbers.items():
+        write_whole(output_dir / f"{name}.parquet", partial(table.to_parquet, index=False))
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = jinja2.Environment(
@@ -78,7 +79,6 @@ def write_page(views: Sequence[View], output_dir: Path, models: Sequence[str], t
     write_text(output_dir / PAGE, page)
     with style():
         figures = {own.name: own.draw(False) for view in views for own in view.pictures if own.draw}
-    numbers = {name: table for view in views for name, table in view.numbers.items()}
     return Explanation(numbers, figures, {view.name: list(view.sentences) for view in views}, output_dir / PAGE)
 
 
