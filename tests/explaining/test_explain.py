@@ -154,7 +154,7 @@ def test_the_page_of_several_families(tmp_path: Path) -> None:
         model.save_pretrained(tmp_path / name)
         TOKENIZER.save_pretrained(tmp_path / name)
     found = explain([tmp_path / name for name in models], TEXT, untrained=True, output_dir=tmp_path / "out")
-    names = [shown for name in models for shown in (name, f"{name}, untrained")]
+    names = [shown for name in models for shown in (name, f"{name} (untrained)")]
     assert found.numbers["gradients"]["model"].drop_duplicates().tolist() == names
     assert set(found.numbers["gates"]["model"]) == {name for name in names if name[:3] in ("lst", "awd")}
     sums = found.numbers["attention"].groupby(["model", "layer", "head", "query"])["weight"].sum()

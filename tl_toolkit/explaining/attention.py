@@ -127,8 +127,10 @@ def _sentences(numbers: pd.DataFrame, heads: pd.DataFrame) -> list[str]:
         most.append(f"“{by_key.idxmax()[1]}” in {name} ({by_key.max():.2f})")
         mine = heads[heads["model"] == name]
         least = mine.loc[mine["entropy"].idxmin()]
-        told.append(f"{least['entropy']:.2f} bits in {name} (head {least['head']:.0f} of layer {least['layer']:.0f}), "
-                    f"of {mine['entropy'].mean():.2f} on average")  # fmt: skip
+        told.append(
+            f"{least['entropy']:.2f} bits in {name} (head {least['head']:.0f} of layer {least['layer']:.0f}; mean of all "
+            f"heads {mine['entropy'].mean():.2f})"
+        )
     return [
         f"In the last layer, the first text's token with the most weight over all queries is {joined(most)}.",
         f"The most focused head has an entropy of {joined(told)}.",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST = 256
 """Most tokens of a text that are read."""
-UNTRAINED = ", untrained"
+UNTRAINED = " (untrained)"
 _AUTO_CLASSES = {
     "ForSequenceClassification": "AutoModelForSequenceClassification",
     "ForTokenClassification": "AutoModelForTokenClassification",

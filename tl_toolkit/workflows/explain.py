@@ -11,7 +11,7 @@ from ..config.parsing import Given, read_arguments
 from ..errors import UserError, listing, nearest
 from ..explaining import attention, by_hand, gates, gradients
 from ..explaining.page import Explanation, write_page
-from ..explaining.subjects import load_subjects
+from ..explaining.subjects import UNTRAINED, load_subjects
 from ..records.output_dir import make_folder, without_empty_folder
 from .lifecycle import without_progress_bars
 
@@ -89,4 +89,5 @@ def explain(arguments: ExplainArguments) -> Explanation:
                 raise UserError(f"The view {name} fits none of the models {listing(names)}: leave it out of --views.")
         if not views:
             raise UserError(f"There is no view of {listing(names)}: none has recurrent layers, attention or a loss.")
-        return write_page(views, output_dir, [subject.name for subject in subjects], arguments.text)
+        shown = [subject.name for subject in subjects if not subject.name.endswith(UNTRAINED)]
+        return write_page(views, output_dir, shown, arguments.text)
