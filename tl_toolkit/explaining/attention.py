@@ -49,7 +49,7 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
                 pictures.append(_map(number, subject, layer, source, target, last.mean(0)))
     numbers = pd.concat(frames, ignore_index=True)
     heads = by_head(numbers)
-    rows = [[row.model, str(row.layer), str(row.head), f"{row.entropy:.2f}", f"{row.distance:.1f}"]
+    rows = [[row.model, str(row.layer), str(row.head), f"{row.entropy:.2f}", "–" if np.isnan(row.distance) else f"{row.distance:.1f}"]
             for row in heads.itertuples()]  # fmt: skip
     return View(
         "attention", "Attention",
@@ -107,7 +107,10 @@ def _frame(
 
 
 def by_head(numbers: pd.DataFrame) -> pd.DataFrame:
-    """Entropy (bits) and distance (tokens) by model, layer and head, means over the queries of all texts."""
+    """Entropy (bits) and distance (tokens) by model, layer and head, means over the queries of all texts.
+
+    Attention pooling has one query without a place, so no distance.
+    """
     import pandas as pd
 
     weight = numbers["weight"].clip(lower=1e-12)
@@ -115,7 +118,9 @@ def by_head(numbers: pd.DataFrame) -> pd.DataFrame:
                           "distance": numbers["weight"] * (numbers["query"] - numbers["key"]).abs()})  # fmt: skip
     keys = ["model", "layer", "head"]
     by_query = terms.groupby([numbers[key] for key in [*keys, "text", "query"]], sort=False).sum()
-    return by_query.groupby(level=keys, sort=False).mean().reset_index()
+    means = by_query.groupby(level=keys, sort=False).mean()
+    means.loc[numbers.groupby(keys, sort=False)["query"].max() == 0, "distance"] = np.nan
+    return means.reset_index()
 
 
 def _sentences(numbers: pd.DataFrame, heads: pd.DataFrame) -> list[str]:
@@ -128,8 +133,8 @@ def _sentences(numbers: pd.DataFrame, heads: pd.DataFrame) -> list[str]:
         mine = heads[heads["model"] == name]
         least = mine.loc[mine["entropy"].idxmin()]
         told.append(
-            f"{least['entropy']:.2f} bits in {name} (head {least['head']:.0f} of layer {least['layer']:.0f}; mean of all "
-            f"heads {mine['entropy'].mean():.2f})"
+            f"{least['entropy']:.2f} bits in {name} (head {least['head']:.0f} of layer {least['layer']:.0f}; mean of "
+            f"all heads {mine['entropy'].mean():.2f})"
         )
     return [
         f"In the last layer, the first text's token with the most weight over all queries is {joined(most)}.",
