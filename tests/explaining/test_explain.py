@@ -21,6 +21,8 @@ from tl_toolkit.models import (
     AwdLstmConfig,
     AwdLstmForSequenceClassification,
     RnnConfig,
+    RnnEncoderDecoderConfig,
+    RnnEncoderDecoderForConditionalGeneration,
     RnnForCausalLM,
     RnnForSequenceClassification,
     SelfAttentionConfig,
@@ -168,6 +170,22 @@ def test_the_page_of_several_families(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out" / f"{name}.parquet"), found.numbers[name])
     for name in found.figures:
         assert all((tmp_path / "out" / "figures" / f"{name}.{kind}").stat().st_size for kind in ("png", "svg"))
+
+
+def test_an_encoder_decoder_is_shown_by_its_alignment(tmp_path: Path) -> None:
+    sizes = {**SIZES, "bos_token_id": 2, "eos_token_id": 3, "decoder_start_token_id": 2, "num_hidden_layers": 2}
+    for attention in ("bahdanau", "none"):
+        torch.manual_seed(1)
+        config = RnnEncoderDecoderConfig(**sizes, attention=attention)
+        RnnEncoderDecoderForConditionalGeneration(config).save_pretrained(tmp_path / attention)
+        TOKENIZER.save_pretrained(tmp_path / attention)
+    found = explain(tmp_path / "bahdanau", TEXT, output_dir=tmp_path / "out")
+    weights = found.numbers["attention"]
+    assert list(found.sentences) == ["attention"] and set(weights["layer"]) == {2}
+    assert weights["key_token"].head(3).str.strip().tolist() == ["the", "cat", "sat"]
+    np.testing.assert_allclose(weights.groupby("query")["weight"].sum(), 1, atol=1e-5)
+    with pytest.raises(UserError, match="No view fits"):
+        explain(tmp_path / "none", TEXT, output_dir=tmp_path / "out")
 
 
 def test_what_cannot_be_explained_is_said(tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ from .view import Picture, View
 if TYPE_CHECKING:
     import pandas as pd
 
+NEW_TOKENS = 100
+"""Most tokens that an encoder-decoder writes."""
+
 
 def fits(subject: Subject) -> bool:
     """Whether the model has attention over tokens."""
@@ -49,8 +52,11 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
                 pictures.append(_map(number, subject, layer, source, target, last.mean(0)))
     numbers = pd.concat(frames, ignore_index=True)
     heads = by_head(numbers)
-    rows = [[row.model, str(row.layer), str(row.head), f"{row.entropy:.2f}", "–" if np.isnan(row.distance) else f"{row.distance:.1f}"]
-            for row in heads.itertuples()]  # fmt: skip
+    rows = [
+        [row.model, str(row.layer), str(row.head), f"{row.entropy:.2f}",
+         "–" if np.isnan(row.distance) else f"{row.distance:.1f}"]
+        for row in heads.itertuples()
+    ]  # fmt: skip
     return View(
         "attention", "Attention",
         "Entropy, in bits, is that of the weights of a query, averaged over the queries: 0 for one token, log2 n for n "
@@ -62,9 +68,14 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
 
 
 def _alignment(subject: Subject, text: str) -> tuple[list[str], list[str], list[tuple[int, np.ndarray]]]:
+    """Source, what the model writes, and the last layer's weights, the mean of its heads."""
     processing = load_pair_processing(ModelArguments(model_name_or_path=subject.path))
-    found = attention_of(subject.model, subject.tokenizer, text, target_tokenizer=processing.target_tokenizer)
-    return found.source, found.target, [(-1, found.weights.numpy()[None])]
+    written: dict[str, Any] = {"target_tokenizer": processing.target_tokenizer, "max_new_tokens": NEW_TOKENS}
+    found = attention_of(subject.model, subject.tokenizer, text, **written)
+    config = subject.model.config
+    last = getattr(config, "decoder_layers", None) or config.num_hidden_layers
+    source, target = ([token.strip() or token for token in side] for side in (found.source, found.target))
+    return source, target, [(last, found.weights.numpy()[None])]
 
 
 def _self_attention(subject: Subject, text: str) -> list[tuple[int, np.ndarray]]:

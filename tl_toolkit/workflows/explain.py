@@ -88,6 +88,6 @@ def explain(arguments: ExplainArguments) -> Explanation:
             elif arguments.views:
                 raise UserError(f"The view {name} fits none of the models {listing(names)}: leave it out of --views.")
         if not views:
-            raise UserError(f"There is no view of {listing(names)}: none has recurrent layers, attention or a loss.")
+            raise UserError(f"No view fits {listing(names)}: of an encoder-decoder, only its attention is shown.")
         shown = [subject.name for subject in subjects if not subject.name.endswith(UNTRAINED)]
         return write_page(views, output_dir, shown, arguments.text)
