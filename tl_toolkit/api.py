@@ -502,8 +502,8 @@ def explain(model_name_or_path: Any = None, text: str | list[str] | None = None,
 
     models = model_name_or_path if isinstance(model_name_or_path, (list, tuple)) else [model_name_or_path]
     named = [_named({}, model_name_or_path=model)["model_name_or_path"] for model in models if model is not None]
-    given = {"model_name_or_path": named, "text": [text] if isinstance(text, str) else text or [], **flags}
-    return explain(parse_explain_arguments(_named(given)))
+    texts = [text] if isinstance(text, str) else text or []
+    return explain(parse_explain_arguments({"model_name_or_path": named, "text": texts, **_named(flags)}))
 
 
 @_verb

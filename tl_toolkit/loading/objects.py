@@ -36,12 +36,12 @@ def with_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     if named.get("dataset_name") is not None and not isinstance(named["dataset_name"], str):
         named["dataset_name"] = dataset_name(named["dataset_name"])
     model = named.get("model_name_or_path")
-    if model is not None and not isinstance(model, (str, list)) and named.get("tokenizer_name") is None:
+    if model is not None and not isinstance(model, str) and named.get("tokenizer_name") is None:
         raise UserError(
             f"model_name_or_path is a {type(model).__name__}, which has no tokenizer: give tokenizer_name=tokenizer."
         )
     for key in _MODELS:
-        if named.get(key) is not None and not isinstance(named[key], (str, list)):
+        if named.get(key) is not None and not isinstance(named[key], str):
             named[key] = _saved(named[key], key)
     for key in _NESTED:
         if isinstance(named.get(key), (list, tuple)):
