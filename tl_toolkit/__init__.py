@@ -22,7 +22,7 @@ from .errors import UserError as UserError
 __version__ = "0.2.0.dev0"
 
 _FROM_API = (
-    "Comparison", "Trained", "compare", "convert", "decide", "decision", "ensemble", "export", "finetune",
+    "Comparison", "Trained", "compare", "convert", "decide", "decision", "ensemble", "explain", "export", "finetune",
     "generate", "predict", "pretrain", "publish",
 )  # fmt: skip
 

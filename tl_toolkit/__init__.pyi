@@ -7,6 +7,7 @@ from .api import convert as convert
 from .api import decide as decide
 from .api import decision as decision
 from .api import ensemble as ensemble
+from .api import explain as explain
 from .api import export as export
 from .api import finetune as finetune
 from .api import generate as generate

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from .explaining.page import Explanation
     from .hub.transfer import Outcome
     from .workflows.generate import Result
     from .workflows.predict import Predictions, Predictor
@@ -474,6 +475,35 @@ def export(model_name_or_path: Any = None, **flags: Any) -> dict[str, Any]:
     from .workflows.export import export, parse_export_arguments
 
     return export(parse_export_arguments(_named(flags, model_name_or_path=model_name_or_path)))
+
+
+@_verb
+def explain(model_name_or_path: Any = None, text: str | list[str] | None = None, **flags: Any) -> Explanation:
+    """Look inside models: how far gradients reach back, what gates keep, where attention looks.
+
+    >>> rows = [("a fine film", "good"), ("a dull film", "bad")] * 20
+    >>> trained = finetune(rows, model_type="rnn", output_dir="outputs/lstm", num_train_epochs=1)
+    >>> inside = explain(trained, "a fine film", output_dir="outputs/inside")
+    >>> sorted(inside.numbers)
+    ['gates', 'gradient_decay', 'gradients', 'half_life']
+
+    Args:
+        model_name_or_path: a model folder, a Hub id, what `finetune` returned, or a list of these.
+        text: one text, or several.
+        flags: those of `tl-toolkit explain --help_all`; `output_dir` is required.
+
+    Returns:
+        Tables by name, figures by name, sentences by view, and the page.
+
+    Raises:
+        UserError: a model or text that cannot be read, or a view that fits none of the models.
+    """
+    from .workflows.explain import explain, parse_explain_arguments
+
+    models = model_name_or_path if isinstance(model_name_or_path, (list, tuple)) else [model_name_or_path]
+    named = [_named({}, model_name_or_path=model)["model_name_or_path"] for model in models if model is not None]
+    texts = [text] if isinstance(text, str) else text or []
+    return explain(parse_explain_arguments({"model_name_or_path": named, "text": texts, **_named(flags)}))
 
 
 @_verb

@@ -298,6 +298,28 @@ def _export(argv: list[str], help: Help) -> None:
 
 
 @_verb(
+    "model_name_or_path",
+    "model_name_or_path text views untrained output_dir trust_remote_code config help_all",
+)
+def _explain(argv: list[str], help: Help) -> None:
+    """Look inside models: how far gradients reach back, what gates keep, where attention looks.
+
+        tl-toolkit explain --model_name_or_path outputs/elman outputs/lstm --untrained --text "a film that …" \\
+            --output_dir outputs/inside
+        tl-toolkit explain --views by_hand --output_dir outputs/by_hand
+
+    --output_dir then holds explain.html, its pictures as PNG and SVG in figures/, and the numbers as parquet files.
+    Without --views, those that fit the models are chosen.
+    """
+    from .workflows.explain import explain, parse_explain_arguments
+
+    found = explain(parse_explain_arguments(argv, help))
+    for name, said in found.sentences.items():
+        print(f"{name}: {' '.join(said)}\n")
+    print(f"The page: {found.page.resolve()}")
+
+
+@_verb(
     "folder",
     "folder repo_id repo_type private revision create_pr dry_run merge include commit_message timeout license language "
     "base_model comparison texts space_sdk model config help_all",

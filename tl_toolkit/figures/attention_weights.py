@@ -37,7 +37,7 @@ def save_attention(
         ids = encoded[place]["input_ids"]
         if len(ids) > _LONGEST:
             continue
-        found = _weights(model, encoded[place])
+        found = weights_of_tokens(model, encoded[place])
         if found is None:
             return None
         weights, what = found
@@ -56,8 +56,11 @@ def save_attention(
     return ATTENTION
 
 
-def _weights(model: PreTrainedModel, row: dict[str, Any]) -> tuple[torch.Tensor, str] | None:
-    """Return the attention weights of the tokens of a row (time,), and a description of the weights; or None."""
+def weights_of_tokens(model: PreTrainedModel, row: dict[str, Any]) -> tuple[torch.Tensor, str] | None:
+    """The attention weights of the tokens of a row (time,), and a description of the weights; None without attention.
+
+    `row` has lists by name, such as `input_ids`.
+    """
     import torch
 
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in row]

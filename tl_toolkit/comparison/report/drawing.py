@@ -90,12 +90,16 @@ def short(name: str, most: int = LONGEST_NAME) -> str:
 
 
 def pictures(draw: Callable[[bool], Figure], panel: Panel, name: str, description: str) -> dict[str, Markup]:
+    """The figures of `draw(narrow)` of a panel; see `drawn_twice`."""
+    return drawn_twice(draw, panel.folder / "figures", f"{panel.prefix}{name}", description)
+
+
+def drawn_twice(draw: Callable[[bool], Figure], folder: Path, name: str, description: str) -> dict[str, Markup]:
     """The figures of `draw(narrow)` as SVGs for a `wide` and a `narrow` page; the wide one is also saved to files."""
     from markupsafe import Markup
 
-    name = f"{panel.prefix}{name}"
     with style():
-        wide = save(draw(False), panel.folder / "figures", name, description)
+        wide = save(draw(False), folder, name, description)
         return {"wide": Markup(wide), "narrow": Markup(page_svg(to_svg(draw(True)), f"{name}-narrow", description))}
 
 

@@ -1,0 +1,188 @@
+"""How far a loss reaches back: the norm of its gradient in the states of each step and layer.
+
+Bengio et al. 1994, "Learning long-term dependencies with gradient descent is difficult"; Pascanu et al. 2013.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..comparison.report.drawing import new_figure, short
+from ..evaluation.formatting import joined
+from ..figures.palette import colour, marker
+from .subjects import UNTRAINED, Subject, unrolled
+from .view import Picture, View, legend, log_scale
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+FAR = 50
+"""The steps back at which sentences name the norm, if the texts are that long."""
+
+
+def fits(subject: Subject) -> bool:
+    """Whether the model has one sequence of states and a loss at its end."""
+    return not subject.model.config.is_encoder_decoder
+
+
+def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
+    """The gradients of these models, over the same texts."""
+    norms = gradient_norms(subjects, texts)
+    fitted = decay(norms)
+    first = {name: _lowest(own) for name, own in norms.groupby("model", sort=False)}
+    pictures = [
+        Picture(
+            "gradients", "The lowest layer of each model",
+            "Norm of the gradient of the loss in the states of the lowest layer, over the distance to the end.",
+            lambda narrow: _draw(first, narrow),
+        )
+    ]  # fmt: skip
+    for name, own in norms.groupby("model", sort=False):
+        layers = {_layer(key): part for key, part in own.groupby(["layer", "direction"], sort=False)}
+        if len(layers) > 1:
+            pictures.append(
+                Picture(f"gradients-{_slug(str(name))}", f"{name}, by layer", f"Gradient norms of {name} by layer.",
+                        lambda narrow, layers=layers: _draw(layers, narrow))  # type: ignore[misc]
+            )  # fmt: skip
+    rows = [
+        [row.model, _layer((row.layer, row.direction)), f"{row.per_step:.3f}", f"{row.at_end:.2g}",
+         f"{row.farthest:.2g}", str(row.steps)]
+        for row in fitted.itertuples()
+    ]  # fmt: skip
+    columns = ["Model", "Layer", "Factor per step", "Norm at the end", "Norm farthest back", "Steps"]
+    return View(
+        "gradients", "Gradients through time",
+        "The loss is taken as if the label was the class that the model finds least likely, so that it is never near "
+        "0; a language model's is that of the last token. ∂loss/∂h_t is total: it has the paths through all later "
+        "steps. Pooling over all states (mean, max, attention) also leads directly from the loss to each step; with "
+        "pooling last, all of a gradient comes back through the network. Layer 0 of a transformer is the embedded "
+        "tokens. The factor per step is the slope of a line through the logarithms of the norms: below 1 gradients "
+        "vanish with the distance, above 1 they grow.",
+        _sentences(norms, fitted), {"gradients": norms, "gradient_decay": fitted}, pictures,
+        [("Decay of gradients by model and layer", columns, rows, 2)],
+    )  # fmt: skip
+
+
+def gradient_norms(subjects: Sequence[Subject], texts: Sequence[str]) -> pd.DataFrame:
+    """‖∂loss/∂h_t‖ by model, layer, direction of reading and distance (steps to the last one read), mean of the texts.
+
+    Layers of a recurrent network count from 1; layer 0 of other models is the embedded tokens.
+    """
+    import pandas as pd
+
+    rows = []
+    for subject in subjects:
+        for text in texts:
+            for layer, direction, norms in _norms(subject, text):
+                last = len(norms) - 1
+                rows += [(subject.name, layer, direction, last - step, norm) for step, norm in enumerate(norms)]
+    keys = ["model", "layer", "direction", "distance"]
+    return pd.DataFrame(rows, columns=[*keys, "norm"]).groupby(keys, sort=False, as_index=False)["norm"].mean()
+
+
+def _norms(subject: Subject, text: str) -> Iterator[tuple[int, str, list[float]]]:
+    """(layer, direction, the norm of each step in reading order) for one text."""
+    import torch
+
+    inputs = subject.encode(text)
+    backward = getattr(subject.model.config, "direction", "") == "backward"
+    target = None
+    if subject.architecture in ("ForCausalLM", "LMHeadModel") and inputs["input_ids"].shape[1] > 1:
+        ids, kept = inputs["input_ids"][0], slice(1, None) if backward else slice(-1)
+        target = ids[0] if backward else ids[-1]
+        inputs = {name: tensor[:, kept] for name, tensor in inputs.items()}
+    with torch.enable_grad(), unrolled(subject.model) as traces:
+        outputs = subject.model(**inputs, output_hidden_states=True, return_dict=True)
+        logits = outputs.logits[0]
+        scores = logits if logits.dim() == 1 else logits[0 if backward else -1]
+        if traces:
+            states = [(own.layer, own.direction, [state[0] for state in own.after]) for own in traces]
+        else:
+            states = [(layer, "forward", [hidden]) for layer, hidden in enumerate(outputs.hidden_states)]
+        parts = [part for _, _, steps in states for part in steps]
+        found = iter(torch.autograd.grad(_loss(scores, target), parts, allow_unused=True))
+    for layer, direction, steps in states:
+        grads = [next(found) for _ in steps]
+        whole = torch.cat([torch.zeros_like(h) if g is None else g for g, h in zip(grads, steps, strict=True)], -2)
+        yield layer, direction, whole.reshape(-1, whole.shape[-1]).double().norm(dim=-1).tolist()
+
+
+def _loss(scores: Tensor, target: Tensor | None) -> Tensor:
+    """Cross-entropy of `scores` (classes,) for the target, by default the least likely class; one number itself."""
+    import torch
+
+    if scores.numel() == 1:
+        return scores.sum()
+    return torch.nn.functional.cross_entropy(scores, scores.argmin() if target is None else target)
+
+
+def decay(norms: pd.DataFrame) -> pd.DataFrame:
+    """By model, layer and direction: `per_step`, the factor of the norm from one step to the one before it.
+
+    It is exp of the slope of a least-squares line through log norm over distance; steps without a gradient are left
+    out.
+    """
+    import pandas as pd
+
+    rows = []
+    for key, own in norms.groupby(["model", "layer", "direction"], sort=False):
+        seen = own[own["norm"] > 0].sort_values("distance")
+        if len(seen) < 2:
+            continue
+        slope = np.polyfit(seen["distance"], np.log(seen["norm"]), 1)[0]
+        ends = seen["norm"].iloc[0], seen["norm"].iloc[-1]
+        rows.append((*key, float(np.exp(slope)), *ends, int(own["distance"].max())))
+    return pd.DataFrame(rows, columns=["model", "layer", "direction", "per_step", "at_end", "farthest", "steps"])
+
+
+def _sentences(norms: pd.DataFrame, fitted: pd.DataFrame) -> list[str]:
+    if fitted.empty:
+        return ["The texts have one token each, so there is no distance to measure.", "Specify a longer --text."]
+    lowest = fitted.groupby("model", sort=False).first().reset_index()
+    told = [f"{row.model} by {row.per_step:.3f}" for row in lowest.itertuples()]
+    first = f"Per step back, the gradient in the lowest layer is multiplied on average: {joined(told)}."
+    distance = int(min(FAR, lowest["steps"].min()))
+    at_end = lowest.set_index("model")["at_end"]
+    lines = {str(name): _lowest(own).set_index("distance")["norm"] for name, own in norms.groupby("model", sort=False)}
+    told = [f"{line[distance] / at_end[name]:.2g} in {name}" for name, line in lines.items() if name in at_end]
+    return [first, f"{distance} steps before the end, its norm is this multiple of that at the end: {joined(told)}."]
+
+
+def _lowest(own: pd.DataFrame) -> pd.DataFrame:
+    first = own[own["layer"] == own["layer"].min()]
+    return first[first["direction"] == first["direction"].iloc[0]]
+
+
+def _layer(key: Any) -> str:
+    layer, direction = key
+    return f"{layer}, backward" if direction == "backward" else str(layer)
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def _draw(lines: dict[str, pd.DataFrame], narrow: bool) -> Figure:
+    width = 330.0 if narrow else 620.0
+    figure, axes = new_figure(width, 250 if narrow else 290, left=52, right=12)
+    names = [name.removesuffix(UNTRAINED) for name in lines]
+    order = list(dict.fromkeys(names))
+    seen = [norm for own in lines.values() for norm in own["norm"] if norm > 0] or [1.0]
+    for shown, (name, own) in zip(names, lines.items(), strict=True):
+        place, own = order.index(shown), own[own["norm"] > 0].sort_values("distance")
+        label = f"layer {name}" if name[:1].isdigit() else short(name, 38 if narrow else 34)
+        axes.plot(
+            own["distance"], own["norm"], color=colour(place), marker=marker(place), markevery=max(1, len(own) // 12),
+            markersize=4.5, linewidth=1.6, linestyle=(0, (4, 2)) if name.endswith(UNTRAINED) else "solid",
+            markerfacecolor="none" if name.endswith(UNTRAINED) else colour(place), label=label,
+        )  # fmt: skip
+    log_scale(axes, max(min(seen), 1e-30), max(seen))
+    axes.set_title("norm of ∂loss/∂h, logarithmic")
+    axes.set_xlabel("tokens before the last one that is read")
+    legend(figure, axes, 1 if narrow else 3)
+    return figure
