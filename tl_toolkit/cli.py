@@ -58,7 +58,7 @@ _DATA = "dataset_name text_column text_pair_column label_column"
 _MODEL = "model_name_or_path model_type config_overrides tokenizer_name"
 _TRAINING = (
     "strategy per_device_train_batch_size learning_rate num_train_epochs output_dir seed use_cpu bf16 "
-    "overwrite_output_dir resume_from_checkpoint config help_all"
+    "resume_from_checkpoint config help_all"
 )
 
 
@@ -74,7 +74,7 @@ _RESUME_TRAINING = "Run the same command with --resume_from_checkpoint to resume
 
 @_verb(
     "dataset_name",
-    f"task {_DATA} dataset_config_name label_budget validation_budget test_budget max_length {_MODEL} vectors "
+    f"task {_DATA} label_budget validation_budget max_length {_MODEL} "
     f"{_TRAINING} early_stopping_patience find_lr push_to_hub",
     _RESUME_TRAINING,
 )

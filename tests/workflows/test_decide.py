@@ -72,6 +72,21 @@ def test_from_a_csv_to_a_decision_and_a_model(
     assert (out / "model" / "model.safetensors").stat().st_mtime_ns == stamp
 
 
+def test_folds_of_unequal_sizes_are_measured(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    pd.read_csv(table).head(173).to_csv(table, index=False)
+    assert decide(table, tmp_path / "out", dry_run=True) is None
+    assert "unknown" not in capsys.readouterr().out
+
+
+def test_what_no_entry_can_do_is_said(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: Any) -> Any:
+        raise UserError("This cannot be measured.")
+
+    monkeypatch.setattr(workflow, "measure", broken)
+    with pytest.raises(UserError, match="This cannot be measured"):
+        decide(table, tmp_path / "out", dry_run=True)
+
+
 def test_too_little_time_says_so(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workflow, "make_executor", lambda *how: InProcess(train))
     with pytest.raises(UserError, match="No run ended within the time"):

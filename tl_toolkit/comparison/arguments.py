@@ -41,7 +41,7 @@ class CompareArguments:
         "checkpoints as features and fine-tuned; quick has fewer, full also LoRA, pairs of rows, a distilled BiLSTM, a "
         "prompted language model and ULMFiT."
     )
-    models: list[str] | None = flag("Checkpoints of the ladder, by default builtin:minilm.")
+    models: list[str] | None = flag("Checkpoints of the ladder. By default builtin:minilm.")
     language_model: str | None = flag("--entries full: a causal language model to prompt.")
     label_budgets: list[str] | None = flag("Numbers of training labels, or all. By default the grid's.")
     token_budgets: list[str] | None = flag("Language models: numbers of training tokens. They replace the grid's.")
@@ -49,7 +49,7 @@ class CompareArguments:
     repeats: int | None = flag("The number of seeds, from 1. With --folds, the rows are divided anew for each.")
     stage_datasets: list[str] | None = flag("NAME=DATASET for each stage whose dataset is not the grid's: wiki=PATH.")
     grid_datasets: list[str] | None = flag("NAME=DATASET for each of the grid's datasets that is found elsewhere.")
-    dry_run: bool = flag("List the runs and estimate their cost from the records, without training.", False)
+    dry_run: bool = flag("List the runs and their estimated cost. Nothing is trained.", False)
     from_results: list[str] | None = flag(
         "Report the runs recorded in these folders, without training. They hold comparisons or single runs, which are "
         "merged into --output_dir if that is given."
@@ -77,7 +77,7 @@ class CompareArguments:
 class DecideArguments(CompareArguments):
     """Decision"""
 
-    minutes: float = flag("Finish within N minutes, the final model included.", 10.0)
+    minutes: float = flag("Finish within N minutes. The final model is included.", 10.0)
 
 
 class ParsedComparison(NamedTuple):

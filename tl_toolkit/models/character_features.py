@@ -42,7 +42,7 @@ class CharacterFeatures(nn.Module):
         mask = ids != PADDING
         vectors = self.embedding(ids)  # (words, characters, size)
         if isinstance(self.encoder, RnnLayer):
-            hidden_states = self.encoder(vectors, TokenOrder(mask))
+            hidden_states, _ = self.encoder(vectors, TokenOrder(mask))  # real characters are first
         else:
             # Zeros after the word equal the convolution's padding, so the result does not depend on the batch width.
             vectors = vectors.masked_fill(~mask[..., None], 0)

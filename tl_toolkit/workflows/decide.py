@@ -87,6 +87,8 @@ def decide(arguments: ParsedComparison, began: float | None = None) -> Path | No
         plan = plan_within(
             order, available, estimates.seconds, estimates.final_seconds, estimates.done, arguments.parallel_runs
         )
+        if (problem := estimates.measured.problem) is not None and not (plan.runs or estimates.done):
+            raise problem  # no entry can be run
         print(_table(plan, estimates, grid, minutes), flush=True)
         if executor is None:
             return None
@@ -189,8 +191,13 @@ class _Choice:
         if not (self.output_dir / "results.jsonl").exists():
             return None
         decision = decision_in(self.output_dir, self.asked["margin"], self.asked["target"])
-        if len(decision["panels"]) != 1 or not decision["budgets"]:
-            self._said = "No model was trained: there is not one decision on one dataset."
+        if len(decision["panels"]) > 1:
+            self._said = "No model was trained: there is a decision for each dataset. Decide on one of them."
+            return None
+        if not decision["budgets"]:
+            self._said = (
+                "No model was trained: no entry has finished all of its runs. Give more --minutes, or --folds 1."
+            )
             return None
         top, words = decision["budgets"][-1], Words(decision["panels"][0])
         self.entry, self.labels = top["recommended"] or top["best"], top["labels"]
@@ -241,7 +248,7 @@ def _use_idle_processors(stack: ExitStack, parallel_runs: int) -> None:
     if "OMP_NUM_THREADS" in os.environ or (idle := idle_processors()) == processors():
         return
     threads = max(1, idle // parallel_runs)
-    print(f"{processors() - idle} of {processors()} processors are busy: a run uses {threads} threads.")
+    print(f"{processors() - idle} of {processors()} processors are busy: each run uses {threads}.")
     torch.set_num_threads(threads)
     stack.enter_context(threadpool_limits(threads))  # of libraries that are loaded
     stack.enter_context(changed_environment(dict.fromkeys(THREADS, str(threads))))  # of others, and of workers

@@ -269,7 +269,8 @@ class Export:
         self.predicted = {
             form: self.task.predictions(own, self.rows)["prediction"].tolist() for form, own in answers.items()
         }
-        agreement = {form: np.mean([_same(*pair) for pair in zip(own, self.predicted["pytorch"], strict=True)])
+        exact = self.predicted["pytorch"]
+        agreement = {form: float(np.mean([_same(*pair) for pair in zip(own, exact, strict=True)]))
                      for form, own in self.predicted.items() if form != "pytorch"}  # fmt: skip
         return {
             "count": len(self.rows),

@@ -33,7 +33,8 @@ def measure(arguments: Arguments, rows: Mapping[str, int], seconds: float) -> Me
         rows: the number of rows of "train", "validation" and "test".
         seconds: the time in which updates, or features, are measured.
     """
-    budgets = {role: min(count, rows[role]) for role, count in _SAMPLE.items()}
+    # Other folds may have a row less, and no budget may exceed them.
+    budgets = {role: count if count < rows[role] - 1 else None for role, count in _SAMPLE.items()}
     data = replace(
         arguments.data,
         label_budget=budgets["train"],
@@ -48,7 +49,8 @@ def measure(arguments: Arguments, rows: Mapping[str, int], seconds: float) -> Me
         run.set_up()
         start = time.perf_counter() - began
         sample = run.encoded["train"]
-        encode = _timed(lambda: run.task.encode(run.splits, run.processing, run.max_length)) / sum(budgets.values())
+        encode = _timed(lambda: run.task.encode(run.splits, run.processing, run.max_length))
+        encode /= sum(map(len, run.splits.values()))
         found = Measured(start, encode, save=_timed(lambda: run.trainer.save_model(folder)))
         if isinstance(run.strategy, NgramProbe):
             few = sample.select(range(0, len(sample), 4))

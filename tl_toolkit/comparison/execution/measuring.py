@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -94,12 +93,17 @@ class MeasuredEstimates:
     ) -> None:
         self.rows, self.waiting, self._measure = rows, waiting, measure
         self._found: dict[tuple[str, str], Measured] = {}
+        self.problem: Exception | None = None
+        """The last error of measuring, if nothing was measured."""
 
     def measure_next(self, seconds: float = _LEAST) -> None:
         """Measure the next waiting entry; the run of one that fails will report the error."""
         run = self.waiting.pop(0)
-        with contextlib.suppress(Exception):
+        try:
             self._found[run.entry, str(run.dataset)] = self._measure(run, seconds)
+        except Exception as error:
+            self.problem = error
+        self.problem = None if self._found else self.problem
 
     def seconds(self, run: PlannedRun, *, known: bool = False) -> float | None:
         """The seconds of a run; None if its entry was not measured. `known` as in `Measured.seconds`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from .jobs import Job, RunJob
@@ -146,6 +147,8 @@ class Pace:
             task = record["task"]
             score = record["metrics"]["test"][task["main_metric"]] if task["greater_is_better"] else 0.0
             self._scores.setdefault(job.planned.entry, []).append(score)
+            if "finished" in record:  # also of a run that an earlier command made
+                self._took.setdefault((job.planned.entry, None), _seconds_of(record))
 
     def _expected(self, job: RunJob) -> float | None:
         """The seconds of a run: those of another run of its entry with the same budget, else the corrected estimate."""
@@ -154,3 +157,9 @@ class Pace:
             return took * _SLOWER
         own = self.estimates.get(job.name)
         return None if own is None else own * self.factor
+
+
+def _seconds_of(record: Mapping[str, Any]) -> float:
+    """The seconds of a recorded run."""
+    began, ended = (datetime.fromisoformat(record[end]) for end in ("started", "finished"))
+    return (ended - began).total_seconds()

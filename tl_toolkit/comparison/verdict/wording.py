@@ -99,6 +99,11 @@ def _nothing_to_decide(facts: Json) -> dict[str, Any]:
     """The card of a dataset without a score for each test row."""
     if facts["test_rows"]:  # entries without a known number of labels, or constant answers alone
         return {"headline": "No decision: these runs leave nothing to compare."}
+    if any("folds have finished" in note for note in facts["notes"]):
+        return {
+            "headline": "No decision: no entry has finished all of its folds.",
+            "next": "Run the command again with more time, or test on one part of the rows with --folds 1.",
+        }
     if facts["runs"]:
         return {
             "headline": "No decision: the predictions of these runs are missing.",
