@@ -208,7 +208,7 @@ def test_help_fits_on_two_screens_and_names_every_flag_of_the_toolkit(
     flags = set(re.findall(r"^  (--\w+)", own, re.MULTILINE))
     assert flags <= set(re.findall(r"--\w+", short)), flags - set(re.findall(r"--\w+", short))
     assert set(VERBS[verb].common) <= {flag[2:] for flag in flags}  # each flag that is common is one of the verb
-    assert ("--max_steps" in inherited) == (verb not in ("generate", "convert", "publish"))
+    assert ("--max_steps" in inherited) == (verb not in ("generate", "convert", "publish", "explain"))
 
 
 def test_the_verbs_are_listed_with_a_line_each(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
