@@ -171,7 +171,7 @@ def test_a_failed_fold_fails_its_repetition_and_a_missing_one_is_said(divided):
     places = [list(cell.repetitions) for entry in own.panel.entries for cell in entry.cells.values()]
     assert places == [[1, 2], [0, 1]]
     assert own.repeats == 3
-    assert len(own.notes) == 1 and "not all of their folds have finished: gru, 100 labels, seed 3" in own.notes[0]
+    assert len(own.notes) == 1 and "not all folds have finished: gru, 100 labels, seed 3" in own.notes[0]
 
 
 def test_a_test_split_and_folds_are_never_compared(divided, tmp_path, make_record, write_lines):

@@ -85,7 +85,7 @@ def scored_panel(dataset: str, results: Sequence[Result], reader: PredictionRead
         *_left_out([run for run in done if scored[run.run_id] is None], "there are no predictions for each test row"),
         *_left_out(other, "the predictions are for other test rows"),
         *_left_out([run for run in results if run.budget not in budgets], "the number of labels is unknown"),
-        *_left_out(incomplete, "not all of their folds have finished"),
+        *_left_out(incomplete, "not all folds have finished"),
     ]
     entries = []
     for name in dict.fromkeys(run.entry for run in results):

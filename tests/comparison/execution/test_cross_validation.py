@@ -90,4 +90,4 @@ def test_a_stopped_comparison_goes_on_with_the_missing_folds(content: dict, tmp_
     (output / "results.jsonl").write_text("\n".join([*records, *kept, ""]))
     write_report(output, "Stopped")
     (facts,) = json.loads((output / "decision.json").read_text())["panels"]
-    assert "not all of their folds have finished: linear, all labels, seed 1" in facts["notes"][0]
+    assert "not all folds have finished: linear, all labels, seed 1" in facts["notes"][0]
