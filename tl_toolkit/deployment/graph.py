@@ -49,7 +49,7 @@ def recurrent(
     Weights are in ONNX's layout. Returns the outputs (batch, time, size), and the last states h and c (1, batch, size),
     c only of an LSTM.
     """
-    raise NotImplementedError("only exported")
+    raise NotImplementedError("The operator stands for ONNX's own in an exported graph; PyTorch never runs it.")
 
 
 @recurrent.register_fake

@@ -75,7 +75,7 @@ class Rehearsal(Job):
         return {"status": "failed", "error": None}
 
     def _work(self, output_dir: Path, train: Train) -> dict[str, Any]:
-        raise NotImplementedError
+        raise NotImplementedError("A rehearsal overrides `make`, which calls this for runs that train.")
 
     def _known_record(self, output_dir: Path) -> dict[str, Any]:
         return {}
