@@ -39,8 +39,8 @@ def train(arguments: Arguments | PretrainArguments) -> dict[str, Any]:
 
 
 @without_progress_bars()
-def rehearse(arguments: Arguments | PretrainArguments) -> None:
-    """Do what `train` does with few rows and tokens, but train nothing. A language model is saved.
+def rehearse(arguments: Arguments | PretrainArguments, keep: bool = False) -> None:
+    """Do what `train` does with few rows and tokens, but train nothing. With `keep`, the model is saved.
 
     Raises:
         Exception: whatever the run would raise before, or at, its first update.
@@ -59,7 +59,7 @@ def rehearse(arguments: Arguments | PretrainArguments) -> None:
     run.set_up()
     with explaining():
         run.rehearse()
-        if isinstance(run, Pretraining):
+        if keep:
             run.save()
 
 

@@ -97,6 +97,7 @@ class FineTuning(Training[Arguments]):
         learned = self.splits
         if isinstance(self.strategy, Distilled):
             self.distillation = Distillation(self.arguments, self.strategy, self.task, self.splits)
+            self.distillation.texts = self.distillation.texts[: self.most_rows]
             learned = DatasetDict(train=self.distillation.with_texts(self.splits["train"]))
         self.processing = self.task.make_processing(self.model_arguments, learned)
         self.tokenizer = self.task.tokenizer(self.processing)

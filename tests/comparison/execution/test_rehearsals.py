@@ -73,12 +73,21 @@ def test_a_wrong_stage_is_refused(dataset_folder: Path, tmp_path: Path) -> None:
         plan(grid, tmp_path, rehearse=rehearse)
 
 
+def test_an_entry_is_rehearsed_after_its_teacher(dataset_folder: Path, tmp_path: Path) -> None:
+    def taught(teacher: dict[str, Any]) -> dict[str, Any]:
+        return content(dataset_folder, {"strategy": "distilled", "teacher": "entry 2"}, teacher, label_budgets=[20])
+
+    assert "4 runs" in plan(make_grid(taught({}), {}, "the grid"), tmp_path, rehearse=rehearse)
+    with pytest.raises(UserError, match="In the entry 'entry 2': .*galore"):
+        plan(make_grid(taught({"optim": "galore_adamw"}), {}, "the grid"), tmp_path, rehearse=rehearse)
+
+
 def test_each_entry_is_rehearsed_once_and_leaves_nothing(dataset_folder: Path, tmp_path: Path) -> None:
     rehearsed: list[Any] = []
 
-    def noted(arguments: Any) -> None:
+    def noted(arguments: Any, keep: bool) -> None:
         rehearsed.append((arguments.run.name, arguments.data.label_budget))
-        rehearse(arguments)
+        rehearse(arguments, keep)
 
     def run() -> None:
         assert execute(grid, tmp_path, retry_failed=False, executor=InProcess(train), rehearse=noted) == 0
@@ -94,7 +103,7 @@ def test_each_entry_is_rehearsed_once_and_leaves_nothing(dataset_folder: Path, t
 
 
 def test_a_bug_is_left_to_the_run_that_records_it(dataset_folder: Path, tmp_path: Path) -> None:
-    def broken(arguments: Any) -> None:
+    def broken(arguments: Any, keep: bool) -> None:
         raise KeyError("a bug of the toolkit")
 
     grid = make_grid(content(dataset_folder, {}, label_budgets=[20], seeds=[1]), {}, "the grid")

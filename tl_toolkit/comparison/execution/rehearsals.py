@@ -21,14 +21,14 @@ from .jobs import Job, RunJob, Train
 FOLDER = ".rehearsals"
 """The folder, below that of the comparison, that exists while entries are rehearsed."""
 
-Rehearse = Callable[[Any], None]
+Rehearse = Callable[[Any, bool], None]
 """Does what a run with these arguments does, with few rows and without training; a function that can be imported. It
-leaves a language model in its folder."""
+leaves its model in its folder if the second argument says so."""
 
 
 @dataclass(frozen=True)
 class Rehearsal(Job):
-    """Rehearses a run, after the stages that it starts from. Its record has the `error`, or None."""
+    """Rehearses a run, after the stages and the teacher that it starts from. Its record has the `error`, or None."""
 
     planned: PlannedRun
     stages: tuple[Stage, ...]
@@ -55,10 +55,9 @@ class Rehearsal(Job):
         folder, where, error = output_dir / self.name, "", None
         folder.mkdir(parents=True)
         try:
-            parts: tuple[Stage | PlannedRun, ...] = (*self.stages, self.planned)
-            for own in parts:
+            for own in (*self.stages, *_with_teachers(self.planned)):
                 where = f"the stage {own.name!r}" if isinstance(own, Stage) else f"the entry {own.entry!r}"
-                through(own.launch, functools.partial(_rehearsed, self.rehearse, own, folder))
+                through(own.launch, functools.partial(_rehearsed, self.rehearse, own, folder, own is not self.planned))
         except STOPS:
             raise
         except BaseException as problem:
@@ -84,9 +83,14 @@ class Rehearsal(Job):
         return record
 
 
-def _rehearsed(rehearse: Rehearse, own: Stage | PlannedRun, folder: Path) -> dict[str, Any]:
-    rehearse(own.arguments(folder))
+def _rehearsed(rehearse: Rehearse, own: Stage | PlannedRun, folder: Path, keep: bool) -> dict[str, Any]:
+    rehearse(own.arguments(folder), keep)
     return {}
+
+
+def _with_teachers(run: PlannedRun) -> tuple[PlannedRun, ...]:
+    """The run after its teacher, and after that one's."""
+    return (run,) if run.taught_by is None else (*_with_teachers(run.taught_by), run)
 
 
 def rehearsals(
@@ -106,7 +110,8 @@ def rehearsals(
         if isinstance(job, RunJob) and (place := (job.planned.entry, job.planned.dataset)) not in done:
             first[place] = min(first.get(place, job.planned), job.planned, key=_rows)
     for number, run in enumerate(first.values(), 1):
-        yield Rehearsal(run, tuple(stages[name] for name in run.stages), rehearse, number)
+        names = dict.fromkeys(name for own in _with_teachers(run) for name in own.stages)
+        yield Rehearsal(run, tuple(stages[name] for name in names), rehearse, number)
 
 
 def _rows(run: PlannedRun) -> float:
