@@ -75,12 +75,13 @@ def test_unlabelled_texts_are_new_ones_and_join_the_vocabulary(
     texts, _ = make_texts(37, 9)
     held_out = pd.read_parquet(dataset_folder / "test.parquet")["text"].tolist()
     texts += ["quartz quartz fig", "quartz quartz iron"]
+    long = ["quartz " * 30 + "fig.", "Opal iron tin!", "Iron 3.5 fig?"]  # one text of three sentences
     unlabelled = tmp_path / "unlabelled"
     unlabelled.mkdir()
-    pd.DataFrame({"text": [*texts, *texts[:5], *held_out]}).to_parquet(unlabelled / "train.parquet")
+    pd.DataFrame({"text": [*texts, " ".join(long), *texts[:5], *held_out]}).to_parquet(unlabelled / "train.parquet")
     pd.DataFrame({"text": ["never read"]}).to_parquet(unlabelled / "test.parquet")
     record = _run(finetune, "out", teacher, unlabelled_dataset=str(unlabelled), label_weight=0.0, **_PLAIN)
-    assert record["strategy"]["unlabelled_texts"] == len(set(texts) - set(held_out))
+    assert record["strategy"]["unlabelled_texts"] == len(set(texts) - set(held_out)) + len(long)
     assert record["strategy"]["generated_texts"] == 0
     tokenizer = json.loads((tmp_path / "out" / "tokenizer.json").read_text())
     assert "quartz" in tokenizer["model"]["vocab"] and "never" not in tokenizer["model"]["vocab"]

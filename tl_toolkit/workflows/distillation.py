@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _PER_ROW = 20
 """Texts made from each labelled row, as in the paper."""
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 class Distillation:
@@ -118,7 +121,10 @@ class Distillation:
 
 
 def _unlabelled(arguments: Arguments, splits: DatasetDict) -> list[str]:
-    """Texts of the splits of `--unlabelled_dataset` that are not for evaluation, without those of `splits`."""
+    """Texts of the splits of `--unlabelled_dataset` that are not for evaluation, without those of `splits`.
+
+    A text with more words than the longest labelled row is cut at the ends of its sentences.
+    """
     asked = arguments.strategy
     source = load_source(DataArguments(dataset_name=asked.unlabelled_dataset)).dataset
     evaluated = {*SYNONYMS["validation"], *SYNONYMS["test"]}
@@ -127,12 +133,15 @@ def _unlabelled(arguments: Arguments, splits: DatasetDict) -> list[str]:
     if column not in source[names[0]].features:
         column = find_columns(source[names[0]].features, label_required=False).text
     known = {text for split in splits.values() for text in split["text"]}
+    rng = np.random.default_rng(arguments.run.seed)
     texts = [text for name in names for text in dict.fromkeys(source[name][column]) if text and text not in known]
-    texts = list(dict.fromkeys(texts))
+    texts = [texts[place] for place in rng.permutation(len(texts))[: asked.unlabelled_budget]]
+    longest = max(len(text.split()) for text in splits["train"]["text"])
+    pieces = (_SENTENCE_END.split(text) if len(text.split()) > longest else [text] for text in texts)
+    texts = [text for text in dict.fromkeys(itertools.chain.from_iterable(pieces)) if text not in known]
     if not texts:
         raise UserError(
             f"--unlabelled_dataset {asked.unlabelled_dataset!r} has no texts besides those of the labelled rows: leave "
             "it out, and texts are made from the labelled ones."
         )
-    chosen = np.random.default_rng(arguments.run.seed).permutation(len(texts))[: asked.unlabelled_budget]
-    return [texts[place] for place in sorted(chosen)]
+    return [texts[place] for place in rng.permutation(len(texts))[: asked.unlabelled_budget]]
