@@ -61,7 +61,7 @@ def expand(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> 
     if name == "full" and task == _TASKS[0]:
         content["entries"] += _of_classes(content["entries"], **own)
     elif own["language_model"]:
-        raise UserError(f"--language_model is for an entry of --entries full that classifies, not for {name!r}.")
+        raise UserError(f"--language_model is for --entries full of --task {_TASKS[0]}, not for {name!r} of {task!r}.")
     if name == "full" and task != "token-classification":
         content["stages"] = _stages(dataset, own["unlabelled_dataset"])
         ulmfit = {"name": "ULMFiT", "model_name_or_path": f"stage:{_ADAPTED}", "strategy": "gradual_unfreezing"}
