@@ -71,6 +71,7 @@ class TestPrompted(FamilyTests, unittest.TestCase):
         ],
         "the family has no model without the classes": ["test_correct_missing_keys", "test_torch_save_load"],
         "texts are read between the tokens of the prompt, as tokens": ["test_inputs_embeds*"],
+        "the configuration of the language model says whether its weights are tied": ["test_tied_weights_keys"],
         "nothing is trained": ["test_enable_input_require_grads_with_gradient_checkpointing"],
     }
     minimum_of_tests = 60
