@@ -102,7 +102,8 @@ def test_it_tunes_the_body_and_leaves_an_ordinary_model(
 
 
 def test_without_settings_it_passes_once_through_all_pairs(finetune: Finetune, bert: str) -> None:
-    record = _run(finetune, "out", bert, num_train_epochs=0, per_device_train_batch_size=None)
+    settings = {"num_train_epochs": 0, "per_device_train_batch_size": None}
+    record = _run(finetune, "out", bert, train_sampling_strategy="group_by_length", **settings)
     assert record["resolved"]["learning_rate"] == 2e-5
     assert record["cost"]["steps"] == 2 * 3 * 8 * 8 // 16  # 192 pairs of different classes, and as many of the same
 

@@ -27,6 +27,8 @@ class Strategy:
         reads_features: whether only the head is trained, on features that the rest of the model computes once.
         least_epochs: the fewest epochs in which all layers are trained.
         pooling: how the token vectors of a checkpoint are pooled if nothing says how; "auto" keeps its own head.
+        needs_one_class: whether each row must have one class, not several labels.
+        needs_one_text: whether each row must have one text, not two.
     """
 
     name: ClassVar[str]
@@ -36,6 +38,8 @@ class Strategy:
     reads_features: ClassVar[bool] = False
     least_epochs: float = 0.0
     pooling: ClassVar[str] = "auto"
+    needs_one_class: ClassVar[bool] = False
+    needs_one_text: ClassVar[bool] = False
 
     def __init__(self, arguments: StrategyArguments) -> None:
         self.arguments = arguments
@@ -46,6 +50,27 @@ class Strategy:
         Raises:
             UserError: the strategy cannot be used with these settings, or for this task.
         """
+
+    def check_rows(self, problem_type: str | None, two_texts: bool) -> None:
+        """Check that the strategy can learn from the rows of a task.
+
+        Args:
+            problem_type: as in a configuration of transformers.
+            two_texts: rows are pairs of texts.
+
+        Raises:
+            UserError: it cannot.
+        """
+        if self.needs_one_class and problem_type == "multi_label_classification":
+            needed, found = "class", "several labels"
+        elif self.needs_one_text and two_texts:
+            needed, found = "text", "two texts"
+        else:
+            return
+        raise UserError(
+            f"The strategy {self.name!r} needs rows with one {needed}, but they have {found}: use the strategy 'full' "
+            "or 'probe'."
+        )
 
     def adapt(self, model: PreTrainedModel, rows: Dataset) -> None:
         """Adapt the sizes of a new model to the encoded training rows, before `prepare`.

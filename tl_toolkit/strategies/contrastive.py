@@ -27,6 +27,7 @@ class Contrastive(Probe):
     """
 
     name = "contrastive"
+    needs_one_class = True
     of_updates: ClassVar[tuple[str, ...]] = (
         *("min_train_steps", "label_smoothing_factor", "find_lr", "early_stopping_patience", "resume_from_checkpoint"),
     )
@@ -41,13 +42,7 @@ class Contrastive(Probe):
         super().check(args, task)
 
     def adapt(self, model: PreTrainedModel, rows: Dataset) -> None:
-        labels = np.asarray(rows["labels"])
-        if labels.ndim > 1:
-            raise UserError(
-                "The strategy 'contrastive' needs one class for each row, but rows have several labels: use the "
-                "strategy 'full' or 'probe'."
-            )
-        self.pairs = pairs_of(labels)
+        self.pairs = pairs_of(np.asarray(rows["labels"]))
 
 
 def pairs_of(labels: np.ndarray, seed: int = 0, most: int = MOST_PAIRS) -> tuple[np.ndarray, np.ndarray]:

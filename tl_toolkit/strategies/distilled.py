@@ -30,6 +30,8 @@ class Distilled(Strategy):
 
     name = "distilled"
     from_scratch = None
+    needs_one_class = True
+    needs_one_text = True
 
     needed: dict[str, Any]
 

@@ -37,6 +37,8 @@ class Prompt(Strategy):
 
     name = "prompt"
     fits = True
+    needs_one_class = True
+    needs_one_text = True
 
     def check(self, args: RunArguments, task: str) -> None:
         if task != "text-classification":
@@ -70,14 +72,13 @@ class Prompt(Strategy):
             seed: chooses the examples and their order.
 
         Raises:
-            UserError: rows have two texts or several labels, the model is not a causal language model, or the
-                verbalizers are wrong.
+            UserError: the model is not a causal language model, or the verbalizers are wrong.
         """
         import torch
 
         from ..models import PromptedConfig, PromptedForSequenceClassification
 
-        _check(language_model, rows, head)
+        _check(language_model)
         names = [head["id2label"][place] for place in range(head["num_labels"])]
         self.verbalizers = verbalizers_of(names, self.arguments.verbalizers)
         self.instruction = (
@@ -206,14 +207,9 @@ class Prompt(Strategy):
         }
 
 
-def _check(language_model: PreTrainedModel, rows: Dataset, head: Mapping[str, Any]) -> None:
+def _check(language_model: PreTrainedModel) -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
-    if "text_pair" in rows.column_names or head.get("problem_type") != "single_label_classification":
-        found = "two texts" if "text_pair" in rows.column_names else "several labels"
-        raise UserError(
-            f"The strategy 'prompt' asks for one class of one text, but rows have {found}: use another strategy."
-        )
     config = type(language_model.config)
     reads_both_sides = config in MODEL_FOR_MASKED_LM_MAPPING and not language_model.config.is_decoder
     if config not in MODEL_FOR_CAUSAL_LM_MAPPING or reads_both_sides or config.__module__.startswith("tl_toolkit"):

@@ -13,9 +13,11 @@ import numpy as np
 from ..data.column_roles import Columns, check_texts, find_columns, is_label_name
 from ..data.column_types import is_float
 from ..data.encoding import encode_texts, padding_multiple
+from ..data.sources import load_source
 from ..errors import UserError
 from ..metrics.scores import constant_answer
 from .base import RowTask, check_rows
+from .split_roles import named_splits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +72,15 @@ class TextTask(RowTask):
             regression=self.problem_type == "regression",
             label_required=required,
         )
+
+    def look_at_columns(self) -> None:
+        """Set `columns` and `problem_type`, as `prepare` does.
+
+        Raises:
+            UserError: the source or the columns are not valid.
+        """
+        source = load_source(self.arguments).dataset
+        self.columns = self._find_columns(source[named_splits(list(source), self.arguments)["train"]].features)
 
     def _label_columns(self) -> tuple[str, ...]:
         label = self.columns.label

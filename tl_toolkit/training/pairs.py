@@ -43,7 +43,7 @@ def tune_on_pairs(
     """
     own = args.without_evaluation()
     own.remove_unused_columns = False
-    own.train_sampling_strategy = "random"  # a pair has no length
+    own.train_sampling_strategy = "random"  # pairs have no length to group by
     trained = {parameter: parameter.requires_grad for parameter in model.parameters()}
     for parameter in trained:
         parameter.requires_grad_(id(parameter) not in head.parameters)

@@ -46,9 +46,6 @@ class Distillation:
     def __init__(self, arguments: Arguments, strategy: Distilled, task: Task, splits: DatasetDict) -> None:
         self.strategy, self.task = strategy, task
         asked, name = arguments.strategy, str(arguments.strategy.teacher)
-        if task.problem_type != "single_label_classification" or "text_pair" in splits["train"].column_names:
-            found = "several labels" if task.problem_type == "multi_label_classification" else "two texts"
-            raise UserError(f"The strategy 'distilled' needs rows with one text and one class, but they have {found}.")
         model = ModelArguments(model_name_or_path=name, trust_remote_code=arguments.model.trust_remote_code)
         data = replace(arguments.data, max_length=None)
         self.teacher = Predictor(

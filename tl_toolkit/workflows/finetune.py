@@ -94,6 +94,7 @@ class FineTuning(Training[Arguments]):
             for role, rows in self.splits.items():
                 self.splits[role] = rows.select(range(min(len(rows), most)))
         print_data(self.task.record(), self.args)
+        self.strategy.check_rows(self.task.problem_type, "text_pair" in self.splits["train"].column_names)
         learned = self.splits
         if isinstance(self.strategy, Distilled):
             self.distillation = Distillation(self.arguments, self.strategy, self.task, self.splits)

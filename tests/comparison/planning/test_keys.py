@@ -80,6 +80,20 @@ def test_a_local_dataset_is_identified_by_its_rows(tmp_path: Path) -> None:
     assert key({"dataset_name": "builtin:pydocs:unlabelled"}) != key()  # one fingerprint for both configurations
 
 
+def test_local_texts_without_labels_are_identified_by_their_rows(tmp_path: Path) -> None:
+    def of(name: str) -> str:
+        return key(strategy="distilled", teacher="user/teacher", unlabelled_dataset=name)
+
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("text\nx\ny\n")
+    here, there = (str(tmp_path / name) for name in ("a.csv", "b.csv"))
+    both, before = f"{here},{there}", of(here)
+    assert before == of(there) != of("user/texts")
+    together = of(both)
+    (tmp_path / "a.csv").write_text("text\nx\nz\n")
+    assert before != of(here) and before == of(there) and together != of(both)
+
+
 def test_a_checkpoint_is_identified_by_its_files(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()

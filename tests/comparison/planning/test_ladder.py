@@ -8,6 +8,7 @@ import pytest
 
 from tl_toolkit.comparison.arguments import parse_compare_arguments
 from tl_toolkit.comparison.planning import ladder
+from tl_toolkit.comparison.planning.folds import with_default_folds
 from tl_toolkit.errors import UserError
 
 FIVE = ["Constant", "TF-IDF + linear", "LSTM", "BiLSTM", "Self-attention"]
@@ -100,3 +101,28 @@ def test_the_full_ladder_has_a_teacher_pairs_and_a_prompt():
 def test_tasks_without_classes_have_none_of_them():
     names, _ = entries_of(entries="full", task="regression")
     assert names == [*FIVE, "minilm, probe", "minilm, LoRA", "minilm, fine-tuned", "ULMFiT"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "flags", "left_out"),
+    [
+        ("text,label", {}, []),
+        ("sentence1,sentence2,label", {}, [("BiLSTM, distilled", "two texts"), ("gpt2, prompt", "two texts")]),
+        (
+            "text,a,b",
+            {"label_column": "a,b"},
+            [(name, "several labels") for name in ("minilm, contrastive", "BiLSTM, distilled", "gpt2, prompt")],
+        ),
+    ],
+)
+def test_entries_that_cannot_learn_from_the_rows_are_left_out(tmp_path, caplog, columns, flags, left_out):
+    values = {"text": "a text {}", "sentence1": "one {}", "sentence2": "another {}", "label": "x", "a": "1", "b": "0"}
+    rows = [",".join(values[name].format(row) for name in columns.split(",")) for row in range(20)]
+    (tmp_path / "rows.csv").write_text("\n".join([columns, *rows]))
+    given = {"dataset_name": str(tmp_path / "rows.csv"), "entries": "full", "language_model": "gpt2", "folds": 1}
+    before, grid = entries_of(**given, **flags)
+    with caplog.at_level(logging.WARNING):
+        after, _ = with_default_folds(grid, tmp_path)
+    assert [name for name in before if name not in after.entries] == [name for name, _ in left_out]
+    for name, reason in left_out:
+        assert f"The entry {name!r} is left out. The strategy" in caplog.text and f"they have {reason}." in caplog.text

@@ -1,4 +1,5 @@
-"""Cross-validation as the default of a comparison: where a dataset has few rows and no test split."""
+"""What a comparison takes from its data: cross-validation as the default where there are few rows and no test split,
+and the entries of a ladder that fit the rows."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from ...tasks import make_task
 from .grid import Grid
+from .ladder import fitting
 from .planned_run import in_folds
 
 FOLDS = 5
@@ -17,11 +19,14 @@ FEW_ROWS = 1000
 def with_default_folds(grid: Grid, output_dir: Path) -> tuple[Grid, dict[str | None, int]]:
     """The grid with folds where it names none and the rows are few, and the number of rows of these datasets.
 
+    The entries of a ladder that cannot learn from the rows are left out.
     Seeds that are not named are halved, because every row is tested: 3 seeds become 2 repetitions.
 
     Raises:
         UserError: as `Task.prepare`.
     """
+    if grid.is_ladder:
+        grid = replace(grid, runs=fitting(grid.runs, output_dir))
     found = {}
     for name in grid.open_folds:
         data = next(run for run in grid.runs if run.dataset == name).arguments(output_dir).data

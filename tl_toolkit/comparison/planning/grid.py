@@ -56,7 +56,8 @@ _DATASET = "{dataset}"
 class Grid:
     """The title of a comparison, all its runs, and the stages before them, in execution order.
 
-    `open_folds` are the datasets whose folds are not named, with whether their seeds are.
+    `open_folds` are the datasets whose folds are not named, with whether their seeds are. `is_ladder` says that the
+    entries are those of a ladder.
     """
 
     title: str
@@ -64,6 +65,7 @@ class Grid:
     runs: list[PlannedRun]
     stages: dict[str, Stage] = field(default_factory=dict)
     open_folds: dict[str | None, bool] = field(default_factory=dict)
+    is_ladder: bool = False
 
     @property
     def entries(self) -> list[str]:
@@ -84,6 +86,7 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
         UserError: an unknown or missing key, an entry without a name or with a duplicate name, an invalid dataset,
             budget, seed, search or stage.
     """
+    is_ladder = isinstance(flags.get("entries") or content.get("entries"), str)
     content, flags = expand(content, flags, where)
     language_models = {field.name for field in dataclasses.fields(LanguageModelArguments)}
     known = (known_keys(make_parser()) | language_models) - _SET_BY_THE_GRID
@@ -130,7 +133,7 @@ def make_grid(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) 
         if dataset.folds is None and not dataset.language_model and tuning is None
     }
     runs = in_folds(runs, {dataset.name: dataset.folds or 1 for dataset in datasets})
-    return Grid(str(title), keep_models, runs, stages, undecided)
+    return Grid(str(title), keep_models, runs, stages, undecided, is_ladder)
 
 
 def _entries(given: Any, known: set[str], where: str) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...config.arguments import DataArguments
+from ...data.local_files import local_paths
+from ...data.sources import load_source
 from ...records.identity import IDENTITY_NAME
 from ...records.record import RESULT_NAME
 from ...records.record import key_of as key_of
@@ -36,7 +39,8 @@ def key_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that affect the result, in a canonical form; `arguments` are those that differ from the defaults.
 
     A local dataset is left out, because its fingerprint identifies it. Local checkpoints and vectors are replaced by
-    `state_of` their files. A built-in dataset keeps its name: all its configurations share a fingerprint.
+    `state_of` their files, local texts without labels by their fingerprint. A built-in dataset keeps its name: all its
+    configurations share a fingerprint.
     """
     counts = {name: _plain(value) for name, value in arguments.items() if name not in _WITHOUT_EFFECT}
     if (overrides := counts.get("config_overrides")) is not None:
@@ -45,6 +49,8 @@ def key_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
         counts["config_overrides"] = {name: _number(value) for name, value in override_texts(str(overrides)).items()}
     if _is_local(counts.get("dataset_name")):
         del counts["dataset_name"]
+    if (texts := counts.get("unlabelled_dataset")) is not None and local_paths(texts)[0].exists():
+        counts["unlabelled_dataset"] = load_source(DataArguments(dataset_name=texts)).record["fingerprint"]
     return counts | {name: state_of(counts[name]) for name in _READ if _is_local(counts.get(name))}
 
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...errors import UserError, listing
 from ...loading.builtin_models import builtin_model_path
+from ...strategies import STRATEGIES, make_strategy
+from ...tasks import make_task
+from ...tasks.text import TextTask
+from .planned_run import PlannedRun
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +61,7 @@ def expand(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> 
     if name == "full" and task == _TASKS[0]:
         content["entries"] += _of_classes(content["entries"], **own)
     elif own["language_model"]:
-        raise UserError(f"--language_model is for an entry of --entries full that classifies, not for {name!r}.")
+        raise UserError(f"--language_model is for --entries full of --task {_TASKS[0]}, not for {name!r} of {task!r}.")
     if name == "full" and task != "token-classification":
         content["stages"] = _stages(dataset, own["unlabelled_dataset"])
         ulmfit = {"name": "ULMFiT", "model_name_or_path": f"stage:{_ADAPTED}", "strategy": "gradual_unfreezing"}
@@ -65,6 +69,32 @@ def expand(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> 
     elif own["unlabelled_dataset"]:
         raise UserError(f"--unlabelled_dataset is for entries of --entries full, but the ladder is {name!r}.")
     return content, flags
+
+
+def fitting(runs: Sequence[PlannedRun], output_dir: Path) -> list[PlannedRun]:
+    """`runs` without those whose strategy cannot learn from the rows of their dataset.
+
+    Raises:
+        UserError: the columns of a dataset are not valid.
+    """
+    problems: dict[tuple[str | None, str], UserError] = {}
+    for (dataset, entry), run in {(run.dataset, run.entry): run for run in runs}.items():
+        kind = STRATEGIES.get(run.settings.get("strategy", ""))
+        if kind is None or not kind.needs_one_class:
+            continue
+        arguments = run.arguments(output_dir)
+        task = make_task(arguments.data)
+        assert isinstance(task, TextTask)
+        task.look_at_columns()
+        try:
+            make_strategy(arguments.strategy, arguments.model).check_rows(
+                task.problem_type, task.columns.text_pair is not None
+            )
+        except UserError as error:
+            problems[dataset, entry] = error
+    for (_, entry), problem in problems.items():
+        logger.warning("The entry %r is left out. %s", entry, str(problem).partition(":")[0] + ".")
+    return [run for run in runs if (run.dataset, run.entry) not in problems]
 
 
 def _entries(name: str, task: str, models: Sequence[str] | None, vectors: str | None) -> list[dict[str, Any]]:
