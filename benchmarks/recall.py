@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 import time
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tl_toolkit.data.recall import LANGUAGES, SIZES, rows
+from tl_toolkit.data.recall import LANGUAGES, splits
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.models import (
     RnnConfig,
@@ -34,11 +35,11 @@ from tl_toolkit.models import (
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "tanh": {"cell_type": "rnn_tanh", "hidden_size": 76},
-    "tanh, uniform start": {"cell_type": "rnn_tanh", "hidden_size": 76, "initialization": "uniform"},
+    "tanh (uniform start)": {"cell_type": "rnn_tanh", "hidden_size": 76, "initialization": "uniform"},
     "ReLU": {"cell_type": "rnn_relu", "hidden_size": 76},
     "GRU": {"cell_type": "gru", "hidden_size": 39},
     "LSTM": {"cell_type": "lstm", "hidden_size": 32},
-    "LSTM, uniform start": {"cell_type": "lstm", "hidden_size": 32, "initialization": "uniform"},
+    "LSTM (uniform start)": {"cell_type": "lstm", "hidden_size": 32, "initialization": "uniform"},
     "tanh with attention": {"cell_type": "rnn_tanh", "hidden_size": 56, "pooling": "attention"},
     "self-attention": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64},
 }
@@ -52,14 +53,14 @@ COLUMNS = ("dataset", "entry", "seed", "test.accuracy", "validation.accuracy", "
 @cache
 def encoded(distance: int) -> tuple[PreTrainedTokenizerBase, dict[str, tuple[Tensor, Tensor]]]:
     """The tokenizer, and by split token ids (rows, time) and labels (rows,); all texts have the same length."""
-    splits = {split: rows(distance, split) for split in SIZES}
-    tokenizer = build_tokenizer("word", [row["text"] for row in splits["train"]])
+    rows = splits(distance)
+    tokenizer = build_tokenizer("word", [row["text"] for row in rows["train"]])
     return tokenizer, {
         split: (
             tokenizer([row["text"] for row in own], return_tensors="pt")["input_ids"],
             torch.tensor([row["label"] for row in own]),
         )
-        for split, own in splits.items()
+        for split, own in rows.items()
     }
 
 
@@ -80,11 +81,11 @@ def accuracy(model: PreTrainedModel, ids: Tensor, labels: Tensor) -> float:
 
 def train(network: str, distance: int, rate: float, seed: int, steps: int) -> tuple[PreTrainedModel, float, int]:
     """The trained model, its accuracy on validation rows, and its number of updates."""
-    tokenizer, splits = encoded(distance)
+    tokenizer, tensors = encoded(distance)
     torch.manual_seed(seed)
     model = make(network, tokenizer).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
-    ids, labels = splits["train"]
+    ids, labels = tensors["train"]
     reached, done = 0.0, 0
     while done < steps and reached < SOLVED:
         for batch in torch.randperm(len(ids)).split(BATCH):
@@ -94,7 +95,7 @@ def train(network: str, distance: int, rate: float, seed: int, steps: int) -> tu
             optimiser.zero_grad()
             done += 1
             if done % EVERY == 0 or done == steps:
-                reached = accuracy(model, *splits["validation"])
+                reached = accuracy(model, *tensors["validation"])
                 if reached >= SOLVED or done == steps:
                     break
     return model, reached, done
@@ -128,12 +129,12 @@ def main() -> None:
             lines = []
             for seed in SEEDS:
                 model, reached, steps = train(network, distance, rate, seed, arguments.steps)
-                tokenizer, splits = encoded(distance)
-                scored = accuracy(model, *splits["test"])
+                tokenizer, tensors = encoded(distance)
+                scored = accuracy(model, *tensors["test"])
                 size = sum(parameter.numel() for parameter in model.parameters())
                 lines.append([f"recall-{distance}", network, seed, scored, reached, rate, steps, size])
                 if arguments.models and distance == SAVED and seed == SEEDS[0]:
-                    folder = arguments.models / network.replace(", ", "_").replace(" ", "_")
+                    folder = arguments.models / re.sub(r"\W+", "_", network).strip("_")
                     model.save_pretrained(folder)
                     tokenizer.save_pretrained(folder)
             seconds = round(time.process_time() - start, 1)

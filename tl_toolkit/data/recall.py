@@ -12,6 +12,7 @@ Hochreiter and Schmidhuber 1997, "Long short-term memory".
 from __future__ import annotations
 
 import random
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
@@ -45,7 +46,7 @@ def load_recall(config_name: str | None = None) -> DatasetDict:
 
     distance = _distance(config_name)
     features = Features({"text": Value("string"), "label": ClassLabel(names=list(LANGUAGES))})
-    return DatasetDict({split: Dataset.from_list(rows(distance, split), features) for split in SIZES})
+    return DatasetDict({split: Dataset.from_list(own, features) for split, own in splits(distance).items()})
 
 
 def recall_record() -> dict[str, Any]:
@@ -53,18 +54,17 @@ def recall_record() -> dict[str, Any]:
     return {"versions": None}
 
 
-def rows(distance: int, split: str) -> list[dict[str, Any]]:
-    """Build the rows of a split in order; `text` has `distance` filler words."""
+def splits(distance: int) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each split in order; `text` has `distance` filler words."""
     made: dict[str, int] = {}
     draw = random.Random(f"recall {distance}").random  # `random.choice` may change between versions of Python
     while len(made) < sum(SIZES.values()):
         label = len(made) % len(LANGUAGES)
         fillers = " ".join(FILLERS[int(draw() * len(FILLERS))] for _ in range(distance))
         made.setdefault(f"She grew up with {LANGUAGES[label]} {fillers} so now she reads", label)
-    names = list(SIZES)
-    start = sum(SIZES[name] for name in names[: names.index(split)])
-    own = list(made.items())[start : start + SIZES[split]]
-    return [{"text": text, "label": label} for text, label in sorted(own, key=lambda row: digest(row[0]))]
+    texts = iter(made)
+    own = {split: sorted(islice(texts, size), key=digest) for split, size in SIZES.items()}  # mixes the languages
+    return {split: [{"text": text, "label": made[text]} for text in rows] for split, rows in own.items()}
 
 
 def _distance(config: str | None) -> int:

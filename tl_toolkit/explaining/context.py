@@ -17,7 +17,7 @@ from ..comparison.report.drawing import grid_of_axes, new_figure, short
 from ..data.vectors import vectors_of_words
 from ..errors import UserError
 from ..evaluation.formatting import joined
-from ..figures.palette import INK, MUTED, colour, marker
+from ..figures.palette import MUTED, colour, marker
 from ..figures.token_spans import pieces_of_text
 from .subjects import Subject
 from .view import Picture, View, legend
@@ -47,12 +47,14 @@ def view(
     import pandas as pd
 
     spellings = [_find(word, text, text)[1] for text in texts]
-    layers = [Layer(Path(vectors).name, 0, static_vectors(vectors, spellings))] if vectors else []
+    layers = []
+    if vectors:
+        layers.append(
+            Layer(re.sub(r"(\.txt|\.vec)?(\.gz)?$", "", Path(vectors).name), 0, static_vectors(vectors, spellings))
+        )
     for subject in subjects:
         by_text = [vectors_in_context(subject, text, word) for text in texts]
-        layers += [
-            Layer(subject.name, number, np.stack(own)) for number, own in enumerate(zip(*by_text, strict=True))
-        ]
+        layers += [Layer(subject.name, number, np.stack(own)) for number, own in enumerate(zip(*by_text, strict=True))]
     if not layers:
         raise UserError("The view context fits no encoder-decoder: name other models, or a file of word --vectors.")
     order = sorted(range(len(texts)), key=lambda text: list(senses).index(senses[text]) if senses else text)
@@ -73,19 +75,21 @@ def view(
     if senses:
         pictures.append(
             Picture("context-senses", "Separation of the senses by layer",
-                    "Silhouette of the senses over the layers of each model.", lambda narrow: _draw_scores(scores, narrow))
+                    "Silhouette of the senses over the layers of each model.",
+                    lambda narrow: _draw_scores(scores, narrow))
         )  # fmt: skip
     named = {"similarity": "Mean similarity", "within": "Same sense", "between": "Other sense",
              "silhouette": "Silhouette", "nearest": "Nearest has the sense"}  # fmt: skip
     columns = [name for name in named if name in scores]
     rows = [
-        [own.model, _layer(own.layer), *(f"{getattr(own, name):.3f}" for name in columns)] for own in scores.itertuples()
+        [own.model, _layer(own.layer), *(f"{getattr(own, name):.3f}" for name in columns)]
+        for own in scores.itertuples()
     ]
     listed = [[str(text + 1), senses[text] if senses else "", texts[text]] for text in order]
     return View(
         "context", "One word in several texts",
-        "Cosine similarity of the vectors of the word's first occurrence in each text; of a word in several pieces, the "
-        "mean of the pieces. Layer 0 is the embedding of the pieces without context or position. The silhouette "
+        "Cosine similarity of the vectors of the word's first occurrence in each text; of a word in several pieces, "
+        "the mean of the pieces. Layer 0 is the embedding of the pieces without context or position. The silhouette "
         "compares the cosine distance to texts of the same sense with that to the nearest other sense: 1 for separate "
         "senses, 0 for none. The nearest neighbour of each text is that among all others; those at the same distance "
         "count in part. With few texts both are illustrations, not measurements of a model.",
@@ -127,7 +131,9 @@ def vectors_in_context(subject: Subject, text: str, word: str) -> list[np.ndarra
     import torch
 
     inputs = subject.encode(text)
-    pieces = [own for own in pieces_of_text(text, inputs["input_ids"][0].tolist(), subject.tokenizer) if not own.special]
+    pieces = [
+        own for own in pieces_of_text(text, inputs["input_ids"][0].tolist(), subject.tokenizer) if not own.special
+    ]
     place, _ = _find(word, "".join(piece.text for piece in pieces), text)
     tokens, start = [], 0
     for piece in pieces:
@@ -211,6 +217,10 @@ def _draw_maps(
         axes.set_xticks(range(len(order)), labels, fontsize=7)
         axes.set_yticks(range(len(order)), labels, fontsize=7)
         axes.tick_params(length=0)
+        for sense in dict.fromkeys(senses) if axes in places[::columns] else ():
+            rows = [place for place, own in enumerate(senses) if own == sense]
+            axes.text(-0.13, np.mean(rows), short(sense, 10), transform=axes.get_yaxis_transform(), rotation=90,
+                      ha="right", va="center", fontsize=8, color=MUTED)  # fmt: skip
     tall = figure.get_size_inches()[1] * 72
     scale = figure.add_axes((34 / width, 22 / tall, (width - 60) / width, 7 / tall))
     bar = figure.colorbar(drawn, cax=scale, orientation="horizontal")
@@ -229,7 +239,6 @@ def _draw_scores(scores: pd.DataFrame, narrow: bool) -> Figure:
             continue
         axes.plot(own["layer"], own["silhouette"], color=colour(place), marker=marker(place), markersize=5.5,
                   linewidth=1.6, label=short(str(name), 34))  # fmt: skip
-    axes.axhline(0, color=INK, linewidth=0.8)
     axes.set_ylim(min(-0.1, scores["silhouette"].min() - 0.05), 1)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_title("silhouette of the senses")

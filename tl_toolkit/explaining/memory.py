@@ -98,7 +98,9 @@ def _sentences(means: pd.DataFrame) -> list[str]:
         able, unable = own[own >= RECALLED], own[own <= AT_CHANCE]
         if len(able) and len(unable):
             told = [joined([f"{name} {mean:.0%}" for name, mean in side.items()]) for side in (able, unable)]
-            first = f"Over {distance} words, the language is recalled by {told[0]}; at chance ({CHANCE:.0%}): {told[1]}."
+            first = (
+                f"Over {distance} words, the language is recalled by {told[0]}; at chance ({CHANCE:.0%}): {told[1]}."
+            )
             break
     reach = means[means["mean"] >= RECALLED].groupby("entry")["distance"].max()
     told = [f"{name} {reach.get(name, 'none')}" for name in dict.fromkeys(means["entry"])]
