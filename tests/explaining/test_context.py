@@ -83,6 +83,11 @@ def test_the_page_of_static_and_contextual_vectors(tmp_path: Path) -> None:
     assert scores[["model", "layer"]].to_numpy().tolist() == [["glove", 0], ["bert", 0], ["bert", 1], ["bert", 2]]
     assert (scores["silhouette"][:2] == 0).all() and (scores["similarity"][:2] == 1).all()
     assert len(found.numbers["context"]) == 4 * 6 and set(found.figures) == {"context", "context-senses"}
+    assert "spellings" not in found.sentences["context"][1]
+    (tmp_path / "glove.txt").write_text("apple 0.1 0.2 0.3\nApple 1 2 3\n")
+    cased = [text.replace("apple", "Apple") for text in TEXTS[:2]] + TEXTS[2:]
+    spelt = explain(None, cased, senses=SENSES, output_dir=tmp_path / "cased", **given)
+    assert "spellings alone, without context, have a silhouette of 1.00 in glove" in spelt.sentences["context"][1]
     plain = explain(None, TEXTS, output_dir=tmp_path / "plain", **given)
     assert set(plain.figures) == {"context"} and "No senses were given" in plain.sentences["context"][1]
 

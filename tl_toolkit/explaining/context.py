@@ -190,11 +190,15 @@ def _sentences(word: str, scores: pd.DataFrame, texts: int) -> list[str]:
                 for name, own in models]  # fmt: skip
         return [f"The vectors of “{word}” in {texts} texts have a mean cosine similarity of {joined(told)}.",
                 "No senses were given, so nothing is said about which texts belong together."]  # fmt: skip
-    best = [own.loc[own["silhouette"].idxmax()] for _, own in models]
+    best = [own.loc[own["silhouette"].iloc[1:].idxmax() if len(own) > 1 else own.index[0]] for _, own in models]
     told = [f"{own['silhouette']:.2f} in layer {own['layer']} of {own['model']}" for own in best]
     first = f"The senses of “{word}” in {texts} texts have the highest silhouette, of at most 1: {joined(told)}."
     told = [f"{own['nearest']:.0%} in {own['model']}" for own in best]
-    return [first, f"There, the nearest neighbour has the same sense for this share of the texts: {joined(told)}."]
+    second = f"There, the nearest neighbour has the same sense for this share of the texts: {joined(told)}"
+    spelt = scores[(scores["layer"] == 0) & (scores["silhouette"] > 0)]
+    if told := [f"{own.silhouette:.2f} in {own.model}" for own in spelt.itertuples()]:
+        second += f"; their spellings alone, without context, have a silhouette of {joined(told)}"
+    return [first, f"{second}."]
 
 
 def _draw_maps(
