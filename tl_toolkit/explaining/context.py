@@ -135,7 +135,8 @@ def vectors_in_context(subject: Subject, text: str, word: str) -> list[np.ndarra
         own for own in pieces_of_text(text, inputs["input_ids"][0].tolist(), subject.tokenizer) if not own.special
     ]
     place, _ = _find(word, "".join(piece.text for piece in pieces), text)
-    tokens, start = [], 0
+    tokens: list[int] = []
+    start = 0
     for piece in pieces:
         own = range(start + len(piece.text) - len(piece.text.lstrip()), start + len(piece.text))
         tokens += piece.tokens if own.start < place.stop and place.start < own.stop else ()
@@ -223,7 +224,7 @@ def _draw_maps(
         axes.tick_params(length=0)
         for sense in dict.fromkeys(senses) if axes in places[::columns] else ():
             rows = [place for place, own in enumerate(senses) if own == sense]
-            axes.text(-0.13, np.mean(rows), short(sense, 10), transform=axes.get_yaxis_transform(), rotation=90,
+            axes.text(-0.13, sum(rows) / len(rows), short(sense, 10), transform=axes.get_yaxis_transform(), rotation=90,
                       ha="right", va="center", fontsize=8, color=MUTED)  # fmt: skip
     tall = figure.get_size_inches()[1] * 72
     scale = figure.add_axes((34 / width, 22 / tall, (width - 60) / width, 7 / tall))
@@ -235,6 +236,8 @@ def _draw_maps(
 
 
 def _draw_scores(scores: pd.DataFrame, narrow: bool) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = new_figure(330 if narrow else 620, 230 if narrow else 250, left=40, right=14)
     for place, (name, own) in enumerate(scores.groupby("model", sort=False)):
         if len(own) == 1:
@@ -244,7 +247,7 @@ def _draw_scores(scores: pd.DataFrame, narrow: bool) -> Figure:
         axes.plot(own["layer"], own["silhouette"], color=colour(place), marker=marker(place), markersize=5.5,
                   linewidth=1.6, label=short(str(name), 34))  # fmt: skip
     axes.set_ylim(min(-0.1, scores["silhouette"].min() - 0.05), 1)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title("silhouette of the senses")
     axes.set_xlabel("layer; 0 is the static embedding")
     legend(figure, axes, 1 if narrow else 3)

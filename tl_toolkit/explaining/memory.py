@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..comparison.report.drawing import new_figure, short
 from ..data.recall import LANGUAGES
 from ..errors import UserError, listing
@@ -111,7 +109,7 @@ def _draw(means: pd.DataFrame, narrow: bool) -> Figure:
     from matplotlib.ticker import FixedLocator, NullLocator
 
     figure, axes = new_figure(330 if narrow else 620, 250 if narrow else 290, left=40, right=14)
-    distances = np.sort(means["distance"].unique())
+    distances = sorted(means["distance"].unique())
     for place, (name, own) in enumerate(means.groupby("entry", sort=False)):
         axes.fill_between(own["distance"], own["least"], own["most"], color=colour(place), alpha=0.15, linewidth=0)
         axes.plot(own["distance"], own["mean"], color=colour(place), marker=marker(place), markersize=5.5,
