@@ -35,7 +35,8 @@ def view(path: str) -> View:
         "memory", "Memory over a distance",
         f"A language is named, that many random words follow, and the end asks for it: one of {len(LANGUAGES)}, so "
         f"chance is {CHANCE:.0%}. Each network was trained and tested at each distance. Lines are means over the "
-        "seeds, bands reach from the least to the most accurate seed.",
+        "seeds, bands reach from the least to the most accurate seed. Markers at one "
+        "distance are drawn side by side.",
         _sentences(means), {"memory": numbers, "memory_by_distance": means},
         [Picture("memory", "Accuracy over the distance",
                  "Test accuracy of each network over the number of words between a language and the question.",
@@ -110,10 +111,12 @@ def _draw(means: pd.DataFrame, narrow: bool) -> Figure:
 
     figure, axes = new_figure(330 if narrow else 620, 250 if narrow else 290, left=40, right=14)
     distances = sorted(means["distance"].unique())
+    middle = (means["entry"].nunique() - 1) / 2
     for place, (name, own) in enumerate(means.groupby("entry", sort=False)):
-        axes.fill_between(own["distance"], own["least"], own["most"], color=colour(place), alpha=0.15, linewidth=0)
-        axes.plot(own["distance"], own["mean"], color=colour(place), marker=marker(place), markersize=5.5,
-                  linewidth=1.6, label=short(str(name), 38))  # fmt: skip
+        beside = own["distance"] * 1.03 ** (place - middle)  # side by side, so that equal accuracies are all seen
+        axes.fill_between(beside, own["least"], own["most"], color=colour(place), alpha=0.15, linewidth=0)
+        axes.plot(beside, own["mean"], color=colour(place), marker=marker(place), markersize=5.5, linewidth=1.6,
+                  label=short(str(name), 38))  # fmt: skip
     axes.axhline(CHANCE, color=MUTED, linestyle=(0, (1, 2)), linewidth=1.2, label="chance")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(distances))
