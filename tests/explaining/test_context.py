@@ -12,7 +12,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from tl_toolkit import UserError, explain
 from tl_toolkit.data.tokenizers import build_tokenizer
-from tl_toolkit.explaining.context import cosines, separation, vectors_in_context
+from tl_toolkit.explaining.context import cosines, separation, vectors_in_context, view
 from tl_toolkit.explaining.subjects import Subject
 from tl_toolkit.models import RnnConfig, RnnForCausalLM, RnnForSequenceClassification
 
@@ -84,12 +84,15 @@ def test_the_page_of_static_and_contextual_vectors(tmp_path: Path) -> None:
     assert (scores["silhouette"][:2] == 0).all() and (scores["similarity"][:2] == 1).all()
     assert len(found.numbers["context"]) == 4 * 6 and set(found.figures) == {"context", "context-senses"}
     assert "spellings" not in found.sentences["context"][1]
-    (tmp_path / "glove.txt").write_text("apple 0.1 0.2 0.3\nApple 1 2 3\n")
+
+
+def test_what_is_said_with_two_spellings_and_without_senses(tmp_path: Path) -> None:
+    (tmp_path / "glove.txt").write_text("apple 1 2 3\nApple 3 -2 1\n")
     cased = [text.replace("apple", "Apple") for text in TEXTS[:2]] + TEXTS[2:]
-    spelt = explain(None, cased, senses=SENSES, output_dir=tmp_path / "cased", **given)
-    assert "spellings alone, without context, have a silhouette of 1.00 in glove" in spelt.sentences["context"][1]
-    plain = explain(None, TEXTS, output_dir=tmp_path / "plain", **given)
-    assert set(plain.figures) == {"context"} and "No senses were given" in plain.sentences["context"][1]
+    shown = view([], cased, "apple", SENSES, str(tmp_path / "glove.txt"))
+    assert "spellings alone, without context, have a silhouette of 1.00 in glove" in shown.sentences[1]
+    plain = view([], TEXTS, "apple", vectors=str(tmp_path / "glove.txt"))
+    assert len(plain.pictures) == 1 and "No senses were given" in plain.sentences[1]
 
 
 def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
