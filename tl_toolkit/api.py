@@ -479,7 +479,7 @@ def export(model_name_or_path: Any = None, **flags: Any) -> dict[str, Any]:
 
 @_verb
 def explain(model_name_or_path: Any = None, text: str | list[str] | None = None, **flags: Any) -> Explanation:
-    """Look inside models: how far gradients reach back, what gates keep, where attention looks.
+    """Look inside models: how far gradients reach back, what gates keep, where attention looks, what context adds.
 
     >>> rows = [("a fine film", "good"), ("a dull film", "bad")] * 20
     >>> trained = finetune(rows, model_type="rnn", output_dir="outputs/lstm", num_train_epochs=1)

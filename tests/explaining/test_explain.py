@@ -99,16 +99,35 @@ def test_gradients_of_a_tanh_network_come_back_by_the_equation() -> None:
     assert found["distance"].tolist() == list(range(len(expected)))
 
 
+def test_the_gradient_of_an_lstms_cell_has_all_paths() -> None:
+    """Against the equations written out, with one tensor for each c_t."""
+    subject = rnn(cell_type="lstm", pooling="last", classifier_dropout=0.0)
+    cell = subject.model.rnn.layers[0].forward_cell
+    h = c = torch.zeros(7)
+    cells = []
+    for vector in subject.model.get_input_embeddings()(subject.encode(TEXT)["input_ids"][0]):
+        gates = cell.weight_ih_l0 @ vector + cell.bias_ih_l0 + cell.weight_hh_l0 @ h + cell.bias_hh_l0
+        i, f, g, o = gates.chunk(4)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        cells.append(c)
+    logits = subject.model.classifier(h)
+    loss = torch.nn.functional.cross_entropy(logits, logits.argmin())
+    expected = [grad.norm().item() for grad in torch.autograd.grad(loss, cells)][::-1]
+    found = gradient_norms([subject], [TEXT]).query("state == 'cell'").sort_values("distance")
+    np.testing.assert_allclose(found["norm"], expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_a_language_model_is_measured_from_the_token_that_it_predicts_last(direction: str) -> None:
     subject = rnn(RnnForCausalLM, cell_type="lstm", direction=direction)
-    found = gradient_norms([subject], [TEXT]).set_index("distance")["norm"]
+    found = gradient_norms([subject], [TEXT]).query("state == 'hidden'").set_index("distance")["norm"]
     read = subject.encode(TEXT)["input_ids"].shape[1] - 1
     assert len(found) == read and (found > 0).all() and found.idxmax() == 0
 
 
 def test_decay_is_the_factor_per_step() -> None:
-    norms = pd.DataFrame({"model": "m", "layer": 1, "direction": "forward", "distance": range(9)})
+    norms = pd.DataFrame({"model": "m", "layer": 1, "direction": "forward", "state": "hidden", "distance": range(9)})
     norms["norm"] = 3 * 0.7 ** norms["distance"]
     assert decay(norms)["per_step"].item() == pytest.approx(0.7)
     norms.loc[4, "norm"] = 0.0  # as below a maximum over time

@@ -51,6 +51,10 @@ def test_initialisation() -> None:
     assert torch.equal(one_hot.layers[0].backward_cell.weight_ih_l0, torch.eye(4 * HIDDEN))
     bound = math.sqrt(6 / (VOCAB + HIDDEN))
     assert 0.9 * bound < one_hot.embedding.weight.abs().max() <= bound
+    uniform = RnnModel(config(initialization="uniform", embedding_type="one_hot")).layers[0].forward_cell
+    assert torch.equal(uniform.weight_ih_l0, torch.eye(4 * HIDDEN))
+    for tensor in (uniform.weight_hh_l0, uniform.bias_ih_l0, uniform.bias_hh_l0):
+        assert 0.8 * HIDDEN**-0.5 < tensor.abs().max() <= HIDDEN**-0.5
 
 
 VARIANTS = [

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..config.arguments import DataArguments
 
-BUILT_IN = ("dates", "digits", "pydocs", "pytokens", "stocks")
+BUILT_IN = ("dates", "digits", "pydocs", "pytokens", "recall", "stocks")
 """Names of modules in this package. Each has `load_<name>(config)` and `<name>_record()`, which returns the versions
 behind the rows and optionally their fingerprint."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")

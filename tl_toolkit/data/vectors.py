@@ -65,6 +65,19 @@ def load_vectors(path: str | Path, tokenizer: PreTrainedTokenizerBase) -> tuple[
     return vectors, found
 
 
+def vectors_of_words(path: str | Path, words: Iterable[str]) -> dict[str, np.ndarray]:
+    """The vectors (dimensions,) of the words that a file has, looked up unchanged, then in lower case.
+
+    Raises:
+        UserError: as `load_vectors`, except for words that are not in the file.
+    """
+    path, words = Path(path).expanduser(), list(words)
+    with _lines(path) as lines:
+        exact, lower = _read(lines, path, {word.encode() for word in words}, {word.lower().encode() for word in words})
+    found = {word: exact.get(word.encode(), lower.get(word.lower().encode())) for word in words}
+    return {word: vector for word, vector in found.items() if vector is not None}
+
+
 def _surface_forms(tokenizer: PreTrainedTokenizerBase) -> tuple[dict[bytes, list[int]], dict[bytes, list[int]]]:
     """Return token ids by the bytes of the token, and by those of its lower case if that differs."""
     exact: dict[bytes, list[int]] = {}

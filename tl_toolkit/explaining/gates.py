@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .view import Picture, View, legend, log_scale
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+    from torch import Tensor
 
 MOST_UNITS = 40
 """Units of a picture; evenly chosen by half-life from layers with more."""
@@ -84,7 +85,7 @@ def gate_values(subject: Subject, texts: Sequence[str]) -> pd.DataFrame:
             for trace in traces:
                 read = tokens[::-1] if trace.direction == "backward" else tokens
                 read = read[len(read) - len(trace.inputs) :]
-                for gate, values in _gates(trace).items():
+                for gate, values in gate_tensors(trace).items():
                     steps, units = values.shape
                     frames.append(pd.DataFrame({
                         "model": subject.name, "text": number, "layer": trace.layer, "direction": trace.direction,
@@ -94,7 +95,7 @@ def gate_values(subject: Subject, texts: Sequence[str]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _gates(trace: Trace) -> dict[str, Any]:
+def gate_tensors(trace: Trace) -> dict[str, Tensor]:
     """(steps, units) of each gate, from the equations of torch.nn.LSTM and GRU."""
     import torch
 

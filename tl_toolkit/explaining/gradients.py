@@ -13,6 +13,7 @@ import numpy as np
 from ..comparison.report.drawing import new_figure, short
 from ..evaluation.formatting import joined
 from ..figures.palette import colour, marker
+from .gates import gate_tensors
 from .subjects import UNTRAINED, Subject, unrolled
 from .view import Picture, View, legend, log_scale
 
@@ -34,7 +35,7 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
     """The gradients of these models, over the same texts."""
     norms = gradient_norms(subjects, texts)
     fitted = decay(norms)
-    first = {name: _lowest(own) for name, own in norms.groupby("model", sort=False)}
+    first = _lowest_layers(norms)
     pictures = [
         Picture(
             "gradients", "The lowest layer of each model",
@@ -43,14 +44,14 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
         )
     ]  # fmt: skip
     for name, own in norms.groupby("model", sort=False):
-        layers = {_layer(key): part for key, part in own.groupby(["layer", "direction"], sort=False)}
-        if len(layers) > 1:
+        layers = {_layer(key): part for key, part in own.groupby(["layer", "direction", "state"], sort=False)}
+        if own.groupby(["layer", "direction"]).ngroups > 1:
             pictures.append(
                 Picture(f"gradients-{_slug(str(name))}", f"{name}, by layer", f"Gradient norms of {name} by layer.",
                         lambda narrow, layers=layers: _draw(layers, narrow))  # type: ignore[misc]
             )  # fmt: skip
     rows = [
-        [row.model, _layer((row.layer, row.direction)), f"{row.per_step:.3f}", f"{row.at_end:.2g}",
+        [row.model, _layer((row.layer, row.direction, row.state)), f"{row.per_step:.3f}", f"{row.at_end:.2g}",
          f"{row.farthest:.2g}", str(row.steps)]
         for row in fitted.itertuples()
     ]  # fmt: skip
@@ -61,8 +62,8 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
         "0; a language model's is that of the last token. ∂loss/∂h_t is total: it has the paths through all later "
         "steps. Pooling over all states (mean, max, attention) also leads directly from the loss to each step; with "
         "pooling last, all of a gradient comes back through the network. Layer 0 of a transformer is the embedded "
-        "tokens. The factor per step is the slope of a line through the logarithms of the norms: below 1 gradients "
-        "vanish with the distance, above 1 they grow.",
+        "tokens. An LSTM's cell c_t is another path back, with a line of its own. The factor per step is the slope of "
+        "a line through the logarithms of the norms: below 1 gradients vanish with the distance, above 1 they grow.",
         _sentences(norms, fitted), {"gradients": norms, "gradient_decay": fitted}, pictures,
         [("Decay of gradients by model and layer", columns, rows, 2)],
     )  # fmt: skip
@@ -71,22 +72,23 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
 def gradient_norms(subjects: Sequence[Subject], texts: Sequence[str]) -> pd.DataFrame:
     """‖∂loss/∂h_t‖ by model, layer, direction of reading and distance (steps to the last one read), mean of the texts.
 
-    Layers of a recurrent network count from 1; layer 0 of other models is the embedded tokens.
+    `state` is `hidden`, and `cell` for ‖∂loss/∂c_t‖ of an LSTM. Layers of a recurrent network count from 1; layer 0 of
+    other models is the embedded tokens.
     """
     import pandas as pd
 
     rows = []
     for subject in subjects:
         for text in texts:
-            for layer, direction, norms in _norms(subject, text):
+            for layer, direction, state, norms in _norms(subject, text):
                 last = len(norms) - 1
-                rows += [(subject.name, layer, direction, last - step, norm) for step, norm in enumerate(norms)]
-    keys = ["model", "layer", "direction", "distance"]
+                rows += [(subject.name, layer, direction, state, last - step, norm) for step, norm in enumerate(norms)]
+    keys = ["model", "layer", "direction", "state", "distance"]
     return pd.DataFrame(rows, columns=[*keys, "norm"]).groupby(keys, sort=False, as_index=False)["norm"].mean()
 
 
-def _norms(subject: Subject, text: str) -> Iterator[tuple[int, str, list[float]]]:
-    """(layer, direction, the norm of each step in reading order) for one text."""
+def _norms(subject: Subject, text: str) -> Iterator[tuple[int, str, str, list[float]]]:
+    """(layer, direction, state, the norm of each step in reading order) for one text."""
     import torch
 
     inputs = subject.encode(text)
@@ -101,15 +103,22 @@ def _norms(subject: Subject, text: str) -> Iterator[tuple[int, str, list[float]]
         logits = outputs.logits[0]
         scores = logits if logits.dim() == 1 else logits[0 if backward else -1]
         if traces:
-            states = [(own.layer, own.direction, [state[0] for state in own.after]) for own in traces]
+            states = [(own.layer, own.direction, list(zip(*own.after, strict=True))) for own in traces]
         else:
-            states = [(layer, "forward", [hidden]) for layer, hidden in enumerate(outputs.hidden_states)]
-        parts = [part for _, _, steps in states for part in steps]
-        found = iter(torch.autograd.grad(_loss(scores, target), parts, allow_unused=True))
-    for layer, direction, steps in states:
-        grads = [next(found) for _ in steps]
-        whole = torch.cat([torch.zeros_like(h) if g is None else g for g, h in zip(grads, steps, strict=True)], -2)
-        yield layer, direction, whole.reshape(-1, whole.shape[-1]).double().norm(dim=-1).tolist()
+            states = [(layer, "forward", [(hidden,)]) for layer, hidden in enumerate(outputs.hidden_states)]
+        parts = [part for *_, own in states for steps in own for part in steps]
+        found = torch.autograd.grad(_loss(scores, target), parts, allow_unused=True)
+    grads = iter(torch.zeros_like(h) if grad is None else grad for grad, h in zip(found, parts, strict=True))
+    for number, (layer, direction, own) in enumerate(states):
+        hidden, *cell = (torch.cat([next(grads) for _ in steps], -2) for steps in own)
+        yield layer, direction, "hidden", _norm_of_steps(hidden)
+        if cell:  # torch's kernel returns c_t apart from the h_t that it computes from it: add that path
+            output, c = gate_tensors(traces[number])["output"], torch.cat(own[1])
+            yield layer, direction, "cell", _norm_of_steps(cell[0] + hidden * output * (1 - c.tanh() ** 2))
+
+
+def _norm_of_steps(grads: Tensor) -> list[float]:
+    return grads.reshape(-1, grads.shape[-1]).double().norm(dim=-1).tolist()
 
 
 def _loss(scores: Tensor, target: Tensor | None) -> Tensor:
@@ -122,7 +131,7 @@ def _loss(scores: Tensor, target: Tensor | None) -> Tensor:
 
 
 def decay(norms: pd.DataFrame) -> pd.DataFrame:
-    """By model, layer and direction: `per_step`, the factor of the norm from one step to the one before it.
+    """By model, layer, direction and state: `per_step`, the factor of the norm from one step to the one before it.
 
     It is exp of the slope of a least-squares line through log norm over distance; steps without a gradient are left
     out.
@@ -130,37 +139,44 @@ def decay(norms: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for key, own in norms.groupby(["model", "layer", "direction"], sort=False):
+    keys = ["model", "layer", "direction", "state"]
+    for key, own in norms.groupby(keys, sort=False):
         seen = own[own["norm"] > 0].sort_values("distance")
         if len(seen) < 2:
             continue
         slope = np.polyfit(seen["distance"], np.log(seen["norm"]), 1)[0]
         ends = seen["norm"].iloc[0], seen["norm"].iloc[-1]
         rows.append((*key, float(np.exp(slope)), *ends, int(own["distance"].max())))
-    return pd.DataFrame(rows, columns=["model", "layer", "direction", "per_step", "at_end", "farthest", "steps"])
+    return pd.DataFrame(rows, columns=[*keys, "per_step", "at_end", "farthest", "steps"])
 
 
 def _sentences(norms: pd.DataFrame, fitted: pd.DataFrame) -> list[str]:
     if fitted.empty:
         return ["The texts have one token each, so there is no distance to measure.", "Specify a longer --text."]
-    lowest = fitted.groupby("model", sort=False).first().reset_index()
-    told = [f"{row.model} by {row.per_step:.3f}" for row in lowest.itertuples()]
+    lowest = _lowest_layers(fitted)
+    told = [f"{name} by {own['per_step'].item():.3f}" for name, own in lowest.items()]
     first = f"Per step back, the gradient in the lowest layer is multiplied on average: {joined(told)}."
-    distance = int(min(FAR, lowest["steps"].min()))
-    at_end = lowest.set_index("model")["at_end"]
-    lines = {str(name): _lowest(own).set_index("distance")["norm"] for name, own in norms.groupby("model", sort=False)}
-    told = [f"{line[distance] / at_end[name]:.2g} in {name}" for name, line in lines.items() if name in at_end]
+    distance = int(min(FAR, *(own["steps"].item() for own in lowest.values())))
+    lines = {name: own.set_index("distance")["norm"] for name, own in _lowest_layers(norms).items()}
+    told = [f"{line[distance] / lowest[name]['at_end'].item():.2g} in {name}" for name, line in lines.items()
+            if name in lowest]  # fmt: skip
     return [first, f"{distance} steps before the end, its norm is this multiple of that at the end: {joined(told)}."]
 
 
-def _lowest(own: pd.DataFrame) -> pd.DataFrame:
-    first = own[own["layer"] == own["layer"].min()]
-    return first[first["direction"] == first["direction"].iloc[0]]
+def _lowest_layers(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each model's lowest layer, in its first direction, by model; those of a cell apart."""
+    found = {}
+    for model, own in table.groupby("model", sort=False):
+        first = own[own["layer"] == own["layer"].min()]
+        for state, part in first[first["direction"] == first["direction"].iloc[0]].groupby("state", sort=False):
+            bare = str(model).removesuffix(UNTRAINED)
+            found[str(model) if state == "hidden" else str(model).replace(bare, f"{bare}, cell", 1)] = part
+    return found
 
 
 def _layer(key: Any) -> str:
-    layer, direction = key
-    return f"{layer}, backward" if direction == "backward" else str(layer)
+    layer, direction, state = key
+    return ", ".join([str(layer), *(own for own in (direction, state) if own in ("backward", "cell"))])
 
 
 def _slug(name: str) -> str:

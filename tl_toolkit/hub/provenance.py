@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
 
-BUILT_IN_LANGUAGES = {"dates": ["en", "hi"], "digits": ["en"], "pydocs": ["en"], "pytokens": ["code"]}
+BUILT_IN_LANGUAGES = {"dates": ["en", "hi"], "digits": ["en"], "pydocs": ["en"], "pytokens": ["code"], "recall": ["en"]}
 """The languages of the built-in text datasets."""
 _MOST_STAGES = 8
 

@@ -17,6 +17,8 @@ class RnnConfig(StrictConfig):
         num_hidden_layers: number of stacked recurrent layers.
         cell_type: `lstm` (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000), `gru` (Cho et
             al. 2014), `rnn_tanh` or `rnn_relu` (Elman 1990). The equations are those of `torch.nn.LSTM`, `GRU`, `RNN`.
+        initialization: of recurrent layers: `orthogonal` recurrent matrices and an LSTM's forget gate at 1 (see
+            `initialize_recurrent`), or `uniform`, torch's default.
         bidirectional: read every layer's input in both directions and concatenate (Schuster and Paliwal 1997).
         direction: `forward`, or `backward` to read each text from its end; outputs are returned in the original order.
             A bidirectional network already reads both ways and only accepts `forward`.
@@ -66,6 +68,7 @@ class RnnConfig(StrictConfig):
     hidden_size: int = 128
     num_hidden_layers: int = 1
     cell_type: Literal["lstm", "gru", "rnn_tanh", "rnn_relu"] = "lstm"
+    initialization: Literal["orthogonal", "uniform"] = "orthogonal"
     bidirectional: bool = False
     direction: Literal["forward", "backward"] = "forward"
     pooling: Literal["last", "mean", "max", "concat", "attention"] = "last"

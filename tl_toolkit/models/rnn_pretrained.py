@@ -30,7 +30,7 @@ class RecurrentPreTrainedModel(PreTrainedModel):
         and Bengio 2010) with zero biases.
         """
         if isinstance(module, nn.RNNBase):
-            initialize_recurrent(module)
+            initialize_recurrent(module, getattr(self.config, "initialization", "orthogonal") == "uniform")
         elif isinstance(module, (nn.Linear, nn.Conv1d)):
             init.xavier_uniform_(module.weight)
             if module.bias is not None:
@@ -76,19 +76,24 @@ class RecurrentPreTrainedModel(PreTrainedModel):
         return [[f"{name}." for name in heads if name != self.base_model_prefix]]
 
 
-def initialize_recurrent(cell: nn.RNNBase) -> None:
+def initialize_recurrent(cell: nn.RNNBase, uniform: bool = False) -> None:
     """Initialise a recurrent module by parameter type, except for loaded weights.
 
     Input matrices are Xavier-uniform per gate (Glorot and Bengio 2010); recurrent matrices are orthogonal per gate
     (Saxe et al. 2014); biases are zero, except that an LSTM's forget gate starts at 1, so that the cell remembers
     (Jozefowicz et al. 2015, section 2.2). torch adds two biases: only `bias_ih` contains the 1.
+
+    With `uniform`, all are uniform up to 1 / sqrt(hidden_size), as in `torch.nn.RNNBase.reset_parameters`.
     """
+    bound = cell.hidden_size**-0.5
     for name, parameter in cell.named_parameters(recurse=False):
         # The blocks below are new tensors without the flag that protects loaded weights.
         if getattr(parameter, "_is_hf_initialized", False):
             continue
         if name.startswith("weight_ih") and cell.has_identity_input:
             init.eye_(parameter)
+        elif uniform:
+            init.uniform_(parameter, -bound, bound)
         elif name.startswith("weight_ih"):
             for gate in parameter.split(cell.hidden_size):
                 init.xavier_uniform_(gate)
