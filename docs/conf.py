@@ -1,4 +1,4 @@
-"""The site: `make docs` builds it from these pages, strictly, and `make docs-test` also runs the chapters of the course."""
+"""The site: `make docs` builds it, strictly; `make docs-test` also runs the chapters of the course."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-import tl_toolkit
+import tl_toolkit  # noqa: E402
 
 project = "tl_toolkit"
 author = copyright = "The tl_toolkit developers"
@@ -25,6 +25,8 @@ exclude_patterns = ["reports/**"]
 html_theme = "furo"
 html_title = "tl_toolkit"
 html_extra_path = ["reports"]
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 html_theme_options = {
     "source_repository": "https://github.com/tl-toolkit/tl_toolkit/",
@@ -46,7 +48,7 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 copybutton_exclude = ".linenos, .gp, .go"
 
-# The chapters run in docs/course, each in a kernel of its own; their outputs are kept until the code of a chapter changes.
+# The chapters run in docs/course, each in its own kernel; outputs are kept until the code of a chapter changes.
 nb_execution_mode = os.environ.get("DOCS_EXECUTION", "off")
 nb_execution_cache_path = str(Path(__file__).parents[1] / "build/chapters")
 nb_execution_timeout = 600
