@@ -17,14 +17,16 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "_site.directives",
+    "_site.docstrings",
     "_site.maths",
     "_site.source_links",
 ]
 root_doc = "index"
 exclude_patterns = ["reports/**"]
+smartquotes = False
 html_theme = "furo"
 html_title = "tl_toolkit"
-html_extra_path = ["reports"]
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
@@ -45,6 +47,9 @@ myst_heading_anchors = 4
 
 default_role = "code"  # as in our docstrings
 autodoc_typehints = "none"
+autodoc_inherit_docstrings = False  # those of transformers are not ours
+napoleon_use_ivar = True
+napoleon_custom_sections = [("Class attributes", "params_style")]
 autodoc_member_order = "bysource"
 copybutton_exclude = ".linenos, .gp, .go"
 
