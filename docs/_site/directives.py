@@ -21,7 +21,7 @@ def _module_sections(package: str) -> str:
 
 
 def _automodule(name: str) -> str:
-    return f"```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n   :show-inheritance:\n```"
+    return f"```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n   :ignore-module-all:\n   :show-inheritance:\n```"
 
 
 MAKERS = {
