@@ -114,7 +114,7 @@ def fields_table(name: str) -> str:
     texts: dict[str, str] = {}
     for kind in reversed(config.__mro__):
         texts.update(_described(kind) if kind.__module__.startswith("tl_toolkit") else {})
-    lines = ["| field | default | meaning |", "|---|---|---|"]
+    lines = ["| field and default | meaning |", "|---|---|"]
     for field in sorted(dataclasses.fields(config), key=lambda field: field.name in StrictConfig.__annotations__):
         if field.name not in texts or not field.init:
             continue
@@ -125,7 +125,8 @@ def fields_table(name: str) -> str:
         default = None if field.default is dataclasses.MISSING else field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        lines.append(f"| `{field.name}` | `{'none' if default in (None, '') else default}` | {text} |")
+        shown = "none" if default in (None, "") else str(default).lower() if isinstance(default, bool) else default
+        lines.append(f"| `{field.name}` <br> {shown} | {text} |")
     return "\n".join(lines)
 
 

@@ -61,9 +61,9 @@ def test_pages_describe_every_flag_and_every_field() -> None:
     assert len(flags) > 200
     assert {flag for flag in flags if f"{{option}} --{flag} " not in described} == set()
     table = fields_table("RnnConfig")
-    assert "| `hidden_size` | `128` | size of the state of one direction" in table
-    assert "| `vocab_size` | `30000` |" in table  # of the base class
+    assert "| `hidden_size` <br> 128 | size of the state of one direction" in table
+    assert "| `vocab_size` <br> 30000 |" in table  # of the base class
     from tl_toolkit.models import RnnConfig
 
     own = set(RnnConfig.__annotations__) - {"auto_classes"}
-    assert {field for field in own if f"| `{field}` |" not in table} == set()
+    assert {field for field in own if f"| `{field}` <br> " not in table} == set()
