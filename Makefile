@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: install demo test check style dist test-lowest benchmarks clean
+.PHONY: install demo test check style docs docs-test docs-serve dist test-lowest benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -31,6 +31,23 @@ check: install
 style: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+# The site in build/site. A link or reference that leads nowhere, or any other warning, is an error.
+SPHINX = $(BIN)/python -m sphinx --fail-on-warning --keep-going --doctree-dir build/doctrees docs build/site
+
+docs: $(VENV)/.docs
+	$(SPHINX)
+
+# The same with the outputs of the chapters of the course, which run if they have changed.
+docs-test: $(VENV)/.docs
+	DOCS_EXECUTION=cache OMP_NUM_THREADS=2 $(SPHINX)
+
+docs-serve: docs
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000
 
 # Installs $(2) in a bare environment in $(1), and does there what a user does first, outside the checkout.
 define smoke

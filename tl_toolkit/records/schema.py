@@ -175,7 +175,7 @@ class Named(TypedDict):
 
 
 class Record(Named, total=False):
-    """A result record; docs/running.md describes the fields. A record may have others, which are not checked."""
+    """A result record; docs/record.md describes the fields. A record may have others, which are not checked."""
 
     toolkit_version: Text
     status: Literal["completed", "failed"]
