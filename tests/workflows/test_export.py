@@ -157,6 +157,25 @@ def test_tags_of_words_and_numbers(finetune: Finetune, tmp_path: Path) -> None:
     )
 
 
+def test_a_lora_run_on_pairs_with_several_labels(finetune: Finetune, tmp_path: Path, tiny_rnn: dict[str, str]) -> None:
+    rows = [
+        {"text": "tin and iron", "other": "old pear", "label": ["fruit", "metal"]},
+        {"text": "tin", "other": "the Rhine", "label": ["metal"]},
+        {"text": "pear", "other": "tin", "label": []},
+    ]
+    (tmp_path / "pairs").mkdir()
+    for split in ("train", "validation", "test"):
+        pd.DataFrame(rows * 7).to_parquet(tmp_path / "pairs" / f"{split}.parquet")
+    base = {"dataset_name": str(tmp_path / "pairs"), "text_pair_column": "other", "learning_rate": 0.05}
+    finetune("base", **tiny_rnn, **base)
+    finetune(model_name_or_path=str(tmp_path / "base"), strategy="lora", **base)
+    exported(tmp_path)
+    found = predicted(tmp_path / "out", tmp_path / "pairs", tmp_path).predictions
+    alone = run_alone(tmp_path / "onnx", [[row["text"], row["other"]] for row in rows])
+    assert [[own["label"] for own in each] for each in alone] == [list(own) for own in found["prediction_name"][:3]]
+    assert len({len(each) for each in alone}) > 1
+
+
 def test_what_cannot_be_exported_says_so(
     finetune: Finetune, tmp_path: Path, tiny_rnn: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,12 +52,12 @@ def _forms(own: Json, words: Words, labels: str) -> dict[str, Any]:
     for one in reversed(own["budgets"]):
         for entry in one["entries"]:
             for form, cost in entry.get("forms", {}).items():
-                ends = " to ".join(show.plain_milliseconds(cost[f"latency_seconds_p{part}"]) for part in (25, 75))
+                ends = " to ".join(show.plain_milliseconds(cost.get(f"latency_seconds_p{part}")) for part in (25, 75))
                 lost, same = cost.get("score_lost"), cost.get("agreement")
                 rows.append(
                     [entry["entry"], FORMS[form], show.count(one["labels"])]
                     + [f"{show.plain_milliseconds(cost['latency_seconds'])} ({ends})"]
-                    + [show.count(cost["rows_per_second"]), show.memory(cost["bytes"])]
+                    + [show.count(cost.get("rows_per_second")), show.memory(cost.get("bytes"))]
                     + [show.memory(cost.get("memory_bytes"))]
                     + [show.MISSING if lost is None else words.gap(lost) if lost > 0 else "none"]
                     + [show.MISSING if same is None else f"{100 * same:.1f}"]

@@ -116,7 +116,9 @@ class Words:
             return ""
         own = entry["forms"][form]
         lost = f", {self.gap(own['score_lost'])} lost" if form == "int8" and own["score_lost"] > 0 else ""
-        told = f"{show.milliseconds(own['latency_seconds'])} per prediction, {show.memory(own['bytes'])} on disk{lost}"
+        told = (
+            f"{show.milliseconds(own['latency_seconds'])} per prediction, {show.memory(own.get('bytes'))} on disk{lost}"
+        )
         return f"Run it as {FORMS[form]}: {told} (tl-toolkit export)."
 
     def cost(self, entry: Json) -> str:
