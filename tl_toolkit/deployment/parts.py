@@ -68,13 +68,14 @@ def write_checked(part: Part, path: Path, name: str, limit: int | None, *, int8:
     config = part.module.config
     try:
         write_graph(part.module, part.example(*EXAMPLE), part.example(*OTHER), part.outputs, path)
-    except Exception as error:  # of torch's exporter, of any kind
+        if int8:
+            quantise(path, int8_path(path))
+    except Exception as error:  # of the exporter or the quantiser, of any kind
         raise UserError(
             f"The model {name!r} ({type(part.module).__name__}) cannot be exported to ONNX: "
             f"{' '.join(str(error.__cause__ or error).split())[:300]}"
         ) from error
     difference = check_sizes(part.module, OnnxModel(path, config), limit)
     if int8:
-        quantise(path, int8_path(path))
         check_sizes(part.module, OnnxModel(int8_path(path), config), limit, tolerance=None)
     return difference

@@ -44,8 +44,10 @@ _SETTINGS = {"max_length": None, "use_cpu": True, "eval_strategy": "no", "save_s
 class ExportArguments:
     """Export"""
 
-    format: Literal["onnx"] = flag("The format of the graph.", "onnx")
-    quantize: Literal["int8"] | None = flag("Write a graph with weights of 8 bits: smaller and faster, less exact.")
+    format: Literal["onnx", "pytorch"] = flag(
+        "onnx; or with --quantize int8 pytorch, a model folder that transformers loads with torchao.", "onnx"
+    )
+    quantize: Literal["int8"] | None = flag("Write weights of 8 bits: smaller and in ONNX faster, less exact.")
     check_rows: int = flag("Compare the predictions on N test rows.", CHECK_ROWS)
 
     def __post_init__(self) -> None:
@@ -95,7 +97,10 @@ def export(request: ExportRequest) -> dict[str, Any]:
     """
     from ..deployment.writers import writes_texts
     from .export_language_model import LanguageModelExport
+    from .export_pytorch import PytorchExport
 
+    if request.export.format == "pytorch":
+        return PytorchExport(request).run()
     return (LanguageModelExport if writes_texts(load_config(request.model)) else Export)(request).run()
 
 
@@ -103,8 +108,8 @@ class Export:
     """One export: the model, its graph, and the rows on which they are compared."""
 
     def __init__(self, request: ExportRequest) -> None:
-        check_installed()
         self.request, self.arguments = request, request.export
+        self._check_installed()
         self.name, self.output_dir = str(request.model.model_name_or_path), Path(request.run.output_dir)
         check_free(self.output_dir, overwrite=False, sources=[self.name])
         if (self.output_dir / "config.json").exists() and not is_exported(self.output_dir):
@@ -116,6 +121,10 @@ class Export:
         self._load()
         if self.tokenizer is None or not self.tokenizer.is_fast:
             raise UserError(f"The tokenizer of {self.name!r} has no fast form (tokenizer.json), which run.py needs.")
+
+    def _check_installed(self) -> None:
+        """UserError without the packages of the format."""
+        check_installed()
 
     def _load(self) -> None:
         """Load the model, its task and its tokenizer."""
@@ -203,7 +212,7 @@ class Export:
 
     def _measure(self, forms: list[str]) -> dict[str, Any]:
         folder = Path(location_of(self.name))
-        return self.forms.measure(forms, self.encoded, folder if folder.is_dir() else None)
+        return self.forms.measure(forms, self.encoded, {"pytorch": folder} if folder.is_dir() else {})
 
     def _facts_for_run(self) -> dict[str, Any]:
         """What run.py needs beside the graph and the tokenizer."""

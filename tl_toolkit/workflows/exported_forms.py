@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CHECK_ROWS = 1000
 """The most test rows that forms are compared on by default."""
+GRAPHS = ("onnx", "int8")
 CLOSE = 1e-3
 _SAME_TEXTS = 0.99
 
@@ -98,10 +99,10 @@ class Forms:
         return [int8_path(path) for path in paths] if form == "int8" else paths
 
     def bytes(self) -> dict[str, int]:
-        """The size of the weights, or of the graphs, by form."""
-        weights = sum(weight.nbytes for weight in self.model.parameters())
-        return {form: weights if form == "pytorch" else sum(path.stat().st_size for path in self.files(form))
-                for form in self.forms}  # fmt: skip
+        """The size of the weights in floats, and of the graphs, by form."""
+        sizes = {"pytorch": sum(weight.nbytes for weight in self.model.parameters())}
+        written = [form for form in GRAPHS if form in self.forms]
+        return sizes | {form: sum(path.stat().st_size for path in self.files(form)) for form in written}
 
     def compare(self, encoded: Dataset, rows: Dataset) -> dict[str, Any]:
         """Agreement with PyTorch, and the metrics, on `rows`; UserError if the graph in floats predicts otherwise.
@@ -112,7 +113,8 @@ class Forms:
         for form, model in self.forms.items():
             self.answers[form], labels = self._answers(model, encoded)
             metrics[form] = {} if labels is None else self.task.metrics(self.answers[form], labels, encoded)
-            self.predicted[form] = self.task.predictions(self.answers[form], rows)["prediction"].tolist()
+            frame = self.task.predictions(self.answers[form], rows)
+            self.predicted[form] = frame["prediction"].tolist() if "prediction" in frame else []
         exact = self.predicted["pytorch"]
         agreement = {form: float(np.mean([_same(*pair) for pair in zip(own, exact, strict=True)]))
                      for form, own in self.predicted.items() if form != "pytorch"}  # fmt: skip
@@ -131,11 +133,11 @@ class Forms:
             count = wrong.sum() or round((1 - same) * len(self.predicted["onnx"]))
             raise wrong_predictions(int(count), f"{len(self.predicted['onnx'])} test rows{where}")
 
-    def measure(self, forms: Sequence[str], encoded: Dataset, model_folder: Path | None) -> dict[str, dict[str, Any]]:
+    def measure(self, forms: Sequence[str], encoded: Dataset, folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
         """Latency, throughput and memory of the forms, in turns on the first of the encoded rows.
 
         Args:
-            model_folder: where PyTorch loads the model from, to measure its memory.
+            folders: where PyTorch loads a form from, to measure its memory.
         """
         from ..deployment.memory import memory_of_folder, memory_of_graphs
 
@@ -145,11 +147,11 @@ class Forms:
         found = measure_in_turns({form: _answering(self.forms[form], self.task) for form in forms}, singles, groups)
         row = {name: tensor for name, tensor in singles[0].items() if name != self.task.label_name}
         for form in forms:
-            if form != "pytorch":
+            if form in folders:
+                found[form]["memory_bytes"] = memory_of_folder(folders[form], self.task.auto_class, row)
+            elif form in GRAPHS:
                 inputs = [row if len(self.parts) == 1 else part.example(1, 20) for part in self.parts.values()]
                 found[form]["memory_bytes"] = memory_of_graphs(list(zip(self.files(form), inputs, strict=True)))
-            elif model_folder is not None:
-                found[form]["memory_bytes"] = memory_of_folder(model_folder, self.task.auto_class, row)
         return found
 
     def _answers(self, model: Any, encoded: Dataset) -> tuple[Any, np.ndarray | None]:
@@ -211,15 +213,25 @@ def measure_forms(
             found = {form: {"problem": str(error)} for form in exported}
             forms.forms = {"pytorch": model}
             compared = forms.compare(encoded, rows)
-        able = [form for form in asked if form in forms.forms]
-        costs, sizes, metric = forms.measure(able, encoded, model_folder), forms.bytes(), compared["main_metric"]
-        for form in able:
-            score = compared["metrics"][form][metric]
-            found[form] = {**costs[form], "bytes": sizes[form], "score": score, "rows": len(rows)}
-            if form != "pytorch":
-                lost = (compared["metrics"]["pytorch"][metric] - score) * (1 if task.greater_is_better else -1)
-                found[form] |= {"agreement": compared["agreement"][form], "score_lost": float(lost)}
+        costs = forms.measure([form for form in asked if form in forms.forms], encoded, {"pytorch": model_folder})
+        found |= as_recorded(task, compared, costs, forms.bytes())
     return {form: found[form] for form in asked}
+
+
+def as_recorded(
+    task: Task, compared: Mapping[str, Any], costs: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int]
+) -> dict[str, dict[str, Any]]:
+    """What `Forms` has found, for the record, by form."""
+    found, metric = {}, compared["main_metric"]
+    for form, cost in costs.items():
+        score = compared["metrics"][form].get(metric)
+        found[form] = {**cost, "bytes": sizes[form], "score": score, "rows": compared["count"]}
+        if form != "pytorch":
+            found[form]["agreement"] = compared["agreement"][form]
+            if score is not None:
+                lost = (compared["metrics"]["pytorch"][metric] - score) * (1 if task.greater_is_better else -1)
+                found[form]["score_lost"] = float(lost)
+    return found
 
 
 def check_forms(asked: Sequence[str]) -> None:

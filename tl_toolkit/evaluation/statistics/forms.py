@@ -9,7 +9,7 @@ import numpy as np
 
 from ..results import Result
 
-NAMES = {"pytorch": "PyTorch", "onnx": "ONNX", "int8": "ONNX, int8"}
+NAMES = {"pytorch": "PyTorch", "onnx": "ONNX", "int8": "ONNX, int8", "pytorch_int8": "PyTorch, int8"}
 FIELDS = (
     *("latency_seconds", "latency_seconds_p25", "latency_seconds_p75", "rows_per_second", "bytes", "memory_bytes"),
     *("agreement", "score_lost"),
