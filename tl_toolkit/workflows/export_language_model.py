@@ -14,7 +14,7 @@ from ..loading.model import load_trained, longest_input, shortest
 from ..loading.tokenizer import load_tokenizer
 from ..records.identity import identity_of_model
 from ..tasks.language_modeling import CAUSAL, LanguageModeling
-from .export import Export
+from .export_graph import Export
 from .exported_forms import CLOSE, Forms, wrong_predictions
 
 if TYPE_CHECKING:

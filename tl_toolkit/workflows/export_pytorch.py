@@ -16,7 +16,7 @@ from ..records.artefacts import artefacts_in
 from ..records.identity import write_identity
 from ..records.output_dir import staged
 from ..records.record import read_record, write_record
-from .export import Export
+from .export_graph import Export
 from .exported_forms import as_recorded, one_thread
 
 FORM = "pytorch_int8"
