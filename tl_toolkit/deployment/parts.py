@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import UserError
 from ..models.modeling_rnn_encoder_decoder import RnnEncoderDecoderForConditionalGeneration
@@ -31,7 +31,7 @@ class Part(NamedTuple):
         return inputs_for(self.module, self.inputs, batch, time)
 
 
-def parts_of(model: nn.Module, tokenized: Sequence[str]) -> dict[str, Part]:
+def parts_of(model: Any, tokenized: Sequence[str]) -> dict[str, Part]:
     """The graphs of a model by file name.
 
     Args:
@@ -41,7 +41,7 @@ def parts_of(model: nn.Module, tokenized: Sequence[str]) -> dict[str, Part]:
         parts = {ENCODER: EncoderPart(model), GRAPH: StepPart(model)}
         return {file: Part(part, ["input_ids", "attention_mask"], part.outputs) for file, part in parts.items()}
     if hasattr(model, "outputs"):
-        return {GRAPH: Part(model, [], model.outputs)}  # type: ignore[arg-type]
+        return {GRAPH: Part(model, [], model.outputs)}
     config: Any = model.config
     read = inspect.signature(model.forward).parameters
     names = [name for name in ("input_ids", "attention_mask", *tokenized) if name in read]

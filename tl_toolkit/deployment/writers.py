@@ -95,7 +95,7 @@ class OnnxLanguageModel(_Writer):
 class OnnxEncoderDecoder(_Writer):
     """An encoder-decoder as two graphs: the encoder, and a step of the decoder."""
 
-    prepare_decoder_input_ids_from_labels = RecurrentSeq2SeqGenerationMixin.prepare_decoder_input_ids_from_labels
+    prepare_decoder_input_ids_from_labels: Any = RecurrentSeq2SeqGenerationMixin.prepare_decoder_input_ids_from_labels
 
     def __init__(self, path: Path, config: Any, generation_config: GenerationConfig | None) -> None:
         super().__init__(path, config, generation_config)

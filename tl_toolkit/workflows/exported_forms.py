@@ -166,7 +166,8 @@ class Forms:
         with torch.no_grad():
             for places in parts:
                 inputs = self._inputs([own[int(place)] for place in places])
-                target, gathered = inputs.get(self.task.label_name), ()
+                target = inputs.get(self.task.label_name)
+                gathered: tuple[Any, ...] = ()
                 if target is not None or not self.task.generates:
                     judged = self.task.answers(model(**inputs), target)
                     gathered = judged if isinstance(judged, tuple) else (judged,)
