@@ -38,7 +38,7 @@ def parts_of(model: Any, tokenized: Sequence[str]) -> dict[str, Part]:
         tokenized: what its tokenizer returns.
     """
     if isinstance(model, RnnEncoderDecoderForConditionalGeneration):
-        parts = {ENCODER: EncoderPart(model), GRAPH: StepPart(model)}
+        parts: dict[str, Any] = {ENCODER: EncoderPart(model), GRAPH: StepPart(model)}
         return {file: Part(part, ["input_ids", "attention_mask"], part.outputs) for file, part in parts.items()}
     if hasattr(model, "outputs"):
         return {GRAPH: Part(model, [], model.outputs)}
