@@ -100,7 +100,8 @@ class Forms:
 
     def bytes(self) -> dict[str, int]:
         """The size of the weights in floats, and of the graphs, by form."""
-        sizes = {"pytorch": sum(weight.nbytes for weight in self.model.parameters())}
+        tensors = [*self.model.parameters(), *self.model.buffers()]  # the n-grams of a linear model are a buffer
+        sizes = {"pytorch": sum(tensor.nbytes for tensor in tensors)}
         written = [form for form in GRAPHS if form in self.forms]
         return sizes | {form: sum(path.stat().st_size for path in self.files(form)) for form in written}
 
