@@ -173,10 +173,6 @@ def test_a_lora_run_on_pairs_with_several_labels(finetune: Finetune, tmp_path: P
     found = predicted(tmp_path / "out", tmp_path / "pairs", tmp_path).predictions
     alone = run_alone(tmp_path / "onnx", [[row["text"], row["other"]] for row in rows])
     assert [[own["label"] for own in each] for each in alone] == [list(own) for own in found["prediction_name"][:3]]
-    chosen = [
-        [own[place] for place in places] for own, places in zip(found["scores"], found["prediction"], strict=True)
-    ]
-    assert [[own["score"] for own in each] for each in alone] == [pytest.approx(own, abs=1e-4) for own in chosen[:3]]
     assert any(alone)
 
 
