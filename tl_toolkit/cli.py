@@ -197,7 +197,7 @@ def _ensemble(argv: list[str], help: Help) -> None:
 
 @_verb(
     "dataset_name",
-    "entries models label_budgets seeds margin measure dry_run from_results task dataset_name text_column label_column "
+    "entries models label_budgets seeds margin dry_run from_results task dataset_name text_column label_column "
     "output_dir config help_all",
     "Run the same command to resume.",
 )

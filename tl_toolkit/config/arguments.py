@@ -315,10 +315,7 @@ class RunArguments(TrainingArguments):
         "Evaluate on the validation split only, as when settings are tried.",
         False,
     )
-    measure: list[str] | None = flag(
-        "Measure the model in these forms on test rows, on one CPU thread: pytorch, onnx, int8. The record, report and "
-        "card have the latency, throughput, memory, size and score of each."
-    )
+    measure: list[str] | None = flag("Measure these forms of the model on test rows: pytorch, onnx, int8.")
     find_lr: bool = flag(
         "Suggest a learning rate instead of training. Rates are tried from low to high (Smith 2017); lr_finder.png and "
         "lr_finder.json are written to output_dir.",

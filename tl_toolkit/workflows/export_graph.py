@@ -40,10 +40,8 @@ _KINDS = {"multi_label_classification": "labels", "single_label_classification":
 class ExportArguments:
     """Export"""
 
-    format: Literal["onnx", "pytorch"] = flag(
-        "onnx; or with --quantize int8 pytorch, a model folder that transformers loads with torchao.", "onnx"
-    )
-    quantize: Literal["int8"] | None = flag("Write weights of 8 bits: smaller and in ONNX faster, less exact.")
+    format: Literal["onnx", "pytorch"] = flag("pytorch: with --quantize int8, a model folder for torchao.", "onnx")
+    quantize: Literal["int8"] | None = flag("Write weights of 8 bits.")
     check_rows: int = flag("Compare the predictions on N test rows.", CHECK_ROWS)
 
     def __post_init__(self) -> None:
