@@ -7,6 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
+from tl_toolkit.comparison.report.decision_tables import describe_decision
+from tl_toolkit.comparison.verdict.decision import decision_in, of_dataset
+from tl_toolkit.evaluation.decision import Settings, decide
 from tl_toolkit.evaluation.predictions import PredictionReader
 from tl_toolkit.evaluation.results import panels, read_results
 from tl_toolkit.evaluation.scored_panels import bounds_of, default_margin, scored_panel
@@ -178,3 +181,39 @@ def test_a_test_split_and_folds_are_never_compared(divided, tmp_path, make_recor
     (runs,), _ = divided([("lstm", 1, fold, {}) for fold in FOLDS])
     write_lines(tmp_path, [*(dict(run.record) for run in runs), make_record("gru", 100, 1, 0.5)])
     assert len(panels(read_results(tmp_path / "results.jsonl"))) == 2
+
+
+def test_the_recommendation_names_the_fastest_form_within_the_margin(panel, tmp_path):
+    def forms(fast, lost):
+        times = {"pytorch": 0.9, "onnx": 0.5, "int8": fast}
+        own = {name: {"latency_seconds": time, "bytes": 7_000_000, "score_lost": 0.0} for name, time in times.items()}
+        own["int8"]["score_lost"] = lost
+        return {"cost": {"inference": {"latency_seconds": 5.0, "forms": own}}}
+
+    label = np.tile(LABEL, 17)
+    good, bad = np.where(np.arange(len(label)) % 13 == 0, 2 - label, label), np.zeros_like(label)
+    runs = [("lstm", 100, seed, np.roll(good, 11 * seed), forms(0.1, lost)) for seed, lost in enumerate((0.01, 0.02))]
+    runs += [("minilm", 100, seed, np.where(np.arange(len(label)) % 2, bad, label), {}) for seed in (0, 1)]
+    own = panel(runs, label=label)
+    costs = {entry.name: entry.cost[100] for entry in own.panel.entries}
+    assert costs["lstm"][0] == 0.5  # int8 predicts otherwise
+    for margin, form in ((0.02, "int8"), (0.014, "onnx")):
+        (top,) = decide([own.panel], Settings("accuracy", margin=margin))["budgets"]
+        assert (top["recommended"], top["form"]) == ("lstm", form)
+    entries = {one["entry"]: one for one in top["entries"]}
+    int8 = entries["lstm"]["forms"]["int8"]
+    assert int8 == pytest.approx({"latency_seconds": 0.1, "bytes": 7_000_000, "score_lost": 0.015})
+    assert "forms" not in entries["minilm"]
+
+    made = decision_in(tmp_path, margin=0.02)
+    run_it = "Run it as ONNX, int8: 100 ms per prediction, 7 MB on disk, 1.5 points lost (tl-toolkit export)."
+    assert made["panels"][0]["card"]["cost"].replace("\u00a0", " ").endswith(run_it)
+    shown = next(table for table in describe_decision(of_dataset(made, made["panels"][0]["dataset"]))["folded"]
+                 if table["heading"] == "Costs as users run it")  # fmt: skip
+    assert [row[1] for row in shown["rows"]] == ["PyTorch", "ONNX", "ONNX, int8"]
+
+
+def test_a_form_that_a_run_does_not_have_is_noted(panel):
+    problem = {"cost": {"inference": {"forms": {"onnx": {"problem": "It has no graph."}}}}}
+    own = panel([("lstm", 100, seed, LABEL, problem) for seed in (1, 2)])
+    assert own.notes == ["lstm was not measured as ONNX. It has no graph."] and own.panel.entries[0].forms[100] == {}

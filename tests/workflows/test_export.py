@@ -18,7 +18,10 @@ from tl_toolkit.errors import UserError
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+from tl_toolkit.config.arguments import FORMS  # noqa: E402
+from tl_toolkit.deployment import memory  # noqa: E402
 from tl_toolkit.deployment.graph import OnnxCell  # noqa: E402
+from tl_toolkit.hub.card import model_card  # noqa: E402
 from tl_toolkit.hub.contents import model_contents  # noqa: E402
 from tl_toolkit.hub.loadable import check_loads  # noqa: E402
 from tl_toolkit.workflows.export import export, parse_export_arguments  # noqa: E402
@@ -56,12 +59,15 @@ def run_alone(folder: Path, inputs: list[Any]) -> list[Any]:
 def test_a_classifier_predicts_the_same_in_every_form(
     finetune: Finetune, dataset_folder: Path, tmp_path: Path, tiny_rnn: dict[str, str]
 ) -> None:
-    finetune(**tiny_rnn, num_train_epochs=5, learning_rate=0.02)
-    facts = exported(tmp_path, measure=["pytorch", "onnx", "int8"])
+    record = finetune(**tiny_rnn, num_train_epochs=5, learning_rate=0.02, measure=list(FORMS))
+    assert_forms(record["cost"]["inference"]["forms"], record["metrics"]["test"]["accuracy"])
+    assert not [path for path in (tmp_path / "out").rglob("*.onnx")]
+    assert "| ONNX, int8 |" in str(model_card(tmp_path / "out"))
+    facts = exported(tmp_path, measure=list(FORMS))
     assert facts == json.loads((tmp_path / "onnx" / "export.json").read_text())
     assert facts["rows"]["count"] == 47 and facts["rows"]["agreement"]["onnx"] == 1
     assert facts["rows"]["agreement"]["int8"] > 0.9 and facts["largest_difference"] < 1e-5
-    assert all(facts["cost"][form]["latency_seconds"] > 0 for form in ("pytorch", "onnx", "int8"))
+    assert facts["cost"].keys() == set(FORMS)
 
     own, other = (predicted(tmp_path / name, dataset_folder, tmp_path) for name in ("out", "onnx"))
     assert other.metrics["accuracy"] == pytest.approx(own.metrics["accuracy"], abs=0.05)
@@ -80,6 +86,28 @@ def test_a_classifier_predicts_the_same_in_every_form(
     assert not any(name.endswith((".safetensors", "modeling_rnn.py")) for name in published)
     with pytest.raises(UserError, match="is an exported model"):
         exported(tmp_path, model_name_or_path=str(tmp_path / "onnx"), output_dir=str(tmp_path / "again"))
+
+
+def assert_forms(forms: dict[str, Any], accuracy: float) -> None:
+    """The record of each form is complete, and plausible."""
+    assert forms.keys() == set(FORMS)
+    for own in forms.values():
+        assert 0 < own["latency_seconds_p25"] <= own["latency_seconds"] <= own["latency_seconds_p75"]
+        assert own["rows_per_second"] > 0 and own["threads"] == 1 and own["rows"] == 47
+    pytorch, onnx, int8 = forms.values()
+    assert pytorch["score"] == onnx["score"] == pytest.approx(accuracy) and onnx["agreement"] == 1
+    assert int8["score_lost"] == pytest.approx(accuracy - int8["score"]) and int8["bytes"] < onnx["bytes"]
+    assert 2e7 < onnx["memory_bytes"] < pytorch["memory_bytes"] / 2
+
+
+def test_a_form_that_is_wrong_is_recorded_and_does_not_fail_the_run(
+    finetune: Finetune, tmp_path: Path, tiny_rnn: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OnnxCell, "_in_onnx_order", lambda self, weight: weight)
+    monkeypatch.setattr(memory, "_peak", lambda *_: None)
+    forms = finetune(**tiny_rnn, num_train_epochs=1, measure=["pytorch", "onnx"])["cost"]["inference"]["forms"]
+    assert "does not compute what the model computes" in forms["onnx"]["problem"] and len(forms["onnx"]) == 1
+    assert forms["pytorch"]["latency_seconds"] > 0 and forms["pytorch"]["memory_bytes"] is None
 
 
 def test_a_wrong_graph_is_refused_and_leaves_no_file(
@@ -129,6 +157,25 @@ def test_tags_of_words_and_numbers(finetune: Finetune, tmp_path: Path) -> None:
     )
 
 
+def test_a_lora_run_on_pairs_with_several_labels(finetune: Finetune, tmp_path: Path, tiny_rnn: dict[str, str]) -> None:
+    rows = [
+        {"text": "tin and iron", "other": "old pear", "label": ["fruit", "metal"]},
+        {"text": "tin", "other": "the Rhine", "label": ["metal"]},
+        {"text": "pear", "other": "tin", "label": []},
+    ]
+    (tmp_path / "pairs").mkdir()
+    for split in ("train", "validation", "test"):
+        pd.DataFrame(rows * 7).to_parquet(tmp_path / "pairs" / f"{split}.parquet")
+    base = {"dataset_name": str(tmp_path / "pairs"), "text_pair_column": "other", "learning_rate": 0.05}
+    finetune("base", **tiny_rnn, **base)
+    finetune(model_name_or_path=str(tmp_path / "base"), strategy="lora", **base)
+    exported(tmp_path)
+    found = predicted(tmp_path / "out", tmp_path / "pairs", tmp_path).predictions
+    alone = run_alone(tmp_path / "onnx", [[row["text"], row["other"]] for row in rows])
+    assert [[own["label"] for own in each] for each in alone] == [list(own) for own in found["prediction_name"][:3]]
+    assert any(alone)
+
+
 def test_what_cannot_be_exported_says_so(
     finetune: Finetune, tmp_path: Path, tiny_rnn: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,3 +191,14 @@ def test_what_cannot_be_exported_says_so(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"pip install 'tl-toolkit\[export\]'"):
         exported(tmp_path, output_dir=str(tmp_path / "other"))
+
+
+def test_an_8_bit_pytorch_folder_loads_and_predicts(finetune: Finetune, tmp_path: Path) -> None:
+    pytest.importorskip("torchao")
+    small = "hidden_size=16,num_attention_heads=2,num_hidden_layers=1"
+    finetune(model_type="self_attention", config_overrides=small, tokenizer_name="word", num_train_epochs=4)
+    with pytest.raises(UserError, match="add --quantize int8"):
+        exported(tmp_path, format="pytorch")
+    facts = exported(tmp_path, format="pytorch", quantize="int8")
+    assert facts["rows"]["agreement"]["pytorch_int8"] > 0.8
+    assert facts["bytes"]["pytorch_int8"] < facts["bytes"]["pytorch"]

@@ -6,6 +6,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -19,6 +20,8 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 from tl_toolkit.workflows.export import export, parse_export_arguments  # noqa: E402
+from tl_toolkit.workflows.generate import generate, parse_generate_arguments  # noqa: E402
+from tl_toolkit.workflows.predict import parse_predict_arguments, predict  # noqa: E402
 
 TEXTS = ["the old cat sat on the mat", "a dog saw the cat", "the third of march"]
 IDS = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
@@ -41,9 +44,30 @@ def exported(folder: Path, **settings: Any) -> tuple[dict[str, Any], Any]:
     return export(parse_export_arguments(given)), runpy.run_path(str(target / "run.py"))["Model"](target)
 
 
+def predicted(folder: Path, **settings: Any) -> Any:
+    return predict(
+        parse_predict_arguments({"model_name_or_path": str(folder), "use_cpu": True, "disable_tqdm": True, **settings})
+    )
+
+
+def generated(folder: Path, text: str, **settings: Any) -> Any:
+    given = {"model_name_or_path": str(folder), "text": [text], "use_cpu": True, **settings}
+    return next(generate(parse_generate_arguments(given)))
+
+
 LANGUAGE_MODELS = {
     "LSTM": lambda size: models.RnnForCausalLM(models.RnnConfig(vocab_size=size, num_hidden_layers=2, **SIZES)),
     "AWD-LSTM": lambda size: models.AwdLstmForCausalLM(models.AwdLstmConfig(vocab_size=size, **SIZES)),
+    "self-attention": lambda size: models.SelfAttentionForCausalLM(
+        models.SelfAttentionConfig(
+            vocab_size=size,
+            hidden_size=12,
+            num_attention_heads=3,
+            num_hidden_layers=2,
+            max_position_embeddings=61,
+            **IDS,
+        )
+    ),
 }
 
 
@@ -53,11 +77,19 @@ def test_a_language_model_continues_texts_from_its_state(kind: str, tmp_path: Pa
     model = drawn(LANGUAGE_MODELS[kind](len(tokenizer)))
     model.save_pretrained(tmp_path / "lm")
     tokenizer.save_pretrained(tmp_path / "lm")
-    facts, alone = exported(tmp_path / "lm")
-    assert facts["largest_difference"] < 1e-4 and facts["inputs"][1] == "past_0_0" and facts["rows"] is None
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS * 3))
+    facts, alone = exported(tmp_path / "lm", dataset_name=str(tmp_path / "texts.txt"), test_split_name="train")
+    assert facts["largest_difference"] < 1e-4 and facts["inputs"][1] == "past_0_0"
+    rows = facts["rows"]
+    assert rows["count"] == 9 and rows["agreement"] == {"onnx": 1} and rows["metrics"]["pytorch"]["loss"] > 1
+    assert rows["metrics"]["onnx"]["loss"] == pytest.approx(rows["metrics"]["pytorch"]["loss"], abs=1e-4)
     ids = tokenizer("the old cat", return_tensors="pt")["input_ids"]
     written = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=50, do_sample=False)[0]
     assert alone(["the old cat"]) == [tokenizer.decode(written, skip_special_tokens=True)]
+    own, other = (generated(tmp_path / name, "the old cat", json=True) for name in ("lm", "onnx"))
+    assert other.generated == own.generated and other.log_probability == pytest.approx(own.log_probability, abs=1e-3)
+    with pytest.raises(UserError, match="most probable token at each step: leave out --num_beams"):
+        generated(tmp_path / "onnx", "the old cat", num_beams=2)
     assert len(set(written.tolist())) > 3
 
 
@@ -77,8 +109,18 @@ def test_an_encoder_decoder_translates_in_steps(settings: dict[str, Any], tmp_pa
     model.generation_config.max_length = 13
     model.save_pretrained(tmp_path / "pairs")
     processing.save_pretrained(tmp_path / "pairs")
-    facts, alone = exported(tmp_path / "pairs")
-    assert facts["largest_difference"] < 1e-4
+    pd.DataFrame({"source": TEXTS, "target": ["un deux", "trois", "vier un"]}).to_csv(tmp_path / "new.csv", index=False)
+    rows = {"dataset_name": str(tmp_path / "new.csv")}
+    facts, alone = exported(tmp_path / "pairs", **rows, quantize="int8" if settings["attention"] == "none" else None)
+    assert facts["largest_difference"] < 1e-4 and facts["rows"]["agreement"]["onnx"] == 1
+    assert facts["rows"]["metrics"]["onnx"]["loss"] == pytest.approx(facts["rows"]["metrics"]["pytorch"]["loss"], 1e-4)
+    assert facts["cost"]["onnx" if facts["quantize"] is None else "int8"]["memory_bytes"] > 2e7
+    if facts["quantize"]:
+        return
+    own, other = (predicted(tmp_path / name, **rows, output_dir=str(tmp_path / "found")) for name in ("pairs", "onnx"))
+    assert other.predictions["prediction"].tolist() == own.predictions["prediction"].tolist()
+    assert other.metrics == pytest.approx(own.metrics, abs=1e-4)
+    assert generated(tmp_path / "onnx", TEXTS[0]) == generated(tmp_path / "pairs", TEXTS[0])
     for text in TEXTS:
         inputs = source(text, return_tensors="pt")
         written = model.generate(inputs["input_ids"], attention_mask=inputs["attention_mask"], do_sample=False)
@@ -94,11 +136,5 @@ def test_texts_that_are_read_from_their_end_are_refused(tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path / "lm")
     with pytest.raises(UserError, match="reads texts from their end"):
         exported(tmp_path / "lm")
-    models.SelfAttentionForCausalLM(
-        models.SelfAttentionConfig(vocab_size=len(tokenizer), hidden_size=12, num_attention_heads=2, **IDS)
-    ).save_pretrained(tmp_path / "attention")
-    tokenizer.save_pretrained(tmp_path / "attention")
-    with pytest.raises(UserError, match="only those of rnn and awd_lstm"):
-        exported(tmp_path / "attention")
-    with pytest.raises(UserError, match="need no rows"):
+    with pytest.raises(UserError, match="--measure needs a model that answers rows"):
         exported(tmp_path / "lm", measure=["onnx"])

@@ -32,6 +32,8 @@ StrategyName = Literal[
     "prompt",
     "distilled",
 ]
+FORMS = ("pytorch", "onnx", "int8")
+"""The forms of a model in which it can run."""
 SLANTED_TRIANGULAR = "slanted_triangular"  # a schedule of the toolkit, unknown to transformers
 
 
@@ -313,6 +315,7 @@ class RunArguments(TrainingArguments):
         "Evaluate on the validation split only, as when settings are tried.",
         False,
     )
+    measure: list[str] | None = flag("Measure these forms of the model on test rows: pytorch, onnx, int8.")
     find_lr: bool = flag(
         "Suggest a learning rate instead of training. Rates are tried from low to high (Smith 2017); lr_finder.png and "
         "lr_finder.json are written to output_dir.",
@@ -350,6 +353,8 @@ class RunArguments(TrainingArguments):
         none_or_more = ["dataloader_num_workers", "save_total_limit", "eval_delay"]
         require(self, none_or_more, lambda value: value >= 0, "0 or more")
         require(self, ["eval_steps", "save_steps", "logging_steps"], lambda value: value > 0, "above 0")
+        if unknown := [form for form in self.measure or () if form not in FORMS]:
+            raise UserError(f"--measure takes {', '.join(FORMS)}, but not {unknown[0]!r}.")
         require(self, ["label_smoothing_factor"], lambda value: 0 <= value < 1, "0 or more and less than 1")
         require(self, ["eval_do_concat_batches"], bool, "true: metrics are computed over all rows at once")
         sizes = ["learning_rate", "num_train_epochs", "min_train_steps", "weight_decay", "nt_asgd_interval"]

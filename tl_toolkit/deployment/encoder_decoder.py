@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -69,8 +67,3 @@ class StepPart(nn.Module):
         )
         present = [part for layer in result.past_key_values.layers for part in layer.state]
         return dict(zip(self.outputs, [result.logits, *present], strict=True))
-
-
-def parts_of(model: Any) -> dict[str, nn.Module]:
-    """The graphs of an encoder-decoder by their file names."""
-    return {"encoder.onnx": EncoderPart(model), "model.onnx": StepPart(model)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import UserError
 
-GRAPH, FACTS = "model.onnx", "export.json"
+GRAPH, ENCODER, FACTS = "model.onnx", "encoder.onnx", "export.json"
 
 
 def is_exported(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from .predictions import PredictionReader
 from .results import Result
 from .statistics.baseline import Baseline, baselines, constant_scores
 from .statistics.cells import Goal, goal_of, make_cells
+from .statistics.forms import form_problems, mean_forms
 from .statistics.repetitions import repetitions
 from .statistics.scored_rows import FORECASTING, ScoredRows, score_rows
 
@@ -86,6 +87,7 @@ def scored_panel(dataset: str, results: Sequence[Result], reader: PredictionRead
         *_left_out(other, "the predictions are for other test rows"),
         *_left_out([run for run in results if run.budget not in budgets], "the number of labels is unknown"),
         *_left_out(incomplete, "not all folds have finished"),
+        *form_problems(results),
     ]
     entries = []
     for name in dict.fromkeys(run.entry for run in results):
@@ -98,8 +100,9 @@ def scored_panel(dataset: str, results: Sequence[Result], reader: PredictionRead
         if kept:
             own = [run for runs in by_labels.values() for run in runs]
             told = next((run for run in own if run.completed), own[0])
-            costs = {budgets[cell.budget]: _cost(cell.costs) for cell in known}
-            entries.append(Entry(name, kind_of(told.record), kept, costs))
+            forms = {budgets[cell.budget]: mean_forms(cell.results) for cell in known}
+            costs = {budgets[cell.budget]: _cost(cell.costs, forms[budgets[cell.budget]]) for cell in known}
+            entries.append(Entry(name, kind_of(told.record), kept, costs, forms))
     rows = next(iter(usable.values()), None)
     best = _best_constant(baselines(cells, reader), goal)
     constant = None if best is None or rows is None else constant_scores(best, goal.metric, rows)
@@ -168,8 +171,11 @@ def labels_of_budgets(results: Sequence[Result]) -> dict[float, float]:
     return {budget: float(round(np.median(used))) for budget, used in (asked | found).items()}
 
 
-def _cost(costs: Mapping[str, float | None]) -> tuple[float, float]:
+def _cost(costs: Mapping[str, float | None], forms: Mapping[str, Mapping[str, float]]) -> tuple[float, float]:
+    """Seconds of an answer and of training; of measured forms, of the fastest one with the model's own predictions."""
     answer, training = (costs[name] for name in ("latency_seconds", "train_seconds"))
+    exact = [own["latency_seconds"] for name, own in forms.items() if name != "int8"]
+    answer = min(exact, default=answer)
     return math.nan if answer is None else answer, math.nan if training is None else training
 
 

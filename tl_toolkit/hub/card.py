@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..records.record import read_record
 from .arguments import CardArguments
 from .card_comparison import find_comparison
-from .card_facts import Evaluation, form_rows, result_rows, sizes
+from .card_facts import Evaluation, as_facts, form_rows, result_rows, sizes
 from .card_metadata import card_data, card_task, dataset_name
 from .citations import citations, papers
 from .cleaning import clean_record
@@ -74,7 +74,8 @@ def model_card(
             "marker": MARKER,
             "title": title,
             "exported": exported,
-            "forms": form_rows(exported) if exported else [],
+            "forms": form_rows(measured) if (measured := exported or as_facts(record)) else [],
+            "measured": measured,
             "dataset_name": dataset_name,
             "hub_dataset": hub_dataset,
             "evaluation": evaluation,

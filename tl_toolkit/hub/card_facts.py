@@ -12,6 +12,7 @@ from ..evaluation.predictions import PredictionReader
 from ..evaluation.results import as_result
 from ..evaluation.statistics.baseline import Baseline, baselines, beats
 from ..evaluation.statistics.cells import Cell, Goal, goal_of, make_cells
+from ..evaluation.statistics.forms import NAMES
 from ..metrics.scores import named_class
 from .card_metadata import METRICS
 
@@ -98,21 +99,39 @@ def result_rows(record: Record, evaluation: Evaluation) -> tuple[list[str], list
 
 
 def form_rows(exported: Mapping[str, Any]) -> list[list[str]]:
-    """A row for each form of an exported model: name, score, agreement with PyTorch, costs and size."""
-    rows, names = exported["rows"] or {}, {"pytorch": "PyTorch", "onnx": "ONNX", "int8": "ONNX, int8"}
+    """A row for each form of an exported model: name, score, agreement with PyTorch, costs, size and memory."""
+    rows = exported["rows"] or {}
     metric = rows.get("main_metric")
     found = []
-    for form, name in names.items():
+    for form, name in NAMES.items():
         score, same = (rows.get("metrics") or {}).get(form, {}).get(metric), (rows.get("agreement") or {}).get(form)
-        cost, size = (exported.get("cost") or {}).get(form) or {}, exported["bytes"].get(form)
+        cost, size = (exported.get("cost") or {}).get(form) or {}, (exported["bytes"] or {}).get(form)
         if score is not None or cost or form in ("pytorch", exported["quantize"] or "onnx"):
             throughput = cost.get("rows_per_second")
             found.append([
                 name, _score(score, str(metric)), "" if same is None else f"{100 * same:.1f}",
                 show.milliseconds(cost["latency_seconds"]) if cost else show.MISSING,
                 show.count(throughput) if throughput else show.MISSING, show.memory(size),
+                show.memory(cost.get("memory_bytes")),
             ])  # fmt: skip
     return found
+
+
+def as_facts(record: Record) -> dict[str, Any] | None:
+    """What `--measure` has recorded, as the facts of an exported model; None if nothing was measured."""
+    forms = ((record.get("cost") or {}).get("inference") or {}).get("forms") or {}
+    own = {name: one for name, one in forms.items() if "problem" not in one}
+    if not own:
+        return None
+    metric = (record.get("task") or {}).get("main_metric")
+    rows = {
+        "count": next(iter(own.values())).get("rows"),
+        "main_metric": metric,
+        "metrics": {name: {metric: one.get("score")} for name, one in own.items()},
+        "agreement": {name: one.get("agreement") for name, one in own.items()},
+    }
+    sizes = {name: one.get("bytes") for name, one in own.items()}
+    return {"rows": rows, "bytes": sizes, "cost": own, "quantize": None}
 
 
 def _metric_heading(name: str) -> str:

@@ -30,9 +30,9 @@ def check_loads(folder: Path) -> None:
     import tl_toolkit
 
     if is_exported(folder):
-        from ..deployment.session import OnnxModel
+        from ..deployment.writers import load_graphs
 
-        OnnxModel(folder / GRAPH, load_config(ModelArguments(model_name_or_path=str(folder))))
+        load_graphs(folder / GRAPH, load_config(ModelArguments(model_name_or_path=str(folder))))
         return
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (name,) = (config.get("architectures") or [""])[:1]

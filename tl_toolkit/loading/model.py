@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import ModelArguments
 from ..config.overrides import parse_overrides
-from ..deployment.folder import GRAPH, is_exported
+from ..deployment.folder import ENCODER, FACTS, GRAPH, is_exported
 from ..errors import UserError, listing, nearest
 from ..strategies.recommended import architecture
 from .names import loading, location_of
@@ -120,12 +120,8 @@ def load_trained(
     name = arguments.model_name_or_path
     if arguments.pooling != "auto":
         raise UserError(f"Leave out --pooling {arguments.pooling}: the trained model {name!r} pools as it was trained.")
-    if is_exported(folder := Path(location_of(name))):
-        from ..deployment.session import OnnxModel
-
-        if not auto_class_name.endswith("Classification"):
-            raise UserError(f"The exported model {name!r} writes texts, which only the run.py in its folder does.")
-        return OnnxModel(folder / GRAPH, load_config(arguments))
+    if (graph := exported_graph(arguments)) is not None:
+        return _exported(graph, arguments)
     auto_class = getattr(transformers, auto_class_name)
     model, report = loading(
         lambda: auto_class.from_pretrained(
@@ -148,6 +144,38 @@ def load_trained(
     if tokenizer is not None and model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return model
+
+
+def exported_graph(arguments: ModelArguments) -> Path | None:
+    """The `model.onnx` of a folder that `export` has written, or of a repository with one, downloaded; else None."""
+    location = location_of(arguments.model_name_or_path)
+    if Path(location).is_dir():
+        return Path(location) / GRAPH if is_exported(Path(location)) else None
+    from transformers.utils import cached_file
+
+    quiet: Any = {
+        "revision": arguments.model_revision,
+        "_raise_exceptions_for_missing_entries": False,
+        "_raise_exceptions_for_connection_errors": False,
+    }
+    if cached_file(location, FACTS, **quiet) is None:
+        return None
+    files = [cached_file(location, name, **quiet) for name in (ENCODER, GRAPH)]
+    return Path(files[-1]) if files[-1] else None
+
+
+def _exported(graph: Path, arguments: ModelArguments) -> Any:
+    from transformers import GenerationConfig
+
+    from ..deployment.writers import load_graphs
+
+    try:
+        how = GenerationConfig.from_pretrained(
+            location_of(arguments.model_name_or_path), revision=arguments.model_revision
+        )
+    except OSError:  # models that do not write have none
+        how = None
+    return load_graphs(graph, load_config(arguments), how)
 
 
 def _from_scratch(

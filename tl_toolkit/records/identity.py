@@ -202,7 +202,8 @@ def identity_of_model(name: str, revision: str | None) -> dict[str, Any]:
     if (identity := read_identity(folder)) is not None:
         return identity
     record = read_record(folder) or {}
-    return {"columns": record.get("dataset", {}).get("columns", {}), "settings": record.get("arguments", {})}
+    settings = {name: value for name, value in record.get("arguments", {}).items() if name == "source_prefix"}
+    return {"columns": record.get("dataset", {}).get("columns", {}), "settings": settings}
 
 
 def _downloaded(name: str, revision: str | None) -> Path:

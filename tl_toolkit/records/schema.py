@@ -96,12 +96,28 @@ class Parameters(TypedDict, total=False):
     trained: Count
 
 
+class Form(TypedDict, total=False):
+    """A form of the model (PyTorch, ONNX, int8) on one CPU thread; `problem` says why there is none."""
+
+    problem: Text
+    latency_seconds: Number | None
+    latency_seconds_p25: Number | None
+    latency_seconds_p75: Number | None
+    rows_per_second: Number | None
+    bytes: Count
+    memory_bytes: Count
+    score: Number | None
+    score_lost: Number | None
+    agreement: Number | None
+
+
 class Inference(TypedDict, total=False):
     """The cost of predictions."""
 
     latency_seconds: Number | None
     latency_seconds_p95: Number | None
     rows_per_second: Number | None
+    forms: dict[str, Form]
 
 
 class Cost(TypedDict, total=False):

@@ -7,11 +7,11 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..config.arguments import Arguments
+from ..config.arguments import Arguments, ModelArguments
 from ..data.look import truncated
 from ..errors import UserError
 from ..figures.attention_weights import save_attention
@@ -29,10 +29,11 @@ from ..tasks import make_task
 from ..tasks.generation import GREEDY, settle_generation
 from .calibration import calibrate, error_of
 from .distillation import Distillation
+from .exported_forms import check_forms, measure_forms
 from .inference_cost import measure_inference
 from .lifecycle import Training, without_progress_bars
 from .predictions import by_length, predict_in_order, save_predictions
-from .summary import print_data, print_findings
+from .summary import print_data, print_findings, say
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -69,6 +70,7 @@ class FineTuning(Training[Arguments]):
         solution: how the head was solved, for the record; empty if it was trained.
     """
 
+    measures: ClassVar[bool] = True
     trainer: ToolkitTrainer
     splits: DatasetDict
     encoded: DatasetDict
@@ -85,6 +87,7 @@ class FineTuning(Training[Arguments]):
         if arguments.data.train_on != "train":
             self.args.skip_test = True
         check_pooling(arguments.model, self.task.name)
+        check_forms(self.args.measure or ())
 
     def prepare(self) -> None:
         from datasets import DatasetDict
@@ -344,9 +347,25 @@ class FineTuning(Training[Arguments]):
             errors = [error_of(own, labels) for own in (logits * self.calibration["temperature"], logits)]
             self.calibration |= dict(zip(("test_error_before", "test_error_after"), errors, strict=True))
         self.stages.begin("inference")
-        found["cost"] = {**found.get("cost", {}), "inference": measure_inference(self.trainer, encoded)}
+        inference = measure_inference(self.trainer, encoded) or {}
+        if self.args.measure:
+            inference["forms"] = self._measure_forms(self.args.measure)
+        found["cost"] = {**found.get("cost", {}), "inference": inference or None}
         whole = not self.trainer.is_fsdp_enabled  # with FSDP, a forward pass needs all processes
         if whole and self.tokenizer is not None and "text" in rows.column_names:
             model = self.trainer.accelerator.unwrap_model(self.trainer.model)
             found["attention"] = save_attention(model, self.tokenizer, encoded, rows, self.output_dir)
         return found
+
+    def _measure_forms(self, asked: Sequence[str]) -> dict[str, Any]:
+        """The costs and scores on test rows of the saved model in these forms."""
+        saved = ModelArguments(
+            model_name_or_path=str(self.output_dir), trust_remote_code=self.model_arguments.trust_remote_code
+        )
+        model = load_trained(saved, self.task.auto_class, self.tokenizer)
+        task, rows, encoded = self.task, self.splits["test"], self.encoded["test"]
+        forms = measure_forms(self.output_dir, model, task, self.processing, self.max_length, asked, encoded, rows)
+        for name, own in forms.items():
+            if "problem" in own:
+                say(f"--measure {name}: {own['problem']}", self.args)
+        return forms

@@ -14,7 +14,7 @@ from ..figures.alignment import alignment_of, answer_length, cross_attention
 from ..figures.attention_over_image import draw_attention_over_image
 from ..figures.style import check_picture_path
 from ..figures.token_spans import Piece, merge_weights, pieces_of_ids, words_of
-from ..loading.model import load_config, load_trained, longest_input
+from ..loading.model import exported_graph, load_config, load_trained, longest_input
 from ..loading.names import loading
 from ..loading.tokenizer import load_tokenizer
 from ..records.identity import identity_of_model
@@ -83,6 +83,8 @@ def generate(arguments: GenerateArguments) -> Iterator[Result]:
             )
         if len(inputs) != 1:
             raise UserError(f"--attention_map needs exactly one input, but there are {len(inputs)}.")
+        if exported_graph(model_arguments) is not None:
+            raise UserError("--attention_map needs the model in PyTorch: an exported one returns no attention.")
         check_picture_path(arguments.attention_map)
     yield from write(arguments, model_arguments, inputs)
 
@@ -120,7 +122,11 @@ def _continue(arguments: GenerateArguments, model_arguments: ModelArguments, tex
 
     tokenizer = load_tokenizer(model_arguments)
     model = _load(model_arguments, "AutoModelForCausalLM", tokenizer, arguments)
-    write = pipeline("text-generation", model=model, tokenizer=tokenizer, device=model.device)
+    write: Any
+    if exported_graph(model_arguments) is None:
+        write = pipeline("text-generation", model=model, tokenizer=tokenizer, device=model.device)
+    else:
+        write = partial(_greedy, model, tokenizer)
     for place, text in enumerate(texts):
         # The start of a text is predicted after the end of the one before.
         prompt = text if tokenizer(text)["input_ids"] else tokenizer.eos_token
@@ -136,6 +142,12 @@ def _continue(arguments: GenerateArguments, model_arguments: ModelArguments, tex
             whole = tokenizer.decode(sequence, skip_special_tokens=True)
             score = _score(model, sequence, len(ids)) if arguments.json else None
             yield Result(text, text + whole[len(read) :], score)
+
+
+def _greedy(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str, **options: Any) -> list[dict[str, Any]]:
+    """As a pipeline of transformers, for an exported language model."""
+    written = model.generate(tokenizer(prompt, return_tensors="pt")["input_ids"], **options | {"return_tensors": None})
+    return [{"generated_token_ids": written[0].tolist()}]
 
 
 def _translate(arguments: GenerateArguments, model_arguments: ModelArguments, texts: list[str]) -> Iterator[Result]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..records.cost import wait_for_device
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 BATCH_SIZE = 32
 SECONDS = 1.0
 """Duration of each of the two measurements after warm-up; short, so that it does not hold up the run."""
-_MOST_ROWS = 256
+MOST_ROWS = 256
 _WARM_UP = 3
+# Processor time of this thread, in which a form computes alone: on a busy machine, it is the latency of an idle one.
+_CLOCK = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
 
 
 def measure_inference(trainer: ToolkitTrainer, rows: Dataset) -> dict[str, Any] | None:
@@ -37,7 +40,7 @@ def measure_inference(trainer: ToolkitTrainer, rows: Dataset) -> dict[str, Any] 
         return None
     model = trainer.accelerator.unwrap_model(trainer.model)
     was_training, during_training = model.training, trainer.generation
-    own = trainer._remove_unused_columns(rows.select(range(min(_MOST_ROWS, len(rows)))), "inference")
+    own = trainer._remove_unused_columns(rows.select(range(min(MOST_ROWS, len(rows)))), "inference")
     encoded = [own[position] for position in range(len(own))]
 
     def predict(some: list[dict[str, Any]]) -> None:
@@ -77,4 +80,59 @@ def _times(predict: Any, batches: list[list[dict[str, Any]]]) -> list[float]:
         start = time.perf_counter()
         predict(batches[len(times) % len(batches)])
         times.append(time.perf_counter() - start)
+    return times
+
+
+def measure_in_turns(
+    forms: Mapping[str, Callable[[Any], object]], singles: Sequence[Any], groups: Sequence[Any]
+) -> dict[str, dict[str, Any]]:
+    """Latency and throughput of several forms of a model, which answer each row, and each batch, in turns.
+
+    Other load on the machine so meets all of them, and its waiting times do not count: PyTorch must use one thread. The
+    time is that of the model alone: inputs are padded before.
+
+    Args:
+        forms: functions of the inputs that are in `singles`, one row each, and `groups`.
+
+    Returns:
+        For each form `threads`, `rows`, `latency_seconds` (median) with its quartiles `latency_seconds_p25` and
+        `latency_seconds_p75`, `batch_size` and `rows_per_second` (median).
+    """
+    import numpy as np
+    import torch
+
+    with torch.no_grad():
+        alone, together = (_times_in_turns(forms, inputs) for inputs in (singles, groups))
+    sizes = [len(next(iter(inputs.values()))) for inputs in groups]
+    found = {}
+    for form in forms:
+        low, median, high = map(float, np.quantile(alone[form], (0.25, 0.5, 0.75)))
+        rates = [sizes[place % len(sizes)] / took for place, took in enumerate(together[form])]
+        found[form] = {
+            "device": "cpu",
+            "threads": torch.get_num_threads(),
+            "rows": min(len(singles), len(alone[form])),
+            "latency_seconds": median,
+            "latency_seconds_p25": low,
+            "latency_seconds_p75": high,
+            "batch_size": max(sizes),
+            "rows_per_second": float(np.median(rates)),
+        }
+    return found
+
+
+def _times_in_turns(forms: Mapping[str, Callable[[Any], object]], inputs: Sequence[Any]) -> dict[str, list[float]]:
+    """Processor seconds of each input by form, until each form had `SECONDS` on average, or each input two turns."""
+    names, times = list(forms), {form: list[float]() for form in forms}
+    for own in inputs[:_WARM_UP]:
+        for form in names:
+            forms[form](own)
+    began, place = time.perf_counter(), 0
+    while not place or (time.perf_counter() - began < SECONDS * len(names) and place < 2 * len(inputs)):
+        first = place % len(names)  # no form always follows the same one
+        for form in names[first:] + names[:first]:
+            start = _CLOCK()
+            forms[form](inputs[place % len(inputs)])
+            times[form].append(_CLOCK() - start)
+        place += 1
     return times

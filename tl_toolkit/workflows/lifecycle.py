@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from .. import __version__
 from ..config.processes import global_batch
@@ -62,9 +62,14 @@ class Lifecycle(ABC, Generic[A]):
     peak: dict[str, int | None]
     joules: dict[str, float]
 
+    measures: ClassVar[bool] = False
+    """Whether the run heeds `--measure`."""
+
     def __init__(self, arguments: A) -> None:
         self.arguments = arguments
         self.args: RunArguments = arguments.run
+        if self.args.measure and not self.measures:
+            raise UserError("--measure is for tasks with labelled rows (finetune, compare) and export. Leave it out.")
         self.output_dir = Path(self.args.output_dir)
         self.started = now()
         self.stages = Stages("data")

@@ -69,6 +69,8 @@ def parse_predict_arguments(given: Given = None, help: Help = Help("predict")) -
         raise UserError("tl-toolkit predict needs a model: the output folder of finetune, or a Hub id.")
     if arguments.run.push_to_hub:
         raise UserError("--push_to_hub does not apply to predict, which trains no model. Use tl-toolkit publish.")
+    if arguments.run.measure:
+        raise UserError("--measure does not apply to predict. Use tl-toolkit export.")
     return arguments
 
 

@@ -179,5 +179,8 @@ def print_export(facts: Mapping[str, Any], output_dir: str) -> None:
         if cost := facts["cost"].get(form):
             parts += [f"{1000 * cost['latency_seconds']:.2f} ms a row", f"{cost['rows_per_second']:,.0f} rows/s"]
         print(f"{form}: {', '.join([*parts, f'{size / 1e6:.1f} MB'])}")
+    if facts["format"] == "pytorch":
+        print(f"The model folder is {output_dir}")
+        return
     print(f"At other sizes, ONNX differs from PyTorch by at most {facts['largest_difference']:.1g}.")
     print(f"model.onnx, run.py and README.md are in {output_dir}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...evaluation import formatting as show
+from ...evaluation.statistics.forms import NAMES as FORMS
 from ..verdict.wording import budget_row
 from ..verdict.words import KINDS, Words
 
@@ -28,7 +29,8 @@ def describe_decision(own: Json) -> dict[str, Any]:
     words, labels = Words(facts), show.capital(facts["unit"])
     rows = [list(budget_row(one, facts).values()) for one in own["budgets"]]
     columns = [labels, "Recommended", f"Expected {words.axis} (95 %)", "Runner-up", "Difference (95 %)", "Status"]
-    folded = [_against_best(own, words, labels), _kinds(own, words), _equivalence(own, words, labels)]
+    folded = [_forms(own, words, labels), _against_best(own, words, labels), _kinds(own, words)]
+    folded += [_equivalence(own, words, labels)]
     folded += [_more_labels(own, words, labels), _pairs(own, words, labels)]
     return {
         "card": own["card"],
@@ -43,6 +45,32 @@ def _table(heading: str, hint: str, columns: Sequence[str], rows: Sequence[list[
     return {
         "heading": heading, "hint": hint, "columns": columns, "rows": rows, "texts": texts, "links": None, "long": long,
     }  # fmt: skip
+
+
+def _forms(own: Json, words: Words, labels: str) -> dict[str, Any]:
+    rows = []
+    for one in reversed(own["budgets"]):
+        for entry in one["entries"]:
+            for form, cost in entry.get("forms", {}).items():
+                ends = " to ".join(show.plain_milliseconds(cost.get(f"latency_seconds_p{part}")) for part in (25, 75))
+                lost, same = cost.get("score_lost"), cost.get("agreement")
+                rows.append(
+                    [entry["entry"], FORMS[form], show.count(one["labels"])]
+                    + [f"{show.plain_milliseconds(cost['latency_seconds'])} ({ends})"]
+                    + [show.count(cost.get("rows_per_second")), show.memory(cost.get("bytes"))]
+                    + [show.memory(cost.get("memory_bytes"))]
+                    + [show.MISSING if lost is None else words.gap(lost) if lost > 0 else "none"]
+                    + [show.MISSING if same is None else f"{100 * same:.1f}"]
+                )
+    return _table(
+        "Costs as users run it",
+        "The forms of each model on one CPU thread, which answered the same test rows in turns: the median time of one "
+        "row (quartiles), throughput in batches of 32, the size of the weights, the peak memory of a process that only "
+        "loads the model and answers a row, the score lost against PyTorch, and how many predictions are the same.",
+        ["Entry", "Form", labels, "One row, ms", "Rows/s", "On disk", "Memory", "Score lost", "Same, %"],
+        rows,
+        2,
+    )
 
 
 def _against_best(own: Json, words: Words, labels: str) -> dict[str, Any]:

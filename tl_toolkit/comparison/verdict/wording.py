@@ -51,6 +51,7 @@ def card_of(decision: Json, facts: Json) -> dict[str, Any]:
     else:
         costs = [words.cost(entries[used]), words.cost(entries[other]) if other else ""]
         parts["cost"] = f"It costs {costs[0]}{f'; {other} costs {costs[1]}' if costs[1] else ''}." if costs[0] else ""
+        parts["cost"] = " ".join(filter(None, [parts["cost"], words.form(entries[used], top.get("form"))]))
         parts["runner_up"] = _runner_up(top, used, other, words) if other else _with_fewer(own, words)
         if parts["runner_up"] and not other:
             parts["next"] = f"Next: run the others with {words.labels(top['labels'])}, too, which takes more time."

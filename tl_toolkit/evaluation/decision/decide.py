@@ -14,7 +14,7 @@ from .extrapolation import all_curves, label_equivalence, more_labels, target_la
 from .inputs import Entry, Panel, Settings, check
 from .layout import Layout, lay_out
 from .noise import quantile
-from .recommendation import recommend, recommend_overall, status
+from .recommendation import fastest_form, recommend, recommend_overall, status
 from .several import over_datasets
 
 Json = dict[str, Any]
@@ -146,6 +146,7 @@ class _PanelDecision:
             "dataset": self.panel.dataset,
             "labels": whole(labels),
             "recommended": recommended,
+            "form": self._form(labels, recommended, best, here),
             "status": word,
             "expected": expected[recommended or best],
             "beats_constant": beats,
@@ -155,6 +156,15 @@ class _PanelDecision:
             ],
             "entries": [self._entry(entry, labels, expected[entry.name], here) for entry in self._entries(here)],
         }
+
+    def _form(self, labels: float, recommended: str | None, best: str, here: Mapping[str, int]) -> str | None:
+        """The form in which to run the recommended entry: both losses together stay within the margin."""
+        if recommended is None:
+            return None
+        means = self.layout.means
+        room = self.settings.margin - float(means[here[best]] - means[here[recommended]])
+        entry = next(entry for entry in self.panel.entries if entry.name == recommended)
+        return fastest_form(entry, labels, room)
 
     def _entries(self, here: Mapping[str, int]) -> list[Entry]:
         return [entry for entry in self.panel.entries if entry.name in here]
@@ -170,6 +180,7 @@ class _PanelDecision:
             "beats_constant": None if self.beating is None else self.beating[here[entry.name]],
             "answer_seconds": answer,
             "training_seconds": training,
+            **({"forms": dict(entry.forms[labels])} if entry.forms.get(labels) else {}),
         }
 
     def _comparisons(self, labels: float, best: str, here: Mapping[str, int]) -> list[Json]:

@@ -37,13 +37,15 @@ class Cell:
 class Entry:
     """One entry: its cells by budget, the number of training labels that were used.
 
-    `cost` maps a budget to (seconds of an answer, seconds of training); nan is unknown.
+    `cost` maps a budget to (seconds of an answer, seconds of training); nan is unknown. `forms` maps it to the measured
+    forms of the model (`statistics.forms`).
     """
 
     name: str
     kind: str
     cells: Mapping[float, Cell]
     cost: Mapping[float, tuple[float, float]] = field(default_factory=dict)
+    forms: Mapping[float, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,16 @@ def cheapest(names: Sequence[str], costs: Mapping[str, tuple[float, float]], sco
     return min(alike, key=lambda name: (known(costs[name][1]), -scores[name]))
 
 
+def fastest_form(entry: Entry, labels: float, room: float) -> str | None:
+    """The form of an entry's model with the fastest answer, of those whose loss of score is at most `room`.
+
+    None if no form was measured.
+    """
+    able = {name: own["latency_seconds"] for name, own in entry.forms.get(labels, {}).items()
+            if name == "pytorch" or own.get("score_lost", math.inf) <= room}  # fmt: skip
+    return min(able, key=lambda name: able[name], default=None)
+
+
 def recommend(panel: Panel, layout: Layout, labels: float, allowed: Sequence[str], margin: float) -> str:
     """The cheapest allowed entry whose estimated shortfall against the best allowed one is within the margin."""
     scores = {name: float(layout.means[layout.entry[name, labels]]) for name in allowed}
