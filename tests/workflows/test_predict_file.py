@@ -16,7 +16,7 @@ import pytest
 from transformers import DataCollatorWithPadding
 
 from tl_toolkit.data import returned_files
-from tl_toolkit.data.encoding import PaddedRows
+from tl_toolkit.data.encoding import PaddedRows, TextCollator
 from tl_toolkit.data.sources import load_source
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
@@ -230,6 +230,6 @@ def test_padding_is_that_of_the_collator(side: str) -> None:
     names = ["input_ids", "attention_mask", "labels"]
     chosen = [3, 0, 1]
     expected = DataCollatorWithPadding(tokenizer)([encoded.select_columns(names)[row] for row in chosen])
-    found = PaddedRows(encoded, tokenizer, names)(np.array(chosen))
+    found = PaddedRows(encoded, TextCollator(tokenizer), names).__getitems__(chosen)
     assert found.keys() == set(expected)
     assert all(found[name].tolist() == expected[name].tolist() for name in names)

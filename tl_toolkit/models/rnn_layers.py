@@ -52,8 +52,9 @@ CELLS: dict[str, Any] = {
     "rnn_tanh": partial(OpenRnn, nonlinearity="tanh"),
     "rnn_relu": partial(OpenRnn, nonlinearity="relu"),
 }
-# What a mark of padding adds to the input and the forget gate of an LSTM: exp(-60) is 1e-26.
-CLOSED, OPEN = -60.0, 60.0
+# What a mark of padding adds to the input and the forget gate of an LSTM: they are exactly 0 and 1 then, as inputs are
+# smaller than this.
+CLOSED, OPEN = -1e4, 1e4
 # Rows of weights and biases consist of this many blocks of hidden_size: i, f, g, o for an LSTM; r, z, n for a GRU.
 NUM_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
@@ -152,8 +153,10 @@ class TokenOrder(AsItStands):
         return self.lengths.clamp(min=1).cpu() if len(self.positions) > 1 else None
 
     def compact(self, tensor: Tensor) -> Tensor:
-        """From the original order to real tokens first: (batch, time) or (batch, time, size)."""
-        return take_positions(tensor, self.order)
+        """From the original order to real tokens first: (batch, time) or (batch, time, size), then with zeros after."""
+        if tensor.dim() == 2:
+            return take_positions(tensor, self.order)
+        return take_positions(tensor, self.order.masked_fill(self.is_padding, len(self.positions)))
 
     def restore(self, tensor: Tensor) -> Tensor:
         """From real tokens first to the original order, with zeros at masked positions: (batch, time, size)."""
@@ -178,7 +181,7 @@ class PaddedAtEnd(TokenOrder):
     """The order of rows whose real tokens are in front already: no token is moved."""
 
     def compact(self, tensor: Tensor) -> Tensor:
-        return tensor
+        return tensor if tensor.dim() == 2 else self.restore(tensor)
 
     def restore(self, tensor: Tensor) -> Tensor:
         return tensor.masked_fill(self.is_padding[..., None], 0)
@@ -399,9 +402,10 @@ def run_marked(
         size = cells[0].hidden_size
         if isinstance(order, TokenOrder):
             mark = order.is_padding[..., None]
-            inputs = torch.cat([inputs.masked_fill(mark, 0), mark.to(inputs.dtype)], dim=-1)
-            gates = torch.tensor([CLOSED, OPEN, 0.0, 0.0], dtype=inputs.dtype).repeat_interleave(size)[:, None]
-            weights[::4] = [torch.cat([own, gates], dim=1) for own in weights[::4]]
+            inputs = torch.cat([inputs, mark.to(inputs.dtype)], dim=-1)
+            gates = inputs.new_zeros(4, size, 1)
+            gates[0], gates[1] = CLOSED, OPEN
+            weights[::4] = [torch.cat([own, gates.flatten(0, 1)], dim=1) for own in weights[::4]]
         zeros = inputs.new_zeros(len(cells), len(inputs), size)
         initial = (zeros, zeros) if state is None else tuple(part.to(inputs.dtype)[None].contiguous() for part in state)
         outputs, *final = torch.lstm(inputs, initial, weights, True, 1, 0.0, cells[0].training, len(cells) > 1, True)
