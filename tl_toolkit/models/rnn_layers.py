@@ -52,8 +52,7 @@ CELLS: dict[str, Any] = {
     "rnn_tanh": partial(OpenRnn, nonlinearity="tanh"),
     "rnn_relu": partial(OpenRnn, nonlinearity="relu"),
 }
-# What a mark of padding adds to the input and the forget gate of an LSTM: they are exactly 0 and 1 then, as inputs are
-# smaller than this.
+# What a mark of padding adds to the gates of an LSTM: they are exactly 0 or 1 then, as inputs are smaller than this.
 CLOSED, OPEN = -1e4, 1e4
 # Rows of weights and biases consist of this many blocks of hidden_size: i, f, g, o for an LSTM; r, z, n for a GRU.
 NUM_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
@@ -178,13 +177,19 @@ class TokenOrder(AsItStands):
 
 
 class PaddedAtEnd(TokenOrder):
-    """The order of rows whose real tokens are in front already: no token is moved."""
+    """The order of rows whose real tokens are in front already: no token is moved.
+
+    Attributes:
+        zeroed: outputs that have zeros at padding already.
+    """
+
+    zeroed: Tensor | None = None
 
     def compact(self, tensor: Tensor) -> Tensor:
         return tensor if tensor.dim() == 2 else self.restore(tensor)
 
     def restore(self, tensor: Tensor) -> Tensor:
-        return tensor.masked_fill(self.is_padding[..., None], 0)
+        return tensor if tensor is self.zeroed else tensor.masked_fill(self.is_padding[..., None], 0)
 
 
 def token_order(inputs: Tensor, attention_mask: Tensor | None, reverse: bool) -> AsItStands:
@@ -388,13 +393,14 @@ def run_marked(
 ) -> tuple[Tensor, State]:
     """Run an LSTM in one direction or two over (batch, time, features), real tokens first, in one call of the kernel.
 
-    A further feature marks padding. Its weights close the input gate and open the forget gate, so padding passes on the
-    cell state. The second direction reads padding first, and its states remain zero until the first real token. So
-    nothing is packed, which is slow on a CPU, or flipped.
+    A further feature marks padding. Its weights close the input and the output gate and open the forget gate, so
+    padding passes on the cell state and returns zeros, with or without gradients. The second direction reads padding
+    first, and its states remain zero until the first real token. So nothing is packed, which is slow on a CPU, or
+    flipped.
 
     Returns:
-        The outputs (batch, time, hidden_size x directions), undefined at padding, and the final states (batch,
-        hidden_size x directions): c is that after the last real token, h only without padding.
+        The outputs (batch, time, hidden_size x directions), and the final states (batch, hidden_size x directions): c
+        is that after the last real token, h only in rows without padding.
     """
     weights = [own for cell in cells for own in cell.current_weights()]
     context, inputs = without_autocast(inputs, weights[0])
@@ -404,11 +410,13 @@ def run_marked(
             mark = order.is_padding[..., None]
             inputs = torch.cat([inputs, mark.to(inputs.dtype)], dim=-1)
             gates = inputs.new_zeros(4, size, 1)
-            gates[0], gates[1] = CLOSED, OPEN
+            gates[0], gates[1], gates[3] = CLOSED, OPEN, CLOSED
             weights[::4] = [torch.cat([own, gates.flatten(0, 1)], dim=1) for own in weights[::4]]
         zeros = inputs.new_zeros(len(cells), len(inputs), size)
         initial = (zeros, zeros) if state is None else tuple(part.to(inputs.dtype)[None].contiguous() for part in state)
         outputs, *final = torch.lstm(inputs, initial, weights, True, 1, 0.0, cells[0].training, len(cells) > 1, True)
+    if isinstance(order, PaddedAtEnd):
+        order.zeroed = outputs
     return outputs, tuple(part.transpose(0, 1).flatten(1) for part in final)
 
 
