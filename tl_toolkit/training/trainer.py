@@ -357,8 +357,9 @@ class ToolkitTrainer(BaseTrainer):
         """Predict a batch without its targets: return generated ids (rows, time) or the model's outputs."""
         targets = (self.task.label_name, "decoder_input_ids", "decoder_attention_mask")
         given = {name: value for name, value in inputs.items() if name not in targets}
-        model = self.accelerator.unwrap_model(self.model)
-        return model.generate(**given, **self.generation) if self.task.generates else model(**given)
+        if not self.task.generates:
+            return self.model(**given)
+        return self.accelerator.unwrap_model(self.model).generate(**given, **self.generation)
 
     def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
         with gathered(self.model) if self.task.generates else nullcontext():
