@@ -171,20 +171,16 @@ def main() -> None:
     for number in range(options.windows + 2):
         size = (options.batch_size, options.window_length + 1)
         window = torch.randint(2, options.vocab_size, size, generator=generator)
-        if options.classifier:  # fastai's texts are padded in front, ours at the end
+        if options.classifier:  # fastai, too, pads the last window of 72 tokens at its end
             lengths = torch.randint(options.window_length // 2, options.window_length, size[:1], generator=generator)
             lengths[0] = options.window_length
             window[torch.arange(size[1]) >= lengths[:, None]] = PADDING
         window = window.to(options.device)
-        front = (window[:, :-1] != PADDING).int().argsort(dim=1, stable=True)
         names = list(contestants)
         for name in names[number % len(names) :] + names[: number % len(names)]:  # each goes first in turn
             model, step = contestants[name]
             began = clock()
-            inputs = window[:, :-1]
-            if name == "fastai" and options.classifier:
-                inputs = inputs.gather(1, front)
-            step(inputs, window[:, 1:]).backward()
+            step(window[:, :-1], window[:, 1:]).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 0.25)
             optimizers[name].step()
             optimizers[name].zero_grad()
