@@ -183,12 +183,12 @@ class PaddedRows:
         """Tensors `[rows, time]` of the rows at these positions."""
         import torch
 
-        rows = np.asarray(rows)
-        lengths = self.lengths[rows]
+        chosen = np.asarray(rows)
+        lengths = self.lengths[chosen]
         time = self.collator.width(int(lengths.max()))
         places = np.arange(time)
         is_token = places >= (time - lengths)[:, None] if self.collator.left else places < lengths[:, None]
-        starts = self.ends[rows] - lengths
+        starts = self.ends[chosen] - lengths
         tokens = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
         batch = {}
         for name, values in self.columns.items():
@@ -196,7 +196,7 @@ class PaddedRows:
             padded[is_token] = values[tokens]
             batch[name] = torch.from_numpy(padded)
         if self.labels is not None:
-            batch["labels"] = torch.from_numpy(self.labels[rows])
+            batch["labels"] = torch.from_numpy(self.labels[chosen])
         return batch
 
 

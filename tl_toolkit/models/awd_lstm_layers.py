@@ -41,7 +41,7 @@ class WeightDropLstm(OpenLstm):
         finally:
             self._flat_weights, self.is_dropping = stored, False
 
-    def current_weights(self) -> list[Tensor]:
+    def current_weights(self) -> list[Any]:
         stored = super().current_weights()
         return self._with_dropped(stored) if self.training and self.weight_dropout else stored
 

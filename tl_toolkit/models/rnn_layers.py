@@ -28,7 +28,7 @@ class OpenCell(nn.RNNBase):
     def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - torch's name
         return input(self) if callable(input) else super().forward(input, hx)
 
-    def current_weights(self) -> list[Tensor]:
+    def current_weights(self) -> list[Any]:
         """The weights of a call, in the order in which torch's kernels take them."""
         self._update_flat_weights()
         return self._flat_weights
@@ -389,7 +389,7 @@ def last_of(outputs: Tensor, order: TokenOrder) -> Tensor:
 
 
 def run_marked(
-    cells: Sequence[OpenLstm], inputs: Tensor, order: AsItStands, state: State | None = None
+    cells: Sequence[Any], inputs: Tensor, order: AsItStands, state: State | None = None
 ) -> tuple[Tensor, State]:
     """Run an LSTM in one direction or two over (batch, time, features), real tokens first, in one call of the kernel.
 

@@ -172,8 +172,8 @@ class BaseTrainer(ShardingTrainer, AveragingTrainer):
         """As in Trainer, without a multiplication of gradients by 1."""
         if not self._is_on_cpu:
             return super()._clip_grad_norm(model)
-        parameters, largest = [own for own in model.parameters() if own.grad is not None], self.args.max_grad_norm
-        norm = torch.nn.utils.get_total_norm([own.grad for own in parameters])
+        parameters, largest = list(model.parameters()), self.args.max_grad_norm
+        norm = torch.nn.utils.get_total_norm([own.grad for own in parameters if own.grad is not None])
         if not norm + 1e-6 <= largest:  # as torch computes the factor; also true for nan
             torch.nn.utils.clip_grads_with_norm_(parameters, largest, norm)
         return norm
