@@ -299,7 +299,8 @@ def _export(argv: list[str], help: Help) -> None:
 
 @_verb(
     "model_name_or_path",
-    "model_name_or_path text views untrained output_dir trust_remote_code config help_all",
+    "model_name_or_path text dataset_name text_column split rows views untrained output_dir trust_remote_code config "
+    "help_all",
 )
 def _explain(argv: list[str], help: Help) -> None:
     """Look inside models: how far gradients reach back, what gates keep, where attention looks.

@@ -95,7 +95,7 @@ def _drawn(picture: Picture, folder: Path) -> dict[str, Any]:
 
 
 def _shaded(tokens: list[str], weights: list[float]) -> tuple[list[tuple[str, float, float]], list[tuple[str, float]]]:
-    """(token, weight, share of the greatest) of each token, and the three with the most weight."""
-    greatest = max(weights, default=0) or 1.0
-    pairs = sorted(zip(tokens, weights, strict=True), key=lambda own: -own[1])[:3]
-    return [(token, own, round(own / greatest, 3)) for token, own in zip(tokens, weights, strict=True)], pairs
+    """(token, weight, size as a share of the greatest) of each token, and the three with the largest weights."""
+    greatest = max(map(abs, weights), default=0) or 1.0
+    pairs = sorted(zip(tokens, weights, strict=True), key=lambda own: -abs(own[1]))[:3]
+    return [(token, own, round(abs(own) / greatest, 3)) for token, own in zip(tokens, weights, strict=True)], pairs

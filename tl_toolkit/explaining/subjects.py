@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LONGEST = 256
 """Most tokens of a text that are read."""
+NEW_TOKENS = 100
+"""Most tokens that an encoder-decoder writes."""
 UNTRAINED = " (untrained)"
 _AUTO_CLASSES = {
     "ForSequenceClassification": "AutoModelForSequenceClassification",
@@ -49,14 +51,18 @@ class Subject:
     tokenizer: PreTrainedTokenizerBase
     architecture: str
 
+    @property
+    def longest(self) -> int | None:
+        """The most tokens of a text that the model reads."""
+        return shortest(LONGEST, longest_input(self.model), self.tokenizer.model_max_length)
+
     def encode(self, text: str) -> dict[str, Tensor]:
         """The inputs for a text, tensors with one row, truncated to what the model reads.
 
         Raises:
             UserError: the text has no tokens.
         """
-        longest = shortest(LONGEST, longest_input(self.model), self.tokenizer.model_max_length)
-        inputs = self.tokenizer(text, return_tensors="pt", truncation=True, max_length=longest)
+        inputs = self.tokenizer(text, return_tensors="pt", truncation=True, max_length=self.longest)
         if not inputs["input_ids"].shape[1]:
             raise UserError(f"The text {text!r} has no tokens for {self.name}. Specify a longer --text.")
         return dict(inputs)

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from ..config.fields import flag
+import numpy as np
+
+from ..config.arguments import DataArguments, ModelArguments
+from ..config.fields import flag, require
 from ..config.help import Help
 from ..config.parsing import Given, read_arguments
+from ..data.sources import load_source
 from ..errors import UserError, listing, nearest
-from ..explaining import attention, by_hand, gates, gradients
+from ..explaining import attention, attribution_view, by_hand, gates, gradients
 from ..explaining.page import Explanation, write_page
 from ..explaining.subjects import UNTRAINED, load_subjects
+from ..loading.model import load_config
+from ..records.identity import identity_of_model
 from ..records.output_dir import make_folder, without_empty_folder
+from ..tasks import task_for_model
 from .lifecycle import without_progress_bars
+from .trained_columns import as_trained
 
-VIEWS = {"gradients": gradients, "gates": gates, "attention": attention}
+VIEWS = {"gradients": gradients, "gates": gates, "attention": attention, "attributions": attribution_view}
 """The views of models; each module has `fits` and `view`. The view by_hand needs no model."""
+OVER_ROWS = ("gradients", "attributions")
+"""Views that read all rows of a dataset; the others read the first texts."""
+FEW = 3
 
 
 @dataclass
@@ -31,10 +43,12 @@ class ExplainArguments:
     text: list[str] = field(
         default_factory=list, metadata={"help": "A text to read. Can be repeated.", "action": "extend"}
     )
+    split: str | None = flag("The split of --dataset_name to read. By default the test split, or the only split.")
+    rows: int = flag("At most N rows of --dataset_name, a fixed sample.", 100)
     views: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "The views to show: gradients, gates, attention, by_hand. By default those that "
+            "help": "The views to show: gradients, gates, attention, attributions, by_hand. By default those that "
             "fit a model, and by_hand without one.",
             "action": "extend",
         },
@@ -43,38 +57,49 @@ class ExplainArguments:
     trust_remote_code: bool = flag("Run code that a checkpoint contains. Only for sources you trust.", False)
 
     def __post_init__(self) -> None:
+        require(self, ["rows"], lambda value: value >= 1, "1 or more")
         known = [*VIEWS, "by_hand"]
         for name in self.views:
             if name not in known:
                 raise UserError(f"There is no view {name!r}; the views are {listing(known)}.{nearest(name, known)}")
 
 
-def parse_explain_arguments(given: Given = None, help: Help = Help("explain")) -> ExplainArguments:
+class ExplainRequest(NamedTuple):
+    """All arguments of `explain`."""
+
+    explain: ExplainArguments
+    data: DataArguments
+
+
+def parse_explain_arguments(given: Given = None, help: Help = Help("explain")) -> ExplainRequest:
     """The arguments of `explain`.
 
     Raises:
         UserError: an unknown flag or key, a value of the wrong type, or a view of models without a model or text.
     """
-    (arguments,) = read_arguments((ExplainArguments,), given, help)
+    request = ExplainRequest(*read_arguments((ExplainArguments, DataArguments), given, help))
+    arguments = request.explain
     inside = [name for name in arguments.views if name != "by_hand"]
     if inside and not arguments.model_name_or_path:
         raise UserError(f"The view {inside[0]} needs a model: set --model_name_or_path to one or more folders.")
-    if (inside or (arguments.model_name_or_path and not arguments.views)) and not any(map(str.strip, arguments.text)):
-        raise UserError('The views of a model need a text that it reads: set --text "…".')
-    return arguments
+    needs_text = inside or (arguments.model_name_or_path and not arguments.views)
+    if needs_text and not (any(map(str.strip, arguments.text)) or request.data.dataset_name):
+        raise UserError('The views of a model need texts that it reads: set --text "…" or --dataset_name.')
+    return request
 
 
-def explain(arguments: ExplainArguments) -> Explanation:
+def explain(request: ExplainRequest) -> Explanation:
     """Compute the views, and write explain.html, figures/ and parquet files to `output_dir`.
 
     Raises:
-        UserError: a model or text that cannot be read, or a view that fits none of the models.
+        UserError: a model, a text or a dataset that cannot be read, or a view that fits none of the models.
     """
-    output_dir = Path(arguments.output_dir)
+    arguments = request.explain
+    output_dir, names = Path(arguments.output_dir), arguments.model_name_or_path
     with without_empty_folder(output_dir):
         make_folder(output_dir)
         with without_progress_bars():
-            names = arguments.model_name_or_path
+            texts = [*arguments.text, *(rows_of(request) if request.data.dataset_name and names else [])]
             subjects = load_subjects(names, arguments.untrained, arguments.trust_remote_code)
         asked = arguments.views or (list(VIEWS) if subjects else ["by_hand"])
         views = []
@@ -84,10 +109,41 @@ def explain(arguments: ExplainArguments) -> Explanation:
                 continue
             fitting = [subject for subject in subjects if VIEWS[name].fits(subject)]
             if fitting:
-                views.append(VIEWS[name].view(fitting, arguments.text))
+                views.append(VIEWS[name].view(fitting, texts if name in OVER_ROWS else texts[: _few(arguments)]))
             elif arguments.views:
                 raise UserError(f"The view {name} fits none of the models {listing(names)}: leave it out of --views.")
         if not views:
-            raise UserError(f"No view fits {listing(names)}: of an encoder-decoder, only its attention is shown.")
+            raise UserError(
+                f"No view fits {listing(names)}: explain shows classifiers, taggers, language models and "
+                "encoder-decoders of texts."
+            )
         shown = [subject.name for subject in subjects if not subject.name.endswith(UNTRAINED)]
-        return write_page(views, output_dir, shown, arguments.text)
+        return write_page(views, output_dir, shown, texts)
+
+
+def _few(arguments: ExplainArguments) -> int:
+    return max(len(arguments.text), FEW)
+
+
+def rows_of(request: ExplainRequest) -> list[str]:
+    """Texts of the dataset, read from the columns that the first model was trained on unless flags name others.
+
+    Raises:
+        UserError: the dataset cannot be used, or the model reads pairs of texts.
+    """
+    arguments, data = request
+    model = ModelArguments(arguments.model_name_or_path[0], trust_remote_code=arguments.trust_remote_code)
+    trained = identity_of_model(arguments.model_name_or_path[0], None).get("columns", {})
+    task, source = task_for_model(data, load_config(model)), load_source(data)
+    task.arguments = as_trained(data, trained, source.dataset[task.prediction_split(source, arguments.split)].features)
+    rows = task.prepare_for_prediction(arguments.split, source)
+    if "text_pair" in rows.column_names:
+        raise UserError(
+            f"The rows of {data.dataset_name!r} are pairs of texts, which explain does not read: name one "
+            "column with --text_column, or leave out --dataset_name."
+        )
+    chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[: arguments.rows])
+    texts = rows.select(chosen)[task.texts[0]]
+    return [
+        text if isinstance(text, str) else " ".join("".join(word.split()) or "_" for word in text) for text in texts
+    ]
