@@ -182,21 +182,22 @@ def _draw_bars(sides: dict[str, pd.DataFrame], narrow: bool) -> Figure:
     tall = head + words * line + foot
     figure = Figure(figsize=(width / 72, rows * tall / 72))
     gap = 14.0 if alike else left
+    most = max(own["value"].abs().max() for own in shown.values()) or 1.0
+    least = min(0.0, *(own["value"].min() for own in shown.values()))
     wide = (width - left - 10 - gap * (columns - 1)) / columns
     for number, (name, own) in enumerate(shown.items()):
         row, column = divmod(number, columns)
         bottom = (rows - row - 1) * tall + foot + (words - len(own)) * line
         place = left + column * (wide + gap)
         axes = figure.add_axes((place / width, bottom / (rows * tall), wide / width, len(own) * line / (rows * tall)))
-        most = own["value"].abs().max() or 1.0
         axes.barh(range(len(own)), own["value"], height=0.7, color=[FOR if v >= 0 else AGAINST for v in own["value"]])
         axes.axvline(0, color=MUTED, linewidth=0.8)
-        axes.set_xlim(-1.08 * most if own["value"].min() < 0 else -0.04 * most, 1.08 * most)
+        axes.set_xlim(least - 0.04 * most, 1.04 * most)  # the same scale in all panels
         axes.set_ylim(len(own) - 0.4, -0.6)
         labels = [short(word, 15) for word in own["word"]] if column == 0 or not alike else []
         axes.set_yticks(range(len(labels)), labels, family=font_families("".join(own["word"])), fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
-        axes.set_title(f"{short(name, int(wide / 6))}\n{short(own['target'].iloc[0], int(wide / 6))}", fontsize=9)
+        axes.set_title(f"{short(name, int(wide / 6))}\nsays {short(own['target'].iloc[0], int(wide / 6))}", fontsize=9)
         axes.set_xlabel("against ← → for", fontsize=8)
     return figure
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 INTEGRATED, GRADIENT_INPUT, OCCLUSION = "integrated gradients", "gradient × input", "occlusion"
-STEPS = (16, 64, 256)
+STEPS = (32, 128, 512)
 """Points of the integral; the next number is tried if the sum is not exact enough."""
 TOLERANCE = 0.02
 """Largest relative error of the sum of integrated gradients, of a difference of scores of at least 1."""

@@ -60,6 +60,9 @@ def areas(deletion: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
+    columns = ["model", "method", "area", "gain", "low", "high", "texts"]
+    if deletion.empty:
+        return pd.DataFrame(columns=columns)
     lines = deletion.pivot_table("probability", ["model", "method", "text", "answer", "seed"], "share", sort=False)
     each = lines.apply(lambda line: np.trapezoid(line) / (len(line) - 1), axis=1)
     by_text = each.groupby(["model", "method", "text"], sort=False).mean().unstack("text").sort_index(axis=1)
@@ -69,4 +72,4 @@ def areas(deletion: pd.DataFrame) -> pd.DataFrame:
         gain = by_text.loc[(model, RANDOM)] - own
         error = 1.96 * gain.std() / np.sqrt(len(own))
         rows.append((model, method, own.mean(), gain.mean(), gain.mean() - error, gain.mean() + error, len(own)))
-    return pd.DataFrame(rows, columns=["model", "method", "area", "gain", "low", "high", "texts"])
+    return pd.DataFrame(rows, columns=columns)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ..comparison.publishing.spaces import best_of, with_model
+from ..comparison.report.entries import EXPLAINED
+from ..comparison.report.merging import RESULTS_NAME, report_from_results
 from ..config.arguments import DataArguments, ModelArguments
 from ..config.fields import flag, require
 from ..config.help import Help
 from ..config.parsing import Given, read_arguments
 from ..data.sources import load_source
 from ..errors import UserError, listing, nearest
+from ..evaluation.results import panels, read_results
 from ..explaining import attention, attribution_view, by_hand, gates, gradients
 from ..explaining.page import Explanation, write_page
 from ..explaining.subjects import UNTRAINED, load_subjects
@@ -35,10 +39,14 @@ FEW = 3
 class ExplainArguments:
     """What to look at"""
 
-    output_dir: str = field(metadata={"help": "The folder for the page, the pictures and the numbers."})
+    output_dir: str | None = flag("The folder for the page, the pictures and the numbers.")
     model_name_or_path: list[str] = field(
         default_factory=list,
         metadata={"help": "Model folders or Hub ids, shown side by side.", "action": "extend"},
+    )
+    from_results: str | None = flag(
+        "The folder of a comparison with keep_models: explain the model of each entry, by default on test rows of the "
+        "comparison. The pages go into the folders of the runs, and the report links them."
     )
     text: list[str] = field(
         default_factory=list, metadata={"help": "A text to read. Can be repeated.", "action": "extend"}
@@ -80,6 +88,15 @@ def parse_explain_arguments(given: Given = None, help: Help = Help("explain")) -
     request = ExplainRequest(*read_arguments((ExplainArguments, DataArguments), given, help))
     arguments = request.explain
     inside = [name for name in arguments.views if name != "by_hand"]
+    if (arguments.from_results is None) == (arguments.output_dir is None):
+        raise UserError(
+            "Set --output_dir to a folder for the page, or --from_results to the folder of a comparison, "
+            "whose pages have their places."
+        )
+    if arguments.from_results is not None:
+        if arguments.model_name_or_path:
+            raise UserError("--from_results explains the models of a comparison: leave out --model_name_or_path.")
+        return request
     if inside and not arguments.model_name_or_path:
         raise UserError(f"The view {inside[0]} needs a model: set --model_name_or_path to one or more folders.")
     needs_text = inside or (arguments.model_name_or_path and not arguments.views)
@@ -91,11 +108,15 @@ def parse_explain_arguments(given: Given = None, help: Help = Help("explain")) -
 def explain(request: ExplainRequest) -> Explanation:
     """Compute the views, and write explain.html, figures/ and parquet files to `output_dir`.
 
+    With `from_results`, do so for the kept model of each entry, and rewrite the report, which links the pages.
+
     Raises:
         UserError: a model, a text or a dataset that cannot be read, or a view that fits none of the models.
     """
     arguments = request.explain
-    output_dir, names = Path(arguments.output_dir), arguments.model_name_or_path
+    if arguments.from_results is not None:
+        return _explain_comparison(request)
+    output_dir, names = Path(str(arguments.output_dir)), arguments.model_name_or_path
     with without_empty_folder(output_dir):
         make_folder(output_dir)
         with without_progress_bars():
@@ -119,6 +140,42 @@ def explain(request: ExplainRequest) -> Explanation:
             )
         shown = [subject.name for subject in subjects if not subject.name.endswith(UNTRAINED)]
         return write_page(views, output_dir, shown, texts)
+
+
+def _explain_comparison(request: ExplainRequest) -> Explanation:
+    """Explain the kept model of each entry of `from_results`, in `explain/` of its run, and rewrite the report.
+
+    Raises:
+        UserError: no entry can be explained.
+    """
+    arguments, data = request
+    folder = Path(str(arguments.from_results))
+    groups = panels([run for run in read_results(folder / RESULTS_NAME) if run.completed])
+    found: dict[str, Explanation | UserError] = {}
+    for dataset, runs in groups.items():
+        for entry in dict.fromkeys(run.entry for run in runs):
+            name = entry if len(groups) == 1 else f"{entry}, {dataset}"
+            if not (kept := with_model(folder, [run for run in runs if run.entry == entry])):
+                found[name] = UserError("No run has kept its model: run the comparison with keep_models.")
+                continue
+            run = best_of(kept)
+            place, asked = folder / run.folder, run.section("arguments")
+            own = {key.name: asked[key.name] for key in fields(DataArguments) if key.name in asked}
+            read = data if data.dataset_name or arguments.text else DataArguments(**own)
+            settings = replace(
+                arguments,
+                from_results=None,
+                model_name_or_path=[str(place)],
+                output_dir=str((place / EXPLAINED).parent),
+            )
+            try:
+                found[name] = explain(ExplainRequest(settings, read))
+            except UserError as error:
+                found[name] = error
+    if not any(isinstance(own, Explanation) for own in found.values()):
+        why = next(iter(found.values()), "No run has finished.")
+        raise UserError(f"No entry of the comparison in {str(folder)!r} can be explained. {why}")
+    return Explanation({}, {}, {}, report_from_results([folder]), found)
 
 
 def _few(arguments: ExplainArguments) -> int:
