@@ -77,7 +77,8 @@ def write_page(views: Sequence[View], output_dir: Path, models: Sequence[str], t
         for view in views
     ]
     page = environment.get_template("explain.html.jinja").render(
-        views=described, models=models, texts=texts[:_MOST_TEXTS], more_texts=len(texts[_MOST_TEXTS:]), series=list(zip(SERIES, DARK_SERIES, strict=True)),
+        views=described, models=models, texts=texts[:_MOST_TEXTS], more_texts=len(texts[_MOST_TEXTS:]),
+        series=list(zip(SERIES, DARK_SERIES, strict=True)),
         script=Markup(script), script_hash=f"sha256-{digest}",
     )  # fmt: skip
     write_text(output_dir / PAGE, page)
