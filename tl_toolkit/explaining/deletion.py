@@ -33,7 +33,7 @@ def deletion_curves(
     linear; answers about a text of one word have none.
     """
     count = len(reading.words)
-    curves = []
+    lines, removed = [], []
     for answer, own in enumerate(reading.own):
         removable = np.array([word for word in range(count) if word != own])
         most = min(len(removable), count - 1)
@@ -43,13 +43,18 @@ def deletion_curves(
         orders = {(method, 0): removable[np.argsort(-values[answer, removable], kind="stable")]
                   for method, values in attributions.items()}  # fmt: skip
         orders |= {(RANDOM, seed): np.random.default_rng([text, seed]).permutation(removable) for seed in range(SEEDS)}
-        removed = np.zeros((len(orders), len(numbers), count), bool)
-        for row, order in enumerate(orders.values()):
-            for column, number in enumerate(numbers):
-                removed[row, column, order[:number]] = True
-        scores = reading.scores_without(removed.reshape(-1, count))[:, answer]
-        for key, line in zip(orders, reading.probability(scores).reshape(len(orders), -1), strict=True):
-            curves.append((answer, *key, np.interp(SHARES, numbers / len(removable), line)))
+        for key, order in orders.items():
+            lines.append((answer, *key, numbers / len(removable)))
+            removed += [np.isin(np.arange(count), order[:number]) for number in numbers]
+    if not lines:
+        return []
+    rows, place = np.unique(removed, axis=0, return_inverse=True)  # answers share most of the shorter texts
+    scores, curves, start = reading.scores_without(rows), [], 0
+    for answer, method, seed, shares in lines:
+        stop = start + len(shares)
+        own = reading.probability(scores[place[start:stop], answer])
+        curves.append((answer, method, seed, np.interp(SHARES, shares, own)))
+        start = stop
     return curves
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,17 +12,18 @@ import numpy as np
 
 from ..config.arguments import ModelArguments
 from ..errors import UserError
-from ..figures.alignment import answer_length
 from ..figures.token_spans import pieces_of_ids, pieces_of_text, words_of
 from ..tasks.pair_processing import load_pair_processing
 from ..tasks.words import as_read, encode_words, reading_words
-from .subjects import NEW_TOKENS, Subject
+from .subjects import Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 READ_AT_ONCE = 4096
 """Tokens of a batch."""
+MOST_ANSWERS = 40
+"""Words that an encoder-decoder writes, and whose scores are explained."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def read(subject: Subject, text: str) -> Reading:
     """
     if subject.architecture == "ForTokenClassification":
         reading = _tagged(subject, text)
-    elif subject.model.config.is_encoder_decoder and subject.architecture != "ForSequenceClassification":
+    elif subject.writes:
         reading = _written(subject, text)
     else:
         reading = _classified(subject, text)
@@ -257,11 +258,9 @@ def _written(subject: Subject, text: str) -> Reading:
     import torch
 
     processing = load_pair_processing(ModelArguments(model_name_or_path=subject.path))
-    model, inputs = subject.model, subject.encode(text)
-    with torch.no_grad():
-        ids = model.generate(**inputs, max_new_tokens=NEW_TOKENS)[0]
-    ids = ids[: answer_length(ids.tolist(), model)]
-    words = words_of(pieces_of_ids(ids[1:].tolist(), processing.target_tokenizer))
+    inputs = subject.encode(text)
+    ids = subject.written(inputs)
+    words = words_of(pieces_of_ids(ids[1:].tolist(), processing.target_tokenizer))[:MOST_ANSWERS]
     joins = torch.zeros(len(ids) - 1, len(words), dtype=torch.float32)
     for place, word in enumerate(words):
         joins[word.tokens.start : word.tokens.stop, place] = 1
@@ -300,9 +299,3 @@ def _sigmoid(scores: np.ndarray) -> np.ndarray:
     from scipy.special import expit
 
     return expit(scores)
-
-
-def answers_of(readings: Sequence[Reading]) -> str:
-    """What the scores of these readings are, for axes."""
-    kinds = {reading.probability for reading in readings}
-    return "prediction" if kinds == {np.asarray} else "probability of the answer"
