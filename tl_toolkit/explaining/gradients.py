@@ -61,8 +61,9 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
         "0; a language model's is that of the last token, and an encoder-decoder's that of what it writes, with the "
         "states of its encoder. ∂loss/∂h_t is total: it has the paths through all later steps. Pooling over "
         "all states (mean, max, attention) also leads directly from the loss to each step; with pooling last, all "
-        "of a gradient comes back through the network. Layer 0 of a transformer is the embedded tokens. The factor per step is the slope of a line through the logarithms of the norms: below 1 gradients "
-        "vanish with the distance, above 1 they grow.",
+        "of a gradient comes back through the network. Layer 0 of a transformer is the embedded tokens. The factor per "
+        "step is the slope of a line through the logarithms of the norms: below 1 gradients vanish with the distance, "
+        "above 1 they grow.",
         _sentences(norms, fitted), {"gradients": norms, "gradient_decay": fitted, "gradient_clipping": clipped},
         pictures, [("Decay of gradients by model and layer", columns, rows, 2), _clipping_table(clipped)],
     )  # fmt: skip
