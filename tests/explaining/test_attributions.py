@@ -16,7 +16,7 @@ from tl_toolkit.explaining.attribution_view import tables, view
 from tl_toolkit.explaining.attributions import GRADIENT_INPUT, INTEGRATED, OCCLUSION, TOLERANCE, attribute
 from tl_toolkit.explaining.deletion import RANDOM, SHARES, areas, deletion_curves
 from tl_toolkit.explaining.readings import Reading, read
-from tl_toolkit.explaining.subjects import NEW_TOKENS, Subject
+from tl_toolkit.explaining.subjects import Subject
 from tl_toolkit.models import (
     AwdLstmConfig,
     AwdLstmForSequenceClassification,
@@ -150,7 +150,7 @@ def test_words_that_an_encoder_decoder_writes(translator: Subject) -> None:
     assert reading.words == TEXT.split() and reading.time == 11
     checked(reading)
     with torch.no_grad():
-        written = translator.model.generate(**translator.encode(TEXT), max_new_tokens=NEW_TOKENS)
+        written = translator.written(translator.encode(TEXT))[None]
         loss = translator.model(**translator.encode(TEXT), labels=written[:, 1:]).loss
     scores = reading.scores_blanked(np.zeros((1, 10), bool))
     np.testing.assert_allclose(scores.sum(), -loss.item() * (written.shape[1] - 1), rtol=1e-4)

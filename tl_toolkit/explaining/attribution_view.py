@@ -9,7 +9,7 @@ import numpy as np
 
 from ..comparison.report.drawing import grid_of_axes, new_figure, short
 from ..evaluation.formatting import joined
-from ..figures.palette import MUTED, colour, marker
+from ..figures.palette import MUTED, SURFACE, colour, marker
 from ..figures.style import font_families
 from .attributions import OCCLUSION, TOLERANCE, attribute
 from .deletion import RANDOM, SEEDS, SHARES, areas, deletion_curves
@@ -50,8 +50,9 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
     for number, (name, own) in enumerate(first.groupby("model", sort=False)):
         if own["answer"].max() > 0:
             pictures.append(
-                Picture(f"attributions-{number}", f"{name}: each answer about the first text",
-                        f"Attributions of {name}: a row for each answer, a column for each word of the text.",
+                Picture(f"attributions-{number}", f"{name}: words for (blue) and against (orange) the answer of each row",
+                        f"Attributions of {name}, {_main(own)['method'].iloc[0]}: a row for each answer about the "
+                        "first text, a column for each of its words.",
                         lambda narrow, own=own: _draw_map(own, narrow))  # type: ignore[misc]
             )  # fmt: skip
     if len(deletion):
@@ -198,12 +199,14 @@ def _draw_bars(sides: dict[str, pd.DataFrame], narrow: bool) -> Figure:
         axes.set_yticks(range(len(labels)), labels, family=font_families("".join(own["word"])), fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
         axes.set_title(f"{short(name, int(wide / 6))}\nsays {short(own['target'].iloc[0], int(wide / 6))}", fontsize=9)
-        axes.set_xlabel("against ← → for", fontsize=8)
+        axes.set_xlabel(f"against ← {own['method'].iloc[0]} → for", fontsize=8)
     return figure
 
 
 def _draw_map(own: pd.DataFrame, narrow: bool) -> Figure:
     """Answers (rows) over words (columns), with the signs of the attributions as two colours."""
+    from matplotlib.colors import LinearSegmentedColormap
+
     table = _main(own).pivot(index="answer", columns="place", values="value").to_numpy()[:MOST_WORDS, :MOST_WORDS]
     named = _main(own).drop_duplicates("answer")["target"].tolist()[: len(table)]
     words = _main(own).drop_duplicates("place")["word"].tolist()[: table.shape[1]]
@@ -213,7 +216,8 @@ def _draw_map(own: pd.DataFrame, narrow: bool) -> Figure:
     figure, axes = new_figure(width, tall + 70, left=left, right=width - left - wide)
     axes.set_position((left / width, 62 / (tall + 70), wide / width, tall / (tall + 70)))
     most = float(np.abs(table).max()) or 1.0
-    drawn = axes.imshow(table, cmap="PuOr_r", vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
+    colours = LinearSegmentedColormap.from_list("signed", [AGAINST, SURFACE, FOR])
+    drawn = axes.imshow(table, cmap=colours, vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
     axes.grid(False)
     family = font_families("".join([*named, *words]))
     axes.set_xticks(range(len(words)), [short(word, 11) for word in words], rotation=90, family=family, fontsize=8)

@@ -69,8 +69,9 @@ class Subject:
         """What an encoder-decoder writes (time,), from its start token to the end of the text."""
         import torch
 
+        limit = {} if self.model.generation_config.max_length else {"max_new_tokens": NEW_TOKENS}
         with torch.no_grad():
-            ids = self.model.generate(**inputs, max_new_tokens=NEW_TOKENS)[0]
+            ids = self.model.generate(**inputs, **limit)[0]
         return ids[: answer_length(ids.tolist(), self.model)]
 
     def encode(self, text: str) -> dict[str, Tensor]:
