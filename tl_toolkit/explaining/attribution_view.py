@@ -50,7 +50,7 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
     for number, (name, own) in enumerate(first.groupby("model", sort=False)):
         if own["answer"].max() > 0:
             pictures.append(
-                Picture(f"attributions-{number}", f"{name}: words for (blue) and against (orange) the answer of each row",
+                Picture(f"attributions-{number}", f"{name}: words for (blue) and against (orange) each answer",
                         f"Attributions of {name}, {_main(own)['method'].iloc[0]}: a row for each answer about the "
                         "first text, a column for each of its words.",
                         lambda narrow, own=own: _draw_map(own, narrow))  # type: ignore[misc]
