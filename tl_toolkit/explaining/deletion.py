@@ -52,8 +52,8 @@ def deletion_curves(
     scores, curves, start = reading.scores_without(rows), [], 0
     for answer, method, seed, shares in lines:
         stop = start + len(shares)
-        own = reading.probability(scores[place[start:stop], answer])
-        curves.append((answer, method, seed, np.interp(SHARES, shares, own)))
+        probabilities = reading.probability(scores[place[start:stop], answer])
+        curves.append((answer, method, seed, np.interp(SHARES, shares, probabilities)))
         start = stop
     return curves
 
