@@ -303,8 +303,7 @@ def _export(argv: list[str], help: Help) -> None:
     "trust_remote_code config help_all",
 )
 def _explain(argv: list[str], help: Help) -> None:
-    """Look inside models: how far gradients reach back, what gates keep, where attention looks, which
-    words decide.
+    """Look inside models: how far gradients reach back, what gates keep, which words decide.
 
         tl-toolkit explain --model_name_or_path outputs/elman outputs/lstm --untrained --text "a film that …" \\
             --output_dir outputs/inside
