@@ -37,3 +37,8 @@ def test_a_report_links_the_pages_of_kept_models(tmp_path: Path, make_record: An
     assert found.page.read_text().count("Look inside this model") == 1
     with pytest.raises(UserError, match="output_dir.*from_results"):
         explain(text=TEXT)
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"words": "the {word}", "n": 0.5}}\n' for word in TEXT.split()))
+    rows: dict[str, Any] = {"dataset_name": tmp_path / "rows.jsonl", "text_column": "words", "rows": 3}
+    inside = explain(tmp_path / records[0]["folder"], **rows, views=["attributions"], output_dir=tmp_path / "inside")
+    first = inside.numbers["attributions"].query("place == 0")
+    assert set(first["text"]) == {0, 1, 2} and set(first["word"]) == {"the"}
