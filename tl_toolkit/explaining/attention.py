@@ -14,14 +14,11 @@ from ..figures.attention_map import draw_attention_map
 from ..figures.attention_weights import weights_of_tokens
 from ..figures.token_spans import merge_weights, pieces_of_text, words_of
 from ..tasks.pair_processing import load_pair_processing
-from .subjects import Subject
+from .subjects import NEW_TOKENS, Subject
 from .view import Picture, View
 
 if TYPE_CHECKING:
     import pandas as pd
-
-NEW_TOKENS = 100
-"""Most tokens that an encoder-decoder writes."""
 
 
 def fits(subject: Subject) -> bool:

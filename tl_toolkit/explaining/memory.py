@@ -62,7 +62,7 @@ def read_accuracies(path: str) -> pd.DataFrame:
         results = pd.read_csv(file)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"The results {str(file)!r} cannot be read ({error}). Set --results to the folder of a comparison on "
+            f"The results {str(file)!r} cannot be read ({error}). Set --from_results to the folder of a comparison on "
             "datasets such as builtin:recall:50, or to the file that benchmarks/recall.py writes."
         ) from error
     if lacking := [name for name in _NEEDED if name not in results]:
