@@ -10,12 +10,12 @@ import numpy as np
 from ..comparison.report.drawing import grid_of_axes, new_figure, short
 from ..evaluation.formatting import joined
 from ..figures.palette import MUTED, SURFACE, colour, marker
-from ..figures.style import font_families
+from ..figures.style import colour_bar, font_families
 from .attributions import OCCLUSION, TOLERANCE, attribute
 from .deletion import RANDOM, SEEDS, SHARES, areas, deletion_curves
 from .readings import read
 from .subjects import Subject
-from .view import Picture, View, legend
+from .view import Picture, View, legend, page_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,7 +178,7 @@ def _draw_bars(sides: dict[str, pd.DataFrame], narrow: bool) -> Figure:
     shown = {name: _main(own).head(MOST_WORDS) for name, own in sides.items()}
     columns = min(len(shown), 2 if narrow else 4)
     rows, words = -(-len(shown) // columns), max(map(len, shown.values()))
-    width, line, head, foot, left = (330.0 if narrow else 620.0), 15.0, 36.0, 32.0, 96.0
+    width, line, head, foot, left = page_width(narrow), 15.0, 36.0, 32.0, 96.0
     alike = len({tuple(own["word"]) for own in shown.values()}) == 1
     tall = head + words * line + foot
     figure = Figure(figsize=(width / 72, rows * tall / 72))
@@ -210,7 +210,7 @@ def _draw_map(own: pd.DataFrame, narrow: bool) -> Figure:
     table = _main(own).pivot(index="answer", columns="place", values="value").to_numpy()[:MOST_WORDS, :MOST_WORDS]
     named = _main(own).drop_duplicates("answer")["target"].tolist()[: len(table)]
     words = _main(own).drop_duplicates("place")["word"].tolist()[: table.shape[1]]
-    cell, left, width = 16.0, 110.0, (330.0 if narrow else 620.0)
+    cell, left, width = 16.0, 110.0, page_width(narrow)
     wide = min(width - left - 50, cell * 1.4 * table.shape[1])
     tall = cell * len(table)
     figure, axes = new_figure(width, tall + 70, left=left, right=width - left - wide)
@@ -222,11 +222,7 @@ def _draw_map(own: pd.DataFrame, narrow: bool) -> Figure:
     family = font_families("".join([*named, *words]))
     axes.set_xticks(range(len(words)), [short(word, 11) for word in words], rotation=90, family=family, fontsize=8)
     axes.set_yticks(range(len(named)), [short(name, 18) for name in named], family=family, fontsize=8)
-    scale = figure.add_axes(((left + wide + 6) / width, 62 / (tall + 70), 7 / width, tall / (tall + 70)))
-    bar = figure.colorbar(drawn, cax=scale)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelsize=7, labelcolor=MUTED)
-    bar.ax.grid(False)
+    colour_bar(figure, drawn, ((left + wide + 6) / width, 62 / (tall + 70), 7 / width, tall / (tall + 70)))
     return figure
 
 
@@ -234,7 +230,7 @@ def _draw_curves(deletion: pd.DataFrame, narrow: bool) -> Figure:
     """The mean over texts and answers; random orders with the range over their seeds."""
     models = list(dict.fromkeys(deletion["model"]))
     columns = 1 if narrow else min(len(models), 2)
-    figure, panels = grid_of_axes(330.0 if narrow else 620.0, len(models), columns, 210 if narrow else 230)
+    figure, panels = grid_of_axes(page_width(narrow), len(models), columns, 210 if narrow else 230)
     methods = [name for name in dict.fromkeys(deletion["method"]) if name != RANDOM]
     for axes, model in zip(panels, models, strict=True):
         own = deletion[deletion["model"] == model]
@@ -246,13 +242,13 @@ def _draw_curves(deletion: pd.DataFrame, narrow: bool) -> Figure:
             style = {"color": MUTED, "linestyle": (0, (4, 2))} if method == RANDOM else {
                 "color": colour(place), "marker": marker(place), "markersize": 4.5}  # fmt: skip
             axes.plot(
-                100 * line.index, line, linewidth=1.6, label=f"{method} words" if method == RANDOM else method, **style
+                100 * line.index, line, linewidth=1.6, label="random order" if method == RANDOM else method, **style
             )
             if method == RANDOM:
                 seeds = part.groupby(["seed", "share"])["probability"].mean().unstack("share")
                 axes.fill_between(100 * line.index, seeds.min(), seeds.max(), color=MUTED, alpha=0.2, linewidth=0)
         axes.set_title(f"{short(model, 30)}: mean probability of the answer")
-        axes.set_xlabel("% of the words removed")
+        axes.set_xlabel("% of the words removed, highest attribution first")
         axes.set_ylim(min(0, deletion["probability"].min()), max(1, deletion["probability"].max()))
     legend(figure, panels[0], 1 if narrow else 4)
     return figure

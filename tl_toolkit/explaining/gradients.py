@@ -6,7 +6,7 @@ Bengio et al. 1994, "Learning long-term dependencies with gradient descent is di
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ..evaluation.formatting import joined
 from ..figures.palette import colour, marker
 from .gates import gate_tensors
 from .subjects import UNTRAINED, Subject, unrolled
-from .view import Picture, View, legend, log_scale
+from .view import Picture, View, layer_name, legend, log_scale, page_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,15 +43,17 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
             lambda narrow: _draw(first, narrow),
         )
     ]  # fmt: skip
-    for name, own in norms.groupby("model", sort=False):
-        layers = {_layer(key): part for key, part in own.groupby(["layer", "direction", "state"], sort=False)}
+    for number, (name, own) in enumerate(norms.groupby("model", sort=False)):
+        layers = {
+            f"layer {layer_name(*key)}": part for key, part in own.groupby(["layer", "direction", "state"], sort=False)
+        }
         if own.groupby(["layer", "direction"]).ngroups > 1:
             pictures.append(
-                Picture(f"gradients-{_slug(str(name))}", f"{name}, by layer", f"Gradient norms of {name} by layer.",
+                Picture(f"gradients-{number}", f"{name}, by layer", f"Gradient norms of {name} by layer.",
                         lambda narrow, layers=layers: _draw(layers, narrow))  # type: ignore[misc]
             )  # fmt: skip
     rows = [
-        [row.model, _layer((row.layer, row.direction, row.state)), f"{row.per_step:.3f}", f"{row.at_end:.2g}",
+        [row.model, layer_name(row.layer, row.direction, row.state), f"{row.per_step:.3f}", f"{row.at_end:.2g}",
          f"{row.farthest:.2g}", str(row.steps)]
         for row in fitted.itertuples()
     ]  # fmt: skip
@@ -205,31 +207,22 @@ def _lowest_layers(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return found
 
 
-def _layer(key: Any) -> str:
-    layer, direction, state = key
-    return ", ".join([str(layer), *(own for own in (direction, state) if own in ("backward", "cell"))])
-
-
-def _slug(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in name)
-
-
 def _draw(lines: dict[str, pd.DataFrame], narrow: bool) -> Figure:
-    width = 330.0 if narrow else 620.0
-    figure, axes = new_figure(width, 250 if narrow else 290, left=52, right=12)
+    figure, axes = new_figure(page_width(narrow), 250 if narrow else 290, left=52, right=12)
     names = [name.removesuffix(UNTRAINED) for name in lines]
     order = list(dict.fromkeys(names))
     seen = [norm for own in lines.values() for norm in own["norm"] if norm > 0] or [1.0]
     for shown, (name, own) in zip(names, lines.items(), strict=True):
         place, own = order.index(shown), own[own["norm"] > 0].sort_values("distance")
-        label = f"layer {name}" if name[:1].isdigit() else short(name, 38 if narrow else 34)
         axes.plot(
             own["distance"], own["norm"], color=colour(place), marker=marker(place), markevery=max(1, len(own) // 12),
             markersize=4.5, linewidth=1.6, linestyle=(0, (4, 2)) if name.endswith(UNTRAINED) else "solid",
-            markerfacecolor="none" if name.endswith(UNTRAINED) else colour(place), label=label,
+            markerfacecolor="none" if name.endswith(UNTRAINED) else colour(place),
+            label=short(name, 38 if narrow else 50),
         )  # fmt: skip
     log_scale(axes, max(min(seen), 1e-30), max(seen))
-    axes.set_title("norm of ∂loss/∂h, logarithmic")
+    cells = "; ∂loss/∂c of a cell" if any((own["state"] == "cell").any() for own in lines.values()) else ""
+    axes.set_title(f"norm of ∂loss/∂h{cells}, logarithmic")
     axes.set_xlabel("tokens before the last one that is read")
-    legend(figure, axes, 1 if narrow else 3)
+    legend(figure, axes, 1 if narrow else 3 if max(map(len, lines)) <= 34 else 2)
     return figure

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..config.arguments import ModelArguments
 from ..errors import UserError
-from ..figures.token_spans import pieces_of_ids, pieces_of_text, words_of
+from ..figures.token_spans import pieces_of_ids, words_of
 from ..tasks.pair_processing import load_pair_processing
 from ..tasks.words import as_read, encode_words, reading_words
 from .subjects import Subject
@@ -277,7 +277,7 @@ def _written(subject: Subject, text: str) -> Reading:
 
 
 def _words(subject: Subject, text: str, inputs: dict[str, Tensor]) -> tuple[list[str], list[range]]:
-    words = words_of(pieces_of_text(text, inputs["input_ids"][0].tolist(), subject.tokenizer))
+    words = words_of(subject.pieces(text, inputs))
     words = [word for word in words if not word.special]
     return [word.text.strip() or word.text for word in words], [word.tokens for word in words]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.arguments import ModelArguments
 from ..errors import UserError
 from ..figures.alignment import answer_length
-from ..figures.token_spans import pieces_of_text
+from ..figures.token_spans import Piece, pieces_of_text
 from ..loading.model import load_config, load_trained, longest_input, make_model, shortest
 from ..loading.tokenizer import load_tokenizer
 from ..records.identity import identity_of_model
@@ -85,10 +85,13 @@ class Subject:
             raise UserError(f"The text {text!r} has no tokens for {self.name}. Specify a longer --text.")
         return dict(inputs)
 
+    def pieces(self, text: str, inputs: dict[str, Tensor]) -> list[Piece]:
+        """The parts of a text that its inputs stand for, special tokens among them."""
+        return pieces_of_text(text, inputs["input_ids"][0].tolist(), self.tokenizer)
+
     def tokens(self, text: str) -> list[str]:
         """What each input position of a text stands for; tokens that share a character are repeated."""
-        ids = self.encode(text)["input_ids"][0].tolist()
-        pieces = pieces_of_text(text, ids, self.tokenizer)
+        pieces = self.pieces(text, self.encode(text))
         return [piece.text.strip() or piece.text for piece in pieces for _ in piece.tokens]
 
 

@@ -58,6 +58,16 @@ class View:
     signed: bool = False
 
 
+def page_width(narrow: bool) -> float:
+    """The width of a figure in points."""
+    return 330.0 if narrow else 620.0
+
+
+def layer_name(layer: Any, *marks: str) -> str:
+    """A layer with those of `marks` that are not the rule: that it reads backward, or is the cell of an LSTM."""
+    return ", ".join([str(layer), *(mark for mark in marks if mark in ("backward", "cell"))])
+
+
 def log_scale(axes: Axes, least: float, most: float) -> None:
     """A logarithmic vertical axis over whole powers of ten, with plain numbers, as texts are not parsed as formulas."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
