@@ -1,7 +1,7 @@
 """Over how many words do recurrent cells and attention remember? Trained on `builtin:recall`, without downloads.
 
     python benchmarks/recall.py --output outputs/recall/results.csv --models outputs/recall
-    tl-toolkit explain --views memory --results outputs/recall/results.csv --output_dir outputs/memory
+    tl-toolkit explain --views memory --from_results outputs/recall/results.csv --output_dir outputs/memory
 
 Every network has one layer and about 10,000 weights. For each network and distance, three learning rates are tried for
 `--steps` updates, and judged by accuracy on the validation rows, then by the number of updates; three other seeds are

@@ -479,21 +479,21 @@ def export(model_name_or_path: Any = None, **flags: Any) -> dict[str, Any]:
 
 @_verb
 def explain(model_name_or_path: Any = None, text: str | list[str] | None = None, **flags: Any) -> Explanation:
-    """Look inside models: how far gradients reach back, what gates keep, where attention looks, what context adds.
+    """Look inside models: how far gradients reach back, what gates keep, where attention looks, which words decide.
 
     >>> rows = [("a fine film", "good"), ("a dull film", "bad")] * 20
     >>> trained = finetune(rows, model_type="rnn", output_dir="outputs/lstm", num_train_epochs=1)
     >>> inside = explain(trained, "a fine film", output_dir="outputs/inside")
-    >>> sorted(inside.numbers)
-    ['gates', 'gradient_decay', 'gradients', 'half_life']
+    >>> inside.page
+    PosixPath('outputs/inside/explain.html')
 
     Args:
         model_name_or_path: a model folder, a Hub id, what `finetune` returned, or a list of these.
         text: one text, or several.
-        flags: those of `tl-toolkit explain --help_all`; `output_dir` is required.
+        flags: those of `tl-toolkit explain --help_all`; `output_dir` or `from_results` is required.
 
     Returns:
-        Tables by name, figures by name, sentences by view, and the page.
+        Tables by name, figures by name, sentences by view, and the page; with `from_results` these of each `entries`.
 
     Raises:
         UserError: a model or text that cannot be read, or a view that fits none of the models.

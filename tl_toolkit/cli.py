@@ -299,24 +299,30 @@ def _export(argv: list[str], help: Help) -> None:
 
 @_verb(
     "model_name_or_path",
-    "model_name_or_path text views untrained word senses vectors results output_dir trust_remote_code config help_all",
+    "model_name_or_path from_results text dataset_name text_column split rows views word senses vectors untrained "
+    "output_dir trust_remote_code config help_all",
 )
 def _explain(argv: list[str], help: Help) -> None:
-    """Look inside models: how far gradients reach back, what gates keep, where attention looks, what context adds.
+    """Look inside models: how far gradients reach back, what gates keep, which words decide, what context adds.
 
         tl-toolkit explain --model_name_or_path outputs/elman outputs/lstm --untrained --text "a film that …" \\
             --output_dir outputs/inside
+        tl-toolkit explain --model_name_or_path outputs/lstm outputs/minilm --dataset_name reviews.csv \\
+            --output_dir outputs/inside
         tl-toolkit explain --views context --model_name_or_path builtin:minilm --word apple --text "an apple a day" \\
             "apple makes phones" --output_dir outputs/apple
-        tl-toolkit explain --views memory --results outputs/recall --output_dir outputs/memory
+        tl-toolkit explain --from_results outputs/comparison
+        tl-toolkit explain --views memory --from_results outputs/recall --output_dir outputs/memory
         tl-toolkit explain --views by_hand --output_dir outputs/by_hand
 
     --output_dir then holds explain.html, its pictures as PNG and SVG in figures/, and the numbers as parquet files.
-    Without --views, those that fit the models are chosen, context with --word, and memory with --results.
+    Without --views, those that fit the models are chosen, and context with --word.
     """
     from .workflows.explain import explain, parse_explain_arguments
 
     found = explain(parse_explain_arguments(argv, help))
+    for entry, own in found.entries.items():
+        print(f"{entry}: {getattr(own, 'page', own)}")
     for name, said in found.sentences.items():
         print(f"{name}: {' '.join(said)}\n")
     print(f"The page: {found.page.resolve()}")

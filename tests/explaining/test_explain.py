@@ -16,7 +16,7 @@ from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.explaining.by_hand import attention_table, lstm_table, network_table
 from tl_toolkit.explaining.gates import gate_values, half_lives
 from tl_toolkit.explaining.gradients import decay, gradient_norms
-from tl_toolkit.explaining.subjects import Subject, unrolled
+from tl_toolkit.explaining.subjects import Subject, load_subjects, unrolled
 from tl_toolkit.models import (
     AwdLstmConfig,
     AwdLstmForSequenceClassification,
@@ -94,7 +94,7 @@ def test_gradients_of_a_tanh_network_come_back_by_the_equation() -> None:
     for state in states.flip(0):
         expected.append(grad.norm().item())
         grad = recurrent.T @ ((1 - state**2) * grad)
-    found = gradient_norms([subject], [TEXT]).sort_values("distance")
+    found = gradient_norms([subject], [TEXT])[0].sort_values("distance")
     np.testing.assert_allclose(found["norm"], expected, rtol=1e-5)
     assert found["distance"].tolist() == list(range(len(expected)))
 
@@ -114,16 +114,26 @@ def test_the_gradient_of_an_lstms_cell_has_all_paths() -> None:
     logits = subject.model.classifier(h)
     loss = torch.nn.functional.cross_entropy(logits, logits.argmin())
     expected = [grad.norm().item() for grad in torch.autograd.grad(loss, cells)][::-1]
-    found = gradient_norms([subject], [TEXT]).query("state == 'cell'").sort_values("distance")
+    found = gradient_norms([subject], [TEXT])[0].query("state == 'cell'").sort_values("distance")
     np.testing.assert_allclose(found["norm"], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_a_language_model_is_measured_from_the_token_that_it_predicts_last(direction: str) -> None:
     subject = rnn(RnnForCausalLM, cell_type="lstm", direction=direction)
-    found = gradient_norms([subject], [TEXT]).query("state == 'hidden'").set_index("distance")["norm"]
+    found = gradient_norms([subject], [TEXT])[0].query("state == 'hidden'").set_index("distance")["norm"]
     read = subject.encode(TEXT)["input_ids"].shape[1] - 1
     assert len(found) == read and (found > 0).all() and found.idxmax() == 0
+
+
+def test_clipping_is_by_the_norm_in_all_weights() -> None:
+    subject = rnn(cell_type="gru", classifier_dropout=0.0)
+    outputs = subject.model(**subject.encode(TEXT))
+    torch.nn.functional.cross_entropy(outputs.logits[0], outputs.logits[0].argmin()).backward()
+    norm = torch.nn.utils.clip_grad_norm_(subject.model.parameters(), 1.0).item()
+    found = gradient_norms([subject], [TEXT])[1].iloc[0]
+    np.testing.assert_allclose(found["norm"], norm, rtol=1e-5)
+    np.testing.assert_allclose(found["factor"], min(1.0, 1 / norm), rtol=1e-5)
 
 
 def test_decay_is_the_factor_per_step() -> None:
@@ -174,14 +184,15 @@ def test_the_page_of_several_families(tmp_path: Path) -> None:
     for name, model in models.items():
         model.save_pretrained(tmp_path / name)
         TOKENIZER.save_pretrained(tmp_path / name)
-    found = explain([tmp_path / name for name in models], TEXT, untrained=True, output_dir=tmp_path / "out")
-    names = [shown for name in models for shown in (name, f"{name} (untrained)")]
-    assert found.numbers["gradients"]["model"].drop_duplicates().tolist() == names
-    assert set(found.numbers["gates"]["model"]) == {name for name in names if name[:3] in ("lst", "awd")}
+    found = explain([tmp_path / name for name in models], TEXT, output_dir=tmp_path / "out")
+    assert found.numbers["gradients"]["model"].drop_duplicates().tolist() == list(models)
+    assert set(found.numbers["gates"]["model"]) == {"lstm", "awd"}
+    trained, new = load_subjects([str(tmp_path / "lstm")], untrained=True)
+    assert new.name == "lstm (untrained)" and not torch.equal(*(own.model.classifier.weight for own in (trained, new)))
     sums = found.numbers["attention"].groupby(["model", "layer", "head", "query"])["weight"].sum()
     np.testing.assert_allclose(sums, 1, atol=1e-5)
     assert all(len(said) == 2 for said in found.sentences.values()) and list(found.sentences) == [
-        "gradients", "gates", "attention",
+        "gradients", "gates", "attention", "attributions",
     ]  # fmt: skip
     page = found.page.read_text()
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
@@ -198,13 +209,15 @@ def test_an_encoder_decoder_is_shown_by_its_alignment(tmp_path: Path) -> None:
         config = RnnEncoderDecoderConfig(**sizes, attention=attention)
         RnnEncoderDecoderForConditionalGeneration(config).save_pretrained(tmp_path / attention)
         TOKENIZER.save_pretrained(tmp_path / attention)
-    found = explain(tmp_path / "bahdanau", TEXT, output_dir=tmp_path / "out")
+    views = ["gradients", "attention"]
+    found = explain(tmp_path / "bahdanau", TEXT, views=views, output_dir=tmp_path / "out")
     weights = found.numbers["attention"]
-    assert list(found.sentences) == ["attention"] and set(weights["layer"]) == {2}
+    assert list(found.sentences) == views and set(weights["layer"]) == {2}
+    assert set(found.numbers["gradients"]["layer"]) == {1, 2} and (found.numbers["gradients"]["norm"] > 0).all()
     assert weights["key_token"].head(3).str.strip().tolist() == ["the", "cat", "sat"]
     np.testing.assert_allclose(weights.groupby("query")["weight"].sum(), 1, atol=1e-5)
-    with pytest.raises(UserError, match="No view fits"):
-        explain(tmp_path / "none", TEXT, output_dir=tmp_path / "out")
+    with pytest.raises(UserError, match="attention fits none"):
+        explain(tmp_path / "none", TEXT, views=["attention"], output_dir=tmp_path / "out")
 
 
 def test_what_cannot_be_explained_is_said(tmp_path: Path) -> None:
@@ -214,7 +227,7 @@ def test_what_cannot_be_explained_is_said(tmp_path: Path) -> None:
         explain(views=["gates"], output_dir=tmp_path / "out")
     rnn(cell_type="rnn_tanh").model.save_pretrained(tmp_path / "elman")
     TOKENIZER.save_pretrained(tmp_path / "elman")
-    with pytest.raises(UserError, match="need a text"):
+    with pytest.raises(UserError, match="need texts"):
         explain(tmp_path / "elman", output_dir=tmp_path / "out")
     with pytest.raises(UserError, match="gates fits none of the models"):
         explain(tmp_path / "elman", TEXT, views=["gates"], output_dir=tmp_path / "out")

@@ -25,7 +25,7 @@ def test_a_comparison_is_read_and_told(tmp_path: Path) -> None:
         ["A", 7, 0.98, 0.97, 0.99, 2], ["A", 53, 0.96, 0.96, 0.96, 1],
         ["B", 7, 1.0, 1.0, 1.0, 1], ["B", 53, 0.24, 0.22, 0.26, 2],
     ]  # fmt: skip
-    found = explain(results=str(tmp_path), output_dir=tmp_path / "out")
+    found = explain(views=["memory"], from_results=str(tmp_path), output_dir=tmp_path / "out")
     assert found.sentences["memory"] == [
         "Over 53 words, the language is recalled by A 96%; at chance (25%): B 24%.",
         "The longest distance in words with 95% or more: A 53 and B 7.",

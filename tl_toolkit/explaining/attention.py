@@ -12,16 +12,13 @@ from ..evaluation.formatting import joined
 from ..figures.alignment import attention_of, with_attention
 from ..figures.attention_map import draw_attention_map
 from ..figures.attention_weights import weights_of_tokens
-from ..figures.token_spans import merge_weights, pieces_of_text, words_of
+from ..figures.token_spans import merge_weights, words_of
 from ..tasks.pair_processing import load_pair_processing
-from .subjects import Subject
+from .subjects import NEW_TOKENS, Subject
 from .view import Picture, View
 
 if TYPE_CHECKING:
     import pandas as pd
-
-NEW_TOKENS = 100
-"""Most tokens that an encoder-decoder writes."""
 
 
 def fits(subject: Subject) -> bool:
@@ -86,12 +83,12 @@ def _self_attention(subject: Subject, text: str) -> list[tuple[int, np.ndarray]]
 
 
 def _attended(subject: Subject, text: str) -> list[tuple[str, list[str], list[float]]]:
-    inputs = {name: tensor[0].tolist() for name, tensor in subject.encode(text).items()}
-    found = weights_of_tokens(subject.model, inputs)
+    inputs = subject.encode(text)
+    found = weights_of_tokens(subject.model, {name: tensor[0].tolist() for name, tensor in inputs.items()})
     if found is None:
         return []
     weights, what = found
-    words = words_of(pieces_of_text(text, inputs["input_ids"], subject.tokenizer))
+    words = words_of(subject.pieces(text, inputs))
     merged = merge_weights(weights[None], words[:1], words)[0] if len(words) > 1 else weights.sum()[None]
     return [(f"{subject.name}: {what}", [word.text.strip() for word in words], merged.tolist())]
 

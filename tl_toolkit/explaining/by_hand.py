@@ -11,7 +11,7 @@ import numpy as np
 
 from ..comparison.report.drawing import new_figure
 from ..figures.palette import INK, LINE, MUTED, SURFACE, colour
-from .view import Picture, View
+from .view import Picture, View, page_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,7 +259,7 @@ def _shown(cell: Any) -> str:
 
 def _draw(values: dict[Any, float], narrow: bool) -> Figure:
     """Three columns of boxes: x, h and p of a step; arrows with what they carry, forward above and backward below."""
-    width = 330.0 if narrow else 620.0
+    width = page_width(narrow)
     size = 7.0 if narrow else 9.5
     figure, axes = new_figure(width, 290 if narrow else 330, left=2, right=2)
     axes.set_position((0, 0, 1, 1))

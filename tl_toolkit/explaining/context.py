@@ -18,9 +18,9 @@ from ..data.vectors import vectors_of_words
 from ..errors import UserError
 from ..evaluation.formatting import joined
 from ..figures.palette import MUTED, colour, marker
-from ..figures.token_spans import pieces_of_text
+from ..figures.style import colour_bar
 from .subjects import Subject
-from .view import Picture, View, legend
+from .view import Picture, View, legend, page_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,9 +131,7 @@ def vectors_in_context(subject: Subject, text: str, word: str) -> list[np.ndarra
     import torch
 
     inputs = subject.encode(text)
-    pieces = [
-        own for own in pieces_of_text(text, inputs["input_ids"][0].tolist(), subject.tokenizer) if not own.special
-    ]
+    pieces = [own for own in subject.pieces(text, inputs) if not own.special]
     place, _ = _find(word, "".join(piece.text for piece in pieces), text)
     tokens: list[int] = []
     start = 0
@@ -206,8 +204,8 @@ def _draw_maps(
     matrices: Sequence[tuple[Layer, np.ndarray]], order: Sequence[int], senses: Sequence[str], narrow: bool
 ) -> Figure:
     """A map for each layer, with the texts of a sense side by side."""
-    width, columns = (330.0, 2) if narrow else (620.0, 4)
-    figure, places = grid_of_axes(width, len(matrices), columns, 172 if narrow else 176, below=34)
+    width, columns = page_width(narrow), 2 if narrow else 4
+    figure, places = grid_of_axes(width, len(matrices), columns, 172 if narrow else 176, below=44)
     least = min(float(matrix.min()) for _, matrix in matrices)
     lowest = min(np.floor(least * 10) / 10, 0.9)
     borders = [place - 0.5 for place in range(1, len(order)) if senses and senses[place] != senses[place - 1]]
@@ -217,28 +215,26 @@ def _draw_maps(
             axes.axhline(border, color="#ffffff", linewidth=1.6)
             axes.axvline(border, color="#ffffff", linewidth=1.6)
         axes.grid(False)
-        axes.set_title(f"{short(layer.model, 15)}, {layer.number}", fontsize=9)
+        axes.set_title(f"{short(layer.model, 15)}, layer {layer.number}", fontsize=9)
         labels = [str(text + 1) for text in order]
         axes.set_xticks(range(len(order)), labels, fontsize=7)
         axes.set_yticks(range(len(order)), labels, fontsize=7)
+        axes.set_xlabel("text", fontsize=8)
         axes.tick_params(length=0)
         for sense in dict.fromkeys(senses) if axes in places[::columns] else ():
             rows = [place for place, own in enumerate(senses) if own == sense]
             axes.text(-0.13, sum(rows) / len(rows), short(sense, 10), transform=axes.get_yaxis_transform(), rotation=90,
                       ha="right", va="center", fontsize=8, color=MUTED)  # fmt: skip
     tall = figure.get_size_inches()[1] * 72
-    scale = figure.add_axes((34 / width, 22 / tall, (width - 60) / width, 7 / tall))
-    bar = figure.colorbar(drawn, cax=scale, orientation="horizontal")
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelsize=7, labelcolor=MUTED)
-    bar.ax.grid(False)
+    place = (34 / width, 32 / tall, (width - 60) / width, 7 / tall)
+    colour_bar(figure, drawn, place, orientation="horizontal", label="cosine similarity")
     return figure
 
 
 def _draw_scores(scores: pd.DataFrame, narrow: bool) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = new_figure(330 if narrow else 620, 230 if narrow else 250, left=40, right=14)
+    figure, axes = new_figure(page_width(narrow), 230 if narrow else 250, left=40, right=14)
     for place, (name, own) in enumerate(scores.groupby("model", sort=False)):
         if len(own) == 1:
             axes.axhline(own["silhouette"].iloc[0], color=colour(place), linestyle=(0, (4, 2)), linewidth=1.6,

@@ -9,9 +9,10 @@ import numpy as np
 
 from ..comparison.report.drawing import new_figure, short
 from ..evaluation.formatting import joined
-from ..figures.palette import MUTED, colour, marker
+from ..figures.palette import colour, marker
+from ..figures.style import colour_bar
 from .subjects import UNTRAINED, Subject, Trace, unrolled
-from .view import Picture, View, legend, log_scale
+from .view import Picture, View, layer_name, legend, log_scale, page_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,8 +57,7 @@ def view(subjects: Sequence[Subject], texts: Sequence[str]) -> View:
     rows = []
     for key, part in memory.groupby(["model", "layer", "direction"], sort=False):
         quarters = np.quantile(part["half_life"], [0, 0.5, 1])
-        shown = str(key[1]) if key[2] == "forward" else f"{key[1]}, backward"
-        rows.append([key[0], shown, str(len(part)), *(f"{value:.3g}" for value in quarters)])
+        rows.append([key[0], layer_name(*key[1:]), str(len(part)), *(f"{value:.3g}" for value in quarters)])
     return View(
         "gates", "Gates and memory",
         "An LSTM keeps the share f of its cell, a GRU the share z of its state; the half-life of a unit is "
@@ -145,14 +145,13 @@ def _sentences(gates: pd.DataFrame, memory: pd.DataFrame) -> list[str]:
 
 
 def _draw_half_lives(memory: pd.DataFrame, narrow: bool) -> Figure:
-    figure, axes = new_figure(330 if narrow else 620, 240 if narrow else 270, left=52, right=12)
+    figure, axes = new_figure(page_width(narrow), 240 if narrow else 270, left=52, right=12)
     names = [name.removesuffix(UNTRAINED) for name in dict.fromkeys(memory["model"])]
     order, most = list(dict.fromkeys(names)), memory["layer"].max()
     for (name, layer, direction), own in memory.groupby(["model", "layer", "direction"], sort=False):
         values = np.sort(own["half_life"])[::-1]
         place = order.index(name.removesuffix(UNTRAINED))
-        told = f", layer {layer}" if most > 1 else ""
-        told += ", backward" if direction == "backward" else ""
+        told = layer_name(f", layer {layer}" if most > 1 else "", direction)
         axes.plot(
             (np.arange(len(values)) + 0.5) / len(values), values, color=colour(place), marker=marker(place + layer - 1),
             markevery=max(1, len(values) // 8), markersize=4.5, linewidth=1.5, label=f"{short(name, 26)}{told}",
@@ -175,7 +174,7 @@ def _draw_gates(own: pd.DataFrame, lives: pd.DataFrame, narrow: bool) -> Figure:
     tokens = own.drop_duplicates("step").sort_values("step")["token"].tolist()[:MOST_TOKENS]
     columns = 1 if narrow else 2
     rows = -(-len(gates) // columns)
-    width, tall, foot, head = (330.0 if narrow else 620.0), 92.0, 58.0, 20.0
+    width, tall, foot, head = page_width(narrow), 92.0, 58.0, 20.0
     height = rows * (tall + head) + foot
     figure = Figure(figsize=(width / 72, height / 72))
     wide = (width - 16 - columns * 44 - (columns - 1) * 8) / columns
@@ -198,9 +197,5 @@ def _draw_gates(own: pd.DataFrame, lives: pd.DataFrame, narrow: bool) -> Figure:
         axes.set_xticks(range(0, len(labels) * every, every), labels, rotation=90, fontsize=7)
         if column == 0:
             axes.set_ylabel("units", fontsize=8)
-        scale = figure.add_axes(((left + wide + 5) / width, bottom / height, 7 / width, tall / height))
-        bar = figure.colorbar(drawn, cax=scale)
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(length=0, labelsize=7, labelcolor=MUTED)
-        bar.ax.grid(False)
+        colour_bar(figure, drawn, ((left + wide + 5) / width, bottom / height, 7 / width, tall / height))
     return figure

@@ -10,7 +10,7 @@ from ..data.recall import LANGUAGES
 from ..errors import UserError, listing
 from ..evaluation.formatting import joined
 from ..figures.palette import MUTED, colour, marker
-from .view import Picture, View, legend
+from .view import Picture, View, legend, page_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def read_accuracies(path: str) -> pd.DataFrame:
         results = pd.read_csv(file)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"The results {str(file)!r} cannot be read ({error}). Set --results to the folder of a comparison on "
+            f"The results {str(file)!r} cannot be read ({error}). Set --from_results to the folder of a comparison on "
             "datasets such as builtin:recall:50, or to the file that benchmarks/recall.py writes."
         ) from error
     if lacking := [name for name in _NEEDED if name not in results]:
@@ -109,7 +109,7 @@ def _sentences(means: pd.DataFrame) -> list[str]:
 def _draw(means: pd.DataFrame, narrow: bool) -> Figure:
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    figure, axes = new_figure(330 if narrow else 620, 250 if narrow else 290, left=40, right=14)
+    figure, axes = new_figure(page_width(narrow), 250 if narrow else 290, left=40, right=14)
     distances = sorted(means["distance"].unique())
     middle = (means["entry"].nunique() - 1) / 2
     for place, (name, own) in enumerate(means.groupby("entry", sort=False)):
@@ -124,7 +124,7 @@ def _draw(means: pd.DataFrame, narrow: bool) -> Figure:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.set_ylim(0, 1.04)
-    axes.set_title("test accuracy")
+    axes.set_title("test accuracy: mean and range of the seeds")
     axes.set_xlabel("words between the language and the question, logarithmic")
     legend(figure, axes, 1 if narrow else 3)
     return figure

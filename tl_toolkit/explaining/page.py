@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..atomic_files import write_text, write_whole
 from ..comparison.report.drawing import drawn_twice, page_svg, style
 from ..comparison.report.writing import TEMPLATES
+from ..errors import UserError
 from ..evaluation import formatting as show
 from ..figures.palette import DARK_SERIES, SERIES
 from .view import Picture, View
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE = "explain.html"
+_MOST_TEXTS = 6
 _MOST_ROWS = 150
 """Rows of a table in the page; the parquet files have all."""
 
@@ -35,12 +37,14 @@ class Explanation:
         figures: matplotlib figures by name; maps of attention are only files.
         sentences: by view.
         page: the page to open in a browser.
+        entries: of a comparison, what was found about each entry, or why there is nothing; `page` is its report.
     """
 
     numbers: dict[str, pd.DataFrame]
     figures: dict[str, Figure]
     sentences: dict[str, list[str]]
     page: Path
+    entries: Mapping[str, Explanation | UserError] = field(default_factory=dict)
 
 
 def write_page(views: Sequence[View], output_dir: Path, models: Sequence[str], texts: Sequence[str]) -> Explanation:
@@ -73,7 +77,8 @@ def write_page(views: Sequence[View], output_dir: Path, models: Sequence[str], t
         for view in views
     ]
     page = environment.get_template("explain.html.jinja").render(
-        views=described, models=models, texts=texts, series=list(zip(SERIES, DARK_SERIES, strict=True)),
+        views=described, models=models, texts=texts[:_MOST_TEXTS], more_texts=len(texts[_MOST_TEXTS:]),
+        series=list(zip(SERIES, DARK_SERIES, strict=True)),
         script=Markup(script), script_hash=f"sha256-{digest}",
     )  # fmt: skip
     write_text(output_dir / PAGE, page)
@@ -95,7 +100,7 @@ def _drawn(picture: Picture, folder: Path) -> dict[str, Any]:
 
 
 def _shaded(tokens: list[str], weights: list[float]) -> tuple[list[tuple[str, float, float]], list[tuple[str, float]]]:
-    """(token, weight, share of the greatest) of each token, and the three with the most weight."""
-    greatest = max(weights, default=0) or 1.0
-    pairs = sorted(zip(tokens, weights, strict=True), key=lambda own: -own[1])[:3]
-    return [(token, own, round(own / greatest, 3)) for token, own in zip(tokens, weights, strict=True)], pairs
+    """(token, weight, size as a share of the greatest) of each token, and the three with the largest weights."""
+    greatest = max(map(abs, weights), default=0) or 1.0
+    pairs = sorted(zip(tokens, weights, strict=True), key=lambda own: -abs(own[1]))[:3]
+    return [(token, own, round(abs(own) / greatest, 3)) for token, own in zip(tokens, weights, strict=True)], pairs

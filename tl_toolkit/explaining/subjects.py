@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import ModelArguments
 from ..errors import UserError
-from ..figures.token_spans import pieces_of_text
+from ..figures.alignment import answer_length
+from ..figures.token_spans import Piece, pieces_of_text
 from ..loading.model import load_config, load_trained, longest_input, make_model, shortest
 from ..loading.tokenizer import load_tokenizer
+from ..records.identity import identity_of_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 LONGEST = 256
 """Most tokens of a text that are read."""
+NEW_TOKENS = 100
+"""Most tokens that an encoder-decoder writes."""
 UNTRAINED = " (untrained)"
 _AUTO_CLASSES = {
     "ForSequenceClassification": "AutoModelForSequenceClassification",
@@ -41,6 +45,7 @@ class Subject:
         name: how pages and tables call it.
         path: the folder or id that it was loaded from.
         architecture: the end of its class's name, a key of `_AUTO_CLASSES`.
+        max_grad_norm: to which its training clipped gradients.
     """
 
     name: str
@@ -48,6 +53,26 @@ class Subject:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     architecture: str
+    max_grad_norm: float = 1.0
+
+    @property
+    def longest(self) -> int | None:
+        """The most tokens of a text that the model reads."""
+        return shortest(LONGEST, longest_input(self.model), self.tokenizer.model_max_length)
+
+    @property
+    def writes(self) -> bool:
+        """Whether the model is an encoder-decoder that writes texts."""
+        return bool(self.model.config.is_encoder_decoder) and self.architecture != "ForSequenceClassification"
+
+    def written(self, inputs: dict[str, Tensor]) -> Tensor:
+        """What an encoder-decoder writes (time,), from its start token to the end of the text."""
+        import torch
+
+        limit = {} if self.model.generation_config.max_length else {"max_new_tokens": NEW_TOKENS}
+        with torch.no_grad():
+            ids = self.model.generate(**inputs, **limit)[0]
+        return ids[: answer_length(ids.tolist(), self.model)]
 
     def encode(self, text: str) -> dict[str, Tensor]:
         """The inputs for a text, tensors with one row, truncated to what the model reads.
@@ -55,16 +80,18 @@ class Subject:
         Raises:
             UserError: the text has no tokens.
         """
-        longest = shortest(LONGEST, longest_input(self.model), self.tokenizer.model_max_length)
-        inputs = self.tokenizer(text, return_tensors="pt", truncation=True, max_length=longest)
+        inputs = self.tokenizer(text, return_tensors="pt", truncation=True, max_length=self.longest)
         if not inputs["input_ids"].shape[1]:
             raise UserError(f"The text {text!r} has no tokens for {self.name}. Specify a longer --text.")
         return dict(inputs)
 
+    def pieces(self, text: str, inputs: dict[str, Tensor]) -> list[Piece]:
+        """The parts of a text that its inputs stand for, special tokens among them."""
+        return pieces_of_text(text, inputs["input_ids"][0].tolist(), self.tokenizer)
+
     def tokens(self, text: str) -> list[str]:
         """What each input position of a text stands for; tokens that share a character are repeated."""
-        ids = self.encode(text)["input_ids"][0].tolist()
-        pieces = pieces_of_text(text, ids, self.tokenizer)
+        pieces = self.pieces(text, self.encode(text))
         return [piece.text.strip() or piece.text for piece in pieces for _ in piece.tokens]
 
 
@@ -100,7 +127,8 @@ def _load(name: str, shown: str, trust_remote_code: bool) -> Subject:
         model = make_model(arguments, _AUTO_CLASSES[architecture], {"num_labels": 2}, tokenizer)
     if not isinstance(model, torch.nn.Module):
         raise UserError(f"The model {name!r} is an ONNX graph, which has no gradients: name the folder it came from.")
-    return Subject(shown, name, model.eval().requires_grad_(True), tokenizer, architecture)
+    clip = float(identity_of_model(name, None).get("settings", {}).get("max_grad_norm", 1.0))
+    return Subject(shown, name, model.eval().requires_grad_(True), tokenizer, architecture, clip)
 
 
 def _untrained(subject: Subject) -> Subject:
@@ -108,7 +136,7 @@ def _untrained(subject: Subject) -> Subject:
 
     torch.manual_seed(0)
     model = type(subject.model)(subject.model.config).eval()
-    return Subject(f"{subject.name}{UNTRAINED}", subject.path, model, subject.tokenizer, subject.architecture)
+    return replace(subject, name=f"{subject.name}{UNTRAINED}", model=model)
 
 
 @dataclass

@@ -44,6 +44,7 @@ class View:
         numbers: tables by the name of their parquet file.
         tables: (caption, columns, rows, number of columns with words) of tables for the page.
         attended: (heading, tokens, weights) of texts that the page shades by weight.
+        signed: weights below 0 have a colour and a line of their own.
     """
 
     name: str
@@ -54,6 +55,17 @@ class View:
     pictures: Sequence[Picture] = ()
     tables: Sequence[tuple[str, list[str], list[list[Any]], int]] = ()
     attended: Sequence[tuple[str, list[str], list[float]]] = field(default=())
+    signed: bool = False
+
+
+def page_width(narrow: bool) -> float:
+    """The width of a figure in points."""
+    return 330.0 if narrow else 620.0
+
+
+def layer_name(layer: Any, *marks: str) -> str:
+    """A layer with those of `marks` that are not the rule: that it reads backward, or is the cell of an LSTM."""
+    return ", ".join([str(layer), *(mark for mark in marks if mark in ("backward", "cell"))])
 
 
 def log_scale(axes: Axes, least: float, most: float) -> None:
@@ -69,18 +81,16 @@ def log_scale(axes: Axes, least: float, most: float) -> None:
 
 
 def legend(figure: Figure, axes: Axes, columns: int) -> None:
-    """The names of lines below the axes, in `columns`; the figure grows by their rows."""
+    """The names of the lines of `axes` below all axes, in `columns`; the figure grows by their rows."""
     handles, names = axes.get_legend_handles_labels()
     rows = -(-len(names) // columns)
     width, old = figure.get_size_inches()
     new = old + rows * 0.21
-    place = axes.get_position()
     figure.set_size_inches(width, new)
-    bottom = (place.y0 * old + rows * 0.21) / new
-    axes.set_position(
-        (place.x0, bottom, place.width, (place.y0 + place.height) * old / new + (new - old) / new - bottom)
-    )
+    for each in figure.axes:
+        place = each.get_position()
+        each.set_position((place.x0, (place.y0 * old + rows * 0.21) / new, place.width, place.height * old / new))
     figure.legend(
-        handles, names, loc="lower left", bbox_to_anchor=(place.x0 - 0.02, 0), ncols=columns, frameon=False, fontsize=9,
-        handlelength=2.6, columnspacing=1.4, labelspacing=0.35, borderaxespad=0.2,
+        handles, names, loc="lower left", bbox_to_anchor=(axes.get_position().x0 - 0.02, 0), ncols=columns,
+        frameon=False, fontsize=9, handlelength=2.6, columnspacing=1.4, labelspacing=0.35, borderaxespad=0.2,
     )  # fmt: skip

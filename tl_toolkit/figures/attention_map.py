@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .palette import LINE, MUTED
-from .style import font_families, new_figure, picture_style, save_picture
+from .palette import LINE
+from .style import colour_bar, font_families, new_figure, picture_style, save_picture
 
 CELL = 0.27
 """Width and height of a cell in inches, unless the picture would exceed `LARGEST`."""
@@ -88,10 +88,7 @@ def _figure(columns: Sequence[str], rows: Sequence[str], values: np.ndarray) -> 
     axes.set_xlabel("source", labelpad=8)
     axes.xaxis.set_label_position("top")
     tall = min(height, 2.4)
-    scale = figure.add_axes((1 + 0.2 / width, 1 - tall / height, 0.1 / width, tall / height))
-    bar = figure.colorbar(mesh, cax=scale)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelsize=8, labelcolor=MUTED)
+    colour_bar(figure, mesh, (1 + 0.2 / width, 1 - tall / height, 0.1 / width, tall / height), size=8)
     return figure
 
 

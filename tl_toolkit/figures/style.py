@@ -14,6 +14,7 @@ from ..errors import UserError, listing
 from .palette import INK, LINE, MUTED, SURFACE
 
 if TYPE_CHECKING:
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg")
@@ -65,6 +66,16 @@ def new_figure(width: float, height: float, layout: str | None = None) -> Figure
     figure = Figure(figsize=(width, height), layout=layout)  # type: ignore[arg-type]
     FigureCanvasAgg(figure)
     return figure
+
+
+def colour_bar(
+    figure: Figure, drawn: ScalarMappable, place: tuple[float, float, float, float], size: float = 7, **settings: Any
+) -> None:
+    """The colours of a map and their values, with labels of `size` points; `place` is in shares of the figure."""
+    bar = figure.colorbar(drawn, cax=figure.add_axes(place), **settings)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, labelsize=size, labelcolor=MUTED)
+    bar.ax.grid(False)
 
 
 @contextmanager

@@ -117,6 +117,8 @@ def public_report(folder: Path, *, texts: bool = False, published: set[str] | No
         public = read_store(place / RESULTS)
         asked = asked_in(folder)
         context = build_context(public.results, place, title, texts, asked)
+        for own in (entry for panel in context["panels"] for entry in panel["entries"]):
+            own["explained"] = None  # these pages are not published
         write_pages(context, replace(public, damaged=store.damaged), place, notes_of(folder))
         local = statements(results) | {"verdicts": verdicts(decision_in(folder))}
         prove_equal(local, statements(public.results) | {"verdicts": verdicts(context["decision"])})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -161,24 +162,31 @@ def _chosen_runs(folder: Path, arguments: ReportArguments) -> dict[str, Result]:
             f"--model names the entry {unknown[0]!r}, which has no finished run.{nearest(unknown[0], entries)} The "
             f"entries are {listing(entries)}."
         )
-    goal = goal_of(results)
     chosen = {}
     for entry in entries:
         own = [result for result in results if result.entry == entry]
-        kept = own if entry in arguments.models else [run for run in own if _has_model(folder / run.folder)]
+        kept = own if entry in arguments.models else with_model(folder, own)
         if not kept:
             raise UserError(
                 f"No run of the entry {entry!r} has kept its model. Run the comparison with keep_models, or name a "
                 f"published model with --model '{entry}=user/name'."
             )
-        chosen[entry] = max(
-            kept, key=lambda run: (run.budget, goal.sign * run.metrics("validation").get(goal.metric, -goal.sign * 1e9))
-        )
+        chosen[entry] = best_of(kept)
     return chosen
 
 
-def _has_model(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
+def with_model(folder: Path, runs: Sequence[Result]) -> list[Result]:
+    """The runs of the comparison in `folder` that have kept their model."""
+    places = ((run, folder / run.folder) for run in runs)
+    return [run for run, own in places if (own / "config.json").is_file() and any(own.glob("model*.safetensors"))]
+
+
+def best_of(runs: Sequence[Result]) -> Result:
+    """The run with the best validation score at the largest budget."""
+    goal = goal_of(runs)
+    return max(
+        runs, key=lambda run: (run.budget, goal.sign * run.metrics("validation").get(goal.metric, -goal.sign * 1e9))
+    )
 
 
 def _describe(entry: str, run: Result) -> dict[str, Any]:

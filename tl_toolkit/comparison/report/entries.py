@@ -16,6 +16,8 @@ from .figures import scatter
 from .panel import Panel
 from .shown_evidence import TASKS_WITH_TEXTS, class_table
 
+EXPLAINED = "explain/explain.html"
+"""In the folder of a run: the page of `explain` about its model."""
 VARYING = ("label_budget", "max_train_tokens", "seed", "fold")
 
 
@@ -47,6 +49,7 @@ def describe_entry(panel: Panel, position: int) -> dict[str, Any]:
         "tuning": _tuning(told),
         "made": _made(told),
         "open": entry in panel.rivals,
+        "explained": explained(panel, runs),
     }
     if largest:
         cell = largest[0]
@@ -65,6 +68,12 @@ def describe_entry(panel: Panel, position: int) -> dict[str, Any]:
             name = f"{panel.prefix}scatter_{position}_{re.sub(r'[^A-Za-z0-9]+', '-', entry)}"
             shown["scatter"] = Markup(scatter(*evidence.numbers, entry, position, panel.folder / "figures", name))
     return shown
+
+
+def explained(panel: Panel, runs: Sequence[Result]) -> str | None:
+    """The page about the model of one of these runs, relative to the report; it quotes texts."""
+    pages = [f"{run.folder}/{EXPLAINED}" for run in runs] if panel.texts else []
+    return next((page for page in pages if (panel.folder / page).is_file()), None)
 
 
 def representative(runs: Sequence[Result]) -> Result:
