@@ -112,7 +112,9 @@ def train_with_trainer(model: nn.Module, rows: Any, tokenizer: Any, device: str)
             train_sampling_strategy="sequential",
         )  # fmt: skip
         task = make_task(DataArguments())
-        trainer = ToolkitTrainer(model, args, task=task, train_dataset=rows, data_collator=task.collator(tokenizer))
+        trainer = ToolkitTrainer(
+            model, args, task=task, train_dataset=rows, data_collator=task.collator(tokenizer, model)
+        )
         trainer.remove_callback(PrinterCallback)
         start = clock(device)
         trainer.train()
