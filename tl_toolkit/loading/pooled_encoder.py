@@ -78,12 +78,20 @@ def pooling_of(arguments: ModelArguments, config: PreTrainedConfig, default: str
     return found
 
 
-def with_pooling_field(arguments: ModelArguments, config: PreTrainedConfig) -> ModelArguments:
+def with_pooling_field(arguments: ModelArguments, config: PreTrainedConfig, default: str = "auto") -> ModelArguments:
     """The arguments with `--pooling` as an override of the field `pooling`, for a checkpoint of a family with one.
+
+    Args:
+        default: the kind of pooling of a language model, which does not say one, if the user does not either.
 
     Raises:
         UserError: the family has no such field.
     """
+    overrides = arguments.config_overrides
+    named = arguments.pooling != "auto" or bool(overrides) and "pooling" in override_texts(overrides)
+    of_language_model = any(name.endswith("LM") for name in config.architectures or ())
+    if not named and of_language_model and hasattr(config, "pooling"):
+        arguments = replace(arguments, pooling=default)
     if arguments.pooling == "auto":
         return arguments
     if not hasattr(config, "pooling"):
