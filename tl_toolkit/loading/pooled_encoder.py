@@ -87,19 +87,19 @@ def with_pooling_field(arguments: ModelArguments, config: PreTrainedConfig, defa
     Raises:
         UserError: the family has no such field.
     """
-    overrides = arguments.config_overrides
-    named = arguments.pooling != "auto" or bool(overrides) and "pooling" in override_texts(overrides)
-    of_language_model = any(name.endswith("LM") for name in config.architectures or ())
-    if not named and of_language_model and hasattr(config, "pooling"):
-        arguments = replace(arguments, pooling=default)
-    if arguments.pooling == "auto":
+    pooling: str = arguments.pooling
+    given = arguments.config_overrides
+    if pooling == "auto" and hasattr(config, "pooling") and not (given and "pooling" in override_texts(given)):
+        is_language_model = any(name.endswith("LM") for name in config.architectures or ())
+        pooling = default if is_language_model else pooling
+    if pooling == "auto":
         return arguments
     if not hasattr(config, "pooling"):
         raise UserError(
-            f"--pooling {arguments.pooling} cannot be applied to {arguments.model_name_or_path!r}, because models of "
+            f"--pooling {pooling} cannot be applied to {arguments.model_name_or_path!r}, because models of "
             f"the family {config.model_type} always pool in the same way: leave it out."
         )
-    overrides = [*filter(None, [arguments.config_overrides]), f"pooling={arguments.pooling}"]
+    overrides = [*filter(None, [given]), f"pooling={pooling}"]
     return replace(arguments, config_overrides=",".join(overrides))
 
 

@@ -81,7 +81,7 @@ class RnnForSequenceClassification(SequenceClassification, RnnPreTrainedModel):
         names = ("forward_member", "backward_member")
         return [(name, self.get_submodule(name)) for name in names if self.config.direction == "both"]
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Module | None:
         """The embeddings; with `direction="both"`, those of the forward member."""
         return (self.forward_member if self.members() else self).rnn.embedding
 
