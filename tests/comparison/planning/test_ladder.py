@@ -44,6 +44,11 @@ def test_unlabelled_texts_come_before_the_texts_of_the_task():
     assert grid.stages["task-texts"].sources == ("unlabelled-texts",)
 
 
+def test_the_first_language_model_starts_from_vectors():
+    _, grid = entries_of(entries="full", vectors="glove.txt", unlabelled_dataset="wiki.txt")
+    assert [stage.settings.get("vectors") for stage in grid.stages.values()] == ["glove.txt", None]
+
+
 @pytest.mark.parametrize("texts", [None, "wiki.txt"])
 def test_a_pretrained_recurrent_model_keeps_its_vocabulary(texts):
     _, grid = entries_of(entries="full", recurrent_model="wt103", unlabelled_dataset=texts)

@@ -60,7 +60,7 @@ def expand(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> 
     elif own["language_model"]:
         raise UserError(f"--language_model is for an entry of --entries full that classifies, not for {name!r}.")
     if name == "full" and task != "token-classification":
-        content["stages"] = _stages(dataset, own["unlabelled_dataset"], recurrent)
+        content["stages"] = _stages(dataset, own["unlabelled_dataset"], recurrent, vectors)
         ulmfit = {"name": "ULMFiT", "model_name_or_path": f"stage:{_ADAPTED}", "strategy": "gradual_unfreezing"}
         content["entries"].append(ulmfit)
     elif own["unlabelled_dataset"] or recurrent:
@@ -124,21 +124,27 @@ def _checkpoints(models: Sequence[str] | None) -> list[str]:
     return [DEFAULT_MODEL]
 
 
-def _stages(dataset: str | None, unlabelled: str | None, recurrent: str | None) -> dict[str, dict[str, Any]]:
+def _stages(
+    dataset: str | None, unlabelled: str | None, recurrent: str | None, vectors: str | None
+) -> dict[str, dict[str, Any]]:
     """ULMFiT's language model: of the task's own texts, after the unlabelled ones if there are any.
 
-    It starts from the language model `recurrent`, whose vocabulary it keeps, or from random weights.
+    It starts from the language model `recurrent`, whose vocabulary it keeps, or from random weights, over `vectors` if
+    there are any.
     """
-    sizes = {"embedding_size": 128, "hidden_size": 256, "num_hidden_layers": 2}
-    new = {"model_type": "awd_lstm", "config_overrides": sizes, "tokenizer_name": "word"}
-    common = {"lr_scheduler_type": "slanted_triangular", "learning_rate": 5e-3, "min_train_steps": 300, "seed": 1}
+    sizes = {"hidden_size": 256, "num_hidden_layers": 2}
+    known = {"vectors": vectors, "config_overrides": sizes}
+    start = known if vectors else {"config_overrides": {"embedding_size": 128, **sizes}}
+    new = {"model_type": "awd_lstm", "tokenizer_name": "word", **start}
+    updates = {"window_length": 50, "per_device_train_batch_size": 16, "min_train_steps": 300}  # many from little text
+    common = {"lr_scheduler_type": "slanted_triangular", "learning_rate": 5e-3, "seed": 1, **updates}
     first = {**common, **({"model_name_or_path": recurrent} if recurrent else new)}
     adapted = {"dataset_name": dataset, "num_train_epochs": 5}
     tuned = {"learning_rate": 2e-3}
     if unlabelled is None:
         return {_ADAPTED: {**first, **adapted, **(tuned if recurrent else {})}}
-    start = {"model_name_or_path": f"stage:{_UNLABELLED}", **({} if recurrent else {"tokenizer_name": "word"})}
+    further = {"model_name_or_path": f"stage:{_UNLABELLED}", **({} if recurrent else {"tokenizer_name": "word"})}
     return {
         _UNLABELLED: {**first, "dataset_name": unlabelled, "num_train_epochs": 1},
-        _ADAPTED: {**common, **adapted, **tuned, **start},
+        _ADAPTED: {**common, **adapted, **tuned, **further},
     }
