@@ -29,6 +29,7 @@ from tl_toolkit.models import (
     AwdLstmForSequenceClassification,
     PooledEncoderForSequenceClassification,
     RnnConfig,
+    RnnForCausalLM,
     RnnForSequenceClassification,
 )
 
@@ -70,8 +71,8 @@ def modules(folder: Path, settings: dict[str, Any], *further: str) -> Path:
     return folder
 
 
-def load(folder: Path | str, tokenizer: Any, **settings: Any) -> Any:
-    return make_model(ModelArguments(model_name_or_path=str(folder), **settings), HEAD, LABELS, tokenizer)
+def load(folder: Path | str, tokenizer: Any, default: str = "auto", **settings: Any) -> Any:
+    return make_model(ModelArguments(model_name_or_path=str(folder), **settings), HEAD, LABELS, tokenizer, default)
 
 
 @pytest.mark.parametrize("model_class", [BertModel, BertForMaskedLM, BertForSequenceClassification])
@@ -168,9 +169,14 @@ def test_a_family_with_a_pooling_takes_it_and_others_refuse(save: Any, tokenizer
     sizes = {"vocab_size": len(tokenizer), "embedding_size": 5, "hidden_size": 7}
     folder = save(RnnForSequenceClassification, RnnConfig(**sizes, pooling="last"))
     assert load(folder, tokenizer).config.pooling == "last"
+    assert load(folder, tokenizer, default="mean").config.pooling == "last"  # the classifier says how it pools
     assert load(folder, tokenizer, pooling="max").config.pooling == "max"
     with pytest.raises(UserError, match="'cls'"):
         load(folder, tokenizer, pooling="cls")
+    folder = save(RnnForCausalLM, RnnConfig(**sizes, pooling="last"))
+    assert load(folder, tokenizer, default="mean").config.pooling == "mean"
+    kept = load(folder, tokenizer, default="mean", config_overrides="pooling=max")
+    assert kept.config.pooling == "max"
     folder = save(AwdLstmForSequenceClassification, AwdLstmConfig(**sizes, num_hidden_layers=2))
     with pytest.raises(UserError, match="awd_lstm always pool in the same way"):
         load(folder, tokenizer, pooling="max")

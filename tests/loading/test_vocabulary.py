@@ -166,7 +166,12 @@ def test_a_relearned_vocabulary_keeps_the_rules() -> None:
     assert len(again) == 9 and again.get_vocab()["and"] == 4  # the ids of two special tokens stay, the words are new
     assert {"Gold", "Pear", "gold"} & again.get_vocab().keys() <= {"Gold", "Pear"}
     assert (again.pad_token, again.bos_token_id, again.model_max_length) == ("<pad>", 2, 31)
-    assert relearn_words(capitals, NEW_TEXTS, vocab_size=9, min_frequency=1, max_length=17).model_max_length == 17
+    more = relearn_words(capitals, NEW_TEXTS, vocab_size=19, min_frequency=1, max_length=17)
+    assert more.model_max_length == 17 and len(more) == 19
+    known = capitals.convert_ids_to_tokens(range(4, len(capitals)))
+    appended = more.convert_ids_to_tokens(range(len(set(" ".join(NEW_TEXTS).split())) + 4, 19))
+    assert appended == [word for word in known if word not in " ".join(NEW_TEXTS).split()][: len(appended)] != []
+    assert more("iron pear Q")["input_ids"].count(more.unk_token_id) == 1
     with pytest.raises(UserError, match="at least 3 times"):
         relearn_words(capitals, NEW_TEXTS, vocab_size=9, min_frequency=3)
 
@@ -182,10 +187,10 @@ def language_model(old: PreTrainedTokenizerFast, tmp_path: Path) -> Path:
 def test_a_language_model_starts_from_another(language_model: Path, old: PreTrainedTokenizerFast) -> None:
     arguments = ModelArguments(str(language_model), tokenizer_name="word", tokenizer_min_frequency=1)
     tokenizer = make_tokenizer(arguments, lambda: NEW_TEXTS, None)
-    assert "quince" in tokenizer.get_vocab() and "iron" not in tokenizer.get_vocab()
+    assert {"quince", "iron"} <= tokenizer.get_vocab().keys()
     model = make_model(arguments, "AutoModelForCausalLM", {}, tokenizer)
     source = AutoModelForCausalLM.from_pretrained(language_model)
-    for word in ("gold", "and", "<unk>"):
+    for word in ("gold", "and", "iron", "<unk>"):
         row = source.lm_head.weight[old.get_vocab()[word]]
         assert torch.equal(model.lm_head.weight[tokenizer.get_vocab()[word]], row)
     assert model.lm_head.weight is model.get_input_embeddings().weight
@@ -202,7 +207,7 @@ def test_a_classifier_with_a_new_vocabulary(
     record = finetune(model_name_or_path=str(language_model), tokenizer_name="word", learning_rate=0.01)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     words = set(" ".join(pd.read_parquet(dataset_folder / "train.parquet")["text"]).split())
-    assert words <= tokenizer.get_vocab().keys() and "ore" not in tokenizer.get_vocab()
+    assert words | {"ore"} <= tokenizer.get_vocab().keys()
     assert record["model"]["vocab_size"] == len(tokenizer) and record["status"] == "completed"
     # the new tokenizer can be specified by its folder; the checkpoint's own stays unchanged
     for output, name in (("named", str(tmp_path / "out")), ("own", None)):

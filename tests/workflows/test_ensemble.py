@@ -142,12 +142,21 @@ def test_each_member_reads_in_its_direction(member: Train, tmp_path: Path) -> No
         parse_ensemble_arguments(["--forward", forward])
 
 
-def test_a_family_without_both_directions_is_refused(
-    finetune: Callable[..., dict], tiny_rnn: dict, tmp_path: Path
-) -> None:
-    finetune("rnn", **tiny_rnn, num_train_epochs=1)
-    with pytest.raises(UserError, match=r"family 'rnn'.*awd_lstm"):
-        join(tmp_path, str(tmp_path / "rnn"), str(tmp_path / "rnn"))
+def test_two_networks_of_the_family_rnn(member: Train, dataset_folder: Path, tmp_path: Path) -> None:
+    settings = {"model_type": "rnn", "sizes": "embedding_size=7,hidden_size=13,pooling=max"}
+    forward, backward = member("forward", **settings), member("backward", **settings)
+    record = join(tmp_path, forward, backward)
+    texts = pd.read_parquet(dataset_folder / "test.parquet")["text"].tolist()
+    alone = [scores(folder, texts) for folder in (forward, backward)]
+    assert np.abs(alone[0] - alone[1]).max() > 0.001 and record["model"]["model_type"] == "rnn"
+    np.testing.assert_allclose(scores(tmp_path / "both", texts), np.mean(alone, axis=0), atol=1e-6)
+
+
+def test_other_families_are_refused(finetune: Callable[..., dict], tiny_rnn: dict, tmp_path: Path) -> None:
+    sizes = "embedding_size=8,hidden_size=8,num_hidden_layers=1,num_attention_heads=2"
+    finetune("attention", model_type="self_attention", config_overrides=sizes, num_train_epochs=1)
+    with pytest.raises(UserError, match=r"'self_attention'.*awd_lstm"):
+        join(tmp_path, *[str(tmp_path / "attention")] * 2)
 
 
 def test_other_labels_in_the_dataset_are_refused(member: Train, dataset_folder: Path, tmp_path: Path) -> None:

@@ -44,6 +44,10 @@ class CompareArguments:
     )
     models: list[str] | None = flag("Checkpoints of the ladder. By default builtin:minilm.")
     language_model: str | None = flag("--entries full: a causal language model to prompt.")
+    recurrent_model: str | None = flag(
+        "--entries full: the language model that ULMFiT adapts, of pretrain or convert (awd_lstm or rnn). By default "
+        "one is trained."
+    )
     label_budgets: list[str] | None = flag("Numbers of training labels, or all. By default the grid's.")
     token_budgets: list[str] | None = flag("Language models: numbers of training tokens. They replace the grid's.")
     seeds: list[int] | None = flag("Random seeds (by default the grid's, else 1 2 3).")

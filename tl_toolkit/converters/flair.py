@@ -133,6 +133,7 @@ def convert_flair(source: FlairModel) -> tuple[PreTrainedModel, PreTrainedTokeni
         num_hidden_layers=depth,
         cell_type=source.cell_type,
         direction="forward" if source.is_forward else "backward",
+        pooling="concat",  # of classifiers that start from it, as in ULMFiT
         lm_head_bias=True,
         embedding_dropout=source.dropout,
         hidden_dropout=source.dropout if depth > 1 else 0.0,

@@ -94,7 +94,7 @@ def build_tokenizer(
             f"lower --tokenizer_min_frequency, or use more texts."
         )
     if kind in ("word", "whitespace"):
-        _extend(tokenizer, more_words, vocab_size)
+        append_words(tokenizer, map(tokenizer.normalizer.normalize_str, more_words), vocab_size)
     special = {"pad_token": PAD, "unk_token": UNK, "bos_token": BOS, "eos_token": EOS}
     return for_transformers(tokenizer, kind, max_length, **special)
 
@@ -124,15 +124,16 @@ def _whitespace_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: 
     return tokenizer
 
 
-def _extend(tokenizer: Tokenizer, words: Iterable[str], vocab_size: int) -> None:
+def append_words(tokenizer: Tokenizer, words: Iterable[str], vocab_size: int, unk_token: str = UNK) -> None:
+    """Append normalised words to the vocabulary of a word-level tokenizer, in place, up to `vocab_size` tokens."""
     from tokenizers import models
 
-    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+    vocabulary = tokenizer.get_vocab()
     for word in words:
         if len(vocabulary) >= vocab_size:
             break
-        vocabulary.setdefault(tokenizer.normalizer.normalize_str(word), len(vocabulary))
-    tokenizer.model = models.WordLevel(vocabulary, unk_token=UNK)
+        vocabulary.setdefault(word, len(vocabulary))
+    tokenizer.model = models.WordLevel(vocabulary, unk_token=unk_token)
 
 
 def _char_tokenizer(texts: Iterable[str], vocab_size: int, min_frequency: int, lowercase: bool) -> Tokenizer:

@@ -278,7 +278,7 @@ def _from_checkpoint(
     if pooling is not None:
         model, report = load_pooled_encoder(arguments, config, pooling, head, **loaded_as)
     else:
-        changed = with_pooling_field(arguments, config)
+        changed = with_pooling_field(arguments, config, default_pooling if classifies else "auto")
         for key, value in {**head, **parse_overrides(changed.config_overrides, type(config))}.items():
             setattr(config, key, value)
         model, report = loading(

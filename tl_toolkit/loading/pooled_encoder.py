@@ -78,20 +78,28 @@ def pooling_of(arguments: ModelArguments, config: PreTrainedConfig, default: str
     return found
 
 
-def with_pooling_field(arguments: ModelArguments, config: PreTrainedConfig) -> ModelArguments:
+def with_pooling_field(arguments: ModelArguments, config: PreTrainedConfig, default: str = "auto") -> ModelArguments:
     """The arguments with `--pooling` as an override of the field `pooling`, for a checkpoint of a family with one.
+
+    Args:
+        default: the kind of pooling of a language model, which does not say one, if the user does not either.
 
     Raises:
         UserError: the family has no such field.
     """
-    if arguments.pooling == "auto":
+    pooling: str = arguments.pooling
+    given = arguments.config_overrides
+    if pooling == "auto" and hasattr(config, "pooling") and not (given and "pooling" in override_texts(given)):
+        is_language_model = any(name.endswith("LM") for name in config.architectures or ())
+        pooling = default if is_language_model else pooling
+    if pooling == "auto":
         return arguments
     if not hasattr(config, "pooling"):
         raise UserError(
-            f"--pooling {arguments.pooling} cannot be applied to {arguments.model_name_or_path!r}, because models of "
+            f"--pooling {pooling} cannot be applied to {arguments.model_name_or_path!r}, because models of "
             f"the family {config.model_type} always pool in the same way: leave it out."
         )
-    overrides = [*filter(None, [arguments.config_overrides]), f"pooling={arguments.pooling}"]
+    overrides = [*filter(None, [given]), f"pooling={pooling}"]
     return replace(arguments, config_overrides=",".join(overrides))
 
 

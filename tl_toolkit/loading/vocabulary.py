@@ -71,7 +71,9 @@ def adapt_vocabulary(
 def relearn_words(
     tokenizer: Any, texts: Iterable[str], *, vocab_size: int, min_frequency: int, max_length: int | None = None
 ) -> PreTrainedTokenizerBase:
-    """Return a tokenizer with the rules of `tokenizer` and a vocabulary learned from `texts`.
+    """Return a tokenizer with the rules of `tokenizer`, the words of `texts`, and then its own other words.
+
+    Its own words follow in their order, up to `vocab_size`: a language model knows words that a few texts lack.
 
     Args:
         vocab_size, min_frequency, max_length: see `build_tokenizer`.
@@ -80,6 +82,7 @@ def relearn_words(
         UserError: `tokenizer` is not word-level, or no word is frequent enough.
     """
     from ..data.encoding import batches
+    from ..data.tokenizers import append_words
 
     check_word_level(tokenizer, "the tokenizer the model was trained with")
     new = tokenizer.train_new_from_iterator(
@@ -87,6 +90,9 @@ def relearn_words(
     )
     if _size(new) <= len(new.all_special_ids):
         raise UserError(f"No word in the texts occurs at least {min_frequency} times: lower --tokenizer_min_frequency.")
+    own = tokenizer.get_vocab()
+    words = sorted(own.keys() - set(tokenizer.all_special_tokens), key=own.__getitem__)
+    append_words(new.backend_tokenizer, words, vocab_size, new.unk_token)
     if max_length is not None:
         new.model_max_length = max_length
     return new

@@ -1,11 +1,9 @@
-"""The modules of an AWD-LSTM: an LSTM with DropConnect, locked dropout, the body, the head, and the ensemble."""
+"""The modules of an AWD-LSTM: an LSTM with DropConnect, locked dropout, the body and the head."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -161,19 +159,3 @@ def _normalise(norm: nn.BatchNorm1d, inputs: Tensor) -> Tensor:
     if not norm.training or inputs.shape[0] > 1:
         return norm(inputs)
     return functional.batch_norm(inputs, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-
-
-def average_logits(member_logits: list[Tensor], problem_type: str | None, num_labels: int) -> Tensor:
-    """Logits of the mean probabilities of several members, from their logits, each (batch, num_labels).
-
-    The result is log-probabilities for one label per text, and log-odds for several. Regression outputs are averaged.
-    """
-    if len(member_logits) == 1:
-        return member_logits[0]
-    stacked = torch.stack(member_logits)  # (members, batch, num_labels)
-    if problem_type == "regression" or (problem_type is None and num_labels == 1):
-        return stacked.mean(dim=0)
-    if problem_type == "multi_label_classification":
-        # The number of members cancels in the quotient of the two means.
-        return functional.logsigmoid(stacked).logsumexp(dim=0) - functional.logsigmoid(-stacked).logsumexp(dim=0)
-    return stacked.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(member_logits))

@@ -21,7 +21,8 @@ class RnnConfig(StrictConfig):
             `initialize_recurrent`), or `uniform`, torch's default.
         bidirectional: read every layer's input in both directions and concatenate (Schuster and Paliwal 1997).
         direction: `forward`, or `backward` to read each text from its end; outputs are returned in the original order.
-            A bidirectional network already reads both ways and only accepts `forward`.
+            A bidirectional network already reads both ways and only accepts `forward`. `both` is an ensemble of two
+            text classifiers, one per direction, whose probabilities are averaged.
         pooling: how a text becomes one vector before the sequence head (see `SequencePooling`).
         embedding_type: `learned` vectors, or `one_hot` vectors with one indicator per token id.
         freeze_embeddings: do not train the embedding vectors, for example if they come from GloVe.
@@ -70,7 +71,7 @@ class RnnConfig(StrictConfig):
     cell_type: Literal["lstm", "gru", "rnn_tanh", "rnn_relu"] = "lstm"
     initialization: Literal["orthogonal", "uniform"] = "orthogonal"
     bidirectional: bool = False
-    direction: Literal["forward", "backward"] = "forward"
+    direction: Literal["forward", "backward", "both"] = "forward"
     pooling: Literal["last", "mean", "max", "concat", "attention"] = "last"
     embedding_type: Literal["learned", "one_hot"] = "learned"
     freeze_embeddings: bool = False
@@ -132,8 +133,10 @@ class RnnConfig(StrictConfig):
             )
 
     def validate_combinations(self) -> None:
-        if self.bidirectional and self.direction == "backward":
-            raise ValueError("direction='backward' needs bidirectional=False: a bidirectional network reads both ways.")
+        if self.bidirectional and self.direction != "forward":
+            raise ValueError(
+                f"direction={self.direction!r} needs bidirectional=False: a bidirectional network reads both ways."
+            )
         if self.tie_word_embeddings and self.embedding_size != self.hidden_size:
             raise ValueError(
                 f"tie_word_embeddings=True needs embedding_size == hidden_size, got {self.embedding_size} and "

@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
-from .awd_lstm_layers import AwdLstmBody, LockedDropout, PoolingClassificationHead, average_logits
+from .awd_lstm_layers import AwdLstmBody, LockedDropout, PoolingClassificationHead
 from .chunked_cross_entropy import IGNORED, chunked_cross_entropy
 from .configuration_awd_lstm import AwdLstmConfig
 from .pooling import not_empty
@@ -21,7 +21,7 @@ from .rnn_cache import RnnCache
 from .rnn_generation import RecurrentGenerationMixin
 from .rnn_layers import ShownLayer
 from .rnn_pretrained import RecurrentPreTrainedModel
-from .sequence_classification import SequenceClassification
+from .sequence_classification import SequenceClassification, average_logits
 
 
 class AwdLstmPreTrainedModel(RecurrentPreTrainedModel):

@@ -19,14 +19,23 @@ from .pooling import SequencePooling, not_empty
 from .rnn_cache import RnnCache
 from .rnn_generation import RecurrentGenerationMixin
 from .rnn_model import RnnModel, RnnPreTrainedModel
-from .sequence_classification import SequenceClassification
+from .sequence_classification import SequenceClassification, average_logits
 
 
 class RnnForSequenceClassification(SequenceClassification, RnnPreTrainedModel):
-    """A pooling layer and a linear head."""
+    """A pooling layer and a linear head.
+
+    With `direction="both"`, two such classifiers, whose probabilities (for regression: outputs) are averaged.
+    """
 
     def __init__(self, config: RnnConfig) -> None:
         super().__init__(config)
+        if config.direction == "both":
+            for direction in ("forward", "backward"):
+                own = RnnConfig.from_dict({**config.to_dict(), "direction": direction})
+                self.add_module(f"{direction}_member", RnnForSequenceClassification(own))
+            self.post_init()
+            return
         self.rnn = RnnModel(config)
         self.pooling = SequencePooling(config.output_size, config.pooling, config.summary_position)
         self.dropout = nn.Dropout(config.classifier_dropout)
@@ -51,8 +60,13 @@ class RnnForSequenceClassification(SequenceClassification, RnnPreTrainedModel):
 
         Returns:
             `loss`, `logits` (batch, num_labels), `hidden_states`, and with `pooling="attention"` also `attentions`: one
-            tensor (batch, time) that sums to 1 over the real tokens of each row and is 0 elsewhere.
+            tensor (batch, time) that sums to 1 over the real tokens of each row and is 0 elsewhere. With
+            `direction="both"` only `loss` and `logits`.
         """
+        if self.config.direction == "both":
+            found = [member(input_ids, attention_mask, inputs_embeds, **kwargs) for _, member in self.members()]
+            averaged = average_logits([one.logits for one in found], self.config.problem_type, self.config.num_labels)
+            return self.classified(averaged, labels, kwargs)
         input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
         outputs = self.rnn(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
@@ -61,6 +75,23 @@ class RnnForSequenceClassification(SequenceClassification, RnnPreTrainedModel):
         shown = {"attentions": (weights,)} if output_attentions and weights is not None else {}
         logits = self.classifier(self.dropout(pooled))
         return self.classified(logits, labels, kwargs, hidden_states=outputs.hidden_states, **shown)
+
+    def members(self) -> list[tuple[str, RnnForSequenceClassification]]:
+        """The name and the classifier of each direction, with `direction="both"`."""
+        names = ("forward_member", "backward_member")
+        return [(name, self.get_submodule(name)) for name in names if self.config.direction == "both"]
+
+    def get_input_embeddings(self) -> nn.Module | None:
+        """The embeddings; with `direction="both"`, those of the forward member."""
+        return (self.forward_member if self.members() else self).rnn.embedding
+
+    def layer_groups(self) -> list[list[str]]:
+        """Prefixes of parameter names, one list per group, from the embedding to the head."""
+        groups = [
+            [[f"{name}.{prefix}" for prefix in group] for group in member.layer_groups()]
+            for name, member in self.members()
+        ]
+        return [sum(group, []) for group in zip(*groups, strict=True)] if groups else super().layer_groups()
 
 
 class RnnForCausalLM(RnnPreTrainedModel, RecurrentGenerationMixin):

@@ -83,6 +83,8 @@ class RnnModel(RnnPreTrainedModel):
 
     def __init__(self, config: RnnConfig) -> None:
         super().__init__(config)
+        if config.direction == "both":
+            raise ValueError("Only RnnForSequenceClassification joins two directions, as direction='both' says.")
         is_one_hot = config.embedding_type == "one_hot"
         directions = 2 if config.bidirectional else 1
         gates = NUM_GATES[config.cell_type] * config.hidden_size

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FAMILY = "awd_lstm"
+FAMILIES = ("awd_lstm", "rnn")
 _DIRECTIONS = ("forward", "backward")
-_SIZES = ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "classifier_hidden_size")
+_SIZES = ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "classifier_hidden_size", "cell_type")
 # Configuration fields in which both members must agree: weight shapes, how they are used, the meaning of predictions.
-_SHARED = (*_SIZES, "max_backprop_tokens", "problem_type")
+_SHARED = (*_SIZES, "pooling", "max_backprop_tokens", "problem_type")
 _DATASET_FLAGS = ("dataset_config_name", "dataset_revision", "stream_rows")
 # Flags that default to the forward member's record. Task and length come from the members' models and tokenizers, and
 # class weights are for training.
@@ -58,8 +58,8 @@ class Member(NamedTuple):
 class EnsembleArguments:
     """Members: output folders of finetune, or Hub ids"""
 
-    forward: str | None = flag("The awd_lstm classifier with direction=forward.")
-    backward: str | None = flag("The awd_lstm classifier with direction=backward.")
+    forward: str | None = flag("The awd_lstm or rnn classifier with direction=forward.")
+    backward: str | None = flag("The classifier of the same family with direction=backward.")
 
 
 class EnsembleRequest(NamedTuple):
@@ -150,7 +150,7 @@ class Ensembling(Lifecycle[EnsembleRequest]):
             **self.task.record(),
             "name": self.args.name or "ensemble",
             "model": {
-                "model_type": FAMILY,
+                "model_type": self.joined.config.model_type,
                 "model_name_or_path": None,
                 "class": type(self.model).__name__,
                 "tokenizer": self.names[0],
@@ -212,10 +212,8 @@ class Ensembling(Lifecycle[EnsembleRequest]):
 def join(forward: Member, backward: Member) -> PreTrainedModel:
     """A model with `direction="both"` and the weights of both members, in evaluation mode.
 
-    Parameter names start with the direction, so the names of the members do not overlap.
-
     Raises:
-        UserError: the members differ in labels, sizes or vocabularies.
+        UserError: the members differ in family, labels, sizes or vocabularies.
     """
     first, second = forward.model.config, backward.model.config
     labels = [[str(name) for _, name in sorted(config.id2label.items())] for config in (first, second)]
@@ -224,11 +222,12 @@ def join(forward: Member, backward: Member) -> PreTrainedModel:
             f"The members have different labels: {listing(labels[0])} in {forward.name!r}, {listing(labels[1])} in "
             f"{backward.name!r}. Train both on the same dataset and label column."
         )
-    for key in _SHARED:
-        if getattr(first, key) != getattr(second, key):
+    for key in ("model_type", *_SHARED):
+        own, other = getattr(first, key, None), getattr(second, key, None)
+        if own != other:
             raise UserError(
-                f"The members differ in {key}: {getattr(first, key)!r} in {forward.name!r}, {getattr(second, key)!r} "
-                f"in {backward.name!r}. Train both with the same {key}."
+                f"The members differ in {key}: {own!r} in {forward.name!r}, {other!r} in {backward.name!r}. Train both "
+                f"with the same {key}."
             )
     if _vocabulary(forward.tokenizer) != _vocabulary(backward.tokenizer):
         raise UserError(
@@ -237,23 +236,29 @@ def join(forward: Member, backward: Member) -> PreTrainedModel:
         )
     config = type(first).from_dict({**first.to_dict(), "direction": "both"})
     model = type(forward.model)(config)
-    model.load_state_dict({**forward.model.state_dict(), **backward.model.state_dict()})
+    for member, direction in ((forward, "forward"), (backward, "backward")):
+        if first.model_type == "rnn":
+            model.get_submodule(f"{direction}_member").load_state_dict(member.model.state_dict())
+        else:  # the names start with the direction
+            _, others = model.load_state_dict(member.model.state_dict(), strict=False)
+            assert not others
     return model.eval()
 
 
 def _load(name: str, direction: str) -> Member:
-    """Load a member, after checking that it is an AWD-LSTM classifier that reads in `direction`."""
+    """Load a member, after checking that it is a recurrent classifier that reads in `direction`."""
     arguments = ModelArguments(model_name_or_path=name)
     config = load_config(arguments)
-    if config.model_type != FAMILY:
+    if config.model_type not in FAMILIES:
         raise UserError(
-            f"--{direction} {name!r} is a model of the family {config.model_type!r}, but only {FAMILY} models can be "
-            f"joined. Train the members with --model_type {FAMILY}. For other models, average the scores in their "
-            "predictions_*.parquet files."
+            f"--{direction} {name!r} is a model of the family {config.model_type!r}, but only models of the families "
+            f"{listing(FAMILIES)} can be joined. For other models, average the scores in their predictions_*.parquet "
+            "files."
         )
-    if config.direction != direction:
+    reads = "both" if getattr(config, "bidirectional", False) else config.direction
+    if reads != direction:
         raise UserError(
-            f"--{direction} {name!r} is a model that reads {config.direction!r}. Use one that was pretrained with "
+            f"--{direction} {name!r} is a model that reads {reads!r}. Use one that was trained with "
             f"--config_overrides direction={direction}."
         )
     tokenizer = load_tokenizer(arguments)

@@ -45,6 +45,19 @@ def test_unlabelled_texts_come_before_the_texts_of_the_task():
     assert grid.stages["task-texts"].sources == ("unlabelled-texts",)
 
 
+def test_the_first_language_model_starts_from_vectors():
+    _, grid = entries_of(entries="full", vectors="glove.txt", unlabelled_dataset="wiki.txt")
+    assert [stage.settings.get("vectors") for stage in grid.stages.values()] == ["glove.txt", None]
+
+
+@pytest.mark.parametrize("texts", [None, "wiki.txt"])
+def test_a_pretrained_recurrent_model_keeps_its_vocabulary(texts):
+    _, grid = entries_of(entries="full", recurrent_model="wt103", unlabelled_dataset=texts)
+    settings = [stage.settings for stage in grid.stages.values()]
+    assert settings[0]["model_name_or_path"] == "wt103" and len(settings) == (2 if texts else 1)
+    assert not any({"model_type", "tokenizer_name", "config_overrides"} & own.keys() for own in settings)
+
+
 def test_checkpoints_and_vectors_of_the_user():
     names, grid = entries_of(entries="ladder", models=["user/tiny-bert", "gpt2"], vectors="glove.txt")
     assert names[-4:] == ["tiny-bert, probe", "tiny-bert, fine-tuned", "gpt2, probe", "gpt2, fine-tuned"]
@@ -74,6 +87,7 @@ def test_tagging_has_neither_a_constant_nor_a_linear_entry():
         ({"entries": "ladder", "task": "translation"}, "no ladder for the task 'translation'.*--config"),
         ({"entries": "quick", "unlabelled_dataset": "wiki.txt"}, "--entries full"),
         ({"entries": "ladder", "language_model": "gpt2"}, "--language_model"),
+        ({"entries": "ladder", "recurrent_model": "wt103"}, "--recurrent_model.*--entries full"),
         ({"entries": [{"name": "a", "model_type": "rnn"}], "models": ["gpt2"]}, "--models.*its own entries"),
     ],
 )

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 LADDERS = ("quick", "ladder", "full")
 DEFAULT_MODEL = "builtin:minilm"
-FLAGS = ("models", "vectors", "unlabelled_dataset", "language_model")
+FLAGS = ("models", "vectors", "unlabelled_dataset", "language_model", "recurrent_model")
 """The flags of a ladder, which choose its entries."""
 _TASKS = ("text-classification", "regression", "token-classification")
 
@@ -57,17 +57,19 @@ def expand(content: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> 
         )
     vectors = flags.pop("vectors", None) or content.pop("vectors", None)
     dataset = flags.get("dataset_name") or content.get("dataset_name")
+    recurrent = own.pop("recurrent_model")
     content["entries"] = _entries(name, str(task), own["models"], vectors)
     if name == "full" and task == _TASKS[0]:
         content["entries"] += _of_classes(content["entries"], **own)
     elif own["language_model"]:
         raise UserError(f"--language_model is for --entries full of --task {_TASKS[0]}, not for {name!r} of {task!r}.")
     if name == "full" and task != "token-classification":
-        content["stages"] = _stages(dataset, own["unlabelled_dataset"])
+        content["stages"] = _stages(dataset, own["unlabelled_dataset"], recurrent, vectors)
         ulmfit = {"name": "ULMFiT", "model_name_or_path": f"stage:{_ADAPTED}", "strategy": "gradual_unfreezing"}
         content["entries"].append(ulmfit)
-    elif own["unlabelled_dataset"]:
-        raise UserError(f"--unlabelled_dataset is for entries of --entries full, but the ladder is {name!r}.")
+    elif own["unlabelled_dataset"] or recurrent:
+        given = "unlabelled_dataset" if own["unlabelled_dataset"] else "recurrent_model"
+        raise UserError(f"--{given} is for entries of --entries full, but the ladder is {name!r}.")
     return content, flags
 
 
@@ -152,18 +154,27 @@ def _checkpoints(models: Sequence[str] | None) -> list[str]:
     return [DEFAULT_MODEL]
 
 
-def _stages(dataset: str | None, unlabelled: str | None) -> dict[str, dict[str, Any]]:
-    """ULMFiT's language model: of the task's own texts, after the unlabelled ones if there are any."""
-    model = {
-        "model_type": "awd_lstm",
-        "config_overrides": {"embedding_size": 128, "hidden_size": 256, "num_hidden_layers": 2},
-    }
-    common = {"tokenizer_name": "word", "lr_scheduler_type": "slanted_triangular", "learning_rate": 5e-3, "seed": 1}
-    adapted = {**common, "dataset_name": dataset, "num_train_epochs": 5, "min_train_steps": 300}
+def _stages(
+    dataset: str | None, unlabelled: str | None, recurrent: str | None, vectors: str | None
+) -> dict[str, dict[str, Any]]:
+    """ULMFiT's language model: of the task's own texts, after the unlabelled ones if there are any.
+
+    It starts from the language model `recurrent`, whose vocabulary it keeps, or from random weights, over `vectors` if
+    there are any.
+    """
+    sizes = {"hidden_size": 256, "num_hidden_layers": 2}
+    known = {"vectors": vectors, "config_overrides": sizes}
+    start = known if vectors else {"config_overrides": {"embedding_size": 128, **sizes}}
+    new = {"model_type": "awd_lstm", "tokenizer_name": "word", **start}
+    updates = {"window_length": 50, "per_device_train_batch_size": 16, "min_train_steps": 300}  # many from little text
+    common = {"lr_scheduler_type": "slanted_triangular", "learning_rate": 5e-3, "seed": 1, **updates}
+    first = {**common, **({"model_name_or_path": recurrent} if recurrent else new)}
+    adapted = {"dataset_name": dataset, "num_train_epochs": 5}
+    tuned = {"learning_rate": 2e-3}
     if unlabelled is None:
-        return {_ADAPTED: {**adapted, **model}}
-    general = {**common, **model, "dataset_name": unlabelled, "num_train_epochs": 1, "min_train_steps": 300}
+        return {_ADAPTED: {**first, **adapted, **(tuned if recurrent else {})}}
+    further = {"model_name_or_path": f"stage:{_UNLABELLED}", **({} if recurrent else {"tokenizer_name": "word"})}
     return {
-        _UNLABELLED: general,
-        _ADAPTED: {**adapted, "learning_rate": 2e-3, "model_name_or_path": f"stage:{_UNLABELLED}"},
+        _UNLABELLED: {**first, "dataset_name": unlabelled, "num_train_epochs": 1},
+        _ADAPTED: {**common, **adapted, **tuned, **further},
     }
