@@ -55,13 +55,25 @@ class LanguageModelArguments:
         False,
     )
     max_train_tokens: int | None = flag("Train on the first N training tokens.")
+    streaming: bool = flag(
+        "Read the training texts during training, without a copy in memory or on disk. --max_train_tokens or "
+        "--max_steps is the end. For a Hub id, or parquet, jsonl or txt files.",
+        False,
+    )
+    vocabulary_rows: int = flag("--streaming: learn a vocabulary from the first N training rows.", 10_000)
+    evaluation_rows: int = flag(
+        "--streaming: evaluate on the first N rows of the validation and test splits. Without a validation split, they "
+        "are held out from the training rows.",
+        1000,
+    )
     max_eval_tokens: int | None = flag(
         "Evaluate on the first texts of a split that together have N tokens. The last text is kept whole."
     )
     evaluate_only: bool = flag("Evaluate --model_name_or_path on the dataset without training.", False)
 
     def __post_init__(self) -> None:
-        counts = ["window_length", "block_size", "max_train_tokens", "max_eval_tokens"]
+        counts = ["window_length", "block_size", "max_train_tokens", "max_eval_tokens", "vocabulary_rows"]
+        counts += ["evaluation_rows"]
         require(self, counts, lambda value: value >= 1, "1 or more")
         require(self, ["mlm_probability"], lambda value: 0 < value < 1, "between 0 and 1")
 
@@ -132,4 +144,29 @@ def _checked(groups: list[Any]) -> PretrainArguments:
             raise UserError(f"Leave out --{name}: with language models it {trouble}.")
     if arguments.language_model.evaluate_only and arguments.model.model_name_or_path is None:
         raise UserError("--evaluate_only needs --model_name_or_path, a language model to evaluate.")
+    if arguments.language_model.streaming:
+        _check_streaming(arguments)
     return arguments
+
+
+def _check_streaming(arguments: PretrainArguments) -> None:
+    """Refuse what needs all texts at once. A stream is read once and in order, so there is one epoch."""
+    settings, run = arguments.language_model, arguments.run
+    if settings.max_train_tokens is None and run.max_steps <= 0:
+        raise UserError("--streaming needs an end: set --max_train_tokens or --max_steps.")
+    if run.num_train_epochs not in (0, 1):
+        raise UserError(
+            f"--streaming reads the texts once: leave out --num_train_epochs {run.num_train_epochs:g}. "
+            "--max_train_tokens or --max_steps is the end."
+        )
+    refused = {
+        "shuffle_documents": (settings.shuffle_documents, "texts are read in order; shuffle the files beforehand"),
+        "evaluate_only": (settings.evaluate_only, "there are no training texts to stream"),
+        "stream_rows": (arguments.data.stream_rows, "set --max_train_tokens instead"),
+        "group_column": (arguments.data.group_column, "the rows are documents"),
+        "find_lr": (run.find_lr, "try rates on the first tokens, with --max_train_tokens and without --streaming"),
+        "min_train_steps": (run.min_train_steps, "--max_train_tokens or --max_steps is the end"),
+    }
+    for name, (value, reason) in refused.items():
+        if value:
+            raise UserError(f"--{name} does not apply with --streaming: {reason}.")

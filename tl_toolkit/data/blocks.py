@@ -25,12 +25,15 @@ class Blocks(Dataset, ABC):
 
     Args:
         pad_id: id that fills the last block; the attention mask is 0 there.
+
+    Attributes:
+        first: number of blocks before the first one, if the stream is a part of a longer one.
     """
 
     def __init__(self, stream: TokenStream, block_size: int, pad_id: int) -> None:
         self.block_size, self.pad_id = block_size, pad_id
         self.tokens = self.num_places = len(stream)
-        self.epoch = 0
+        self.epoch = self.first = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, which may change the items."""
@@ -120,7 +123,7 @@ class MaskedBlocks(Blocks):
             return self._blank()
         item = self._padded(self.ids[index * self.block_size : (index + 1) * self.block_size])
         input_ids = item["input_ids"].numpy()
-        generator = np.random.default_rng([self.seed, 6, self.epoch, index])
+        generator = np.random.default_rng([self.seed, 6, self.epoch, self.first + index])
         chosen, fate = generator.random((2, self.block_size))
         picked = (chosen < self.probability) & ~np.isin(input_ids, self.special) & (item["attention_mask"].numpy() == 1)
         labels = np.where(picked, input_ids, IGNORED)

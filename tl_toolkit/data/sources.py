@@ -100,7 +100,7 @@ def _load(name: str | None, config: str | None, revision: str | None, stream_row
     elif file_suffix(path) in SUFFIXES or name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
         raise UserError(f"The dataset {name!r} was not found: there is no such file or folder.{nearest_sibling(path)}")
     elif stream_rows is not None:
-        with _loading(name, name, config, revision):
+        with loading(name, name, config, revision):
             dataset, revision = first_rows(name, config, revision, stream_rows)
     else:
         dataset = exact_copy(_load_with_datasets(name, name, config, revision), name, config, revision)
@@ -163,12 +163,12 @@ def _load_with_datasets(
 ) -> DatasetDict:
     import datasets
 
-    with _loading(name, path, config, revision):
+    with loading(name, path, config, revision):
         return datasets.load_dataset(builder or path, config, revision=revision, **options)
 
 
 @contextlib.contextmanager
-def _loading(name: str, path: str, config: str | None, revision: str | None) -> Iterator[None]:
+def loading(name: str, path: str, config: str | None, revision: str | None) -> Iterator[None]:
     """Within this context, raise errors as `UserError` and hide the progress bars of `datasets`."""
     with without_progress_bars():
         try:

@@ -72,7 +72,7 @@ def encode_stream(
     """
     from tqdm.auto import tqdm
 
-    suffix, start = _framing(tokenizer, separator)
+    suffix, start = framing(tokenizer, separator)
     parts: list[np.ndarray] = []
     sizes: list[np.ndarray] = []  # tokens and bytes of each document, per batch
     tokens = unknown = 0
@@ -84,9 +84,9 @@ def encode_stream(
             ends = tokens + np.cumsum([len(ids) + len(suffix) for ids in encoded])
             kept = int(np.searchsorted(ends, max_tokens)) + 1
             texts, encoded = texts[:kept], encoded[:kept]
-        own = _joined(encoded, [])
+        own = joined(encoded, [])
         unknown += int(np.count_nonzero(own == tokenizer.unk_token_id)) if tokenizer.unk_token_id is not None else 0
-        parts.append(_joined(encoded, suffix) if suffix else own)
+        parts.append(joined(encoded, suffix) if suffix else own)
         tokens += len(parts[-1])
         lengths = [(len(ids) + len(suffix), len(text.encode())) for ids, text in zip(encoded, texts, strict=True)]
         sizes.append(np.array(lengths, np.int64).reshape(-1, 2))
@@ -99,12 +99,13 @@ def encode_stream(
     return TokenStream(ids, start, len(sizes_of), int(sizes_of[:, 1].sum()), unknown, *sizes_of.T)
 
 
-def _joined(encoded: list[list[int]], suffix: list[int]) -> np.ndarray:
+def joined(encoded: list[list[int]], suffix: list[int]) -> np.ndarray:
+    """Return the ids of texts, each followed by `suffix`, int32 `[tokens]`."""
     pieces = itertools.chain.from_iterable(itertools.chain(ids, suffix) for ids in encoded)
     return np.fromiter(pieces, np.int32, count=sum(map(len, encoded)) + len(suffix) * len(encoded))
 
 
-def _framing(tokenizer: PreTrainedTokenizerBase, separator: str | None) -> tuple[list[int], int]:
+def framing(tokenizer: PreTrainedTokenizerBase, separator: str | None) -> tuple[list[int], int]:
     """Return the ids that follow each document, and the id that precedes the first token."""
     if separator is not None:
         vocabulary = tokenizer.get_vocab()
@@ -174,7 +175,7 @@ class Lanes:
     ) -> None:
         ids = stream.ids[::-1] if backward else stream.ids
         self.tokens, self.backward = len(ids), backward
-        self.global_lanes = lanes * world_size
+        self.own_lanes, self.global_lanes = lanes, lanes * world_size
         self.length = -(-len(ids) // self.global_lanes)  # tokens in a lane, rounded up
         first, last = rank * lanes * self.length, (rank + 1) * lanes * self.length
         targets = np.full(lanes * self.length, IGNORED, np.int32)
@@ -198,6 +199,13 @@ class Lanes:
         in_lane = np.clip(self.tokens - np.arange(self.global_lanes) * self.length, 0, self.length)
         return int(np.clip(in_lane - begin, 0, length).sum())
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has to be saved to continue, beside the number of the update."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was called."""
+
 
 class StreamWindows(Dataset):
     """A training epoch over lanes: item i is the whole batch of step i.
@@ -217,7 +225,7 @@ class StreamWindows(Dataset):
         self.lanes, self.groups, self.window_length, self.seed = lanes, groups, window_length, seed
         self.random_lengths = random_lengths
         self.drawn = window_lengths(lanes.length, window_length, seed=seed, random=random_lengths)
-        self.per_group = len(lanes.inputs) // groups
+        self.per_group = lanes.own_lanes // groups
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -236,10 +244,18 @@ class StreamWindows(Dataset):
         """Return the settings that must be equal to resume with a saved carried state."""
         lanes = self.lanes
         return {
-            "tokens": lanes.tokens, "lanes": lanes.global_lanes, "groups": self.groups, "own_lanes": len(lanes.inputs),
+            "tokens": lanes.tokens, "lanes": lanes.global_lanes, "groups": self.groups, "own_lanes": lanes.own_lanes,
             "window_length": self.window_length, "random_window_lengths": self.random_lengths, "seed": self.seed,
             "backward": lanes.backward,
         }  # fmt: skip
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the stream; empty if the number of the update gives it."""
+        return self.lanes.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was called."""
+        self.lanes.load_state_dict(state)
 
     def __len__(self) -> int:
         return self.updates * self.groups

@@ -89,7 +89,7 @@ class LanguageModeling:
             origins["validation"] = "train"
         if shuffle and not evaluate_only:
             texts["train"] = texts["train"].select(np.random.default_rng([seed, 3]).permutation(len(texts["train"])))
-        self._record = self._describe(source, roles, origins)
+        self.describe(source.record, roles, origins)
         return DatasetDict(texts)
 
     def _training_splits(self, names: list[str]) -> list[str]:
@@ -126,10 +126,17 @@ class LanguageModeling:
             columns += column.cast(pa.large_string()).chunks
         return Dataset(pa.table({"text": pa.chunked_array(columns, type=pa.large_string())}))
 
-    def _describe(self, source: Source, roles: dict[str, list[str]], origins: dict[str, str]) -> dict[str, Any]:
-        return {
+    def describe(self, source: dict[str, Any], roles: dict[str, list[str]], origins: dict[str, str]) -> None:
+        """Set the record.
+
+        Args:
+            source: the record of the source.
+            roles: the splits of each role.
+            origins: for each role with texts, the role whose splits they are from.
+        """
+        self._record = {
             "dataset": {
-                **source.record,
+                **source,
                 "columns": {"text": self.column, "text_pair": None, "label": None},
                 "splits": roles,
                 "validation_from": origins.get("validation"),

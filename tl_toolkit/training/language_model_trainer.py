@@ -16,6 +16,7 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..data.evaluation_lanes import EvaluationLanes
+from ..data.streamed_tokens import StreamedBlocks
 from ..data.streams import IGNORED, StreamWindows
 from ..errors import UserError
 from ..models.rnn_cache import RnnCache
@@ -36,8 +37,18 @@ _MOST_LOGITS = 2**25  # most logits in memory during evaluation: 128 MiB in floa
 class LanguageModelTrainer(BaseTrainer, ABC):
     """Base class with evaluation by the exact mean over all tokens, whatever the batches and processes.
 
-    `eval_dataset` and the argument of `score` have the type that `_predictions` of the trainer reads.
+    `eval_dataset` and the argument of `score` have the type that `_predictions` of the trainer reads. A checkpoint
+    has what training data and model carry from one update to the next, in one file per process.
     """
+
+    def __init__(self, model: torch.nn.Module, args: TrainingArguments, **kwargs: Any) -> None:
+        super().__init__(model, args, **kwargs)
+        self.carried: dict[int, RnnCache] = {}  # by group of lanes
+        self.checkpoint: Path | None = None
+
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+        self.checkpoint = Path(resume_from_checkpoint) if isinstance(resume_from_checkpoint, str) else None
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         return self.eval_dataset if eval_dataset is None else eval_dataset  # evaluation_loop below reads it itself
@@ -88,6 +99,50 @@ class LanguageModelTrainer(BaseTrainer, ABC):
             return data.to(self.args.device, non_blocking=True)
         return super()._prepare_input(data)
 
+    def _own_batches(self) -> DataLoader:
+        # Not prepared by accelerate, which would distribute the batches; they already belong to this process.
+        pin_memory = self.args.dataloader_pin_memory
+        return DataLoader(self.train_dataset, batch_size=1, collate_fn=itemgetter(0), pin_memory=pin_memory)
+
+    # The carried state in checkpoints
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        if not isinstance(self.train_dataset, (StreamWindows, StreamedBlocks)):
+            return
+        layers = {
+            group: [(list(layer.state or ()), layer.seen_tokens) for layer in cache.layers]
+            for group, cache in self.carried.items()
+        }
+        path = _state_path(Path(output_dir), self.args)
+        temporary = path.with_name(f".{path.name}")
+        saved = {"identity": self.train_dataset.identity(), "stream": self.train_dataset.state_dict()}
+        torch.save({**saved, "step": self.state.global_step, "layers": layers}, temporary)
+        os.replace(temporary, path)
+        self.accelerator.wait_for_everyone()  # trainer_state.json, written next, marks a complete checkpoint
+
+    def restore(self) -> None:
+        """Restore the carried state of the checkpoint to resume from, once."""
+        checkpoint, self.checkpoint = self.checkpoint, None
+        if checkpoint is None or not isinstance(self.train_dataset, (StreamWindows, StreamedBlocks)):
+            return
+        path = _state_path(checkpoint, self.args)
+        if not path.is_file():
+            raise UserError(
+                f"The checkpoint {str(checkpoint)!r} has no carried state {path.name!r}: it belongs to another kind of "
+                "run or was saved by another number of processes. Resume with the original number of processes."
+            )
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        for name, value in self.train_dataset.identity().items():
+            if saved["identity"].get(name) != value:
+                raise UserError(
+                    f"The checkpoint {str(checkpoint)!r} cannot be resumed: its {name} is "
+                    f"{saved['identity'].get(name)}, but this run's is {value}. Resume with the original arguments, "
+                    "data and number of processes."
+                )
+        self.train_dataset.load_state_dict(saved.get("stream", {}))  # older checkpoints have none
+        self.carried = {group: _cache(layers, self.args.device) for group, layers in saved["layers"].items()}
+
 
 class BlockTrainer(LanguageModelTrainer):
     """The trainer of stateless models: blocks in an order that depends only on the seed and the epoch.
@@ -96,7 +151,7 @@ class BlockTrainer(LanguageModelTrainer):
         shifted: whether the logits of a position predict the next token.
     """
 
-    train_dataset: Blocks
+    train_dataset: Blocks | StreamedBlocks
 
     def __init__(self, model: torch.nn.Module, args: TrainingArguments, *, shifted: bool, **kwargs: Any) -> None:
         self.shifted = shifted
@@ -108,6 +163,9 @@ class BlockTrainer(LanguageModelTrainer):
 
     def _aligned(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return (logits[:, :-1], labels[:, 1:]) if self.shifted else (logits, labels)
+
+    def get_train_dataloader(self) -> DataLoader:
+        return self._own_batches() if isinstance(self.train_dataset, StreamedBlocks) else super().get_train_dataloader()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
         return epoch_sampler(self.args, len(self.train_dataset))
@@ -130,27 +188,17 @@ class StreamTrainer(LanguageModelTrainer):
     the next; an epoch starts without a state. The loss of an update is the mean over the tokens of its window in all
     lanes of all processes. The learning rate of an update is scaled by the length of its window over the usual length
     (Merity et al. 2017, section 5), because a short window averages over fewer tokens.
-
-    The state is part of every checkpoint, in one file per process.
     """
 
     train_dataset: StreamWindows
 
     def __init__(self, model: torch.nn.Module, args: TrainingArguments, **kwargs: Any) -> None:
         super().__init__(model, args, **kwargs)
-        self.carried: dict[int, RnnCache] = {}  # by group of lanes
-        self.checkpoint: Path | None = None
         self.windows = _WindowCallback(self)
         self.add_callback(self.windows)
 
-    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
-        self.checkpoint = Path(resume_from_checkpoint) if isinstance(resume_from_checkpoint, str) else None
-        return super().train(resume_from_checkpoint, *args, **kwargs)
-
     def get_train_dataloader(self) -> DataLoader:
-        # Not prepared by accelerate, which would distribute the batches; they already belong to this process.
-        pin_memory = self.args.dataloader_pin_memory
-        return DataLoader(self.train_dataset, batch_size=1, collate_fn=itemgetter(0), pin_memory=pin_memory)
+        return self._own_batches()
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
         # Known without communication; created on the device, so that nothing waits for a copy.
@@ -178,38 +226,6 @@ class StreamTrainer(LanguageModelTrainer):
                 state = outputs.past_key_values
                 yield outputs.logits, targets, places
 
-    # The carried state in checkpoints
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        layers = {
-            group: [(list(layer.state or ()), layer.seen_tokens) for layer in cache.layers]
-            for group, cache in self.carried.items()
-        }
-        path = _state_path(Path(output_dir), self.args)
-        temporary = path.with_name(f".{path.name}")
-        torch.save({"identity": self.train_dataset.identity(), "step": self.state.global_step, "layers": layers},
-                   temporary)  # fmt: skip
-        os.replace(temporary, path)
-        self.accelerator.wait_for_everyone()  # trainer_state.json, written next, marks a complete checkpoint
-
-    def _restore(self, checkpoint: Path) -> None:
-        path = _state_path(checkpoint, self.args)
-        if not path.is_file():
-            raise UserError(
-                f"The checkpoint {str(checkpoint)!r} has no carried state {path.name!r}: it belongs to another kind of "
-                "run or was saved by another number of processes. Resume with the original number of processes."
-            )
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        for name, value in self.train_dataset.identity().items():
-            if saved["identity"].get(name) != value:
-                raise UserError(
-                    f"The checkpoint {str(checkpoint)!r} cannot be resumed: its {name} is "
-                    f"{saved['identity'].get(name)}, but this run's is {value}. Resume with the original arguments, "
-                    "data and number of processes."
-                )
-        self.carried = {group: _cache(layers, self.args.device) for group, layers in saved["layers"].items()}
-
 
 class _EachEpoch(TrainerCallback):
     """Sets the epoch of the training data, also in a resumed run."""
@@ -222,6 +238,7 @@ class _EachEpoch(TrainerCallback):
             1, state.max_steps and math.ceil(len(kwargs["train_dataloader"]) / args.gradient_accumulation_steps)
         )
         self.trainer.train_dataset.set_epoch(state.global_step // per_epoch)
+        self.trainer.restore()
 
 
 class _WindowCallback(TrainerCallback):
@@ -237,9 +254,7 @@ class _WindowCallback(TrainerCallback):
         epoch, position = divmod(state.global_step, trainer.train_dataset.updates)
         trainer.train_dataset.set_epoch(epoch)
         trainer.carried = {}
-        if trainer.checkpoint is not None:
-            trainer._restore(trainer.checkpoint)
-            trainer.checkpoint = None
+        trainer.restore()
         if position == 0:
             trainer.carried = {}
 

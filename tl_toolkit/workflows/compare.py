@@ -28,7 +28,8 @@ from .failures import explaining
 from .finetune import FineTuning, finetune
 from .lifecycle import without_progress_bars
 from .measuring import measure
-from .pretrain import Pretraining, pretrain
+from .pretrain import pretrain, pretraining
+from .pretraining import Pretraining
 
 _FEW_ROWS, _FEW_TOKENS = 512, 20_000
 
@@ -52,7 +53,7 @@ def rehearse(arguments: Arguments | PretrainArguments, keep: bool = False) -> No
             name: min(getattr(arguments.language_model, name) or _FEW_TOKENS, _FEW_TOKENS)
             for name in ("max_train_tokens", "max_eval_tokens")
         }
-        run = Pretraining(arguments._replace(model=model, language_model=replace(arguments.language_model, **few)))
+        run = pretraining(arguments._replace(model=model, language_model=replace(arguments.language_model, **few)))
     else:
         run = FineTuning(arguments._replace(model=model))
         run.most_rows = None if arguments.run.dataloader_drop_last else _FEW_ROWS

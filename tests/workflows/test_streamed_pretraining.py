@@ -1,0 +1,115 @@
+"""`pretrain --streaming` trains the same model as on texts in memory, and resumes at the same place in the stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.utils.data import SequentialSampler
+
+from tl_toolkit.data import streamed_tokens
+from tl_toolkit.data.tokenizers import build_tokenizer
+from tl_toolkit.errors import UserError
+from tl_toolkit.training import language_model_trainer
+
+Pretrain = Callable[..., dict]
+ROOT = Path(__file__).parents[2]
+RNN = {"model_type": "rnn", "config_overrides": "embedding_size=5,hidden_size=7,num_hidden_layers=1"}
+GPT2 = {"model_type": "gpt2", "config_overrides": "n_embd=8,n_layer=1,n_head=2", "block_size": 8}
+BERT = {
+    "model_type": "bert",
+    "config_overrides": "hidden_size=8,num_hidden_layers=1,num_attention_heads=2,intermediate_size=11",
+    "block_size": 7,
+}
+WORDS = ["iron", "tin", "lead", "zinc", "gold", "elbe", "oder", "main"]
+TEXTS = 17  # in each file, of 6 words and a separator
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three jsonl files with 357 training tokens, a validation file, and a tokenizer of its words."""
+    folder = tmp_path_factory.mktemp("corpus")
+    chance = np.random.default_rng(3)
+    for name in ("train-0", "train-1", "train-2", "validation-0"):
+        texts = [" ".join([f"{name}.{row}", *chance.choice(WORDS, 5)]) for row in range(TEXTS)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    tokenizer = build_tokenizer("whitespace", [" ".join(WORDS)], min_frequency=1)
+    tokenizer.add_special_tokens({"mask_token": "<mask>"})
+    tokenizer.save_pretrained(folder.parent / "tokenizer")
+    return folder
+
+
+@pytest.fixture
+def stream(pretrain: Pretrain, corpus: Path) -> Pretrain:
+    return lambda output, **settings: pretrain(
+        output,
+        **{
+            "dataset_name": str(corpus), "tokenizer_name": str(corpus.parent / "tokenizer"), "num_train_epochs": 1,
+            "max_train_tokens": 357, "logging_steps": 1, "learning_rate": 0.01, "save_strategy": "steps",
+            "save_steps": 8, "eval_strategy": "no", "load_best_model_at_end": False, "save_total_limit": 9, **settings,
+        },
+    )  # fmt: skip
+
+
+def same_weights(*folders: Path) -> bool:
+    first, second = (load_file(folder / "model.safetensors") for folder in folders)
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("model", [RNN, GPT2, BERT], ids=["lanes", "blocks", "masked"])
+def test_the_weights_are_those_of_texts_in_memory_and_a_resumed_run(
+    stream: Pretrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: dict
+) -> None:
+    """Three lanes are the three files; blocks are read in order."""
+    monkeypatch.setattr(language_model_trainer, "epoch_sampler", lambda args, count: SequentialSampler(range(count)))
+    monkeypatch.setattr(streamed_tokens, "_ROWS", 4)  # tokenised at a time, so that a checkpoint is between such rows
+    record = stream("streamed", **model, streaming=True)
+    memory = stream("memory", **model)
+    assert same_weights(tmp_path / "streamed", tmp_path / "memory")
+    assert record["metrics"] == memory["metrics"] and record["budget"] == memory["budget"]
+    assert record["dataset"]["tokens"] == memory["dataset"]["tokens"]
+    checkpoint = tmp_path / "streamed" / "checkpoint-8"
+    stream("resumed", **model, streaming=True, resume_from_checkpoint=str(checkpoint))
+    assert same_weights(tmp_path / "streamed", tmp_path / "resumed")
+    if model is RNN:  # another place in the stream leads to another model
+        state = checkpoint / "carried_state_0_of_1.pt"
+        saved = torch.load(state, weights_only=True)
+        saved["stream"]["readers"][0]["rows"] = None
+        torch.save(saved, state)
+        stream("elsewhere", **model, streaming=True, resume_from_checkpoint=str(checkpoint))
+        assert not same_weights(tmp_path / "streamed", tmp_path / "elsewhere")
+
+
+def test_a_corpus_without_a_validation_split_holds_its_first_rows_out(
+    stream: Pretrain, corpus: Path, tmp_path: Path
+) -> None:
+    settings = {**RNN, "streaming": True, "evaluation_rows": 3, "dataset_name": str(corpus / "train-0.jsonl")}
+    record = stream("out", **settings, max_train_tokens=None, max_steps=2, tokenizer_name="word",
+                    vocabulary_rows=2, tokenizer_min_frequency=1)  # fmt: skip
+    assert record["dataset"]["validation_from"] == "train" and record["dataset"]["rows"] == {"validation": 3}
+    assert record["cost"]["steps"] == 2 and record["budget"]["train_tokens"] == record["dataset"]["tokens"]["train"]
+    assert record["metrics"]["validation"]["unknown_share"] > 0
+    vocabulary = json.loads((tmp_path / "out" / "tokenizer.json").read_text())
+    words = vocabulary["model"]["vocab"]
+    assert {"0.3", "0.4"} <= set(words) and not {"0.2", "0.5"} & set(words)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_train_tokens": None}, "--streaming needs an end: set --max_train_tokens or --max_steps"),
+        ({"num_train_epochs": 2}, "reads the texts once: leave out --num_train_epochs 2"),
+        ({"shuffle_documents": True}, "--shuffle_documents does not apply with --streaming"),
+        ({"config_overrides": "direction=backward"}, "leave out direction=backward"),
+        ({"dataset_name": "builtin:pydocs"}, "reads a Hub id or local files and folders, not 'builtin:pydocs'"),
+        ({"max_train_tokens": 5}, "too few for 3 parallel lanes"),
+    ],
+)
+def test_what_a_stream_cannot_do_is_refused(stream: Pretrain, settings: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        stream("out", **{**RNN, "streaming": True, **settings})
