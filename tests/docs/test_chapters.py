@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import fnmatch
-import importlib
 import re
 import sys
 from pathlib import Path
@@ -54,9 +53,6 @@ def test_the_code_that_a_chapter_names_exists(chapter: Path) -> None:
             found = [own for own in body if getattr(own, "name", None) == part]
             assert found, f"{file} has no {name}"
             body = getattr(found[0], "body", [])
-    for name in re.findall(r"\{py:\w+\}`([\w.]+)`", text):
-        module, _, attribute = name.rpartition(".")
-        assert hasattr(importlib.import_module(module), attribute)
 
 
 def test_results_are_small_and_read_by_a_chapter() -> None:
