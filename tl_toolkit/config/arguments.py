@@ -144,7 +144,7 @@ class DataArguments:
 class ModelArguments:
     """Model: a checkpoint, or an architecture with random weights"""
 
-    model_name_or_path: str | None = flag("A checkpoint: a Hub id, a local folder, or builtin:minilm.")
+    model_name_or_path: str | None = flag("A checkpoint: a Hub id, folder, or builtin:minilm.")
     model_revision: str | None = flag("Commit, tag or branch of a Hub checkpoint.")
     model_type: str | None = flag(
         "An architecture to train from scratch. rnn, awd_lstm, self_attention, bag_of_ngrams, rnn_encoder_decoder, "

@@ -55,7 +55,8 @@ class Rehearsal(Job):
         folder, where, error = output_dir / self.name, "", None
         folder.mkdir(parents=True)
         try:
-            for own in (*self.stages, *_with_teachers(self.planned)):
+            parts: tuple[Stage | PlannedRun, ...] = (*self.stages, *_with_teachers(self.planned))
+            for own in parts:
                 where = f"the stage {own.name!r}" if isinstance(own, Stage) else f"the entry {own.entry!r}"
                 through(own.launch, functools.partial(_rehearsed, self.rehearse, own, folder, own is not self.planned))
         except STOPS:
