@@ -303,7 +303,7 @@ class RunArguments(TrainingArguments):
         True,
     )
     report_to: None | str | list[str] = flag("Trackers, such as tensorboard, wandb or trackio.", "none")
-    resume_from_checkpoint: str | None = flag("Resume from PATH, or from the last complete checkpoint.", metavar="PATH")
+    resume_from_checkpoint: str | None = flag("Resume from PATH, or the last full checkpoint.", metavar="PATH")
     use_cpu: bool = flag("Use the CPU even if a GPU is available.", False)
     dataloader_pin_memory: bool = flag("Pin batches in memory for a GPU.", True)
     overwrite_output_dir: bool = flag("Start again even if output_dir holds an unfinished run.", False)
