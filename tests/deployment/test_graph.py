@@ -1,4 +1,7 @@
-"""The graphs of ten configurations compute what the models compute, at other sizes and with padding on either side."""
+"""The graphs of ten configurations compute what the models compute, at other sizes and with padding on either side.
+
+A tagger with a CRF takes ten times as long as the others, so only `workflows/test_export.py` exports one.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 from tl_toolkit.deployment.check import EXAMPLE, OTHER, check_sizes, inputs_for  # noqa: E402
-from tl_toolkit.deployment.graph import OnnxCell, write_graph  # noqa: E402
+from tl_toolkit.deployment.graph import write_graph  # noqa: E402
 from tl_toolkit.deployment.quantise import quantise  # noqa: E402
 from tl_toolkit.deployment.session import OnnxModel  # noqa: E402
 
@@ -61,11 +64,8 @@ CASES = {
     ),
     "Elman, backward, attention": lambda: rnn(cell_type="rnn_relu", direction="backward", pooling="attention"),
     "one-hot, two directions, max": lambda: rnn(embedding_type="one_hot", bidirectional=True, pooling="max"),
-    "CRF, characters by LSTM": lambda: rnn(
-        "TokenClassification", bidirectional=True, crf=True, character_encoder="rnn", **LETTERS
-    ),
-    "tags, characters by convolution": lambda: rnn(
-        "TokenClassification", cell_type="rnn_tanh", character_encoder="cnn", **LETTERS
+    "tags, characters by LSTM": lambda: rnn(
+        "TokenClassification", cell_type="rnn_tanh", character_encoder="rnn", **LETTERS
     ),
     "AWD-LSTM, two directions": awd_lstm,
     "self-attention": self_attention,
@@ -92,9 +92,8 @@ def inputs_of(model: Any) -> list[str]:
 
 
 def exported(model: Any, path: Path) -> OnnxModel:
-    outputs = ["logits", *(["predicted_tags"] if getattr(model.config, "crf", False) else [])]
     example, other = (inputs_for(model, inputs_of(model), *sizes) for sizes in (EXAMPLE, OTHER))
-    write_graph(model, example, other, outputs, path)
+    write_graph(model, example, other, ["logits"], path)
     return OnnxModel(path, model.config)
 
 
@@ -106,25 +105,17 @@ def test_graphs_equal_the_model_at_other_sizes(case: str, tmp_path: Path) -> Non
     assert str(Path(__file__).parents[2]).encode() not in (tmp_path / "model.onnx").read_bytes()
 
 
-def test_wrong_weights_and_fixed_sizes_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = drawn("LSTM, last")
-    right = exported(model, tmp_path / "right.onnx")
-    with torch.no_grad():
-        model.classifier.bias[1] += 0.01
-    with pytest.raises(UserError, match="logits differs by 0.01 with 1 rows of 1 tokens"):
-        check_sizes(model, right, None)
-    monkeypatch.setattr(OnnxCell, "_in_onnx_order", lambda self, weight: weight)
-    with pytest.raises(UserError, match="does not compute what the model computes: logits differs"):
-        check_sizes(model, exported(model, tmp_path / "wrong.onnx"), None)
-
-
-def test_quantised_graphs_have_8_bit_weights_and_similar_results(tmp_path: Path) -> None:
+def test_8_bit_weights_are_similar_and_other_weights_are_found(tmp_path: Path) -> None:
     import onnx
 
     model = drawn("LSTM, last")
-    exported(model, tmp_path / "model.onnx")
+    right = exported(model, tmp_path / "model.onnx")
     quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx")
     operators = {node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node}
     assert "DynamicQuantizeLSTM" in operators and "LSTM" not in operators
     quantised = OnnxModel(tmp_path / "int8.onnx", model.config)
     assert 1e-4 < check_sizes(model, quantised, None, tolerance=None) < 0.2
+    with torch.no_grad():
+        model.classifier.bias[1] += 0.01
+    with pytest.raises(UserError, match="logits differs by 0.01 with 1 rows of 1 tokens"):
+        check_sizes(model, right, None)

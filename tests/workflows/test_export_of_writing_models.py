@@ -19,6 +19,7 @@ from tl_toolkit.tasks.pair_processing import PairProcessing, with_end
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+from tl_toolkit.deployment import memory  # noqa: E402
 from tl_toolkit.workflows.export import export, parse_export_arguments  # noqa: E402
 from tl_toolkit.workflows.generate import generate, parse_generate_arguments  # noqa: E402
 from tl_toolkit.workflows.predict import parse_predict_arguments, predict  # noqa: E402
@@ -41,7 +42,10 @@ def exported(folder: Path, **settings: Any) -> tuple[dict[str, Any], Any]:
     """What an export returns, and the model of its run.py."""
     target = folder.with_name("onnx")
     given = {"model_name_or_path": str(folder), "output_dir": str(target), "disable_tqdm": True, **settings}
-    return export(parse_export_arguments(given)), runpy.run_path(str(target / "run.py"))["Model"](target)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "memory_of_folder", lambda *_: None)  # starts PyTorch
+        facts = export(parse_export_arguments(given))
+    return facts, runpy.run_path(str(target / "run.py"))["Model"](target)
 
 
 def predicted(folder: Path, **settings: Any) -> Any:
@@ -56,7 +60,6 @@ def generated(folder: Path, text: str, **settings: Any) -> Any:
 
 
 LANGUAGE_MODELS = {
-    "LSTM": lambda size: models.RnnForCausalLM(models.RnnConfig(vocab_size=size, num_hidden_layers=2, **SIZES)),
     "AWD-LSTM": lambda size: models.AwdLstmForCausalLM(models.AwdLstmConfig(vocab_size=size, **SIZES)),
     "self-attention": lambda size: models.SelfAttentionForCausalLM(
         models.SelfAttentionConfig(
@@ -93,9 +96,9 @@ def test_a_language_model_continues_texts_from_its_state(kind: str, tmp_path: Pa
     assert len(set(written.tolist())) > 3
 
 
-@pytest.mark.parametrize("settings", [{"attention": "bahdanau", "bidirectional_encoder": True},
-                                      {"attention": "luong", "input_feeding": True, "cell_type": "gru"},
-                                      {"attention": "none", "reverse_source": True}], ids=str)  # fmt: skip
+@pytest.mark.parametrize("settings", [{"attention": "luong", "bidirectional_encoder": True, "input_feeding": True},
+                                      {"attention": "none", "reverse_source": True, "cell_type": "gru"}],
+                         ids=str)  # fmt: skip
 def test_an_encoder_decoder_translates_in_steps(settings: dict[str, Any], tmp_path: Path) -> None:
     source, target = (
         with_end(build_tokenizer("word", own, min_frequency=1)) for own in (TEXTS, ["un deux trois vier"])

@@ -19,7 +19,7 @@ from ..config.shipped import find_config
 from ..data.column_contents import roles_by_content
 from ..data.sources import load_source
 from ..data.splits import find_split
-from ..deployment.folder import check_installed
+from ..deployment.folder import check_forms
 from ..errors import UserError
 from .execution.processes import has_fast_bfloat16
 from .planning.grid import Grid, make_grid
@@ -235,8 +235,7 @@ def _parsed(content: dict[str, Any], flags: dict[str, Any], where: str, place: s
     places = (flags.pop("output_dir", None), content.pop("output_dir", None), place)
     if "" in places:
         raise UserError("--output_dir is empty: name a folder.")
-    if any(form != "pytorch" for form in flags.get("measure") or content.get("measure") or ()):
-        check_installed()
+    check_forms(flags.get("measure") or content.get("measure") or ())
     how = {name: flags.pop(name) for name in ParsedComparison._field_defaults if name in flags}
     if how.get("executor") != "ray" and how.get("ray_address") is not None:
         raise UserError("--ray_address is for --executor ray: give both, or neither.")

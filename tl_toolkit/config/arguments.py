@@ -144,7 +144,7 @@ class DataArguments:
 class ModelArguments:
     """Model: a checkpoint, or an architecture with random weights"""
 
-    model_name_or_path: str | None = flag("A checkpoint: a Hub id, a local folder, or builtin:minilm.")
+    model_name_or_path: str | None = flag("A checkpoint: a Hub id, folder, or builtin:minilm.")
     model_revision: str | None = flag("Commit, tag or branch of a Hub checkpoint.")
     model_type: str | None = flag(
         "An architecture to train from scratch. rnn, awd_lstm, self_attention, bag_of_ngrams, rnn_encoder_decoder, "
@@ -303,7 +303,7 @@ class RunArguments(TrainingArguments):
         True,
     )
     report_to: None | str | list[str] = flag("Trackers, such as tensorboard, wandb or trackio.", "none")
-    resume_from_checkpoint: str | None = flag("Resume from PATH, or from the last complete checkpoint.", metavar="PATH")
+    resume_from_checkpoint: str | None = flag("Resume from PATH, or the last full checkpoint.", metavar="PATH")
     use_cpu: bool = flag("Use the CPU even if a GPU is available.", False)
     dataloader_pin_memory: bool = flag("Pin batches in memory for a GPU.", True)
     overwrite_output_dir: bool = flag("Start again even if output_dir holds an unfinished run.", False)

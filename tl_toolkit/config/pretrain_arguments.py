@@ -44,7 +44,7 @@ class LanguageModelArguments:
         "window (Merity et al. 2017).",
         True,
     )
-    block_size: int = flag("Other models: tokens read at a time. The model's own limit applies as well.", 256)
+    block_size: int = flag("Other models: tokens in a block. The model's own limit applies as well.", 256)
     mlm_probability: float = flag("masked-lm: the fraction of tokens to fill in.", 0.15)
     separator: str | None = flag(
         "The token after each text. By default the tokenizer's end-of-text or separator token."

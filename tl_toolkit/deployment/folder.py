@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import UserError
@@ -12,6 +13,12 @@ GRAPH, ENCODER, FACTS = "model.onnx", "encoder.onnx", "export.json"
 def is_exported(folder: Path) -> bool:
     """Whether `export` has written this folder."""
     return (folder / GRAPH).is_file() and (folder / FACTS).is_file()
+
+
+def check_forms(asked: Iterable[str]) -> None:
+    """UserError if a graph is asked for and the packages that write it are missing."""
+    if any(form != "pytorch" for form in asked):
+        check_installed()
 
 
 def check_installed() -> None:

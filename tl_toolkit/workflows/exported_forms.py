@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..deployment.folder import check_installed
 from ..errors import UserError
 from ..tasks import Task, TokenClassification
 from ..tasks.generation import GREEDY
@@ -234,12 +233,6 @@ def as_recorded(
                 lost = (compared["metrics"]["pytorch"][metric] - score) * (1 if task.greater_is_better else -1)
                 found[form]["score_lost"] = float(lost)
     return found
-
-
-def check_forms(asked: Sequence[str]) -> None:
-    """UserError if a graph is asked for and the packages that write it are missing."""
-    if any(form != "pytorch" for form in asked):
-        check_installed()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..config.arguments import Arguments, ModelArguments
 from ..data.look import truncated
+from ..deployment.folder import check_forms
 from ..errors import UserError
 from ..figures.attention_weights import save_attention
 from ..loading.model import load_trained, longest_input, make_model, shortest
@@ -29,7 +30,7 @@ from ..tasks import make_task
 from ..tasks.generation import GREEDY, settle_generation
 from .calibration import calibrate, error_of
 from .distillation import Distillation
-from .exported_forms import check_forms, measure_forms
+from .exported_forms import measure_forms
 from .inference_cost import measure_inference
 from .lifecycle import Training, without_progress_bars
 from .predictions import by_length, predict_in_order, save_predictions
