@@ -40,6 +40,9 @@ class TokenReader:
         self.corpus, self.tokenizer = corpus, tokenizer
         self.suffix, self.start = framing(tokenizer, separator)
         self.rows = split_dataset_by_node(corpus.rows, rank=part, world_size=parts)
+        self._texts: list[np.ndarray] = []
+        self._next: Any = None
+        self._found = False
         self.load_state_dict({"rows": None, "used": 0, "passes": 0})
 
     def text(self) -> np.ndarray:
@@ -81,7 +84,7 @@ class TokenReader:
         """Continue where `state_dict` was called."""
         self.rows.load_state_dict(state["rows"])
         self._rows, self._state, self._next = iter(self.rows), state["rows"], state["rows"]
-        self._texts: list[np.ndarray] = []
+        self._texts = []
         self._used, self.passes, self._found = state["used"], state["passes"], False
         if self._used:
             self._read()
@@ -153,7 +156,8 @@ class StreamedLanes(Lanes):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for part, saved in zip([*self.readers, *self.lanes], [*state["readers"], *state["lanes"]], strict=True):
+        parts: list[Any] = [*self.readers, *self.lanes]
+        for part, saved in zip(parts, [*state["readers"], *state["lanes"]], strict=True):
             part.load_state_dict(saved)
         self.positions = np.array(state["positions"], np.int64)
 

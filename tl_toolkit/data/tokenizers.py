@@ -128,7 +128,7 @@ def append_words(tokenizer: Tokenizer, words: Iterable[str], vocab_size: int, un
     """Append normalised words to the vocabulary of a word-level tokenizer, in place, up to `vocab_size` tokens."""
     from tokenizers import models
 
-    vocabulary = tokenizer.get_vocab()
+    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
     for word in words:
         if len(vocabulary) >= vocab_size:
             break
