@@ -18,8 +18,9 @@ def _block(writer: HTML5Translator, node: nodes.math_block) -> None:
 
 
 def _mathml(node: nodes.Element, display: str) -> str:
+    known = node.astext().replace("{aligned}", "{align*}")  # latex2mathml prints the & of aligned
     try:
-        return convert(node.astext(), display=display)
+        return convert(known, display=display)
     except Exception as error:
         raise ExtensionError(f"{node.source}: MathML cannot express {node.astext()!r}: {error!r}") from error
 
