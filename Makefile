@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: install demo test check style docs docs-test docs-serve dist test-lowest benchmarks clean
+.PHONY: install demo test check style docs docs-test docs-serve dist test-lowest benchmarks benchmarks-check clean
 
 install: $(VENV)/.installed
 
@@ -70,9 +70,22 @@ test-lowest:
 	$(PYTHON) .ci/lowest.py > build/lowest.txt
 	$(call smoke,build/lowest,.,build/lowest.txt)
 
-benchmarks: install
-	$(BIN)/python benchmarks/lstm_throughput.py
-	$(BIN)/python benchmarks/import_time.py
+# Each peer in an environment of its own; its file lists every package. torch first, with what it needs on this machine.
+PEERS := $(patsubst benchmarks/peers/%.txt,build/peers/%/.installed,$(wildcard benchmarks/peers/*.txt))
+
+build/peers/%/.installed: benchmarks/peers/%.txt
+	$(PYTHON) -m venv build/peers/$*
+	grep '^torch==' $< | xargs -r build/peers/$*/bin/python -m pip install --quiet
+	build/peers/$*/bin/python -m pip install --quiet --no-deps --requirement $<
+	touch $@
+
+# The table of speeds in docs/results.md; about half an hour of one core.
+benchmarks: install $(PEERS)
+	$(BIN)/python benchmarks/speed.py
+
+# Compares the measured speeds with their floors.
+benchmarks-check: install
+	$(BIN)/python benchmarks/speed.py --check
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -44,9 +44,11 @@ from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "contestants")]
 import launch_files  # noqa: E402
-import lstm_throughput  # noqa: E402
+import plain  # noqa: E402
+import rounds  # noqa: E402
+import toolkit  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 MINUTES = 12.0
@@ -159,9 +161,9 @@ def dropped_weights(options: Options) -> dict[str, Any]:
         for _ in range(3):
             model(input_ids=ids, labels=ids).loss.backward()
     packed = [str(one.message) for one in caught if "contiguous" in str(one.message)]
-    sizes = ["--hidden_size", "32", "--embedding_size", "24", "--windows", "2", "--vocab_size", "101"]
-    real = ["--hidden_size", "1152", "--embedding_size", "400", "--batch_size", "64", "--vocab_size", "30000"]
-    output = _script("awd_lstm_throughput.py", options, *(sizes if options.toy else real))
+    toy = {"sizes": [24, 32, 3], "windows": 2, "words": 101}
+    real = {"sizes": [400, 1152, 3], "windows": 20, "batch": 64, "words": 30_000}
+    output = _speed(["language_model"], options, toy if options.toy else real)
     return {"passed": not packed, "warnings": packed[:1], "output": output}
 
 
@@ -181,8 +183,9 @@ def decoders(options: Options) -> dict[str, Any]:
             got = model.to(options.device).generate(input_ids=ids.to(options.device), **settings).cpu()
             found[f"{attention}, {beams} beams"] = equal = bool(torch.equal(expected, got))
             found["passed"] &= equal
-    toy = ["--hidden_size", "16", "--embedding_size", "16", "--batch_size", "2", "--batches", "1", "--kinds", "luong"]
-    found["output"] = _script("seq2seq_throughput.py", options, *(toy if options.toy else ["--hidden_size", "512"]))
+    kinds = ("luong",) if options.toy else ("bahdanau", "luong", "feeding")
+    rows = [f"{task}_{kind}" for kind in kinds for task in ("training", "beam")]
+    found["output"] = _speed(rows, options, {"hidden": 16, "batch": 2} if options.toy else {"hidden": 512})
     return found
 
 
@@ -201,21 +204,30 @@ def sharded(options: Options) -> dict[str, Any]:
     return found
 
 
+class _Logits(torch.nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.model(ids, attention_mask=ids != rounds.PAD).logits
+
+
 def loops(options: Options) -> dict[str, Any]:
     from transformers import BertConfig, BertForSequenceClassification
 
-    rounds = ["--rounds", "1", "--batches", "2"] if options.toy else ["--rounds", "5"]
-    found: dict[str, Any] = {"passed": True, "lstm": _script("lstm_throughput.py", options, *rounds)}
+    rows, batch = 64 if options.toy else 1920, 32
+    found: dict[str, Any] = {"passed": True, "lstm": _speed(["classifier"], options, {"rows": rows})}
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
-    config = BertConfig(vocab_size=lstm_throughput.VOCABULARY, **(sizes if options.toy else {}))
-    model = BertForSequenceClassification(config).to(options.device)
-    rows = lstm_throughput.make_rows((2 if options.toy else 60) * lstm_throughput.BATCH, torch.Generator())
-    size = lstm_throughput.BATCH
-    batches = [lstm_throughput.collate(rows[start : start + size]) for start in range(0, len(rows), size)]
+    model = BertForSequenceClassification(BertConfig(vocab_size=rounds.WORDS, **(sizes if options.toy else {})))
+    loops = {"trainer": toolkit.trained(model.to(options.device), rows, batch, options.device)}
+    loops["plain"] = plain.trained(_Logits(model), rows, batch, options.device)
+    found["bert"] = {}
     for _ in range(2):  # the first round warms up
-        plain = lstm_throughput.train(model, batches, options.device)
-        ours = lstm_throughput.train_with_trainer(model, rows, options.device)
-    found["bert"] = {"plain_rows_per_second": len(rows) / plain, "trainer_rows_per_second": len(rows) / ours}
+        for name, prepare in loops.items():
+            epoch = prepare()
+            began = time.perf_counter()
+            found["bert"][f"{name}_rows_per_second"] = epoch() / (time.perf_counter() - began)
     return found
 
 
@@ -284,14 +296,17 @@ PARTS: list[Callable[[Options], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-def _script(name: str, options: Options, *arguments: str) -> list[str]:
-    """The lines that another benchmark prints."""
-    command = [sys.executable, str(ROOT / "benchmarks" / name), "--device", options.device, *arguments]
+def _speed(rows: list[str], options: Options, settings: dict[str, Any]) -> dict[str, Any]:
+    """The speeds of rows of `speed.py`; a peer has to be installed beside this Python."""
+    path = options.output_dir / "speed.json"
+    own = ["--rows", *rows, "--rounds", "1" if options.toy else "5", "--settings", json.dumps(settings)]
+    command = [sys.executable, str(ROOT / "benchmarks" / "speed.py"), *own, "--output", str(path)]
+    command += ["--device", options.device]
     limit = max(30.0, options.seconds_left)
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=limit)
     if done.returncode:
-        raise RuntimeError(f"{name}: {done.stderr[-2000:]}")
-    return done.stdout.splitlines()
+        raise RuntimeError(f"speed.py: {done.stderr[-2000:]}")
+    return {name: json.loads(path.read_text())["rows"][name] for name in rows}
 
 
 def _environment() -> dict[str, str]:

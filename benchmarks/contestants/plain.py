@@ -38,7 +38,12 @@ class Classifier(nn.Module):
 def classifier(
     rows: int, batch: int, hidden: int, bidirectional: bool, packs: bool, device: str = "cpu"
 ) -> Callable[[], rounds.Round]:
-    model = Classifier(hidden, bidirectional, packs).to(device).train()
+    return trained(Classifier(hidden, bidirectional, packs), rows, batch, device)
+
+
+def trained(model: nn.Module, rows: int, batch: int, device: str) -> Callable[[], rounds.Round]:
+    """Epochs of a model that maps ids to logits."""
+    model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     # Rows as a dataset has them; batches are padded in the round, as in the trainers.
     texts = [

@@ -43,7 +43,8 @@ def _epoch(trainer: BaseTrainer, work: int) -> rounds.Round:
     return epoch
 
 
-def _classifier(model: nn.Module, rows: int, batch: int, device: str, longest: int = 40) -> Callable[[], rounds.Round]:
+def trained(model: nn.Module, rows: int, batch: int, device: str, longest: int = 40) -> Callable[[], rounds.Round]:
+    """Epochs of a classifier under our trainer."""
     from datasets import Dataset
 
     texts = [
@@ -71,12 +72,12 @@ def classifier(
         vocab_size=rounds.WORDS, embedding_size=100, hidden_size=hidden, bidirectional=bidirectional, pooling="max",
         num_labels=rounds.LABELS,
     )  # fmt: skip
-    return _classifier(models.RnnForSequenceClassification(config), rows, batch, device)
+    return trained(models.RnnForSequenceClassification(config), rows, batch, device)
 
 
 def awd_classifier(rows: int, batch: int, sizes: list[int], device: str = "cpu") -> Callable[[], rounds.Round]:
     config = _awd(sizes, rounds.WORDS, num_labels=rounds.LABELS)
-    return _classifier(models.AwdLstmForSequenceClassification(config), rows, batch, device, longest=70)
+    return trained(models.AwdLstmForSequenceClassification(config), rows, batch, device, longest=70)
 
 
 def _awd(sizes: list[int], words: int, **others: Any) -> models.AwdLstmConfig:

@@ -84,7 +84,7 @@ def language_model(
     tokens = windows * window * batch
     text = torch.from_numpy(rounds.stream(tokens + 1, words))
     train = fastai.LMDataLoader([text], lens=[len(text)], bs=batch, seq_len=window, shuffle=False)
-    loaders = _loaders(train.to(torch.device(device)), device, words)
+    loaders = _loaders(train, device, words)
     learner = fastai.language_model_learner(
         loaders, fastai.AWD_LSTM, config=_sizes(fastai.awd_lstm_lm_config, sizes), pretrained=False, opt_func=_FUSED
     )

@@ -13,11 +13,11 @@ from joeynmt.search import beam_search
 from joeynmt.vocabulary import Vocabulary
 from torch import nn
 
-BOS, EOS = 2, 3
+PAD, BOS, EOS = 1, 2, 3
 
 
 def _translator(attention: dict[str, Any], hidden: int, words: int, device: str) -> Any:
-    special = {"unk": 1, "pad": rounds.PAD, "bos": BOS, "eos": EOS}
+    special = {"unk": 0, "pad": PAD, "bos": BOS, "eos": EOS}
     settings: dict[str, Any] = {f"{name}_token": f"<{name}>" for name in special}
     settings |= {f"{name}_id": number for name, number in special.items()} | {"sep_token": None, "lang_tags": []}
     vocabulary = Vocabulary([], SimpleNamespace(**settings))
@@ -33,6 +33,13 @@ def _translator(attention: dict[str, Any], hidden: int, words: int, device: str)
     return model
 
 
+def _pairs(batches: int, batch: int, words: int, device: str) -> list[Any]:
+    return [
+        [torch.from_numpy(side).masked_fill(torch.from_numpy(side) == rounds.PAD, PAD).to(device) for side in pair]
+        for pair in rounds.pairs(batches, batch, words)
+    ]
+
+
 def translation(
     attention: dict[str, Any], batch: int, hidden: int, words: int = 8000, device: str = "cpu"
 ) -> Callable[[], rounds.Round]:
@@ -40,10 +47,10 @@ def translation(
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 
     def step(pair: Any) -> int:
-        sources, targets = (torch.from_numpy(side).to(device) for side in pair)
-        is_real = targets != rounds.PAD
+        sources, targets = pair
+        is_real = targets != PAD
         inputs = torch.cat([torch.full_like(targets[:, :1], BOS), targets[:, :-1]], dim=1)
-        mask = sources != rounds.PAD
+        mask = sources != PAD
         loss, *_ = model(
             return_type="loss", src=sources, src_mask=mask[:, None], src_length=mask.sum(dim=1), trg_input=inputs,
             trg=targets, trg_mask=is_real[:, None],
@@ -54,7 +61,7 @@ def translation(
         optimizer.zero_grad()
         return int(is_real.sum())
 
-    return rounds.train_in_turn(step, list(rounds.pairs(12, batch, words)), 4)
+    return rounds.train_in_turn(step, _pairs(12, batch, words, device), 4)
 
 
 def beam(
@@ -65,8 +72,8 @@ def beam(
 
     @torch.no_grad()
     def search(pair: Any) -> int:
-        sources = torch.from_numpy(pair[0]).to(device)
-        mask = sources != rounds.PAD
+        sources, _ = pair
+        mask = sources != PAD
         output, state, _, _ = model(
             return_type="encode", src=sources, src_mask=mask[:, None], src_length=mask.sum(dim=1)
         )
@@ -77,7 +84,7 @@ def beam(
         assert len(best) == batch
         return batch
 
-    return rounds.train_in_turn(search, list(rounds.pairs(6, batch, words)), max(2, 32 // batch))
+    return rounds.train_in_turn(search, _pairs(6, batch, words, device), max(2, 32 // batch))
 
 
 if __name__ == "__main__":
