@@ -1,11 +1,13 @@
 """Training speed of the AWD-LSTM language model against fastai's, and against a plain stack of `nn.LSTM`.
 
-    python benchmarks/awd_lstm_throughput.py [--device cuda] [--embedding_size 400 --hidden_size 1152]
+    python benchmarks/awd_lstm_throughput.py [--classifier] [--device cuda] [--embedding_size 400 --hidden_size 1152]
 
 All three have the same sizes, read the same windows with a carried state, alternate after each window, and use Adam
 and clipping. The plain stack has no regularisation; ours and fastai's have weight drop, locked and embedding dropout,
 tied embeddings, AR and TAR. Prints tokens per second and their ratios to the plain stack. Without fastai
 (`pip install fastai`; only its text models are imported) its rows are left out.
+With `--classifier`, the classifier of ULMFiT instead: texts of half a window to a whole one, without the plain stack
+and with ratios to fastai's. On a CPU, seconds are those of this process's processor time.
 Takes about a minute on two free CPU cores at the default sizes; each dot is a window.
 """
 
@@ -22,7 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tl_toolkit.models import AwdLstmConfig, AwdLstmForCausalLM
+from tl_toolkit.models import AwdLstmConfig, AwdLstmForCausalLM, AwdLstmForSequenceClassification
+
+PADDING = 1
 
 # Maps inputs and targets (batch, time) to the loss and keeps the state between calls.
 Step = Callable[[Tensor, Tensor], Tensor]
@@ -70,13 +74,8 @@ def our_step(config: AwdLstmConfig, device: str) -> tuple[nn.Module, Step]:
     return model, step
 
 
-def fastai_step(config: AwdLstmConfig, device: str) -> tuple[nn.Module, Step] | None:
-    try:
-        from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
-        from fastai.text.models.core import get_language_model
-    except ImportError as error:
-        print(f"fastai is left out: {error}")
-        return None
+def settings_of(config: AwdLstmConfig, own: dict[str, Any]) -> dict[str, Any]:
+    """fastai's settings for the sizes and dropouts of a configuration."""
     dropouts = {
         "output_p": "output",
         "hidden_p": "hidden",
@@ -84,8 +83,20 @@ def fastai_step(config: AwdLstmConfig, device: str) -> tuple[nn.Module, Step] | 
         "embed_p": "embedding",
         "weight_p": "weight",
     }
-    settings = {**awd_lstm_lm_config, **{theirs: config.dropout(ours) for theirs, ours in dropouts.items()}}
-    settings |= {"emb_sz": config.embedding_size, "n_hid": config.hidden_size, "n_layers": config.num_hidden_layers}
+    settings = {**own, **{theirs: config.dropout(ours) for theirs, ours in dropouts.items()}}
+    return settings | {
+        "emb_sz": config.embedding_size, "n_hid": config.hidden_size, "n_layers": config.num_hidden_layers
+    }  # fmt: skip
+
+
+def fastai_step(config: AwdLstmConfig, device: str) -> tuple[nn.Module, Step] | None:
+    try:
+        from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
+        from fastai.text.models.core import get_language_model
+    except ImportError as error:
+        print(f"fastai is left out: {error}")
+        return None
+    settings = settings_of(config, awd_lstm_lm_config)
     model = get_language_model(AWD_LSTM, config.vocab_size, config=settings).to(device).train()
 
     def step(inputs: Tensor, targets: Tensor) -> Tensor:
@@ -94,6 +105,39 @@ def fastai_step(config: AwdLstmConfig, device: str) -> tuple[nn.Module, Step] | 
         # AR and TAR as in fastai's RNNRegularizer.
         loss = loss + config.activation_regularization * dropped.float().pow(2).mean()
         return loss + config.temporal_activation_regularization * (raw[:, 1:] - raw[:, :-1]).float().pow(2).mean()
+
+    return model, step
+
+
+def classes_of(inputs: Tensor) -> Tensor:
+    return inputs[:, 0] % 2
+
+
+def our_classifier(config: AwdLstmConfig, device: str) -> tuple[nn.Module, Step]:
+    model = AwdLstmForSequenceClassification(config).to(device).train()
+
+    def step(inputs: Tensor, targets: Tensor) -> Tensor:
+        return model(inputs, attention_mask=(inputs != PADDING).long(), labels=classes_of(inputs)).loss
+
+    return model, step
+
+
+def fastai_classifier(config: AwdLstmConfig, device: str) -> tuple[nn.Module, Step] | None:
+    try:
+        from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_clas_config
+        from fastai.text.models.core import get_text_classifier
+    except ImportError as error:
+        print(f"fastai is left out: {error}")
+        return None
+    settings = settings_of(config, awd_lstm_clas_config)
+    made = get_text_classifier(
+        AWD_LSTM, config.vocab_size, 2, config=settings, max_len=config.max_backprop_tokens, pad_idx=PADDING
+    )
+    model = made.to(device).train()
+
+    def step(inputs: Tensor, targets: Tensor) -> Tensor:
+        model.reset()  # as fastai's ModelResetter, before every batch
+        return functional.cross_entropy(model(inputs)[0], classes_of(inputs))
 
     return model, step
 
@@ -108,6 +152,7 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--window_length", type=int, default=70)
     parser.add_argument("--windows", type=int, default=20)
+    parser.add_argument("--classifier", action="store_true")
     options = parser.parse_args()
     config = AwdLstmConfig(
         vocab_size=options.vocab_size,
@@ -115,18 +160,26 @@ def main() -> None:
         hidden_size=options.hidden_size,
         num_hidden_layers=options.num_hidden_layers,
     )
-    made = {"plain nn.LSTM stack": plain_step, "ours": our_step, "fastai": fastai_step}
+    made: dict[str, Any] = {"plain nn.LSTM stack": plain_step, "ours": our_step, "fastai": fastai_step}
+    if options.classifier:
+        made = {"fastai": fastai_classifier, "ours": our_classifier}
     contestants = {name: pair for name, make in made.items() if (pair := make(config, options.device)) is not None}
     optimizers = {name: torch.optim.Adam(model.parameters(), lr=1e-3) for name, (model, _) in contestants.items()}
+    clock = time.process_time if options.device == "cpu" else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     generator = torch.Generator().manual_seed(1)
     for number in range(options.windows + 2):
         size = (options.batch_size, options.window_length + 1)
-        window = torch.randint(0, options.vocab_size, size, generator=generator).to(options.device)
+        window = torch.randint(2, options.vocab_size, size, generator=generator)
+        if options.classifier:  # fastai, too, pads the last window of 72 tokens at its end
+            lengths = torch.randint(options.window_length // 2, options.window_length, size[:1], generator=generator)
+            lengths[0] = options.window_length
+            window[torch.arange(size[1]) >= lengths[:, None]] = PADDING
+        window = window.to(options.device)
         names = list(contestants)
         for name in names[number % len(names) :] + names[: number % len(names)]:  # each goes first in turn
             model, step = contestants[name]
-            began = time.perf_counter()
+            began = clock()
             step(window[:, :-1], window[:, 1:]).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 0.25)
             optimizers[name].step()
@@ -134,13 +187,14 @@ def main() -> None:
             if options.device == "cuda":
                 torch.cuda.synchronize()
             if number >= 2:  # the first windows warm up
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(clock() - began)
         print(".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     print(f"{torch.get_num_threads()} threads on {options.device}; {config.layer_sizes()}, {options.vocab_size} words")
-    tokens, base = options.batch_size * options.window_length, median(seconds["plain nn.LSTM stack"])
+    tokens, base = options.batch_size * options.window_length, seconds[next(iter(seconds))]
     for name, taken in seconds.items():
-        print(f"{name:<22} {tokens / median(taken):8.0f} tokens/s   {base / median(taken):5.2f} x")
+        rates = f"{tokens / median(taken):8.0f} tokens/s {options.batch_size / median(taken):6.0f} rows/s"
+        print(f"{name:<22} {rates} {median(base) / median(taken):5.2f} x")
 
 
 if __name__ == "__main__":

@@ -1,43 +1,54 @@
-"""Training speed of the LSTM classifier against a plain PyTorch loop over `nn.LSTM`, on the same batches.
+"""Training speed of the LSTM classifier against plain PyTorch loops over `nn.LSTM`, on the same batches.
 
-    python benchmarks/lstm_throughput.py [--device cuda]
+    OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/lstm_throughput.py [--device cuda]
 
-The plain loop packs its padded batches, as careful users of `nn.LSTM` do. Three runs alternate round by round: the
-plain loop, our model in the same loop, and our model under `ToolkitTrainer`, as in `tl-toolkit finetune`. Prints rows
-per second and their ratio to the plain loop; above 1 is faster than plain PyTorch.
-Takes about three minutes on two CPU cores; each dot is a round.
+Texts of similar length are batched. One plain loop packs its batches, the other leaves them padded, which is faster on
+a CPU. In turn with them, in a random order in each round, run our model in the same loop, and our model under
+`ToolkitTrainer`, as in `tl-toolkit finetune`, which also makes its batches. Prints the median of rows per second of
+processor time (on a GPU, of time), and the ratio to the padded loop with its range over the rounds; above 1 is faster.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
+from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.models import RnnConfig, RnnForSequenceClassification
 
 VOCABULARY, EMBEDDING, HIDDEN, LABELS, BATCH, LONGEST = 10_000, 100, 128, 2, 32, 40
 
 
 class PlainClassifier(nn.Module):
-    """Embedding, `nn.LSTM` over packed batches, maximum over time, linear layer."""
+    """Embedding, `nn.LSTM` over packed or padded batches, maximum over time, linear layer."""
 
-    def __init__(self, layers: int, bidirectional: bool) -> None:
+    def __init__(self, layers: int, bidirectional: bool, packs: bool) -> None:
         super().__init__()
+        self.packs = packs
         self.embedding = nn.Embedding(VOCABULARY, EMBEDDING, padding_idx=0)
         self.lstm = nn.LSTM(EMBEDDING, HIDDEN, layers, batch_first=True, bidirectional=bidirectional)
         self.classifier = nn.Linear(HIDDEN * (2 if bidirectional else 1), LABELS)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
-        lengths = attention_mask.sum(1).cpu()
-        packed = pack_padded_sequence(self.embedding(input_ids), lengths, batch_first=True, enforce_sorted=False)
-        output, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
+        inputs: Any = self.embedding(input_ids)
+        if self.packs:
+            lengths = attention_mask.sum(1).cpu()
+            inputs = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+        output, _ = self.lstm(inputs)
+        if self.packs:
+            output, _ = pad_packed_sequence(output, batch_first=True)
         output = output.masked_fill(~attention_mask[:, : output.shape[1], None].bool(), float("-inf"))
         return nn.functional.cross_entropy(self.classifier(output.amax(1)), labels)
 
@@ -63,11 +74,19 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
     return {**padded, "labels": torch.tensor([row["labels"] for row in rows])}
 
 
+def clock(device: str) -> float:
+    """Seconds of this process's processor time; on a GPU, of time."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def train(model: nn.Module, batches: list[dict[str, Tensor]], device: str) -> float:
     """Seconds for one epoch with AdamW and clipping, as in Trainer."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     model.train()
-    start = time.perf_counter()
+    start = clock(device)
     for batch in batches:
         output = model(**{name: value.to(device) for name, value in batch.items()})
         loss = output if isinstance(output, Tensor) else output.loss
@@ -75,13 +94,11 @@ def train(model: nn.Module, batches: list[dict[str, Tensor]], device: str) -> fl
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock(device) - start
 
 
-def train_with_trainer(model: nn.Module, rows: list[dict[str, Any]], device: str) -> float:
-    """Seconds that `ToolkitTrainer` takes for one pass over the same rows in the same order."""
+def train_with_trainer(model: nn.Module, rows: Any, tokenizer: Any, device: str) -> float:
+    """Seconds that `ToolkitTrainer` takes for one pass over the same batches, which it makes from `rows`."""
     from transformers import PrinterCallback
 
     from tl_toolkit.config.arguments import DataArguments, RunArguments
@@ -94,13 +111,14 @@ def train_with_trainer(model: nn.Module, rows: list[dict[str, Any]], device: str
             eval_strategy="no", save_strategy="no", disable_tqdm=True, use_cpu=device == "cpu", log_level="error",
             train_sampling_strategy="sequential",
         )  # fmt: skip
+        task = make_task(DataArguments())
         trainer = ToolkitTrainer(
-            model, args, task=make_task(DataArguments()), train_dataset=rows, data_collator=collate,
-        )  # fmt: skip
+            model, args, task=task, train_dataset=rows, data_collator=task.collator(tokenizer, model)
+        )
         trainer.remove_callback(PrinterCallback)
-        start = time.perf_counter()
+        start = clock(device)
         trainer.train()
-        return time.perf_counter() - start
+        return clock(device) - start
 
 
 def main() -> None:
@@ -108,35 +126,43 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, default=60)
+    parser.add_argument("--hidden_size", type=int, default=HIDDEN)
     options = parser.parse_args()
+    globals()["HIDDEN"] = options.hidden_size
     rows = make_rows(options.batches * BATCH, torch.Generator().manual_seed(1))
+    rows.sort(key=lambda row: len(row["input_ids"]))
+    starts = list(range(0, len(rows), BATCH))
+    random.Random(1).shuffle(starts)
+    rows = [row for start in starts for row in rows[start : start + BATCH]]
     batches = [collate(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
+    encoded, tokenizer = Dataset.from_list(rows), build_tokenizer("word", ["a b"] * 2, max_length=LONGEST)
     print(f"{torch.get_num_threads()} threads on {options.device}; batches of {BATCH}, 5 to {LONGEST} tokens")
     for layers, bidirectional in ((1, False), (1, True), (2, True)):
-        plain = PlainClassifier(layers, bidirectional).to(options.device)
         config = RnnConfig(
             vocab_size=VOCABULARY, embedding_size=EMBEDDING, hidden_size=HIDDEN, num_hidden_layers=layers,
             bidirectional=bidirectional, pooling="max", num_labels=LABELS, embedding_dropout=0.0, hidden_dropout=0.0,
             classifier_dropout=0.0,
         )  # fmt: skip
         ours = RnnForSequenceClassification(config).to(options.device)
-        times: dict[str, list[float]] = {"plain nn.LSTM loop": [], "ours, same loop": [], "ours, ToolkitTrainer": []}
-        for round_ in range(options.rounds + 1):
-            taken = (
-                train(plain, batches, options.device),
-                train(ours, batches, options.device),
-                train_with_trainer(ours, rows, options.device),
-            )
+        padded, packed = (PlainClassifier(layers, bidirectional, packs).to(options.device) for packs in (False, True))
+        contestants: dict[str, Callable[[], float]] = {
+            "padded loop": partial(train, padded, batches, options.device),
+            "packed loop": partial(train, packed, batches, options.device),
+            "ours, same loop": partial(train, ours, batches, options.device),
+            "ours, ToolkitTrainer": partial(train_with_trainer, ours, encoded, tokenizer, options.device),
+        }
+        rounds = []
+        for number in range(options.rounds + 1):
+            taken = {name: contestants[name]() for name in random.sample(list(contestants), len(contestants))}
             print(".", end="", file=sys.stderr, flush=True)
-            if round_:  # the first round warms up
-                for name, seconds in zip(times, taken, strict=True):
-                    times[name].append(seconds)
+            rounds += [taken] if number else []  # the first round warms up
         print(file=sys.stderr)
-        name = f"{layers} layer{'s' if layers > 1 else ''}, {'two directions' if bidirectional else 'one direction'}"
-        base = sorted(times["plain nn.LSTM loop"])[options.rounds // 2]
-        for run, seconds_ in times.items():
-            median = sorted(seconds_)[options.rounds // 2]
-            print(f"{name:<24} {run:<22} {len(rows) / median:8.0f} rows/s   {base / median:5.2f} x")
+        title = f"{layers} layer{'s' if layers > 1 else ''}, {'two directions' if bidirectional else 'one direction'}"
+        for name in contestants:
+            ratios = [taken["padded loop"] / taken[name] for taken in rounds]
+            rate = len(rows) / median(taken[name] for taken in rounds)
+            spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+            print(f"{title:<24} {name:<22} {rate:8.0f} rows/s   {median(ratios):5.2f} x ({spread})")
 
 
 if __name__ == "__main__":

@@ -202,7 +202,10 @@ def sharded(options: Options) -> dict[str, Any]:
 
 
 def loops(options: Options) -> dict[str, Any]:
+    from datasets import Dataset
     from transformers import BertConfig, BertForSequenceClassification
+
+    from tl_toolkit.data.tokenizers import build_tokenizer
 
     rounds = ["--rounds", "1", "--batches", "2"] if options.toy else ["--rounds", "5"]
     found: dict[str, Any] = {"passed": True, "lstm": _script("lstm_throughput.py", options, *rounds)}
@@ -211,10 +214,12 @@ def loops(options: Options) -> dict[str, Any]:
     model = BertForSequenceClassification(config).to(options.device)
     rows = lstm_throughput.make_rows((2 if options.toy else 60) * lstm_throughput.BATCH, torch.Generator())
     size = lstm_throughput.BATCH
+    encoded = Dataset.from_list(rows)
+    tokenizer = build_tokenizer("word", ["a b"] * 2, max_length=lstm_throughput.LONGEST)
     batches = [lstm_throughput.collate(rows[start : start + size]) for start in range(0, len(rows), size)]
     for _ in range(2):  # the first round warms up
         plain = lstm_throughput.train(model, batches, options.device)
-        ours = lstm_throughput.train_with_trainer(model, rows, options.device)
+        ours = lstm_throughput.train_with_trainer(model, encoded, tokenizer, options.device)
     found["bert"] = {"plain_rows_per_second": len(rows) / plain, "trainer_rows_per_second": len(rows) / ours}
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cached_property, partial
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from .pooling import vector_at
 from .rnn_cache import RnnCache
 
 State = tuple[Tensor, ...]
@@ -26,6 +27,11 @@ class OpenCell(nn.RNNBase):
 
     def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - torch's name
         return input(self) if callable(input) else super().forward(input, hx)
+
+    def current_weights(self) -> list[Any]:
+        """The weights of a call, in the order in which torch's kernels take them."""
+        self._update_flat_weights()
+        return self._flat_weights
 
 
 class OpenLstm(OpenCell, nn.LSTM):
@@ -46,6 +52,8 @@ CELLS: dict[str, Any] = {
     "rnn_tanh": partial(OpenRnn, nonlinearity="tanh"),
     "rnn_relu": partial(OpenRnn, nonlinearity="relu"),
 }
+# What a mark of padding adds to the gates of an LSTM: they are exactly 0 or 1 then, as inputs are smaller than this.
+CLOSED, OPEN = -1e4, 1e4
 # Rows of weights and biases consist of this many blocks of hidden_size: i, f, g, o for an LSTM; r, z, n for a GRU.
 NUM_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
@@ -102,31 +110,52 @@ class TokenOrder(AsItStands):
 
     def __init__(self, mask: Tensor, reverse: bool = False) -> None:
         self.mask = mask
+        self.reverse = reverse
         self.lengths = mask.sum(dim=1)  # (batch,)
-        time = mask.shape[1]
-        position = torch.arange(time, device=mask.device)
-        # Reverses the first `length` positions of a row, and permutes the remaining ones.
-        self.reversed_positions = self._reversed(position)  # (batch, time)
-        count = mask.long().cumsum(dim=1)
-        place = torch.where(mask, count - 1, self.lengths[:, None] + position - count)  # real tokens first
-        if reverse:
-            place = self._reversed(place)
+        self.positions = torch.arange(mask.shape[1], device=mask.device)
+
+    @cached_property
+    def order(self) -> Tensor:
+        """The original position of each position (batch, time)."""
         # Without a sort, because ONNX has no stable one.
-        self.order = torch.zeros_like(place).scatter(1, place, position.expand_as(place))
-        self.inverse = place.where(mask, torch.full_like(place, time))
+        place = self._place
+        return torch.zeros_like(place).scatter(1, place, self.positions.expand_as(place))
+
+    @cached_property
+    def inverse(self) -> Tensor:
+        """The new position of each real token, and `time` for padding: (batch, time)."""
+        return self._place.where(self.mask, torch.full_like(self._place, len(self.positions)))
+
+    @cached_property
+    def _place(self) -> Tensor:
+        count = self.mask.long().cumsum(dim=1)
+        place = torch.where(self.mask, count - 1, self.lengths[:, None] + self.positions - count)  # real tokens first
+        return self._reversed(place) if self.reverse else place
+
+    @cached_property
+    def reversed_positions(self) -> Tensor:
+        """Reverses the first `length` positions of a row, and permutes the remaining ones: (batch, time)."""
+        return self._reversed(self.positions)
 
     def _reversed(self, positions: Tensor) -> Tensor:
         reverse = self.lengths[:, None] - 1 - positions
-        return torch.where(reverse < 0, reverse + self.mask.shape[1], reverse)
+        return torch.where(reverse < 0, reverse + len(self.positions), reverse)
+
+    @cached_property
+    def is_padding(self) -> Tensor:
+        """Whether each position of a compact tensor is after the real tokens: (batch, time)."""
+        return self.positions >= self.lengths[:, None]
 
     @cached_property
     def lengths_on_cpu(self) -> Tensor | None:
         """Lengths for packed sequences, which do not allow empty rows; None for one position. Waits for the device."""
-        return self.lengths.clamp(min=1).cpu() if self.mask.shape[1] > 1 else None
+        return self.lengths.clamp(min=1).cpu() if len(self.positions) > 1 else None
 
     def compact(self, tensor: Tensor) -> Tensor:
-        """From the original order to real tokens first: (batch, time) or (batch, time, size)."""
-        return take_positions(tensor, self.order)
+        """From the original order to real tokens first: (batch, time) or (batch, time, size), then with zeros after."""
+        if tensor.dim() == 2:
+            return take_positions(tensor, self.order)
+        return take_positions(tensor, self.order.masked_fill(self.is_padding, len(self.positions)))
 
     def restore(self, tensor: Tensor) -> Tensor:
         """From real tokens first to the original order, with zeros at masked positions: (batch, time, size)."""
@@ -145,6 +174,22 @@ class TokenOrder(AsItStands):
             old = tuple(torch.zeros_like(tensor) for tensor in new)
         ended = self.lengths[:, None] <= position
         return tuple(torch.where(ended, before, after) for before, after in zip(old, new, strict=True))
+
+
+class PaddedAtEnd(TokenOrder):
+    """The order of rows whose real tokens are in front already: no token is moved.
+
+    Attributes:
+        zeroed: outputs that have zeros at padding already.
+    """
+
+    zeroed: Tensor | None = None
+
+    def compact(self, tensor: Tensor) -> Tensor:
+        return tensor if tensor.dim() == 2 else self.restore(tensor)
+
+    def restore(self, tensor: Tensor) -> Tensor:
+        return tensor if tensor is self.zeroed else tensor.masked_fill(self.is_padding[..., None], 0)
 
 
 def token_order(inputs: Tensor, attention_mask: Tensor | None, reverse: bool) -> AsItStands:
@@ -169,14 +214,33 @@ def token_order(inputs: Tensor, attention_mask: Tensor | None, reverse: bool) ->
             f"{tuple(attention_mask.shape)}."
         )
     # Generation passes the mask of all tokens so far; the state already contains the earlier ones.
-    return TokenOrder(attention_mask[:, -time:].bool(), reverse=reverse)
+    mask = attention_mask[:, -time:].bool()
+    if not reverse and time and reads_values(mask):
+        if mask.all():
+            return AS_IT_STANDS
+        if not (mask[:, 1:] > mask[:, :-1]).any():
+            return PaddedAtEnd(mask)
+    return TokenOrder(mask, reverse=reverse)
+
+
+def reads_values(tensor: Tensor) -> bool:
+    """Whether Python may read values of a tensor: on a CPU, where it does not wait, and not while a graph is built."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+
+
+def takes_marks(cells: Sequence[Any], inputs: Tensor) -> bool:
+    """Whether `run_marked` can call torch's kernel for these cells: adapters and hooks need the call of each cell."""
+    return reads_values(inputs) and all(
+        isinstance(cell, OpenLstm) and not ("forward" in vars(cell) or cell._forward_hooks or cell._forward_pre_hooks)
+        for cell in cells
+    )
 
 
 class RnnLayer(nn.Module):
     """One recurrent layer in one direction or two.
 
-    Each direction is a separate module: the second reads the flipped sequence, which costs the same as a fused
-    bidirectional kernel but needs no packed sequences with padding.
+    Each direction is a separate module. Where `run_marked` cannot read both, the second reads the flipped sequence,
+    which needs no packed sequences either.
 
     Args:
         cell_type: a key of `CELLS`.
@@ -208,6 +272,8 @@ class RnnLayer(nn.Module):
         """
         if self.backward_cell is None:
             return run_one_way(self.forward_cell, inputs, order, state, keeps_state)
+        if not self.is_looked_up and takes_marks(cells := (self.forward_cell, self.backward_cell), inputs):
+            return run_marked(cells, inputs, order)[0], ()
         forward_inputs, backward_inputs = inputs.chunk(2, dim=-1) if self.is_looked_up else (inputs, inputs)
         forward_outputs, _ = run_cell(self.forward_cell, forward_inputs)
         backward_outputs, _ = run_cell(self.backward_cell, order.flip(backward_inputs))
@@ -309,8 +375,59 @@ def run_one_way(
 def run_to_end(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, state: State | None) -> tuple[Tensor, State]:
     """Outputs of one direction over inputs with real tokens first, and the state after each row's last real token."""
     # Only this state needs the lengths: fused kernels do not return intermediate states.
-    outputs, new_state = run_cell(cell, inputs, state, order.lengths_on_cpu)
+    if isinstance(order, TokenOrder) and inputs.shape[1] > 1 and takes_marks([cell], inputs):
+        outputs, (_, c) = run_marked([cell], inputs, order, state)
+        new_state: State = (last_of(outputs, order), c)
+    else:
+        outputs, new_state = run_cell(cell, inputs, state, order.lengths_on_cpu)
     return outputs, order.keep_ended(new_state, state)
+
+
+def last_of(outputs: Tensor, order: TokenOrder) -> Tensor:
+    """The output at the last real token of each row: (batch, time, size), real tokens first -> (batch, size)."""
+    return vector_at(outputs, (order.lengths - 1).clamp(min=0))
+
+
+def run_marked(
+    cells: Sequence[Any], inputs: Tensor, order: AsItStands, state: State | None = None
+) -> tuple[Tensor, State]:
+    """Run an LSTM in one direction or two over (batch, time, features), real tokens first, in one call of the kernel.
+
+    A further feature marks padding. Its weights close the input and the output gate and open the forget gate, so
+    padding passes on the cell state and returns zeros, with or without gradients. The second direction reads padding
+    first, and its states remain zero until the first real token. So nothing is packed, which is slow on a CPU, or
+    flipped.
+
+    Returns:
+        The outputs (batch, time, hidden_size x directions), and the final states (batch, hidden_size x directions): c
+        is that after the last real token, h only in rows without padding.
+    """
+    weights = [own for cell in cells for own in cell.current_weights()]
+    context, inputs = without_autocast(inputs, weights[0])
+    with context:
+        size = cells[0].hidden_size
+        if isinstance(order, TokenOrder):
+            mark = order.is_padding[..., None]
+            inputs = torch.cat([inputs, mark.to(inputs.dtype)], dim=-1)
+            gates = inputs.new_zeros(4, size, 1)
+            gates[0], gates[1], gates[3] = CLOSED, OPEN, CLOSED
+            weights[::4] = [torch.cat([own, gates.flatten(0, 1)], dim=1) for own in weights[::4]]
+        zeros = inputs.new_zeros(len(cells), len(inputs), size)
+        initial = (zeros, zeros) if state is None else tuple(part.to(inputs.dtype)[None].contiguous() for part in state)
+        outputs, *final = torch.lstm(inputs, initial, weights, True, 1, 0.0, cells[0].training, len(cells) > 1, True)
+    if isinstance(order, PaddedAtEnd):
+        order.zeroed = outputs
+    return outputs, tuple(part.transpose(0, 1).flatten(1) for part in final)
+
+
+def without_autocast(inputs: Tensor, weight: Tensor) -> tuple[Any, Tensor]:
+    """A context without autocast on a CPU, and the inputs in the type of the weights if it was enabled.
+
+    Some CPUs do not have the fused kernels in half precision, and fail with "could not create a primitive".
+    """
+    if inputs.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return nullcontext(), inputs
+    return torch.autocast("cpu", enabled=False), inputs.to(weight.dtype)
 
 
 def run_cell(
@@ -318,13 +435,10 @@ def run_cell(
 ) -> tuple[Tensor, State]:
     """Run a torch recurrent module over (batch, time, features), up to `lengths` (batch,) on the CPU if passed.
 
-    States are tuples of (batch, hidden_size). Autocast is disabled on a CPU: some CPUs do not have the fused kernels in
-    half precision, and fail with "could not create a primitive".
+    States are tuples of (batch, hidden_size).
     """
-    autocast_on_cpu = inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-    with torch.autocast("cpu", enabled=False) if autocast_on_cpu else nullcontext():
-        if autocast_on_cpu:
-            inputs = inputs.to(next(cell.parameters()).dtype)
+    context, inputs = without_autocast(inputs, next(cell.parameters()))
+    with context:
         initial = None
         if state is not None:
             initial = tuple(tensor.to(inputs.dtype).unsqueeze(0).contiguous() for tensor in state)
