@@ -124,7 +124,7 @@ class TokenOrder(AsItStands):
     @cached_property
     def inverse(self) -> Tensor:
         """The new position of each real token, and `time` for padding: (batch, time)."""
-        return self._place.where(self.mask, torch.full_like(self._place, len(self.positions)))
+        return self._place.where(self.mask, torch.full_like(self._place, self.mask.shape[1]))
 
     @cached_property
     def _place(self) -> Tensor:
@@ -139,7 +139,7 @@ class TokenOrder(AsItStands):
 
     def _reversed(self, positions: Tensor) -> Tensor:
         reverse = self.lengths[:, None] - 1 - positions
-        return torch.where(reverse < 0, reverse + len(self.positions), reverse)
+        return torch.where(reverse < 0, reverse + self.mask.shape[1], reverse)
 
     @cached_property
     def is_padding(self) -> Tensor:
@@ -149,13 +149,13 @@ class TokenOrder(AsItStands):
     @cached_property
     def lengths_on_cpu(self) -> Tensor | None:
         """Lengths for packed sequences, which do not allow empty rows; None for one position. Waits for the device."""
-        return self.lengths.clamp(min=1).cpu() if len(self.positions) > 1 else None
+        return self.lengths.clamp(min=1).cpu() if self.mask.shape[1] > 1 else None
 
     def compact(self, tensor: Tensor) -> Tensor:
         """From the original order to real tokens first: (batch, time) or (batch, time, size), then with zeros after."""
         if tensor.dim() == 2:
             return take_positions(tensor, self.order)
-        return take_positions(tensor, self.order.masked_fill(self.is_padding, len(self.positions)))
+        return take_positions(tensor, self.order.masked_fill(self.is_padding, self.mask.shape[1]))
 
     def restore(self, tensor: Tensor) -> Tensor:
         """From real tokens first to the original order, with zeros at masked positions: (batch, time, size)."""
