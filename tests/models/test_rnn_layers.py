@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from tl_toolkit.models.rnn_layers import PaddedAtEnd, RnnLayer, TokenOrder, run_marked, run_to_end, token_order
+from tl_toolkit.models.rnn_layers import RnnLayer, run_lstm, run_to_end
+from tl_toolkit.models.token_order import PaddedAtEnd, TokenOrder, token_order
 
 SIZE, HIDDEN = 5, 7
 LENGTHS = torch.tensor([11, 3, 1, 8])
@@ -28,7 +29,7 @@ def test_marked_padding_equals_packed_sequences(bidirectional: bool) -> None:
     filled = torch.where(MASK[..., None], inputs, 1e3)  # whatever is at padding
     order = token_order(inputs, MASK, reverse=False)
     assert isinstance(order, PaddedAtEnd)
-    outputs, (_, c) = run_marked(cells, filled, order)
+    outputs, (_, c) = run_lstm(cells, filled, order)
     assert order.restore(outputs) is outputs and not outputs[~MASK].any()
     packed = pack_padded_sequence(inputs, LENGTHS, batch_first=True, enforce_sorted=False)
     packed_outputs, (_, packed_c) = own(packed)

@@ -10,7 +10,8 @@ from torch.nn import functional
 from .configuration_awd_lstm import AwdLstmConfig
 from .pooling import SequencePooling
 from .rnn_cache import RnnCache
-from .rnn_layers import OpenLstm, State, layer_steps, run_one_way, run_stack, token_order
+from .rnn_layers import OpenLstm, layer_steps, run_one_way, run_stack
+from .token_order import State, token_order
 
 
 class WeightDropLstm(OpenLstm):

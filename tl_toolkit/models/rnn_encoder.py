@@ -11,20 +11,17 @@ from transformers.utils import ModelOutput
 
 from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
 from .rnn_layers import (
-    AsItStands,
     RnnLayer,
-    State,
-    TokenOrder,
+    is_fused,
     last_of,
     layer_steps,
     recurrent_layers,
     run_cell,
-    run_marked,
+    run_lstm,
     run_stack,
     run_to_end,
-    takes_marks,
-    token_order,
-)  # fmt: skip
+)
+from .token_order import AsItStands, State, TokenOrder, token_order
 
 
 @dataclass
@@ -98,8 +95,8 @@ def read(layer: RnnLayer, inputs: Tensor, order: AsItStands) -> tuple[Tensor, St
     """Outputs of a layer over (batch, time, features) with real tokens first, and the state after the last one."""
     if layer.backward_cell is None:
         return read_one_way(layer.forward_cell, inputs, order, layer.has_cell_state)
-    if takes_marks(cells := (layer.forward_cell, layer.backward_cell), inputs):
-        outputs, (h, c) = run_marked(cells, inputs, order)
+    if is_fused(cells := (layer.forward_cell, layer.backward_cell), inputs):
+        outputs, (h, c) = run_lstm(cells, inputs, order)
         if isinstance(order, TokenOrder):  # the second direction ends at the first position
             forward, backward = outputs.chunk(2, dim=-1)
             h = torch.cat([last_of(forward, order), backward[:, 0]], dim=-1)

@@ -1,10 +1,10 @@
-"""Recurrent layers that skip padding, with torch's fused kernels and without lengths on the CPU."""
+"""Recurrent layers that skip padding, with torch's fused kernels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,8 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .pooling import vector_at
 from .rnn_cache import RnnCache
-
-State = tuple[Tensor, ...]
+from .token_order import AsItStands, PaddedAtEnd, State, TokenOrder, reads_values
 
 
 class OpenCell(nn.RNNBase):
@@ -58,184 +57,6 @@ CLOSED, OPEN = -1e4, 1e4
 NUM_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
-def take_positions(tensor: Tensor, positions: Tensor) -> Tensor:
-    """Select `positions` (batch, time) along the time axis of (batch, time) or (batch, time, size).
-
-    In tensors with three dimensions, a position equal to the length of the axis selects zeros.
-    """
-    if tensor.dim() == 2:
-        return tensor.gather(1, positions)
-    # On a CPU, selecting whole rows of a matrix is several times faster than `gather`, especially in the backward pass.
-    batch, time, size = tensor.shape
-    rows = positions + torch.arange(batch, device=tensor.device)[:, None] * time
-    rows = rows.where(positions < time, batch * time)
-    with_zeros = torch.cat([tensor.reshape(batch * time, size), tensor.new_zeros(1, size)])
-    return with_zeros.index_select(0, rows.flatten()).view(batch, time, size)
-
-
-class AsItStands:
-    """The order of a window of real tokens that is read from the first to the last: no token is moved."""
-
-    @property
-    def lengths_on_cpu(self) -> Tensor | None:
-        """Lengths for packed sequences, if rows have different lengths."""
-        return None
-
-    def compact(self, tensor: Tensor) -> Tensor:
-        return tensor
-
-    def restore(self, tensor: Tensor) -> Tensor:
-        return tensor
-
-    def flip(self, tensor: Tensor) -> Tensor:
-        return tensor.flip(1)
-
-    def keep_ended(self, new: State, old: State | None, position: int = 0) -> State:
-        return new
-
-
-AS_IT_STANDS = AsItStands()
-
-
-class TokenOrder(AsItStands):
-    """Moves the real tokens of each row to the front, and back.
-
-    In a network that reads from left to right, padding after the real tokens cannot influence them, so the original
-    position of padding does not matter. All computations are index arithmetic on the device.
-
-    Args:
-        mask: boolean (batch, time), true for real tokens.
-        reverse: also put the real tokens in reverse order.
-    """
-
-    def __init__(self, mask: Tensor, reverse: bool = False) -> None:
-        self.mask = mask
-        self.reverse = reverse
-        self.lengths = mask.sum(dim=1)  # (batch,)
-        self.positions = torch.arange(mask.shape[1], device=mask.device)
-
-    @cached_property
-    def order(self) -> Tensor:
-        """The original position of each position (batch, time)."""
-        # Without a sort, because ONNX has no stable one.
-        place = self._place
-        return torch.zeros_like(place).scatter(1, place, self.positions.expand_as(place))
-
-    @cached_property
-    def inverse(self) -> Tensor:
-        """The new position of each real token, and `time` for padding: (batch, time)."""
-        return self._place.where(self.mask, torch.full_like(self._place, self.mask.shape[1]))
-
-    @cached_property
-    def _place(self) -> Tensor:
-        count = self.mask.long().cumsum(dim=1)
-        place = torch.where(self.mask, count - 1, self.lengths[:, None] + self.positions - count)  # real tokens first
-        return self._reversed(place) if self.reverse else place
-
-    @cached_property
-    def reversed_positions(self) -> Tensor:
-        """Reverses the first `length` positions of a row, and permutes the remaining ones: (batch, time)."""
-        return self._reversed(self.positions)
-
-    def _reversed(self, positions: Tensor) -> Tensor:
-        reverse = self.lengths[:, None] - 1 - positions
-        return torch.where(reverse < 0, reverse + self.mask.shape[1], reverse)
-
-    @cached_property
-    def is_padding(self) -> Tensor:
-        """Whether each position of a compact tensor is after the real tokens: (batch, time)."""
-        return self.positions >= self.lengths[:, None]
-
-    @cached_property
-    def lengths_on_cpu(self) -> Tensor | None:
-        """Lengths for packed sequences, which do not allow empty rows; None for one position. Waits for the device."""
-        return self.lengths.clamp(min=1).cpu() if self.mask.shape[1] > 1 else None
-
-    def compact(self, tensor: Tensor) -> Tensor:
-        """From the original order to real tokens first: (batch, time) or (batch, time, size), then with zeros after."""
-        if tensor.dim() == 2:
-            return take_positions(tensor, self.order)
-        return take_positions(tensor, self.order.masked_fill(self.is_padding, self.mask.shape[1]))
-
-    def restore(self, tensor: Tensor) -> Tensor:
-        """From real tokens first to the original order, with zeros at masked positions: (batch, time, size)."""
-        return take_positions(tensor, self.inverse)
-
-    def flip(self, tensor: Tensor) -> Tensor:
-        """Reverse the real tokens of each row of a compact tensor. Its own inverse."""
-        return take_positions(tensor, self.reversed_positions)
-
-    def keep_ended(self, new: State, old: State | None, position: int = 0) -> State:
-        """The new states (batch, hidden_size), but the old states in rows without a real token at `position`.
-
-        `position` counts real tokens: at 0, only rows without real tokens keep their states. None as `old` means zeros.
-        """
-        if old is None:
-            old = tuple(torch.zeros_like(tensor) for tensor in new)
-        ended = self.lengths[:, None] <= position
-        return tuple(torch.where(ended, before, after) for before, after in zip(old, new, strict=True))
-
-
-class PaddedAtEnd(TokenOrder):
-    """The order of rows whose real tokens are in front already: no token is moved.
-
-    Attributes:
-        zeroed: outputs that have zeros at padding already.
-    """
-
-    zeroed: Tensor | None = None
-
-    def compact(self, tensor: Tensor) -> Tensor:
-        return tensor if tensor.dim() == 2 else self.restore(tensor)
-
-    def restore(self, tensor: Tensor) -> Tensor:
-        return tensor if tensor is self.zeroed else tensor.masked_fill(self.is_padding[..., None], 0)
-
-
-def token_order(inputs: Tensor, attention_mask: Tensor | None, reverse: bool) -> AsItStands:
-    """The order in which a network reads a window.
-
-    Args:
-        inputs: (batch, time) or (batch, time, size).
-        attention_mask: (batch, time) or, with a state, (batch, past + time).
-        reverse: read the real tokens from the last to the first.
-
-    Raises:
-        ValueError: a mask of the wrong length.
-    """
-    if attention_mask is None:
-        if not reverse:
-            return AS_IT_STANDS
-        return TokenOrder(torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device), reverse=True)
-    time = inputs.shape[1]
-    if attention_mask.dim() != 2 or attention_mask.shape[1] < time:
-        raise ValueError(
-            f"attention_mask must be (batch, time) with at least the {time} positions of the input, got "
-            f"{tuple(attention_mask.shape)}."
-        )
-    # Generation passes the mask of all tokens so far; the state already contains the earlier ones.
-    mask = attention_mask[:, -time:].bool()
-    if not reverse and time and reads_values(mask):
-        if mask.all():
-            return AS_IT_STANDS
-        if not (mask[:, 1:] > mask[:, :-1]).any():
-            return PaddedAtEnd(mask)
-    return TokenOrder(mask, reverse=reverse)
-
-
-def reads_values(tensor: Tensor) -> bool:
-    """Whether Python may read values of a tensor: on a CPU, where it does not wait, and not while a graph is built."""
-    return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
-
-
-def takes_marks(cells: Sequence[Any], inputs: Tensor) -> bool:
-    """Whether `run_marked` can call torch's kernel for these cells: adapters and hooks need the call of each cell."""
-    return reads_values(inputs) and all(
-        isinstance(cell, OpenLstm) and not ("forward" in vars(cell) or cell._forward_hooks or cell._forward_pre_hooks)
-        for cell in cells
-    )
-
-
 class RnnLayer(nn.Module):
     """One recurrent layer in one direction or two.
 
@@ -272,8 +93,8 @@ class RnnLayer(nn.Module):
         """
         if self.backward_cell is None:
             return run_one_way(self.forward_cell, inputs, order, state, keeps_state)
-        if not self.is_looked_up and takes_marks(cells := (self.forward_cell, self.backward_cell), inputs):
-            return run_marked(cells, inputs, order)[0], ()
+        if not self.is_looked_up and is_fused(cells := (self.forward_cell, self.backward_cell), inputs):
+            return run_lstm(cells, inputs, order)[0], ()
         forward_inputs, backward_inputs = inputs.chunk(2, dim=-1) if self.is_looked_up else (inputs, inputs)
         forward_outputs, _ = run_cell(self.forward_cell, forward_inputs)
         backward_outputs, _ = run_cell(self.backward_cell, order.flip(backward_inputs))
@@ -369,16 +190,19 @@ def run_one_way(
     cell: nn.RNNBase, inputs: Tensor, order: AsItStands, state: State | None, keeps_state: bool
 ) -> tuple[Tensor, State]:
     """One direction over inputs with real tokens first; the new state only if it is kept."""
-    return run_to_end(cell, inputs, order, state) if keeps_state else (run_cell(cell, inputs, state)[0], ())
+    if keeps_state:
+        return run_to_end(cell, inputs, order, state)
+    if is_fused([cell], inputs):
+        return run_lstm([cell], inputs, order, state, marks=False)[0], ()
+    return run_cell(cell, inputs, state)[0], ()
 
 
 def run_to_end(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, state: State | None) -> tuple[Tensor, State]:
     """Outputs of one direction over inputs with real tokens first, and the state after each row's last real token."""
-    # Only this state needs the lengths: fused kernels do not return intermediate states.
-    if isinstance(order, TokenOrder) and inputs.shape[1] > 1 and takes_marks([cell], inputs):
-        outputs, (_, c) = run_marked([cell], inputs, order, state)
+    if isinstance(order, TokenOrder) and is_fused([cell], inputs):
+        outputs, (_, c) = run_lstm([cell], inputs, order, state)
         new_state: State = (last_of(outputs, order), c)
-    else:
+    else:  # only this state needs the lengths: fused kernels do not return intermediate states
         outputs, new_state = run_cell(cell, inputs, state, order.lengths_on_cpu)
     return outputs, order.keep_ended(new_state, state)
 
@@ -388,15 +212,25 @@ def last_of(outputs: Tensor, order: TokenOrder) -> Tensor:
     return vector_at(outputs, (order.lengths - 1).clamp(min=0))
 
 
-def run_marked(
-    cells: Sequence[Any], inputs: Tensor, order: AsItStands, state: State | None = None
+def is_fused(cells: Sequence[Any], inputs: Tensor) -> bool:
+    """Whether `run_lstm` can run these cells: adapters and hooks need the call of each cell."""
+    return reads_values(inputs) and all(
+        isinstance(cell, OpenLstm) and not ("forward" in vars(cell) or cell._forward_hooks or cell._forward_pre_hooks)
+        for cell in cells
+    )
+
+
+def run_lstm(
+    cells: Sequence[Any], inputs: Tensor, order: AsItStands, state: State | None = None, marks: bool = True
 ) -> tuple[Tensor, State]:
-    """Run an LSTM in one direction or two over (batch, time, features), real tokens first, in one call of the kernel.
+    """Run an LSTM in one direction or two over (batch, time, features), real tokens first, by the CPU's fused kernel.
 
     A further feature marks padding. Its weights close the input and the output gate and open the forget gate, so
     padding passes on the cell state and returns zeros, with or without gradients. The second direction reads padding
     first, and its states remain zero until the first real token. So nothing is packed, which is slow on a CPU, or
-    flipped.
+    flipped. One direction whose state is not read needs no `marks`.
+
+    The kernel takes time in proportion to rows, so rows of different lengths are read in groups of similar lengths.
 
     Returns:
         The outputs (batch, time, hidden_size x directions), and the final states (batch, hidden_size x directions): c
@@ -404,18 +238,22 @@ def run_marked(
     """
     weights = [own for cell in cells for own in cell.current_weights()]
     context, inputs = without_autocast(inputs, weights[0])
+    marks = marks and isinstance(order, TokenOrder)
     with context:
         size = cells[0].hidden_size
-        if isinstance(order, TokenOrder):
-            mark = order.is_padding[..., None]
-            inputs = torch.cat([inputs, mark.to(inputs.dtype)], dim=-1)
+        if marks:
+            inputs = torch.cat([inputs, order.is_padding[..., None].to(inputs.dtype)], dim=-1)
             gates = inputs.new_zeros(4, size, 1)
             gates[0], gates[1], gates[3] = CLOSED, OPEN, CLOSED
             weights[::4] = [torch.cat([own, gates.flatten(0, 1)], dim=1) for own in weights[::4]]
         zeros = inputs.new_zeros(len(cells), len(inputs), size)
         initial = (zeros, zeros) if state is None else tuple(part.to(inputs.dtype)[None].contiguous() for part in state)
-        outputs, *final = torch.lstm(inputs, initial, weights, True, 1, 0.0, cells[0].training, len(cells) > 1, True)
-    if isinstance(order, PaddedAtEnd):
+
+        def run(inputs: Tensor, *initial: Tensor) -> tuple[Tensor, ...]:
+            return torch.lstm(inputs, initial, weights, True, 1, 0.0, cells[0].training, len(cells) > 1, True)
+
+        outputs, *final = order.in_groups(run, inputs, *initial)
+    if marks and isinstance(order, PaddedAtEnd):
         order.zeroed = outputs
     return outputs, tuple(part.transpose(0, 1).flatten(1) for part in final)
 
