@@ -1,11 +1,12 @@
 """Training speed of the LSTM classifier against plain PyTorch loops over `nn.LSTM`, on the same batches.
 
-    OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/lstm_throughput.py [--device cuda]
+    OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/lstm_throughput.py [--shuffled] [--device cuda]
 
-Texts of similar length are batched. One plain loop packs its batches, the other leaves them padded, which is faster on
-a CPU. In turn with them, in a random order in each round, run our model in the same loop, and our model under
-`ToolkitTrainer`, as in `tl-toolkit finetune`, which also makes its batches. Prints the median of rows per second of
-processor time (on a GPU, of time), and the ratio to the padded loop with its range over the rounds; above 1 is faster.
+Batches have texts of similar length, or with `--shuffled`, of any. One plain loop packs its batches, the other leaves
+them padded, which is faster on a CPU. In turn with them, in a random order in each round, run our model in the same
+loop, and our model under `ToolkitTrainer`, as in `tl-toolkit finetune`, which also makes its batches. Prints the median
+of rows per second of processor time (on a GPU, of time), and the ratio to the padded loop with its range over the
+rounds; above 1 is faster.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ VOCABULARY, EMBEDDING, HIDDEN, LABELS, BATCH, LONGEST = 10_000, 100, 128, 2, 32,
 class PlainClassifier(nn.Module):
     """Embedding, `nn.LSTM` over packed or padded batches, maximum over time, linear layer."""
 
-    def __init__(self, layers: int, bidirectional: bool, packs: bool) -> None:
+    def __init__(self, hidden_size: int, layers: int, bidirectional: bool, packs: bool) -> None:
         super().__init__()
         self.packs = packs
         self.embedding = nn.Embedding(VOCABULARY, EMBEDDING, padding_idx=0)
-        self.lstm = nn.LSTM(EMBEDDING, HIDDEN, layers, batch_first=True, bidirectional=bidirectional)
-        self.classifier = nn.Linear(HIDDEN * (2 if bidirectional else 1), LABELS)
+        self.lstm = nn.LSTM(EMBEDDING, hidden_size, layers, batch_first=True, bidirectional=bidirectional)
+        self.classifier = nn.Linear(hidden_size * (2 if bidirectional else 1), LABELS)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
         inputs: Any = self.embedding(input_ids)
@@ -97,7 +98,7 @@ def train(model: nn.Module, batches: list[dict[str, Tensor]], device: str) -> fl
     return clock(device) - start
 
 
-def train_with_trainer(model: nn.Module, rows: Any, tokenizer: Any, device: str) -> float:
+def train_with_trainer(model: nn.Module, rows: Any, tokenizer: Any, device: str, batch_size: int = BATCH) -> float:
     """Seconds that `ToolkitTrainer` takes for one pass over the same batches, which it makes from `rows`."""
     from transformers import PrinterCallback
 
@@ -107,7 +108,7 @@ def train_with_trainer(model: nn.Module, rows: Any, tokenizer: Any, device: str)
 
     with tempfile.TemporaryDirectory() as folder:
         args = RunArguments(
-            output_dir=folder, num_train_epochs=1, per_device_train_batch_size=BATCH, learning_rate=1e-3,
+            output_dir=folder, num_train_epochs=1, per_device_train_batch_size=batch_size, learning_rate=1e-3,
             eval_strategy="no", save_strategy="no", disable_tqdm=True, use_cpu=device == "cpu", log_level="error",
             train_sampling_strategy="sequential",
         )  # fmt: skip
@@ -127,29 +128,35 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, default=60)
     parser.add_argument("--hidden_size", type=int, default=HIDDEN)
+    parser.add_argument("--batch_size", type=int, default=BATCH)
+    parser.add_argument("--shuffled", action="store_true")
     options = parser.parse_args()
-    globals()["HIDDEN"] = options.hidden_size
-    rows = make_rows(options.batches * BATCH, torch.Generator().manual_seed(1))
-    rows.sort(key=lambda row: len(row["input_ids"]))
-    starts = list(range(0, len(rows), BATCH))
-    random.Random(1).shuffle(starts)
-    rows = [row for start in starts for row in rows[start : start + BATCH]]
-    batches = [collate(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
+    size = options.batch_size
+    rows = make_rows(options.batches * size, torch.Generator().manual_seed(1))
+    if not options.shuffled:
+        rows.sort(key=lambda row: len(row["input_ids"]))
+        starts = list(range(0, len(rows), size))
+        random.Random(1).shuffle(starts)
+        rows = [row for start in starts for row in rows[start : start + size]]
+    batches = [collate(rows[start : start + size]) for start in range(0, len(rows), size)]
     encoded, tokenizer = Dataset.from_list(rows), build_tokenizer("word", ["a b"] * 2, max_length=LONGEST)
-    print(f"{torch.get_num_threads()} threads on {options.device}; batches of {BATCH}, 5 to {LONGEST} tokens")
+    print(f"{torch.get_num_threads()} threads on {options.device}; batches of {size}, 5 to {LONGEST} tokens")
     for layers, bidirectional in ((1, False), (1, True), (2, True)):
         config = RnnConfig(
-            vocab_size=VOCABULARY, embedding_size=EMBEDDING, hidden_size=HIDDEN, num_hidden_layers=layers,
+            vocab_size=VOCABULARY, embedding_size=EMBEDDING, hidden_size=options.hidden_size, num_hidden_layers=layers,
             bidirectional=bidirectional, pooling="max", num_labels=LABELS, embedding_dropout=0.0, hidden_dropout=0.0,
             classifier_dropout=0.0,
         )  # fmt: skip
         ours = RnnForSequenceClassification(config).to(options.device)
-        padded, packed = (PlainClassifier(layers, bidirectional, packs).to(options.device) for packs in (False, True))
+        padded, packed = (
+            PlainClassifier(options.hidden_size, layers, bidirectional, packs).to(options.device)
+            for packs in (False, True)
+        )
         contestants: dict[str, Callable[[], float]] = {
             "padded loop": partial(train, padded, batches, options.device),
             "packed loop": partial(train, packed, batches, options.device),
             "ours, same loop": partial(train, ours, batches, options.device),
-            "ours, ToolkitTrainer": partial(train_with_trainer, ours, encoded, tokenizer, options.device),
+            "ours, ToolkitTrainer": partial(train_with_trainer, ours, encoded, tokenizer, options.device, size),
         }
         rounds = []
         for number in range(options.rounds + 1):
