@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from tl_toolkit.models import RnnEncoderDecoderConfig
 from tl_toolkit.models.rnn_cells import LoopLinear
 from tl_toolkit.models.rnn_decoder import RnnDecoder
-from tl_toolkit.models.rnn_layers import CELLS, TokenOrder
+from tl_toolkit.models.rnn_layers import CELLS
+from tl_toolkit.models.token_order import TokenOrder
 
 BATCH, TARGET, SOURCE, INPUT, HIDDEN, MEMORY = 3, 4, 7, 5, 11, 13
 KINDS: dict[str, dict[str, Any]] = {

@@ -10,10 +10,11 @@ from torch.nn import functional
 from .configuration_awd_lstm import AwdLstmConfig
 from .pooling import SequencePooling
 from .rnn_cache import RnnCache
-from .rnn_layers import State, layer_steps, run_one_way, run_stack, token_order
+from .rnn_layers import OpenLstm, layer_steps, run_one_way, run_stack
+from .token_order import State, token_order
 
 
-class WeightDropLstm(nn.LSTM):
+class WeightDropLstm(OpenLstm):
     """One LSTM layer with DropConnect on its hidden-to-hidden matrix (Merity et al. 2017, section 2).
 
     One mask is used for a whole window, so the fused kernel still applies. The dropped copy of the weights exists only
@@ -38,6 +39,10 @@ class WeightDropLstm(nn.LSTM):
             return super().forward(input, hx)
         finally:
             self._flat_weights, self.is_dropping = stored, False
+
+    def current_weights(self) -> list[Any]:
+        stored = super().current_weights()
+        return self._with_dropped(stored) if self.training and self.weight_dropout else stored
 
     def _init_flat_weights(self) -> None:
         # If a weight is computed rather than stored, as with peft adapters, torch rebuilds this list within a call.

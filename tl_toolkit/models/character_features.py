@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from .configuration_rnn import RnnConfig
 from .pooling import SequencePooling
-from .rnn_layers import RnnLayer, TokenOrder
+from .rnn_layers import RnnLayer
+from .token_order import TokenOrder
 
 PADDING, UNKNOWN = 0, 1
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .rnn_layers import TokenOrder
+from .token_order import TokenOrder
 
 IGNORED = -100
 

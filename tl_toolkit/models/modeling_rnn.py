@@ -20,6 +20,7 @@ from .rnn_cache import RnnCache
 from .rnn_generation import RecurrentGenerationMixin
 from .rnn_model import RnnModel, RnnPreTrainedModel
 from .sequence_classification import SequenceClassification, average_logits
+from .token_order import without_full_mask
 
 
 class RnnForSequenceClassification(SequenceClassification, RnnPreTrainedModel):
@@ -68,6 +69,7 @@ class RnnForSequenceClassification(SequenceClassification, RnnPreTrainedModel):
             averaged = average_logits([one.logits for one in found], self.config.problem_type, self.config.num_labels)
             return self.classified(averaged, labels, kwargs)
         input_ids, attention_mask = not_empty(input_ids, attention_mask, self.config.pad_token_id)
+        attention_mask = without_full_mask(attention_mask)
         outputs = self.rnn(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
         if output_attentions is None:

@@ -98,6 +98,8 @@ class SequencePooling(nn.Module):
         Returns the pooled vectors (batch, output_size), and the attention weights (batch, time) with
         `pooling="attention"`, None otherwise.
         """
+        if attention_mask is None and self.pooling == "max":
+            return hidden_states.amax(dim=1), None
         if attention_mask is None:
             mask = torch.ones(hidden_states.shape[:2], dtype=torch.bool, device=hidden_states.device)
         else:

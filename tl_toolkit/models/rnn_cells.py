@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .rnn_layers import State
+from .token_order import State
 
 Result = TypeVar("Result")
 

@@ -15,7 +15,8 @@ from .configuration_rnn_decoder import RnnDecoderConfig
 from .rnn_attention import AttentionMemory, make_attention
 from .rnn_cache import RnnDecoderCache
 from .rnn_cells import CellSteps, LoopLinear, known_bias, known_gates, within
-from .rnn_layers import AS_IT_STANDS, AsItStands, State, layer_steps, recurrent_layers, run_to_end, token_order
+from .rnn_layers import layer_steps, recurrent_layers, run_to_end
+from .token_order import AS_IT_STANDS, AsItStands, State, token_order
 
 
 class RnnDecoderOutput(NamedTuple):

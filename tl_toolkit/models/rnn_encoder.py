@@ -10,19 +10,18 @@ from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
 from .configuration_rnn_encoder_decoder import RnnEncoderDecoderConfig
-from .pooling import vector_at
 from .rnn_layers import (
-    AsItStands,
     RnnLayer,
-    State,
-    TokenOrder,
+    is_fused,
+    last_of,
     layer_steps,
     recurrent_layers,
     run_cell,
+    run_lstm,
     run_stack,
     run_to_end,
-    token_order,
-)  # fmt: skip
+)
+from .token_order import AsItStands, State, TokenOrder, token_order
 
 
 @dataclass
@@ -94,9 +93,15 @@ class RnnEncoder(nn.Module):
 
 def read(layer: RnnLayer, inputs: Tensor, order: AsItStands) -> tuple[Tensor, State]:
     """Outputs of a layer over (batch, time, features) with real tokens first, and the state after the last one."""
-    outputs, state = read_one_way(layer.forward_cell, inputs, order, layer.has_cell_state)
     if layer.backward_cell is None:
-        return outputs, state
+        return read_one_way(layer.forward_cell, inputs, order, layer.has_cell_state)
+    if is_fused(cells := (layer.forward_cell, layer.backward_cell), inputs):
+        outputs, (h, c) = run_lstm(cells, inputs, order)
+        if isinstance(order, TokenOrder):  # the second direction ends at the first position
+            forward, backward = outputs.chunk(2, dim=-1)
+            h = torch.cat([last_of(forward, order), backward[:, 0]], dim=-1)
+        return outputs, order.keep_ended((h, c), None)
+    outputs, state = read_one_way(layer.forward_cell, inputs, order, layer.has_cell_state)
     backward_outputs, backward_state = read_one_way(
         layer.backward_cell, order.flip(inputs), order, layer.has_cell_state
     )
@@ -107,11 +112,10 @@ def read(layer: RnnLayer, inputs: Tensor, order: AsItStands) -> tuple[Tensor, St
 def read_one_way(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, has_cell_state: bool) -> tuple[Tensor, State]:
     """As `read`, for one direction, in the order of the inputs."""
     if has_cell_state or not isinstance(order, TokenOrder):
-        # Only packed sequences return an LSTM's cell state after each row's last real token.
+        # Only an LSTM's cell state after each row's last real token is not among the outputs.
         return run_to_end(cell, inputs, order, None)
     outputs, _ = run_cell(cell, inputs)
-    last = vector_at(outputs, (order.lengths - 1).clamp(min=0))
-    return outputs, order.keep_ended((last,), None)
+    return outputs, order.keep_ended((last_of(outputs, order),), None)
 
 
 class StateBridge(nn.Module):

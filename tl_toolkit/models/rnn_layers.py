@@ -1,10 +1,10 @@
-"""Recurrent layers that skip padding, with torch's fused kernels and without lengths on the CPU."""
+"""Recurrent layers that skip padding, with torch's fused kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from .pooling import vector_at
 from .rnn_cache import RnnCache
-
-State = tuple[Tensor, ...]
+from .token_order import AsItStands, PaddedAtEnd, State, TokenOrder, reads_values
 
 
 class OpenCell(nn.RNNBase):
@@ -26,6 +26,11 @@ class OpenCell(nn.RNNBase):
 
     def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - torch's name
         return input(self) if callable(input) else super().forward(input, hx)
+
+    def current_weights(self) -> list[Any]:
+        """The weights of a call, in the order in which torch's kernels take them."""
+        self._update_flat_weights()
+        return self._flat_weights
 
 
 class OpenLstm(OpenCell, nn.LSTM):
@@ -46,137 +51,17 @@ CELLS: dict[str, Any] = {
     "rnn_tanh": partial(OpenRnn, nonlinearity="tanh"),
     "rnn_relu": partial(OpenRnn, nonlinearity="relu"),
 }
+# What a mark of padding adds to the gates of an LSTM: they are exactly 0 or 1 then, as inputs are smaller than this.
+CLOSED, OPEN = -1e4, 1e4
 # Rows of weights and biases consist of this many blocks of hidden_size: i, f, g, o for an LSTM; r, z, n for a GRU.
 NUM_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
-
-
-def take_positions(tensor: Tensor, positions: Tensor) -> Tensor:
-    """Select `positions` (batch, time) along the time axis of (batch, time) or (batch, time, size).
-
-    In tensors with three dimensions, a position equal to the length of the axis selects zeros.
-    """
-    if tensor.dim() == 2:
-        return tensor.gather(1, positions)
-    # On a CPU, selecting whole rows of a matrix is several times faster than `gather`, especially in the backward pass.
-    batch, time, size = tensor.shape
-    rows = positions + torch.arange(batch, device=tensor.device)[:, None] * time
-    rows = rows.where(positions < time, batch * time)
-    with_zeros = torch.cat([tensor.reshape(batch * time, size), tensor.new_zeros(1, size)])
-    return with_zeros.index_select(0, rows.flatten()).view(batch, time, size)
-
-
-class AsItStands:
-    """The order of a window of real tokens that is read from the first to the last: no token is moved."""
-
-    @property
-    def lengths_on_cpu(self) -> Tensor | None:
-        """Lengths for packed sequences, if rows have different lengths."""
-        return None
-
-    def compact(self, tensor: Tensor) -> Tensor:
-        return tensor
-
-    def restore(self, tensor: Tensor) -> Tensor:
-        return tensor
-
-    def flip(self, tensor: Tensor) -> Tensor:
-        return tensor.flip(1)
-
-    def keep_ended(self, new: State, old: State | None, position: int = 0) -> State:
-        return new
-
-
-AS_IT_STANDS = AsItStands()
-
-
-class TokenOrder(AsItStands):
-    """Moves the real tokens of each row to the front, and back.
-
-    In a network that reads from left to right, padding after the real tokens cannot influence them, so the original
-    position of padding does not matter. All computations are index arithmetic on the device.
-
-    Args:
-        mask: boolean (batch, time), true for real tokens.
-        reverse: also put the real tokens in reverse order.
-    """
-
-    def __init__(self, mask: Tensor, reverse: bool = False) -> None:
-        self.mask = mask
-        self.lengths = mask.sum(dim=1)  # (batch,)
-        time = mask.shape[1]
-        position = torch.arange(time, device=mask.device)
-        # Reverses the first `length` positions of a row, and permutes the remaining ones.
-        self.reversed_positions = self._reversed(position)  # (batch, time)
-        count = mask.long().cumsum(dim=1)
-        place = torch.where(mask, count - 1, self.lengths[:, None] + position - count)  # real tokens first
-        if reverse:
-            place = self._reversed(place)
-        # Without a sort, because ONNX has no stable one.
-        self.order = torch.zeros_like(place).scatter(1, place, position.expand_as(place))
-        self.inverse = place.where(mask, torch.full_like(place, time))
-
-    def _reversed(self, positions: Tensor) -> Tensor:
-        reverse = self.lengths[:, None] - 1 - positions
-        return torch.where(reverse < 0, reverse + self.mask.shape[1], reverse)
-
-    @cached_property
-    def lengths_on_cpu(self) -> Tensor | None:
-        """Lengths for packed sequences, which do not allow empty rows; None for one position. Waits for the device."""
-        return self.lengths.clamp(min=1).cpu() if self.mask.shape[1] > 1 else None
-
-    def compact(self, tensor: Tensor) -> Tensor:
-        """From the original order to real tokens first: (batch, time) or (batch, time, size)."""
-        return take_positions(tensor, self.order)
-
-    def restore(self, tensor: Tensor) -> Tensor:
-        """From real tokens first to the original order, with zeros at masked positions: (batch, time, size)."""
-        return take_positions(tensor, self.inverse)
-
-    def flip(self, tensor: Tensor) -> Tensor:
-        """Reverse the real tokens of each row of a compact tensor. Its own inverse."""
-        return take_positions(tensor, self.reversed_positions)
-
-    def keep_ended(self, new: State, old: State | None, position: int = 0) -> State:
-        """The new states (batch, hidden_size), but the old states in rows without a real token at `position`.
-
-        `position` counts real tokens: at 0, only rows without real tokens keep their states. None as `old` means zeros.
-        """
-        if old is None:
-            old = tuple(torch.zeros_like(tensor) for tensor in new)
-        ended = self.lengths[:, None] <= position
-        return tuple(torch.where(ended, before, after) for before, after in zip(old, new, strict=True))
-
-
-def token_order(inputs: Tensor, attention_mask: Tensor | None, reverse: bool) -> AsItStands:
-    """The order in which a network reads a window.
-
-    Args:
-        inputs: (batch, time) or (batch, time, size).
-        attention_mask: (batch, time) or, with a state, (batch, past + time).
-        reverse: read the real tokens from the last to the first.
-
-    Raises:
-        ValueError: a mask of the wrong length.
-    """
-    if attention_mask is None:
-        if not reverse:
-            return AS_IT_STANDS
-        return TokenOrder(torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device), reverse=True)
-    time = inputs.shape[1]
-    if attention_mask.dim() != 2 or attention_mask.shape[1] < time:
-        raise ValueError(
-            f"attention_mask must be (batch, time) with at least the {time} positions of the input, got "
-            f"{tuple(attention_mask.shape)}."
-        )
-    # Generation passes the mask of all tokens so far; the state already contains the earlier ones.
-    return TokenOrder(attention_mask[:, -time:].bool(), reverse=reverse)
 
 
 class RnnLayer(nn.Module):
     """One recurrent layer in one direction or two.
 
-    Each direction is a separate module: the second reads the flipped sequence, which costs the same as a fused
-    bidirectional kernel but needs no packed sequences with padding.
+    Each direction is a separate module. Where `run_marked` cannot read both, the second reads the flipped sequence,
+    which needs no packed sequences either.
 
     Args:
         cell_type: a key of `CELLS`.
@@ -208,6 +93,8 @@ class RnnLayer(nn.Module):
         """
         if self.backward_cell is None:
             return run_one_way(self.forward_cell, inputs, order, state, keeps_state)
+        if not self.is_looked_up and is_fused(cells := (self.forward_cell, self.backward_cell), inputs):
+            return run_lstm(cells, inputs, order)[0], ()
         forward_inputs, backward_inputs = inputs.chunk(2, dim=-1) if self.is_looked_up else (inputs, inputs)
         forward_outputs, _ = run_cell(self.forward_cell, forward_inputs)
         backward_outputs, _ = run_cell(self.backward_cell, order.flip(backward_inputs))
@@ -303,14 +190,82 @@ def run_one_way(
     cell: nn.RNNBase, inputs: Tensor, order: AsItStands, state: State | None, keeps_state: bool
 ) -> tuple[Tensor, State]:
     """One direction over inputs with real tokens first; the new state only if it is kept."""
-    return run_to_end(cell, inputs, order, state) if keeps_state else (run_cell(cell, inputs, state)[0], ())
+    if keeps_state:
+        return run_to_end(cell, inputs, order, state)
+    if is_fused([cell], inputs):
+        return run_lstm([cell], inputs, order, state, marks=False)[0], ()
+    return run_cell(cell, inputs, state)[0], ()
 
 
 def run_to_end(cell: nn.RNNBase, inputs: Tensor, order: AsItStands, state: State | None) -> tuple[Tensor, State]:
     """Outputs of one direction over inputs with real tokens first, and the state after each row's last real token."""
-    # Only this state needs the lengths: fused kernels do not return intermediate states.
-    outputs, new_state = run_cell(cell, inputs, state, order.lengths_on_cpu)
+    if isinstance(order, TokenOrder) and is_fused([cell], inputs):
+        outputs, (_, c) = run_lstm([cell], inputs, order, state)
+        new_state: State = (last_of(outputs, order), c)
+    else:  # only this state needs the lengths: fused kernels do not return intermediate states
+        outputs, new_state = run_cell(cell, inputs, state, order.lengths_on_cpu)
     return outputs, order.keep_ended(new_state, state)
+
+
+def last_of(outputs: Tensor, order: TokenOrder) -> Tensor:
+    """The output at the last real token of each row: (batch, time, size), real tokens first -> (batch, size)."""
+    return vector_at(outputs, (order.lengths - 1).clamp(min=0))
+
+
+def is_fused(cells: Sequence[Any], inputs: Tensor) -> bool:
+    """Whether `run_lstm` can run these cells: adapters and hooks need the call of each cell."""
+    return reads_values(inputs) and all(
+        isinstance(cell, OpenLstm) and not ("forward" in vars(cell) or cell._forward_hooks or cell._forward_pre_hooks)
+        for cell in cells
+    )
+
+
+def run_lstm(
+    cells: Sequence[Any], inputs: Tensor, order: AsItStands, state: State | None = None, marks: bool = True
+) -> tuple[Tensor, State]:
+    """Run an LSTM in one direction or two over (batch, time, features), real tokens first, by the CPU's fused kernel.
+
+    A further feature marks padding. Its weights close the input and the output gate and open the forget gate, so
+    padding passes on the cell state and returns zeros, with or without gradients. The second direction reads padding
+    first, and its states remain zero until the first real token. So nothing is packed, which is slow on a CPU, or
+    flipped. One direction whose state is not read needs no `marks`.
+
+    The kernel takes time in proportion to rows, so rows of different lengths are read in groups of similar lengths.
+
+    Returns:
+        The outputs (batch, time, hidden_size x directions), and the final states (batch, hidden_size x directions): c
+        is that after the last real token, h only in rows without padding.
+    """
+    weights = [own for cell in cells for own in cell.current_weights()]
+    context, inputs = without_autocast(inputs, weights[0])
+    marks = marks and isinstance(order, TokenOrder)
+    with context:
+        size = cells[0].hidden_size
+        if marks:
+            inputs = torch.cat([inputs, order.is_padding[..., None].to(inputs.dtype)], dim=-1)
+            gates = inputs.new_zeros(4, size, 1)
+            gates[0], gates[1], gates[3] = CLOSED, OPEN, CLOSED
+            weights[::4] = [torch.cat([own, gates.flatten(0, 1)], dim=1) for own in weights[::4]]
+        zeros = inputs.new_zeros(len(cells), len(inputs), size)
+        initial = (zeros, zeros) if state is None else tuple(part.to(inputs.dtype)[None].contiguous() for part in state)
+
+        def run(inputs: Tensor, *initial: Tensor) -> tuple[Tensor, ...]:
+            return torch.lstm(inputs, initial, weights, True, 1, 0.0, cells[0].training, len(cells) > 1, True)
+
+        outputs, *final = order.in_groups(run, inputs, *initial)
+    if marks and isinstance(order, PaddedAtEnd):
+        order.zeroed = outputs
+    return outputs, tuple(part.transpose(0, 1).flatten(1) for part in final)
+
+
+def without_autocast(inputs: Tensor, weight: Tensor) -> tuple[Any, Tensor]:
+    """A context without autocast on a CPU, and the inputs in the type of the weights if it was enabled.
+
+    Some CPUs do not have the fused kernels in half precision, and fail with "could not create a primitive".
+    """
+    if inputs.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return nullcontext(), inputs
+    return torch.autocast("cpu", enabled=False), inputs.to(weight.dtype)
 
 
 def run_cell(
@@ -318,13 +273,10 @@ def run_cell(
 ) -> tuple[Tensor, State]:
     """Run a torch recurrent module over (batch, time, features), up to `lengths` (batch,) on the CPU if passed.
 
-    States are tuples of (batch, hidden_size). Autocast is disabled on a CPU: some CPUs do not have the fused kernels in
-    half precision, and fail with "could not create a primitive".
+    States are tuples of (batch, hidden_size).
     """
-    autocast_on_cpu = inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-    with torch.autocast("cpu", enabled=False) if autocast_on_cpu else nullcontext():
-        if autocast_on_cpu:
-            inputs = inputs.to(next(cell.parameters()).dtype)
+    context, inputs = without_autocast(inputs, next(cell.parameters()))
+    with context:
         initial = None
         if state is not None:
             initial = tuple(tensor.to(inputs.dtype).unsqueeze(0).contiguous() for tensor in state)

@@ -15,17 +15,9 @@ from .character_features import CharacterFeatures
 from .configuration_rnn import RnnConfig
 from .crf import LinearChainCrf
 from .rnn_cache import RnnCache
-from .rnn_layers import (
-    NUM_GATES,
-    RnnLayer,
-    ShownLayer,
-    State,
-    layer_steps,
-    recurrent_layers,
-    run_stack,
-    token_order,
-)  # fmt: skip
+from .rnn_layers import NUM_GATES, RnnLayer, ShownLayer, layer_steps, recurrent_layers, run_stack
 from .rnn_pretrained import RecurrentPreTrainedModel
+from .token_order import State, token_order
 
 
 class RnnPreTrainedModel(RecurrentPreTrainedModel):
