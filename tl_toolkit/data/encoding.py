@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,47 +115,88 @@ def _are_cut(output: BatchEncoding, tokenizer: Any, texts: tuple[Any, Any], limi
     ]
 
 
+class TextCollator:
+    """Pads encoded texts to the longest one of a batch, as transformers' `DataCollatorWithPadding`, but twenty times as
+    fast; on a GPU, to a multiple of 8 if the length limit allows.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.left = tokenizer.padding_side == "left"
+        self.multiple = padding_multiple(tokenizer) or 1
+        self.fills = {
+            "input_ids": tokenizer.pad_token_id or 0,
+            "attention_mask": 0,
+            "token_type_ids": tokenizer.pad_token_type_id,
+        }
+
+    def width(self, longest: int) -> int:
+        return -(-longest // self.multiple) * self.multiple
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Tensors `[rows, time]` of tokens, and of what else the rows have, such as `labels`."""
+        import torch
+
+        time = self.width(max(len(row["input_ids"]) for row in rows))
+        batch = {}
+        for name in rows[0]:
+            values = [row[name] for row in rows]
+            if name in self.fills:
+                padding = [[self.fills[name]] * (time - len(own)) for own in values]
+                values = [more + own if self.left else own + more for own, more in zip(values, padding, strict=True)]
+            batch[name] = torch.tensor(values)
+        return batch
+
+
 class PaddedRows:
-    """Batches of encoded rows, padded as `DataCollatorWithPadding` does, but directly from their Arrow columns.
+    """Encoded rows from which a data loader fetches whole batches: padded by `TextCollator`, but from Arrow columns.
 
     Args:
         dataset: rows that `encode_texts` has encoded.
-        names: the columns to use; `labels` are not padded.
+        names: the columns to use: of tokens, and `labels`.
     """
 
-    def __init__(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, names: Iterable[str]) -> None:
-        self.left = tokenizer.padding_side == "left"
-        self.multiple = padding_multiple(tokenizer) or 1
-        fills = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
-        table = dataset.with_format("arrow")[:]
+    def __init__(self, dataset: Dataset, collator: TextCollator, names: Iterable[str]) -> None:
+        self.collator = collator
+        table = dataset.select_columns(list(names)).with_format("arrow")[:].combine_chunks()
         self.labels: np.ndarray | None = None
-        self.columns: dict[str, tuple[np.ndarray, int]] = {}
-        for name in names:
+        self.columns: dict[str, np.ndarray] = {}
+        for name in table.column_names:
             column = table.column(name).combine_chunks()
-            if name == "labels":
-                self.labels = np.array(column.to_pylist())
-                continue
-            self.columns[name] = column.flatten().to_numpy(), fills.get(name) or 0
-        self.lengths = table.column("length").to_numpy()
-        self.ends = np.cumsum(self.lengths)
+            if name != "labels":
+                self.columns[name] = column.flatten().to_numpy()
+            elif hasattr(column, "flatten"):
+                self.labels = column.flatten().to_numpy().reshape(len(column), -1)
+            else:
+                self.labels = column.to_numpy()
+        self.lengths = table.column("input_ids").combine_chunks().value_lengths().to_numpy()
+        self.ends = np.cumsum(self.lengths, dtype=np.int64)
 
-    def __call__(self, rows: np.ndarray) -> dict[str, Tensor]:
+    @staticmethod
+    def fits(names: Iterable[str], collator: Any) -> bool:
+        """Whether these columns can be padded as the collator would pad them."""
+        return isinstance(collator, TextCollator) and {"input_ids"} <= set(names) <= {*collator.fills, "labels"}
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitems__(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """Tensors `[rows, time]` of the rows at these positions."""
         import torch
 
-        lengths = self.lengths[rows]
-        time = -(-int(lengths.max()) // self.multiple) * self.multiple
+        chosen = np.asarray(rows)
+        lengths = self.lengths[chosen]
+        time = self.collator.width(int(lengths.max()))
         places = np.arange(time)
-        is_token = places >= (time - lengths)[:, None] if self.left else places < lengths[:, None]
-        starts = self.ends[rows] - lengths
+        is_token = places >= (time - lengths)[:, None] if self.collator.left else places < lengths[:, None]
+        starts = self.ends[chosen] - lengths
         tokens = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
         batch = {}
-        for name, (values, fill) in self.columns.items():
-            padded = np.full((len(rows), time), fill, dtype=np.int64)
+        for name, values in self.columns.items():
+            padded = np.full((len(rows), time), self.collator.fills[name], dtype=np.int64)
             padded[is_token] = values[tokens]
             batch[name] = torch.from_numpy(padded)
         if self.labels is not None:
-            batch["labels"] = torch.from_numpy(self.labels[rows])
+            batch["labels"] = torch.from_numpy(self.labels[chosen])
         return batch
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..data.column_roles import Columns, check_texts, find_columns, is_label_name
 from ..data.column_types import is_float
-from ..data.encoding import encode_texts, padding_multiple
+from ..data.encoding import TextCollator, encode_texts
 from ..data.sources import load_source
 from ..errors import UserError
 from ..metrics.scores import constant_answer
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset, DatasetDict
     from torch import Tensor
-    from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
     from transformers.utils import ModelOutput
 
     from ..config.arguments import ModelArguments
@@ -168,11 +168,8 @@ class TextTask(RowTask):
             encoded[name] = Dataset(pa.table(columns))
         return DatasetDict(encoded)
 
-    def collator(self, processing: PreTrainedTokenizerBase, model: Any = None) -> DataCollatorWithPadding:
-        """Pads a batch to its longest row; on a GPU, to a multiple of 8 for speed if the length limit allows."""
-        from transformers import DataCollatorWithPadding
-
-        return DataCollatorWithPadding(processing, pad_to_multiple_of=padding_multiple(processing))
+    def collator(self, processing: PreTrainedTokenizerBase, model: Any = None) -> TextCollator:
+        return TextCollator(processing)
 
     def loss(self, label_smoothing: float) -> Callable[..., Tensor]:
         from .losses import batch_mean_loss
