@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationMixin
+
+from .rnn_search import SearchMixin
 
 
-class RecurrentGenerationMixin(GenerationMixin):
+class RecurrentGenerationMixin(SearchMixin):
     """Generation from a recurrent state, which the model creates itself and returns as `past_key_values`."""
 
     def prepare_inputs_for_generation(
@@ -25,7 +26,7 @@ class RecurrentGenerationMixin(GenerationMixin):
         )
 
 
-class RecurrentSeq2SeqGenerationMixin(GenerationMixin):
+class RecurrentSeq2SeqGenerationMixin(SearchMixin):
     """Output layer, decoder inputs and generation of a recurrent decoder, which creates its state itself."""
 
     config: Any

@@ -1,0 +1,219 @@
+"""Greedy and beam search for recurrent models: the texts of transformers' `generate()`, with less work per token.
+
+A step costs a recurrent model so little that most of transformers' time goes into copies of the scores, a sort of the
+whole vocabulary, and Python. These loops sort only a few chunks of the vocabulary, and finished rows leave the batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import EosTokenCriteria, GenerationConfig, GenerationMixin, MaxLengthCriteria
+
+CHUNK = 64  # tokens; the maxima of vectorised chunks of this size are the cheapest
+NEVER = -1e9  # transformers' score of a text that does not exist
+
+
+class Texts(NamedTuple):
+    """Some texts of every sentence in the batch.
+
+    Attributes:
+        tokens: (batch, texts, length), the prompt and what was written.
+        scores: (batch, texts), summed log-probabilities; of finished texts divided by `length ** length_penalty`.
+        lengths: (batch, texts), the number of tokens that were written.
+    """
+
+    tokens: Tensor
+    scores: Tensor
+    lengths: Tensor
+
+    def best(self, number: int) -> Texts:
+        """The texts with the highest scores, in this order."""
+        return self.pick(self.scores.topk(number).indices)
+
+    def pick(self, indices: Tensor) -> Texts:
+        """The texts at `indices` (batch, number)."""
+        rows = torch.arange(len(indices), device=indices.device)[:, None]
+        return Texts(*(part[rows, indices] for part in self))
+
+    def of(self, sentences: Tensor) -> Texts:
+        """The texts of these sentences."""
+        return Texts(*(part[sentences] for part in self))
+
+
+class SearchMixin(GenerationMixin):
+    """Searches with the loops of this file; whatever they do not know is left to transformers.
+
+    They work on any logits processors, because they compute all log-probabilities, but stop only at end tokens and at
+    the maximal length, and return only the texts.
+    """
+
+    def _is_usual(self, stops: Any, generation: GenerationConfig, synced_gpus: bool, others: dict[str, Any]) -> bool:
+        known = {"attention_mask", "decoder_attention_mask", "encoder_outputs", "logits_to_keep", "use_cache"}
+        return (
+            not generation.do_sample
+            and not generation.return_dict_in_generate
+            and not generation.low_memory
+            and bool(generation.use_cache)
+            and not synced_gpus
+            and all(type(stop) in (EosTokenCriteria, MaxLengthCriteria) for stop in stops)
+            and not any(value is not None for name, value in others.items() if name not in known)
+        )
+
+    def _begin(self, input_ids: Tensor, generation: GenerationConfig, others: dict[str, Any]) -> tuple[Tensor, Any]:
+        """Logits (rows, vocabulary) after the prompt, and the state."""
+        outputs = self._prefill(input_ids, generation, others)
+        return outputs.logits[:, -1].float(), outputs.past_key_values
+
+    def _continue(self, tokens: Tensor, cache: Any, others: dict[str, Any]) -> Tensor:
+        """Logits (rows, vocabulary) after one more token (rows,); the state is updated in place."""
+        encoded = others.get("encoder_outputs")
+        source = {} if encoded is None else {"encoder_outputs": encoded}
+        name = "input_ids" if encoded is None else "decoder_input_ids"
+        inputs = {name: tokens[:, None], "past_key_values": cache, "use_cache": True, "return_dict": True}
+        return self(**inputs, **source).logits[:, -1].float()
+
+    def _sample(
+        self,
+        input_ids: Tensor,
+        logits_processor: Any,
+        stopping_criteria: Any,
+        generation_config: GenerationConfig,
+        synced_gpus: bool = False,
+        streamer: Any = None,
+        **model_kwargs: Any,
+    ) -> Any:
+        """Greedy search: the most probable token at every step."""
+        if streamer is not None or not self._is_usual(stopping_criteria, generation_config, synced_gpus, model_kwargs):
+            return super()._sample(
+                input_ids,
+                logits_processor,
+                stopping_criteria,
+                generation_config,
+                synced_gpus=synced_gpus,
+                streamer=streamer,
+                **model_kwargs,
+            )
+        pad, texts, written = generation_config._pad_token_tensor, input_ids, [input_ids]
+        running = torch.arange(len(input_ids), device=input_ids.device)  # the rows that are not finished
+        logits, cache = self._begin(input_ids, generation_config, model_kwargs)
+        while True:
+            tokens = logits_processor(texts, logits).argmax(dim=-1)
+            column = input_ids.new_full((len(input_ids), 1), 0 if pad is None else pad)
+            column[running, 0] = tokens
+            written.append(column)
+            texts = torch.cat([texts, tokens[:, None]], dim=1)
+            stays = (~stopping_criteria(texts, None)).nonzero().squeeze(1)
+            if not len(stays):
+                return torch.cat(written, dim=1)
+            if len(stays) < len(running):
+                texts, tokens, running = texts[stays], tokens[stays], running[stays]
+                cache.batch_select_indices(stays)
+            logits = self._continue(tokens, cache, model_kwargs)
+
+    def _beam_search(
+        self,
+        input_ids: Tensor,
+        logits_processor: Any,
+        stopping_criteria: Any,
+        generation_config: GenerationConfig,
+        synced_gpus: bool = False,
+        **model_kwargs: Any,
+    ) -> Any:
+        """Beam search as in Sutskever et al. 2014, section 3.2, with transformers' rules for finished texts.
+
+        A sentence is closed when none of its running texts can become better than its worst finished one, or with
+        `early_stopping` as soon as it has a finished text for every beam.
+        """
+        if not self._is_usual(stopping_criteria, generation_config, synced_gpus, model_kwargs):
+            return super()._beam_search(
+                input_ids, logits_processor, stopping_criteria, generation_config, synced_gpus, **model_kwargs
+            )
+        beams, penalty = generation_config.num_beams, generation_config.length_penalty
+        pad, ends = generation_config._pad_token_tensor, generation_config._eos_token_tensor
+        fill = int(pad or ends[0]) if ends is not None else -1  # as in transformers, where 0 means no padding token
+        # With so many candidates, enough remain if all beams continue with every end token.
+        number = max(2, 1 + (0 if ends is None else len(ends))) * beams
+        prompt = input_ids.shape[1]
+
+        tokens = input_ids.view(-1, beams, prompt)
+        scores = torch.full(tokens.shape[:2], NEVER, device=input_ids.device)
+        finished = Texts(tokens, scores, torch.zeros_like(tokens[:, :, 0]))
+        running = finished._replace(scores=scores.index_fill(1, scores.new_zeros(1, dtype=torch.long), 0.0))
+        sentences = torch.arange(len(tokens), device=input_ids.device)  # those that are not closed
+        closed: list[tuple[Tensor, Texts]] = []
+        logits, cache = self._begin(input_ids, generation_config, model_kwargs)
+        while True:
+            log_probs = logits_processor(running.tokens.flatten(0, 1), logits.log_softmax(dim=-1))
+            scores, beam, token = best_continuations(log_probs, running.scores, number)
+            candidates = running.pick(beam)
+            tokens = torch.cat([candidates.tokens, token[:, :, None]], dim=2)
+            candidates = Texts(tokens, scores, candidates.lengths + 1)
+            has_ended = stopping_criteria(tokens.flatten(0, 1), None).view_as(token)
+
+            length = tokens.shape[2] - prompt
+            chosen = scores.where(~has_ended, NEVER).topk(beams).indices
+            running, beam = candidates.pick(chosen), beam.gather(1, chosen)
+            # Of the candidates, only the best `beams` may finish; the others replace running texts.
+            final = (scores / length**penalty).where(has_ended, NEVER)
+            final = Texts(tokens, final, candidates.lengths)
+            final = Texts(*(part[:, :beams] for part in final))
+            finished = finished._replace(tokens=functional.pad(finished.tokens, (0, 1), value=fill))
+            finished = Texts(*(torch.cat(pair, dim=1) for pair in zip(finished, final, strict=True))).best(beams)
+
+            worst = finished.scores.min(dim=1).values
+            is_longest_best = generation_config.early_stopping == "never" and penalty > 0
+            reached = generation_config.max_length - prompt if is_longest_best else length
+            is_open = running.scores[:, 0] / reached**penalty > worst
+            if generation_config.early_stopping is True:
+                is_open &= worst == NEVER
+            is_open &= ~has_ended.all()
+            stays = is_open.nonzero().squeeze(1)
+            rows = beam + torch.arange(len(beam), device=beam.device)[:, None] * beams
+            if len(stays) < len(is_open):
+                leaves = (~is_open).nonzero().squeeze(1)
+                closed.append((sentences[leaves], finished.of(leaves)))
+                if not len(stays):
+                    return _best_of_all(closed, generation_config.num_return_sequences, fill, prompt)
+                sentences, running, finished, rows = sentences[stays], running.of(stays), finished.of(stays), rows[stays]
+            cache.batch_select_indices(rows.flatten())
+            logits = self._continue(running.tokens[:, :, -1].flatten(), cache, model_kwargs)
+
+
+def best_continuations(log_probs: Tensor, scores: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best continuations of each sentence's beams by one token: `topk` over (batch, beams x vocabulary).
+
+    The best are in the chunks with the greatest maxima, so only these few chunks are sorted.
+
+    Args:
+        log_probs: (batch x beams, vocabulary).
+        scores: (batch, beams), of the texts to continue.
+        number: how many for each sentence.
+
+    Returns:
+        Their scores in descending order, their beams and their tokens, (batch, number) each.
+    """
+    batch, vocabulary = scores.shape[0], log_probs.shape[1]
+    if vocabulary % CHUNK:
+        log_probs = functional.pad(log_probs, (0, -vocabulary % CHUNK), value=-torch.inf)
+    chunks = log_probs.view(*scores.shape, -1, CHUNK)  # (batch, beams, chunks, CHUNK)
+    maxima = (chunks.amax(dim=3) + scores[:, :, None]).flatten(1)
+    chosen = maxima.topk(min(number, maxima.shape[1])).indices  # (batch, number), over beams x chunks
+    rows = torch.arange(batch, device=scores.device)[:, None]
+    sums = chunks.flatten(1, 2)[rows, chosen] + scores.gather(1, chosen // chunks.shape[2])[:, :, None]
+    best, places = sums.flatten(1).topk(number)  # over number x CHUNK
+    chosen = chosen.gather(1, places // CHUNK)
+    token = chosen % chunks.shape[2] * CHUNK + places % CHUNK
+    # Padding is only chosen where all tokens are forbidden; it must still be a token.
+    return best, chosen // chunks.shape[2], token.clamp(max=vocabulary - 1)
+
+
+def _best_of_all(closed: list[tuple[Tensor, Texts]], number: int, fill: int, prompt: int) -> Tensor:
+    """The `number` best texts of every sentence, in the order of the sentences: (sentences x number, length)."""
+    length = prompt + max(int(texts.lengths[:, :number].max()) for _, texts in closed)
+    order = torch.cat([sentences for sentences, _ in closed]).argsort()
+    rows = [functional.pad(texts.tokens[:, :number], (0, length - texts.tokens.shape[2]), value=fill) for _, texts in closed]
+    return torch.cat(rows)[order].flatten(0, 1)
