@@ -160,26 +160,26 @@ class RnnDecoderCache(RnnCache):
         self.memory = None
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        self.batch_select_indices(beam_idx)
+        """Select these rows; with several rows per sentence, each must stay with its sentence, as in beam search."""
+        if self.memory is not None and self.beams == 1:
+            self.memory = self.memory.select(beam_idx)
+        super().reorder_cache(beam_idx)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         for layer in self.layers:  # the new rows share the memory, which does not change
             layer.batch_repeat_interleave(repeats)
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Select these rows. Beams that stay together still share a memory, which moves only if sentences do."""
+        """Select these rows. If all beams of a sentence stay together, they still share its memory."""
         if self.memory is not None:
-            self.memory = self._select_memory(indices)
+            sentences = indices // self.beams
+            kept = sentences[:: self.beams]
+            if torch.equal(kept.repeat_interleave(self.beams), sentences):
+                self.memory = self.memory.select(kept)
+            else:
+                self.memory = self.memory.repeat(self.beams).select(indices)
         for layer in self.layers:
             layer.batch_select_indices(indices)
-
-    def _select_memory(self, indices: Tensor) -> Any:
-        sentences = (indices // self.beams).view(-1, self.beams) if len(indices) % self.beams == 0 else None
-        if sentences is None or not torch.equal(sentences, sentences[:, :1].expand_as(sentences)):
-            return self.memory.repeat(self.beams).select(indices)
-        sentences = sentences[:, 0]
-        is_unchanged = torch.equal(sentences, torch.arange(len(self.memory.values), device=indices.device))
-        return self.memory if is_unchanged else self.memory.select(sentences)
 
     def detach(self) -> RnnDecoderCache:
         super().detach()

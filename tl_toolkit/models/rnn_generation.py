@@ -46,6 +46,11 @@ class RecurrentSeq2SeqGenerationMixin(SearchMixin):
         hidden_states = self.dropout(hidden_states)
         return hidden_states if self.projection is None else self.projection(hidden_states)
 
+    def _continue(self, tokens: Tensor, cache: Any, others: Any) -> Tensor:
+        body: Any = self.base_model  # `forward` would do the same, and more
+        embedded = body.embedding_dropout(body.get_decoder_embeddings()(tokens[:, None]))
+        return self.lm_head(self.read_out(body.decoder(embedded, cache=cache).outputs[:, 0])).float()
+
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """Labels shifted right after `decoder_start_token_id`, with `pad_token_id` for -100: (batch, target)."""
         start, pad = self.config.decoder_start_token_id, self.config.pad_token_id

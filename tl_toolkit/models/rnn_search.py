@@ -17,31 +17,35 @@ CHUNK = 64  # tokens; the maxima of vectorised chunks of this size are the cheap
 NEVER = -1e9  # transformers' score of a text that does not exist
 
 
-class Texts(NamedTuple):
-    """Some texts of every sentence in the batch.
+class Finished(NamedTuple):
+    """The best finished texts of every sentence, as many as there are beams.
 
     Attributes:
-        tokens: (batch, texts, length), the prompt and what was written.
-        scores: (batch, texts), summed log-probabilities; of finished texts divided by `length ** length_penalty`.
-        lengths: (batch, texts), the number of tokens that were written.
+        texts: (batch, beams, length), filled up after their ends.
+        scores: (batch, beams), log-probabilities divided by `length ** length_penalty`; `NEVER` if there is no text.
+        lengths: (batch, beams), with the prompt.
     """
 
-    tokens: Tensor
+    texts: Tensor
     scores: Tensor
     lengths: Tensor
 
-    def best(self, number: int) -> Texts:
-        """The texts with the highest scores, in this order."""
-        return self.pick(self.scores.topk(number).indices)
-
-    def pick(self, indices: Tensor) -> Texts:
-        """The texts at `indices` (batch, number)."""
-        rows = torch.arange(len(indices), device=indices.device)[:, None]
-        return Texts(*(part[rows, indices] for part in self))
-
-    def of(self, sentences: Tensor) -> Texts:
+    def of(self, sentences: Tensor) -> Finished:
         """The texts of these sentences."""
-        return Texts(*(part[sentences] for part in self))
+        return Finished(*(part[sentences] for part in self))
+
+    def padded(self, length: int, fill: int) -> Tensor:
+        """The texts, filled up or cut to this length."""
+        return functional.pad(self.texts, (0, length - self.texts.shape[2]), value=fill)
+
+    def joined(self, texts: Tensor, scores: Tensor, fill: int) -> Finished:
+        """The best of these texts and others, which are at least as long."""
+        length = texts.shape[2]
+        all_texts = torch.cat([self.padded(length, fill), texts], dim=1)
+        best, chosen = torch.cat([self.scores, scores], dim=1).topk(self.scores.shape[1])
+        rows = torch.arange(len(chosen), device=chosen.device)[:, None]
+        lengths = functional.pad(self.lengths, (0, texts.shape[1]), value=length)
+        return Finished(all_texts[rows, chosen], best, lengths[rows, chosen])
 
 
 class SearchMixin(GenerationMixin):
@@ -139,48 +143,45 @@ class SearchMixin(GenerationMixin):
         number = max(2, 1 + (0 if ends is None else len(ends))) * beams
         prompt = input_ids.shape[1]
 
-        tokens = input_ids.view(-1, beams, prompt)
-        scores = torch.full(tokens.shape[:2], NEVER, device=input_ids.device)
-        finished = Texts(tokens, scores, torch.zeros_like(tokens[:, :, 0]))
-        running = finished._replace(scores=scores.index_fill(1, scores.new_zeros(1, dtype=torch.long), 0.0))
-        sentences = torch.arange(len(tokens), device=input_ids.device)  # those that are not closed
-        closed: list[tuple[Tensor, Texts]] = []
+        texts = input_ids.view(-1, beams, prompt)
+        scores = torch.full(texts.shape[:2], NEVER, device=input_ids.device)
+        finished = Finished(texts, scores, torch.zeros_like(texts[:, :, 0]))
+        scores = scores.index_fill(1, texts.new_zeros(1), 0.0)  # all beams are equal: only the first one continues
+        sentences = torch.arange(len(texts), device=input_ids.device)  # those that are not closed
+        closed: list[tuple[Tensor, Finished]] = []
         logits, cache = self._begin(input_ids, generation_config, model_kwargs)
         while True:
-            log_probs = logits_processor(running.tokens.flatten(0, 1), logits.log_softmax(dim=-1))
-            scores, beam, token = best_continuations(log_probs, running.scores, number)
-            candidates = running.pick(beam)
-            tokens = torch.cat([candidates.tokens, token[:, :, None]], dim=2)
-            candidates = Texts(tokens, scores, candidates.lengths + 1)
-            has_ended = stopping_criteria(tokens.flatten(0, 1), None).view_as(token)
+            log_probs = torch.log_softmax(logits, dim=-1, out=logits)  # fresh memory of this size is slow
+            log_probs = logits_processor(texts.flatten(0, 1), log_probs)
+            candidate_scores, beam, token = best_continuations(log_probs, scores, number)
+            rows = torch.arange(len(texts), device=texts.device)[:, None]
+            candidates = torch.cat([texts[rows, beam], token[:, :, None]], dim=2)
+            has_ended = stopping_criteria(candidates.flatten(0, 1), None).view_as(token)
+            length = candidates.shape[2] - prompt
 
-            length = tokens.shape[2] - prompt
-            chosen = scores.where(~has_ended, NEVER).topk(beams).indices
-            running, beam = candidates.pick(chosen), beam.gather(1, chosen)
-            # Of the candidates, only the best `beams` may finish; the others replace running texts.
-            final = (scores / length**penalty).where(has_ended, NEVER)
-            final = Texts(tokens, final, candidates.lengths)
-            final = Texts(*(part[:, :beams] for part in final))
-            finished = finished._replace(tokens=functional.pad(finished.tokens, (0, 1), value=fill))
-            finished = Texts(*(torch.cat(pair, dim=1) for pair in zip(finished, final, strict=True))).best(beams)
+            scores, chosen = candidate_scores.where(~has_ended, NEVER).topk(beams)
+            texts, parents = candidates[rows, chosen], rows * beams + beam.gather(1, chosen)
+            if has_ended.any():
+                # Only the best `beams` candidates may finish; the others replace those that finish.
+                final = (candidate_scores / length**penalty).where(has_ended, NEVER)
+                finished = finished.joined(candidates[:, :beams], final[:, :beams], fill)
 
-            worst = finished.scores.min(dim=1).values
+            worst = finished.scores.amin(dim=1)
             is_longest_best = generation_config.early_stopping == "never" and penalty > 0
             reached = generation_config.max_length - prompt if is_longest_best else length
-            is_open = running.scores[:, 0] / reached**penalty > worst
+            is_open = (scores[:, 0] / reached**penalty > worst) & ~has_ended.all()
             if generation_config.early_stopping is True:
                 is_open &= worst == NEVER
-            is_open &= ~has_ended.all()
-            stays = is_open.nonzero().squeeze(1)
-            rows = beam + torch.arange(len(beam), device=beam.device)[:, None] * beams
-            if len(stays) < len(is_open):
-                leaves = (~is_open).nonzero().squeeze(1)
-                closed.append((sentences[leaves], finished.of(leaves)))
-                if not len(stays):
-                    return _best_of_all(closed, generation_config.num_return_sequences, fill, prompt)
-                sentences, running, finished, rows = sentences[stays], running.of(stays), finished.of(stays), rows[stays]
-            cache.batch_select_indices(rows.flatten())
-            logits = self._continue(running.tokens[:, :, -1].flatten(), cache, model_kwargs)
+            if is_open.all():
+                cache.reorder_cache(parents.flatten())
+            else:
+                closed.append((sentences[~is_open], finished.of(~is_open)))
+                if not is_open.any():
+                    return _best_of_all(closed, generation_config.num_return_sequences, fill)
+                sentences, texts, scores, finished = sentences[is_open], texts[is_open], scores[is_open], finished.of(is_open)
+                cache.batch_select_indices(parents[is_open].flatten())
+            del logits, log_probs
+            logits = self._continue(texts[:, :, -1].flatten(), cache, model_kwargs)
 
 
 def best_continuations(log_probs: Tensor, scores: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -204,16 +205,17 @@ def best_continuations(log_probs: Tensor, scores: Tensor, number: int) -> tuple[
     chosen = maxima.topk(min(number, maxima.shape[1])).indices  # (batch, number), over beams x chunks
     rows = torch.arange(batch, device=scores.device)[:, None]
     sums = chunks.flatten(1, 2)[rows, chosen] + scores.gather(1, chosen // chunks.shape[2])[:, :, None]
-    best, places = sums.flatten(1).topk(number)  # over number x CHUNK
+    best, places = sums.flatten(1).topk(number)  # over chosen chunks x CHUNK
     chosen = chosen.gather(1, places // CHUNK)
-    token = chosen % chunks.shape[2] * CHUNK + places % CHUNK
+    beam = chosen // chunks.shape[2]
+    token = (chosen - beam * chunks.shape[2]) * CHUNK + places % CHUNK
     # Padding is only chosen where all tokens are forbidden; it must still be a token.
-    return best, chosen // chunks.shape[2], token.clamp(max=vocabulary - 1)
+    return best, beam, token.clamp_(max=vocabulary - 1)
 
 
-def _best_of_all(closed: list[tuple[Tensor, Texts]], number: int, fill: int, prompt: int) -> Tensor:
+def _best_of_all(closed: list[tuple[Tensor, Finished]], number: int, fill: int) -> Tensor:
     """The `number` best texts of every sentence, in the order of the sentences: (sentences x number, length)."""
-    length = prompt + max(int(texts.lengths[:, :number].max()) for _, texts in closed)
+    length = max(int(finished.lengths[:, :number].max()) for _, finished in closed)
     order = torch.cat([sentences for sentences, _ in closed]).argsort()
-    rows = [functional.pad(texts.tokens[:, :number], (0, length - texts.tokens.shape[2]), value=fill) for _, texts in closed]
-    return torch.cat(rows)[order].flatten(0, 1)
+    texts = torch.cat([finished.padded(length, fill)[:, :number] for _, finished in closed])
+    return texts[order].flatten(0, 1)
