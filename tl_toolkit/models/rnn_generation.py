@@ -47,7 +47,9 @@ class RecurrentSeq2SeqGenerationMixin(SearchMixin):
         return hidden_states if self.projection is None else self.projection(hidden_states)
 
     def _continue(self, tokens: Tensor, cache: Any, others: Any) -> Tensor:
-        body: Any = self.base_model  # `forward` would do the same, and more
+        if "forward" in vars(self):  # wrapped, for example by accelerate for mixed precision
+            return super()._continue(tokens, cache, others)
+        body: Any = self.base_model  # what `forward` does, without the costs of its outputs
         embedded = body.embedding_dropout(body.get_decoder_embeddings()(tokens[:, None]))
         return self.lm_head(self.read_out(body.decoder(embedded, cache=cache).outputs[:, 0])).float()
 

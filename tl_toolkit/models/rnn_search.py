@@ -49,96 +49,103 @@ class Finished(NamedTuple):
 
 
 class SearchMixin(GenerationMixin):
-    """Searches with the loops of this file; whatever they do not know is left to transformers.
+    """Searches with the loops of this file, and leaves to transformers what they do not know.
 
-    They work on any logits processors, because they compute all log-probabilities, but stop only at end tokens and at
-    the maximal length, and return only the texts.
+    They compute all log-probabilities, so they work with any logits processors. They stop only at end tokens and at the
+    maximal length, and return only the texts.
     """
 
-    def _is_usual(self, stops: Any, generation: GenerationConfig, synced_gpus: bool, others: dict[str, Any]) -> bool:
+    def _sample(self, input_ids: Tensor, **given: Any) -> Any:
+        if self._is_usual(**given):
+            return self._greedy_search(input_ids, **given).clone()  # no inference tensor
+        return super()._sample(input_ids, **given)
+
+    def _beam_search(self, input_ids: Tensor, **given: Any) -> Any:
+        if self._is_usual(**given):
+            return self._search_beams(input_ids, **given).clone()
+        return super()._beam_search(input_ids, **given)
+
+    def _is_usual(
+        self,
+        generation_config: GenerationConfig,
+        stopping_criteria: Any,
+        logits_processor: Any,
+        synced_gpus: bool = False,
+        **others: Any,
+    ) -> bool:
         known = {"attention_mask", "decoder_attention_mask", "encoder_outputs", "logits_to_keep", "use_cache"}
         return (
-            not generation.do_sample
-            and not generation.return_dict_in_generate
-            and not generation.low_memory
-            and bool(generation.use_cache)
+            not generation_config.do_sample
+            and not generation_config.return_dict_in_generate
+            and not generation_config.low_memory
+            and bool(generation_config.use_cache)
             and not synced_gpus
-            and all(type(stop) in (EosTokenCriteria, MaxLengthCriteria) for stop in stops)
-            and not any(value is not None for name, value in others.items() if name not in known)
+            and all(type(criterion) in (EosTokenCriteria, MaxLengthCriteria) for criterion in stopping_criteria)
+            and all(value is None for name, value in others.items() if name not in known)
         )
 
-    def _begin(self, input_ids: Tensor, generation: GenerationConfig, others: dict[str, Any]) -> tuple[Tensor, Any]:
+    def _begin(self, input_ids: Tensor, generation_config: GenerationConfig, others: Any) -> tuple[Tensor, Any]:
         """Logits (rows, vocabulary) after the prompt, and the state."""
-        outputs = self._prefill(input_ids, generation, others)
+        outputs = self._prefill(input_ids, generation_config, others)
         return outputs.logits[:, -1].float(), outputs.past_key_values
 
     def _continue(self, tokens: Tensor, cache: Any, others: dict[str, Any]) -> Tensor:
-        """Logits (rows, vocabulary) after one more token (rows,); the state is updated in place."""
-        encoded = others.get("encoder_outputs")
-        source = {} if encoded is None else {"encoder_outputs": encoded}
-        name = "input_ids" if encoded is None else "decoder_input_ids"
-        inputs = {name: tokens[:, None], "past_key_values": cache, "use_cache": True, "return_dict": True}
-        return self(**inputs, **source).logits[:, -1].float()
+        """Logits (rows, vocabulary) after one more token (rows,); replaces the states in the cache."""
+        inputs: dict[str, Any] = {"past_key_values": cache, "use_cache": True, "return_dict": True}
+        if others.get("encoder_outputs") is None:
+            inputs["input_ids"] = tokens[:, None]
+        else:
+            inputs |= {"encoder_outputs": others["encoder_outputs"], "decoder_input_ids": tokens[:, None]}
+        return self(**inputs).logits[:, -1].float()
 
-    def _sample(
+    @torch.inference_mode()
+    def _greedy_search(
         self,
         input_ids: Tensor,
-        logits_processor: Any,
-        stopping_criteria: Any,
         generation_config: GenerationConfig,
-        synced_gpus: bool = False,
-        streamer: Any = None,
-        **model_kwargs: Any,
-    ) -> Any:
-        """Greedy search: the most probable token at every step."""
-        if streamer is not None or not self._is_usual(stopping_criteria, generation_config, synced_gpus, model_kwargs):
-            return super()._sample(
-                input_ids,
-                logits_processor,
-                stopping_criteria,
-                generation_config,
-                synced_gpus=synced_gpus,
-                streamer=streamer,
-                **model_kwargs,
-            )
-        pad, texts, written = generation_config._pad_token_tensor, input_ids, [input_ids]
+        stopping_criteria: Any,
+        logits_processor: Any,
+        **others: Any,
+    ) -> Tensor:
+        """The most probable token at every step: (rows, length), with padding after the ends."""
+        pad = generation_config._pad_token_tensor
+        texts, columns = input_ids, [input_ids]
         running = torch.arange(len(input_ids), device=input_ids.device)  # the rows that are not finished
-        logits, cache = self._begin(input_ids, generation_config, model_kwargs)
+        logits, cache = self._begin(input_ids, generation_config, others)
         while True:
-            tokens = logits_processor(texts, logits).argmax(dim=-1)
-            column = input_ids.new_full((len(input_ids), 1), 0 if pad is None else pad)
-            column[running, 0] = tokens
-            written.append(column)
-            texts = torch.cat([texts, tokens[:, None]], dim=1)
-            stays = (~stopping_criteria(texts, None)).nonzero().squeeze(1)
-            if not len(stays):
-                return torch.cat(written, dim=1)
-            if len(stays) < len(running):
-                texts, tokens, running = texts[stays], tokens[stays], running[stays]
-                cache.batch_select_indices(stays)
-            logits = self._continue(tokens, cache, model_kwargs)
+            tokens = logits_processor(texts, logits).argmax(dim=-1, keepdim=True)
+            texts = torch.cat([texts, tokens], dim=1)
+            column = torch.full_like(input_ids[:, :1], 0 if pad is None else int(pad))
+            columns.append(column.index_copy(0, running, tokens))
+            is_open = ~stopping_criteria(texts, None)
+            if not is_open.any():
+                return torch.cat(columns, dim=1)
+            if not is_open.all():
+                texts, running = texts[is_open], running[is_open]
+                cache.batch_select_indices(is_open.nonzero().squeeze(1))
+            logits = self._continue(texts[:, -1], cache, others)
 
-    def _beam_search(
+    @torch.inference_mode()
+    def _search_beams(
         self,
         input_ids: Tensor,
-        logits_processor: Any,
-        stopping_criteria: Any,
         generation_config: GenerationConfig,
-        synced_gpus: bool = False,
-        **model_kwargs: Any,
-    ) -> Any:
-        """Beam search as in Sutskever et al. 2014, section 3.2, with transformers' rules for finished texts.
+        stopping_criteria: Any,
+        logits_processor: Any,
+        **others: Any,
+    ) -> Tensor:
+        """Beam search as in Sutskever et al. 2014, section 3.2: (sentences x texts to return, length).
 
-        A sentence is closed when none of its running texts can become better than its worst finished one, or with
-        `early_stopping` as soon as it has a finished text for every beam.
+        The rules for finished texts are those of transformers: a text that ends is kept if it is among the best `beams`
+        continuations; a sentence is closed when its best running text cannot surpass its worst finished one, or, with
+        `early_stopping`, when as many texts as beams have finished.
+
+        Args:
+            input_ids: (sentences x beams, length), the prompt of every beam.
         """
-        if not self._is_usual(stopping_criteria, generation_config, synced_gpus, model_kwargs):
-            return super()._beam_search(
-                input_ids, logits_processor, stopping_criteria, generation_config, synced_gpus, **model_kwargs
-            )
         beams, penalty = generation_config.num_beams, generation_config.length_penalty
         pad, ends = generation_config._pad_token_tensor, generation_config._eos_token_tensor
-        fill = int(pad or ends[0]) if ends is not None else -1  # as in transformers, where 0 means no padding token
+        fill = int(pad or ends[0]) if ends is not None else -1  # as in transformers, padding token 0 included
         # With so many candidates, enough remain if all beams continue with every end token.
         number = max(2, 1 + (0 if ends is None else len(ends))) * beams
         prompt = input_ids.shape[1]
@@ -149,7 +156,7 @@ class SearchMixin(GenerationMixin):
         scores = scores.index_fill(1, texts.new_zeros(1), 0.0)  # all beams are equal: only the first one continues
         sentences = torch.arange(len(texts), device=input_ids.device)  # those that are not closed
         closed: list[tuple[Tensor, Finished]] = []
-        logits, cache = self._begin(input_ids, generation_config, model_kwargs)
+        logits, cache = self._begin(input_ids, generation_config, others)
         while True:
             log_probs = torch.log_softmax(logits, dim=-1, out=logits)  # fresh memory of this size is slow
             log_probs = logits_processor(texts.flatten(0, 1), log_probs)
@@ -178,10 +185,15 @@ class SearchMixin(GenerationMixin):
                 closed.append((sentences[~is_open], finished.of(~is_open)))
                 if not is_open.any():
                     return _best_of_all(closed, generation_config.num_return_sequences, fill)
-                sentences, texts, scores, finished = sentences[is_open], texts[is_open], scores[is_open], finished.of(is_open)
+                sentences, texts, scores, finished = (
+                    sentences[is_open],
+                    texts[is_open],
+                    scores[is_open],
+                    finished.of(is_open),
+                )
                 cache.batch_select_indices(parents[is_open].flatten())
             del logits, log_probs
-            logits = self._continue(texts[:, :, -1].flatten(), cache, model_kwargs)
+            logits = self._continue(texts[:, :, -1].flatten(), cache, others)
 
 
 def best_continuations(log_probs: Tensor, scores: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
