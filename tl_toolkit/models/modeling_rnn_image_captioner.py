@@ -117,6 +117,10 @@ class RnnImageCaptionerModel(RnnImageCaptionerPreTrainedModel, DecodingMixin):
         if config.use_pretrained_backbone and is_new:
             self.encoder.network.load_pretrained(config.backbone)
 
+    def get_decoder_embeddings(self) -> nn.Embedding:
+        """The embedding table of the captions."""
+        return self.embedding
+
     def initial_states(self, grid: Tensor) -> list[tuple[Tensor, ...]]:
         """The decoder's states before the first token, from the mean of the grid (Xu et al. 2015, section 3.1.2).
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
 
@@ -169,8 +170,14 @@ class RnnDecoderCache(RnnCache):
             layer.batch_repeat_interleave(repeats)
 
     def batch_select_indices(self, indices: Tensor) -> None:
+        """Select these rows. If all beams of a sentence stay together, they still share its memory."""
         if self.memory is not None:
-            self.memory = self.memory.repeat(self.beams).select(indices)
+            sentences = indices // self.beams
+            kept = sentences[:: self.beams]
+            if torch.equal(kept.repeat_interleave(self.beams), sentences):
+                self.memory = self.memory.select(kept)
+            else:
+                self.memory = self.memory.repeat(self.beams).select(indices)
         for layer in self.layers:
             layer.batch_select_indices(indices)
 

@@ -130,3 +130,8 @@ class CellSteps:
             c = torch.addcmul(f.sigmoid() * state[1], i.sigmoid(), g.tanh())
             return o.sigmoid() * c.tanh(), c
         return (torch.relu(gates) if self.cell.nonlinearity == "relu" else torch.tanh(gates),)
+
+
+def single_step(cell: nn.RNNBase, inputs: Tensor, state: State) -> State:
+    """The state after reading `inputs` (rows, features)."""
+    return CellSteps(cell, known_bias(cell).expand(1, len(inputs), -1), 0)(0, inputs, state)

@@ -14,7 +14,7 @@ from transformers.modeling_outputs import Seq2SeqModelOutput
 from .configuration_rnn_decoder import RnnDecoderConfig
 from .rnn_attention import AttentionMemory, make_attention
 from .rnn_cache import RnnDecoderCache
-from .rnn_cells import CellSteps, LoopLinear, known_bias, known_gates, within
+from .rnn_cells import CellSteps, LoopLinear, known_bias, known_gates, single_step, within
 from .rnn_layers import layer_steps, recurrent_layers, run_to_end
 from .token_order import AS_IT_STANDS, AsItStands, State, token_order
 
@@ -181,17 +181,22 @@ class RnnDecoder(nn.Module):
         """Outputs and last states of the layers from `first`, each as one call over the whole target."""
         outputs, new_states = [], []
         for index, layer in enumerate(self.layers[first:], start=first):
-            run = partial(self._run_layer, layer.forward_cell, order, bool(index))
+            run = partial(self._run_layer, layer, order, bool(index))
             hidden, *state = self.steps[index](hidden, *states[index], run=run)
             outputs.append(hidden)
             new_states.append(tuple(state))
         return outputs, new_states
 
     def _run_layer(
-        self, cell: nn.RNNBase, order: AsItStands, has_dropout: bool, hidden: Tensor, *state: Tensor
+        self, layer: nn.Module, order: AsItStands, has_dropout: bool, hidden: Tensor, *state: Tensor
     ) -> tuple[Tensor, ...]:
-        outputs, new_state = run_to_end(cell, self.hidden_dropout(hidden) if has_dropout else hidden, order, state)
-        return outputs, *new_state
+        hidden = self.hidden_dropout(hidden) if has_dropout else hidden
+        if hidden.shape[1] > 1:
+            outputs, new_state = run_to_end(layer.forward_cell, hidden, order, state)
+            return outputs, *new_state
+        # A fused call packs its weights first, which costs more than a single step.
+        new_state = within([layer], lambda cells: single_step(cells[0], hidden[:, 0], state))
+        return new_state[0][:, None], *order.keep_ended(new_state, state)
 
     def _attend_and_step(
         self, mask: Tensor | None, order: AsItStands, inputs: Tensor, values: Tensor, keys: Tensor, *state: Tensor

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationMixin
+
+from .rnn_search import SearchMixin
 
 
-class RecurrentGenerationMixin(GenerationMixin):
+class RecurrentGenerationMixin(SearchMixin):
     """Generation from a recurrent state, which the model creates itself and returns as `past_key_values`."""
 
     def prepare_inputs_for_generation(
@@ -25,7 +26,7 @@ class RecurrentGenerationMixin(GenerationMixin):
         )
 
 
-class RecurrentSeq2SeqGenerationMixin(GenerationMixin):
+class RecurrentSeq2SeqGenerationMixin(SearchMixin):
     """Output layer, decoder inputs and generation of a recurrent decoder, which creates its state itself."""
 
     config: Any
@@ -44,6 +45,13 @@ class RecurrentSeq2SeqGenerationMixin(GenerationMixin):
         """The input of the output layer: (…, hidden_size) -> (…, features of the output layer)."""
         hidden_states = self.dropout(hidden_states)
         return hidden_states if self.projection is None else self.projection(hidden_states)
+
+    def _continue(self, tokens: Tensor, cache: Any, others: Any) -> Tensor:
+        if "forward" in vars(self):  # wrapped, for example by accelerate for mixed precision
+            return super()._continue(tokens, cache, others)
+        body: Any = self.base_model  # what `forward` does, without the costs of its outputs
+        embedded = body.embedding_dropout(body.get_decoder_embeddings()(tokens[:, None]))
+        return self.lm_head(self.read_out(body.decoder(embedded, cache=cache).outputs[:, 0])).float()
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """Labels shifted right after `decoder_start_token_id`, with `pad_token_id` for -100: (batch, target)."""
