@@ -396,10 +396,10 @@ def decide(dataset_name: Any = None, **flags: Any) -> Comparison | None:
 
     began = time.monotonic()
     from .comparison.arguments import parse_decide_arguments
-    from .data.sources import remember_sources
+    from .shared_work import sharing
     from .workflows.decide import decide
 
-    with remember_sources():
+    with sharing():
         report = decide(parse_decide_arguments(_named(flags, dataset_name=dataset_name)), began)
     return Comparison(report) if report is not None else None
 

@@ -8,6 +8,7 @@ list of verbs, the docstring its help.
 from __future__ import annotations
 
 import contextlib
+import gc
 import inspect
 import os
 import platform
@@ -243,10 +244,10 @@ def _decide(argv: list[str], help: Help) -> None:
     """
     began = time.monotonic()
     from .comparison.arguments import parse_decide_arguments
-    from .data.sources import remember_sources
+    from .shared_work import sharing
     from .workflows.decide import decide
 
-    with remember_sources():
+    with sharing():
         report = decide(parse_decide_arguments(argv, help), began)
 
     from .workflows.summary import verdict_of
@@ -365,7 +366,10 @@ def main(verb: str | None = None) -> None:
             print(f"tl-toolkit {__version__}")
             return
         verb, argv = argv[0], argv[1:]
-    exit_cleanly(lambda: _run(verb, argv), VERBS[verb].resuming if verb in VERBS else "")
+    try:
+        exit_cleanly(lambda: _run(verb, argv), VERBS[verb].resuming if verb in VERBS else "")
+    finally:
+        gc.freeze()  # else the interpreter collects everything once more before it ends, which takes a second
 
 
 def _run(name: str, argv: list[str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, listing, nearest
+from ..shared_work import shared
 from .files import SUFFIXES, file_suffix, nearest_sibling
 from .fingerprints import fingerprint
 from .folders import assign_splits, table_files
@@ -45,21 +46,6 @@ class Source:
     spelling: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-_remembered: dict[tuple[str | int | None, ...], Source] | None = None
-
-
-@contextlib.contextmanager
-def remember_sources() -> Iterator[None]:
-    """Within this context, read and hash every dataset only once, even if several runs or contexts inside use it."""
-    global _remembered
-    outside = _remembered
-    _remembered = {} if outside is None else outside
-    try:
-        yield
-    finally:
-        _remembered = outside
-
-
 def load_source(arguments: DataArguments) -> Source:
     """Load the dataset `--dataset_name`: a Hub id, a local folder or file, or `builtin:name[:config]`.
 
@@ -67,11 +53,7 @@ def load_source(arguments: DataArguments) -> Source:
         UserError: no name is set, the dataset cannot be found or read, or a configuration or revision does not apply.
     """
     named = (arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision, arguments.stream_rows)
-    if _remembered is None:
-        return _load(*named)
-    if named not in _remembered:
-        _remembered[named] = _load(*named)
-    return _remembered[named]
+    return shared("source", lambda: named, lambda: _load(*named))
 
 
 def _load(name: str | None, config: str | None, revision: str | None, stream_rows: int | None) -> Source:

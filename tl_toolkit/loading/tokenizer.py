@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config.arguments import ModelArguments
 from ..errors import UserError
+from ..shared_work import shared
 from .names import loading, location_of
 from .vocabulary import check_word_level, relearn_words
 
@@ -38,16 +41,29 @@ def make_tokenizer(
                 min_frequency=arguments.tokenizer_min_frequency,
                 max_length=max_length,
             )
-        return tokenizers.build_tokenizer(
-            name,
-            texts,
-            more_words=vectors.words_of(arguments.vectors) if arguments.vectors else (),
-            vocab_size=arguments.tokenizer_vocab_size,
-            min_frequency=arguments.tokenizer_min_frequency,
-            lowercase=arguments.tokenizer_lowercase,
-            max_length=max_length,
+        rules: dict[str, Any] = {
+            "vocab_size": arguments.tokenizer_vocab_size,
+            "min_frequency": arguments.tokenizer_min_frequency,
+            "lowercase": arguments.tokenizer_lowercase,
+            "max_length": max_length,
+        }
+        if arguments.vectors:
+            return tokenizers.build_tokenizer(name, texts, more_words=vectors.words_of(arguments.vectors), **rules)
+        learned = shared(
+            "vocabulary",
+            lambda: (name, *rules.values(), _hash(training_texts())),
+            lambda: tokenizers.build_tokenizer(name, texts, **rules),
+            lambda tokenizer: 100 * len(tokenizer),
         )
+        return copy.deepcopy(learned)  # a run changes its limit and its padding
     return load_tokenizer(arguments)
+
+
+def _hash(texts: Iterable[str]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        digest.update(f"{len(text)} {text}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _replaceable_words(arguments: ModelArguments, kind: str) -> PreTrainedTokenizerBase:

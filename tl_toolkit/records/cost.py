@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import sys
 import time
@@ -72,6 +74,29 @@ def disk_bytes(folder: Path) -> int:
 def trainable_parameters(model: nn.Module) -> int:
     """Return the number of trainable parameters of `model`."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+_NOT_OF_ARCHITECTURE = frozenset(("vocab_size", "id2label", "label2id", "name_or_path", "transformers_version"))
+
+
+def architecture(model: Any) -> str:
+    """Return a hash of what determines the time of a forward pass, besides its inputs.
+
+    That is the configuration and the shapes of the weights. A table of embeddings, which is read row by row, may have
+    other rows, unless it is the output layer as well. Models of other classes, sizes or adapters differ.
+    """
+    from torch import nn
+
+    tables, others = set[int](), set[int]()
+    for part in model.modules():
+        own = tables if isinstance(part, nn.Embedding) else others
+        own |= {id(weight) for weight in part.parameters(recurse=False)}
+    tables -= others
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    shapes = [(name, str(own.dtype), tuple(own.shape)[id(own) in tables :]) for name, own in tensors]
+    config = {name: own for name, own in model.config.to_dict().items() if name not in _NOT_OF_ARCHITECTURE}
+    content = json.dumps([type(model).__name__, shapes, config], sort_keys=True, default=str)
+    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 def hardware(args: TrainingArguments) -> dict[str, Any]:

@@ -117,6 +117,7 @@ class Inference(TypedDict, total=False):
     latency_seconds: Number | None
     latency_seconds_p95: Number | None
     rows_per_second: Number | None
+    measured_in: Text
     forms: dict[str, Form]
 
 

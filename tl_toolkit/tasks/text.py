@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import logging
 from abc import abstractmethod
 from collections.abc import Callable
@@ -12,15 +14,18 @@ import numpy as np
 
 from ..data.column_roles import Columns, check_texts, find_columns, is_label_name
 from ..data.column_types import is_float
-from ..data.encoding import TextCollator, encode_texts
+from ..data.encoding import TextCollator, encode_texts, truncation
+from ..data.fingerprints import fingerprint
 from ..data.sources import load_source
 from ..errors import UserError
 from ..metrics.scores import constant_answer
+from ..shared_work import shared
 from .base import RowTask, check_rows
 from .split_roles import named_splits
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
     from datasets import Dataset, DatasetDict
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
@@ -161,12 +166,35 @@ class TextTask(RowTask):
         types = {"single_label_classification": pa.int64(), "multi_label_classification": pa.list_(pa.float32())}
         label_type = types.get(self.problem_type, pa.float32())
         encoded = {}
+        rules = functools.cache(functools.partial(_rules_of, processing))  # those before the first call
         for name, split in dataset.items():
-            columns = encode_texts(split, processing, max_length)
+            columns = self._encoded_texts(split, processing, max_length, rules)
             if "label" in split.column_names:
-                columns["labels"] = split.with_format("arrow")[:]["label"].cast(label_type)
-            encoded[name] = Dataset(pa.table(columns))
+                labels = split.with_format("arrow")[:]["label"].cast(label_type)
+                columns = columns.append_column("labels", labels)
+            encoded[name] = Dataset(columns)
         return DatasetDict(encoded)
+
+    def _encoded_texts(
+        self,
+        split: Dataset,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int | None,
+        rules: Callable[[], str | None],
+    ) -> pa.Table:
+        """The columns of `encode_texts`, which runs with the same texts and `rules` of their tokenizer share."""
+        import pyarrow as pa
+        from datasets import DatasetDict
+
+        texts = split.select_columns([name for name in self.texts if name in split.column_names])
+        encoded = shared(
+            "encoded texts",
+            lambda: rules() and (rules(), max_length, fingerprint(DatasetDict({"": texts}))),
+            lambda: pa.table(encode_texts(texts, tokenizer, max_length)),
+            lambda table: table.nbytes,
+        )
+        tokenizer("", **truncation(tokenizer, max_length, "text_pair" in texts.column_names))  # saved with this limit
+        return encoded
 
     def collator(self, processing: PreTrainedTokenizerBase, model: Any = None) -> TextCollator:
         return TextCollator(processing)
@@ -213,6 +241,16 @@ class TextTask(RowTask):
         if ids.ndim == 2:
             return {f"{column}_name": [[self.labels[place] for place in np.flatnonzero(row)] for row in ids]}
         return {f"{column}_name": [self.labels[place] for place in ids]}
+
+
+def _rules_of(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """A hash of all that determines the tokens of a text; None for a tokenizer in Python, which may do anything."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    limits = (tokenizer.model_max_length, tokenizer.truncation_side, tokenizer.padding_side)
+    settings = [type(tokenizer).__name__, tokenizer.model_input_names, tokenizer.special_tokens_map, limits]
+    return hashlib.blake2b(repr([settings, backend.to_str()]).encode(), digest_size=16).hexdigest()
 
 
 def _texts(dataset: Dataset) -> list[str]:

@@ -17,6 +17,8 @@ import torch
 
 from ..config.processes import sharding
 from ..errors import UserError
+from ..records.cost import architecture
+from ..shared_work import shared
 
 if TYPE_CHECKING:
     from .trainer import BaseTrainer, ToolkitTrainer
@@ -57,17 +59,23 @@ def rehearse_training(trainer: ToolkitTrainer) -> None:
 def rehearse_saving(trainer: BaseTrainer, output_dir: Path) -> None:
     """Save the model below `output_dir` and load it again, in the first process, unless it is large or sharded.
 
+    The runs of a comparison try it once for each architecture.
+
     Raises:
         UserError: a weight has changed.
         Exception: whatever the run would raise.
     """
-    from transformers import PreTrainedModel
-
     model: Any = trainer.model
     weights = model.state_dict()
     elsewhere = sharding(trainer.args) or not trainer.is_world_process_zero()
-    if elsewhere or sum(weight.nbytes for weight in weights.values()) > _MOST_BYTES:
-        return
+    if not elsewhere and sum(weight.nbytes for weight in weights.values()) <= _MOST_BYTES:
+        shared("saving", lambda: architecture(model), lambda: _save_and_load(trainer, weights, output_dir))
+
+
+def _save_and_load(trainer: BaseTrainer, weights: dict[str, torch.Tensor], output_dir: Path) -> None:
+    from transformers import PreTrainedModel
+
+    model: Any = trainer.model
     folder = output_dir / ".trial-model"
     try:
         trainer.save_model(str(folder), _internal_call=True)

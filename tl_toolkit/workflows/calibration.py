@@ -31,7 +31,7 @@ def calibrate(
 
     reason = ""
     if temperature is None:
-        temperature, reason = fit_temperature(logits, np.asarray(rows["labels"]))
+        temperature, reason = fit_temperature(logits, np.asarray(rows["labels"][:]))
     if not reason and trainer.is_deepspeed_enabled and trainer.accelerator.state.deepspeed_plugin.zero_stage == 3:
         temperature, reason = 1.0, "the weights are sharded over processes"
     if not reason:

@@ -22,8 +22,8 @@ from ..comparison.verdict.settle import settling_seeds, with_more_seeds
 from ..comparison.verdict.wording import cross_validation
 from ..config.arguments import Arguments
 from ..config.pretrain_arguments import PretrainArguments
-from ..data.sources import remember_sources
 from ..errors import UserError
+from ..shared_work import sharing
 from .failures import explaining
 from .finetune import FineTuning, finetune
 from .lifecycle import without_progress_bars
@@ -73,7 +73,7 @@ def compare(arguments: ParsedComparison | FromResults) -> Path | None:
     """
     if isinstance(arguments, FromResults):
         return report_from_results(*arguments)
-    with remember_sources():
+    with sharing():
         return _compare(arguments)
 
 

@@ -32,7 +32,6 @@ from ..comparison.planning.time_plan import TimePlan, curve_budgets, in_order, i
 from ..comparison.report.writing import write_report
 from ..comparison.verdict.decision import asked_in, decision_in
 from ..comparison.verdict.words import Words
-from ..data.sources import remember_sources
 from ..errors import UserError
 from ..evaluation import formatting as show
 from ..evaluation.evidence.suspicious_labels import confusions, suspicious_rows
@@ -40,6 +39,7 @@ from ..evaluation.predictions import PredictionReader
 from ..evaluation.results import Result, read_results
 from ..records.output_dir import make_folder, without_empty_folder
 from ..records.record import read_record
+from ..shared_work import sharing
 from ..tasks import make_task
 from .compare import say_folds, train
 from .lifecycle import without_progress_bars
@@ -64,7 +64,7 @@ def decide(arguments: ParsedComparison, began: float | None = None) -> Path | No
     began = now if began is None else began
     deadline, importing = began + 60 * minutes, now - began
     output_dir = arguments.output_dir
-    with without_empty_folder(output_dir), remember_sources(), ExitStack() as stack:
+    with without_empty_folder(output_dir), sharing(), ExitStack() as stack:
         grid, divided = with_default_folds(arguments.grid, output_dir)
         rows, classes = _look(grid, output_dir)
         say_folds(grid, divided)

@@ -294,7 +294,7 @@ class FineTuning(Training[Arguments]):
 
     @property
     def epoch(self) -> tuple[int, int]:
-        return len(self.encoded["train"]), sum(self.encoded["train"]["length"])
+        return len(self.encoded["train"]), sum(self.encoded["train"]["length"][:])
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **self.task.record()}
@@ -329,7 +329,7 @@ class FineTuning(Training[Arguments]):
         if self.calibration["temperature"] == 1:
             return logits, metrics
         logits = logits / np.float32(self.calibration["temperature"])
-        return logits, metrics | self.task.metrics(logits, np.asarray(rows["labels"]), rows)
+        return logits, metrics | self.task.metrics(logits, np.asarray(rows["labels"][:]), rows)
 
     def findings(self) -> dict[str, Any]:
         """Save the predictions, and measure the inference cost and save the attention on the test rows."""
@@ -344,7 +344,7 @@ class FineTuning(Training[Arguments]):
         rows, encoded = self.splits["test"], self.encoded["test"]
         found |= self.task.details(self.predictions["test"], rows)
         if self.calibration:
-            logits, labels = self.predictions["test"], np.asarray(encoded["labels"])
+            logits, labels = self.predictions["test"], np.asarray(encoded["labels"][:])
             errors = [error_of(own, labels) for own in (logits * self.calibration["temperature"], logits)]
             self.calibration |= dict(zip(("test_error_before", "test_error_after"), errors, strict=True))
         self.stages.begin("inference")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..records.cost import wait_for_device
+from ..records.cost import architecture, wait_for_device
+from ..shared_work import shared
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,19 +29,37 @@ def measure_inference(trainer: ToolkitTrainer, rows: Dataset) -> dict[str, Any] 
     The time includes padding and (for a task that generates) `generate`, but not reading and tokenising. The latency is
     the median, because other load on the machine lengthens some of the times.
 
+    The runs of a comparison share the measurement of an entry if their models differ in nothing but weights and words.
+
     Returns:
         `device`, `threads`, `rows` (the number of different rows timed alone), `latency_seconds` (median),
-        `latency_seconds_p95`, `batch_size` and `rows_per_second`; None if the model is sharded over processes, or
-        without rows.
+        `latency_seconds_p95`, `batch_size`, `rows_per_second`, and `measured_in`, the run whose model was timed if that
+        is another one; None if the model is sharded over processes, or without rows.
     """
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled or not len(rows):
+        return None
+    own = str(trainer.args.run_name)
+    first = rows.select(range(min(MOST_ROWS, len(rows))))
+    run, found = shared("inference", lambda: _key(trainer, first), lambda: (own, _measure(trainer, first)))
+    return found if run == own else {**found, "measured_in": run}
+
+
+def _key(trainer: ToolkitTrainer, rows: Dataset) -> Hashable:
+    """All that determines the inference cost; None if weights do, or the number of tokens of `rows` is unknown."""
+    if trainer.task.generates or "length" not in rows.column_names:
+        return None
+    args, model = trainer.args, trainer.accelerator.unwrap_model(trainer.model)
+    precision = (args.bf16, args.fp16, args.bf16_full_eval, args.fp16_full_eval, args.torch_compile)
+    return args.name, architecture(model), args.device, precision, tuple(rows["length"][:])
+
+
+def _measure(trainer: ToolkitTrainer, rows: Dataset) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled or not len(rows):
-        return None
     model = trainer.accelerator.unwrap_model(trainer.model)
     was_training, during_training = model.training, trainer.generation
-    own = trainer._remove_unused_columns(rows.select(range(min(MOST_ROWS, len(rows)))), "inference")
+    own = trainer._remove_unused_columns(rows, "inference")
     encoded = [own[position] for position in range(len(own))]
 
     def predict(some: list[dict[str, Any]]) -> None:

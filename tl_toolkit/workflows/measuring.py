@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..comparison.execution.measuring import Measured
 from ..config.arguments import Arguments
 from ..config.processes import global_batch
+from ..shared_work import not_sharing
 from ..strategies.bag_of_ngrams import NgramProbe, solve_weights
 from ..strategies.contrastive import Contrastive
 from ..strategies.recommended import EVALUATIONS, recommended
@@ -49,7 +50,8 @@ def measure(arguments: Arguments, rows: Mapping[str, int], seconds: float) -> Me
         run.set_up()
         start = time.perf_counter() - began
         sample = run.encoded["train"]
-        encode = _timed(lambda: run.task.encode(run.splits, run.processing, run.max_length))
+        with not_sharing():
+            encode = _timed(lambda: run.task.encode(run.splits, run.processing, run.max_length))
         encode /= sum(map(len, run.splits.values()))
         found = Measured(start, encode, save=_timed(lambda: run.trainer.save_model(folder)))
         if isinstance(run.strategy, NgramProbe):

@@ -8,11 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from ...data.sources import load_source, remember_sources
+from ...data.sources import load_source
 from ...data.splits import find_split
 from ...evaluation.formatting import memory
 from ...evaluation.formatting import seconds as in_words
 from ...records.record import damage_of_record, read_record
+from ...shared_work import sharing
 from ..planning.grid import Grid
 from ..planning.planned_run import PlannedRun
 from .estimates import BASES, OTHERS, SAME, UNKNOWN, Estimate, Estimator, disk_of, seconds_of, train_rows_in
@@ -53,7 +54,7 @@ def plan(
         UserError: a dataset cannot be read as the grid specifies, or an entry cannot be trained, which would also stop
             the comparison itself.
     """
-    with quiet(), remember_sources():
+    with quiet(), sharing():
         check_rows(grid, output_dir)
         jobs = jobs_of(grid, output_dir)
         made = made_runs(jobs, output_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -45,7 +46,11 @@ def start_worker(module: str, jobs: Connection, lifeline: Connection, lock: obje
     die_with_parent(lifeline)
     for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
         signal.signal(number, signal.SIG_IGN)  # the parent process handles Ctrl-C and a closed terminal
-    importlib.import_module(module).work(jobs)
+    gc.disable()  # a sixth of the time of the imports
+    own = importlib.import_module(module)
+    gc.enable()
+    own.work(jobs)
+    gc.freeze()  # else the interpreter collects everything once more before it ends
 
 
 def _watch(parent: int, lifeline: Connection | None) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from ... import __version__
-from ...data.sources import remember_sources
 from ...errors import UserError
 from ...records.record import write_record
+from ...shared_work import sharing
 from .failures import quiet
 from .jobs import Job, RunJob, Train
 
@@ -142,7 +142,7 @@ def _work(job: Job, train: Train, folder: str, version: str, *needs: bytes) -> t
         raise UserError(f"Install tl_toolkit {version}, the comparison's version: this node has {__version__}.")
     if os.path.isdir(folder):  # paths of local datasets may be relative to it
         os.chdir(folder)
-    with tempfile.TemporaryDirectory(prefix="tl_toolkit_run_") as name, quiet(), remember_sources():
+    with tempfile.TemporaryDirectory(prefix="tl_toolkit_run_") as name, quiet(), sharing():
         output_dir = Path(name)
         for archive in needs:
             unpack(archive, output_dir)

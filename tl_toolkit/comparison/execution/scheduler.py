@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TextIO
 
 from ...atomic_files import write_text
-from ...data.sources import load_source, remember_sources
+from ...data.sources import load_source
 from ...records.output_dir import make_folder, without_empty_folder
+from ...shared_work import sharing
 from ..planning.grid import Grid
 from ..planning.planned_run import PlannedRun
 from .failures import quiet
@@ -159,7 +160,7 @@ def check_data(grid: Grid, output_dir: Path) -> None:
     Raises:
         UserError: as `Task.prepare`, or if the folder cannot be created.
     """
-    with without_empty_folder(output_dir), remember_sources():
+    with without_empty_folder(output_dir), sharing():
         make_folder(output_dir)
         check_rows(grid, output_dir)
         jobs_of(grid, output_dir)
@@ -214,7 +215,7 @@ def execute(
         UserError: the folder of a stage holds something else, a job requests more than the executor has, or an entry
             cannot be trained.
     """
-    with quiet(), remember_sources():
+    with quiet(), sharing():
         jobs = jobs_of(grid, output_dir)
         (output_dir / "runs").mkdir(parents=True, exist_ok=True)
         with executor:

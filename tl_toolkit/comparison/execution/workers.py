@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import multiprocessing
 import os
 import sys
@@ -13,9 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-from ...data.sources import remember_sources
 from ...errors import UserError
 from ...records.energy import SHARED
+from ...shared_work import sharing
 from .failures import quiet
 from .jobs import Job, Train
 from .lock import Lock
@@ -179,7 +180,7 @@ class _Worker:
 def work(jobs: Connection) -> None:
     """Execute jobs from the pipe until it is closed; an error in writing a record is sent in its place."""
     faulthandler.enable()  # print the traceback of a crash in compiled code
-    with quiet(), remember_sources():
+    with quiet(), sharing():
         while True:
             try:
                 job, output_dir, train = jobs.recv()
@@ -189,6 +190,8 @@ def work(jobs: Connection) -> None:
                 jobs.send(job.make(output_dir, train))
             except OSError as error:
                 jobs.send(error)
+            if not gc.get_freeze_count():  # libraries are loaded: later collections, one or two a run, leave them out
+                gc.freeze()
 
 
 def record_of_killed(job: Job, output_dir: Path, code: int) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def describe_entry(panel: Panel, position: int) -> dict[str, Any]:
         evidence = gather(cell, panel.reader)
         shown |= {
             "evidence": evidence,
-            "classes": class_table(cell, panel.reader),
+            "classes": class_table(panel, entry),
             "budget": cell.budget_name,
             "seeds": cell.seeds,
             "first_seed": told.seed,

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ...evaluation.evidence.class_scores import EntryClasses, classes_by_entry
 from ...evaluation.intervals import Interval
 from ...evaluation.predictions import PredictionReader
 from ...evaluation.results import Result
@@ -73,6 +74,11 @@ class Panel:
     def rivals(self) -> list[str]:
         """The recommended entry at the largest budget, and the one that it is shown against."""
         return rivals(self.decision["budgets"][-1]) if self.decision["budgets"] else []
+
+    @cached_property
+    def classes(self) -> dict[str, EntryClasses]:
+        """The scores by class of each entry that has some, at its largest budget."""
+        return {own.entry: own for own in classes_by_entry(self.cells, self.reader)}
 
     @cached_property
     def constant(self) -> list[Baseline]:

@@ -7,10 +7,8 @@ from typing import Any
 from ...evaluation import formatting as show
 from ...evaluation.evidence.attention import AttendedRow, attentions
 from ...evaluation.evidence.calibration import calibrations
-from ...evaluation.evidence.class_scores import ClassScore, classes_by_entry, entry_classes
+from ...evaluation.evidence.class_scores import ClassScore
 from ...evaluation.evidence.disagreement import DisputedRow, disagreement
-from ...evaluation.predictions import PredictionReader
-from ...evaluation.statistics.cells import Cell
 from .figures import MOST_DIAGRAMS, reliability_diagrams
 from .panel import Panel
 
@@ -26,7 +24,7 @@ TASKS_WITH_TEXTS = ("translation", "captioning", "token-classification")
 
 def describe_classes(panel: Panel) -> dict[str, Any] | None:
     """F1 by class and entry, each entry at its largest budget; None if the task has no classes."""
-    found = classes_by_entry(panel.cells, panel.reader)
+    found = list(panel.classes.values())
     if not found:
         return None
     support = {own.name: own.support for entry in reversed(found) for own in entry.classes}
@@ -44,13 +42,11 @@ def describe_classes(panel: Panel) -> dict[str, Any] | None:
     }
 
 
-def class_table(cell: Cell, reader: PredictionReader) -> list[ClassScore]:
-    """The classes of one cell, for the entry's own section; empty if the task has none."""
-    found = entry_classes(cell, reader)
-    if found is None:
-        return []
-    kept = sorted(found.classes, key=lambda own: -own.support)[:MOST_CLASSES]
-    return [own for own in found.classes if own in kept]
+def class_table(panel: Panel, entry: str) -> list[ClassScore]:
+    """The classes of an entry, for its own section; empty if the task has none."""
+    classes = panel.classes[entry].classes if entry in panel.classes else []
+    kept = sorted(classes, key=lambda own: -own.support)[:MOST_CLASSES]
+    return [own for own in classes if own in kept]
 
 
 def describe_calibration(panel: Panel) -> dict[str, Any] | None:
