@@ -1,9 +1,9 @@
 """What all contestants share: data from the same seeds, and rounds on request. Imports numpy only.
 
-A contestant is a script `CONTESTANT.py NAME SETTINGS` in an environment of its own. `NAME` is one of its functions, which
-takes the settings (JSON) and returns another one that prepares a round: what that returns is timed, and returns the
-number of rows or tokens that it read. For each line on standard input one round runs, and its work and processor
-seconds (on a GPU, seconds) are printed.
+A contestant is a script, run as `CONTESTANT.py NAME SETTINGS` in an environment of its own. `NAME` is one of its
+functions. It takes the settings (JSON) and returns another one, which prepares a round: what that returns is timed,
+and returns the number of rows or tokens that it read. For each line on standard input one round runs, and its work and
+processor seconds (on a GPU, seconds) are printed.
 """
 
 from __future__ import annotations
