@@ -60,7 +60,7 @@ NUM_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 class RnnLayer(nn.Module):
     """One recurrent layer in one direction or two.
 
-    Each direction is a separate module. Where `run_marked` cannot read both, the second reads the flipped sequence,
+    Each direction is a separate module. Where `run_lstm` cannot run both, the second reads the flipped sequence,
     which needs no packed sequences either.
 
     Args:
