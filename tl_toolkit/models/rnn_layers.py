@@ -60,7 +60,7 @@ NUM_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 class RnnLayer(nn.Module):
     """One recurrent layer in one direction or two.
 
-    Each direction is a separate module. Where `run_marked` cannot read both, the second reads the flipped sequence,
+    Each direction is a separate module. Where `run_lstm` cannot run both, the second reads the flipped sequence,
     which needs no packed sequences either.
 
     Args:
@@ -238,10 +238,9 @@ def run_lstm(
     """
     weights = [own for cell in cells for own in cell.current_weights()]
     context, inputs = without_autocast(inputs, weights[0])
-    marks = marks and isinstance(order, TokenOrder)
     with context:
         size = cells[0].hidden_size
-        if marks:
+        if marks and isinstance(order, TokenOrder):
             inputs = torch.cat([inputs, order.is_padding[..., None].to(inputs.dtype)], dim=-1)
             gates = inputs.new_zeros(4, size, 1)
             gates[0], gates[1], gates[3] = CLOSED, OPEN, CLOSED

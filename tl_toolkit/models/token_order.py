@@ -158,9 +158,9 @@ class TokenOrder(AsItStands):
 
 
 def _halves(lengths: list[int]) -> list[int]:
-    """The sizes of groups of decreasing lengths: halves of halves, while this saves an eighth of the positions."""
+    """The sizes of groups of decreasing lengths: halves of halves, while this saves a tenth of the positions."""
     half = len(lengths) // 2
-    if half < _FEWEST or lengths[half] > 0.75 * lengths[0]:
+    if half < _FEWEST or lengths[half] > 0.8 * lengths[0]:
         return [len(lengths)]
     return _halves(lengths[:half]) + _halves(lengths[half:])
 
