@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import UserError
+from .rows_on_disk import Collector
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +28,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _SAMPLE = 100  # records that determine the format
+LONGEST_CELL = 2**31 - 1  # characters
 _CHUNK = 10_000  # rows that are held as Python objects at a time
 _DECLARED = re.compile(r'"?sep=(.)"?[ \t]*\r?\n', re.IGNORECASE)  # written by Excel before the header
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -71,10 +73,9 @@ class _Columns:
     """Collects rows as Arrow arrays of trimmed text; empty cells are missing."""
 
     names: list[str]
-    chunks: list[list[pa.Array]] = field(default_factory=list)
+    collected: Collector = field(default_factory=Collector)
     pending: list[list[str]] = field(default_factory=list)
     trimmed: int = 0
-    rows: int = 0
 
     def add(self, row: list[str]) -> None:
         self.pending.append(row)
@@ -82,20 +83,20 @@ class _Columns:
             self.flush()
 
     def flush(self) -> None:
-        if not self.pending:
-            return
-        arrays, trimmed = trimmed_cells(self.pending)
-        self.chunks.append(arrays)
-        self.trimmed += trimmed
-        self.rows += len(self.pending)
-        self.pending = []
+        import pyarrow as pa
+
+        if self.pending:
+            arrays, trimmed = trimmed_cells(self.pending)
+            self.collected.add(pa.record_batch(arrays, names=self.names))
+            self.trimmed += trimmed
+            self.pending = []
 
     def table(self) -> dict[str, pa.ChunkedArray]:
         import pyarrow as pa
 
         self.flush()
-        columns = zip(*self.chunks, strict=True) if self.chunks else [()] * len(self.names)
-        return {n: pa.chunked_array(c, pa.large_string()) for n, c in zip(self.names, columns, strict=True)}
+        table = self.collected.table(pa.schema([(name, pa.large_string()) for name in self.names]))
+        return dict(zip(self.names, table.columns, strict=True))
 
 
 def trimmed_cells(rows: list[list[str]]) -> tuple[list[pa.Array], int]:
@@ -113,18 +114,25 @@ def trimmed_cells(rows: list[list[str]]) -> tuple[list[pa.Array], int]:
     return arrays, trimmed
 
 
-def read_delimited(path: Path, text: str, suffix: str) -> tuple[dict[str, pa.ChunkedArray], str]:
+def read_delimited(
+    path: Path, sample: str, lines: Callable[[], Iterator[str]], suffix: str
+) -> tuple[dict[str, pa.ChunkedArray], str]:
     """Return the columns of a file as text, with None for empty cells, and a description of the format.
+
+    Args:
+        sample: the beginning, or all, of the text, which determines the format.
+        lines: yields all lines from the first one.
 
     Raises:
         UserError: a quote that does not close, a line with too many cells, a stray line separator, or no column names.
     """
-    declared, formats = detected_formats(path, text, suffix)
-    text = text[len(declared) :]
-    rows, (columns, notes) = first_that_fits(
-        path, formats, lambda form: DelimitedRows(path, _lines(text), form, 1 + bool(declared)), _read, len(text) + 1
-    )
-    return columns.table(), ", ".join([str(rows.form), *notes])
+    declared, formats = detected_formats(path, sample, suffix)
+
+    def rows_in(form: Format) -> DelimitedRows:
+        return DelimitedRows(path, islice(lines(), bool(declared), None), form, 1 + bool(declared))
+
+    rows, (columns, notes) = first_that_fits(path, formats, rows_in, _read)
+    return columns, ", ".join([str(rows.form), *notes])
 
 
 def detected_formats(path: Path, text: str, suffix: str) -> tuple[str, list[Format]]:
@@ -141,18 +149,14 @@ def detected_formats(path: Path, text: str, suffix: str) -> tuple[str, list[Form
 
 
 def first_that_fits(
-    path: Path, formats: Sequence[Format], rows_of: Callable[[Format], DelimitedRows], read: Callable[[Any], T],
-    longest: int,
-) -> tuple[DelimitedRows, T]:  # fmt: skip
+    path: Path, formats: Sequence[Format], rows_of: Callable[[Format], DelimitedRows], read: Callable[[Any], T]
+) -> tuple[DelimitedRows, T]:
     """Return the rows in the first format in which all of them can be read, and what `read` returns for them.
-
-    Args:
-        longest: more characters than any cell has.
 
     Raises:
         UserError: no format fits; it names the first line that does not.
     """
-    limit = csv.field_size_limit(longest)
+    limit = csv.field_size_limit(LONGEST_CELL)
     failures: list[_Misread] = []
     try:
         for form in formats:
@@ -183,7 +187,7 @@ def check_names(path: Path, names: Iterable[str]) -> None:
         raise UserError(f"The file {str(path)!r} has two columns named {twice[0]!r}: give every column a unique name.")
 
 
-def _lines(text: str) -> Iterator[str]:
+def lines_of(text: str) -> Iterator[str]:
     """Split text at its line separator: "\\n" if there is one, else the old "\\r" alone."""
     return iter(io.StringIO(text, newline="\n" if "\n" in text else "\r"))
 
@@ -191,7 +195,7 @@ def _lines(text: str) -> Iterator[str]:
 def _separator(text: str, suffix: str) -> str:
     """Return the separator for which the first records have the same number of cells, at least two."""
     order = "\t,;|" if suffix == ".tsv" else ",;\t|"
-    lines = list(islice(_lines(text), _SAMPLE + 1))
+    lines = list(islice(lines_of(text), _SAMPLE + 1))
     widths = {}
     for separator in order:
         form = Format(separator, spaced=True)
@@ -233,7 +237,7 @@ def _has_stray_quotes(text: str) -> bool:
     Many programs quote fields in it nevertheless. But if all lines have the same number of fields and a field contains
     an unclosed quote, parsing quotes would merge lines.
     """
-    lines = [line for line in map(str.strip, _lines(text)) if line]
+    lines = [line for line in map(str.strip, lines_of(text)) if line]
     tabs = {line.count("\t") for line in lines}
     return len(tabs) == 1 and any(cell.count('"') % 2 for line in lines for cell in line.split("\t"))
 
@@ -345,17 +349,17 @@ def _with_cells(text: str, separator: str, missing: int) -> str:
     return (body + separator * missing if missing > 0 else body.rsplit(separator, -missing)[0]) + end
 
 
-def _read(rows: DelimitedRows) -> tuple[_Columns, list[str]]:
+def _read(rows: DelimitedRows) -> tuple[dict[str, pa.ChunkedArray], list[str]]:
     columns = _Columns(rows.names)
     long_cells: list[tuple[int, int, str]] = []
     for start, end, record, _ in rows:
-        if end > start:
+        if end > start and len(long_cells) < _CHUNK:
             long_cells += [(start, end, cell) for cell in record if "\n" in cell][:1]
         columns.add(record)
     table = columns.table()
     rows.report(columns.trimmed)
     _warn_of_swallowed_lines(rows.path, rows.form, table, long_cells)
-    return columns, rows.notes
+    return table, rows.notes
 
 
 def _is_wrapped(cell: str) -> bool:
@@ -394,9 +398,10 @@ def _warn_of_swallowed_lines(
         return
     first, last = list(table.values())[0], list(table.values())[-1]
     for column, side, parts_of in ((last, -1, slice(None, -1)), (first, 0, slice(1, None))):
-        known = set(pc.unique(column).to_pylist())
-        if len(known) > max(2, len(column) // 2):
+        few = column.slice(0, _CHUNK)  # all may be millions of texts
+        if pc.count_distinct(few).as_py() > max(2, len(few) // 2):
             continue
+        known = set(pc.unique(column).to_pylist())
         for start, end, cell in cells:
             parts = cell.split("\n")[parts_of]
             if all(form.separator in part and part.split(form.separator)[side].strip() in known for part in parts):

@@ -7,15 +7,18 @@ The builders of `datasets` are not used for text formats: they decide types for 
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import UserError, listing, nearest
 from .column_values import Cells, json_cells
-from .delimited import check_names, read_delimited
+from .delimited import check_names, lines_of, read_delimited
 from .json_layouts import read_json
+from .rows_on_disk import Collector, read_mapped
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow", ".txt")
 TYPED = (".parquet", ".arrow")
 """File types that declare the types of their columns."""
+_WHOLE = 1 << 24  # bytes of delimited text that are read at once
+_BATCH = 10_000
 
 
 def file_suffix(path: Path) -> str:
@@ -56,10 +61,15 @@ def read_cells(path: Path) -> Cells:
     if suffix in TYPED:
         table = read_typed(path)
         return Cells(str(path), dict(zip(table.column_names, table.columns, strict=True)))
-    text = read_text(path)
     if suffix in (".csv", ".tsv"):
-        columns, notes = read_delimited(path, text, suffix)
+        own = Lines(path, _WHOLE)
+        if own.is_longer:
+            columns, notes = read_delimited(path, own.sample, own.__iter__, suffix)
+        else:
+            text = read_text(path)
+            columns, notes = read_delimited(path, text, lambda: lines_of(text), suffix)
         return Cells(str(path), columns, frozenset(columns), {}, notes)
+    text = read_text(path)
     if suffix == ".txt":
         return json_cells(str(path), {"text": re.split(r"\r\n|\r|\n", text.rstrip("\r\n"))}, "one text per line")
     values, notes = read_json(path, text, suffix)
@@ -74,18 +84,26 @@ def read_typed(path: Path) -> pa.Table:
     kind = file_suffix(path).removeprefix(".")
     try:
         if kind == "parquet":
-            check_names(path, pq.read_schema(path).names)
-            table = pq.ParquetFile(path).read()  # not read_table, which takes folders named "a=b" as columns
-        else:
-            table = _read_arrow(path)
-            check_names(path, table.column_names)
-    except (pa.ArrowException, OSError) as error:
+            # Not read_table, which takes folders named "a=b" as columns. Without a buffer, it reads whole row groups.
+            file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+            check_names(path, file.schema_arrow.names)
+            collected = Collector()
+            for batch in file.iter_batches(_BATCH):
+                collected.add(without_categories(batch))
+            return collected.table(without_categories(file.schema_arrow.empty_table()).schema)
+        with path.open("rb") as content:
+            table = read_mapped(content)
+        check_names(path, table.column_names)
+        return without_categories(table)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"The file {str(path)!r} cannot be read as {kind}: {_first_line(error)}") from error
-    return without_categories(table)
 
 
-def without_categories(table: pa.Table) -> pa.Table:
-    """Return a table with the values that its categories stand for."""
+T = TypeVar("T", "pa.Table", "pa.RecordBatch")
+
+
+def without_categories(table: T) -> T:
+    """Return a table, or a batch, with the values that its categories stand for."""
     import pyarrow as pa
 
     for place, column in enumerate(table.schema):
@@ -95,16 +113,53 @@ def without_categories(table: pa.Table) -> pa.Table:
     return table
 
 
-def _read_arrow(path: Path) -> pa.Table:
-    """Read an arrow file in either of its formats; the stream is what `datasets` writes."""
-    import pyarrow as pa
+class Lines:
+    """The lines of a text file, read anew by each iteration, of which only a few are in memory.
 
-    source = pa.memory_map(str(path))
-    try:
-        return pa.ipc.open_file(source).read_all()
-    except pa.ArrowInvalid:
-        source.seek(0)
-        return pa.ipc.open_stream(source).read_all()
+    Args:
+        sample_size: bytes at the beginning of the file that determine its format.
+
+    Attributes:
+        sample: their text, which ends with a line.
+        is_longer: whether the file is longer than that.
+        newline: what ends a line, as for `open`.
+        encoding: declared by a byte order mark.
+        mark: the byte order mark of the file, if any.
+        written: the encoding that adds no mark.
+    """
+
+    def __init__(self, path: Path, sample_size: int) -> None:
+        self.path = path
+        try:
+            with self._open() as file:
+                sample = file.read(sample_size)
+        except (OSError, EOFError, zlib.error):
+            read_text(path)  # raises an error that says why
+            raise
+        self.encoding = encoding_of(sample)
+        self.sample = sample.decode(self.encoding, errors="ignore")
+        self.is_longer = len(sample) == sample_size
+        if self.is_longer and "\n" in self.sample:
+            self.sample = self.sample[: self.sample.rindex("\n") + 1]
+        self.newline: str | None = "\n" if "\n" in self.sample else "\r"
+        self.mark = "\ufeff" if sample[:2] in (b"\xff\xfe", b"\xfe\xff") or sample[:3] == b"\xef\xbb\xbf" else ""
+        big = {"utf-16": b"\xfe\xff", "utf-32": b"\0\0\xfe\xff"}
+        order = "-be" if sample.startswith(big.get(self.encoding, b"\0\0\0")) else "-le"
+        self.written = self.encoding + order if self.encoding in big else "utf-8"
+
+    def _open(self) -> Any:
+        return gzip.open(self.path) if self.path.suffix.lower() == ".gz" else self.path.open("rb")
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            with io.TextIOWrapper(self._open(), self.encoding, newline=self.newline) as text:
+                for line in text:
+                    if "\0" in line:
+                        read_text(self.path)  # raises an error that names the line
+                    yield line
+        except (UnicodeDecodeError, OSError, EOFError):
+            read_text(self.path)
+            raise
 
 
 def read_text(path: Path) -> str:

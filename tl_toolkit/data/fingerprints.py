@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .rows_on_disk import free_pages
+
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
@@ -24,6 +26,7 @@ def fingerprint(dataset: DatasetDict) -> str:
         features = rows.features  # a copy, which takes long with thousands of columns
         columns = {name: _ColumnDigest() for name in rows.column_names}
         for batch in rows.with_format("arrow").iter(10_000):
+            free_pages()
             for name, values in zip(batch.column_names, batch.columns, strict=True):
                 columns[name].update(values.combine_chunks())
         for name, own in columns.items():

@@ -13,13 +13,14 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from ..errors import UserError
 from .column_values import joint_type, json_cells, type_of, typed
-from .delimited import DelimitedRows, Format, detected_formats, first_that_fits, trimmed_cells
-from .files import check_names, encoding_of, file_suffix, read_text, without_categories
+from .delimited import LONGEST_CELL, DelimitedRows, Format, detected_formats, first_that_fits, trimmed_cells
+from .files import Lines, check_names, file_suffix, without_categories
 from .json_layouts import json_records
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 16_384
 _CHUNK_CHARACTERS = 1 << 24
 _SAMPLE_BYTES = 1 << 20  # determine the format of delimited text
-_LONGEST_CELL = 2**31 - 1
 
 Added = Mapping[str, list[Any]]
 """New columns of a chunk: for each row text, a number, a list of texts, or None."""
@@ -115,35 +115,9 @@ class ReturnedFile(ABC):
 class _TextFile(ReturnedFile):
     """A file of lines; `given` is the text of each row."""
 
-    newline: str | None
-
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        with self._open() as file:
-            sample = file.read(_SAMPLE_BYTES)
-        self.encoding = encoding_of(sample)
-        self.sample = sample.decode(self.encoding, errors="ignore")
-        if len(sample) == _SAMPLE_BYTES and "\n" in self.sample:
-            self.sample = self.sample[: self.sample.rindex("\n") + 1]
-        self.newline = "\n" if "\n" in self.sample else "\r"
-        self.mark = "\ufeff" if sample[:2] in (b"\xff\xfe", b"\xfe\xff") or sample[:3] == b"\xef\xbb\xbf" else ""
-        big = {"utf-16": b"\xfe\xff", "utf-32": b"\0\0\xfe\xff"}
-        order = "-be" if sample.startswith(big.get(self.encoding, b"\0\0\0")) else "-le"
-        self.written = self.encoding + order if self.encoding in big else "utf-8"
-
-    def _open(self) -> Any:
-        return gzip.open(self.path) if self.path.suffix.lower() == ".gz" else self.path.open("rb")
-
-    def _lines(self) -> Iterator[str]:
-        try:
-            with io.TextIOWrapper(self._open(), self.encoding, newline=self.newline) as text:
-                for line in text:
-                    if "\0" in line:
-                        read_text(self.path)  # raises an error that names the line
-                    yield line
-        except (UnicodeDecodeError, OSError, EOFError):
-            read_text(self.path)
-            raise
+        self.lines = Lines(path, _SAMPLE_BYTES)
 
     @abstractmethod
     def _texts(self) -> Iterator[tuple[Any, str]]:
@@ -168,7 +142,7 @@ class _TextFile(ReturnedFile):
             self._see(columns, {name: self._type(own) for name, own in columns.items()}, len(values))
 
     def chunks(self) -> Iterator[Chunk]:
-        limit = csv.field_size_limit(_LONGEST_CELL)
+        limit = csv.field_size_limit(LONGEST_CELL)
         try:
             for values, given in _grouped(self._texts()):
                 yield Chunk(typed(self._columns(values), self.types, len(values)), given)
@@ -179,15 +153,15 @@ class _TextFile(ReturnedFile):
     def writing(self, target: BinaryIO, columns: Mapping[str, pa.DataType]) -> Iterator[Callable[[Chunk, Added], None]]:
         packed: Any = gzip.GzipFile(fileobj=target, mode="wb") if self.suffix.lower().endswith(".gz") else None
         out = packed or target
-        out.write((self.mark + self._beginning(list(columns))).encode(self.written))
+        out.write((self.lines.mark + self._beginning(list(columns))).encode(self.lines.written))
 
         def write(chunk: Chunk, added: Added) -> None:
             rows = zip(chunk.given, zip(*added.values(), strict=True), strict=True)
             text = "".join(self._with(row, dict(zip(added, values, strict=True))) for row, values in rows)
-            out.write(text.encode(self.written))
+            out.write(text.encode(self.lines.written))
 
         yield write
-        out.write(self._end().encode(self.written))
+        out.write(self._end().encode(self.lines.written))
         if packed is not None:
             packed.close()
 
@@ -207,14 +181,14 @@ class DelimitedFile(_TextFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.declared, self.formats = detected_formats(path, self.sample, file_suffix(path))
+        self.declared, self.formats = detected_formats(path, self.lines.sample, file_suffix(path))
 
     def scan(self) -> None:
         def read(rows: DelimitedRows) -> None:
             self.names, self.trimmed = rows.names, 0
             self._scan((cells, text) for *_, cells, text in rows)
 
-        rows, _ = first_that_fits(self.path, self.formats, self._rows_in, read, _LONGEST_CELL)
+        rows, _ = first_that_fits(self.path, self.formats, self._rows_in, read)
         rows.report(self.trimmed)
         self.form, self.header, self.rest = rows.form, rows.header, "".join(rows.held)
         self.notes = ", ".join([str(rows.form), *rows.notes])
@@ -223,9 +197,7 @@ class DelimitedFile(_TextFile):
         self.quotes_all = bool(quote) and self.header.count(quote or "") >= 2 * len(self.names)
 
     def _rows_in(self, form: Format) -> DelimitedRows:
-        lines = self._lines()
-        if self.declared:
-            next(lines)
+        lines = islice(self.lines, bool(self.declared), None)
         return DelimitedRows(self.path, lines, form, 1 + bool(self.declared))
 
     def _texts(self) -> Iterator[tuple[list[str], str]]:
@@ -268,7 +240,7 @@ class JsonLinesFile(_TextFile):
 
     def _texts(self) -> Iterator[tuple[dict[str, Any], str]]:
         blank = ""
-        for number, line in enumerate(self._lines(), 1):
+        for number, line in enumerate(self.lines, 1):
             if line.strip():
                 yield next(json_records(self.path, [(number, line)])), blank + line
                 blank = ""
@@ -300,12 +272,12 @@ class LinesFile(_TextFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.newline = None
+        self.lines.newline = None
         self.suffix = ".csv" + (".gz" if path.suffix.lower() == ".gz" else "")
 
     def _texts(self) -> Iterator[tuple[str, str]]:
         blank = 0
-        for line in self._lines():
+        for line in self.lines:
             text = line.rstrip("\n")
             if not text:
                 blank += 1  # blank lines at the end are no texts
@@ -390,7 +362,7 @@ def returned_file(path: Path) -> ReturnedFile | None:
     if suffix not in kinds:
         return None
     file = kinds[suffix](path)
-    return None if suffix == ".jsonl" and not file.sample.lstrip().startswith("{") else file
+    return None if suffix == ".jsonl" and not file.lines.sample.lstrip().startswith("{") else file
 
 
 def stream_suffix(sample: str, text_columns: Iterable[str]) -> str:

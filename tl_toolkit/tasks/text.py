@@ -6,7 +6,7 @@ import functools
 import hashlib
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +16,7 @@ from ..data.column_roles import Columns, check_texts, find_columns, is_label_nam
 from ..data.column_types import is_float
 from ..data.encoding import TextCollator, encode_texts, truncation
 from ..data.fingerprints import fingerprint
+from ..data.rows_on_disk import select_rows
 from ..data.sources import load_source
 from ..errors import UserError
 from ..metrics.scores import constant_answer
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SHOWN_CHARACTERS = 400
+_BATCH = 1000
 # The types of labels in predictions.
 _LABEL_TYPES = {
     "single_label_classification": np.int64,
@@ -129,11 +131,11 @@ class TextTask(RowTask):
         from datasets import Dataset
 
         columns: dict[str, Any] = {"row": pa.array(rows.astype(np.int64))}
-        for role in ("text", "text_pair"):
-            if (column := getattr(self.columns, role)) is not None:
-                texts = inputs.select_columns([column]).with_format("arrow")[:].column(0)
-                # 64-bit offsets: with more than 2 GB of text, selecting rows would overflow 32-bit offsets.
-                columns[role] = texts.cast(pa.large_string()).take(pa.array(rows))
+        roles = {role: name for role in ("text", "text_pair") if (name := getattr(self.columns, role)) is not None}
+        table = inputs.with_format("arrow")[:]
+        # 64-bit offsets: with more than 2 GB of text, selecting rows would overflow 32-bit offsets.
+        texts = pa.table({role: table.column(name).cast(pa.large_string()) for role, name in roles.items()})
+        columns |= dict(zip(roles, select_rows(texts, rows).columns, strict=True))
         if targets is not None:
             columns["label"] = _label_array(targets[rows])
         return Dataset(pa.table(columns))
@@ -253,8 +255,11 @@ def _rules_of(tokenizer: PreTrainedTokenizerBase) -> str | None:
     return hashlib.blake2b(repr([settings, backend.to_str()]).encode(), digest_size=16).hexdigest()
 
 
-def _texts(dataset: Dataset) -> list[str]:
-    return [text for column in ("text", "text_pair") if column in dataset.column_names for text in dataset[column]]
+def _texts(dataset: Dataset) -> Iterator[str]:
+    table = dataset.with_format("arrow")[:]
+    for column in sorted({"text", "text_pair"} & set(table.column_names)):
+        for batch in table.select([column]).to_batches(_BATCH):
+            yield from batch.column(0).to_pylist()
 
 
 def _label_array(labels: np.ndarray) -> Any:
