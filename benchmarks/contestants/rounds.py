@@ -23,12 +23,16 @@ Round = Callable[[], int]
 
 
 def buckets(rows: int, batch: int, longest: int = 40, words: int = WORDS) -> Texts:
-    """Batches of texts of similar lengths from 5 to `longest` tokens, in random order: padded ids, and labels."""
+    """Batches of texts of similar lengths from 5 to `longest` tokens, in random order: padded ids, and labels.
+
+    The longest of a batch has a multiple of 4 tokens, because Keras compiles for each length.
+    """
     generator = np.random.default_rng(1)
     lengths = np.sort(generator.integers(5, longest + 1, rows))
     batches: Texts = []
     for own in lengths.reshape(-1, batch)[generator.permutation(rows // batch)]:
-        ids = generator.integers(SPECIAL, words, (batch, own.max()), dtype=np.int64)
+        own[-1] = -(-own[-1] // 4) * 4
+        ids = generator.integers(SPECIAL, words, (batch, own[-1]), dtype=np.int64)
         ids[np.arange(ids.shape[1]) >= own[:, None]] = PAD
         batches.append((ids, generator.integers(0, LABELS, batch)))
     return batches
