@@ -87,7 +87,7 @@ def test_shared_runs_are_those_that_compute_everything(
     assert together["a"]["metrics"] == together["d"]["metrics"] != together["b"]["metrics"]
 
 
-def test_an_architecture_is_all_but_weights_and_words() -> None:
+def test_an_architecture_is_all_but_weights_and_words(tmp_path: Path) -> None:
     sizes = {"embedding_size": 5, "hidden_size": 7, "num_hidden_layers": 1}
 
     def kind(model: type = RnnForSequenceClassification, vocab_size: int = 11, **settings: Any) -> str:
@@ -98,3 +98,6 @@ def test_an_architecture_is_all_but_weights_and_words() -> None:
     tied = {"embedding_size": 7, "tie_word_embeddings": True}
     for more in ({}, tied):  # words are rows of the output layer
         assert kind(RnnForCausalLM, **more) != kind(RnnForCausalLM, vocab_size=13, **more)
+    model = RnnForSequenceClassification(RnnConfig(vocab_size=11, **sizes))
+    model.save_pretrained(tmp_path)  # changes its configuration
+    assert architecture(model) == kind()

@@ -76,7 +76,9 @@ def trainable_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-_NOT_OF_ARCHITECTURE = frozenset(("vocab_size", "id2label", "label2id", "name_or_path", "transformers_version"))
+SET_BY_SAVING = ("architectures", "auto_map", "dtype", "name_or_path", "transformers_version")
+"""Fields of a configuration that change when its model is saved or loaded."""
+_NOT_OF_ARCHITECTURE = ("vocab_size", "id2label", "label2id", *SET_BY_SAVING)
 
 
 def architecture(model: Any) -> str:

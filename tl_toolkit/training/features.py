@@ -15,6 +15,7 @@ import torch
 
 from .. import __version__
 from ..config.processes import sharding
+from ..records.cost import SET_BY_SAVING
 from ..strategies.head_input import HeadInput, head_input
 from .feature_store import KEY_BYTES, FeatureStore, NoStore
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 COLUMN = "features"
 _CPU_BATCH = 32  # larger batches leave the processor's cache and need a fifth more time
-_NOT_OF_BODY = ("id2label", "label2id", "problem_type", "transformers_version", "name_or_path", "auto_map")
+_NOT_OF_BODY = ("id2label", "label2id", "problem_type", *SET_BY_SAVING)
 
 
 class Features:
