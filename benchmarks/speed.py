@@ -132,6 +132,10 @@ ROWS: dict[str, Row | Command] = {
         "share of training in a comparison of 12 small runs", "%", ["benchmarks/grid_overhead.py"],
         r"training +[\d.]+ s +(\d+)%",
     ),
+    "large_data": Command(
+        "memory over imports, 1,000 of 1,000,000 rows of a csv file", "MiB", ["benchmarks/large_data.py"],
+        r"finetune +1,000,000 rows .*: +([\d,]+) MiB",
+    ),
     "report": Command(
         "report of 500 records with 2,000 rows each, with imports", "s", ["benchmarks/report_500.py"],
         r"([\d.]+) s processor time", runs=3,

@@ -190,14 +190,6 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
             decoder_input_ids = self._scheduled_inputs(
                 source, encoder_outputs, decoder_input_ids, decoder_attention_mask
             )
-        if skip_logits is None:
-            skip_logits = self.training and labels is not None
-        # An output layer wrapped by an adapter computes more than a product with its matrix.
-        skip_logits = skip_logits and type(self.lm_head) is nn.Linear
-        used_lengths = None
-        if skip_logits and labels is not None and labels.device.type == "cpu":  # small steps only gain on a CPU
-            positions = torch.arange(1, labels.shape[1] + 1)
-            used_lengths = ((labels != IGNORED) * positions).amax(dim=1)  # up to the last label
         outputs = self.model(
             **source,
             decoder_input_ids=decoder_input_ids,
@@ -205,9 +197,12 @@ class RnnEncoderDecoderForConditionalGeneration(RnnEncoderDecoderPreTrainedModel
             encoder_outputs=encoder_outputs,
             past_key_values=past_key_values,
             decoder_inputs_embeds=decoder_inputs_embeds,
-            used_lengths=used_lengths,
             **kwargs,
         )
+        if skip_logits is None:
+            skip_logits = self.training and labels is not None
+        # An output layer wrapped by an adapter computes more than a product with its matrix.
+        skip_logits = skip_logits and type(self.lm_head) is nn.Linear
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = None if skip_logits else self.lm_head(self.read_out(outputs.last_hidden_state[:, kept]))
         loss = None

@@ -28,10 +28,6 @@ class AttentionMemory(NamedTuple):
         """The memory of these rows."""
         return AttentionMemory(*(None if part is None else part.index_select(0, rows) for part in self))
 
-    def first(self, rows: int) -> AttentionMemory:
-        """The memory of the first rows."""
-        return AttentionMemory(*(None if part is None else part[:rows] for part in self))
-
     def repeat(self, repeats: int) -> AttentionMemory:
         """Every row `repeats` times in succession."""
         return AttentionMemory(*(None if part is None else part.repeat_interleave(repeats, dim=0) for part in self))

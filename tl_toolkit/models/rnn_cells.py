@@ -35,10 +35,10 @@ class LoopLinear:
         self.matrices = [weight.detach().t() for weight in weights]
 
     def __call__(self, position: int, *inputs: Tensor) -> Tensor:
-        """Inputs (rows, features), one per matrix -> (rows, size). They may be only the first rows."""
+        """Inputs (rows, features), one per matrix -> (rows, size)."""
         if self.is_learning:
             self.inputs.append(tuple(tensor.detach() for tensor in inputs))
-        result = self.base[position][: len(inputs[0])]
+        result = self.base[position]
         for tensor, matrix in zip(inputs, self.matrices, strict=True):
             result = torch.addmm(result, tensor, matrix)
         return result
@@ -56,8 +56,7 @@ class _WeightGradients(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, base_grad: Tensor) -> tuple[Any, ...]:
-        # (rows of all positions, size)
-        by_row = torch.cat([grad[: len(inputs[0])] for grad, inputs in zip(base_grad, ctx.inputs, strict=True)])
+        by_row = base_grad.flatten(0, 1)  # (time x rows, size)
         weight_grads: list[Tensor | None] = []
         for index, dtype in enumerate(ctx.dtypes):
             if not ctx.needs_input_grad[2 + index]:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_outputs import Seq2SeqModelOutput
 
 from .configuration_rnn_decoder import RnnDecoderConfig
@@ -83,11 +82,6 @@ class RnnDecoder(nn.Module):
             groups[-1].append(f"{prefix}readout.")
         return groups
 
-    @property
-    def has_loop(self) -> bool:
-        """Whether a layer runs position by position."""
-        return self.attends_before_step or self.input_feeding
-
     def make_cache(self) -> RnnDecoderCache:
         """An empty state."""
         return RnnDecoderCache(self.num_layers, self.states_per_layer, self.input_feeding)
@@ -101,7 +95,6 @@ class RnnDecoder(nn.Module):
         cache: RnnDecoderCache | None = None,
         order: AsItStands = AS_IT_STANDS,
         output_hidden_states: bool = False,
-        num_running: list[int] | None = None,
     ) -> RnnDecoderOutput:
         """Run over a whole target, or continue from a state.
 
@@ -114,8 +107,6 @@ class RnnDecoder(nn.Module):
                 cache already has states.
             cache: from `make_cache` or the previous call; it receives the state after the last real token.
             order: positions of the real tokens of the target.
-            num_running: with a loop and without a cache, how many rows to compute at each position; the outputs of the
-                others are zeros. By default all.
 
         Raises:
             ValueError: attention without a memory; a number of rows that is not a multiple of the memory's.
@@ -129,23 +120,17 @@ class RnnDecoder(nn.Module):
             raise ValueError(f"The target's {rows} rows are not a multiple of the memory's {attended.values.shape[0]}.")
 
         inputs = order.compact(inputs_embeds)
-        num_running = num_running or [rows] * inputs.shape[1]
         keeps = order if cache is not None else AS_IT_STANDS  # only a cache needs the state before padding
         if self.input_feeding:
             vector = inputs.new_zeros(rows, self.hidden_size) if vector is None else vector
             flat = [part for state in states for part in state]
             outputs, weights, vector, *others = self.steps[0](
-                inputs,
-                attended.values,
-                attended.keys,
-                vector,
-                *flat,
-                run=partial(self._feed, attended.mask, keeps, num_running),
+                inputs, attended.values, attended.keys, vector, *flat, run=partial(self._feed, attended.mask, keeps)
             )
             layer_outputs, flat = others[: self.num_layers], others[self.num_layers :]
             states = list(zip(*[iter(flat)] * self.states_per_layer, strict=True))
         elif self.attends_before_step:
-            run = partial(self._attend_and_step, attended.mask, keeps, num_running)
+            run = partial(self._attend_and_step, attended.mask, keeps)
             hidden, contexts, weights, *state = self.steps[0](
                 inputs, attended.values, attended.keys, *states[0], run=run
             )
@@ -164,31 +149,6 @@ class RnnDecoder(nn.Module):
         hidden_states = (inputs_embeds, *map(order.restore, layer_outputs)) if output_hidden_states else None
         weights = None if weights is None else order.restore(weights)
         return RnnDecoderOutput(order.restore(outputs), weights, hidden_states)
-
-    def run_longest_first(
-        self,
-        lengths: Tensor,
-        inputs_embeds: Tensor,
-        memory: Tensor,
-        memory_mask: Tensor | None,
-        initial_states: list[State],
-    ) -> RnnDecoderOutput:
-        """As `forward`, but a loop only computes the first `lengths` (rows,) positions of each row.
-
-        Like a packed sequence: rows are sorted by length, so that those that still run are the first ones.
-        """
-        order = lengths.argsort(descending=True)
-        positions = torch.arange(inputs_embeds.shape[1], device=lengths.device)
-        num_running = (lengths[:, None] > positions).sum(dim=0).clamp(min=1)
-        decoded = self(
-            inputs_embeds[order],
-            memory=memory[order],
-            memory_mask=None if memory_mask is None else memory_mask[order],
-            initial_states=[tuple(part[order] for part in state) for state in initial_states],
-            num_running=num_running.tolist(),
-        )
-        back = order.argsort()
-        return RnnDecoderOutput(decoded.outputs[back], decoded.attentions[back], None)
 
     def _spread(self, initial_states: list[State] | None, inputs: Tensor) -> list[State]:
         """The initial states of every row of the inputs."""
@@ -239,49 +199,30 @@ class RnnDecoder(nn.Module):
         return new_state[0][:, None], *order.keep_ended(new_state, state)
 
     def _attend_and_step(
-        self,
-        mask: Tensor | None,
-        order: AsItStands,
-        num_running: list[int],
-        inputs: Tensor,
-        values: Tensor,
-        keys: Tensor,
-        *state: Tensor,
+        self, mask: Tensor | None, order: AsItStands, inputs: Tensor, values: Tensor, keys: Tensor, *state: Tensor
     ) -> tuple[Tensor, ...]:
         """The first layer with Bahdanau's attention: states, contexts and weights of all positions, and last state."""
         memory = AttentionMemory(values, keys, mask)
-        return within(
-            self.layers[:1],
-            lambda cells: self._attend_in_loop(cells[0], inputs, memory, state, order, num_running),
-        )
+        return within(self.layers[:1], lambda cells: self._attend_in_loop(cells[0], inputs, memory, state, order))
 
     def _attend_in_loop(
-        self,
-        cell: nn.RNNBase,
-        inputs: Tensor,
-        memory: AttentionMemory,
-        state: State,
-        order: AsItStands,
-        num_running: list[int],
+        self, cell: nn.RNNBase, inputs: Tensor, memory: AttentionMemory, state: State, order: AsItStands
     ) -> tuple[Tensor, ...]:
         step = CellSteps(cell, known_gates(cell, inputs.transpose(0, 1)), inputs.shape[2])
         hidden, contexts, weights = [], [], []
-        for position, running in enumerate(num_running):
-            if running < len(state[0]):
-                state, memory = tuple(part[:running] for part in state), memory.first(running)
+        for position in range(inputs.shape[1]):
             context, weight = self.attention(state[0][:, None], memory)
             new_state = step(position, context[:, 0], state)
             state = order.keep_ended(new_state, state, position)
             hidden.append(new_state[0])
-            contexts.append(context[:, 0])
-            weights.append(weight[:, 0])
-        return stack_steps(hidden), stack_steps(contexts), stack_steps(weights), *state
+            contexts.append(context)
+            weights.append(weight)
+        return torch.stack(hidden, dim=1), torch.cat(contexts, dim=1), torch.cat(weights, dim=1), *state
 
     def _feed(
         self,
         mask: Tensor | None,
         order: AsItStands,
-        num_running: list[int],
         inputs: Tensor,
         values: Tensor,
         keys: Tensor,
@@ -291,9 +232,7 @@ class RnnDecoder(nn.Module):
         """All layers with input feeding: vectors, weights, the last vector, layer outputs and last states."""
         memory = AttentionMemory(values, keys, mask)
         states = list(zip(*[iter(flat)] * self.states_per_layer, strict=True))
-        return within(
-            self.layers, lambda cells: self._feed_in_loop(cells, inputs, memory, states, vector, order, num_running)
-        )
+        return within(self.layers, lambda cells: self._feed_in_loop(cells, inputs, memory, states, vector, order))
 
     def _feed_in_loop(
         self,
@@ -303,7 +242,6 @@ class RnnDecoder(nn.Module):
         states: list[State],
         vector: Tensor,
         order: AsItStands,
-        num_running: list[int],
     ) -> tuple[Tensor, ...]:
         rows, target, known_size = inputs.shape
         steps = [CellSteps(cells[0], known_gates(cells[0], inputs.transpose(0, 1)), known_size)]
@@ -312,10 +250,7 @@ class RnnDecoder(nn.Module):
         dropout = self.hidden_dropout.p if self.training else 0.0
         vectors, weights = [], []
         hidden: list[list[Tensor]] = [[] for _ in cells]
-        for position, running in enumerate(num_running):
-            if running < len(vector):
-                vector, memory = vector[:running], memory.first(running)
-                states = [tuple(part[:running] for part in state) for state in states]
+        for position in range(target):
             new_states, below = [], vector
             for index, step in enumerate(steps):
                 if index and dropout:
@@ -326,12 +261,12 @@ class RnnDecoder(nn.Module):
             context, weight = self.attention(below[:, None], memory)
             new_vector = torch.tanh(combine(position, context[:, 0], below))
             vectors.append(new_vector)
-            weights.append(weight[:, 0])
+            weights.append(weight)
             states = [order.keep_ended(*pair, position) for pair in zip(new_states, states, strict=True)]
             (vector,) = order.keep_ended((new_vector,), (vector,), position)
-        layer_outputs = [stack_steps(of_layer) for of_layer in hidden]
+        layer_outputs = [torch.stack(of_layer, dim=1) for of_layer in hidden]
         last = [part for state in states for part in state]
-        return stack_steps(vectors), stack_steps(weights), vector, *layer_outputs, *last
+        return torch.stack(vectors, dim=1), torch.cat(weights, dim=1), vector, *layer_outputs, *last
 
     def _combine_in_loop(self, target: int, rows: int, values: Tensor) -> Callable[[int, Tensor, Tensor], Tensor]:
         """`W_c [c_t; h_t]` of Luong's equation 5, as a function for one position at a time."""
@@ -340,13 +275,6 @@ class RnnDecoder(nn.Module):
             return lambda position, context, hidden: readout(torch.cat([context, hidden], dim=1))
         parts = readout.weight.split([values.shape[2], self.hidden_size], dim=1)
         return LoopLinear(values.new_zeros(1).expand(target, rows, self.hidden_size), *parts)
-
-
-def stack_steps(steps: list[Tensor]) -> Tensor:
-    """For every position, a tensor (rows, size) or only its first rows -> (rows, time, size), with zeros elsewhere."""
-    if len(steps[-1]) == len(steps[0]):
-        return torch.stack(steps, dim=1)
-    return pad_sequence(steps, batch_first=True).transpose(0, 1)
 
 
 class DecodingMixin:
@@ -368,7 +296,6 @@ class DecodingMixin:
         use_cache: bool | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-        used_lengths: Tensor | None = None,
         **kwargs: Any,
     ) -> Seq2SeqModelOutput:
         """Run the decoder over a target, or continue from a state; None selects the configuration's value.
@@ -378,7 +305,6 @@ class DecodingMixin:
             memory, memory_mask: (batch, source, memory_size) and (batch, source), the encoder's output.
             first_states: computes the initial states.
             cache, use_cache, output_attentions, output_hidden_states: as in `forward`.
-            used_lengths: (rows,), the number of positions whose outputs are used; a loop may leave out the others.
         """
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training
@@ -388,21 +314,16 @@ class DecodingMixin:
             output_hidden_states = self.config.output_hidden_states
         if output_attentions is None:
             output_attentions = self.config.output_attentions
-        embedded = self.embedding_dropout(inputs_embeds)
-        is_plain = cache is None and attention_mask is None and not output_hidden_states
-        if used_lengths is not None and is_plain and self.decoder.has_loop:
-            decoded = self.decoder.run_longest_first(used_lengths, embedded, memory, memory_mask, first_states())
-        else:
-            has_state = cache is not None and cache.states is not None
-            decoded = self.decoder(
-                embedded,
-                memory=memory,
-                memory_mask=memory_mask,
-                initial_states=None if has_state else first_states(),
-                cache=cache,
-                order=token_order(inputs_embeds, attention_mask, reverse=False),
-                output_hidden_states=output_hidden_states,
-            )
+        has_state = cache is not None and cache.states is not None
+        decoded = self.decoder(
+            self.embedding_dropout(inputs_embeds),
+            memory=memory,
+            memory_mask=memory_mask,
+            initial_states=None if has_state else first_states(),
+            cache=cache,
+            order=token_order(inputs_embeds, attention_mask, reverse=False),
+            output_hidden_states=output_hidden_states,
+        )
         weights = decoded.attentions
         return Seq2SeqModelOutput(
             last_hidden_state=decoded.outputs,
