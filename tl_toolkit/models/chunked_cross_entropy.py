@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 IGNORED = -100
-_LOGITS_AT_ONCE = 2**20  # 4 MiB in float32: the chunk stays in the cache of a CPU
+_LOGITS_AT_ONCE = 2**21  # 8 MiB in float32: larger chunks are not faster on a CPU
 
 
 def chunked_cross_entropy(
@@ -24,7 +24,7 @@ def chunked_cross_entropy(
         weight: (vocab_size, size).
         bias: (vocab_size,).
         targets: (tokens,) token ids, -100 for tokens to ignore.
-        chunk_size: tokens per chunk; by default as many as give about a million logits.
+        chunk_size: tokens per chunk; by default as many as give about two million logits.
     """
     if chunk_size is None:
         chunk_size = max(1, _LOGITS_AT_ONCE // weight.shape[0])

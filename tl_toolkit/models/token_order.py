@@ -11,7 +11,7 @@ from torch import Tensor, nn
 State = tuple[Tensor, ...]
 
 # Rows of a group that is read by itself, at least (see `TokenOrder.in_groups`).
-_FEWEST = 8
+_FEWEST = 16
 
 
 def take_positions(tensor: Tensor, positions: Tensor) -> Tensor:
