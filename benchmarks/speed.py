@@ -232,7 +232,7 @@ def table(results: dict[str, Any]) -> str:
     for name in (name for name in ROWS if name in results["rows"]):
         found = results["rows"][name]
         for peer, values in ratios(found).items():
-            limit = limits[name].get(peer, {}) if peer else limits[name]
+            limit = limits[name][peer] if peer else limits[name]
             middle, spread = median(values), f"{min(values):.2f} to {max(values):.2f}" if len(values) > 1 else "once"
             if peer:
                 own, other = (median(found["speeds"][one]) for one in ("ours", peer))
@@ -250,7 +250,7 @@ def below(results: dict[str, Any]) -> list[str]:
     missed = []
     for name, limits in yaml.safe_load(FLOORS.read_text()).items():
         found = ratios(results["rows"][name]) if name in results["rows"] else {}
-        for peer, limit in {"": limits}.items() if isinstance(ROWS[name], Command) else limits.items():
+        for peer, limit in ({"": limits} if isinstance(ROWS[name], Command) else limits).items():
             if peer not in found:
                 missed.append(f"{name} {peer}: not measured")
             elif "floor" in limit and (value := median(found[peer])) < limit["floor"]:
