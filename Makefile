@@ -42,9 +42,10 @@ SPHINX = $(BIN)/python -m sphinx --fail-on-warning --keep-going --doctree-dir bu
 docs: $(VENV)/.docs
 	$(SPHINX)
 
-# The same with the outputs of the chapters of the course, which run if they have changed.
+# The same with the outputs of the chapters of the course, which run if they have changed; their models are too small for
+# a second thread to pay.
 docs-test: $(VENV)/.docs
-	DOCS_EXECUTION=cache OMP_NUM_THREADS=2 $(SPHINX)
+	DOCS_EXECUTION=cache OMP_NUM_THREADS=1 $(SPHINX)
 
 docs-serve: docs
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000

@@ -198,7 +198,8 @@ def test_the_page_of_several_families(tmp_path: Path) -> None:
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
     for name in found.numbers:
         pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out" / f"{name}.parquet"), found.numbers[name])
-    for name in found.figures:
+    for name, figure in found.figures.items():
+        assert getattr(figure, "_repr_png_")().startswith(b"\x89PNG")  # noqa: B009  # shown by notebooks
         assert all((tmp_path / "out" / "figures" / f"{name}.{kind}").stat().st_size for kind in ("png", "svg"))
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from tl_toolkit.cli import VERBS, exit_cleanly
 from tl_toolkit.comparison.planning.grid import make_grid
-from tl_toolkit.config.parsing import arguments_from
+from tl_toolkit.config.parsing import arguments_from, read_yaml
 from tl_toolkit.config.pretrain_arguments import pretrain_arguments_from
 from tl_toolkit.errors import UserError
 
@@ -316,7 +316,7 @@ CONFIGS = sorted((RECIPES / "configs").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_can_be_started(path: Path) -> None:
-    content = yaml.safe_load(path.read_text())
+    content = read_yaml(path)
     if "entries" in content:
         assert make_grid(content, {}, path.name).runs
     else:

@@ -68,6 +68,7 @@ for _tag, _pattern, _first in (
     ("tag:yaml.org,2002:null", r"~|null|", "~n\0"),
     ("tag:yaml.org,2002:bool", r"true|false", "tf"),
     ("tag:yaml.org,2002:int", r"0|-?[1-9][0-9]*", "-0123456789"),
+    ("tag:yaml.org,2002:merge", r"<<", "<"),
 ):
     _TextLoader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), [c if c != "\0" else "" for c in _first])
 

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,15 @@ def write_page(views: Sequence[View], output_dir: Path, models: Sequence[str], t
     write_text(output_dir / PAGE, page)
     with style():
         figures = {own.name: own.draw(False) for view in views for own in view.pictures if own.draw}
+    for figure in figures.values():  # Jupyter itself only draws those of pyplot
+        figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
     return Explanation(numbers, figures, {view.name: list(view.sentences) for view in views}, output_dir / PAGE)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
 
 
 def _drawn(picture: Picture, folder: Path) -> dict[str, Any]:

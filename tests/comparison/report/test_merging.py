@@ -95,6 +95,14 @@ def test_stages_of_two_folders_do_not_distinguish_entries(merged, run):
     assert len({own.entry for own in merged(one=[one], three=[three])[0]}) == 2
 
 
+def test_the_teachers_of_each_seed_do_not_distinguish_entries(merged, run):
+    def taught(seed, teacher):
+        return run(seed=seed, arguments={"teacher": f"out/{seed}"}, strategy={"teacher": {"name": teacher}})
+
+    assert {own.entry for own in merged(one=[taught(1, "bert")], two=[taught(2, "bert")])[0]} == {"lstm"}
+    assert len({own.entry for own in merged(one=[taught(1, "bert")], three=[taught(3, "gpt")])[0]}) == 2
+
+
 def test_other_test_rows_are_other_panels(merged, run):
     one, two = run(), run("minilm", dataset={"fingerprint": "fedcba9876543210"})
     results, notes = merged(one=[one], two=[two])

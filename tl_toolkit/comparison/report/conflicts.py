@@ -142,7 +142,8 @@ def _differs(sources: Sequence[Sequence[Found]]) -> bool:
 def _shared_arguments(result: Result) -> str:
     """The arguments that all runs of an entry share, as JSON, without those that a search chooses for each budget.
 
-    Only the last part of the path of a stage counts, because each comparison has its own stage folders.
+    Only the last part of the path of a stage counts, because each comparison has its own stage folders, and only the
+    name of a teacher, because each budget and seed has its own.
     """
     searched = (result.section("tuning").get("search") or {}).keys()
     varying = {"label_budget", "max_train_tokens", "seed", "fold", "dataset_name", "validation_budget", *searched}
@@ -151,6 +152,8 @@ def _shared_arguments(result: Result) -> str:
         path = Path(str(given.get(name) or ""))
         if path.parent.name == "stages":
             given[name] = path.name
+    if teacher := result.section("strategy").get("teacher"):
+        given["teacher"] = teacher.get("name")
     return json.dumps(given, sort_keys=True, default=str)
 
 
