@@ -1,4 +1,4 @@
-"""The error rates, power and coverage of the decision, by simulation (the table in docs/decision.md).
+"""The error rates, power and coverage of the decision, by simulation (docs/reports/decision).
 
     python benchmarks/verdict_calibration.py [--worlds equal,lead --reports 1000 --processes 1 --list]
 

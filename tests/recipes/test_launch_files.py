@@ -1,7 +1,7 @@
 """Each launch file on a CPU: the losses, weights and checkpoints of one process, also sharded.
 
 One launch trains several models, because starting processes takes longer. `benchmarks/launch_files.py`, which the
-launcher runs, makes the table in docs/running.md for more families.
+launcher runs, makes the number in docs/running.md for more families.
 """
 
 from __future__ import annotations
