@@ -240,7 +240,8 @@ def table(results: dict[str, Any]) -> str:
                 cells.append(f"≥ {limit['goal']}" if "goal" in limit else "")
             else:
                 cells = [f"{middle:,.2f} {found['unit']} ({spread})", f"`{found['command']}`", ""]
-                cells.append(f"{'≤' if 'most' in limit else '≥'} {limit['goal']:,} {found['unit']}")
+                sign = "≤" if "most" in limit else "≥"
+                cells.append(f"{sign} {limit['goal']:,} {found['unit']}" if "goal" in limit else "")
             lines.append("| " + " | ".join([found["work"], *cells]) + " |")
     return "\n".join(lines)
 
