@@ -72,12 +72,12 @@ class LinearChainCrf(nn.Module):
             starts, ends, steps = [*starts, start], [*ends, end], [*steps, transitions]
 
         inputs = torch.stack(directions)  # (runs, batch, time, labels)
-        step = torch.stack(steps)[:, None]  # (runs, 1, from, to)
+        step = torch.stack(steps)  # (runs, from, to); in a graph, an axis of one would have a free size within the loop
         is_real = order.compact(order.mask)[:, :, None]  # (batch, time, 1)
         first = inputs[:, :, 0] + torch.stack(starts)[:, None]  # (runs, batch, labels)
 
         def advance(state: Tensor, scores: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
-            following = torch.logsumexp(state[..., None] + step, dim=-2) + scores
+            following = torch.logsumexp(state[..., None] + step[:, None], dim=-2) + scores
             state = following.where(is_real, state)
             return state, state
 
