@@ -7,6 +7,7 @@ list of verbs, the docstring its help.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import inspect
@@ -366,10 +367,8 @@ def main(verb: str | None = None) -> None:
             print(f"tl-toolkit {__version__}")
             return
         verb, argv = argv[0], argv[1:]
-    try:
-        exit_cleanly(lambda: _run(verb, argv), VERBS[verb].resuming if verb in VERBS else "")
-    finally:
-        gc.freeze()  # else the interpreter collects everything once more before it ends, which takes a second
+    atexit.register(gc.freeze)  # else the interpreter collects everything once more before it ends, for a second
+    exit_cleanly(lambda: _run(verb, argv), VERBS[verb].resuming if verb in VERBS else "")
 
 
 def _run(name: str, argv: list[str]) -> None:
