@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.data import SequentialSampler
 
+from tl_toolkit.config.arguments import DataArguments
 from tl_toolkit.data import streamed_tokens
+from tl_toolkit.data.corpus import load_corpus
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
 from tl_toolkit.training import language_model_trainer
@@ -113,3 +116,11 @@ def test_a_corpus_without_a_validation_split_holds_its_first_rows_out(
 def test_what_a_stream_cannot_do_is_refused(stream: Pretrain, settings: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         stream("out", **{**RNN, "streaming": True, **settings})
+
+
+def test_a_file_that_is_cut_short_is_named(corpus: Path, tmp_path: Path) -> None:
+    whole = gzip.compress((corpus / "train-0.jsonl").read_bytes())
+    (tmp_path / "train.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "validation.jsonl.gz").write_bytes(whole)
+    with pytest.raises(UserError, match=r"The file '.*train\.jsonl\.gz' of .* cannot be read: EOFError"):
+        list(load_corpus(DataArguments(dataset_name=str(tmp_path)), 5).sample(99))

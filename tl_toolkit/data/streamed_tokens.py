@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,8 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from ..errors import UserError
-from .streams import IGNORED, Lanes, TokenStream, framing, joined
+from .corpus import reading
+from .streams import IGNORED, Lanes, TokenStream, framing, joined, token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,14 +54,14 @@ class TokenReader:
 
     def _read(self) -> None:
         self._state, self._used, self._texts = self._next, 0, []
-        rows = list(islice(self._rows, _ROWS))
-        if not rows:
+        with reading(self.corpus.record["name"]):
+            rows = next(self._rows, None)
+        if rows is None:
             self._start_again()
             return
         self._next = self.rows.state_dict()
-        if texts := self.corpus.texts(rows):
-            ids = self.tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)
-            self._texts = [joined([own], self.suffix) for own in ids["input_ids"]]
+        if texts := self.corpus.kept(rows[self.corpus.column]):
+            self._texts = [joined([own], self.suffix) for own in token_ids(self.tokenizer, texts)]
         self._found = self._found or any(map(len, self._texts))
 
     def _start_again(self) -> None:
@@ -83,7 +83,7 @@ class TokenReader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was called."""
         self.rows.load_state_dict(state["rows"])
-        self._rows, self._state, self._next = iter(self.rows), state["rows"], state["rows"]
+        self._rows, self._state, self._next = self.rows.iter(_ROWS), state["rows"], state["rows"]
         self._texts = []
         self._used, self.passes, self._found = state["used"], state["passes"], False
         if self._used:
