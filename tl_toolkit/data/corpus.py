@@ -17,8 +17,7 @@ from ..errors import UserError, listing
 from .column_roles import find_columns
 from .files import file_suffix
 from .folders import assign_splits, table_files
-from .local_files import local_paths
-from .sources import loading
+from .sources import loading, named_paths, without_progress_bars
 from .splits import find_split
 
 if TYPE_CHECKING:
@@ -135,10 +134,10 @@ def _open(arguments: DataArguments) -> tuple[dict[str, IterableDataset], dict[st
     import datasets
     from huggingface_hub import HfApi
 
-    name, config, revision = arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision
-    if not name or name.startswith("builtin:"):
+    name, paths = named_paths(arguments.dataset_name)
+    config, revision = arguments.dataset_config_name, arguments.dataset_revision
+    if name.startswith("builtin:"):
         raise UserError(f"--streaming reads a Hub id or local files and folders, not {name!r}.")
-    paths = local_paths(name)
     if not paths[0].exists():
         with loading(name, name, config, revision):
             # Fix the commit, so that a resumed run reads the same files.
@@ -154,8 +153,8 @@ def _open(arguments: DataArguments) -> tuple[dict[str, IterableDataset], dict[st
             f"--streaming reads files of one type, {listing(_BUILDERS)}, but {name!r} has {listing(sorted(kinds))}."
         )
     escaped = {split: [glob.escape(str(file.absolute())) for file in own] for split, own in files.items()}
-    with loading(name, name, None, None):
-        kind = kinds.pop()
+    kind = kinds.pop()
+    with without_progress_bars(), reading(name):  # jsonl is read for its columns
         # The default is the size of the first row group: it refuses an empty file, and may need much memory.
         rows = {"batch_size": 1000} if kind == ".parquet" else {}
         splits = datasets.load_dataset(_BUILDERS[kind], data_files=escaped, streaming=True, **rows)
