@@ -15,6 +15,7 @@ import json
 import resource
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ SHARES = (1, 10, 25, 50, 100)
 SYLLABLES = [
     f"{first}{middle}{last}" for first in "bdfgklmnprst" for middle in "aeiou" for last in ("", "n", "s", "rt")
 ]
-WORDS = np.array([f"{first}{last}" for first, last in zip(SYLLABLES, reversed(SYLLABLES), strict=True)])
+WORDS = [f"{first}{last}" for first, last in zip(SYLLABLES, reversed(SYLLABLES), strict=True)]
 DOCUMENT = 400  # words
 SHARD = 2**26  # bytes
 
@@ -39,7 +40,7 @@ def write_corpus(folder: Path, size: int, suffix: str) -> int:
         texts: list[str] = []
         chance, end = np.random.default_rng(shard), min(size, written + SHARD)
         while written < end:
-            texts.append(" ".join(WORDS[chance.integers(0, len(WORDS), DOCUMENT)]))
+            texts.append(" ".join([WORDS[word] for word in chance.integers(0, len(WORDS), DOCUMENT).tolist()]))
             written += len(texts[-1])
         words += DOCUMENT * len(texts)
         parts = {f"train-{shard:05}": texts} if shard else {"train-00000": texts, "validation": texts[:20]}
@@ -63,12 +64,15 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=10.0, help="bytes of text / 1e9")
     parser.add_argument("--format", choices=("parquet", "jsonl", "txt"), default="parquet")
     parser.add_argument("--read_only", action="store_true")
-    parser.add_argument("--folder", help="where to write the corpus and the model; removed at the end")
+    parser.add_argument("--folder", help="where the corpus and the model are written for the time of the run")
     given = parser.parse_args()
+    if given.folder:
+        Path(given.folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         corpus, tokenizer = Path(name, "corpus"), Path(name, "tokenizer")
         corpus.mkdir()
-        words = write_corpus(corpus, int(given.gigabytes * 1e9), given.format)
+        with ProcessPoolExecutor(1) as other:  # whose memory is not measured
+            words = other.submit(write_corpus, corpus, int(given.gigabytes * 1e9), given.format).result()
         run(corpus, tokenizer, words, given)
 
 

@@ -106,7 +106,8 @@ class Tokens:
             parts.append(self.reader.text())
             size += len(parts[-1])
         ids = np.concatenate(parts)
-        before, self._rest, self.last = self.last, ids[count:].copy(), int(ids[count - 1])
+        before, self._rest = self.last, ids[count:].copy()
+        self.last = int(ids[count - 1]) if count else before
         return before, ids[:count]
 
     def state_dict(self) -> dict[str, Any]:
@@ -165,28 +166,27 @@ class StreamedLanes(Lanes):
 class StreamedBlocks(Dataset):
     """The blocks of one process in the order of its texts: item i is the whole batch of step i, read in order.
 
+    The last batches take only the tokens that are left, and blank blocks fill them.
+
     Args:
         reader: the texts of this process.
         blocks: creates the blocks of a stream.
         batch: blocks in a batch.
         predicted: tokens of the stream in a block.
         groups: batches in an update.
-        updates: number of updates.
+        tokens: number of tokens to train on, over all processes.
         rank, world_size: the place of this process.
     """
 
     def __init__(
         self, reader: TokenReader, blocks: Callable[[TokenStream], Blocks], *, batch: int, predicted: int, groups: int,
-        updates: int, rank: int, world_size: int,
+        tokens: int, rank: int, world_size: int,
     ) -> None:  # fmt: skip
         self.ids, self.blocks, self.batch, self.predicted = Tokens(reader), blocks, batch, predicted
-        self.groups, self.updates, self.rank, self.world_size = groups, updates, rank, world_size
+        self.groups, self.tokens, self.rank, self.world_size = groups, tokens, rank, world_size
+        self.per_update = groups * batch * predicted * world_size
+        self.updates = -(-tokens // self.per_update)
         self.position = 0
-
-    @property
-    def tokens(self) -> int:
-        """Number of tokens that all processes read."""
-        return self.updates * self.groups * self.batch * self.predicted * self.world_size
 
     def set_epoch(self, epoch: int) -> None:
         """There is only one epoch."""
@@ -198,9 +198,11 @@ class StreamedBlocks(Dataset):
         if index != self.position:
             raise RuntimeError(f"The stream is at batch {self.position}, not at {index}.")
         self.position += 1
-        before, ids = self.ids.take(self.batch * self.predicted)
+        first = (index * self.world_size + self.rank) * self.batch
+        left = max(0, self.tokens - first * self.predicted)
+        before, ids = self.ids.take(min(left, self.batch * self.predicted))
         blocks = self.blocks(TokenStream(ids, before, 0, 0, 0))
-        blocks.first = (index * self.world_size + self.rank) * self.batch
+        blocks.first = first
         return default_collate([blocks[block] for block in range(self.batch)])
 
     def identity(self) -> dict[str, int]:
