@@ -6,6 +6,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,13 +17,15 @@ from torch.utils.data import SequentialSampler
 from transformers import AutoTokenizer
 
 from tl_toolkit.config.arguments import DataArguments
+from tl_toolkit.config.pretrain_arguments import LanguageModelArguments
 from tl_toolkit.data import streamed_tokens
 from tl_toolkit.data.blocks import CausalBlocks
 from tl_toolkit.data.corpus import load_corpus
-from tl_toolkit.data.streams import encode_stream
+from tl_toolkit.data.streams import StreamWindows, encode_stream
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
 from tl_toolkit.training import language_model_trainer
+from tl_toolkit.workflows.streamed_pretraining import StreamedPretraining
 
 Pretrain = Callable[..., dict]
 ROOT = Path(__file__).parents[2]
@@ -113,6 +116,31 @@ def test_blocks_end_with_the_tokens_and_two_processes_share_them(corpus: Path) -
     halves = [batches(rank, 2, 301) for rank in range(2)]
     assert len(halves[0]) == len(halves[1]) == 6
     assert sum(int((batch["labels"] >= 0).sum()) for half in halves for batch in half) == 301
+
+
+def test_two_processes_read_the_lanes_of_one(corpus: Path, tmp_path: Path) -> None:
+    """Two processes with two lanes read what one process with four lanes reads, from a file for each lane."""
+    for place, file in enumerate(sorted(corpus.iterdir())):
+        (tmp_path / f"train-{place}.jsonl").write_bytes(file.read_bytes())
+    rows = load_corpus(DataArguments(dataset_name=str(tmp_path)), 5)
+    tokenizer = AutoTokenizer.from_pretrained(corpus.parent / "tokenizer")
+    settings = LanguageModelArguments(streaming=True, max_train_tokens=400, window_length=9)
+
+    def windows(rank: int, world_size: int) -> StreamWindows:
+        args = SimpleNamespace(process_index=rank, world_size=world_size, train_batch_size=4 // world_size,
+                               gradient_accumulation_steps=1, seed=1)  # fmt: skip
+        run = SimpleNamespace(args=args, settings=settings, corpus=rows, model=SimpleNamespace(config=None),
+                              tokenizer=tokenizer)  # fmt: skip
+        run._reader = lambda part, parts: StreamedPretraining._reader(run, part, parts)
+        return StreamedPretraining._windows(run)
+
+    one, first, second = windows(0, 1), windows(0, 2), windows(1, 2)
+    assert len(one) == len(first) == len(second) > 9
+    for index in range(len(one)):
+        whole, *parts = one[index], first[index], second[index]
+        for name in ("input_ids", "labels"):
+            assert torch.equal(torch.cat([part[name] for part in parts]), whole[name])
+        assert parts[0]["num_targets"] == parts[1]["num_targets"] == whole["num_targets"]
 
 
 def test_a_corpus_without_a_validation_split_holds_its_first_rows_out(
