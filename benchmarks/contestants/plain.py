@@ -77,7 +77,8 @@ def _loaded(model: str) -> tuple[nn.Module, nn.Module, nn.Module, dict[str, obje
     lstm.load_state_dict(
         {name.rsplit(".", 1)[1]: value for name, value in weights.items() if name.endswith("_l0") and "rnn." in name}
     )
-    head = nn.Linear(*reversed(weights["classifier.weight"].shape))
+    labels, size = weights["classifier.weight"].shape
+    head = nn.Linear(size, labels)
     head.load_state_dict({name: weights[f"classifier.{name}"] for name in ("weight", "bias")})
     return embedding, lstm, head, config
 

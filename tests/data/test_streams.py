@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset
 
 from tl_toolkit.data.blocks import CausalBlocks, MaskedBlocks
-from tl_toolkit.data.streams import Lanes, StreamWindows, TokenStream, encode_stream, window_lengths
+from tl_toolkit.data.streams import Lanes, StreamWindows, TokenStream, encode_stream, token_ids, window_lengths
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
 
@@ -139,6 +139,21 @@ def test_special_tokens_of_the_tokenizer_are_kept() -> None:
     stream = encode_stream(Dataset.from_dict({"text": ["the"]}), tokenizer)
     assert tokenizer.convert_ids_to_tokens(stream.ids) == ["<bos>", "the"]
     assert stream.start == tokenizer.bos_token_id
+
+
+@pytest.mark.parametrize("kind", ["whitespace", "bpe", "bert"])
+def test_token_ids_are_those_of_the_tokenizer(kind: str) -> None:
+    from transformers import BertTokenizerFast
+
+    texts = [*TEXTS, "THE  cat\u00e9 <eos> sat\n\U0001f600 [SEP] " + 600 * "dog "]
+    if kind == "bert":
+        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sa", "##t", "dog"]
+        tokenizer = BertTokenizerFast({word: place for place, word in enumerate(words)}, model_max_length=512)
+    else:
+        tokenizer = build_tokenizer(kind, TEXTS, min_frequency=1)
+    tokenizer(texts, truncation=True, max_length=3, padding=True)  # leaves its backend truncating and padding
+    assert token_ids(tokenizer, texts) == tokenizer(texts)["input_ids"]
+    assert len(token_ids(tokenizer, texts)[-1]) > 600
 
 
 @pytest.mark.parametrize("tokens", [101, 103, 110])

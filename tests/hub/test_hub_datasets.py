@@ -11,7 +11,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from huggingface_hub import CommitOperationAdd, HfApi
+from safetensors.torch import load_file
 from server import HubServer
 
 ROOT = Path(__file__).parents[2]
@@ -150,3 +152,42 @@ def test_revisions_configurations_and_private_datasets(hub: HubServer, commits: 
     assert "is commit ffffffffffff, which is not in the cache" in results[2][1]
     assert "cannot be resolved to a commit" in results[3][1]
     assert "the Hub cannot be reached" in results[4][1]
+
+
+def test_pretraining_streams_the_shards_of_a_repository(hub: HubServer, commits: list[str], tmp_path: Path) -> None:
+    """The weights are those of the same files on disk; nothing is downloaded to the cache."""
+    (tmp_path / "large").mkdir()
+    for shard in ("train-0", "train-1"):
+        (tmp_path / "large" / f"{shard}.parquet").write_bytes(
+            hub.files("user/data", repo_type="dataset")[f"large/{shard}.parquet"]
+        )
+
+    def pretrain(output: str, *source: str) -> list[str]:
+        flags = "--streaming --max_train_tokens 300 --evaluation_rows 7 --per_device_train_batch_size 2 --use_cpu"
+        flags += " --disable_tqdm --tokenizer_name whitespace"
+        return [
+            "pretrain.py",
+            "--dataset_name",
+            *source,
+            *MODEL,
+            *flags.split(),
+            "--output_dir",
+            str(tmp_path / output),
+        ]
+
+    config = ["--dataset_config_name", "large"]
+    results = run_all(
+        hub,
+        pretrain("hub", "user/data", *config, "--dataset_revision", "v1"),
+        pretrain("disk", str(tmp_path / "large")),
+        pretrain("none", "user/data", *config, "--dataset_revision", "v2"),
+        pretrain("none", "user/nowhere"),
+        pretrain("none", "user/data"),
+    )
+    assert [code for code, _ in results] == [0, 0, 2, 2, 2], results
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("hub", "disk"))
+    assert all(torch.equal(second[name], weight) for name, weight in first.items())
+    record = json.loads((tmp_path / "hub" / "result.json").read_text())["dataset"]
+    assert (record["revision"], record["tokens"]["train"]) == (commits[0], 300)
+    assert "has no revision 'v2'" in results[2][1] and "'user/nowhere' was not found" in results[3][1]
+    assert "set --dataset_config_name to one of 'small', 'large'" in results[4][1]

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file
 from torch.utils.data import SequentialSampler
+from transformers import AutoTokenizer
 
+from tl_toolkit.config.arguments import DataArguments
+from tl_toolkit.config.pretrain_arguments import LanguageModelArguments
 from tl_toolkit.data import streamed_tokens
+from tl_toolkit.data.blocks import CausalBlocks
+from tl_toolkit.data.corpus import load_corpus
+from tl_toolkit.data.streams import StreamWindows, encode_stream
 from tl_toolkit.data.tokenizers import build_tokenizer
 from tl_toolkit.errors import UserError
 from tl_toolkit.training import language_model_trainer
+from tl_toolkit.workflows.streamed_pretraining import StreamedPretraining
 
 Pretrain = Callable[..., dict]
 ROOT = Path(__file__).parents[2]
@@ -85,6 +95,54 @@ def test_the_weights_are_those_of_texts_in_memory_and_a_resumed_run(
         assert not same_weights(tmp_path / "streamed", tmp_path / "elsewhere")
 
 
+def test_blocks_end_with_the_tokens_and_two_processes_share_them(corpus: Path) -> None:
+    """The last batches hold blank blocks, and no text is read again."""
+    tokenizer = AutoTokenizer.from_pretrained(corpus.parent / "tokenizer")
+    rows = load_corpus(DataArguments(dataset_name=str(corpus)), 5)
+
+    def batches(rank: int, world_size: int, tokens: int) -> list[dict[str, torch.Tensor]]:
+        reader = streamed_tokens.TokenReader(rows, tokenizer, None, rank, world_size)
+        items = streamed_tokens.StreamedBlocks(
+            reader, lambda stream: CausalBlocks(stream, 8, tokenizer.pad_token_id), batch=4, predicted=7, groups=3,
+            tokens=tokens, rank=rank, world_size=world_size,
+        )  # fmt: skip
+        read = [items[index] for index in range(len(items))]
+        assert reader.passes == 0 and len(items) % 3 == 0
+        return read
+
+    whole = [batch["labels"] for batch in batches(0, 1, 357)]
+    stream = encode_stream(Dataset.from_dict({"text": [row["text"] for row in rows.rows]}), tokenizer)
+    assert torch.cat(whole)[torch.cat(whole) >= 0].tolist() == stream.ids.tolist() and len(stream) == 357
+    halves = [batches(rank, 2, 301) for rank in range(2)]
+    assert len(halves[0]) == len(halves[1]) == 6
+    assert sum(int((batch["labels"] >= 0).sum()) for half in halves for batch in half) == 301
+
+
+def test_two_processes_read_the_lanes_of_one(corpus: Path, tmp_path: Path) -> None:
+    """Two processes with two lanes read what one process with four lanes reads, from a file for each lane."""
+    for place, file in enumerate(sorted(corpus.iterdir())):
+        (tmp_path / f"train-{place}.jsonl").write_bytes(file.read_bytes())
+    rows = load_corpus(DataArguments(dataset_name=str(tmp_path)), 5)
+    tokenizer = AutoTokenizer.from_pretrained(corpus.parent / "tokenizer")
+    settings = LanguageModelArguments(streaming=True, max_train_tokens=400, window_length=9)
+
+    def windows(rank: int, world_size: int) -> StreamWindows:
+        args = SimpleNamespace(process_index=rank, world_size=world_size, train_batch_size=4 // world_size,
+                               gradient_accumulation_steps=1, seed=1)  # fmt: skip
+        run = SimpleNamespace(args=args, settings=settings, corpus=rows, model=SimpleNamespace(config=None),
+                              tokenizer=tokenizer)  # fmt: skip
+        run._reader = lambda part, parts: StreamedPretraining._reader(run, part, parts)
+        return StreamedPretraining._windows(run)
+
+    one, first, second = windows(0, 1), windows(0, 2), windows(1, 2)
+    assert len(one) == len(first) == len(second) > 9
+    for index in range(len(one)):
+        whole, *parts = one[index], first[index], second[index]
+        for name in ("input_ids", "labels"):
+            assert torch.equal(torch.cat([part[name] for part in parts]), whole[name])
+        assert parts[0]["num_targets"] == parts[1]["num_targets"] == whole["num_targets"]
+
+
 def test_a_corpus_without_a_validation_split_holds_its_first_rows_out(
     stream: Pretrain, corpus: Path, tmp_path: Path
 ) -> None:
@@ -107,9 +165,20 @@ def test_a_corpus_without_a_validation_split_holds_its_first_rows_out(
         ({"shuffle_documents": True}, "--shuffle_documents does not apply with --streaming"),
         ({"config_overrides": "direction=backward"}, "leave out direction=backward"),
         ({"dataset_name": "builtin:pydocs"}, "reads a Hub id or local files and folders, not 'builtin:pydocs'"),
+        ({"dataset_name": "./nothing"}, "The dataset './nothing' was not found: there is no such file or folder"),
+        ({"dataset_name": None}, "No dataset was specified: set --dataset_name to a Hub id"),
+        ({"dataloader_num_workers": 2}, "--dataloader_num_workers does not apply with --streaming"),
         ({"max_train_tokens": 5}, "too few for 3 parallel lanes"),
     ],
 )
 def test_what_a_stream_cannot_do_is_refused(stream: Pretrain, settings: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         stream("out", **{**RNN, "streaming": True, **settings})
+
+
+def test_a_file_that_is_cut_short_is_named(corpus: Path, tmp_path: Path) -> None:
+    whole = gzip.compress((corpus / "train-0.jsonl").read_bytes())
+    (tmp_path / "train.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "validation.jsonl.gz").write_bytes(whole)
+    with pytest.raises(UserError, match=r"The file '.*train\.jsonl\.gz' of .* cannot be read: EOFError"):
+        list(load_corpus(DataArguments(dataset_name=str(tmp_path)), 5).sample(99))

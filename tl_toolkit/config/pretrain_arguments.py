@@ -166,6 +166,7 @@ def _check_streaming(arguments: PretrainArguments) -> None:
         "group_column": (arguments.data.group_column, "the rows are documents"),
         "find_lr": (run.find_lr, "try rates on the first tokens, with --max_train_tokens and without --streaming"),
         "min_train_steps": (run.min_train_steps, "--max_train_tokens or --max_steps is the end"),
+        "dataloader_num_workers": (run.dataloader_num_workers, "a process reads and tokenises its texts itself"),
     }
     for name, (value, reason) in refused.items():
         if value:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, listing
 from .column_roles import find_columns
 from .files import file_suffix
 from .folders import assign_splits, table_files
-from .local_files import local_paths
-from .sources import loading
+from .sources import loading, named_paths, without_progress_bars
 from .splits import find_split
 
 if TYPE_CHECKING:
@@ -48,14 +49,14 @@ class Corpus:
     splits: dict[str, list[str]]
     record: dict[str, Any]
 
-    def texts(self, rows: Any) -> list[str]:
-        """Return the texts of `rows` to train on. Rows without a text and texts held out are left out."""
-        texts = (row[self.column] for row in rows)
+    def kept(self, texts: Iterable[str | None]) -> list[str]:
+        """Return the texts to train on. Rows without a text and texts held out are left out."""
         return [text for text in texts if text is not None and text not in self.held_out]
 
     def sample(self, rows: int) -> Iterator[str]:
         """Yield the first `rows` training texts, from which a vocabulary is learned."""
-        return islice((text for row in self.rows for text in self.texts([row])), rows)
+        with reading(self.record["name"]):
+            yield from islice((text for row in self.rows for text in self.kept([row[self.column]])), rows)
 
 
 def load_corpus(arguments: DataArguments, evaluation_rows: int) -> Corpus:
@@ -78,7 +79,14 @@ def load_corpus(arguments: DataArguments, evaluation_rows: int) -> Corpus:
     roles = {"train": train, **{role: split for role, split in named.items() if split is not None}}
     if len(set(roles.values())) < len(roles):
         raise UserError(f"Training, validation and test need splits of their own, but they are {roles}.")
-    rows = splits[train] if splits[train].features else splits[train]._resolve_features()
+    rows = splits[train]
+    if not rows.features:
+        with reading(f"{arguments.dataset_name}"):
+            if next(iter(rows), None) is None:
+                raise UserError(
+                    f"The split {train!r} of {arguments.dataset_name!r} has no rows. Add rows to its files."
+                )
+            rows = rows._resolve_features()
     column = find_columns(
         rows.features,
         text_column=arguments.text_column,
@@ -86,7 +94,8 @@ def load_corpus(arguments: DataArguments, evaluation_rows: int) -> Corpus:
         label_required=False,
     ).text
     sources = {"validation": train, **roles}
-    evaluated = {role: _first(splits[sources[role]], column, evaluation_rows) for role in _ROLES if role in sources}
+    with reading(f"{arguments.dataset_name}"):
+        evaluated = {role: _first(splits[sources[role]], column, evaluation_rows) for role in _ROLES if role in sources}
     held_out = frozenset(evaluated["validation"]) if "validation" not in roles else frozenset()
     for role, texts in evaluated.items():
         if not texts:
@@ -101,6 +110,21 @@ def load_corpus(arguments: DataArguments, evaluation_rows: int) -> Corpus:
     )
 
 
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Within this context, raise errors of a stream as `UserError` that names the file of the dataset `name`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # datasets and its file readers raise many different types
+        frames = (frame for frame, _ in walk_tb(error.__traceback__) if frame.f_code.co_name == "_generate_tables")
+        file = next((str(frame.f_locals.get("file")) for frame in frames), None)  # datasets does not say which one
+        what = f"The file {file.rpartition('::')[2]!r} of the dataset {name!r}" if file else f"The dataset {name!r}"
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}".rstrip(": ")
+        raise UserError(f"{what} cannot be read: {reason}. Repair or remove it.", everywhere=True) from error
+
+
 def _first(rows: IterableDataset, column: str, count: int) -> list[str]:
     return [row[column] for row in islice(rows.select_columns([column]), count) if row[column] is not None]
 
@@ -110,10 +134,10 @@ def _open(arguments: DataArguments) -> tuple[dict[str, IterableDataset], dict[st
     import datasets
     from huggingface_hub import HfApi
 
-    name, config, revision = arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision
-    if not name or name.startswith("builtin:"):
+    name, paths = named_paths(arguments.dataset_name)
+    config, revision = arguments.dataset_config_name, arguments.dataset_revision
+    if name.startswith("builtin:"):
         raise UserError(f"--streaming reads a Hub id or local files and folders, not {name!r}.")
-    paths = local_paths(name)
     if not paths[0].exists():
         with loading(name, name, config, revision):
             # Fix the commit, so that a resumed run reads the same files.
@@ -129,8 +153,11 @@ def _open(arguments: DataArguments) -> tuple[dict[str, IterableDataset], dict[st
             f"--streaming reads files of one type, {listing(_BUILDERS)}, but {name!r} has {listing(sorted(kinds))}."
         )
     escaped = {split: [glob.escape(str(file.absolute())) for file in own] for split, own in files.items()}
-    with loading(name, name, None, None):
-        splits = datasets.load_dataset(_BUILDERS[kinds.pop()], data_files=escaped, streaming=True)
+    kind = kinds.pop()
+    with without_progress_bars(), reading(name):  # jsonl is read for its columns
+        # The default is the size of the first row group: it refuses an empty file, and may need much memory.
+        rows = {"batch_size": 1000} if kind == ".parquet" else {}
+        splits = datasets.load_dataset(_BUILDERS[kind], data_files=escaped, streaming=True, **rows)
     sizes = {split: [(file.name, file.stat().st_size) for file in own] for split, own in files.items()}
     fingerprint = hashlib.blake2b(json.dumps(sizes, sort_keys=True).encode(), digest_size=8).hexdigest()
     return dict(splits), {"name": name, "config": None, "revision": None, "fingerprint": fingerprint}

@@ -56,13 +56,28 @@ def load_source(arguments: DataArguments) -> Source:
     return shared("source", lambda: named, lambda: _load(*named))
 
 
-def _load(name: str | None, config: str | None, revision: str | None, stream_rows: int | None) -> Source:
+def named_paths(name: str | None) -> tuple[str, list[Path]]:
+    """Return the name of a dataset and the paths that it stands for; only those of local data exist.
+
+    Raises:
+        UserError: there is no name, or it is that of a file or folder that does not exist.
+    """
     if not name:
         raise UserError(
             "No dataset was specified: set --dataset_name to a Hub id, a local folder, a local file "
             f"({', '.join(SUFFIXES)}) or a built-in dataset ({listing(f'builtin:{kind}' for kind in BUILT_IN)})."
         )
     paths = local_paths(name)
+    on_hub = _HUB_ID.fullmatch(name) and not name.startswith((".", "/", "~")) and file_suffix(paths[0]) not in SUFFIXES
+    if not (on_hub or name.startswith("builtin:") or paths[0].exists()):
+        raise UserError(
+            f"The dataset {name!r} was not found: there is no such file or folder.{nearest_sibling(paths[0])}"
+        )
+    return name, paths
+
+
+def _load(given: str | None, config: str | None, revision: str | None, stream_rows: int | None) -> Source:
+    name, paths = named_paths(given)
     path = paths[0]
     spelling: Mapping[str, Mapping[str, Any]] = {}
     if stream_rows is not None and (name.startswith("builtin:") or path.exists()):
@@ -79,8 +94,6 @@ def _load(name: str | None, config: str | None, revision: str | None, stream_row
                 "leave it out, or use --dataset_revision none if a configuration file sets it."
             )
         dataset, spelling = _load_folder(name, path, config) if path.is_dir() else _load_files(name, paths, config)
-    elif file_suffix(path) in SUFFIXES or name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
-        raise UserError(f"The dataset {name!r} was not found: there is no such file or folder.{nearest_sibling(path)}")
     elif stream_rows is not None:
         with loading(name, name, config, revision):
             dataset, revision = first_rows(name, config, revision, stream_rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,8 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from ..errors import UserError
-from .streams import IGNORED, Lanes, TokenStream, framing, joined
+from .corpus import reading
+from .streams import IGNORED, Lanes, TokenStream, framing, joined, token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,14 +54,14 @@ class TokenReader:
 
     def _read(self) -> None:
         self._state, self._used, self._texts = self._next, 0, []
-        rows = list(islice(self._rows, _ROWS))
-        if not rows:
+        with reading(self.corpus.record["name"]):
+            rows = next(self._rows, None)
+        if rows is None:
             self._start_again()
             return
         self._next = self.rows.state_dict()
-        if texts := self.corpus.texts(rows):
-            ids = self.tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)
-            self._texts = [joined([own], self.suffix) for own in ids["input_ids"]]
+        if texts := self.corpus.kept(rows[self.corpus.column]):
+            self._texts = [joined([own], self.suffix) for own in token_ids(self.tokenizer, texts)]
         self._found = self._found or any(map(len, self._texts))
 
     def _start_again(self) -> None:
@@ -83,7 +83,7 @@ class TokenReader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was called."""
         self.rows.load_state_dict(state["rows"])
-        self._rows, self._state, self._next = iter(self.rows), state["rows"], state["rows"]
+        self._rows, self._state, self._next = self.rows.iter(_ROWS), state["rows"], state["rows"]
         self._texts = []
         self._used, self.passes, self._found = state["used"], state["passes"], False
         if self._used:
@@ -106,7 +106,8 @@ class Tokens:
             parts.append(self.reader.text())
             size += len(parts[-1])
         ids = np.concatenate(parts)
-        before, self._rest, self.last = self.last, ids[count:].copy(), int(ids[count - 1])
+        before, self._rest = self.last, ids[count:].copy()
+        self.last = int(ids[count - 1]) if count else before
         return before, ids[:count]
 
     def state_dict(self) -> dict[str, Any]:
@@ -165,28 +166,27 @@ class StreamedLanes(Lanes):
 class StreamedBlocks(Dataset):
     """The blocks of one process in the order of its texts: item i is the whole batch of step i, read in order.
 
+    The last batches take only the tokens that are left, and blank blocks fill them.
+
     Args:
         reader: the texts of this process.
         blocks: creates the blocks of a stream.
         batch: blocks in a batch.
         predicted: tokens of the stream in a block.
         groups: batches in an update.
-        updates: number of updates.
+        tokens: number of tokens to train on, over all processes.
         rank, world_size: the place of this process.
     """
 
     def __init__(
         self, reader: TokenReader, blocks: Callable[[TokenStream], Blocks], *, batch: int, predicted: int, groups: int,
-        updates: int, rank: int, world_size: int,
+        tokens: int, rank: int, world_size: int,
     ) -> None:  # fmt: skip
         self.ids, self.blocks, self.batch, self.predicted = Tokens(reader), blocks, batch, predicted
-        self.groups, self.updates, self.rank, self.world_size = groups, updates, rank, world_size
+        self.groups, self.tokens, self.rank, self.world_size = groups, tokens, rank, world_size
+        self.per_update = groups * batch * predicted * world_size
+        self.updates = -(-tokens // self.per_update)
         self.position = 0
-
-    @property
-    def tokens(self) -> int:
-        """Number of tokens that all processes read."""
-        return self.updates * self.groups * self.batch * self.predicted * self.world_size
 
     def set_epoch(self, epoch: int) -> None:
         """There is only one epoch."""
@@ -198,9 +198,11 @@ class StreamedBlocks(Dataset):
         if index != self.position:
             raise RuntimeError(f"The stream is at batch {self.position}, not at {index}.")
         self.position += 1
-        before, ids = self.ids.take(self.batch * self.predicted)
+        first = (index * self.world_size + self.rank) * self.batch
+        left = max(0, self.tokens - first * self.predicted)
+        before, ids = self.ids.take(min(left, self.batch * self.predicted))
         blocks = self.blocks(TokenStream(ids, before, 0, 0, 0))
-        blocks.first = (index * self.world_size + self.rank) * self.batch
+        blocks.first = first
         return default_collate([blocks[block] for block in range(self.batch)])
 
     def identity(self) -> dict[str, int]:

@@ -79,7 +79,7 @@ def encode_stream(
     quiet = len(documents) < _QUIET_BELOW or os.environ.get("RANK", "0") != "0"
     for first in tqdm(range(0, len(documents), _BATCH), desc="Tokenising", unit="k texts", disable=quiet):
         texts = documents[first : first + _BATCH]["text"]
-        encoded = tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)["input_ids"]
+        encoded = token_ids(tokenizer, texts)
         if max_tokens is not None and whole_documents:
             ends = tokens + np.cumsum([len(ids) + len(suffix) for ids in encoded])
             kept = int(np.searchsorted(ends, max_tokens)) + 1
@@ -97,6 +97,14 @@ def encode_stream(
         ids = ids[:max_tokens]
     sizes_of = np.concatenate(sizes) if sizes else np.empty((0, 2), np.int64)
     return TokenStream(ids, start, len(sizes_of), int(sizes_of[:, 1].sum()), unknown, *sizes_of.T)
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    """Return the ids of whole texts, as `tokenizer(texts)` does, but without computing their places in the texts."""
+    if not tokenizer.is_fast:
+        return tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)["input_ids"]
+    tokenizer("")  # its backend now neither truncates nor pads
+    return [own.ids for own in tokenizer.backend_tokenizer.encode_batch_fast(texts)]
 
 
 def joined(encoded: list[list[int]], suffix: list[int]) -> np.ndarray:

@@ -75,6 +75,7 @@ def failures_recorded(record: dict[str, Any], trainer: BaseTrainer, output_dir: 
             "predictions": {},
         }
         if trainer.is_world_process_zero():
+            output_dir.mkdir(parents=True, exist_ok=True)  # nothing may have been saved yet
             write_record(output_dir, record)
         raise
 

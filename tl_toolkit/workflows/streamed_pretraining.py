@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -90,15 +89,15 @@ class StreamedPretraining(Pretraining):
             blocks, model=self.model, tokenizer=self.tokenizer, kind=self.kind, settings=self.settings, seed=args.seed
         )
         predicted = cut(TokenStream(np.empty(0, np.int32), 0, 0, 0, 0)).block_size - (self.kind == CAUSAL)
-        per_update = predicted * args.train_batch_size * groups * world
-        tokens = self.settings.max_train_tokens or args.max_steps * per_update
+        per_step = predicted * args.train_batch_size * groups * world
+        tokens = self.settings.max_train_tokens or args.max_steps * per_step
         return StreamedBlocks(
             self._reader(args.process_index, world),
             cut,
             batch=args.train_batch_size,
             predicted=predicted,
             groups=groups,
-            updates=math.ceil(tokens / per_update),
+            tokens=tokens,
             rank=args.process_index,
             world_size=world,
         )
@@ -114,7 +113,7 @@ class StreamedPretraining(Pretraining):
         if steps == train.updates:
             return self.epoch[1]
         if not hasattr(train, "lanes"):
-            return train.tokens * steps // train.updates
+            return steps * train.per_update
         windows = zip(train.begins[:steps], train.lengths[:steps], strict=True)
         return sum(train.lanes.targets_in(int(begin), int(length)) for begin, length in windows)
 
