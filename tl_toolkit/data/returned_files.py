@@ -202,10 +202,10 @@ class DelimitedFile(_TextFile):
         lines = islice(self.lines, bool(self.declared), None)
         return DelimitedRows(self.path, lines, form, 1 + bool(self.declared))
 
-    def _texts(self) -> Iterator[tuple[list[str], str]]:
+    def _texts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         return ((cells, text) for *_, cells, text in self._rows_in(self.form))
 
-    def _columns(self, values: list[list[str]]) -> dict[str, pa.ChunkedArray]:
+    def _columns(self, values: list[tuple[str, ...]]) -> dict[str, pa.ChunkedArray]:
         import pyarrow as pa
 
         arrays, trimmed = trimmed_cells(values)
