@@ -191,6 +191,19 @@ def test_truncated_texts_are_counted_exactly(kind, pairs):
     assert sum(encoded["is_cut"].to_pylist()) == (4 if pairs else 2) and not any(full["is_cut"].to_pylist())
 
 
+@pytest.mark.parametrize("pairs", [{}, {"text_pair": ["x", "", "x y z", "x y", "x"]}])
+@pytest.mark.parametrize("limit", [3, None])
+def test_texts_are_encoded_as_by_transformers(pairs, limit):
+    texts = ["a b c", "a b c d", "", "a b", "a b c d e f g h i j k"]
+    rows, tokenizer = Dataset.from_dict({"text": texts, **pairs}), build_tokenizer("word", texts)
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    own, others = (encode_texts(rows, one, limit) for one in (tokenizer, Slow(tokenizer)))
+    assert {name: column.to_pylist() for name, column in own.items()} == {
+        name: column.to_pylist() for name, column in others.items()
+    }
+    assert (1 in own["token_type_ids"].combine_chunks().flatten().to_pylist()) == bool(pairs)
+
+
 def test_texts_of_one_word_are_read_by_character():
     assert kind_for(["Matsotsky", "Shui ", "van Dyk"]) == "char"
     assert kind_for(["a fine film", "Shui", "dull film"]) == kind_for(["one word", "Shui"]) == kind_for([]) == "word"

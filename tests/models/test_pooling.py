@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tl_toolkit.models.pooling import AdditiveAttention, SequencePooling, first_real_position, last_real_position
+from tl_toolkit.models.token_order import filled
 
 BATCH, TIME, SIZE = 5, 7, 6
 # Masks: right padding, left padding, gaps, a single token, all tokens.
@@ -22,6 +23,17 @@ def hidden_states() -> torch.Tensor:
 def test_positions() -> None:
     assert last_real_position(MASK.bool()).tolist() == [3, 6, 4, 3, 6]
     assert first_real_position(MASK.bool()).tolist() == [0, 2, 1, 3, 0]
+
+
+def test_filling_is_masking(hidden_states: torch.Tensor) -> None:
+    """Also of outputs that are transposed, as those of cells; the input stays as it is."""
+    given = hidden_states.transpose(0, 1).contiguous().transpose(0, 1).requires_grad_()
+    result, weights = filled(given, ~MASK.bool(), -2.5), torch.randn(BATCH, TIME, SIZE)
+    expected = given.detach().clone().requires_grad_()
+    torch.testing.assert_close(result, expected.masked_fill(~MASK.bool()[..., None], -2.5), rtol=0, atol=0)
+    (result * weights).sum().backward()
+    (expected.masked_fill(~MASK.bool()[..., None], -2.5) * weights).sum().backward()
+    assert torch.equal(given.grad, expected.grad) and torch.equal(given.detach(), hidden_states)
 
 
 @pytest.mark.parametrize("summary", ["last", "first", "both"])

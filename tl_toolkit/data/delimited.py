@@ -74,10 +74,10 @@ class _Columns:
 
     names: list[str]
     collected: Collector = field(default_factory=Collector)
-    pending: list[list[str]] = field(default_factory=list)
+    pending: list[tuple[str, ...]] = field(default_factory=list)
     trimmed: int = 0
 
-    def add(self, row: list[str]) -> None:
+    def add(self, row: tuple[str, ...]) -> None:
         self.pending.append(row)
         if len(self.pending) == _CHUNK:
             self.flush()
@@ -99,7 +99,7 @@ class _Columns:
         return dict(zip(self.names, table.columns, strict=True))
 
 
-def trimmed_cells(rows: list[list[str]]) -> tuple[list[pa.Array], int]:
+def trimmed_cells(rows: list[tuple[str, ...]]) -> tuple[list[pa.Array], int]:
     """Return rows as columns of trimmed text with None for empty cells, and how many cells were trimmed."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -300,8 +300,11 @@ class DelimitedRows:
         self.trimmed_names = sum(name != written for name, written in zip(names, first, strict=True)) * has_header
         self.names = [name or f"Unnamed: {place}" for place, name in enumerate(names)]
 
-    def __iter__(self) -> Iterator[tuple[int, int, list[str], str]]:
-        """Yield the first and last line, the cells and the text of each row."""
+    def __iter__(self) -> Iterator[tuple[int, int, tuple[str, ...], str]]:
+        """Yield the first and last line, the cells and the text of each row.
+
+        The cells are a tuple, because the garbage collector goes through lists again and again.
+        """
         width, form = len(self.names), self.form
         for start, end, record, text in chain(self._head[bool(self.header) :], self._records):
             if len(record) != width:
@@ -314,7 +317,7 @@ class DelimitedRows:
                 record = record[:width] + [""] * (width - len(record))
             if form.quote is None and width > 1 and form.separator != "\t" and any(map(_is_wrapped, record)):
                 raise _Misread(start, "a quoted cell beside quotes that are not closed")
-            yield start, end, record, text
+            yield start, end, tuple(record), text
 
     @property
     def notes(self) -> list[str]:

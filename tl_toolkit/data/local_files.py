@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError, check_regular
 from .column_values import Cells, settle
 from .files import TYPED, check_suffix, nearest_sibling, read_cells, read_typed
+from .rows_on_disk import as_dataset
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -47,8 +48,7 @@ def _expanded(name: str) -> Path:
 
 def read_splits(name: str, splits: Mapping[str, Sequence[Path]]) -> Loaded:
     """Read local files; prints how many rows each has and how it was read."""
-    from datasets import Dataset, DatasetDict
-    from datasets.fingerprint import generate_random_fingerprint
+    from datasets import DatasetDict
 
     files = [path for own in splits.values() for path in own]
     spelling: Mapping[str, Mapping[str, Any]] = {}
@@ -63,9 +63,7 @@ def read_splits(name: str, splits: Mapping[str, Sequence[Path]]) -> Loaded:
         tables, spelling = settle(cells)
         _print_rows([file for own in cells.values() for file in own])
     try:
-        # The default fingerprint pickles all values, and nothing is cached under it: the rows are in memory.
-        rows = {split: Dataset(table, fingerprint=generate_random_fingerprint()) for split, table in tables.items()}
-        dataset = DatasetDict(rows)
+        dataset = DatasetDict({split: as_dataset(table) for split, table in tables.items()})
     except (ValueError, TypeError, NotImplementedError) as error:
         raise UserError(f"The columns of {name!r} cannot be used: {error}") from error
     if len(files) == 1 and len(next(iter(dataset.values()))) == 0:

@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -195,15 +196,16 @@ class DelimitedFile(_TextFile):
         self._check_rows()
         quote = self.form.quote
         self.quotes_all = bool(quote) and self.header.count(quote or "") >= 2 * len(self.names)
+        self.special = re.compile("[" + re.escape(self.form.separator + (quote or '"')) + "\\r\\n]")
 
     def _rows_in(self, form: Format) -> DelimitedRows:
         lines = islice(self.lines, bool(self.declared), None)
         return DelimitedRows(self.path, lines, form, 1 + bool(self.declared))
 
-    def _texts(self) -> Iterator[tuple[list[str], str]]:
+    def _texts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         return ((cells, text) for *_, cells, text in self._rows_in(self.form))
 
-    def _columns(self, values: list[list[str]]) -> dict[str, pa.ChunkedArray]:
+    def _columns(self, values: list[tuple[str, ...]]) -> dict[str, pa.ChunkedArray]:
         import pyarrow as pa
 
         arrays, trimmed = trimmed_cells(values)
@@ -224,8 +226,7 @@ class DelimitedFile(_TextFile):
     def _cell(self, value: Any) -> str:
         text = as_text(value)
         quote = self.form.quote or '"'
-        special = text != text.strip() or any(sign in text for sign in (self.form.separator, quote, "\n", "\r"))
-        if not special and not (self.quotes_all and text):
+        if text == text.strip() and not self.special.search(text) and not (self.quotes_all and text):
             return text
         return quote + text.replace(quote, (self.form.escape or quote) + quote) + quote
 

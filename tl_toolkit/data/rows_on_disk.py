@@ -14,6 +14,7 @@ from ..errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from datasets import Dataset
 
 LARGE = 1 << 25
 """Bytes of a table that are held in memory."""
@@ -83,6 +84,14 @@ def free_pages() -> None:
     with suppress(AttributeError):  # not on Windows
         for own in list(_mapped):
             own.madvise(mmap.MADV_DONTNEED)
+
+
+def as_dataset(table: pa.Table) -> Dataset:
+    """The rows of a table. The default fingerprint would pickle all values, and nothing is cached under it."""
+    from datasets import Dataset
+    from datasets.fingerprint import generate_random_fingerprint
+
+    return Dataset(table, fingerprint=generate_random_fingerprint())
 
 
 def select_rows(table: pa.Table, rows: np.ndarray) -> pa.Table:

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from .token_order import filled
+
 PoolingKind = Literal["cls", "last", "mean", "max", "concat", "attention"]
 SummaryPosition = Literal["last", "first", "both"]
 
@@ -126,10 +128,10 @@ class SequencePooling(nn.Module):
     @staticmethod
     def _mean(hidden_states: Tensor, mask: Tensor) -> Tensor:
         count = mask.sum(dim=1, keepdim=True).clamp(min=1)
-        return hidden_states.masked_fill(~mask[..., None], 0).sum(dim=1) / count
+        return filled(hidden_states, ~mask, 0).sum(dim=1) / count
 
     @staticmethod
     def _max(hidden_states: Tensor, mask: Tensor) -> Tensor:
         lowest = torch.finfo(hidden_states.dtype).min
-        highest = hidden_states.masked_fill(~mask[..., None], lowest).amax(dim=1)
+        highest = filled(hidden_states, ~mask, lowest).amax(dim=1)
         return highest.masked_fill(~mask.any(dim=1, keepdim=True), 0)

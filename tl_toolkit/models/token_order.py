@@ -29,6 +29,15 @@ def take_positions(tensor: Tensor, positions: Tensor) -> Tensor:
     return with_zeros.index_select(0, rows.flatten()).view(batch, time, size)
 
 
+def filled(tensor: Tensor, places: Tensor, value: float) -> Tensor:
+    """(batch, time, size) with `value` at `places`, a boolean (batch, time)."""
+    if not reads_values(tensor):
+        return tensor.masked_fill(places[..., None], value)
+    # On a CPU, copying a tensor and filling a few rows is five times faster than masking every value.
+    copy = tensor.clone(memory_format=torch.contiguous_format)  # outputs of cells are transposed
+    return copy.flatten(0, 1).index_fill_(0, places.flatten().nonzero().squeeze(1), value).view(tensor.shape)
+
+
 class AsItStands:
     """The order of a window of real tokens that is read from the first to the last: no token is moved."""
 
@@ -178,7 +187,7 @@ class PaddedAtEnd(TokenOrder):
         return tensor if tensor.dim() == 2 else self.restore(tensor)
 
     def restore(self, tensor: Tensor) -> Tensor:
-        return tensor if tensor is self.zeroed else tensor.masked_fill(self.is_padding[..., None], 0)
+        return tensor if tensor is self.zeroed else filled(tensor, self.is_padding, 0)
 
 
 def token_order(inputs: Tensor, attention_mask: Tensor | None, reverse: bool) -> AsItStands:

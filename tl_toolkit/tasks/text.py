@@ -16,7 +16,7 @@ from ..data.column_roles import Columns, check_texts, find_columns, is_label_nam
 from ..data.column_types import is_float
 from ..data.encoding import TextCollator, encode_texts, truncation
 from ..data.fingerprints import fingerprint
-from ..data.rows_on_disk import select_rows
+from ..data.rows_on_disk import as_dataset, select_rows
 from ..data.sources import load_source
 from ..errors import UserError
 from ..metrics.scores import constant_answer
@@ -128,7 +128,6 @@ class TextTask(RowTask):
 
     def _rows(self, inputs: Dataset, targets: np.ndarray | None, rows: np.ndarray) -> Dataset:
         import pyarrow as pa
-        from datasets import Dataset
 
         columns: dict[str, Any] = {"row": pa.array(rows.astype(np.int64))}
         roles = {role: name for role in ("text", "text_pair") if (name := getattr(self.columns, role)) is not None}
@@ -138,7 +137,7 @@ class TextTask(RowTask):
         columns |= dict(zip(roles, select_rows(texts, rows).columns, strict=True))
         if targets is not None:
             columns["label"] = _label_array(targets[rows])
-        return Dataset(pa.table(columns))
+        return as_dataset(pa.table(columns))
 
     # From splits to model inputs, and from model outputs to predictions
 
@@ -162,7 +161,7 @@ class TextTask(RowTask):
         Texts are truncated to `max_length` tokens, and to the tokenizer's own limit.
         """
         import pyarrow as pa
-        from datasets import Dataset, DatasetDict
+        from datasets import DatasetDict
 
         # The types that the loss expects: int64 class ids, float32 for all others.
         types = {"single_label_classification": pa.int64(), "multi_label_classification": pa.list_(pa.float32())}
@@ -174,7 +173,7 @@ class TextTask(RowTask):
             if "label" in split.column_names:
                 labels = split.with_format("arrow")[:]["label"].cast(label_type)
                 columns = columns.append_column("labels", labels)
-            encoded[name] = Dataset(columns)
+            encoded[name] = as_dataset(columns)
         return DatasetDict(encoded)
 
     def _encoded_texts(

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..config.overrides import parse_overrides
 from ..data.encoding import longest_input
+from ..data.rows_on_disk import as_dataset
 from ..data.special_column_roles import WordColumns, find_word_columns
 from ..errors import UserError
 from ..metrics.entities import entities, entity_scores, entity_types, tag_scheme
@@ -115,12 +116,11 @@ class TokenClassification(RowTask):
 
     def _rows(self, inputs: Any, targets: list[np.ndarray] | None, rows: np.ndarray) -> Dataset:
         import pyarrow as pa
-        from datasets import Dataset
 
         columns = {"row": pa.array(rows.astype(np.int64)), "words": inputs.take(pa.array(rows))}
         if targets is not None:
             columns["tags"] = pa.array([targets[row] for row in rows], pa.list_(pa.int32()))
-        return Dataset(pa.table(columns))
+        return as_dataset(pa.table(columns))
 
     def _adopt(self, config: PreTrainedConfig) -> None:
         self.labels = classes_of(config)
@@ -175,7 +175,6 @@ class TokenClassification(RowTask):
 
     def _encode_split(self, split: Dataset) -> Dataset:
         import pyarrow as pa
-        from datasets import Dataset
 
         columns: dict[str, list[Any]] = {"length": [], "places": [], "is_cut": []}
         tagged = "tags" in split.column_names
@@ -201,7 +200,7 @@ class TokenClassification(RowTask):
             "pieces": pa.list_(pa.string()),
         }
         arrays = {name: pa.array(own, types.get(name, pa.list_(pa.int32()))) for name, own in columns.items()}
-        return Dataset(pa.table(arrays))
+        return as_dataset(pa.table(arrays))
 
     def collator(self, processing: PreTrainedTokenizerBase, model: Any) -> WordCollator:
         """A collator that pads tokens, labels and characters."""

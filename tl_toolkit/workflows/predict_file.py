@@ -16,6 +16,7 @@ import numpy as np
 from ..data.column_roles import TEXT_NAMES, is_label_name
 from ..data.local_files import local_paths
 from ..data.returned_files import Added, ReturnedFile, returned_file, stream_suffix
+from ..data.rows_on_disk import as_dataset
 from ..data.sources import Source
 from ..data.special_column_roles import TAGS_NAMES
 from ..errors import UserError, listing
@@ -176,9 +177,9 @@ class _Rows:
         return self.task._find_columns(features, required=False)
 
     def _prepared(self, table: pa.Table) -> Dataset:
-        from datasets import Dataset, DatasetDict
+        from datasets import DatasetDict
 
-        chosen = Dataset(table.select([*self.inputs, *self.targets]))
+        chosen = as_dataset(table.select([*self.inputs, *self.targets]))
         source = Source(DatasetDict({"train": chosen}), {"name": self.predictor.data.dataset_name})
         try:
             return self.task.prepare_for_prediction(self.predictor.arguments.predict.split, source)
