@@ -34,15 +34,15 @@ class OpenCell(nn.RNNBase):
 
 
 class OpenLstm(OpenCell, nn.LSTM):
-    pass
+    """`nn.LSTM` as an `OpenCell`."""
 
 
 class OpenGru(OpenCell, nn.GRU):
-    pass
+    """`nn.GRU` as an `OpenCell`."""
 
 
 class OpenRnn(OpenCell, nn.RNN):
-    pass
+    """`nn.RNN` as an `OpenCell`."""
 
 
 CELLS: dict[str, Any] = {
