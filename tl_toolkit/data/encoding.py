@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import UserError
 from .beginnings import Beginnings
+from .rows_on_disk import Collector
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -78,7 +79,7 @@ def encode_texts(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_lengt
     options = truncation(tokenizer, max_length, pairs)
     beginnings = Beginnings(tokenizer, options.get("max_length"))
     types = {"input_ids": pa.list_(pa.int32()), "length": pa.int32(), "is_cut": pa.bool_()}
-    chunks: dict[str, list[Any]] = {}
+    collected = Collector()
     quiet = len(dataset) < _QUIET_BELOW or os.environ.get("RANK", "0") != "0"
     for start in tqdm(range(0, len(dataset), _BATCH), desc="Tokenising", unit="k rows", disable=quiet):
         batch = dataset[start : start + _BATCH]
@@ -89,9 +90,10 @@ def encode_texts(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_lengt
             if not ids:
                 _fill_empty(encoded, row, tokenizer)
         encoded["length"] = [len(ids) for ids in encoded["input_ids"]]
-        for name, values in encoded.items():
-            chunks.setdefault(name, []).append(pa.array(values, type=types.get(name, pa.list_(pa.int8()))))
-    return {name: pa.chunked_array(arrays) for name, arrays in chunks.items()}
+        arrays = {name: pa.array(own, types.get(name, pa.list_(pa.int8()))) for name, own in encoded.items()}
+        collected.add(pa.record_batch(arrays))
+    table = collected.table(pa.schema([]))
+    return dict(zip(table.column_names, table.columns, strict=True))
 
 
 def _fill_empty(encoded: dict[str, Any], row: int, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -223,7 +223,7 @@ class TextTask(RowTask):
         import pandas as pd
 
         check_rows(len(answers), len(split))
-        columns: dict[str, Any] = {"row": np.asarray(split["row"][:], dtype=np.int64)}
+        columns: dict[str, Any] = {"row": split.with_format("arrow")[:]["row"].to_numpy()}
         for name in ("text", "text_pair"):
             if name in split.column_names:
                 columns[name] = [text[:_SHOWN_CHARACTERS] for text in split[name][:]]

@@ -211,7 +211,7 @@ class _Rows:
         frame = self.task.predictions(answers, rows)
         frame["row"] = places
         self.done += len(rows)
-        self.cut += int(sum(encoded["is_cut"][:]))
+        self.cut += int(np.count_nonzero(encoded.with_format("arrow")[:]["is_cut"]))
         if self.targets:
             self.answers.append(answers)
             self.labels.append(labels)
