@@ -161,11 +161,13 @@ def type_of(texts: Sequence[pa.ChunkedArray]) -> tuple[pa.DataType, bool]:
     if all(text.null_count == len(text) for text in texts):
         return pa.null(), False
 
+    chunks = [chunk for text in texts for chunk in text.iterchunks()]  # one by one: most texts differ in the first
+
     def all_match(pattern: str) -> bool:
-        return all(pc.all(pc.match_substring_regex(text, pattern)).as_py() is not False for text in texts)
+        return all(pc.all(pc.match_substring_regex(chunk, pattern)).as_py() is not False for chunk in chunks)
 
     def any_match(pattern: str) -> bool:
-        return any(pc.any(pc.match_substring_regex(text, pattern)).as_py() for text in texts)
+        return any(pc.any(pc.match_substring_regex(chunk, pattern)).as_py() for chunk in chunks)
 
     if all_match(_REAL):
         if any_match(_CODE):
